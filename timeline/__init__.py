@@ -1,0 +1,25 @@
+"""Timeline: an append-only storage engine for chat, notifications and feeds.
+
+`open` a directory, get a `Database`; README.md has twenty lines that show the rest.
+"""
+
+from timeline.database import Database, LogView, TimelineHandle, Transaction
+from timeline.database import open_database as open  # noqa: A004  read as timeline.open
+from timeline.entry import Entry, Fields
+from timeline.errors import TimelineError
+from timeline.log import Change, LogCommit
+from timeline.options import Options
+
+__all__ = [
+    "Change",
+    "Database",
+    "Entry",
+    "Fields",
+    "LogCommit",
+    "LogView",
+    "Options",
+    "TimelineError",
+    "TimelineHandle",
+    "Transaction",
+    "open",
+]

@@ -1,0 +1,186 @@
+"""What a group does to memory, when it becomes durable and when the log is replayed.
+
+Responsibility: apply a group in three steps: state, appends, other operations; and, when opening,
+do so for every record above the sealed LSN.
+
+Rule: deterministic and idempotent. Beside rows of membership (which answer for any LSN that may be
+replayed) it reads nothing that it does not itself write. In a replay, what an interrupted pass of
+sealing has already written is skipped: entries at or below the last number on disk of their
+timeline, references at or below the last LSN on disk of their in-box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from timeline.errors import CorruptError
+from timeline.formats import keys
+from timeline.formats.keys import pair, split_pair
+from timeline.formats.records import (
+    DELIVER,
+    DROP,
+    NOTIFY,
+    PATCH,
+    PUT,
+    REMOVE,
+    TRIM,
+    Operation,
+    Record,
+    decode_target,
+    split_put,
+)
+from timeline.formats.references import encode_reference
+from timeline.formats.rows import Progress, decode_row
+from timeline.formats.segments import Row
+from timeline.inboxes import Inboxes
+from timeline.log import Log
+from timeline.storage import INBOXES, SEGMENTS, Storage
+from timeline.tails import Inbox, Tails, Timeline
+from timeline.timelines import Timelines
+
+_ROW_FAMILY: Final = keys.ROW[0]
+_AUDIENCE_FAMILY: Final = keys.AUDIENCE[0]
+
+
+class Applier:
+    def __init__(self, tails: Tails, timelines: Timelines, inboxes: Inboxes) -> None:
+        self._tails = tails
+        self._timelines = timelines
+        self._inboxes = inboxes
+
+    def apply(
+        self,
+        timelines: Sequence[Timeline],
+        rows: Sequence[Row],
+        operations: Sequence[Operation],
+        created: Sequence[Timeline] = (),
+    ) -> None:
+        """Apply a group whose timelines are at hand."""
+        for timeline in created:
+            self._timelines.keep(timeline)
+        if operations:
+            self.apply_state(operations)
+        self._tails.append(timelines, rows)
+        if operations:
+            self.apply_operations(operations)
+
+    def apply_state(self, operations: Sequence[Operation]) -> None:
+        for operation in operations:
+            if operation.kind == PUT:
+                self._put(*split_put(operation))
+            elif operation.kind == REMOVE:
+                self._put(operation.body, None)
+
+    def apply_operations(self, operations: Sequence[Operation]) -> None:
+        for kind, lsn, target, argument, body in operations:
+            if kind == DELIVER:
+                timeline_id, what, _ = decode_target(body)
+                self.deliver(self._inboxes.audience(target).reached(lsn), lsn, timeline_id, argument, what)
+            elif kind == NOTIFY:
+                timeline_id, what, inbox_ids = decode_target(body)
+                inboxes = [self._inboxes.inbox(inbox_id) for inbox_id in inbox_ids]
+                self.deliver(inboxes, lsn, timeline_id, argument, what)
+            elif kind == PATCH:
+                timeline = self._timelines.load(target)
+                if timeline is not None:
+                    self._timelines.cache.forget(timeline, argument, argument)
+                    self._tails.patch(timeline, argument, body)
+            elif kind == TRIM:
+                timeline = self._timelines.load(target)
+                if timeline is not None:
+                    self._tails.trim(timeline, argument)
+            elif kind == DROP:
+                self._drop(target)
+
+    def deliver(
+        self, inboxes: Sequence[Inbox], lsn: int, timeline_id: int, seq: int, kind: int
+    ) -> None:
+        self._tails.deliver(inboxes, encode_reference(lsn, timeline_id, seq, kind))
+
+    def _put(self, key: bytes, value: bytes | None) -> None:
+        self._tails.put(key, value)
+        family = key[0]
+        if family == _ROW_FAMILY:
+            timeline = self._timelines.by_id.get(keys.split_number(key[1:]))
+            if timeline is not None:
+                timeline.row = None if value is None else decode_row(value)
+        elif family == _AUDIENCE_FAMILY:
+            self._inboxes.change(key, value)
+
+    def _drop(self, timeline_id: int) -> None:
+        timeline = self._timelines.by_id.get(timeline_id)
+        if timeline is None:
+            timeline = Timeline(timeline_id, b"", None)
+        self._tails.drop(timeline)
+        self._timelines.dropped(timeline)
+
+
+class Replay(Applier):
+    """The same from stored records, past what sealing has already written."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        tails: Tails,
+        timelines: Timelines,
+        inboxes: Inboxes,
+        progress: Progress,
+    ) -> None:
+        super().__init__(tails, timelines, inboxes)
+        self._storage = storage
+        self._progress = progress
+        self._on_disk: dict[tuple[str, int], int] = {}
+
+    def run(self, log: Log) -> None:
+        """Apply every record above the sealed LSN. Raises `CorruptError` where one is missing."""
+        progress = self._progress
+        self.lsn, self.time, self.next_id = progress.sealed, progress.time, progress.next_id
+        for record in log.records(progress.sealed):
+            if record.first != self.lsn + 1:
+                raise CorruptError(
+                    f"the log goes from LSN {self.lsn} to {record.first}: what lies between is "
+                    "lost; restore a backup, or keep the whole prefix with `timeline repair`"
+                )
+            self._apply_record(record)
+            self.lsn = record.last
+            self.time = max(self.time, record.time)
+        for timeline in self._timelines.by_id.values():
+            timeline.staged = timeline.row
+            timeline.next = timeline.head + 1
+
+    def _apply_record(self, record: Record) -> None:
+        self.apply_state(record.operations)
+        for operation in record.operations:
+            if operation.kind == PUT and operation.body[:1] == keys.NAME:
+                name_id = keys.split_number(split_put(operation)[1])
+                self.next_id = max(self.next_id, name_id + 1)
+        timelines: list[Timeline] = []
+        rows: list[Row] = []
+        interrupted = record.first <= self._progress.upto
+        for timeline_id, row in zip(record.timelines, record.rows, strict=True):
+            if interrupted and row[0] <= self._last_on_disk(SEGMENTS, timeline_id):
+                continue
+            timeline = self._timelines.by_id.get(timeline_id)
+            if timeline is None:
+                timeline = self._timelines.load(timeline_id)
+            if timeline is not None:
+                timelines.append(timeline)
+                rows.append(row)
+        self._tails.append(timelines, rows)
+        self.apply_operations(record.operations)
+
+    def deliver(
+        self, inboxes: Sequence[Inbox], lsn: int, timeline_id: int, seq: int, kind: int
+    ) -> None:
+        if lsn <= self._progress.upto:
+            inboxes = [inbox for inbox in inboxes if lsn > self._last_on_disk(INBOXES, inbox.id)]
+        super().deliver(inboxes, lsn, timeline_id, seq, kind)
+
+    def _last_on_disk(self, family: str, owner: int) -> int:
+        known = self._on_disk.get((family, owner))
+        if known is None:
+            found = self._storage.at_or_before(family, pair(owner, keys.MAX), pair(owner, 0))
+            known = 0 if found is None else split_pair(found[0])[1]
+            self._on_disk[family, owner] = known
+        return known

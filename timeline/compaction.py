@@ -1,0 +1,207 @@
+"""Compaction: small segments to larger ones, patches folded in, and retention.
+
+Responsibility: merge neighbouring small segments of one timeline, drop what was trimmed and
+deleted inside them, and choose what to trim for timelines with a retention.
+
+Rule: compaction changes no answer. Each step is one unsynced write that replaces a few
+neighbouring segments by their merged form; a crash leaves either. A segment is merged only with
+older ones that are at most twice what follows them, so that an entry is rewritten a number of
+times that grows with the logarithm of its timeline's length.
+
+The caller holds the engine's lock during a step. Damage raises `CorruptError` and leaves the
+segments as they are.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from timeline.cache import read_segment
+from timeline.errors import CorruptError
+from timeline.formats import keys
+from timeline.formats.keys import pair, split_pair
+from timeline.formats.segments import Row, Segment, cut_rows, encode_segment
+from timeline.options import Options
+from timeline.storage import PATCHES, SEGMENTS, Batch, Storage
+from timeline.tails import Tails
+from timeline.timelines import Timelines
+
+_STEP = 64  # the most segments read in one step
+_NOTED = 100_000  # the most timelines remembered to have small segments
+
+
+class Piece(NamedTuple):
+    """A stored segment, verified and patched, and the size it takes on disk."""
+
+    key: bytes
+    segment: Segment
+    patched: bool
+    size: int
+
+
+class Compaction:
+    def __init__(
+        self, storage: Storage, tails: Tails, timelines: Timelines, options: Options
+    ) -> None:
+        self._storage = storage
+        self._tails = tails
+        self._timelines = timelines
+        self._options = options
+        self._small: OrderedDict[int, int] = OrderedDict()  # timeline → small segments noted
+        self._ready: OrderedDict[int, None] = OrderedDict()
+        self.merged = 0
+
+    def note(self, timeline_id: int) -> None:
+        """A small segment of this timeline was written."""
+        count = self._small.pop(timeline_id, 0) + 1
+        if count >= self._options.compact_after:
+            self._ready[timeline_id] = None
+        else:
+            self._small[timeline_id] = count
+            if len(self._small) > _NOTED:
+                self._small.popitem(last=False)
+
+    def due(self) -> bool:
+        return bool(self._ready)
+
+    def step(self) -> None:
+        """Merge the newest small segments of one timeline that has enough of them."""
+        if not self._ready:
+            return
+        timeline_id, _ = self._ready.popitem(last=False)
+        pieces = self._newest(timeline_id)
+        if len(pieces) > 1:
+            batch = self._storage.batch()
+            self._merge(timeline_id, pieces, batch)
+            self._write(timeline_id, batch)
+
+    def whole(self, timeline_id: int) -> Iterator[int]:
+        """Compact every segment of a timeline; each step yields how many segments went."""
+        position = 0
+        while True:
+            pieces = list(islice(self._pieces(timeline_id, position), _STEP))
+            if not pieces:
+                return
+            # The last one may be merged with what follows, unless nothing does.
+            more = len(pieces) == _STEP
+            batch = self._storage.batch()
+            gone = self._merge(timeline_id, pieces[:-1] if more else pieces, batch)
+            self._write(timeline_id, batch)
+            yield gone
+            if not more:
+                return
+            position = split_pair(pieces[-1].key)[1]
+
+    # --- merging ------------------------------------------------------------------------------
+
+    def _pieces(self, timeline_id: int, position: int) -> Iterator[Piece]:
+        stop = pair(timeline_id + 1, 0)
+        for key, value in self._storage.scan(SEGMENTS, pair(timeline_id, position), stop):
+            yield self._piece(timeline_id, key, value)
+
+    def _piece(self, timeline_id: int, key: bytes, value: bytes) -> Piece:
+        segment = read_segment(self._storage, self._tails, timeline_id, key, value)
+        # Only a patched segment has lost the fixed form it was stored in.
+        return Piece(key, segment, segment.changed, len(value))
+
+    def _newest(self, timeline_id: int) -> list[Piece]:
+        """The newest segments, back to one that is full or more than twice what follows."""
+        pieces: list[Piece] = []
+        total = 0
+        position = keys.MAX
+        while len(pieces) < _STEP:
+            found = self._storage.at_or_before(
+                SEGMENTS, pair(timeline_id, position), pair(timeline_id, 0)
+            )
+            if found is None:
+                break
+            piece = self._piece(timeline_id, *found)
+            if self._full(piece) or (len(pieces) >= 2 and piece.size > 2 * total):
+                break
+            pieces.append(piece)
+            total += piece.size
+            position = split_pair(piece.key)[1] - 1
+            if position < 0:
+                break
+        pieces.reverse()
+        return pieces
+
+    def _full(self, piece: Piece) -> bool:
+        return (
+            2 * piece.segment.count >= self._options.segment_entries
+            or 2 * piece.size >= self._options.segment_bytes
+        )
+
+    def _merge(self, timeline_id: int, pieces: list[Piece], batch: Batch) -> int:
+        """Replace runs of neighbours that are not full; how many segments fewer there are."""
+        timeline = self._timelines.load(timeline_id)
+        if timeline is None or timeline.row is None:
+            return 0
+        first = timeline.row.first
+        before = after = 0
+        run: list[Piece] = []
+        for piece in [*pieces, None]:
+            if piece is not None and (
+                not self._full(piece) or piece.patched or piece.segment.low < first
+            ):
+                run.append(piece)
+                continue
+            if len(run) > 1 or any(part.patched or part.segment.low < first for part in run):
+                before += len(run)
+                after += self._replace(timeline_id, run, first, batch)
+            run = []
+        self.merged += before
+        return before - after
+
+    def _replace(self, timeline_id: int, run: list[Piece], first: int, batch: Batch) -> int:
+        options = self._options
+        rows: list[Row] = []
+        for piece in run:
+            batch.delete(SEGMENTS, piece.key)
+            segment = piece.segment
+            rows.extend(segment.rows(segment.index(first)))
+            if piece.patched:
+                low, last = segment.low, segment.last
+                start, stop = pair(timeline_id, low), pair(timeline_id, last + 1)
+                for key in self._storage.keys(PATCHES, start, stop):
+                    batch.delete(PATCHES, key)
+        count = 0
+        for part in cut_rows(rows, options.segment_entries, options.segment_bytes):
+            key = pair(timeline_id, part[-1][0])
+            batch.put(SEGMENTS, key, encode_segment(key, part))
+            count += 1
+        return count
+
+    def _write(self, timeline_id: int, batch: Batch) -> None:
+        if len(batch):
+            self._storage.write(batch)
+            timeline = self._timelines.load(timeline_id)
+            if timeline is not None:
+                self._timelines.cache.forget(timeline)
+
+    # --- retention ----------------------------------------------------------------------------
+
+    def kept_bytes(self, timeline_id: int, size: int) -> int:
+        """The lowest number such that the segments from it on hold at most `size` bytes."""
+        total = 0
+        position = keys.MAX
+        while True:
+            found = self._storage.at_or_before(
+                SEGMENTS, pair(timeline_id, position), pair(timeline_id, 0)
+            )
+            if found is None:
+                return 0
+            key, value = found
+            total += len(value)
+            last = split_pair(key)[1]
+            if total > size:
+                return last + 1
+            try:
+                position = Segment(key, value).first - 1
+            except CorruptError:
+                position = last - 1
+            if position < 0:
+                return 0

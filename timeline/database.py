@@ -1,0 +1,414 @@
+"""The embedded API: a store in this process, typed and thread-safe.
+
+    with timeline.open("data") as db:
+        audit = db.timeline("audit")
+        audit.append({"who": "alice", "what": "login"})
+
+Rule: a call that writes returns when its commit is durable, unless its name says otherwise. A
+handle keeps only a name, so it stays valid whatever happens to the timeline. Ranges are lazy: a
+page is read at a time, and entries appended, trimmed or sealed in between do no harm.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from timeline.engine import Engine, Group
+from timeline.entry import Entry, FieldsLike, Value, encode_fields
+from timeline.errors import ClosedError, NoPermissionError, NotFoundError
+from timeline.formats import keys
+from timeline.formats.rows import Retention
+from timeline.log import LogCommit
+from timeline.options import Options
+from timeline.stage import Draft
+from timeline.timelines import Extent
+
+T = TypeVar("T")
+
+_PAGE = 1_000
+
+
+def open_database(
+    path: str | os.PathLike[str], options: Options | None = None, **changes: Any
+) -> Database:
+    """Open the store at `path`, making it if need be; keyword arguments are `Options`.
+
+    Raises `LockedError` when another process has it open, `FormatVersionError` and
+    `CorruptError` when it cannot be read.
+    """
+    return Database(Engine(path, replace(options or Options(), **changes)))
+
+
+class Database:
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.log = LogView(engine)
+
+    def timeline(self, name: Value) -> TimelineHandle:
+        """A handle on the timeline called `name`, which the first append makes."""
+        return TimelineHandle(self.engine, _name(name))
+
+    def timelines(self, prefix: Value = b"") -> Iterator[bytes]:
+        """The names of raw timelines that begin with `prefix`, in byte order."""
+        for name, _ in self.engine.each(_name(prefix)):
+            if not name.startswith(b"@"):
+                yield name
+
+    def transaction(self) -> Transaction:
+        """Several operations as one commit: all or nothing."""
+        return Transaction(self.engine)
+
+    def compact(
+        self, prefix: Value = b"", *, progress: Callable[[bytes], None] | None = None
+    ) -> int:
+        """Merge small segments and free what was deleted; how many segments fewer there are."""
+        return self.engine.compact(prefix=_name(prefix), progress=progress)
+
+    def flush(self) -> None:
+        """Return when everything staged so far is durable."""
+        self.engine.wait_all()
+
+    def close(self) -> None:
+        self.engine.close()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class TimelineHandle:
+    """One timeline, by name."""
+
+    def __init__(self, engine: Engine, name: bytes) -> None:
+        self._engine = engine
+        self.name = name
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def append(self, fields: FieldsLike, *, seq: int | None = None) -> int:
+        """Append one entry and return its number, durable.
+
+        An explicit `seq` must exceed the head, else `SequenceError`.
+        """
+        _writable(self.name)
+        engine = self._engine
+        items = encode_fields(fields)
+        with engine.lock:
+            if seq is None:
+                number = engine.append(self.name, items)[0]
+            else:
+                draft = engine.begin()
+                number = draft.append(draft.find_or_create(self.name), items, seq)[0]
+                draft.commit()
+            group = engine.group
+        engine.wait(group)
+        return number
+
+    def append_many(self, entries: Iterable[FieldsLike]) -> range:
+        """Append entries as one commit and return their numbers, durable."""
+        _writable(self.name)
+        engine = self._engine
+        many = [encode_fields(fields) for fields in entries]
+        if not many:
+            return range(0)
+        with engine.lock:
+            draft = engine.begin()
+            first = draft.append_many(draft.find_or_create(self.name), many)
+            group = draft.commit().group
+        engine.wait(group)
+        return range(first, first + len(many))
+
+    def append_async(self, fields: FieldsLike) -> Future[int]:
+        """Append one entry; the future gives its number once it is durable, or the error."""
+        _writable(self.name)
+        engine = self._engine
+        items = encode_fields(fields)
+        future: Future[int] = Future()
+        future.set_running_or_notify_cancel()
+        with engine.woken:
+            number = engine.append(self.name, items)[0]
+
+            def settle(group: Group) -> None:
+                if group.error is None:
+                    future.set_result(number)
+                else:
+                    future.set_exception(group.error)
+
+            engine.group.on_done(settle)
+            engine.woken.notify_all()
+        return future
+
+    def trim(
+        self,
+        *,
+        before: int | None = None,
+        length: int | None = None,
+        age_ms: int | None = None,
+    ) -> int:
+        """Remove entries numbered below `before`, all but the newest `length`, or those older
+        than `age_ms`; how many were removed. The head stays: no number is given twice."""
+
+        def work(draft: Draft) -> int:
+            timeline = draft.find(self.name)
+            if timeline is None:
+                return 0
+            removed = 0
+            if before is not None:
+                removed += draft.trim(timeline, before)
+            if age_ms is not None and timeline.row is not None:
+                since = draft.time - age_ms
+                first = self._engine.timelines.first_since(timeline, since)
+                removed += draft.trim(timeline, first)
+            if length is not None:
+                removed += draft.trim_to_length(timeline, length)
+            return removed
+
+        return self._commit(work)
+
+    def delete(self, *seqs: int) -> int:
+        """Delete single entries; how many of them were there."""
+
+        def work(draft: Draft) -> int:
+            timeline = draft.find(self.name)
+            return 0 if timeline is None else draft.delete(timeline, seqs)
+
+        return self._commit(work)
+
+    def replace(self, seq: int, fields: FieldsLike) -> None:
+        """Give entry `seq` other fields. Raises `NotFoundError`."""
+        items = encode_fields(fields)
+
+        def work(draft: Draft) -> None:
+            timeline = draft.find(self.name)
+            if timeline is None:
+                raise NotFoundError(f"there is no timeline {self.name!r}")
+            draft.replace(timeline, seq, items)
+
+        self._commit(work)
+
+    def drop(self) -> bool:
+        """Delete the timeline with everything in it; whether there was one."""
+
+        def work(draft: Draft) -> bool:
+            timeline = draft.find(self.name)
+            if timeline is not None:
+                draft.drop(timeline)
+            return timeline is not None
+
+        return self._commit(work)
+
+    def set_retention(
+        self, *, age_ms: int = 0, length: int = 0, bytes_: int = 0
+    ) -> None:
+        """Trim by itself from now on; zero is no bound, all zero no retention."""
+
+        def work(draft: Draft) -> None:
+            draft.set_retention(draft.find_or_create(self.name), Retention(age_ms, length, bytes_))
+
+        self._commit(work)
+
+    def compact(self) -> int:
+        """Merge this timeline's small segments; how many segments fewer there are."""
+        return self._engine.compact(self.name)
+
+    def _commit(self, work: Callable[[Draft], T]) -> T:
+        _writable(self.name)
+        engine = self._engine
+        with engine.lock:
+            draft = engine.begin()
+            result = work(draft)
+            group = draft.commit().group
+        engine.wait(group)
+        return result
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def extent(self) -> Extent:
+        """First number, head, length and time of creation; zeros when there is no timeline."""
+        engine = self._engine
+        with engine.lock:
+            timeline = engine.find(self.name)
+            return Extent(0, 0, 0, 0, 0) if timeline is None else engine.extent(timeline)
+
+    def __len__(self) -> int:
+        return self.extent().length
+
+    @property
+    def head(self) -> int:
+        """The highest number ever given out, 0 for none."""
+        return self.extent().head
+
+    def get(self, seq: int) -> Entry | None:
+        """The entry with number `seq`, or None."""
+        return next(self.range(first=seq, last=seq), None)
+
+    def first(self) -> Entry | None:
+        return next(self.range(limit=1), None)
+
+    def latest(self) -> Entry | None:
+        return next(self.range(limit=1, reverse=True), None)
+
+    def range(
+        self,
+        *,
+        first: int = 0,
+        last: int = keys.MAX,
+        since: int | None = None,
+        until: int | None = None,
+        limit: int | None = None,
+        reverse: bool = False,
+    ) -> Iterator[Entry]:
+        """Entries numbered `first` to `last` and committed at times `since` to `until` (ms), all
+        inclusive, oldest first or with `reverse` newest first, at most `limit`, lazily."""
+        engine = self._engine
+        with engine.lock:
+            timeline = engine.find(self.name)
+            if timeline is None:
+                return
+            if since is not None:
+                first = max(first, engine.timelines.first_since(timeline, since))
+            if until is not None:
+                last = min(last, engine.timelines.first_since(timeline, until + 1) - 1)
+        left = keys.MAX if limit is None else limit
+        size = min(left, 64)  # a first look is often all
+        while left > 0 and first <= last:
+            with engine.lock:
+                if engine.closed:
+                    raise ClosedError("the store is closed")
+                timeline = engine.find(self.name)
+                if timeline is None:
+                    return
+                rows = engine.timelines.rows(
+                    timeline, first, last, min(size, left), reverse=reverse
+                )
+            for seq, _, time, payload in rows:
+                yield Entry(seq, time, payload)
+            if len(rows) < min(size, left):
+                return
+            left -= len(rows)
+            size = _PAGE
+            if reverse:
+                last = rows[-1][0] - 1
+            else:
+                first = rows[-1][0] + 1
+
+    def __iter__(self) -> Iterator[Entry]:
+        return self.range()
+
+
+class Transaction:
+    """Operations that become durable together when the `with` block ends without an error."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._draft: Draft | None = None
+
+    def __enter__(self) -> Transaction:
+        self._engine.lock.acquire()
+        try:
+            self._draft = self._engine.begin()
+        except BaseException:
+            self._engine.lock.release()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        draft, self._draft = self._draft, None
+        group: Group | None = None
+        try:
+            if kind is None and draft is not None:
+                group = draft.commit().group
+        finally:
+            self._engine.lock.release()
+        if group is not None and draft is not None and not draft.empty:
+            self._engine.wait(group)
+
+    @property
+    def draft(self) -> Draft:
+        if self._draft is None:
+            raise ClosedError("a transaction is used inside its `with` block")
+        return self._draft
+
+    def append(self, name: Value, fields: FieldsLike, *, seq: int | None = None) -> int:
+        target = _writable(_name(name))
+        draft = self.draft
+        return draft.append(draft.find_or_create(target), encode_fields(fields), seq)[0]
+
+    def delete(self, name: Value, *seqs: int) -> int:
+        timeline = self.draft.find(_writable(_name(name)))
+        return 0 if timeline is None else self.draft.delete(timeline, seqs)
+
+    def trim(self, name: Value, *, before: int) -> int:
+        timeline = self.draft.find(_writable(_name(name)))
+        return 0 if timeline is None else self.draft.trim(timeline, before)
+
+    def drop(self, name: Value) -> bool:
+        timeline = self.draft.find(_writable(_name(name)))
+        if timeline is not None:
+            self.draft.drop(timeline)
+        return timeline is not None
+
+
+class LogView:
+    """The commit log for embedders: follow it, and keep a place in it by name."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def head(self) -> int:
+        """LSN of the last commit."""
+        return self._engine.applied
+
+    def read(self, *, after: int = 0, limit: int = _PAGE) -> list[LogCommit]:
+        """At most `limit` commits above LSN `after`. Raises `TrimmedError`."""
+        with self._engine.lock:
+            return self._engine.log.read(after, limit)
+
+    def follow(self, *, after: int = 0, timeout: float | None = None) -> Iterator[LogCommit]:
+        """Commits above LSN `after` as they become durable, for ever.
+
+        With `timeout` (seconds) it ends when nothing came for so long. Raises `TrimmedError`.
+        """
+        engine = self._engine
+        while True:
+            with engine.woken:
+                if not engine.woken.wait_for(
+                    lambda: engine.applied > after or engine.closed, timeout
+                ):
+                    return
+                if engine.closed:
+                    return
+                commits = engine.log.read(after, 256)
+            for commit in commits:
+                after = commit.lsn
+                yield commit
+
+    def checkpoint(self, name: Value) -> int:
+        """The LSN that consumer `name` has reached. Raises `NotFoundError`."""
+        with self._engine.lock:
+            return self._engine.log.checkpoint(_name(name))
+
+    def move(self, name: Value, lsn: int | None) -> None:
+        """Say that consumer `name` has dealt with everything up to `lsn`; None forgets it."""
+        self._engine.move_checkpoint(_name(name), lsn)
+
+    def checkpoints(self) -> dict[bytes, int]:
+        with self._engine.lock:
+            return self._engine.log.checkpoints()
+
+
+def _name(name: Value) -> bytes:
+    return name.encode() if isinstance(name, str) else bytes(name)
+
+
+def _writable(name: bytes) -> bytes:
+    if name.startswith(b"@"):
+        raise NoPermissionError("timelines whose name begins with @ are written by the store only")
+    return name

@@ -1,0 +1,613 @@
+"""The engine: the flow of one commit, in reading order.
+
+    open      lock the directory, replay the log above the sealed LSN into memory
+    append    (or begin … commit) stage, under the lock, in the open group
+    flush     one record, one put, one fsync; then apply to memory and tell who waits
+    work      a slice of sealing, compaction, retention, healing, when there is time
+    close     flush, seal, release the directory
+
+Rule: group n+1 is not written before the flush of group n returned, so a crash loses a suffix of
+the log at most. Readers see applied groups only; in `sync` durability applied means fsynced.
+
+`lock` guards memory: hold it for staging and reading. `flush`, `work` and `close` take it
+themselves, and must be called without it. A failed write or flush poisons: the group in flight is
+UNCERTAIN, what was staged behind it was never written, later writes get READONLY, reads go on, and
+`work` reopens the storage once the disk takes bytes again.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from timeline.apply import Applier, Replay
+from timeline.cache import SegmentCache
+from timeline.compaction import Compaction
+from timeline.errors import (
+    BusyError,
+    ClosedError,
+    CorruptError,
+    FormatVersionError,
+    NotFoundError,
+    ReadOnlyError,
+    StallError,
+    TimelineError,
+    UncertainError,
+)
+from timeline.formats import keys
+from timeline.formats.records import encode_record
+from timeline.formats.rows import (
+    FORMAT,
+    Progress,
+    StoreRow,
+    decode_progress,
+    decode_store,
+    encode_progress,
+    encode_store,
+)
+from timeline.inboxes import Inboxes
+from timeline.log import Log
+from timeline.mark import DurableMark
+from timeline.options import MIB, Options
+from timeline.retention import RetentionKeeper
+from timeline.sealing import PROGRESS_KEY, Sealing
+from timeline.stage import Commit, Draft, Group, Stage
+from timeline.state import State
+from timeline.storage import LOG, META, Storage
+from timeline.tails import Tails, Timeline
+from timeline.timelines import Extent, Page, Timelines
+
+STORE_KEY: Final = b"store"
+_HEAL_SECONDS: Final = 1.0
+
+__all__ = ["Commit", "Draft", "Engine", "Extent", "Group", "Page", "Timeline"]
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+class Engine:
+    # --- opening ------------------------------------------------------------------------------
+
+    def __init__(self, path: str | os.PathLike[str], options: Options | None = None) -> None:
+        """Open the store at `path`, making it when `options.create` allows.
+
+        Raises `LockedError`, `FormatVersionError`, `CorruptError`, `NotFoundError`.
+        """
+        self.path = Path(path)
+        self.options = options or Options()
+        self.lock = threading.RLock()
+        self.woken = threading.Condition(self.lock)  # a group was staged, or applied
+        self.threaded = self.options.fsync == "thread"
+        self.stage = Stage(self.options)
+        self.append = self.stage.append
+        self.begin = self.stage.begin
+        self.fsync_seconds = 0.0  # a moving average
+        self.flushes = 0
+        self._flushing = threading.Lock()
+        self._synced = time.monotonic()
+        self._unsynced = False
+        self._poisoned_at = 0.0
+        self._stalled_at = 0.0  # when RocksDB first asked for a pause, 0 when it does not
+        self._closed = False
+        self._thread: threading.Thread | None = None
+        self._prepare_directory()
+        self.mark = DurableMark(self.path / "MARK")
+        try:
+            self._load()
+        except BaseException:
+            self.mark.close()
+            raise
+        _engines.add(self)
+        if self.threaded:
+            self._thread = threading.Thread(
+                target=_commit_loop, args=(weakref.ref(self),), name="timeline-commit", daemon=True
+            )
+            self._thread.start()
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], options: Options | None = None) -> Engine:
+        return cls(path, options)
+
+    def _prepare_directory(self) -> None:
+        if not (self.path / "rocks" / "CURRENT").exists():
+            if not self.options.create:
+                raise NotFoundError(f"{self.path} is no Timeline store")
+            if self.path.exists() and any(
+                entry.name not in ("rocks", "MARK") for entry in self.path.iterdir()
+            ):
+                raise FormatVersionError(
+                    f"{self.path} is not empty and is no Timeline store: choose another directory"
+                )
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def _load(self) -> None:
+        """Open storage and rebuild memory from it."""
+        storage = Storage(self.path / "rocks", self.options)
+        try:
+            self._build(storage)
+        except BaseException:
+            storage.close()
+            raise
+
+    def _build(self, storage: Storage) -> None:
+        options = self.options
+        self.epoch = _check_store(storage, self.path)
+        stored = storage.get(META, PROGRESS_KEY)
+        progress = Progress(0, 0, 1, 0) if stored is None else decode_progress(stored)
+        tails = Tails()
+        state = State(storage, tails)
+        cache = SegmentCache(storage, tails, options.segment_cache_bytes)
+        timelines = Timelines(storage, tails, state, cache, options.timeline_cache)
+        inboxes = Inboxes(storage, tails, state, options.audience_cache)
+        inboxes.sealed = progress.sealed
+        log = Log(storage)
+        replay = Replay(storage, tails, timelines, inboxes, progress)
+        replay.run(log)
+        marked = self.mark.read()
+        if replay.lsn < marked:
+            raise CorruptError(
+                f"{self.path}: the log ends at LSN {replay.lsn}, but commits up to {marked} were "
+                "acknowledged: restore a backup, or accept the loss with `timeline repair`"
+            )
+        log.applied = replay.lsn
+        self.storage, self.tails, self.state, self.log = storage, tails, state, log
+        self.timelines, self.inboxes = timelines, inboxes
+        self.compaction = Compaction(storage, tails, timelines, options)
+        self.sealing = Sealing(storage, tails, log, options, progress, self.compaction.note)
+        self.retention = RetentionKeeper(
+            self.stage, state, timelines, self.compaction, options
+        )
+        self._applier = Applier(tails, timelines, inboxes)
+        self.stage.reset(timelines, state, inboxes, replay.lsn, replay.time, replay.next_id)
+
+    # --- staging ------------------------------------------------------------------------------
+    # `append` and `begin` are those of the stage.
+
+    @property
+    def group(self) -> Group:
+        """The open group: what was just staged becomes durable with it."""
+        return self.stage.open
+
+    @property
+    def applied(self) -> int:
+        """The last LSN that readers see."""
+        return self.log.applied
+
+    def wait(self, group: Group) -> None:
+        """Return once `group` is applied; raise what it failed with. Without the lock held."""
+        if not self.threaded:
+            while not group.done:
+                self.flush()
+                if not group.done:
+                    time.sleep(0.001)  # a write stall, bounded by options.stall_ms
+        else:
+            with self.woken:
+                self.woken.notify_all()
+                while not group.done:
+                    self.woken.wait(1.0)
+                    if self._closed and not group.done:
+                        raise ClosedError("the engine was closed")
+        if group.error is not None:
+            raise group.error
+
+    def wait_all(self) -> None:
+        """Return once everything staged so far is applied; raise what it failed with."""
+        with self.lock:
+            groups = [group for group in (self.stage.flying, self.stage.open) if group is not None]
+        for group in groups:
+            if group.commits:
+                self.wait(group)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    # --- the pipeline -------------------------------------------------------------------------
+
+    def flush(self) -> bool:
+        """Write, fsync and apply the open group, and tell who waits for it.
+
+        Returns False when the disk asked for a pause: nothing was written, call again soon.
+        Never raises for what happens to the group: the group carries its error.
+        """
+        with self._flushing:
+            with self.lock:
+                if self.stage.refusal is not None and not isinstance(
+                    self.stage.refusal, BusyError
+                ):
+                    return True
+                group = self.stage.flying
+                if group is None:
+                    if not self.stage.open.commits:
+                        return True
+                    group = self.stage.close_group()
+                applied = self.log.applied
+            try:
+                written = self._write(group)
+                if not written:
+                    return False
+                if self.options.durability == "sync":
+                    self._sync(group.last)
+                else:
+                    self._unsynced = True
+            except TimelineError as error:
+                self._poison(group, error)
+                return True
+            with self.woken:
+                assert group.first == applied + 1, "groups are applied in order"
+                try:
+                    self._applier.apply(
+                        group.timelines, group.rows, group.operations, group.created
+                    )
+                except Exception as error:  # memory can no longer be trusted: rebuild it
+                    self._poison(group, error)
+                    return True
+                self.log.applied = group.last
+                self.stage.flying = None
+                self.flushes += 1
+                self._keep_pace()
+                group.finish(None)
+                self.woken.notify_all()
+            self._sync_if_due()
+            return True
+
+    def _write(self, group: Group) -> bool:
+        batch = self.storage.batch()
+        record = encode_record(
+            group.first,
+            group.commits,
+            group.time,
+            [timeline.id for timeline in group.timelines],
+            group.rows,
+            group.operations,
+        )
+        batch.put(LOG, keys.number(group.last), record)
+        try:
+            self.storage.write(batch)
+        except StallError as error:
+            # A short pause is waited out; in a longer one new writes are refused meanwhile.
+            now = time.monotonic()
+            self._stalled_at = self._stalled_at or now
+            if now - self._stalled_at > self.options.stall_ms / 1000:
+                with self.lock:
+                    self.stage.refusal = error
+            return False
+        if self._stalled_at:
+            self._stalled_at = 0.0
+            with self.lock:
+                self.stage.refusal = None
+        return True
+
+    def _sync(self, lsn: int) -> None:
+        begin = time.perf_counter()
+        self.storage.sync()
+        took = time.perf_counter() - begin
+        self.fsync_seconds += (took - self.fsync_seconds) * 0.05
+        self.mark.write(lsn)
+        self._synced = time.monotonic()
+
+    def _sync_if_due(self) -> None:
+        """In `interval` durability: fsync what was applied, when its time has come."""
+        if not self._unsynced:
+            return
+        if time.monotonic() - self._synced >= self.options.interval_ms / 1000:
+            self._unsynced = False
+            try:
+                self._sync(self.log.applied)
+            except TimelineError as error:
+                self._poison(None, error)
+
+    def _keep_pace(self) -> None:
+        try:
+            self.sealing.keep_pace(self.log.applied, self.stage.open.time, self.stage.next_id)
+        except StallError:
+            pass  # nothing was written; the next group tries again
+        except TimelineError as error:
+            self._poison(None, error)
+
+    # --- failing and healing ------------------------------------------------------------------
+
+    def _poison(self, group: Group | None, cause: Exception) -> None:
+        """Writing is off until the storage was opened again: an fsync is never retried."""
+        with self.woken:
+            refusal = ReadOnlyError(
+                f"writing is off after a failure ({cause}): free space or mend the disk; "
+                "reads go on, and writing resumes by itself"
+            )
+            refusal.__cause__ = cause
+            self.stage.refusal = refusal
+            self._poisoned_at = time.monotonic()
+            behind = self.stage.open
+            self.stage.flying, self.stage.open = None, Group(behind.first + behind.commits)
+            if group is not None:
+                uncertain = UncertainError(
+                    f"the write failed under way ({cause}): it may or may not be stored; "
+                    "try again with the same key"
+                )
+                uncertain.__cause__ = cause
+                group.finish(uncertain)
+            behind.finish(refusal)
+            self.woken.notify_all()
+
+    @property
+    def poisoned(self) -> bool:
+        return isinstance(self.stage.refusal, ReadOnlyError)
+
+    def _heal(self) -> None:
+        """Open the storage again once the disk takes bytes; memory is rebuilt from the log."""
+        now = time.monotonic()
+        if now - self._poisoned_at < _HEAL_SECONDS:
+            return
+        self._poisoned_at = now
+        if not self._disk_takes_bytes():
+            return
+        with self._flushing, self.woken:
+            self.storage.close()
+            try:
+                self._load()
+                self._sync(self.log.applied)
+            except TimelineError as error:
+                refusal = ReadOnlyError(f"the store could not be opened again: {error}")
+                refusal.__cause__ = error
+                self.stage.refusal = refusal
+                return
+            self.stage.refusal = None
+
+    def _disk_takes_bytes(self) -> bool:
+        probe = self.path / "probe"
+        try:
+            with probe.open("wb") as file:
+                file.write(bytes(4 * MIB))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            return False
+        finally:
+            probe.unlink(missing_ok=True)
+        return True
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long `work` may be left uncalled when nothing happens."""
+        return min(0.25, self.options.interval_ms / 1000)
+
+    # --- background work ----------------------------------------------------------------------
+
+    def work(self, seconds: float | None = None) -> bool:
+        """Do about `seconds` (default: a slice) of what waits; True while there is more.
+
+        Call it when idle: in `inline` mode from the caller's loop, in `thread` mode the engine's
+        own thread does.
+        """
+        budget = self.options.slice_ms / 1000 if seconds is None else seconds
+        if self.poisoned:
+            self._heal()
+            return False
+        with self._flushing:
+            self._sync_if_due()
+            if self.poisoned:
+                return False
+            with self.lock:
+                if self._closed:
+                    return False
+                try:
+                    if self.sealing.under_way:
+                        self.sealing.run(budget)
+                    elif self.compaction.due():
+                        self.compaction.step()
+                    else:
+                        self.retention.step()
+                except StallError:
+                    return False
+                except CorruptError:
+                    return False  # found again, and reported, by whoever reads or verifies it
+                except TimelineError as error:
+                    self._poison(None, error)
+                    return False
+                return self.sealing.under_way or self.compaction.due()
+
+    def seal(self) -> None:
+        """Seal everything applied so far. Without the lock held."""
+        with self._flushing, self.lock:
+            self._seal()
+
+    def _seal(self) -> None:
+        for _ in range(2):  # the pass under way, then one for what came since
+            while self.sealing.under_way:
+                self.sealing.run(1.0)
+            if self.tails.young.size or self.tails.young.state:
+                self.sealing.begin(self.log.applied, self.stage.open.time, self.stage.next_id)
+        while self.sealing.under_way:
+            self.sealing.run(1.0)
+        self.inboxes.sealed = self.sealing.sealed
+
+    def compact(
+        self,
+        name: bytes | None = None,
+        *,
+        prefix: bytes = b"",
+        progress: Callable[[bytes], None] | None = None,
+    ) -> int:
+        """Merge the segments of one timeline, or of all whose name begins with `prefix`.
+
+        Returns how many segments fewer there are. Takes the lock in steps; `progress` is called
+        with each name.
+        """
+        self.seal()
+        gone = 0
+        for each, timeline_id in [(name, None)] if name is not None else self.each(prefix):
+            if timeline_id is None:
+                with self.lock:
+                    timeline = self.timelines.find(each)
+                if timeline is None:
+                    raise NotFoundError(f"there is no timeline {each!r}")
+                timeline_id = timeline.id
+            steps = self.compaction.whole(timeline_id)
+            while True:
+                with self._flushing, self.lock:
+                    step = next(steps, None)
+                if step is None:
+                    break
+                gone += step
+            if progress is not None:
+                progress(each)
+        for family in ("segments", "patches", "inboxes", "log", "state"):
+            self.storage.compact(family, None, None)
+        return gone
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def find(self, name: bytes) -> Timeline | None:
+        """The timeline called `name`, as applied; None when there is none."""
+        return self.timelines.find(name)
+
+    def extent(self, timeline: Timeline) -> Extent:
+        return self.timelines.extent(timeline)
+
+    def read(
+        self,
+        timeline: Timeline,
+        first: int = 0,
+        last: int = keys.MAX,
+        limit: int | None = None,
+        *,
+        reverse: bool = False,
+    ) -> Page:
+        """Entries numbered `first` to `last`, inclusive, at most `limit`, in stored form."""
+        return self.timelines.read(timeline, first, last, limit, reverse=reverse)
+
+    def names(self, prefix: bytes = b"", after: bytes | None = None) -> Iterator[bytes]:
+        """Names in byte order; exhaust or close it before the lock is released."""
+        for name, _ in self.timelines.names(prefix, after):
+            yield name
+
+    def each(self, prefix: bytes = b"") -> Iterator[tuple[bytes, int]]:
+        """Names and ids in byte order, read in pages, so that the lock need not be held."""
+        after: bytes | None = None
+        while True:
+            with self.lock:
+                page = [pair for pair, _ in zip(self.timelines.names(prefix, after), range(256))]
+            if not page:
+                return
+            yield from page
+            after = page[-1][0]
+
+    def move_checkpoint(self, name: bytes, lsn: int | None) -> None:
+        """Set a named checkpoint of the log to `lsn`, or forget it. Not a commit."""
+        with self._flushing, self.lock:
+            if self.stage.refusal is not None:
+                raise self.stage.refusal
+            batch = self.storage.batch()
+            self.log.move(batch, name, lsn)
+            self.storage.write(batch)
+
+    def stats(self) -> dict[str, int | float | str]:
+        """What INFO shows of the engine."""
+        sealing = self.sealing
+        return {
+            "lsn": self.log.applied,
+            "sealed_lsn": sealing.sealed,
+            "sealing": int(sealing.under_way),
+            "sealing_passes": sealing.passes,
+            "groups": self.flushes,
+            "fsync_usec": round(self.fsync_seconds * 1e6),
+            "unsealed_bytes": self.tails.size,
+            "unsealed_timelines": self.tails.young.tails,
+            "loaded_timelines": len(self.timelines.by_id),
+            "segment_cache_bytes": self.timelines.cache.size,
+            "segment_cache_hits": self.timelines.cache.hits,
+            "segment_cache_misses": self.timelines.cache.misses,
+            "segments_merged": self.compaction.merged,
+            "epoch": self.epoch,
+            "durability": self.options.durability,
+            "writing": "off" if self.stage.refusal is not None else "on",
+        }
+
+    # --- closing ------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Make everything staged durable, seal it, and release the directory."""
+        if self._closed:
+            return
+        self._stop_thread()
+        while not self.flush():
+            time.sleep(0.001)
+        with self._flushing, self.woken:
+            self._closed = True
+            try:
+                if not self.poisoned:
+                    self._seal()
+                    self.storage.sync()
+                    self.mark.write(self.log.applied)
+            finally:
+                self.stage.refusal = ClosedError("the engine was closed")
+                self.storage.close()
+                self.mark.close()
+                self.woken.notify_all()
+
+    def _stop_thread(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            with self.woken:
+                self.woken.notify_all()
+            thread.join()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _check_store(storage: Storage, path: Path) -> int:
+    """The epoch of the store, which is made if this one is new."""
+    value = storage.get(META, STORE_KEY)
+    if value is None:
+        epoch = int.from_bytes(os.urandom(4), "big") or 1
+        batch = storage.batch()
+        batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, epoch)))
+        batch.put(META, PROGRESS_KEY, encode_progress(Progress(0, 0, 1, 0)))
+        storage.write(batch)
+        storage.sync()
+        return epoch
+    row = decode_store(value)
+    if row.format != FORMAT:
+        raise FormatVersionError(
+            f"{path} has format {row.format}, this version reads {FORMAT}: use the version of "
+            "Timeline that wrote it, or export and import"
+        )
+    return row.epoch
+
+
+def _commit_loop(reference: weakref.ref[Engine]) -> None:
+    """The engine's thread: flush what was staged, work when idle, end with the engine."""
+    while True:
+        engine = reference()
+        if engine is None or engine._thread is None:  # noqa: SLF001  the other half of `open`
+            return
+        if engine.group.commits and not engine.poisoned:
+            if not engine.flush():
+                time.sleep(0.002)
+        elif not engine.work():
+            with engine.woken:
+                if not engine.group.commits and engine._thread is not None:  # noqa: SLF001
+                    engine.woken.wait(engine.idle_seconds)
+        del engine
+
+
+def _refuse_in_child() -> None:
+    """After a fork the child's engines refuse: two writers would destroy the store."""
+    for engine in list(_engines):
+        engine.lock = engine.woken._lock = threading.RLock()  # type: ignore[attr-defined]  # noqa: SLF001
+        engine.stage.refusal = ClosedError(
+            "this engine belongs to the parent process: open the store after forking"
+        )
+        engine._closed = True  # noqa: SLF001
+
+
+os.register_at_fork(after_in_child=_refuse_in_child)

@@ -1,0 +1,122 @@
+"""Entries as an embedder sees them.
+
+Rule: an `Entry` is made for every entry of a range, so it costs little until its fields are
+looked at; they are decoded then, from the stored form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from timeline.errors import UsageError
+from timeline.formats.entries import decode_items
+
+Value = bytes | str
+FieldsLike = Mapping[str, Value] | Mapping[bytes, Value] | Iterable[tuple[Value, Value]]
+
+
+class Fields(Sequence[tuple[bytes, bytes]]):
+    """The fields of an entry: pairs of bytes in the order sent, duplicates kept.
+
+    `fields["name"]` (or `b"name"`) is the last value of that name, as in a mapping.
+    """
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Sequence[bytes]) -> None:
+        self._items = items
+
+    def __len__(self) -> int:
+        return len(self._items) // 2
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return zip(self._items[::2], self._items[1::2], strict=True)
+
+    def __getitem__(self, key: object) -> bytes:  # type: ignore[override]
+        if isinstance(key, int):
+            raise TypeError("fields are looked up by name; list(fields) gives them by position")
+        name = _bytes(key)
+        for index in range(len(self._items) - 2, -1, -2):
+            if self._items[index] == name:
+                return self._items[index + 1]
+        raise KeyError(key)
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, (bytes, str)) and _bytes(key) in self._items[::2]
+
+    def get(self, key: Value, default: bytes | None = None) -> bytes | None:
+        """The last value of field `key`, or `default`."""
+        return self[key] if key in self else default
+
+    def keys(self) -> Sequence[bytes]:
+        return self._items[::2]
+
+    def values(self) -> Sequence[bytes]:
+        return self._items[1::2]
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        return iter(self)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Fields):
+            return list(self._items) == list(other._items)
+        if isinstance(other, Mapping):
+            return dict(self) == {_bytes(key): _bytes(value) for key, value in other.items()}
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._items))
+
+    def __repr__(self) -> str:
+        return f"Fields({list(self)!r})"
+
+
+class Entry:
+    """One entry: its number, the time of its commit (ms since the epoch), its fields."""
+
+    __slots__ = ("_payload", "seq", "time")
+
+    def __init__(self, seq: int, time: int, payload: bytes) -> None:
+        self.seq = seq
+        self.time = time
+        self._payload = payload
+
+    @property
+    def fields(self) -> Fields:
+        return Fields(decode_items(self._payload))
+
+    def text(self, name: Value) -> str:
+        """The value of field `name` as text. Raises `KeyError`, or `UnicodeDecodeError`."""
+        return self.fields[name].decode()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Entry):
+            return NotImplemented
+        return (self.seq, self.time, self._payload) == (other.seq, other.time, other._payload)
+
+    def __hash__(self) -> int:
+        return hash((self.seq, self.time, self._payload))
+
+    def __repr__(self) -> str:
+        return f"Entry(seq={self.seq}, time={self.time}, fields={list(self.fields)!r})"
+
+
+def encode_fields(fields: FieldsLike) -> list[bytes]:
+    """Field, value, field, value, … as bytes; text becomes UTF-8. Raises `UsageError`."""
+    pairs = fields.items() if isinstance(fields, Mapping) else fields
+    items: list[bytes] = []
+    try:
+        for field, value in pairs:
+            items.append(field if type(field) is bytes else _bytes(field))
+            items.append(value if type(value) is bytes else _bytes(value))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"fields are pairs of bytes or str: {error}") from None
+    return items
+
+
+def _bytes(value: object) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value)
+    raise TypeError(f"bytes or str are wanted, not {type(value).__name__}")

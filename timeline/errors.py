@@ -1,0 +1,114 @@
+"""The errors of Timeline: one tree, the same over the wire and in Python.
+
+Rule: every error a caller can meet is a `TimelineError`. Its `code` is the first word of the
+reply on the wire, its text says what to do, and `retryable` says whether the same call may
+succeed later without a change by the caller.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class TimelineError(Exception):
+    """Anything that Timeline refuses or reports."""
+
+    code: ClassVar[str] = "ERR"
+    retryable: ClassVar[bool] = False
+
+
+class UsageError(TimelineError, ValueError):
+    """The call itself is wrong; nothing was changed."""
+
+
+class SequenceError(UsageError):
+    """An explicit sequence number is not above the head of its timeline."""
+
+
+class WrongTypeError(TimelineError):
+    """The timeline exists and is of another kind."""
+
+    code = "WRONGTYPE"
+
+
+class NoPermissionError(TimelineError):
+    """The caller may not do this."""
+
+    code = "NOPERM"
+
+
+class NotFoundError(TimelineError, LookupError):
+    """What was named does not exist."""
+
+    code = "NOTFOUND"
+
+
+class ExistsError(TimelineError):
+    """What was to be created exists with other settings."""
+
+    code = "EXISTS"
+
+
+class ConflictError(TimelineError):
+    """The idempotency key was used with other content."""
+
+    code = "CONFLICT"
+
+
+class TooLargeError(TimelineError):
+    """A value is above its limit; nothing was stored."""
+
+    code = "TOOLARGE"
+
+
+class BusyError(TimelineError):
+    """A queue is full: nothing was done; try again later."""
+
+    code = "BUSY"
+    retryable = True
+
+
+class ReadOnlyError(TimelineError):
+    """The disk is full or a flush failed: nothing was done; reads go on."""
+
+    code = "READONLY"
+    retryable = True
+
+
+class UncertainError(TimelineError):
+    """The flush failed under way: it may or may not be stored."""
+
+    code = "UNCERTAIN"
+    retryable = True
+
+
+class TrimmedError(TimelineError):
+    """The position asked for is no longer kept; start from the store."""
+
+    code = "TRIMMED"
+
+
+class CorruptError(TimelineError):
+    """Stored bytes are not what was written; names the place."""
+
+    code = "CORRUPT"
+
+
+class LockedError(TimelineError):
+    """Another process holds the data directory."""
+
+
+class ClosedError(TimelineError):
+    """The engine was closed, or belongs to the parent of a forked process."""
+
+
+class FormatVersionError(TimelineError):
+    """The directory is no store, or was written by a version this one cannot read."""
+
+
+class StorageError(TimelineError):
+    """RocksDB refused a call for a reason that has no better name; the text is its own."""
+
+
+class StallError(BusyError):
+    """RocksDB asked for a pause (write stall); nothing was written."""

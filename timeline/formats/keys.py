@@ -1,0 +1,51 @@
+"""Keys of the column families, so that byte order is the order we read in.
+
+Segments and in-box segments are keyed by their *last* position: one forward seek from
+(id, wanted) lands on the segment that holds the wanted entry.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+_PAIR = Struct(">QQ")
+_ONE = Struct(">Q")
+
+MAX: Final = 2**64 - 1
+
+# Families of state, the first byte of every key in the `state` column family.
+NAME: Final = b"n"  # name → id
+ROW: Final = b"t"  # id → row of the timeline
+META: Final = b"m"  # id → metadata of the timeline
+RETENTION: Final = b"r"  # id → retention of the timeline
+AUDIENCE: Final = b"a"  # audience id, in-box id → spans of membership
+OWN: Final = b"u"  # everything the layers above keep
+
+
+def pair(timeline_id: int, position: int) -> bytes:
+    """Key of a segment, an in-box segment or a patch: id ‖ position, both u64 big-endian."""
+    return _PAIR.pack(timeline_id, position)
+
+
+def split_pair(key: bytes) -> tuple[int, int]:
+    timeline_id, position = _PAIR.unpack(key)
+    return timeline_id, position
+
+
+def number(value: int) -> bytes:
+    """Key of a log record (its last LSN), or an id inside a key of state."""
+    return _ONE.pack(value)
+
+
+def split_number(key: bytes) -> int:
+    (value,) = _ONE.unpack(key)
+    return int(value)
+
+
+def successor(prefix: bytes) -> bytes:
+    """The first key that is above every key beginning with `prefix`."""
+    trimmed = prefix.rstrip(b"\xff")
+    if not trimmed:
+        return b"\xff" * (len(prefix) + 16)
+    return trimmed[:-1] + bytes((trimmed[-1] + 1,))

@@ -1,0 +1,87 @@
+"""References: what an in-box holds instead of a copy of a message.
+
+    reference   LSN u64 · timeline id u64 · seq u64 · kind u8        (25 bytes, little-endian)
+    segment     version u8 · reserved u8 × 3 · count u32 · references · crc32c u32 over the key
+                and everything before it; stored under in-box id ‖ LSN of its last reference
+
+Several references of one commit share its LSN and are told apart by their order; a segment never
+ends between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from struct import Struct, error as StructError
+from typing import Final, NamedTuple
+
+from crc32c import crc32c
+
+from timeline.errors import CorruptError
+from timeline.formats.keys import split_pair
+
+VERSION: Final = 1
+
+_REFERENCE = Struct("<QQQB")
+_HEADER = Struct("<B3xI")
+_CRC = Struct("<I")
+SIZE: Final = _REFERENCE.size
+
+
+class Reference(NamedTuple):
+    """`seq` of timeline `timeline_id` was written, edited, … (`kind`) by commit `lsn`."""
+
+    lsn: int
+    timeline_id: int
+    seq: int
+    kind: int
+
+
+def encode_reference(lsn: int, timeline_id: int, seq: int, kind: int) -> bytes:
+    return _REFERENCE.pack(lsn, timeline_id, seq, kind)
+
+
+def decode_references(packed: bytes) -> list[Reference]:
+    """Every reference of a packed array, in order."""
+    return [Reference._make(fields) for fields in _REFERENCE.iter_unpack(packed)]
+
+
+def lsn_of(reference: bytes) -> int:
+    return int.from_bytes(reference[:8], "little")
+
+
+def encode_references(key: bytes, references: Sequence[bytes]) -> bytes:
+    body = b"".join((_HEADER.pack(VERSION, len(references)), *references))
+    return body + _CRC.pack(crc32c(body, crc32c(key)))
+
+
+def packed_references(key: bytes, value: bytes) -> bytes:
+    """The packed array of a stored in-box segment. Raises `CorruptError`."""
+    try:
+        version, count = _HEADER.unpack_from(value)
+        (crc,) = _CRC.unpack_from(value, len(value) - 4)
+        packed = value[_HEADER.size : -4]
+        if version != VERSION or len(packed) != count * SIZE:
+            raise ValueError
+        if crc != crc32c(memoryview(value)[:-4], crc32c(key)):
+            raise ValueError
+    except (StructError, ValueError):
+        inbox_id, last = split_pair(key)
+        raise CorruptError(
+            f"the references of in-box {inbox_id} up to LSN {last} are damaged: "
+            "run `timeline verify`, then restore a backup or run `timeline repair`"
+        ) from None
+    return packed
+
+
+def cut_references(references: Sequence[bytes], most: int) -> Iterator[Sequence[bytes]]:
+    """Cut into runs of about `most`, never between references of one commit."""
+    start = 0
+    while len(references) - start > most:
+        stop = start + most
+        lsn = references[stop - 1][:8]
+        while stop < len(references) and references[stop][:8] == lsn:
+            stop += 1
+        yield references[start:stop]
+        start = stop
+    if start < len(references):
+        yield references[start:]

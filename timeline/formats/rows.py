@@ -1,0 +1,147 @@
+"""Small rows of state: what the store keeps about a timeline, about memberships, about itself.
+
+All little-endian. Encoders and decoders are pairs; a decoder raises `CorruptError`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from struct import Struct, error as StructError
+from typing import Final, NamedTuple
+
+from crc32c import crc32c
+
+from timeline.errors import CorruptError
+
+MAGIC: Final = b"TIMELINE"
+FORMAT: Final = 1
+
+RAW: Final = 0
+INBOX: Final = 1
+
+_ROW = Struct("<BQQQQQ")
+_RETENTION = Struct("<QQQ")
+_STORE = Struct("<8sIQ")
+_PROGRESS = Struct("<QQQQ")
+_MARK = Struct("<QI")
+
+
+class TimelineRow(NamedTuple):
+    """The row of a timeline, written when it is made, trimmed, holed or moved.
+
+    `first` is the lowest number that may exist, `floor` the highest number known to have been
+    given out beside those of stored entries, `holes` how many numbers from `first` to the head
+    have no entry.
+    """
+
+    kind: int
+    created: int
+    first: int
+    floor: int
+    holes: int
+    deleted: int  # highest number deleted singly (XINFO max-deleted-entry-id)
+    name: bytes
+
+
+def encode_row(row: TimelineRow) -> bytes:
+    return _ROW.pack(*row[:6]) + row.name
+
+
+def decode_row(value: bytes) -> TimelineRow:
+    try:
+        return TimelineRow(*_ROW.unpack_from(value), name=value[_ROW.size :])
+    except StructError:
+        raise CorruptError("the row of a timeline is damaged: run `timeline verify`") from None
+
+
+class Retention(NamedTuple):
+    """Bounds of a timeline; 0 is no bound. Age in milliseconds, length in entries."""
+
+    age: int
+    length: int
+    size: int
+
+
+def encode_retention(retention: Retention) -> bytes:
+    return _RETENTION.pack(*retention)
+
+
+def decode_retention(value: bytes) -> Retention:
+    try:
+        return Retention(*_RETENTION.unpack(value))
+    except StructError:
+        raise CorruptError("the retention of a timeline is damaged: run `timeline verify`") from None
+
+
+def encode_spans(spans: Sequence[tuple[int, int]]) -> bytes:
+    """Spans of LSNs, both ends inclusive, in which an in-box belongs to an audience."""
+    return array("Q", [end for span in spans for end in span]).tobytes()
+
+
+def decode_spans(value: bytes) -> list[tuple[int, int]]:
+    if len(value) % 16:
+        raise CorruptError("a row of membership is damaged: run `timeline verify`")
+    ends = array("Q", value)
+    return list(zip(ends[::2], ends[1::2], strict=True))
+
+
+class StoreRow(NamedTuple):
+    """What the directory is: format version and epoch (changes when a backup is restored)."""
+
+    format: int
+    epoch: int
+
+
+def encode_store(row: StoreRow) -> bytes:
+    return _STORE.pack(MAGIC, *row)
+
+
+def decode_store(value: bytes) -> StoreRow:
+    try:
+        magic, version, epoch = _STORE.unpack(value)
+    except StructError:
+        magic = b""
+    if magic != MAGIC:
+        raise CorruptError("this RocksDB directory is no Timeline store: its magic is missing")
+    return StoreRow(version, epoch)
+
+
+class Progress(NamedTuple):
+    """How far sealing has come, written with every slice.
+
+    Everything up to LSN `sealed` is in segments and state. A pass that will end at `upto` is under
+    way, or was when the process ended (0: none), so part of what lies between may be there too.
+    `next_id` is the lowest id never given out, `time` that of the last commit, both as of `upto`.
+    """
+
+    sealed: int
+    upto: int
+    next_id: int
+    time: int
+
+
+def encode_progress(progress: Progress) -> bytes:
+    return _PROGRESS.pack(*progress)
+
+
+def decode_progress(value: bytes) -> Progress:
+    try:
+        return Progress(*_PROGRESS.unpack(value))
+    except StructError:
+        raise CorruptError("the progress of sealing is damaged: restore a backup") from None
+
+
+def encode_mark(lsn: int) -> bytes:
+    """A slot of the durable mark: LSN u64 · crc32c u32 over it."""
+    body = lsn.to_bytes(8, "little")
+    return _MARK.pack(lsn, crc32c(body))
+
+
+def decode_mark(slot: bytes) -> int | None:
+    """The LSN of a slot, or None when it was never written or was torn."""
+    try:
+        lsn, crc = _MARK.unpack(slot)
+    except StructError:
+        return None
+    return int(lsn) if crc == crc32c(slot[:8]) else None

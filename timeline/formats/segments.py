@@ -1,0 +1,201 @@
+"""Segments: consecutive entries of one timeline as one value.
+
+    header   version u8 · flags u8 · count u16 · payload bytes u32 · first seq u64 · first time
+             u64 · first LSN u64
+    columns  when count > 1, each u32 × count: [seq − first, when SPARSE] · time − first ·
+             LSN − first · end of the entry in the payload
+    payload  the entries in stored form, one after another
+    crc32c   u32 over the key and everything before it
+
+Little-endian, except the key. Rule: a decoded segment was verified against its key; whoever
+holds a `Segment` may slice it without further checks.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+from struct import Struct, error as StructError
+from typing import Final
+
+from crc32c import crc32c
+
+from timeline.errors import CorruptError
+from timeline.formats.keys import split_pair
+
+VERSION: Final = 1
+SPARSE: Final = 1
+
+_HEADER = Struct("<BBHIQQQ")
+_CRC = Struct("<I")
+_U32_MAX: Final = 2**32 - 1
+
+
+# One entry with what the store knows of it: (seq, LSN, time, payload). A plain tuple, since one is
+# made for every append; an empty payload is a deleted entry.
+Row = tuple[int, int, int, bytes]
+
+
+class Segment:
+    """A verified segment. `low` is the lowest number a search for which must end here; `changed`
+    says that patches were applied."""
+
+    __slots__ = (
+        "changed", "count", "ends", "first", "last", "low", "lsns", "payload", "seqs", "size",
+        "times",
+    )  # fmt: skip
+
+    def __init__(self, key: bytes, value: bytes) -> None:
+        _, self.last = split_pair(key)
+        try:
+            (crc,) = _CRC.unpack_from(value, len(value) - 4)
+            if crc != crc32c(memoryview(value)[:-4], crc32c(key)):
+                raise ValueError
+            version, flags, count, size, first, time, lsn = _HEADER.unpack_from(value)
+            if version != VERSION or count == 0:
+                raise ValueError
+            sparse = flags & SPARSE
+            columns = 0 if count == 1 else 16 * count if sparse else 12 * count
+            start = _HEADER.size + columns
+            if start + size + 4 != len(value):
+                raise ValueError
+        except (StructError, ValueError):
+            raise damaged(key) from None
+        self.changed = False
+        self.count: int = count
+        self.first: int = first
+        self.low: int = first
+        self.size = len(value)
+        self.payload = value[start:-4]
+        self.seqs: Sequence[int] | None = None
+        if count == 1:
+            self.times: Sequence[int] = (time,)
+            self.lsns: Sequence[int] = (lsn,)
+            self.ends: Sequence[int] = (size,)
+            return
+        column = memoryview(value)[_HEADER.size : start].cast("I").tolist()
+        if sparse:
+            self.seqs = [first + delta for delta in column[:count]]
+            column = column[count:]
+        self.times = [time + delta for delta in column[:count]]
+        self.lsns = [lsn + delta for delta in column[count : 2 * count]]
+        self.ends = column[2 * count :]
+
+    def index(self, seq: int) -> int:
+        """How many entries have a lower number than `seq`."""
+        if self.seqs is not None:
+            return bisect_left(self.seqs, seq)
+        return min(max(seq - self.first, 0), self.count)
+
+    def index_after(self, seq: int) -> int:
+        """How many entries have a number of at most `seq`."""
+        if self.seqs is not None:
+            return bisect_right(self.seqs, seq)
+        return min(max(seq - self.first + 1, 0), self.count)
+
+    def seq(self, index: int) -> int:
+        return self.seqs[index] if self.seqs is not None else self.first + index
+
+    def wire(self, start: int, stop: int) -> bytes:
+        """Entries `start` to `stop` (exclusive) in stored form, as one piece."""
+        begin = self.ends[start - 1] if start else 0
+        return self.payload[begin : self.ends[stop - 1]]
+
+    def rows(self, start: int = 0, stop: int | None = None) -> Iterator[Row]:
+        """Entries `start` to `stop` (exclusive), oldest first."""
+        stop = self.count if stop is None else stop
+        if start >= stop:
+            return
+        payload = self.payload
+        begin = self.ends[start - 1] if start else 0
+        seqs = self.seqs
+        numbers = range(self.first + start, self.first + stop) if seqs is None else seqs[start:stop]
+        for seq, lsn, time, end in zip(
+            numbers, self.lsns[start:stop], self.times[start:stop], self.ends[start:stop], strict=True
+        ):
+            yield seq, lsn, time, payload[begin:end]
+            begin = end
+
+    def patched(self, patches: Mapping[int, bytes]) -> Segment:
+        """This segment with `patches` (seq → stored form, empty to delete) applied.
+
+        It may hold no entries at all; it still spans the same numbers.
+        """
+        rows = [
+            (seq, lsn, time, patches.get(seq, payload)) for seq, lsn, time, payload in self.rows()
+        ]
+        rows = [row for row in rows if row[3]]
+        copy = object.__new__(Segment)
+        copy.changed = True
+        copy.last, copy.low, copy.size = self.last, self.low, self.size
+        copy.count = len(rows)
+        copy.seqs = [row[0] for row in rows]
+        copy.first = copy.seqs[0] if rows else self.last
+        copy.lsns = [row[1] for row in rows]
+        copy.times = [row[2] for row in rows]
+        copy.payload = b"".join([row[3] for row in rows])
+        copy.ends = list(accumulate(len(row[3]) for row in rows))
+        return copy
+
+
+def damaged(key: bytes) -> CorruptError:
+    timeline_id, last = split_pair(key)
+    return CorruptError(
+        f"the segment of timeline {timeline_id} that ends at {last} is damaged: "
+        "run `timeline verify`, then restore a backup or run `timeline repair`"
+    )
+
+
+def encode_segment(key: bytes, rows: Sequence[Row]) -> bytes:
+    """The value for `rows` (seq, LSN, time, payload; ascending, none deleted) under `key`.
+
+    The rows must fit one segment: `cut_rows` sees to it.
+    """
+    first_seq, first_lsn, first_time, payload = rows[0]
+    count = len(rows)
+    if count == 1:
+        body = (
+            _HEADER.pack(VERSION, 0, 1, len(payload), first_seq, first_time, first_lsn) + payload
+        )
+    else:
+        seqs, lsns, times, payloads = zip(*rows, strict=True)
+        payload = b"".join(payloads)
+        flags = 0
+        columns = []
+        if seqs[-1] - first_seq != count - 1:
+            flags = SPARSE
+            columns.append(array("I", [seq - first_seq for seq in seqs]))
+        columns.append(array("I", [time - first_time for time in times]))
+        columns.append(array("I", [lsn - first_lsn for lsn in lsns]))
+        columns.append(array("I", accumulate(map(len, payloads))))
+        body = b"".join(
+            (
+                _HEADER.pack(VERSION, flags, count, len(payload), first_seq, first_time, first_lsn),
+                *columns,
+                payload,
+            )
+        )
+    return body + _CRC.pack(crc32c(body, crc32c(key)))
+
+
+def cut_rows(
+    rows: Sequence[Row], most_entries: int, most_bytes: int
+) -> Iterator[Sequence[Row]]:
+    """Cut ascending rows into runs that fit a segment each: number, bytes, and deltas in u32."""
+    start = size = 0
+    for index, (seq, lsn, time, payload) in enumerate(rows):
+        size += len(payload)
+        first = rows[start]
+        if index > start and (
+            index - start >= most_entries
+            or size > most_bytes
+            or seq - first[0] > _U32_MAX
+            or lsn - first[1] > _U32_MAX
+            or time - first[2] > _U32_MAX
+        ):
+            yield rows[start:index]
+            start, size = index, len(payload)
+    if start < len(rows):
+        yield rows[start:]

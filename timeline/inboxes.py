@@ -1,0 +1,175 @@
+"""In-boxes and audiences: references instead of copies, and who gets them.
+
+Responsibility: deliver one shared reference to every member of an audience, read an in-box in
+commit order, and keep who belongs to an audience at which LSNs.
+
+Rule: a commit reaches exactly the members one of whose spans contains its LSN, both ends
+included (who joins or leaves in a commit still gets what that commit delivers). The rows of
+membership say so for every LSN that may still be replayed, so that applying the log again over
+newer rows gives the same in-boxes.
+
+The caller holds the engine's lock. Caches are bounded: `Inbox` objects live as long as a tail or
+an audience holds them, audiences are forgotten, least recently used first, beyond a number of
+members.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from weakref import WeakValueDictionary
+
+from timeline.formats import keys
+from timeline.formats.references import (
+    Reference,
+    decode_references,
+    lsn_of,
+    packed_references,
+)
+from timeline.formats.rows import decode_spans
+from timeline.state import State
+from timeline.storage import INBOXES, Storage
+from timeline.tails import Inbox, Tails
+
+OPEN = keys.MAX  # the end of a span that has not ended
+
+
+class Audience:
+    """The members of one audience in memory, ready to be delivered to."""
+
+    def __init__(self, spans: dict[int, tuple[Inbox, bytes]]) -> None:
+        self.spans = spans  # in-box id → (in-box, its encoded spans)
+        self._current: list[Inbox] | None = None
+        self._settled = 0
+
+    def reached(self, lsn: int) -> list[Inbox]:
+        """The in-boxes that commit `lsn` is delivered to."""
+        if self._current is None:
+            self._settle()
+        if lsn >= self._settled and self._current is not None:
+            return self._current
+        return [
+            inbox
+            for inbox, value in self.spans.values()
+            if any(start <= lsn <= end for start, end in decode_spans(value))
+        ]
+
+    def change(self, inbox: Inbox, value: bytes | None) -> None:
+        self._current = None
+        if value is None:
+            self.spans.pop(inbox.id, None)
+        else:
+            self.spans[inbox.id] = (inbox, value)
+
+    def _settle(self) -> None:
+        """Work out who is a member from some LSN on until the next change."""
+        current, settled = [], 0
+        for inbox, value in self.spans.values():
+            start = int.from_bytes(value[-16:-8], "little")
+            if value[-8:] == b"\xff" * 8:
+                current.append(inbox)
+                settled = max(settled, start)
+            else:
+                settled = max(settled, int.from_bytes(value[-8:], "little") + 1)
+        self._current, self._settled = current, settled
+
+
+class Inboxes:
+    def __init__(self, storage: Storage, tails: Tails, state: State, limit: int) -> None:
+        self._storage = storage
+        self._tails = tails
+        self._state = state
+        self._limit = limit
+        self._inboxes: WeakValueDictionary[int, Inbox] = WeakValueDictionary()
+        self._audiences: OrderedDict[int, Audience] = OrderedDict()
+        self._members = 0
+        self.sealed = 0  # what lies at or below this LSN is never replayed
+
+    def inbox(self, inbox_id: int) -> Inbox:
+        """The one object of an in-box; making it reads nothing."""
+        found = self._inboxes.get(inbox_id)
+        if found is None:
+            found = self._inboxes[inbox_id] = Inbox(inbox_id)
+        return found
+
+    # --- applying -----------------------------------------------------------------------------
+
+    def change(self, key: bytes, value: bytes | None) -> None:
+        """A row of membership was applied: follow it in the cached audience."""
+        audience_id, inbox_id = keys.split_pair(key[1:])
+        audience = self._audiences.get(audience_id)
+        if audience is not None:
+            before = len(audience.spans)
+            audience.change(self.inbox(inbox_id), value)
+            self._members += len(audience.spans) - before
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def audience(self, audience_id: int) -> Audience:
+        audience = self._audiences.get(audience_id)
+        if audience is not None:
+            self._audiences.move_to_end(audience_id)
+            return audience
+        prefix = keys.AUDIENCE + keys.number(audience_id)
+        spans = {}
+        for key, value in self._state.scan(prefix, keys.successor(prefix)):
+            inbox_id = keys.split_number(key[9:])
+            spans[inbox_id] = (self.inbox(inbox_id), value)
+        audience = self._audiences[audience_id] = Audience(spans)
+        self._members += len(spans)
+        while self._members > self._limit and len(self._audiences) > 1:
+            _, gone = self._audiences.popitem(last=False)
+            self._members -= len(gone.spans)
+        return audience
+
+    def spans(self, audience_id: int, inbox_id: int) -> list[tuple[int, int]]:
+        """When an in-box belonged to an audience, as far back as a replay may reach."""
+        value = self._state.get(keys.AUDIENCE + keys.pair(audience_id, inbox_id))
+        return [] if value is None else decode_spans(value)
+
+    def read(
+        self, inbox_id: int, lsn: int, ordinal: int, limit: int
+    ) -> list[tuple[Reference, int]]:
+        """At most `limit` references after (`lsn`, `ordinal`), each with its own ordinal."""
+        found: list[tuple[Reference, int]] = []
+        previous = number = -1
+        for packed in self._packed_from(inbox_id, lsn):
+            for reference in decode_references(packed):
+                number = number + 1 if reference.lsn == previous else 0
+                previous = reference.lsn
+                if (reference.lsn, number) > (lsn, ordinal):
+                    found.append((reference, number))
+                    if len(found) == limit:
+                        return found
+        return found
+
+    def _packed_from(self, inbox_id: int, lsn: int) -> Iterator[bytes]:
+        """Packed references from about `lsn` on: sealed ones, then those in memory."""
+        inbox = self.inbox(inbox_id)
+        memory = [rows for rows in (inbox.old, inbox.tail) if rows]
+        boundary = lsn_of(memory[0][0]) if memory else OPEN
+        at = lsn
+        while at < boundary:
+            found = self._storage.at_or_after(
+                INBOXES, keys.pair(inbox_id, at), keys.pair(inbox_id + 1, 0)
+            )
+            if found is None:
+                break
+            packed = packed_references(*found)
+            last = keys.split_pair(found[0])[1]
+            if last >= boundary:  # sealed by now, and still in memory
+                size = len(packed)
+                references = decode_references(packed)
+                below = sum(reference.lsn < boundary for reference in references)
+                packed = packed[: size // len(references) * below]
+            yield packed
+            at = last + 1
+        for rows in memory:
+            if lsn_of(rows[-1]) >= lsn:
+                yield b"".join(rows)
+
+    def live_spans(self, value: bytes | None) -> list[tuple[int, int]]:
+        """The spans of a row of membership without those no replay can reach."""
+        if value is None:
+            return []
+        return [span for span in decode_spans(value) if span[1] > self.sealed]

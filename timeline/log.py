@@ -1,0 +1,193 @@
+"""The commit log: records of groups, read in order by whoever follows the store.
+
+Responsibility: write a group's record, read commits back, keep named checkpoints, and decide how
+far the log may be let go.
+
+Rule: the log holds every record above the sealed LSN, the newest one always, and behind that what
+the lowest checkpoint needs, within bounds of bytes and age, so that a follower nobody runs any
+more cannot fill the disk. A reader sees applied, therefore durable, commits only; a position that
+is no longer kept raises `TrimmedError`. Moving a checkpoint is not a commit: it may be lost in a
+crash, and its owner then sees some commits again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from struct import Struct
+from typing import Final, NamedTuple
+
+from timeline.errors import NotFoundError, TrimmedError, UsageError
+from timeline.formats import keys
+from timeline.formats.records import (
+    DELIVER,
+    DROP,
+    NOTIFY,
+    PATCH,
+    TRIM,
+    Operation,
+    Record,
+    decode_record,
+    decode_target,
+)
+from timeline.formats.segments import Row
+from timeline.storage import LOG, META, Batch, Storage
+
+_CHECKPOINT: Final = b"checkpoint/"
+_CHAPTER: Final = b"chapter/"
+_CHAPTER_VALUE = Struct("<QQ")
+
+APPENDED: Final = "append"
+PATCHED: Final = "patch"
+TRIMMED: Final = "trim"
+DROPPED: Final = "drop"
+DELIVERED: Final = "deliver"
+NOTIFIED: Final = "notify"
+
+
+class Change(NamedTuple):
+    """One thing a commit did to timeline `id`: append `first`-`last`, patch or trim at `first`.
+
+    For deliveries `id`, `first` and `last` are the timeline, number and kind referred to, and
+    `audience` says to whom (0: in-boxes named in the commit).
+    """
+
+    kind: str
+    id: int
+    first: int
+    last: int
+    audience: int = 0
+
+
+class LogCommit(NamedTuple):
+    lsn: int
+    time: int
+    changes: list[Change]
+
+
+class Log:
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.applied = 0  # last LSN that readers may see
+
+    # --- records ------------------------------------------------------------------------------
+
+    def records(self, after: int) -> Iterator[Record]:
+        """Stored records that hold a commit above LSN `after`, in order, applied or not."""
+        pairs = self._storage.scan(LOG, keys.number(after + 1), keys.number(keys.MAX))
+        for key, value in pairs:
+            yield decode_record(keys.split_number(key), value)
+
+    def first(self) -> int:
+        """The lowest LSN still kept; one above the last when there is none."""
+        found = self._storage.at_or_after(LOG, keys.number(0), keys.number(keys.MAX))
+        if found is None:
+            return self.applied + 1
+        return decode_record(keys.split_number(found[0]), found[1]).first
+
+    def read(self, after: int, limit: int) -> list[LogCommit]:
+        """At most `limit` commits above LSN `after`. Raises `TrimmedError`."""
+        if after >= self.applied or limit <= 0:
+            return []
+        commits: list[LogCommit] = []
+        for record in self.records(after):
+            if not commits and record.first > after + 1:
+                break
+            for commit in split_record(record):
+                if commit.lsn > self.applied or len(commits) == limit:
+                    return commits
+                if commit.lsn > after:
+                    commits.append(commit)
+        if not commits:
+            raise TrimmedError(
+                f"the log no longer holds what follows LSN {after} (it begins at {self.first()}): "
+                "read the timelines themselves and go on from there"
+            )
+        return commits
+
+    # --- checkpoints --------------------------------------------------------------------------
+
+    def checkpoint(self, name: bytes) -> int:
+        """The LSN that follower `name` has reached. Raises `NotFoundError`."""
+        value = self._storage.get(META, _CHECKPOINT + name)
+        if value is None:
+            raise NotFoundError(f"there is no consumer {name!r}: move it to an LSN to make it")
+        return keys.split_number(value)
+
+    def checkpoints(self) -> dict[bytes, int]:
+        pairs = self._storage.scan(META, _CHECKPOINT, keys.successor(_CHECKPOINT))
+        return {key[len(_CHECKPOINT) :]: keys.split_number(value) for key, value in pairs}
+
+    def move(self, batch: Batch, name: bytes, lsn: int | None) -> None:
+        """Set checkpoint `name` to `lsn`, or with None forget it."""
+        if lsn is None:
+            batch.delete(META, _CHECKPOINT + name)
+        elif lsn > self.applied:
+            raise UsageError(f"LSN {lsn} is above the last one, {self.applied}")
+        else:
+            batch.put(META, _CHECKPOINT + name, keys.number(lsn))
+
+    # --- letting go ---------------------------------------------------------------------------
+
+    def let_go(
+        self, batch: Batch, sealed: int, size: int, now: int, *, most: int, oldest: int
+    ) -> None:
+        """Note that `size` bytes of log up to LSN `sealed` are sealed, and drop what may go.
+
+        Sealed log goes when every checkpoint has passed it, when more than `most` bytes of it
+        are kept, or when it was sealed before time `oldest`.
+        """
+        prefix = _CHAPTER
+        chapters = [
+            (keys.split_number(key[len(prefix) :]), *_CHAPTER_VALUE.unpack(value))
+            for key, value in self._storage.scan(META, prefix, keys.successor(prefix))
+        ]
+        chapters.append((sealed, size, now))
+        batch.put(META, _CHAPTER + keys.number(sealed), _CHAPTER_VALUE.pack(size, now))
+        needed = min(self.checkpoints().values(), default=sealed)
+        kept = sum(chapter[1] for chapter in chapters)
+        upto = 0
+        for lsn, weight, time in chapters:
+            if lsn > needed and kept <= most and time >= oldest:
+                break
+            batch.delete(META, _CHAPTER + keys.number(lsn))
+            kept -= weight
+            upto = lsn
+        if upto:  # the record that ends at `upto` stays: the newest one is never let go
+            batch.delete_range(LOG, keys.number(0), keys.number(upto))
+
+
+def split_record(record: Record) -> Iterator[LogCommit]:
+    """The commits of a record, one after another, with what each changed."""
+    changes: dict[int, list[Change]] = {
+        lsn: [] for lsn in range(record.first, record.last + 1)
+    }
+    for timeline_id, row in zip(record.timelines, record.rows, strict=True):
+        _note_append(changes[row[1]], timeline_id, row)
+    for operation in record.operations:
+        change = _describe(operation)
+        if change is not None:
+            changes[operation.lsn].append(change)
+    for lsn, found in changes.items():
+        yield LogCommit(lsn, record.time, found)
+
+
+def _note_append(changes: list[Change], timeline_id: int, row: Row) -> None:
+    if changes and changes[-1].id == timeline_id and changes[-1].last == row[0] - 1:
+        changes[-1] = changes[-1]._replace(last=row[0])
+    else:
+        changes.append(Change(APPENDED, timeline_id, row[0], row[0]))
+
+
+def _describe(operation: Operation) -> Change | None:
+    kind, _, target, argument, body = operation
+    if kind == PATCH:
+        return Change(PATCHED, target, argument, argument)
+    if kind == TRIM:
+        return Change(TRIMMED, target, argument, argument)
+    if kind == DROP:
+        return Change(DROPPED, target, 0, 0)
+    if kind in (DELIVER, NOTIFY):
+        timeline_id, what, _ = decode_target(body)
+        verb = DELIVERED if kind == DELIVER else NOTIFIED
+        return Change(verb, timeline_id, argument, what, target)
+    return None

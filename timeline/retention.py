@@ -1,0 +1,82 @@
+"""Retention: timelines that forget by themselves.
+
+Responsibility: trim each timeline that has a retention to its age, length and bytes, some of them
+at a time, and start over every `retention_check_ms`.
+
+Rule: a trim by retention is a commit like any other; followers see it. Bytes are counted in
+segments as stored, so unsealed entries are never removed for them.
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import islice
+
+from timeline.compaction import Compaction
+from timeline.errors import TimelineError
+from timeline.formats import keys
+from timeline.formats.rows import Retention, decode_retention
+from timeline.options import Options
+from timeline.stage import Stage
+from timeline.state import State
+from timeline.tails import Timeline
+from timeline.timelines import Timelines
+
+_A_STEP = 64
+_NONE = Retention(0, 0, 0)
+
+
+class RetentionKeeper:
+    def __init__(
+        self,
+        stage: Stage,
+        state: State,
+        timelines: Timelines,
+        compaction: Compaction,
+        options: Options,
+    ) -> None:
+        self._stage = stage
+        self._state = state
+        self._timelines = timelines
+        self._compaction = compaction
+        self._period = options.retention_check_ms / 1000
+        self._position = keys.RETENTION
+        self._next_round = 0.0
+
+    def get(self, timeline: Timeline) -> Retention:
+        value = self._state.get(keys.RETENTION + keys.number(timeline.id))
+        return _NONE if value is None else decode_retention(value)
+
+    def step(self) -> None:
+        """Trim the next few timelines whose turn it is. The caller holds the lock."""
+        now = time.monotonic()
+        if now < self._next_round:
+            return
+        pairs = self._state.scan(self._position, keys.successor(keys.RETENTION))
+        turn = list(islice(pairs, _A_STEP))
+        for key, value in turn:
+            self._position = key + b"\0"
+            timeline = self._timelines.load(keys.split_number(key[1:]))
+            if timeline is not None and timeline.staged is not None:
+                self._trim(timeline, decode_retention(value))
+        if len(turn) < _A_STEP:
+            self._position = keys.RETENTION
+            self._next_round = now + self._period
+
+    def _trim(self, timeline: Timeline, retention: Retention) -> None:
+        first = 0
+        if retention.age:
+            since = time.time_ns() // 1_000_000 - retention.age
+            first = self._timelines.first_since(timeline, since)
+        if retention.size:
+            first = max(first, self._compaction.kept_bytes(timeline.id, retention.size))
+        try:
+            draft = self._stage.begin()
+            removed = draft.trim(timeline, first) if first else 0
+            if retention.length:
+                removed += draft.trim_to_length(timeline, retention.length)
+            if removed:
+                draft.commit()
+        except TimelineError:
+            return  # writing is off or busy: the next round tries again
+

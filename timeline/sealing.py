@@ -1,0 +1,281 @@
+"""Sealing: from tails to segments, in slices between groups.
+
+Responsibility: when the young generation is half of what may be unsealed, rotate it and write it
+to the store in key order: entries, in-boxes, then patches, what trims and drops left behind, and
+state; at the end move the sealed LSN and let the log below it go.
+
+Rule: sealing changes no answer. A slice is one unsynced write; memory is released after it. A
+crash between two slices costs only the replay: what the replay finds at or below the last number
+(or LSN) on disk of a timeline (or in-box) is skipped, and the rest ends at its last value. `upto`
+of the progress says for which LSNs that look is needed. The pass keeps ahead of the writers: it is done
+by the time the young generation has grown to three quarters of its half.
+
+How it fails: `StallError` from a slice means nothing was written and the slice is done again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from timeline.formats.keys import pair
+from timeline.formats.references import cut_references, encode_references, lsn_of
+from timeline.formats.rows import Progress, encode_progress
+from timeline.formats.segments import cut_rows, encode_segment
+from timeline.log import Log
+from timeline.options import Options
+from timeline.storage import INBOXES, META, PATCHES, SEGMENTS, STATE, Batch, Storage
+from timeline.tails import Generation, Tails, Timeline, unsealed_rows
+
+PROGRESS_KEY = b"progress"
+
+_ROWS = 2_048  # the most rows, and
+_OBJECTS = 128  # the most timelines or in-boxes, of a slice
+_REFERENCES_A_SEGMENT = 1_024
+_FEW_KEYS = 64  # up to which segments are deleted one by one and not by a range
+
+
+class Sealing:
+    def __init__(
+        self,
+        storage: Storage,
+        tails: Tails,
+        log: Log,
+        options: Options,
+        progress: Progress,
+        note: Callable[[int], None],
+    ) -> None:
+        """`note(timeline id)` is called for every small segment written."""
+        self._storage = storage
+        self._tails = tails
+        self._log = log
+        self._options = options
+        self._note = note
+        self.progress = progress
+        self.passes = 0
+        self._steps: Iterator[Callable[[Batch], None]] | None = None
+        self._after: list[Callable[[], None]] = []  # what memory lets go once a slice is written
+        self._pending: Callable[[Batch], None] | None = None  # a slice that met a stall
+        self._done = self._total = 0
+        self._bytes = 0
+
+    @property
+    def sealed(self) -> int:
+        return self.progress.sealed
+
+    @property
+    def under_way(self) -> bool:
+        return self._steps is not None
+
+    def due(self) -> bool:
+        """Whether a pass is under way or should begin."""
+        return self._steps is not None or self._fill() >= 1.0
+
+    def begin(self, upto: int, now: int, next_id: int) -> None:
+        """Rotate: what was applied up to LSN `upto` is to be sealed."""
+        generation = self._tails.rotate(upto)
+        self._total = max(1, generation.tails + len(generation.state) + len(generation.patches))
+        self._done = 0
+        self._bytes = generation.size
+        self.progress = self.progress._replace(upto=upto, next_id=next_id, time=now)
+        self._steps = self._pass(generation)
+
+    def keep_pace(self, upto: int, now: int, next_id: int) -> None:
+        """Do as much as was earned by what the last groups brought, often nothing."""
+        fill = self._fill()
+        if self._steps is None:
+            if fill < 1.0:
+                return
+            self.begin(upto, now, next_id)
+            fill = 0.0
+        while self._steps is not None and self._done / self._total < fill / 0.75:
+            self.slice()
+
+    def run(self, seconds: float) -> None:
+        """Go on with a pass for about `seconds`."""
+        deadline = time.perf_counter() + seconds
+        while self._steps is not None and time.perf_counter() < deadline:
+            self.slice()
+
+    def slice(self) -> None:
+        """Write one slice. Raises what storage raises; after `StallError` call again."""
+        if self._steps is None:
+            return
+        if self._pending is None:
+            step = next(self._steps)
+            batch = self._storage.batch()
+            step(batch)
+            self._pending = step
+        else:
+            batch = self._storage.batch()
+            self._after.clear()
+            self._pending(batch)
+        batch.put(META, PROGRESS_KEY, encode_progress(self.progress))
+        self._storage.write(batch)
+        self._pending = None
+        after, self._after = self._after, []
+        for action in after:
+            action()
+
+    def _fill(self) -> float:
+        """How full the young generation is, 1.0 being the moment to rotate."""
+        young = self._tails.young
+        return 2 * max(
+            young.size / self._options.unsealed_bytes, young.tails / self._options.tails
+        )
+
+    # --- one pass -----------------------------------------------------------------------------
+
+    def _pass(self, generation: Generation) -> Iterator[Callable[[Batch], None]]:
+        for timeline_ids in _sorted_chunks(generation.timelines, _OBJECTS):
+            yield from self._entries(generation, timeline_ids)
+        for inbox_ids in _sorted_chunks(generation.inboxes, _OBJECTS):
+            yield lambda batch, ids=inbox_ids: self._references(generation, ids, batch)
+        yield from self._chunks(sorted(generation.patches.items()), self._write_patches)
+        yield from self._chunks(sorted(generation.garbage.items()), self._write_garbage)
+        yield from self._chunks(sorted(generation.state.items()), self._write_state)
+        yield self._finish
+
+    def _entries(
+        self, generation: Generation, timeline_ids: list[int]
+    ) -> Iterator[Callable[[Batch], None]]:
+        """Slices of at most _ROWS rows; a long tail takes several."""
+        waiting: list[tuple[Timeline, int]] = []
+        room = _ROWS
+        for timeline_id in timeline_ids:
+            timeline = generation.timelines[timeline_id]
+            left = len(unsealed_rows(timeline, generation.number))
+            while left > room:
+                waiting.append((timeline, room))
+                yield lambda batch, part=waiting: self._write_entries(generation, part, batch)
+                left -= room
+                waiting, room = [], _ROWS
+                left = min(left, len(unsealed_rows(timeline, generation.number)))
+            waiting.append((timeline, left))
+            room -= left
+        if waiting:
+            yield lambda batch, part=waiting: self._write_entries(generation, part, batch)
+
+    def _write_entries(
+        self, generation: Generation, parts: list[tuple[Timeline, int]], batch: Batch
+    ) -> None:
+        options = self._options
+        number = generation.number
+        written: list[tuple[Timeline, int]] = []
+        for timeline, most in parts:
+            rows = unsealed_rows(timeline, number)[:most]
+            if not rows:
+                continue
+            last = rows[-1][0]
+            count = len(rows)
+            if timeline.row is not None and timeline.row.deleted >= rows[0][0]:
+                rows = [row for row in rows if row[3]]
+            for run in cut_rows(rows, options.segment_entries, options.segment_bytes):
+                key = pair(timeline.id, run[-1][0])
+                value = encode_segment(key, run)
+                batch.put(SEGMENTS, key, value)
+                if 2 * len(run) < options.segment_entries and 2 * len(value) < options.segment_bytes:
+                    self._note(timeline.id)
+            written.append((timeline, count))
+            timeline.sealed = max(timeline.sealed, last)
+
+        def release() -> None:
+            for timeline, count in written:
+                del unsealed_rows(timeline, number)[:count]
+            self._done += len(written)
+
+        self._after.append(release)
+
+    def _references(self, generation: Generation, inbox_ids: list[int], batch: Batch) -> None:
+        number = generation.number
+        inboxes = [generation.inboxes[inbox_id] for inbox_id in inbox_ids]
+        for inbox in inboxes:
+            references = inbox.old if inbox.generation > number else inbox.tail
+            for run in cut_references(references, _REFERENCES_A_SEGMENT):
+                key = pair(inbox.id, lsn_of(run[-1]))
+                batch.put(INBOXES, key, encode_references(key, run))
+
+        def release() -> None:
+            for inbox in inboxes:
+                if inbox.generation > number:
+                    inbox.old = []
+                else:
+                    inbox.tail = []
+            self._done += len(inboxes)
+
+        self._after.append(release)
+
+    def _chunks(
+        self, items: list[Any], write: Callable[[Batch, Any], None]
+    ) -> Iterator[Callable[[Batch], None]]:
+        iterator = iter(items)
+        while chunk := list(islice(iterator, 4 * _OBJECTS)):
+
+            def step(batch: Batch, chunk: list[Any] = chunk) -> None:
+                for item in chunk:
+                    write(batch, item)
+                self._after.append(lambda: self._advance(len(chunk)))
+
+            yield step
+
+    def _advance(self, count: int) -> None:
+        self._done += count
+
+    @staticmethod
+    def _write_patches(batch: Batch, item: tuple[tuple[int, int], bytes]) -> None:
+        (timeline_id, seq), payload = item
+        batch.put(PATCHES, pair(timeline_id, seq), payload)
+
+    @staticmethod
+    def _write_state(batch: Batch, item: tuple[bytes, bytes | None]) -> None:
+        key, value = item
+        if value is None:
+            batch.delete(STATE, key)
+        else:
+            batch.put(STATE, key, value)
+
+    def _write_garbage(self, batch: Batch, item: tuple[int, int | None]) -> None:
+        """Delete what lies wholly below `first`; the rest of a cut segment goes by compaction."""
+        timeline_id, first = item
+        stop = pair(timeline_id + 1, 0) if first is None else pair(timeline_id, first)
+        for family in (SEGMENTS, PATCHES):
+            found = list(
+                islice(self._storage.keys(family, pair(timeline_id, 0), stop), _FEW_KEYS + 1)
+            )
+            if len(found) > _FEW_KEYS:
+                batch.delete_range(family, found[0], stop)
+            else:
+                for key in found:
+                    batch.delete(family, key)
+
+    def _finish(self, batch: Batch) -> None:
+        options = self._options
+        progress = self.progress
+        self.progress = progress._replace(sealed=progress.upto, upto=0)
+        self._log.let_go(
+            batch,
+            progress.upto,
+            self._bytes,
+            progress.time,
+            most=options.log_bytes,
+            oldest=max(0, progress.time - options.log_age_ms),
+        )
+        self._after.append(self._release)
+
+    def _release(self) -> None:
+        self._tails.release()
+        self._steps = None
+        self.passes += 1
+
+
+def _sorted_chunks(objects: dict[int, object], size: int) -> Iterator[list[int]]:
+    """The ids in ascending order, in lists of `size`. numpy, since a sort here stalls a group."""
+    ids = np.fromiter(objects, dtype=np.uint64, count=len(objects))
+    ids.sort()
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size].tolist()
+

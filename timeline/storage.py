@@ -1,0 +1,275 @@
+"""RocksDB, and the only place that knows it.
+
+Responsibility: open and lock the directory, keep its column families, write batches, read,
+iterate, fsync, and translate RocksDB's errors into ours.
+
+Rule: what is written is unsynced until `sync` returns, and a crash loses a suffix of the writes
+only (the WAL is replayed as written, and all column families are flushed together). Nothing here
+retries, and nothing outside sees an object of the binding, so that closing really closes.
+
+How it fails: `LockedError` when another process holds the directory, `CorruptError` when RocksDB
+finds damage, `StallError` when it asks for a pause (nothing was written), `StorageError` for the
+rest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NoReturn
+
+from rocksdict import (
+    AccessType,
+    BlockBasedOptions,
+    Cache,
+    Checkpoint,
+    DBCompressionType,
+    DBRecoveryMode,
+    DbClosedError,
+    Options as RocksOptions,
+    Rdict,
+    ReadOptions,
+    WriteBatch,
+    WriteOptions,
+)
+
+from timeline.errors import (
+    ClosedError,
+    CorruptError,
+    LockedError,
+    StallError,
+    StorageError,
+    TimelineError,
+)
+from timeline.options import KIB, MIB, Options
+
+META: Final = "default"  # what the store is, progress of sealing, checkpoints
+LOG: Final = "log"  # last LSN → record
+SEGMENTS: Final = "segments"  # timeline ‖ last seq → entries
+INBOXES: Final = "inboxes"  # in-box ‖ last LSN → references
+PATCHES: Final = "patches"  # timeline ‖ seq → the entry as it now is, empty when deleted
+STATE: Final = "state"  # names, rows of timelines, memberships, and what is built above
+FAMILIES: Final = (META, LOG, SEGMENTS, INBOXES, PATCHES, STATE)
+
+
+class Batch:
+    """Writes that take effect together. Belongs to the storage that made it."""
+
+    __slots__ = ("_batch", "_handles")
+
+    def __init__(self, handles: dict[str, object]) -> None:
+        self._batch = WriteBatch(raw_mode=True)
+        self._handles = handles
+
+    def put(self, family: str, key: bytes, value: bytes) -> None:
+        self._batch.put(key, value, self._handles[family])  # type: ignore[arg-type]
+
+    def delete(self, family: str, key: bytes) -> None:
+        self._batch.delete(key, self._handles[family])  # type: ignore[arg-type]
+
+    def delete_range(self, family: str, start: bytes, stop: bytes) -> None:
+        """Delete the keys from `start` up to, without, `stop`."""
+        self._batch.delete_range(start, stop, self._handles[family])  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return len(self._batch)
+
+
+class Storage:
+    """An open RocksDB. Not thread-safe by itself, except `sync`, `sync_busy` and `compact`."""
+
+    def __init__(self, path: Path, options: Options, *, salvage: bool = False) -> None:
+        """Open `path`; with `salvage` accept a WAL that is damaged, up to the damage."""
+        self.path = path
+        whole = _database_options(options, salvage=salvage)
+        families = {name: _family_options(name, options) for name in FAMILIES}
+        try:
+            self._db = Rdict(str(path), whole, families, AccessType.read_write())
+        except Exception as error:
+            _translate(error, path)
+        self._families = {name: self._db.get_column_family(name) for name in FAMILIES}
+        self._handles: dict[str, object] = {
+            name: self._db.get_column_family_handle(name) for name in FAMILIES
+        }
+        self._no_slowdown = WriteOptions()
+        self._no_slowdown.no_slowdown = True
+
+    def batch(self) -> Batch:
+        return Batch(self._handles)
+
+    def write(self, batch: Batch) -> None:
+        """Write unsynced. Raises `StallError` (nothing was written) or another error (unknown)."""
+        try:
+            self._db.write(batch._batch, self._no_slowdown)  # noqa: SLF001  one module, two halves
+        except Exception as error:
+            _translate(error, self.path)
+
+    def sync(self) -> None:
+        """Make everything written so far durable; other threads run meanwhile."""
+        try:
+            self._db.flush_wal(True)
+        except Exception as error:
+            _translate(error, self.path)
+
+    def get(self, family: str, key: bytes) -> bytes | None:
+        try:
+            value: bytes | None = self._families[family].get(key)
+        except Exception as error:
+            _translate(error, self.path)
+        return value
+
+    def at_or_after(self, family: str, key: bytes, stop: bytes) -> tuple[bytes, bytes] | None:
+        """The first pair from `key` up to, without, `stop`."""
+        bounds = ReadOptions()
+        bounds.set_iterate_upper_bound(stop)
+        try:
+            iterator = self._families[family].iter(bounds)
+            iterator.seek(key)
+            if iterator.valid():
+                return iterator.key(), iterator.value()
+            iterator.status()
+        except Exception as error:
+            _translate(error, self.path)
+        return None
+
+    def at_or_before(self, family: str, key: bytes, start: bytes) -> tuple[bytes, bytes] | None:
+        """The last pair from `start` up to and with `key`."""
+        bounds = ReadOptions()
+        bounds.set_iterate_lower_bound(start)
+        try:
+            iterator = self._families[family].iter(bounds)
+            iterator.seek_for_prev(key)
+            if iterator.valid():
+                return iterator.key(), iterator.value()
+            iterator.status()
+        except Exception as error:
+            _translate(error, self.path)
+        return None
+
+    def scan(self, family: str, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Pairs from `start` up to, without, `stop`, as they were when the scan began.
+
+        Close the iterator (or exhaust it) before closing the storage.
+        """
+        bounds = ReadOptions()
+        bounds.set_iterate_upper_bound(stop)
+        try:
+            yield from self._families[family].items(from_key=start, read_opt=bounds)
+        except Exception as error:
+            _translate(error, self.path)
+
+    def keys(self, family: str, start: bytes, stop: bytes) -> Iterator[bytes]:
+        """Keys from `start` up to, without, `stop`."""
+        bounds = ReadOptions()
+        bounds.set_iterate_upper_bound(stop)
+        try:
+            yield from self._families[family].keys(from_key=start, read_opt=bounds)
+        except Exception as error:
+            _translate(error, self.path)
+
+    def compact(self, family: str, start: bytes | None, stop: bytes | None) -> None:
+        """Rewrite the files of a key range, so that what was deleted leaves the disk."""
+        try:
+            self._families[family].compact_range(start, stop)
+        except Exception as error:
+            _translate(error, self.path)
+
+    def checkpoint(self, path: Path) -> None:
+        """A consistent copy as of now at `path`, by hard links where the file system can."""
+        try:
+            Checkpoint(self._db).create_checkpoint(str(path))
+        except Exception as error:
+            _translate(error, self.path)
+
+    def measure(self, name: str, family: str = META) -> int:
+        """An integer property of RocksDB (`rocksdb.<name>`), 0 where it has none."""
+        try:
+            return self._families[family].property_int_value(f"rocksdb.{name}") or 0
+        except Exception as error:
+            _translate(error, self.path)
+
+    def close(self) -> None:
+        """Release the directory. Every scan must be closed before."""
+        if not self._families:
+            return
+        self._handles.clear()
+        for family in self._families.values():
+            family.close()
+        self._families.clear()
+        self._db.close()
+
+
+def _database_options(options: Options, *, salvage: bool) -> RocksOptions:
+    rocks = RocksOptions(raw_mode=True)
+    rocks.create_if_missing(options.create)
+    rocks.create_missing_column_families(True)
+    # All families reach the disk together; otherwise a lost WAL file leaves one newer than another.
+    rocks.set_atomic_flush(True)
+    # A torn tail is a crash and is cut; damage before it is not, and RocksDB's default would pass.
+    rocks.set_wal_recovery_mode(
+        DBRecoveryMode.point_in_time()
+        if salvage
+        else DBRecoveryMode.tolerate_corrupted_tail_records()
+    )
+    rocks.set_max_background_jobs(2)
+    rocks.set_keep_log_file_num(4)
+    rocks.set_max_log_file_size(4 * MIB)
+    rocks.set_bytes_per_sync(MIB)
+    rocks.set_max_total_wal_size(8 * options.write_buffer_bytes)
+    rocks.set_max_open_files(512)
+    rocks.set_skip_stats_update_on_db_open(True)
+    rocks.set_stats_dump_period_sec(0)
+    rocks.set_stats_persist_period_sec(0)
+    return rocks
+
+
+def _family_options(name: str, options: Options) -> RocksOptions:
+    rocks = RocksOptions(raw_mode=True)
+    table = BlockBasedOptions()
+    table.set_block_cache(_block_cache(options.block_cache_bytes))
+    table.set_format_version(5)
+    table.set_block_size(16 * KIB)
+    table.set_cache_index_and_filter_blocks(True)
+    table.set_pin_l0_filter_and_index_blocks_in_cache(True)
+    if name in (STATE, PATCHES):
+        table.set_bloom_filter(10, False)  # most look-ups of names and keys find nothing
+    rocks.set_block_based_table_factory(table)
+    rocks.set_write_buffer_size(options.write_buffer_bytes)
+    rocks.set_max_write_buffer_number(4)
+    rocks.set_level_compaction_dynamic_level_bytes(True)
+    rocks.set_compression_type(
+        DBCompressionType.none() if name == LOG else DBCompressionType.lz4()
+    )
+    if name != LOG:
+        rocks.set_bottommost_compression_type(DBCompressionType.zstd())
+    return rocks
+
+
+_caches: dict[int, Cache] = {}
+
+
+def _block_cache(size: int) -> Cache:
+    """One cache for all families, shared by the storages of a process that ask for one size."""
+    return _caches.setdefault(size, Cache(size))
+
+
+_LOCKED = re.compile(r"lock hold by current process|While lock file|lock file", re.IGNORECASE)
+
+
+def _translate(error: Exception, path: Path) -> NoReturn:
+    """Raise ours for RocksDB's; its errors are told apart by their text only."""
+    if isinstance(error, TimelineError):
+        raise error
+    text = str(error)
+    if isinstance(error, DbClosedError) or "DB already closed" in text:
+        raise ClosedError("the store is closed") from error
+    if _LOCKED.search(text):
+        raise LockedError(
+            f"{path} is in use by another process: stop it, or talk to it over the network"
+        ) from error
+    if "Write stall" in text:
+        raise StallError("the disk cannot keep up: try again later") from error
+    if "Corruption" in text or "checksum mismatch" in text.lower():
+        raise CorruptError(f"{path}: RocksDB found damage: {text}") from error
+    raise StorageError(f"{path}: {text}") from error

@@ -1,0 +1,270 @@
+"""Timelines: from names to objects, and ranges of entries.
+
+Responsibility: keep the one `Timeline` object of each timeline in use, loaded when first named
+and forgotten when idle; answer ranges from segments and tails as one.
+
+Rule: a number lies in exactly one place as far as a reader can tell. Numbers from the first one
+in memory on are read from memory, those below from segments, so that a segment which sealing has
+already written is not read twice. What a page holds is what was applied when it was read; the
+next page goes on by number.
+
+The caller holds the engine's lock. Damage raises `CorruptError` and hurts this range only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from timeline.cache import SegmentCache
+from timeline.errors import CorruptError
+from timeline.formats import keys
+from timeline.formats.rows import TimelineRow, decode_row
+from timeline.formats.segments import Row, Segment
+from timeline.state import State
+from timeline.storage import SEGMENTS, Storage
+from timeline.tails import Tails, Timeline, row_index
+
+
+class Extent(NamedTuple):
+    """What a timeline spans. `length` counts its entries; `head` survives trimming."""
+
+    first: int
+    head: int
+    length: int
+    created: int
+    deleted: int
+
+
+class Page(NamedTuple):
+    """Part of a range: `count` entries in stored form, joined into few `chunks`.
+
+    `last` is the number of the last entry in the order read, None when there is none.
+    """
+
+    count: int
+    chunks: list[bytes]
+    last: int | None
+
+
+# A run of entries in one place: a segment or a list of rows, from start to stop (exclusive).
+Run = tuple[Segment | Sequence[Row], int, int]
+
+
+class Timelines:
+    def __init__(
+        self, storage: Storage, tails: Tails, state: State, cache: SegmentCache, limit: int
+    ) -> None:
+        self._storage = storage
+        self._tails = tails
+        self._state = state
+        self._limit = limit
+        self.cache = cache
+        self.by_name: dict[bytes, Timeline] = {}
+        self.by_id: dict[int, Timeline] = {}
+
+    # --- names --------------------------------------------------------------------------------
+
+    def find(self, name: bytes) -> Timeline | None:
+        """The timeline called `name`, as applied."""
+        timeline = self.by_name.get(name)
+        if timeline is not None:
+            timeline.used = True
+            return timeline
+        found = self._state.get(keys.NAME + name)
+        return None if found is None else self.load(keys.split_number(found))
+
+    def load(self, timeline_id: int) -> Timeline | None:
+        """The timeline with `timeline_id`, as applied; None when it was dropped."""
+        timeline = self.by_id.get(timeline_id)
+        if timeline is not None:
+            return timeline
+        value = self._state.get(keys.ROW + keys.number(timeline_id))
+        if value is None:
+            return None
+        row = decode_row(value)
+        timeline = Timeline(timeline_id, row.name, row, self._sealed_head(timeline_id, row))
+        self.keep(timeline)
+        return timeline
+
+    def keep(self, timeline: Timeline) -> None:
+        """Make a loaded or newly applied timeline findable; forget idle ones beyond the limit."""
+        if len(self.by_id) >= self._limit:
+            self._forget_some()
+        self.by_id[timeline.id] = timeline
+        self.by_name[timeline.name] = timeline
+
+    def dropped(self, timeline: Timeline) -> None:
+        self.cache.forget(timeline)
+        self.by_id.pop(timeline.id, None)
+        if self.by_name.get(timeline.name) is timeline:
+            del self.by_name[timeline.name]
+
+    def names(self, prefix: bytes, after: bytes | None) -> Iterator[tuple[bytes, int]]:
+        """(name, id) in order of names, those after `after` that begin with `prefix`."""
+        start = keys.NAME + prefix
+        if after is not None:
+            start = max(start, keys.NAME + after + b"\0")
+        for key, value in self._state.scan(start, keys.successor(keys.NAME + prefix)):
+            yield key[1:], keys.split_number(value)
+
+    def _sealed_head(self, timeline_id: int, row: TimelineRow) -> int:
+        last = self._storage.at_or_before(
+            SEGMENTS, keys.pair(timeline_id, keys.MAX), keys.pair(timeline_id, row.first)
+        )
+        return row.floor if last is None else max(row.floor, keys.split_pair(last[0])[1])
+
+    def _forget_some(self) -> None:
+        """Second chance: the oldest go, unless used since the last look or not idle."""
+        for timeline in [value for value, _ in zip(self.by_id.values(), range(64), strict=False)]:
+            if timeline.idle and not timeline.used:
+                self.dropped(timeline)
+            else:
+                timeline.used = False
+                del self.by_id[timeline.id]
+                self.by_id[timeline.id] = timeline
+
+    # --- ranges -------------------------------------------------------------------------------
+
+    def extent(self, timeline: Timeline) -> Extent:
+        row = timeline.row
+        if row is None:
+            raise CorruptError(f"timeline {timeline.id} is read before it was applied")
+        head = timeline.head
+        length = head - row.first + 1 - row.holes
+        return Extent(row.first, head, length, row.created, row.deleted)
+
+    def read(
+        self, timeline: Timeline, first: int, last: int, limit: int | None, *, reverse: bool
+    ) -> Page:
+        """Entries numbered `first` to `last`, inclusive, at most `limit`, in stored form."""
+        count = 0
+        chunks: list[bytes] = []
+        end: int | None = None
+        for source, start, stop in self.runs(timeline, first, last, limit, reverse=reverse):
+            count += stop - start
+            if isinstance(source, Segment):
+                end = source.seq(start if reverse else stop - 1)
+                if reverse:
+                    chunks.extend(source.wire(at, at + 1) for at in range(stop - 1, start - 1, -1))
+                else:
+                    chunks.append(source.wire(start, stop))
+            else:
+                end = source[start if reverse else stop - 1][0]
+                payloads = [row[3] for row in source[start:stop]]
+                if reverse:
+                    payloads.reverse()
+                chunks.extend(payloads)
+        return Page(count, chunks, end)
+
+    def rows(
+        self, timeline: Timeline, first: int, last: int, limit: int | None, *, reverse: bool
+    ) -> list[Row]:
+        """As `read`, with what the store knows of each entry."""
+        found: list[Row] = []
+        for source, start, stop in self.runs(timeline, first, last, limit, reverse=reverse):
+            if isinstance(source, Segment):
+                part = list(source.rows(start, stop))
+            else:
+                part = list(source[start:stop])
+            if reverse:
+                part.reverse()
+            found.extend(part)
+        return found
+
+    def runs(
+        self, timeline: Timeline, first: int, last: int, limit: int | None, *, reverse: bool
+    ) -> Iterator[Run]:
+        """The runs that make up a range, none of them empty, in the order read."""
+        row = timeline.row
+        if row is None:
+            return
+        first = max(first, row.first)
+        last = min(last, timeline.head)
+        left = keys.MAX if limit is None else limit
+        memory = [rows for rows in (timeline.old, timeline.tail) if rows]
+        boundary = memory[0][0][0] if memory else keys.MAX
+        parts = (
+            (self._sealed_runs(timeline, first, min(last, boundary - 1), reverse=reverse),)
+            if first < boundary
+            else ()
+        )
+        unsealed = self._memory_runs(memory, row, max(first, boundary), last, reverse=reverse)
+        for part in (unsealed, *parts) if reverse else (*parts, unsealed):
+            for source, start, stop in part:
+                if left <= 0:
+                    return
+                if stop - start > left:
+                    start, stop = (stop - left, stop) if reverse else (start, start + left)
+                left -= stop - start
+                yield source, start, stop
+
+    def _memory_runs(
+        self, memory: list[list[Row]], row: TimelineRow, first: int, last: int, *, reverse: bool
+    ) -> Iterator[Run]:
+        for rows in reversed(memory) if reverse else memory:
+            start, stop = row_index(rows, first), row_index(rows, last + 1)
+            if start >= stop:
+                continue
+            if row.deleted >= rows[start][0]:
+                kept = [item for item in rows[start:stop] if item[3]]
+                if kept:
+                    yield kept, 0, len(kept)
+            else:
+                yield rows, start, stop
+
+    def _sealed_runs(
+        self, timeline: Timeline, first: int, last: int, *, reverse: bool
+    ) -> Iterator[Run]:
+        cache = self.cache
+        if not reverse:
+            while first <= last:
+                segment = cache.at_or_after(timeline, first)
+                if segment is None:
+                    return
+                start, stop = segment.index(first), segment.index_after(last)
+                if start < stop:
+                    yield segment, start, stop
+                first = segment.last + 1
+            return
+        while first <= last:
+            segment = cache.at_or_after(timeline, last)
+            if segment is None or segment.low > last or segment.index_after(last) == 0:
+                segment = cache.before(timeline, last)
+                if segment is None or segment.last < first:
+                    return
+            start, stop = segment.index(first), segment.index_after(last)
+            if start < stop:
+                yield segment, start, stop
+            last = min(segment.low, segment.first) - 1
+
+    # --- times and counts ---------------------------------------------------------------------
+
+    def first_since(self, timeline: Timeline, time: int) -> int:
+        """The lowest number whose entry was committed at `time` (ms) or later; head + 1 if none.
+
+        Times never fall along a timeline, so this is a bisection over numbers.
+        """
+        row = timeline.row
+        if row is None:
+            return 1
+        low, high = row.first, timeline.head + 1
+        while low < high:
+            middle = (low + high) // 2
+            found = self.rows(timeline, middle, keys.MAX, 1, reverse=False)
+            if found and found[0][2] < time:
+                low = found[0][0] + 1
+            else:
+                high = middle
+        return low
+
+    def count(self, timeline: Timeline, first: int, last: int) -> int:
+        """How many entries are numbered `first` to `last`, inclusive."""
+        row = timeline.row
+        if row is None:
+            return 0
+        first, last = max(first, row.first), min(last, timeline.head)
+        if row.holes == 0 or first > last:
+            return max(0, last - first + 1)
+        runs = self.runs(timeline, first, last, None, reverse=False)
+        return sum(stop - start for _, start, stop in runs)
