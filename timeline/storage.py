@@ -134,14 +134,17 @@ class Storage:
         return None
 
     def at_or_before(self, family: str, key: bytes, start: bytes) -> tuple[bytes, bytes] | None:
-        """The last pair from `start` up to and with `key`."""
-        bounds = ReadOptions()
-        bounds.set_iterate_lower_bound(start)
+        """The last pair from `start` up to and with `key`.
+
+        The binding's lower bound acts as an upper one (rocksdict 0.3.29), so `start` is checked
+        here; a run of deleted keys before `key` is walked over.
+        """
         try:
-            iterator = self._families[family].iter(bounds)
+            iterator = self._families[family].iter()
             iterator.seek_for_prev(key)
             if iterator.valid():
-                return iterator.key(), iterator.value()
+                found = iterator.key()
+                return (found, iterator.value()) if found >= start else None
             iterator.status()
         except Exception as error:
             _translate(error, self.path)

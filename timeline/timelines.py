@@ -109,9 +109,11 @@ class Timelines:
             yield key[1:], keys.split_number(value)
 
     def _sealed_head(self, timeline_id: int, row: TimelineRow) -> int:
-        last = self._storage.at_or_before(
-            SEGMENTS, keys.pair(timeline_id, keys.MAX), keys.pair(timeline_id, row.first)
-        )
+        start, stop = keys.pair(timeline_id, row.first), keys.pair(timeline_id + 1, 0)
+        # Looking forward first keeps the look back from walking over a wholly trimmed timeline.
+        if row.floor and self._storage.at_or_after(SEGMENTS, start, stop) is None:
+            return row.floor
+        last = self._storage.at_or_before(SEGMENTS, keys.pair(timeline_id, keys.MAX), start)
         return row.floor if last is None else max(row.floor, keys.split_pair(last[0])[1])
 
     def _forget_some(self) -> None:
