@@ -76,7 +76,9 @@ class Applier:
         for kind, lsn, target, argument, body in operations:
             if kind == DELIVER:
                 timeline_id, what, _ = decode_target(body)
-                self.deliver(self._inboxes.audience(target).reached(lsn), lsn, timeline_id, argument, what)
+                self.deliver(
+                    self._inboxes.audience(target).reached(lsn), lsn, timeline_id, argument, what
+                )
             elif kind == NOTIFY:
                 timeline_id, what, inbox_ids = decode_target(body)
                 inboxes = [self._inboxes.inbox(inbox_id) for inbox_id in inbox_ids]

@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from timeline.engine import Engine, Group
 from timeline.entry import Entry, FieldsLike, Value, encode_fields
@@ -75,7 +75,7 @@ class Database:
     def close(self) -> None:
         self.engine.close()
 
-    def __enter__(self) -> Database:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -203,9 +203,7 @@ class TimelineHandle:
 
         return self._commit(work)
 
-    def set_retention(
-        self, *, age_ms: int = 0, length: int = 0, bytes_: int = 0
-    ) -> None:
+    def set_retention(self, *, age_ms: int = 0, length: int = 0, bytes_: int = 0) -> None:
         """Trim by itself from now on; zero is no bound, all zero no retention."""
 
         def work(draft: Draft) -> None:
@@ -309,7 +307,7 @@ class Transaction:
         self._engine = engine
         self._draft: Draft | None = None
 
-    def __enter__(self) -> Transaction:
+    def __enter__(self) -> Self:
         self._engine.lock.acquire()
         try:
             self._draft = self._engine.begin()
@@ -377,17 +375,18 @@ class LogView:
         With `timeout` (seconds) it ends when nothing came for so long. Raises `TrimmedError`.
         """
         engine = self._engine
+        reached = after
+
+        def more() -> bool:
+            return engine.applied > reached or engine.closed
+
         while True:
             with engine.woken:
-                if not engine.woken.wait_for(
-                    lambda: engine.applied > after or engine.closed, timeout
-                ):
+                if not engine.woken.wait_for(more, timeout) or engine.closed:
                     return
-                if engine.closed:
-                    return
-                commits = engine.log.read(after, 256)
+                commits = engine.log.read(reached, 256)
             for commit in commits:
-                after = commit.lsn
+                reached = commit.lsn
                 yield commit
 
     def checkpoint(self, name: Value) -> int:

@@ -22,8 +22,9 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from timeline.apply import Applier, Replay
 from timeline.cache import SegmentCache
@@ -159,9 +160,7 @@ class Engine:
         self.timelines, self.inboxes = timelines, inboxes
         self.compaction = Compaction(storage, tails, timelines, options)
         self.sealing = Sealing(storage, tails, log, options, progress, self.compaction.note)
-        self.retention = RetentionKeeper(
-            self.stage, state, timelines, self.compaction, options
-        )
+        self.retention = RetentionKeeper(self.stage, state, timelines, self.compaction, options)
         self._applier = Applier(tails, timelines, inboxes)
         self.stage.reset(timelines, state, inboxes, replay.lsn, replay.time, replay.next_id)
 
@@ -217,9 +216,7 @@ class Engine:
         """
         with self._flushing:
             with self.lock:
-                if self.stage.refusal is not None and not isinstance(
-                    self.stage.refusal, BusyError
-                ):
+                if self.stage.refusal is not None and not isinstance(self.stage.refusal, BusyError):
                     return True
                 group = self.stage.flying
                 if group is None:
@@ -390,26 +387,26 @@ class Engine:
             return False
         with self._flushing:
             self._sync_if_due()
-            if self.poisoned:
-                return False
             with self.lock:
-                if self._closed:
+                if self._closed or self.poisoned:
                     return False
                 try:
-                    if self.sealing.under_way:
-                        self.sealing.run(budget)
-                    elif self.compaction.due():
-                        self.compaction.step()
-                    else:
-                        self.retention.step()
-                except StallError:
+                    self._work_some(budget)
+                except (StallError, CorruptError):
+                    # Done again later; damage is reported by whoever reads or verifies.
                     return False
-                except CorruptError:
-                    return False  # found again, and reported, by whoever reads or verifies it
                 except TimelineError as error:
                     self._poison(None, error)
                     return False
                 return self.sealing.under_way or self.compaction.due()
+
+    def _work_some(self, seconds: float) -> None:
+        if self.sealing.under_way:
+            self.sealing.run(seconds)
+        elif self.compaction.due():
+            self.compaction.step()
+        else:
+            self.retention.step()
 
     def seal(self) -> None:
         """Seal everything applied so far. Without the lock held."""
@@ -440,13 +437,7 @@ class Engine:
         """
         self.seal()
         gone = 0
-        for each, timeline_id in [(name, None)] if name is not None else self.each(prefix):
-            if timeline_id is None:
-                with self.lock:
-                    timeline = self.timelines.find(each)
-                if timeline is None:
-                    raise NotFoundError(f"there is no timeline {each!r}")
-                timeline_id = timeline.id
+        for each, timeline_id in self._named(name) if name is not None else self.each(prefix):
             steps = self.compaction.whole(timeline_id)
             while True:
                 with self._flushing, self.lock:
@@ -459,6 +450,13 @@ class Engine:
         for family in ("segments", "patches", "inboxes", "log", "state"):
             self.storage.compact(family, None, None)
         return gone
+
+    def _named(self, name: bytes) -> list[tuple[bytes, int]]:
+        with self.lock:
+            timeline = self.timelines.find(name)
+        if timeline is None:
+            raise NotFoundError(f"there is no timeline {name!r}")
+        return [(name, timeline.id)]
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -491,7 +489,7 @@ class Engine:
         after: bytes | None = None
         while True:
             with self.lock:
-                page = [pair for pair, _ in zip(self.timelines.names(prefix, after), range(256))]
+                page = list(islice(self.timelines.names(prefix, after), 256))
             if not page:
                 return
             yield from page
@@ -557,7 +555,7 @@ class Engine:
                 self.woken.notify_all()
             thread.join()
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:

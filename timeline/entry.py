@@ -46,7 +46,10 @@ class Fields(Sequence[tuple[bytes, bytes]]):
 
     def get(self, key: Value, default: bytes | None = None) -> bytes | None:
         """The last value of field `key`, or `default`."""
-        return self[key] if key in self else default
+        try:
+            return self[key]
+        except KeyError:
+            return default
 
     def keys(self) -> Sequence[bytes]:
         return self._items[::2]

@@ -158,9 +158,7 @@ class Log:
 
 def split_record(record: Record) -> Iterator[LogCommit]:
     """The commits of a record, one after another, with what each changed."""
-    changes: dict[int, list[Change]] = {
-        lsn: [] for lsn in range(record.first, record.last + 1)
-    }
+    changes: dict[int, list[Change]] = {lsn: [] for lsn in range(record.first, record.last + 1)}
     for timeline_id, row in zip(record.timelines, record.rows, strict=True):
         _note_append(changes[row[1]], timeline_id, row)
     for operation in record.operations:

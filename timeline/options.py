@@ -69,6 +69,8 @@ class Options:
         if self.fsync not in ("thread", "inline"):
             raise UsageError(f"fsync is thread or inline, not {self.fsync!r}")
         if self.entry_bytes > self.group_bytes:
-            raise UsageError("entry_bytes may not exceed group_bytes: no group could hold the entry")
+            raise UsageError(
+                "entry_bytes may not exceed group_bytes: no group could hold the entry"
+            )
         if self.segment_entries > 65_535:
             raise UsageError("segment_entries is at most 65535, the width of a segment's count")

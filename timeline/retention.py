@@ -79,4 +79,3 @@ class RetentionKeeper:
                 draft.commit()
         except TimelineError:
             return  # writing is off or busy: the next round tries again
-

@@ -7,8 +7,8 @@ state; at the end move the sealed LSN and let the log below it go.
 Rule: sealing changes no answer. A slice is one unsynced write; memory is released after it. A
 crash between two slices costs only the replay: what the replay finds at or below the last number
 (or LSN) on disk of a timeline (or in-box) is skipped, and the rest ends at its last value. `upto`
-of the progress says for which LSNs that look is needed. The pass keeps ahead of the writers: it is done
-by the time the young generation has grown to three quarters of its half.
+of the progress says for which LSNs that look is needed. The pass keeps ahead of the writers: it
+is done by the time the young generation has grown to three quarters of its half.
 
 How it fails: `StallError` from a slice means nothing was written and the slice is done again.
 """
@@ -16,7 +16,8 @@ How it fails: `StallError` from a slice means nothing was written and the slice 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -124,9 +125,7 @@ class Sealing:
     def _fill(self) -> float:
         """How full the young generation is, 1.0 being the moment to rotate."""
         young = self._tails.young
-        return 2 * max(
-            young.size / self._options.unsealed_bytes, young.tails / self._options.tails
-        )
+        return 2 * max(young.size / self._options.unsealed_bytes, young.tails / self._options.tails)
 
     # --- one pass -----------------------------------------------------------------------------
 
@@ -134,7 +133,7 @@ class Sealing:
         for timeline_ids in _sorted_chunks(generation.timelines, _OBJECTS):
             yield from self._entries(generation, timeline_ids)
         for inbox_ids in _sorted_chunks(generation.inboxes, _OBJECTS):
-            yield lambda batch, ids=inbox_ids: self._references(generation, ids, batch)
+            yield partial(self._references, generation, inbox_ids)
         yield from self._chunks(sorted(generation.patches.items()), self._write_patches)
         yield from self._chunks(sorted(generation.garbage.items()), self._write_garbage)
         yield from self._chunks(sorted(generation.state.items()), self._write_state)
@@ -151,14 +150,14 @@ class Sealing:
             left = len(unsealed_rows(timeline, generation.number))
             while left > room:
                 waiting.append((timeline, room))
-                yield lambda batch, part=waiting: self._write_entries(generation, part, batch)
+                yield partial(self._write_entries, generation, waiting)
                 left -= room
                 waiting, room = [], _ROWS
                 left = min(left, len(unsealed_rows(timeline, generation.number)))
             waiting.append((timeline, left))
             room -= left
         if waiting:
-            yield lambda batch, part=waiting: self._write_entries(generation, part, batch)
+            yield partial(self._write_entries, generation, waiting)
 
     def _write_entries(
         self, generation: Generation, parts: list[tuple[Timeline, int]], batch: Batch
@@ -178,7 +177,10 @@ class Sealing:
                 key = pair(timeline.id, run[-1][0])
                 value = encode_segment(key, run)
                 batch.put(SEGMENTS, key, value)
-                if 2 * len(run) < options.segment_entries and 2 * len(value) < options.segment_bytes:
+                if (
+                    2 * len(run) < options.segment_entries
+                    and 2 * len(value) < options.segment_bytes
+                ):
                     self._note(timeline.id)
             written.append((timeline, count))
             timeline.sealed = max(timeline.sealed, last)
@@ -272,10 +274,9 @@ class Sealing:
         self.passes += 1
 
 
-def _sorted_chunks(objects: dict[int, object], size: int) -> Iterator[list[int]]:
+def _sorted_chunks(objects: Mapping[int, object], size: int) -> Iterator[list[int]]:
     """The ids in ascending order, in lists of `size`. numpy, since a sort here stalls a group."""
     ids = np.fromiter(objects, dtype=np.uint64, count=len(objects))
     ids.sort()
     for start in range(0, len(ids), size):
         yield ids[start : start + size].tolist()
-

@@ -485,9 +485,7 @@ class Draft:
         """Put a reference into the in-box of every member, recorded once."""
         self._operate(DELIVER, audience_id, seq, encode_target(timeline.id, kind))
 
-    def notify(
-        self, inbox_ids: Sequence[int], timeline: Timeline, seq: int, kind: int
-    ) -> None:
+    def notify(self, inbox_ids: Sequence[int], timeline: Timeline, seq: int, kind: int) -> None:
         """Put a reference into the in-boxes named."""
         self._operate(NOTIFY, 0, seq, encode_target(timeline.id, kind, inbox_ids))
 

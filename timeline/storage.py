@@ -24,14 +24,16 @@ from rocksdict import (
     BlockBasedOptions,
     Cache,
     Checkpoint,
+    DbClosedError,
     DBCompressionType,
     DBRecoveryMode,
-    DbClosedError,
-    Options as RocksOptions,
     Rdict,
     ReadOptions,
     WriteBatch,
     WriteOptions,
+)
+from rocksdict import (
+    Options as RocksOptions,
 )
 
 from timeline.errors import (
@@ -241,9 +243,7 @@ def _family_options(name: str, options: Options) -> RocksOptions:
     rocks.set_write_buffer_size(options.write_buffer_bytes)
     rocks.set_max_write_buffer_number(4)
     rocks.set_level_compaction_dynamic_level_bytes(True)
-    rocks.set_compression_type(
-        DBCompressionType.none() if name == LOG else DBCompressionType.lz4()
-    )
+    rocks.set_compression_type(DBCompressionType.none() if name == LOG else DBCompressionType.lz4())
     if name != LOG:
         rocks.set_bottommost_compression_type(DBCompressionType.zstd())
     return rocks

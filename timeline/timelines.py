@@ -14,6 +14,7 @@ The caller holds the engine's lock. Damage raises `CorruptError` and hurts this 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from timeline.cache import SegmentCache
@@ -36,7 +37,8 @@ class Extent(NamedTuple):
     deleted: int
 
 
-class Page(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Page:
     """Part of a range: `count` entries in stored form, joined into few `chunks`.
 
     `last` is the number of the last entry in the order read, None when there is none.
@@ -196,10 +198,10 @@ class Timelines:
             for source, start, stop in part:
                 if left <= 0:
                     return
-                if stop - start > left:
-                    start, stop = (stop - left, stop) if reverse else (start, start + left)
-                left -= stop - start
-                yield source, start, stop
+                begin = max(start, stop - left) if reverse else start
+                end = stop if reverse else min(stop, start + left)
+                left -= end - begin
+                yield source, begin, end
 
     def _memory_runs(
         self, memory: list[list[Row]], row: TimelineRow, first: int, last: int, *, reverse: bool

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from struct import Struct, error as StructError
+from struct import Struct
+from struct import error as StructError  # noqa: N812  it is a class
 from typing import Final, NamedTuple
 
 from crc32c import crc32c
@@ -50,9 +51,10 @@ def encode_row(row: TimelineRow) -> bytes:
 
 def decode_row(value: bytes) -> TimelineRow:
     try:
-        return TimelineRow(*_ROW.unpack_from(value), name=value[_ROW.size :])
+        kind, created, first, floor, holes, deleted = _ROW.unpack_from(value)
     except StructError:
         raise CorruptError("the row of a timeline is damaged: run `timeline verify`") from None
+    return TimelineRow(kind, created, first, floor, holes, deleted, value[_ROW.size :])
 
 
 class Retention(NamedTuple):
@@ -71,7 +73,9 @@ def decode_retention(value: bytes) -> Retention:
     try:
         return Retention(*_RETENTION.unpack(value))
     except StructError:
-        raise CorruptError("the retention of a timeline is damaged: run `timeline verify`") from None
+        raise CorruptError(
+            "the retention of a timeline is damaged: run `timeline verify`"
+        ) from None
 
 
 def encode_spans(spans: Sequence[tuple[int, int]]) -> bytes:

@@ -17,7 +17,8 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
-from struct import Struct, error as StructError
+from struct import Struct
+from struct import error as StructError  # noqa: N812  it is a class
 from typing import Final
 
 from crc32c import crc32c
@@ -113,7 +114,11 @@ class Segment:
         seqs = self.seqs
         numbers = range(self.first + start, self.first + stop) if seqs is None else seqs[start:stop]
         for seq, lsn, time, end in zip(
-            numbers, self.lsns[start:stop], self.times[start:stop], self.ends[start:stop], strict=True
+            numbers,
+            self.lsns[start:stop],
+            self.times[start:stop],
+            self.ends[start:stop],
+            strict=True,
         ):
             yield seq, lsn, time, payload[begin:end]
             begin = end
@@ -156,9 +161,7 @@ def encode_segment(key: bytes, rows: Sequence[Row]) -> bytes:
     first_seq, first_lsn, first_time, payload = rows[0]
     count = len(rows)
     if count == 1:
-        body = (
-            _HEADER.pack(VERSION, 0, 1, len(payload), first_seq, first_time, first_lsn) + payload
-        )
+        body = _HEADER.pack(VERSION, 0, 1, len(payload), first_seq, first_time, first_lsn) + payload
     else:
         seqs, lsns, times, payloads = zip(*rows, strict=True)
         payload = b"".join(payloads)
@@ -180,9 +183,7 @@ def encode_segment(key: bytes, rows: Sequence[Row]) -> bytes:
     return body + _CRC.pack(crc32c(body, crc32c(key)))
 
 
-def cut_rows(
-    rows: Sequence[Row], most_entries: int, most_bytes: int
-) -> Iterator[Sequence[Row]]:
+def cut_rows(rows: Sequence[Row], most_entries: int, most_bytes: int) -> Iterator[Sequence[Row]]:
     """Cut ascending rows into runs that fit a segment each: number, bytes, and deltas in u32."""
     start = size = 0
     for index, (seq, lsn, time, payload) in enumerate(rows):
