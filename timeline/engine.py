@@ -320,7 +320,7 @@ class Engine:
             self.stage.refusal = refusal
             self._poisoned_at = time.monotonic()
             behind = self.stage.open
-            self.stage.flying, self.stage.open = None, Group(behind.first + behind.commits)
+            self.stage.flying, self.stage.open = None, Group(behind.next)
             if group is not None:
                 uncertain = UncertainError(
                     f"the write failed under way ({cause}): it may or may not be stored; "

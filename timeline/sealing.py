@@ -34,8 +34,8 @@ from timeline.tails import Generation, Tails, Timeline, unsealed_rows
 
 PROGRESS_KEY = b"progress"
 
-_ROWS = 2_048  # the most rows, and
-_OBJECTS = 128  # the most timelines or in-boxes, of a slice
+_ROWS = 1_024  # the most rows, and
+_OBJECTS = 64  # the most timelines or in-boxes, of a slice
 _REFERENCES_A_SEGMENT = 1_024
 _FEW_KEYS = 64  # up to which segments are deleted one by one and not by a range
 
@@ -215,7 +215,7 @@ class Sealing:
         self, items: list[Any], write: Callable[[Batch, Any], None]
     ) -> Iterator[Callable[[Batch], None]]:
         iterator = iter(items)
-        while chunk := list(islice(iterator, 4 * _OBJECTS)):
+        while chunk := list(islice(iterator, 8 * _OBJECTS)):
 
             def step(batch: Batch, chunk: list[Any] = chunk) -> None:
                 for item in chunk:

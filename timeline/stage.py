@@ -27,7 +27,7 @@ from timeline.errors import (
     WrongTypeError,
 )
 from timeline.formats import keys
-from timeline.formats.entries import encode_entry
+from timeline.formats.entries import ONE_FIELD, encode_entry
 from timeline.formats.records import (
     DELIVER,
     DROP,
@@ -68,14 +68,14 @@ class Group:
     """Commits that become durable together."""
 
     __slots__ = (
-        "_callbacks", "commits", "created", "done", "error", "first", "names", "operations",
-        "rows", "size", "state", "time", "timelines",
+        "_callbacks", "created", "done", "error", "first", "names", "next", "operations", "rows",
+        "size", "state", "time", "timelines",
     )  # fmt: skip
 
     def __init__(self, first: int) -> None:
         self.first = first
-        self.time = 0
-        self.commits = 0
+        self.next = first  # the LSN of the next commit
+        self.time = 0  # of all its commits, set by the first
         self.timelines: list[Timeline] = []
         self.rows: list[Row] = []
         self.operations: list[Operation] = []
@@ -88,8 +88,12 @@ class Group:
         self._callbacks: list[Callable[[Group], None]] = []
 
     @property
+    def commits(self) -> int:
+        return self.next - self.first
+
+    @property
     def last(self) -> int:
-        return self.first + self.commits - 1
+        return self.next - 1
 
     def on_done(self, callback: Callable[[Group], None]) -> None:
         """Call `callback(group)` once the group is applied or failed, on whichever thread."""
@@ -109,6 +113,9 @@ class Stage:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._items_limit = 2 * options.entry_fields
+        self._field_limit = options.field_name_bytes
+        self._entry_limit = options.entry_bytes
+        self._group_limit = options.group_bytes
         self.refusal: TimelineError | None = None
         self.open = Group(1)
         self.flying: Group | None = None
@@ -137,20 +144,23 @@ class Stage:
         if timeline is None or timeline.staged is None:
             timeline = self.find(name) or self._create(name)
         group = self.open
-        if not group.commits:
-            group.time = self._now()
-        elif group.size > self._options.group_bytes:
+        if group.size > self._group_limit:
             raise BusyError("too much is waiting for the disk: try again later")
-        self.check_items(items)
         seq = timeline.next
-        payload = encode_entry(seq, items)
+        if len(items) == 2 and len(items[0]) <= self._field_limit:
+            field, value = items
+            payload = ONE_FIELD % (len(str(seq)) + 2, seq, len(field), field, len(value), value)
+        else:
+            self.check_items(items)
+            payload = encode_entry(seq, items)
         size = len(payload)
-        if size > self._options.entry_bytes:
+        if size > self._entry_limit:
             raise self._too_large(size)
-        row = (seq, group.first + group.commits, group.time, payload)
+        lsn = group.next
+        row = (seq, lsn, group.time or self._begin(group), payload)
         group.timelines.append(timeline)
         group.rows.append(row)
-        group.commits += 1
+        group.next = lsn + 1
         group.size += size
         timeline.next = seq + 1
         return row
@@ -162,6 +172,10 @@ class Stage:
         return timeline
 
     # --- what is needed to stage --------------------------------------------------------------
+
+    def _begin(self, group: Group) -> int:
+        group.time = self._now()
+        return group.time
 
     def _now(self) -> int:
         """The time of a commit: never before that of the last one."""
@@ -175,18 +189,18 @@ class Stage:
             if count > self._items_limit:
                 raise TooLargeError(f"an entry has at most {self._items_limit // 2} fields")
             raise UsageError("an entry is one or more pairs of field and value")
-        limit = self._options.field_name_bytes
+        limit = self._field_limit
         for index in range(0, count, 2):
             if len(items[index]) > limit:
                 raise TooLargeError(f"a field name is at most {limit} bytes")
 
     def _too_large(self, size: int) -> TooLargeError:
         return TooLargeError(
-            f"an entry of {size} bytes is above the limit of {self._options.entry_bytes}"
+            f"an entry of {size} bytes is above the limit of {self._entry_limit}"
         )
 
     def check_entry(self, payload: bytes) -> None:
-        if len(payload) > self._options.entry_bytes:
+        if len(payload) > self._entry_limit:
             raise self._too_large(len(payload))
 
     def check_name(self, name: bytes) -> None:
@@ -230,13 +244,13 @@ class Stage:
     def close_group(self) -> Group:
         """Take the open group for writing and open the next one."""
         group = self.flying = self.open
-        self.open = Group(group.first + group.commits)
+        self.open = Group(group.next)
         return group
 
     def begin(self) -> Draft:
         if self.refusal is not None:
             raise self.refusal
-        if self.open.size > self._options.group_bytes:
+        if self.open.size > self._group_limit:
             raise BusyError("too much is waiting for the disk: try again later")
         return Draft(self)
 
@@ -251,8 +265,8 @@ class Draft:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._group = stage.open
-        self.lsn = stage.open.first + stage.open.commits
-        self.time = stage.open.time if stage.open.commits else stage._now()  # noqa: SLF001
+        self.lsn = stage.open.next
+        self.time = stage.open.time or stage._now()  # noqa: SLF001
         self._timelines: list[Timeline] = []
         self._rows: list[Row] = []
         self._operations: list[Operation] = []
@@ -519,7 +533,7 @@ class Draft:
     def commit(self) -> Commit:
         """Stage all of it as one commit; an empty draft commits nothing."""
         stage, group = self._stage, self._group
-        if stage.open is not group or group.first + group.commits != self.lsn:
+        if stage.open is not group or group.next != self.lsn:
             raise UsageError("a draft must be committed before anything else is staged")
         if self.empty:
             return Commit(self.lsn - 1, self.time, group)
@@ -534,7 +548,7 @@ class Draft:
         ]
         operations += self._operations
         size = self._size + sum(len(operation.body) + 32 for operation in operations)
-        if size > stage._options.group_bytes:  # noqa: SLF001
+        if size > stage._group_limit:  # noqa: SLF001
             raise TooLargeError(f"a commit of {size} bytes is above what one group may hold")
         group.time = self.time
         group.timelines += self._timelines
@@ -544,7 +558,7 @@ class Draft:
         group.names.update(self._names)
         group.created += self._created
         group.size += size
-        group.commits += 1
+        group.next += 1
         for timeline, header in self._headers.items():
             timeline.staged = header
         for timeline, number in self._nexts.items():

@@ -124,13 +124,11 @@ class Tails:
         """Apply the appends of a group, in order."""
         young = self.young
         number = young.number
-        size = 0
         for timeline, row in zip(timelines, rows, strict=True):
             if timeline.generation != number:
                 self._touch(timeline)
             timeline.tail.append(row)
-            size += len(row[3])
-        young.size += size + ROW_COST * len(rows)
+        young.size += sum([len(row[3]) for row in rows]) + ROW_COST * len(rows)
 
     def deliver(self, inboxes: Iterable[Inbox], reference: bytes) -> None:
         """Apply one reference to many in-boxes."""

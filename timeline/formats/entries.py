@@ -14,7 +14,8 @@ from functools import lru_cache
 from timeline.errors import CorruptError
 
 ARRAY_OF_TWO = b"*2\r\n"
-_TWO_FIELDS = b"*2\r\n$%d\r\n%d-0\r\n*2\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"
+# For whoever cannot afford a call: % (length of the id, seq, length, field, length, value).
+ONE_FIELD = b"*2\r\n$%d\r\n%d-0\r\n*2\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"
 
 
 @lru_cache(maxsize=1024)
@@ -26,7 +27,7 @@ def encode_entry(seq: int, items: Sequence[bytes]) -> bytes:
     """The entry of number `seq` with `items` (field, value, field, value, …)."""
     if len(items) == 2:
         field, value = items
-        return _TWO_FIELDS % (len(str(seq)) + 2, seq, len(field), field, len(value), value)
+        return ONE_FIELD % (len(str(seq)) + 2, seq, len(field), field, len(value), value)
     arguments: list[bytes | int] = [len(str(seq)) + 2, seq]
     for item in items:
         arguments.append(len(item))

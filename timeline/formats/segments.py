@@ -185,18 +185,28 @@ def encode_segment(key: bytes, rows: Sequence[Row]) -> bytes:
 
 def cut_rows(rows: Sequence[Row], most_entries: int, most_bytes: int) -> Iterator[Sequence[Row]]:
     """Cut ascending rows into runs that fit a segment each: number, bytes, and deltas in u32."""
+    for start in range(0, len(rows), most_entries):
+        run = rows[start : start + most_entries]
+        if _fits(run[0], run[-1]) and sum([len(row[3]) for row in run]) <= most_bytes:
+            yield run
+        else:
+            yield from _cut_large(run, most_bytes)
+
+
+def _cut_large(rows: Sequence[Row], most_bytes: int) -> Iterator[Sequence[Row]]:
     start = size = 0
-    for index, (seq, lsn, time, payload) in enumerate(rows):
-        size += len(payload)
-        first = rows[start]
-        if index > start and (
-            index - start >= most_entries
-            or size > most_bytes
-            or seq - first[0] > _U32_MAX
-            or lsn - first[1] > _U32_MAX
-            or time - first[2] > _U32_MAX
-        ):
+    for index, row in enumerate(rows):
+        size += len(row[3])
+        if index > start and (size > most_bytes or not _fits(rows[start], row)):
             yield rows[start:index]
-            start, size = index, len(payload)
-    if start < len(rows):
-        yield rows[start:]
+            start, size = index, len(row[3])
+    yield rows[start:]
+
+
+def _fits(first: Row, last: Row) -> bool:
+    """Whether the deltas from `first` to `last` fit their columns."""
+    return (
+        last[0] - first[0] <= _U32_MAX
+        and last[1] - first[1] <= _U32_MAX
+        and last[2] - first[2] <= _U32_MAX
+    )
