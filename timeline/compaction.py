@@ -23,7 +23,7 @@ from timeline.cache import read_segment
 from timeline.errors import CorruptError
 from timeline.formats import keys
 from timeline.formats.keys import pair, split_pair
-from timeline.formats.segments import Row, Segment, cut_rows, encode_segment
+from timeline.formats.segments import Row, Segment, encode_segments
 from timeline.options import Options
 from timeline.storage import PATCHES, SEGMENTS, Batch, Storage
 from timeline.tails import Tails
@@ -169,9 +169,10 @@ class Compaction:
                 for key in self._storage.keys(PATCHES, start, stop):
                     batch.delete(PATCHES, key)
         count = 0
-        for part in cut_rows(rows, options.segment_entries, options.segment_bytes):
-            key = pair(timeline_id, part[-1][0])
-            batch.put(SEGMENTS, key, encode_segment(key, part))
+        for key, value, _ in encode_segments(
+            timeline_id, rows, options.segment_entries, options.segment_bytes
+        ):
+            batch.put(SEGMENTS, key, value)
             count += 1
         return count
 

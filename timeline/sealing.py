@@ -26,7 +26,7 @@ import numpy as np
 from timeline.formats.keys import pair
 from timeline.formats.references import cut_references, encode_references, lsn_of
 from timeline.formats.rows import Progress, encode_progress
-from timeline.formats.segments import cut_rows, encode_segment
+from timeline.formats.segments import encode_segments
 from timeline.log import Log
 from timeline.options import Options
 from timeline.storage import INBOXES, META, PATCHES, SEGMENTS, STATE, Batch, Storage
@@ -173,14 +173,11 @@ class Sealing:
             count = len(rows)
             if timeline.row is not None and timeline.row.deleted >= rows[0][0]:
                 rows = [row for row in rows if row[3]]
-            for run in cut_rows(rows, options.segment_entries, options.segment_bytes):
-                key = pair(timeline.id, run[-1][0])
-                value = encode_segment(key, run)
+            for key, value, entries in encode_segments(
+                timeline.id, rows, options.segment_entries, options.segment_bytes
+            ):
                 batch.put(SEGMENTS, key, value)
-                if (
-                    2 * len(run) < options.segment_entries
-                    and 2 * len(value) < options.segment_bytes
-                ):
+                if 2 * entries < options.segment_entries and 2 * len(value) < options.segment_bytes:
                     self._note(timeline.id)
             written.append((timeline, count))
             timeline.sealed = max(timeline.sealed, last)

@@ -24,7 +24,7 @@ from typing import Final
 from crc32c import crc32c
 
 from timeline.errors import CorruptError
-from timeline.formats.keys import split_pair
+from timeline.formats.keys import pair, split_pair
 
 VERSION: Final = 1
 SPARSE: Final = 1
@@ -153,47 +153,52 @@ def damaged(key: bytes) -> CorruptError:
     )
 
 
-def encode_segment(key: bytes, rows: Sequence[Row]) -> bytes:
-    """The value for `rows` (seq, LSN, time, payload; ascending, none deleted) under `key`.
+def encode_segments(
+    timeline_id: int, rows: Sequence[Row], most_entries: int, most_bytes: int
+) -> Iterator[tuple[bytes, bytes, int]]:
+    """(key, value, count) of the segments that hold `rows`: ascending, none deleted.
 
-    The rows must fit one segment: `cut_rows` sees to it.
+    A segment ends after `most_entries`, before `most_bytes` of payload are exceeded (a single
+    entry may be larger), and where a difference would not fit its column.
     """
-    first_seq, first_lsn, first_time, payload = rows[0]
-    count = len(rows)
-    if count == 1:
-        body = _HEADER.pack(VERSION, 0, 1, len(payload), first_seq, first_time, first_lsn) + payload
-    else:
-        seqs, lsns, times, payloads = zip(*rows, strict=True)
-        payload = b"".join(payloads)
-        flags = 0
-        columns = []
-        if seqs[-1] - first_seq != count - 1:
+    for start in range(0, len(rows), most_entries):
+        run = rows[start : start + most_entries]
+        seqs, lsns, times, payloads = zip(*run, strict=True)
+        sizes = list(map(len, payloads))
+        if len(run) > 1 and (sum(sizes) > most_bytes or not _fits(run[0], run[-1])):
+            for part in _cut(run, most_bytes):
+                yield from encode_segments(timeline_id, part, most_entries, most_bytes)
+            continue
+        key = pair(timeline_id, seqs[-1])
+        yield key, _encode(key, seqs, lsns, times, payloads, sizes), len(run)
+
+
+def _encode(
+    key: bytes,
+    seqs: Sequence[int],
+    lsns: Sequence[int],
+    times: Sequence[int],
+    payloads: Sequence[bytes],
+    sizes: Sequence[int],
+) -> bytes:
+    count = len(seqs)
+    seq, lsn, time = seqs[0], lsns[0], times[0]
+    flags = 0
+    columns: list[bytes | array[int]] = []
+    if count > 1:
+        if seqs[-1] - seq != count - 1:
             flags = SPARSE
-            columns.append(array("I", [seq - first_seq for seq in seqs]))
-        columns.append(array("I", [time - first_time for time in times]))
-        columns.append(array("I", [lsn - first_lsn for lsn in lsns]))
-        columns.append(array("I", accumulate(map(len, payloads))))
-        body = b"".join(
-            (
-                _HEADER.pack(VERSION, flags, count, len(payload), first_seq, first_time, first_lsn),
-                *columns,
-                payload,
-            )
-        )
+            columns.append(array("I", [each - seq for each in seqs]))
+        columns.append(array("I", [each - time for each in times]))
+        columns.append(array("I", [each - lsn for each in lsns]))
+        columns.append(array("I", accumulate(sizes)))
+    header = _HEADER.pack(VERSION, flags, count, sum(sizes), seq, time, lsn)
+    body = b"".join((header, *columns, *payloads))
     return body + _CRC.pack(crc32c(body, crc32c(key)))
 
 
-def cut_rows(rows: Sequence[Row], most_entries: int, most_bytes: int) -> Iterator[Sequence[Row]]:
-    """Cut ascending rows into runs that fit a segment each: number, bytes, and deltas in u32."""
-    for start in range(0, len(rows), most_entries):
-        run = rows[start : start + most_entries]
-        if _fits(run[0], run[-1]) and sum([len(row[3]) for row in run]) <= most_bytes:
-            yield run
-        else:
-            yield from _cut_large(run, most_bytes)
-
-
-def _cut_large(rows: Sequence[Row], most_bytes: int) -> Iterator[Sequence[Row]]:
+def _cut(rows: Sequence[Row], most_bytes: int) -> Iterator[Sequence[Row]]:
+    """Cut rows that do not fit one segment into runs that do."""
     start = size = 0
     for index, row in enumerate(rows):
         size += len(row[3])
@@ -204,7 +209,7 @@ def _cut_large(rows: Sequence[Row], most_bytes: int) -> Iterator[Sequence[Row]]:
 
 
 def _fits(first: Row, last: Row) -> bool:
-    """Whether the deltas from `first` to `last` fit their columns."""
+    """Whether the differences between `first` and `last` fit their columns."""
     return (
         last[0] - first[0] <= _U32_MAX
         and last[1] - first[1] <= _U32_MAX
