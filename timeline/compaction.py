@@ -14,6 +14,7 @@ segments as they are.
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import islice
@@ -53,6 +54,8 @@ class Compaction:
         self._small: OrderedDict[int, int] = OrderedDict()  # timeline → small segments noted
         self._ready: OrderedDict[int, None] = OrderedDict()
         self.merged = 0
+        self._erase_from = 0
+        self._next_erasure = time.monotonic() + options.erase_after_ms / 1000
 
     def note(self, timeline_id: int) -> None:
         """A small segment of this timeline was written."""
@@ -94,6 +97,31 @@ class Compaction:
             if not more:
                 return
             position = split_pair(pieces[-1].key)[1]
+
+    def erase(self) -> list[int]:
+        """Fold the patches on disk into their segments, some timelines at a time.
+
+        Returns the timelines whose files still hold what was replaced; empty until
+        `erase_after_ms` have passed since the last round.
+        """
+        now = time.monotonic()
+        if now < self._next_erasure:
+            return []
+        erased: list[int] = []
+        while len(erased) < _STEP:
+            found = self._storage.at_or_after(
+                PATCHES, pair(self._erase_from, 0), pair(keys.MAX, keys.MAX)
+            )
+            if found is None:
+                self._erase_from = 0
+                self._next_erasure = now + self._options.erase_after_ms / 1000
+                break
+            timeline_id = split_pair(found[0])[0]
+            self._erase_from = timeline_id + 1
+            for _ in self.whole(timeline_id):
+                pass
+            erased.append(timeline_id)
+        return erased
 
     # --- merging ------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Final, Self
@@ -59,12 +59,13 @@ from timeline.retention import RetentionKeeper
 from timeline.sealing import PROGRESS_KEY, Sealing
 from timeline.stage import Commit, Draft, Group, Stage
 from timeline.state import State
-from timeline.storage import LOG, META, Storage
+from timeline.storage import FAMILIES, LOG, META, PATCHES, SEGMENTS, Storage
 from timeline.tails import Tails, Timeline
 from timeline.timelines import Extent, Page, Timelines
 
 STORE_KEY: Final = b"store"
 _HEAL_SECONDS: Final = 1.0
+_SLOW_FSYNC_SECONDS: Final = 0.001
 
 __all__ = ["Commit", "Draft", "Engine", "Extent", "Group", "Page", "Timeline"]
 
@@ -83,7 +84,6 @@ class Engine:
         self.options = options or Options()
         self.lock = threading.RLock()
         self.woken = threading.Condition(self.lock)  # a group was staged, or applied
-        self.threaded = self.options.fsync == "thread"
         self.stage = Stage(self.options)
         self.append = self.stage.append
         self.begin = self.stage.begin
@@ -96,7 +96,9 @@ class Engine:
         self._stalled_at = 0.0  # when RocksDB first asked for a pause, 0 when it does not
         self._closed = False
         self._thread: threading.Thread | None = None
+        self._rewriting: threading.Thread | None = None
         self._prepare_directory()
+        self.threaded = self._choose_thread()
         self.mark = DurableMark(self.path / "MARK")
         try:
             self._load()
@@ -125,6 +127,12 @@ class Engine:
                     f"{self.path} is not empty and is no Timeline store: choose another directory"
                 )
         self.path.mkdir(parents=True, exist_ok=True)
+
+    def _choose_thread(self) -> bool:
+        if self.options.fsync != "auto":
+            return self.options.fsync == "thread"
+        took = sorted(time_fsync(self.path / "probe") for _ in range(5))
+        return took[2] >= _SLOW_FSYNC_SECONDS
 
     def _load(self) -> None:
         """Open storage and rebuild memory from it."""
@@ -274,7 +282,7 @@ class Engine:
                 with self.lock:
                     self.stage.refusal = error
             return False
-        if self._stalled_at:
+        if self._stalled_at or self.stage.refusal is not None:
             self._stalled_at = 0.0
             with self.lock:
                 self.stage.refusal = None
@@ -301,9 +309,13 @@ class Engine:
 
     def _keep_pace(self) -> None:
         try:
-            self.sealing.keep_pace(self.log.applied, self.stage.open.time, self.stage.next_id)
-        except StallError:
-            pass  # nothing was written; the next group tries again
+            self.sealing.keep_pace(self.log.applied, self.stage.last_time, self.stage.next_id)
+            self.inboxes.sealed = self.sealing.sealed
+            self.timelines.forget_idle()
+        except StallError as error:
+            # Nothing was written, and the next group tries again; memory stays bounded meanwhile.
+            if self.tails.size > self.options.unsealed_bytes:
+                self.stage.refusal = error
         except TimelineError as error:
             self._poison(None, error)
 
@@ -356,16 +368,10 @@ class Engine:
             self.stage.refusal = None
 
     def _disk_takes_bytes(self) -> bool:
-        probe = self.path / "probe"
         try:
-            with probe.open("wb") as file:
-                file.write(bytes(4 * MIB))
-                file.flush()
-                os.fsync(file.fileno())
+            time_fsync(self.path / "probe", 4 * MIB)
         except OSError:
             return False
-        finally:
-            probe.unlink(missing_ok=True)
         return True
 
     @property
@@ -398,15 +404,32 @@ class Engine:
                 except TimelineError as error:
                     self._poison(None, error)
                     return False
+                self.inboxes.sealed = self.sealing.sealed
+                self.timelines.forget_idle()
                 return self.sealing.under_way or self.compaction.due()
 
     def _work_some(self, seconds: float) -> None:
         if self.sealing.under_way:
             self.sealing.run(seconds)
+        elif self.sealing.overdue():
+            self.sealing.begin(self.log.applied, self.stage.last_time, self.stage.next_id)
         elif self.compaction.due():
             self.compaction.step()
         else:
             self.retention.step()
+            self._erase()
+
+    def _erase(self) -> None:
+        """Rewrite the files that still hold what patches replaced, on a thread of its own."""
+        if self._rewriting is not None and self._rewriting.is_alive():
+            return
+        self._rewriting = None
+        erased = self.compaction.erase()
+        if erased:
+            self._rewriting = threading.Thread(
+                target=_rewrite, args=(self.storage, erased), name="timeline-erase", daemon=True
+            )
+            self._rewriting.start()
 
     def seal(self) -> None:
         """Seal everything applied so far. Without the lock held."""
@@ -418,7 +441,7 @@ class Engine:
             while self.sealing.under_way:
                 self.sealing.run(1.0)
             if self.tails.young.size or self.tails.young.state:
-                self.sealing.begin(self.log.applied, self.stage.open.time, self.stage.next_id)
+                self.sealing.begin(self.log.applied, self.stage.last_time, self.stage.next_id)
         while self.sealing.under_way:
             self.sealing.run(1.0)
         self.inboxes.sealed = self.sealing.sealed
@@ -437,6 +460,7 @@ class Engine:
         """
         self.seal()
         gone = 0
+        compacted = []
         for each, timeline_id in self._named(name) if name is not None else self.each(prefix):
             steps = self.compaction.whole(timeline_id)
             while True:
@@ -445,10 +469,14 @@ class Engine:
                 if step is None:
                     break
                 gone += step
+            compacted.append(timeline_id)
             if progress is not None:
                 progress(each)
-        for family in ("segments", "patches", "inboxes", "log", "state"):
-            self.storage.compact(family, None, None)
+        if name is None and not prefix:
+            for family in FAMILIES:
+                self.storage.compact(family, None, None)
+        else:
+            _rewrite(self.storage, compacted)
         return gone
 
     def _named(self, name: bytes) -> list[tuple[bytes, int]]:
@@ -535,6 +563,8 @@ class Engine:
         self._stop_thread()
         while not self.flush():
             time.sleep(0.001)
+        if self._rewriting is not None:
+            self._rewriting.join()
         with self._flushing, self.woken:
             self._closed = True
             try:
@@ -580,6 +610,31 @@ def _check_store(storage: Storage, path: Path) -> int:
             "Timeline that wrote it, or export and import"
         )
     return row.epoch
+
+
+def _rewrite(storage: Storage, timeline_ids: Iterable[int]) -> None:
+    """Make RocksDB drop what was deleted of these timelines, and of the log."""
+    try:
+        for timeline_id in timeline_ids:
+            start, stop = keys.pair(timeline_id, 0), keys.pair(timeline_id + 1, 0)
+            storage.compact(SEGMENTS, start, stop)
+            storage.compact(PATCHES, start, stop)
+        storage.compact(LOG, None, None)
+    except ClosedError:
+        return  # reopened or closed meanwhile; the next round finds what is left
+
+
+def time_fsync(probe: Path, size: int = 4096) -> float:
+    """Seconds that an fsync of `size` new bytes takes beside the store. Raises `OSError`."""
+    try:
+        with probe.open("wb") as file:
+            file.write(bytes(size))
+            file.flush()
+            begin = time.perf_counter()
+            os.fsync(file.fileno())
+            return time.perf_counter() - begin
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def _commit_loop(reference: weakref.ref[Engine]) -> None:

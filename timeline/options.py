@@ -23,8 +23,9 @@ class Options:
     # What an acknowledgement means: `sync` is fsynced, `interval` fsyncs every `interval_ms`.
     durability: Literal["sync", "interval"] = "sync"
     interval_ms: int = 100
-    # Who calls fsync: `thread` a thread of the engine, `inline` whoever calls `flush`.
-    fsync: Literal["thread", "inline"] = "thread"
+    # Who calls fsync: `thread` a thread of the engine, `inline` whoever calls `flush`; `auto` is
+    # `inline` where an fsync takes less than a millisecond when the store is opened.
+    fsync: Literal["thread", "inline", "auto"] = "thread"
     create: bool = True
 
     # What one caller may send.
@@ -50,6 +51,10 @@ class Options:
     slice_ms: float = 1.0
     compact_after: int = 8  # small segments of one timeline before they are merged
     retention_check_ms: int = 10_000
+    # What was recalled, edited or deleted is gone from the disk after the sum of these two, beside
+    # what a follower still holds of the log (`log_age_ms`).
+    seal_after_ms: int = 10 * 60_000
+    erase_after_ms: int = 10 * 60_000
 
     # The commit log behind the sealed position, for followers.
     log_bytes: int = 256 * MIB
@@ -66,8 +71,8 @@ class Options:
                 raise UsageError(f"option {field.name} must be above zero, not {value}")
         if self.durability not in ("sync", "interval"):
             raise UsageError(f"durability is sync or interval, not {self.durability!r}")
-        if self.fsync not in ("thread", "inline"):
-            raise UsageError(f"fsync is thread or inline, not {self.fsync!r}")
+        if self.fsync not in ("thread", "inline", "auto"):
+            raise UsageError(f"fsync is thread, inline or auto, not {self.fsync!r}")
         if self.entry_bytes > self.group_bytes:
             raise UsageError(
                 "entry_bytes may not exceed group_bytes: no group could hold the entry"

@@ -58,6 +58,7 @@ class Sealing:
         self._note = note
         self.progress = progress
         self.passes = 0
+        self._ended = time.monotonic()  # when the last pass did
         self._steps: Iterator[Callable[[Batch], None]] | None = None
         self._after: list[Callable[[], None]] = []  # what memory lets go once a slice is written
         self._pending: Callable[[Batch], None] | None = None  # a slice that met a stall
@@ -75,6 +76,12 @@ class Sealing:
     def due(self) -> bool:
         """Whether a pass is under way or should begin."""
         return self._steps is not None or self._fill() >= 1.0
+
+    def overdue(self) -> bool:
+        """Whether something has waited in memory for longer than `seal_after_ms`."""
+        young = self._tails.young
+        waited = time.monotonic() - self._ended
+        return bool(young.size or young.state) and waited * 1000 >= self._options.seal_after_ms
 
     def begin(self, upto: int, now: int, next_id: int) -> None:
         """Rotate: what was applied up to LSN `upto` is to be sealed."""
@@ -269,6 +276,7 @@ class Sealing:
         self._tails.release()
         self._steps = None
         self.passes += 1
+        self._ended = time.monotonic()
 
 
 def _sorted_chunks(objects: Mapping[int, object], size: int) -> Iterator[list[int]]:

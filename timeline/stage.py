@@ -120,6 +120,7 @@ class Stage:
         self.open = Group(1)
         self.flying: Group | None = None
         self.next_id = 1
+        self.last_time = 0
 
     def reset(
         self, timelines: Timelines, state: State, inboxes: Inboxes, lsn: int, now: int, next_id: int
@@ -129,7 +130,7 @@ class Stage:
         self._by_name = timelines.by_name
         self._state = state
         self._inboxes = inboxes
-        self._last_time = now
+        self.last_time = now
         self.next_id = next_id
         self.open = Group(lsn + 1)
         self.flying = None
@@ -142,7 +143,9 @@ class Stage:
             raise self.refusal
         timeline = self._by_name.get(name)
         if timeline is None or timeline.staged is None:
-            timeline = self.find(name) or self._create(name)
+            timeline = self.find(name)
+            if timeline is None:
+                return self._append_first(name, items)
         group = self.open
         if group.size > self._group_limit:
             raise BusyError("too much is waiting for the disk: try again later")
@@ -165,11 +168,11 @@ class Stage:
         timeline.next = seq + 1
         return row
 
-    def _create(self, name: bytes) -> Timeline:
-        draft = Draft(self)
-        timeline = draft.create(name)
+    def _append_first(self, name: bytes, items: Sequence[bytes]) -> Row:
+        draft = self.begin()
+        row = draft.append(draft.create(name), items)
         draft.commit()
-        return timeline
+        return row
 
     # --- what is needed to stage --------------------------------------------------------------
 
@@ -179,8 +182,8 @@ class Stage:
 
     def _now(self) -> int:
         """The time of a commit: never before that of the last one."""
-        self._last_time = max(time.time_ns() // 1_000_000, self._last_time)
-        return self._last_time
+        self.last_time = max(time.time_ns() // 1_000_000, self.last_time)
+        return self.last_time
 
     def check_items(self, items: Sequence[bytes]) -> None:
         """Raise unless `items` is field, value, … within the limits."""
@@ -195,9 +198,7 @@ class Stage:
                 raise TooLargeError(f"a field name is at most {limit} bytes")
 
     def _too_large(self, size: int) -> TooLargeError:
-        return TooLargeError(
-            f"an entry of {size} bytes is above the limit of {self._entry_limit}"
-        )
+        return TooLargeError(f"an entry of {size} bytes is above the limit of {self._entry_limit}")
 
     def check_entry(self, payload: bytes) -> None:
         if len(payload) > self._entry_limit:

@@ -265,7 +265,7 @@ def _translate(error: Exception, path: Path) -> NoReturn:
     if isinstance(error, TimelineError):
         raise error
     text = str(error)
-    if isinstance(error, DbClosedError) or "DB already closed" in text:
+    if isinstance(error, (DbClosedError, KeyError)) or "DB already closed" in text:
         raise ClosedError("the store is closed") from error
     if _LOCKED.search(text):
         raise LockedError(

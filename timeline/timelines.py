@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 from timeline.cache import SegmentCache
@@ -90,9 +91,7 @@ class Timelines:
         return timeline
 
     def keep(self, timeline: Timeline) -> None:
-        """Make a loaded or newly applied timeline findable; forget idle ones beyond the limit."""
-        if len(self.by_id) >= self._limit:
-            self._forget_some()
+        """Make a loaded or newly applied timeline findable."""
         self.by_id[timeline.id] = timeline
         self.by_name[timeline.name] = timeline
 
@@ -118,9 +117,13 @@ class Timelines:
         last = self._storage.at_or_before(SEGMENTS, keys.pair(timeline_id, keys.MAX), start)
         return row.floor if last is None else max(row.floor, keys.split_pair(last[0])[1])
 
-    def _forget_some(self) -> None:
-        """Second chance: the oldest go, unless used since the last look or not idle."""
-        for timeline in [value for value, _ in zip(self.by_id.values(), range(64), strict=False)]:
+    def forget_idle(self) -> None:
+        """Forget idle timelines beyond the limit, by second chance: the oldest go, unless used
+        since the last look. Call it only where nobody holds a `Timeline` across the call."""
+        excess = len(self.by_id) - self._limit
+        if excess <= 0:
+            return
+        for timeline in list(islice(self.by_id.values(), 2 * excess + 64)):
             if timeline.idle and not timeline.used:
                 self.dropped(timeline)
             else:

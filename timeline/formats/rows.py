@@ -102,12 +102,9 @@ def encode_store(row: StoreRow) -> bytes:
 
 
 def decode_store(value: bytes) -> StoreRow:
-    try:
-        magic, version, epoch = _STORE.unpack(value)
-    except StructError:
-        magic = b""
-    if magic != MAGIC:
+    if len(value) != _STORE.size or value[:8] != MAGIC:
         raise CorruptError("this RocksDB directory is no Timeline store: its magic is missing")
+    _, version, epoch = _STORE.unpack(value)
     return StoreRow(version, epoch)
 
 
