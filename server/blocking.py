@@ -1,0 +1,133 @@
+"""Reads that wait: XREAD BLOCK and LOG.TAIL BLOCK, for thousands of clients.
+
+Rule: nothing polls. A waiter is listed under each timeline it waits for, in order of arrival, and is tried
+when a group that appended there was applied; one that finds nothing (what was appended is gone again) goes
+on waiting. Waiters that ask for the same page share one answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from timeline.errors import TimelineError
+
+from . import replies
+from .errors import CommandError
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+# The answers found while waking for one group, by what was asked.
+Shared = dict[object, bytes | None]
+Attempt = Callable[[Shared], bytes | None]
+
+# Stands for the commit log among the names of timelines, which are never empty.
+LOG = b""
+
+
+class Waiter:
+    """One blocked read: `attempt` gives its reply, or None while there is nothing."""
+
+    __slots__ = ("attempt", "connection", "expired", "names", "timer")
+
+    def __init__(
+        self, connection: Connection, names: Sequence[bytes], attempt: Attempt, expired: bytes
+    ) -> None:
+        self.connection = connection
+        self.names = names
+        self.attempt = attempt
+        self.expired = expired
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class Waiters:
+    def __init__(self, loop: asyncio.AbstractEventLoop, most: int) -> None:
+        self._loop = loop
+        self._most = most
+        self._by_name: dict[bytes, dict[Waiter, None]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def names(self) -> dict[bytes, dict[Waiter, None]]:
+        """What is waited for; empty means that nobody need be woken."""
+        return self._by_name
+
+    def block(
+        self,
+        connection: Connection,
+        names: Iterable[bytes],
+        attempt: Attempt,
+        expired: bytes,
+        seconds: float | None,
+    ) -> None:
+        """Makes `connection` wait; after `seconds` (None: no limit) it is answered `expired`."""
+        if self._count >= self._most:
+            raise CommandError(f"too many blocked reads ({self._most}, option blocked)", "BUSY")
+        waiter = Waiter(connection, list(dict.fromkeys(names)), attempt, expired)
+        for name in waiter.names:
+            self._by_name.setdefault(name, {})[waiter] = None
+        self._count += 1
+        if seconds is not None:
+            waiter.timer = self._loop.call_later(seconds, self._expire, waiter)
+        connection.waiter = waiter
+
+    def hold(self, connection: Connection) -> Waiter:
+        """Makes `connection` wait for work done elsewhere; `answer` ends it."""
+        waiter = connection.waiter = Waiter(connection, (), _nothing, b"")
+        self._count += 1
+        return waiter
+
+    def answer(self, waiter: Waiter, reply: bytes) -> None:
+        """Sends `reply` unless the client is gone."""
+        connection = waiter.connection
+        if connection.waiter is waiter:
+            self.remove(waiter)
+            connection.push(reply)
+            connection.proceed()
+
+    def wake(self, names: Iterable[bytes]) -> None:
+        """Answers those who wait for any of `names` and now find something, in order of arrival."""
+        shared: Shared = {}
+        woken: list[Connection] = []
+        for name in names:
+            for waiter in list(self._by_name.get(name, ())):
+                if waiter.connection.waiter is not waiter:
+                    continue
+                reply = _attempt(waiter, shared)
+                if reply is not None:
+                    self.remove(waiter)
+                    waiter.connection.push(reply)
+                    woken.append(waiter.connection)
+        for connection in woken:
+            connection.proceed()
+
+    def _expire(self, waiter: Waiter) -> None:
+        self.answer(waiter, waiter.expired)
+
+    def remove(self, waiter: Waiter) -> None:
+        """Ends a wait: it was answered, or the connection is gone."""
+        if waiter.timer is not None:
+            waiter.timer.cancel()
+        for name in waiter.names:
+            waiters = self._by_name[name]
+            del waiters[waiter]
+            if not waiters:
+                del self._by_name[name]
+        self._count -= 1
+        waiter.connection.waiter = None
+
+
+def _nothing(_: Shared) -> None:
+    """What a waiter finds that no timeline concerns."""
+
+
+def _attempt(waiter: Waiter, shared: Shared) -> bytes | None:
+    try:
+        return waiter.attempt(shared)
+    except TimelineError as problem:  # damage found while reading
+        return replies.error(problem)

@@ -1,0 +1,117 @@
+"""Arguments of commands: numbers, ids, bounds, names.
+
+Rule: bytes in, values out, or a refusal in Redis's words where clients know them. An id is `<seq>-0`; a bare
+`<seq>` means the same. Ranges are pairs of numbers, both inclusive.
+"""
+
+from __future__ import annotations
+
+import re
+
+from timeline.errors import NoPermissionError, UsageError
+from timeline.formats.keys import MAX
+
+from ..errors import CommandError
+
+_INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
+_ID = re.compile(rb"([0-9]{1,20})(?:-([0-9]{1,20}))?")
+_INVALID_ID = "Invalid stream ID specified as stream command argument"
+
+
+def integer(value: bytes, low: int = -(1 << 63), high: int = (1 << 63) - 1) -> int:
+    """A signed 64-bit integer. Raises `CommandError` with Redis's sentence."""
+    if not _INTEGER.fullmatch(value) or not low <= (number := int(value)) <= high:
+        raise CommandError("value is not an integer or out of range")
+    return number
+
+
+def syntax_error() -> CommandError:
+    return CommandError("syntax error")
+
+
+def split_id(value: bytes) -> tuple[int, int | None]:
+    """(number, second part or None) of an id as a client writes it."""
+    match = _ID.fullmatch(value)
+    if match is None:
+        raise CommandError(_INVALID_ID)
+    first, second = match.groups()
+    number = int(first)
+    rest = None if second is None else int(second)
+    if number > MAX or (rest is not None and rest > MAX):
+        raise CommandError(_INVALID_ID)
+    return number, rest
+
+
+def exact_id(value: bytes) -> int:
+    """The number of `n` or `n-0`, given by a client for an entry to be."""
+    number, rest = split_id(value)
+    if rest:
+        raise CommandError("ids are <seq>-0 here: the second part must be 0, or be left out")
+    return number
+
+
+def entry_id(value: bytes) -> int | None:
+    """The number of an entry that may exist; None for a second part that no entry has."""
+    number, rest = split_id(value)
+    return None if rest else number
+
+
+def after_id(value: bytes) -> int:
+    """The first number behind an id."""
+    return min(split_id(value)[0] + 1, MAX)
+
+
+def range_start(value: bytes) -> int:
+    """The first number of a range: `-`, an id, or `(` and an id, which is left out."""
+    if value == b"-":
+        return 0
+    if value == b"+":
+        return MAX
+    if value[:1] == b"(":
+        return after_id(value[1:])
+    number, rest = split_id(value)
+    return min(number + 1, MAX) if rest else number
+
+
+def range_end(value: bytes) -> int:
+    """The last number of a range: `+`, an id, or `(` and an id, which is left out. -1: nothing."""
+    if value == b"+":
+        return MAX
+    if value == b"-":
+        return 0
+    if value[:1] == b"(":
+        number, rest = split_id(value[1:])
+        return number if rest else number - 1
+    return split_id(value)[0]
+
+
+def refuse_reserved() -> NoPermissionError:
+    return NoPermissionError(
+        "names that begin with @ belong to the store: raw commands read them and do not write them"
+    )
+
+
+def writable(name: bytes) -> bytes:
+    """A name that raw commands may write."""
+    if name[:1] == b"@":
+        raise refuse_reserved()
+    return name
+
+
+def milliseconds(value: bytes) -> int:
+    """A time-out. Raises `CommandError` with Redis's sentences."""
+    try:
+        number = integer(value)
+    except CommandError:
+        raise CommandError("timeout is not an integer or out of range") from None
+    if number < 0:
+        raise CommandError("timeout is negative")
+    return number
+
+
+def text(value: bytes) -> str:
+    """UTF-8. Raises `UsageError`."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise UsageError("this argument must be UTF-8") from None

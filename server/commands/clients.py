@@ -1,0 +1,188 @@
+"""CLIENT: who is connected, and what each has said about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .. import replies
+from ..errors import CommandError
+from ..registry import Arguments, container, plain, shown
+from ..session import Session
+from . import arguments
+from .arguments import syntax_error
+from .connection import client_name
+
+if TYPE_CHECKING:
+    from ..connection import Connection
+
+container("CLIENT", "The connections, this one and others.", group="connection")
+
+
+@plain("CLIENT ID", "", "The number of this connection.", group="connection", flags="fast")
+def client_id(session: Session, args: Arguments) -> bytes:
+    return replies.integer(session.id)
+
+
+@plain("CLIENT GETNAME", "", "The name given to this connection.", group="connection", flags="fast")
+def getname(session: Session, args: Arguments) -> bytes:
+    return replies.bulk(session.name) if session.name else replies.nil(session.resp)
+
+
+@plain("CLIENT SETNAME", "name", "Gives this connection a name.", group="connection", flags="fast")
+def setname(session: Session, args: Arguments) -> bytes:
+    session.name = client_name(args[2])
+    return replies.OK
+
+
+@plain(
+    "CLIENT SETINFO",
+    "LIB-NAME|LIB-VER value",
+    "Says which library the client uses.",
+    group="connection",
+    flags="fast",
+)
+def setinfo(session: Session, args: Arguments) -> bytes:
+    word = args[2].upper()
+    value = client_name(args[3])
+    if word == b"LIB-NAME":
+        session.library = value
+    elif word == b"LIB-VER":
+        session.library_version = value
+    else:
+        raise CommandError(f"Unrecognized option '{shown(args[2])}'")
+    return replies.OK
+
+
+@plain("CLIENT INFO", "", "What is known of this connection.", group="connection")
+def info(session: Session, args: Arguments) -> bytes:
+    return _text(session, [_line(session)])
+
+
+@plain(
+    "CLIENT LIST",
+    "[TYPE type] [ID client-id...]",
+    "What is known of all connections.",
+    group="connection",
+    complexity="O(N) for N connections",
+)
+def list_(session: Session, args: Arguments) -> bytes:
+    wanted = _filter(args, 2)
+    lines = [_line(each.session) for each in session.service.clients.values() if wanted(each.session)]
+    return _text(session, lines)
+
+
+def _text(session: Session, lines: list[str]) -> bytes:
+    text = "".join(line + "\n" for line in lines).encode()
+    return b"=%d\r\ntxt:%b\r\n" % (len(text) + 4, text) if session.resp == 3 else replies.bulk(text)
+
+
+def _line(session: Session) -> str:
+    now = session.service.loop.time()
+    connection = session.connection
+    flags = "b" if connection.waiter else "x" if session.transaction else "P" if session.channels else "N"
+    queued = -1 if session.transaction is None else len(session.transaction.commands)
+    return (
+        f"id={session.id} addr={session.address} laddr={session.local_address} fd=0 "
+        f"name={session.name.decode()} age={now - session.created:.0f} idle={now - session.active:.0f} "
+        f"flags={flags} db=0 sub={len(session.channels)} psub=0 ssub=0 multi={queued} "
+        f"qbuf={connection.input_bytes} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 "
+        f"omem={connection.output_bytes} tot-mem={connection.input_bytes + connection.output_bytes} "
+        f"events=r cmd={session.last_command.lower().replace(' ', '|')} user={session.user} redir=-1 "
+        f"resp={session.resp} lib-name={session.library.decode()} "
+        f"lib-ver={session.library_version.decode()}"
+    )
+
+
+def _filter(args: Arguments, at: int) -> Callable[[Session], bool]:
+    """Which sessions the options of CLIENT LIST name."""
+    if at == len(args):
+        return lambda _: True
+    word = args[at].upper()
+    if word == b"TYPE" and at + 2 == len(args):
+        return _of_type(args[at + 1])
+    if word == b"ID" and at + 1 < len(args):
+        ids = {arguments.integer(value, 1) for value in args[at + 1 :]}
+        return lambda session: session.id in ids
+    raise syntax_error()
+
+
+def _of_type(value: bytes) -> Callable[[Session], bool]:
+    kind = value.lower()
+    if kind not in (b"normal", b"pubsub", b"master", b"replica", b"slave"):
+        raise CommandError(f"Unknown client type '{shown(value)}'")
+    return lambda session: kind == (b"pubsub" if session.channels else b"normal")
+
+
+@plain(
+    "CLIENT KILL",
+    "[ip:port] [ID client-id] [TYPE type] [ADDR ip:port] [LADDR ip:port] [USER username] [SKIPME yes|no]",
+    "Closes connections; how many, or OK in the old form with an address.",
+    group="connection",
+    complexity="O(N) for N connections",
+)
+def kill(session: Session, args: Arguments) -> bytes:
+    clients = list(session.service.clients.values())
+    if len(args) == 3:
+        address = args[2].decode("latin-1")
+        for connection in clients:
+            if connection.session.address == address:
+                _close(session, connection)
+                return replies.OK
+        raise CommandError("No such client")
+    wanted, skip_me = _kill_filters(args)
+    killed = 0
+    for connection in clients:
+        if all(test(connection.session) for test in wanted) and not (
+            skip_me and connection.session is session
+        ):
+            _close(session, connection)
+            killed += 1
+    return replies.integer(killed)
+
+
+def _kill_filters(args: Arguments) -> tuple[list[Callable[[Session], bool]], bool]:
+    if len(args) < 4 or len(args) & 1:
+        raise syntax_error()
+    tests: list[Callable[[Session], bool]] = []
+    skip_me = True
+    for word, value in zip(args[2::2], args[3::2], strict=True):
+        match word.upper():
+            case b"ID":
+                tests.append(lambda each, number=arguments.integer(value, 1): each.id == number)  # type: ignore[misc]
+            case b"TYPE":
+                tests.append(_of_type(value))
+            case b"ADDR":
+                tests.append(lambda each, text=value.decode("latin-1"): each.address == text)  # type: ignore[misc]
+            case b"LADDR":
+                tests.append(lambda each, text=value.decode("latin-1"): each.local_address == text)  # type: ignore[misc]
+            case b"USER":
+                tests.append(lambda each, text=value.decode("latin-1"): each.user == text)  # type: ignore[misc]
+            case b"SKIPME" if value.lower() in (b"yes", b"no"):
+                skip_me = value.lower() == b"yes"
+            case _:
+                raise syntax_error()
+    return tests, skip_me
+
+
+def _close(session: Session, connection: Connection) -> None:
+    if connection is session.connection:
+        connection.close()
+    else:
+        connection.disconnect("killed by CLIENT KILL")
+
+
+def _on_off(args: Arguments) -> bytes:
+    if args[2].upper() not in (b"ON", b"OFF"):
+        raise syntax_error()
+    return replies.OK
+
+
+@plain("CLIENT NO-EVICT", "ON|OFF", "Accepted; nothing is evicted here.", group="connection")
+def no_evict(session: Session, args: Arguments) -> bytes:
+    return _on_off(args)
+
+
+@plain("CLIENT NO-TOUCH", "ON|OFF", "Accepted; nothing is touched here.", group="connection")
+def no_touch(session: Session, args: Arguments) -> bytes:
+    return _on_off(args)

@@ -1,0 +1,128 @@
+"""COMMAND: what commands there are and how they are called.
+
+Rule: everything comes from the declarations; redis-cli's hints and clients' tables are built from it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .. import replies
+from ..errors import CommandError
+from ..registry import COMMANDS, Arguments, Command, plain
+from ..replies import Status
+from ..session import Session
+
+
+def _named(names: list[bytes]) -> list[tuple[bytes, Command | None]]:
+    """The commands called `names` (a subcommand as `client|id`), or all."""
+    if not names:
+        return [(name, command) for name, command in COMMANDS.items()]
+    found: list[tuple[bytes, Command | None]] = []
+    for name in names:
+        container, _, member = name.upper().partition(b"|")
+        command = COMMANDS.get(container)
+        if command is not None and member:
+            command = command.subcommands.get(member)
+        found.append((name, command))
+    return found
+
+
+def _wire_name(command: Command) -> str:
+    return command.name.lower().replace(" ", "|")
+
+
+def _info(command: Command) -> replies.Value:
+    """An element of COMMAND INFO, as Redis 7 documents it."""
+    first, last, step = command.keys
+    flags: list[replies.Value] = [Status(flag) for flag in command.flags]
+    specs: list[replies.Value] = []
+    if first:
+        access = Status("RW" if "write" in command.flags else "RO")
+        specs.append(
+            {
+                "flags": [access],
+                "begin_search": {"type": "index", "spec": {"index": first}},
+                "find_keys": {
+                    "type": "range",
+                    "spec": {"lastkey": last - first if last >= 0 else last, "keystep": step, "limit": 0},
+                },
+            }
+        )
+    return [
+        _wire_name(command),
+        command.arity,
+        flags,
+        first,
+        last,
+        step,
+        [Status(f"@{command.group}")],
+        [],
+        specs,
+        [_info(each) for each in command.subcommands.values()],
+    ]
+
+
+def _docs(command: Command) -> replies.Value:
+    """A value of COMMAND DOCS, as Redis 7 documents it."""
+    found: dict[str, replies.Value] = {
+        "summary": command.summary,
+        "since": "0.1.0",
+        "group": command.group,
+        "complexity": command.complexity,
+    }
+    if command.subcommands:
+        found["subcommands"] = {_wire_name(each): _docs(each) for each in command.subcommands.values()}
+    elif command.arguments:
+        found["arguments"] = [argument.describe() for argument in command.arguments]
+    return found
+
+
+@plain("COMMAND", "", "What commands there are.", flags="loading")
+def command_(session: Session, args: Arguments) -> bytes:
+    if len(args) > 1:
+        raise CommandError(f"unknown subcommand '{args[1][:64].decode('latin-1')}'. Try COMMAND HELP.")
+    return replies.encode([_info(command) for command in COMMANDS.values()], session.resp)
+
+
+@plain("COMMAND COUNT", "", "How many commands there are.")
+def count(session: Session, args: Arguments) -> bytes:
+    return replies.integer(len(COMMANDS))
+
+
+@plain("COMMAND INFO", "[command-name...]", "Arity, flags and keys of commands.")
+def info(session: Session, args: Arguments) -> bytes:
+    found: list[replies.Value] = [
+        None if command is None else _info(command) for _, command in _named(args[2:])
+    ]
+    return replies.encode(found, session.resp)
+
+
+@plain("COMMAND DOCS", "[command-name...]", "What commands do and take.")
+def docs(session: Session, args: Arguments) -> bytes:
+    found = {_wire_name(command): _docs(command) for _, command in _named(args[2:]) if command is not None}
+    return replies.encode(found, session.resp)
+
+
+@plain(
+    "COMMAND LIST", "[FILTERBY MODULE|ACLCAT|PATTERN filter]", "The names of the commands."
+)
+def list_(session: Session, args: Arguments) -> bytes:
+    names = [_wire_name(command).encode() for command in COMMANDS.values()]
+    if len(args) > 2:
+        names = _filtered(names, args)
+    return replies.bulks(names)
+
+
+def _filtered(names: list[bytes], args: Arguments) -> list[bytes]:
+    if len(args) != 5 or args[2].upper() != b"FILTERBY":
+        raise CommandError("syntax error")
+    how, what = args[3].upper(), args[4].lower()
+    if how == b"PATTERN":
+        glob = re.escape(what).replace(rb"\*", b".*").replace(rb"\?", b".")
+        return [name for name in names if re.fullmatch(glob, name)]
+    if how == b"ACLCAT":
+        return [name for name in names if COMMANDS[name.upper()].group.encode() == what]
+    if how == b"MODULE":
+        return []
+    raise CommandError("syntax error")

@@ -1,0 +1,113 @@
+"""LOG.*: the commit log for users' own consumers.
+
+Rule: a consumer reads with LOG.TAIL from the LSN it has reached, does its work, and moves its checkpoint
+with LOG.CONSUMER; what it did not confirm it sees again. The log is kept for the lowest checkpoint within
+bounds, beyond which LOG.TAIL answers TRIMMED.
+"""
+
+from __future__ import annotations
+
+from timeline.errors import UsageError
+from timeline.log import Change
+
+from .. import replies
+from ..blocking import LOG, Shared
+from ..registry import Arguments, View, read
+from ..service import Service
+from ..session import Session
+from . import arguments
+from .arguments import syntax_error
+
+
+@read(
+    "LOG.TAIL",
+    "[AFTER lsn] [COUNT count] [BLOCK milliseconds]",
+    "Commits behind an LSN: number, time and changes of each.",
+    group="log",
+    flags="readonly blocking",
+    complexity="O(M) for M commits returned",
+)
+def tail(session: Session, args: Arguments, view: View) -> bytes | None:
+    service = session.service
+    after = 0
+    count = service.configuration.settings.page_entries
+    block: int | None = None
+    if len(args) % 2 == 0:
+        raise syntax_error()
+    for word, value in zip(args[1::2], args[2::2], strict=True):
+        match word.upper():
+            case b"AFTER":
+                after = service.engine.applied if value == b"$" else arguments.integer(value, 0)
+            case b"COUNT":
+                count = min(count, arguments.integer(value, 1))
+            case b"BLOCK":
+                block = arguments.milliseconds(value)
+            case _:
+                raise syntax_error()
+
+    def answer(shared: Shared) -> bytes | None:
+        return _commits(service, after, count, session.resp)
+
+    reply = answer({})
+    if reply is not None:
+        return reply
+    if block is None or session.executing:
+        return replies.EMPTY_ARRAY
+    service.waiters.block(session.connection, [LOG], answer, replies.EMPTY_ARRAY, block / 1000 or None)
+    return None
+
+
+def _commits(service: Service, after: int, count: int, resp: int) -> bytes | None:
+    commits = service.engine.log.read(after, count)
+    if not commits:
+        return None
+    found: list[replies.Value] = [
+        [commit.lsn, commit.time, [_change(service, change) for change in commit.changes]]
+        for commit in commits
+    ]
+    return replies.encode(found, resp)
+
+
+def _change(service: Service, change: Change) -> replies.Value:
+    """`[kind, timeline, …]`; the name is null when the timeline was deleted since."""
+    timeline = service.engine.timelines.load(change.id)
+    found: list[replies.Value] = [change.kind, None if timeline is None else timeline.name]
+    if change.kind == "append":
+        found += [change.first, change.last]
+    elif change.kind != "drop":
+        found.append(change.first)
+    return found
+
+
+@read(
+    "LOG.CONSUMER",
+    "name [lsn]",
+    "The LSN a named consumer has reached, or moves it there.",
+    group="log",
+    flags="fast",
+)
+def consumer(session: Session, args: Arguments, view: View) -> bytes | None:
+    engine = session.service.engine
+    name = args[1]
+    if not 1 <= len(name) <= 255:
+        raise UsageError("a consumer's name is 1 to 255 bytes")
+    if len(args) == 2:
+        return replies.integer(engine.log.checkpoint(name))
+    if session.executing:
+        raise UsageError("moving a consumer is not part of a commit: call it outside MULTI")
+    lsn = arguments.integer(args[2], 0)
+
+    def move() -> bytes:
+        engine.move_checkpoint(name, lsn)
+        return replies.integer(lsn)
+
+    session.service.detach(session.connection, move)
+    return None
+
+
+@read("LOG.CONSUMERS", "", "All named consumers and the LSN each has reached.", group="log")
+def consumers(session: Session, args: Arguments, view: View) -> bytes:
+    found = session.service.engine.log.checkpoints()
+    return replies.map_header(len(found), session.resp) + b"".join(
+        [replies.bulk(name) + replies.integer(lsn) for name, lsn in found.items()]
+    )

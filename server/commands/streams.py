@@ -1,0 +1,175 @@
+"""Raw timelines as Redis streams: what writes them (XADD, XDEL, XTRIM, XSETID).
+
+Rule: semantics and sentences are those of Redis 7 where the contract says nothing else; ids are `<seq>-0`.
+Plain `XADD key * …` outside a transaction never comes here: the connection appends it directly.
+"""
+
+from __future__ import annotations
+
+from timeline.engine import Draft
+from timeline.errors import SequenceError
+from timeline.formats.entries import entry_id as id_of
+from timeline.tails import Timeline
+
+from .. import replies
+from ..errors import CommandError
+from ..registry import Arguments, write
+from ..session import Session
+from . import arguments
+from .arguments import syntax_error, writable
+
+_KEY = (1, 1, 1)
+
+
+class Trim:
+    """`MAXLEN|MINID [=|~] threshold [LIMIT count]`. Trimming is exact: it costs the same, and `~` allows it."""
+
+    __slots__ = ("by_length", "threshold")
+
+    def __init__(self, *, by_length: bool, threshold: int) -> None:
+        self.by_length = by_length
+        self.threshold = threshold
+
+    def apply(self, draft: Draft, timeline: Timeline) -> int:
+        """Trims in `draft`; returns how many entries went."""
+        if self.by_length:
+            return draft.trim_to_length(timeline, self.threshold)
+        return draft.trim(timeline, self.threshold)
+
+
+def parse_trim(args: Arguments, at: int) -> tuple[Trim, int]:
+    """Reads a trim that begins at `args[at]`; returns it and the place behind it."""
+    by_length = args[at].upper() == b"MAXLEN"
+    at += 1
+    about = False
+    if at < len(args) and args[at] in (b"=", b"~"):
+        about = args[at] == b"~"
+        at += 1
+    if at >= len(args):
+        raise syntax_error()
+    if by_length:
+        threshold = arguments.integer(args[at])
+        if threshold < 0:
+            raise CommandError("The MAXLEN argument must be >= 0.")
+    else:
+        number, rest = arguments.split_id(args[at])
+        threshold = number + 1 if rest else number
+    at += 1
+    if at < len(args) and args[at].upper() == b"LIMIT":
+        if at + 1 >= len(args):
+            raise syntax_error()
+        if arguments.integer(args[at + 1]) < 0:
+            raise CommandError("The LIMIT argument must be >= 0.")
+        if not about:
+            raise CommandError("syntax error, LIMIT cannot be used without the special ~ option")
+        at += 2
+    return Trim(by_length=by_length, threshold=threshold), at
+
+
+@write(
+    "XADD",
+    "key [NOMKSTREAM] [MAXLEN|MINID [=|~] threshold [LIMIT count]] *|id (field value)...",
+    "Appends an entry to a timeline, which is made if it is new.",
+    group="stream",
+    flags="write denyoom fast",
+    keys=_KEY,
+)
+def xadd(session: Session, args: Arguments, draft: Draft) -> bytes:
+    at = 2
+    make = True
+    trim: Trim | None = None
+    while at < len(args):
+        word = args[at].upper()
+        if word == b"NOMKSTREAM":
+            make = False
+            at += 1
+        elif word in (b"MAXLEN", b"MINID"):
+            if trim is not None:
+                raise CommandError("syntax error, MAXLEN and MINID options at the same time are not compatible")
+            trim, at = parse_trim(args, at)
+        else:
+            break
+    if at >= len(args):
+        raise wrong_number_of("xadd")
+    seq = None if args[at] == b"*" else arguments.exact_id(args[at])
+    items = args[at + 1 :]
+    if not items or len(items) & 1:
+        raise wrong_number_of("xadd")
+    name = writable(args[1])
+    timeline = draft.find(name)
+    if timeline is None:
+        if not make:
+            return replies.nil(session.resp)
+        timeline = draft.create(name)
+    if seq == 0:
+        raise SequenceError("The ID specified in XADD must be greater than 0-0")
+    row = draft.append(timeline, items, seq)
+    if trim is not None:
+        trim.apply(draft, timeline)
+    return id_of(row[3])
+
+
+def wrong_number_of(name: str) -> CommandError:
+    return CommandError(f"wrong number of arguments for '{name}' command")
+
+
+@write(
+    "XTRIM",
+    "key MAXLEN|MINID [=|~] threshold [LIMIT count]",
+    "Removes the oldest entries of a timeline; how many they were.",
+    group="stream",
+    flags="write",
+    complexity="O(1), O(N) for N entries above holes",
+    keys=_KEY,
+)
+def xtrim(session: Session, args: Arguments, draft: Draft) -> bytes:
+    if args[2].upper() not in (b"MAXLEN", b"MINID"):
+        raise syntax_error()
+    trim, at = parse_trim(args, 2)
+    if at != len(args):
+        raise syntax_error()
+    timeline = draft.find(writable(args[1]))
+    return replies.integer(0 if timeline is None else trim.apply(draft, timeline))
+
+
+@write(
+    "XDEL",
+    "key id...",
+    "Deletes single entries of a timeline; how many there were.",
+    group="stream",
+    flags="write fast",
+    complexity="O(1) for each entry",
+    keys=_KEY,
+)
+def xdel(session: Session, args: Arguments, draft: Draft) -> bytes:
+    seqs = [seq for seq in map(arguments.entry_id, args[2:]) if seq is not None]
+    timeline = draft.find(writable(args[1]))
+    return replies.integer(0 if timeline is None else draft.delete(timeline, seqs))
+
+
+@write(
+    "XSETID",
+    "key last-id [ENTRIESADDED entries] [MAXDELETEDID max-deleted-id]",
+    "Moves the head of a timeline forward: no number up to it is given out again.",
+    group="stream",
+    flags="write denyoom fast",
+    keys=_KEY,
+)
+def xsetid(session: Session, args: Arguments, draft: Draft) -> bytes:
+    seq = arguments.exact_id(args[2])
+    at = 3
+    while at < len(args):
+        word = args[at].upper()
+        if at + 1 >= len(args) or word not in (b"ENTRIESADDED", b"MAXDELETEDID"):
+            raise syntax_error()
+        if word == b"ENTRIESADDED":  # counted here by the numbers themselves
+            if arguments.integer(args[at + 1]) < 0:
+                raise CommandError("entries_added must be positive")
+        else:
+            arguments.split_id(args[at + 1])
+        at += 2
+    timeline = draft.find(writable(args[1]))
+    if timeline is None:
+        raise CommandError("no such key")
+    draft.set_head(timeline, seq)
+    return replies.OK

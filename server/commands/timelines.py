@@ -1,0 +1,199 @@
+"""TIMELINE.*: what a timeline is, beyond its entries.
+
+Rule: these name any timeline, `@` ones included, when they read; metadata and retention are changed by
+commits like entries are. TIMELINE.FIND comes with the search index.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from timeline.engine import Draft
+from timeline.errors import NotFoundError, UsageError
+from timeline.formats import keys as store_keys
+from timeline.formats.entries import decode_items, encode_entry
+from timeline.formats.rows import Retention, decode_retention, encode_retention
+from timeline.tails import Timeline
+
+from .. import replies
+from ..registry import Arguments, View, read, shown, write
+from ..session import Session
+from . import arguments
+from .arguments import syntax_error, writable
+
+_KEY = (1, 1, 1)
+
+
+def _existing(view: View | Draft, name: bytes) -> Timeline:
+    timeline = view.find(name)
+    if timeline is None:
+        raise NotFoundError(f"there is no timeline '{shown(name)}': XADD makes one")
+    return timeline
+
+
+@read(
+    "TIMELINE.INFO",
+    "key",
+    "First, head, length, age, retention of a timeline.",
+    group="timeline",
+    flags="readonly fast",
+    keys=_KEY,
+)
+def info(session: Session, args: Arguments, view: View) -> bytes:
+    timeline = _existing(view, args[1])
+    extent = view.extent(timeline)
+    retention = _retention(session.service.engine.state.get(_retention_key(timeline)))
+    return replies.encode(
+        {
+            "name": timeline.name,
+            "id": timeline.id,
+            "first": extent.first,
+            "head": extent.head,
+            "length": extent.length,
+            "created": extent.created,
+            "maxage": retention.age,
+            "maxlen": retention.length,
+            "maxbytes": retention.size,
+        },
+        session.resp,
+    )
+
+
+@read(
+    "TIMELINE.LIST",
+    "[PREFIX prefix] [AFTER token] [COUNT count]",
+    "Names of timelines in order, a page at a time; the cursor is empty at the end.",
+    group="timeline",
+    flags="readonly",
+    complexity="O(M) for M names returned",
+)
+def list_(session: Session, args: Arguments, view: View) -> bytes:
+    prefix, after, count = b"", None, session.service.configuration.settings.page_entries
+    most = count
+    for word, value in _pairs(args, 1):
+        if word == b"PREFIX":
+            prefix = value
+        elif word == b"AFTER":
+            after = value
+        elif word == b"COUNT":
+            count = arguments.integer(value, 1)
+        else:
+            raise syntax_error()
+    count = min(count, most)
+    names = list(islice(session.service.engine.names(prefix, after), count))
+    cursor = names[-1] if len(names) == count else b""
+    return replies.encode({"timelines": list[replies.Value](names), "cursor": cursor}, session.resp)
+
+
+def _pairs(args: Arguments, at: int) -> list[tuple[bytes, bytes]]:
+    """Options that are a word and a value each."""
+    if (len(args) - at) & 1:
+        raise syntax_error()
+    return [(args[index].upper(), args[index + 1]) for index in range(at, len(args), 2)]
+
+
+def _meta_key(timeline: Timeline) -> bytes:
+    return store_keys.META + store_keys.number(timeline.id)
+
+
+@write(
+    "TIMELINE.META",
+    "key [* (field value)...]",
+    "Merges metadata into a timeline, an empty value removing; the map after it.",
+    group="timeline",
+    flags="write fast",
+    keys=_KEY,
+)
+def meta(session: Session, args: Arguments, draft: Draft) -> bytes:
+    timeline = _existing(draft, args[1] if len(args) == 2 else writable(args[1]))
+    found = _decode(draft.get(_meta_key(timeline)))
+    if len(args) > 2:
+        items = args[3:]
+        if args[2] != b"*" or not items or len(items) & 1:
+            raise syntax_error()
+        found.update(zip(items[::2], items[1::2], strict=True))
+        found = {name: value for name, value in found.items() if value}
+        _check_metadata(session, found)
+        if found:
+            draft.put(_meta_key(timeline), _encode(found))
+        else:
+            draft.remove(_meta_key(timeline))
+    return replies.map_header(len(found), session.resp) + b"".join(
+        [replies.bulk(name) + replies.bulk(value) for name, value in found.items()]
+    )
+
+
+def _encode(found: dict[bytes, bytes]) -> bytes:
+    """Metadata is kept in the form of an entry, numbered 0."""
+    return encode_entry(0, [word for pair in found.items() for word in pair])
+
+
+def _decode(value: bytes | None) -> dict[bytes, bytes]:
+    items = [] if value is None else decode_items(value)
+    return dict(zip(items[::2], items[1::2], strict=True))
+
+
+def _check_metadata(session: Session, found: dict[bytes, bytes]) -> None:
+    options = session.service.engine.options
+    if len(found) > options.entry_fields:
+        raise UsageError(f"metadata has at most {options.entry_fields} fields (entry_fields)")
+    if sum(len(name) + len(value) for name, value in found.items()) > options.entry_bytes:
+        raise UsageError(f"metadata has at most {options.entry_bytes} bytes (entry_bytes)")
+
+
+def _retention_key(timeline: Timeline) -> bytes:
+    return store_keys.RETENTION + store_keys.number(timeline.id)
+
+
+def _retention(value: bytes | None) -> Retention:
+    return Retention(0, 0, 0) if value is None else decode_retention(value)
+
+
+@write(
+    "TIMELINE.RETENTION",
+    "key [MAXAGE milliseconds] [MAXLEN count] [MAXBYTES bytes]",
+    "Bounds a timeline by age, length and bytes (0: no bound); the bounds after it.",
+    group="timeline",
+    flags="write fast",
+    keys=_KEY,
+)
+def retention(session: Session, args: Arguments, draft: Draft) -> bytes:
+    name = args[1]
+    if name[:6] != b"@conv:" and len(args) > 2:
+        writable(name)
+    timeline = _existing(draft, name)
+    bounds = _retention(draft.get(_retention_key(timeline)))
+    for word, value in _pairs(args, 2):
+        number = arguments.integer(value, 0)
+        if word == b"MAXAGE":
+            bounds = bounds._replace(age=number)
+        elif word == b"MAXLEN":
+            bounds = bounds._replace(length=number)
+        elif word == b"MAXBYTES":
+            bounds = bounds._replace(size=number)
+        else:
+            raise syntax_error()
+    if len(args) > 2:
+        if any(bounds):
+            draft.put(_retention_key(timeline), encode_retention(bounds))
+        elif draft.get(_retention_key(timeline)) is not None:
+            draft.remove(_retention_key(timeline))
+    return replies.encode(
+        {"maxage": bounds.age, "maxlen": bounds.length, "maxbytes": bounds.size}, session.resp
+    )
+
+
+@read(
+    "TIMELINE.COMPACT",
+    "[key]",
+    "Merges the segments of one timeline or of all and gives their space back; segments fewer.",
+    group="timeline",
+    complexity="O(N) for the entries stored",
+    keys=(0, 0, 0),
+)
+def compact(session: Session, args: Arguments, view: View) -> None:
+    if session.executing:
+        raise UsageError("TIMELINE.COMPACT is not part of a commit: call it outside MULTI")
+    engine = session.service.engine
+    name = None if len(args) == 1 else _existing(view, args[1]).name
+    session.service.detach(session.connection, lambda: replies.integer(engine.compact(name)))

@@ -1,0 +1,250 @@
+"""The options of the daemon: defaults < TOML file < environment < command line.
+
+Rule: an option exists in one place, a field of `Settings` here or of the engine's `Options`, and is known
+under one name everywhere: `--inline-bytes`, `TIMELINED_INLINE_BYTES`, `inline_bytes` in the file and in
+CONFIG GET. Sizes take a suffix (64k, 16MiB). Nothing here opens or listens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import ipaddress
+import os
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from timeline.errors import UsageError
+from timeline.options import Options
+
+from .protocol import Limits
+
+_PREFIX = "TIMELINED_"
+_SUFFIXES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def _option(default: Any, text: str) -> Any:  # noqa: ANN401  dataclasses.field is as untyped
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How the daemon runs. Raises `UsageError` for values that cannot work."""
+
+    data: str = _option("data", "directory of the store")
+    host: str = _option("127.0.0.1", "address to listen on; loopback until authentication is configured")
+    port: int = _option(7420, "port to listen on; 0 picks a free one")
+    backlog: int = _option(1024, "connections the system may queue before they are accepted")
+    log_level: str = _option("info", "debug, info, warning or error")
+    log_format: str = _option("text", "text or json, one line an event, on standard error")
+    fsync: str = _option("auto", "where fsync runs: inline, thread, or auto by how long it takes")
+    maxclients: int = _option(10_000, "connections at a time")
+    arguments: int = _option(1024 * 1024, "arguments of one command")
+    request_bytes: int = _option(16 << 20, "bytes of one command")
+    argument_bytes: int = _option(16 << 20, "bytes of one argument")
+    inline_bytes: int = _option(64 << 10, "bytes of an inline command")
+    transaction_bytes: int = _option(64 << 20, "bytes of the commands queued by one MULTI")
+    reply_bytes: int = _option(64 << 20, "bytes of one reply; a read that needs more is refused")
+    output_bytes: int = _option(64 << 20, "bytes waiting for a client that does not read, before it is closed")
+    output_pause_bytes: int = _option(256 << 10, "bytes waiting for a client, before its commands wait too")
+    backlog_bytes: int = _option(1 << 20, "bytes of commands kept for a client that waits, before its socket does")
+    blocked: int = _option(10_000, "reads that may be blocked at a time")
+    channels: int = _option(1024, "channels one client may subscribe to")
+    busy_ms: int = _option(2_000, "how long a burst is slowed before it is refused with BUSY")
+    slowlog_log_slower_than: int = _option(10_000, "microseconds after which a command is noted; -1: none")
+    slowlog_max_len: int = _option(128, "how many slow commands are kept")
+    page_entries: int = _option(1_000, "entries in a page of LOG.TAIL and TIMELINE.LIST")
+
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            floor = -1 if name == "slowlog_log_slower_than" else 0 if name in ("port", "slowlog_max_len") else 1
+            if isinstance(value, int) and value < floor:
+                raise UsageError(f"option {name} must be at least {floor}, not {value}")
+        if self.fsync not in ("auto", "inline", "thread"):
+            raise UsageError(f"fsync is auto, inline or thread, not {self.fsync!r}")
+        if self.log_level not in ("debug", "info", "warning", "error"):
+            raise UsageError(f"log_level is debug, info, warning or error, not {self.log_level!r}")
+        if self.log_format not in ("text", "json"):
+            raise UsageError(f"log_format is text or json, not {self.log_format!r}")
+        if not self.data:
+            raise UsageError("data must name a directory")
+        if self.port > 65_535:
+            raise UsageError(f"port is at most 65535, not {self.port}")
+        if not is_loopback(self.host):
+            raise UsageError(
+                f"refusing to listen on {self.host}: without authentication, which this version does not "
+                "have yet, anyone who reaches the port could read and write everything. Use 127.0.0.1 and, "
+                "for other machines, an SSH tunnel"
+            )
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            arguments=self.arguments,
+            request_bytes=self.request_bytes,
+            argument_bytes=self.argument_bytes,
+            inline_bytes=self.inline_bytes,
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody on another machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+# What the options of the engine mean to whoever runs the daemon.
+_ENGINE_HELP = {
+    "durability": "what an acknowledgement means: sync (fsynced) or interval (fsynced every interval_ms)",
+    "interval_ms": "milliseconds between fsyncs in durability interval",
+    "create": "make the store when the directory is empty",
+    "entry_bytes": "bytes of one entry",
+    "entry_fields": "fields of one entry",
+    "field_name_bytes": "bytes of a field's name",
+    "name_bytes": "bytes of a timeline's name",
+    "group_bytes": "bytes of one commit group, written and fsynced together",
+    "unsealed_bytes": "bytes in memory that are not sealed yet, before writes wait",
+    "tails": "timelines with entries in memory, before writes wait",
+    "stall_ms": "milliseconds a RocksDB write stall is waited for, before BUSY",
+    "segment_bytes": "bytes of a full segment",
+    "segment_entries": "entries of a full segment",
+    "segment_cache_bytes": "memory for segments that are read",
+    "timeline_cache": "timelines whose place is kept in memory",
+    "audience_cache": "members of audiences kept in memory",
+    "slice_ms": "milliseconds a slice of background work may take",
+    "compact_after": "small segments of one timeline before they are merged",
+    "retention_check_ms": "milliseconds between checks of what has expired",
+    "log_bytes": "bytes of commit log kept for followers behind",
+    "log_age_ms": "milliseconds the commit log is kept for followers behind",
+    "write_buffer_bytes": "RocksDB's memtable",
+    "block_cache_bytes": "RocksDB's block cache",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option as a user meets it: `kind` is str, int, float or bool."""
+
+    name: str
+    kind: type
+    default: Any
+    text: str
+    engine: bool
+
+    def read(self, value: object, source: str) -> Any:  # noqa: ANN401  one of four types
+        """The value of this option from text or TOML. Raises `UsageError`."""
+        try:
+            if self.kind is bool:
+                return _boolean(value)
+            if self.kind is int:
+                return _number(value)
+            if self.kind is float:
+                return float(str(value))
+            if not isinstance(value, str):
+                raise ValueError
+        except ValueError:
+            raise UsageError(
+                f"{source}: {self.name} takes {_KINDS[self.kind]}, not {value!r}"
+            ) from None
+        return value
+
+
+_KINDS = {bool: "true or false", int: "a number, or a size such as 64k", float: "a number", str: "text"}
+
+
+def _boolean(value: object) -> bool:
+    text = str(value).lower()
+    if text in ("true", "yes", "on", "1"):
+        return True
+    if text in ("false", "no", "off", "0"):
+        return False
+    raise ValueError
+
+
+def _number(value: object) -> int:
+    text = str(value).lower().removesuffix("ib").removesuffix("b").replace("_", "")
+    if text and text[-1] in _SUFFIXES:
+        return int(text[:-1]) * _SUFFIXES[text[-1]]
+    return int(text)
+
+
+def options() -> Iterator[Option]:
+    """Every option of the daemon, then of the engine."""
+    for owner, engine in ((Settings, False), (Options, True)):
+        hints = get_type_hints(owner)
+        for item in dataclasses.fields(owner):
+            if engine and item.name == "fsync":  # the daemon's own, which also knows `auto`
+                continue
+            kind = hints[item.name] if hints[item.name] in _KINDS else str
+            text = item.metadata.get("help") or _ENGINE_HELP.get(item.name, "an option of the engine")
+            yield Option(item.name, kind, item.default, text, engine)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    settings: Settings
+    engine: Options
+
+
+def load(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> Configuration:
+    """The configuration that the command line, the environment and the file give together.
+
+    Raises `UsageError`; exits with status 2 on an unknown argument and 0 on `--help`, as argparse does.
+    """
+    environment = os.environ if environment is None else environment
+    known = {option.name: option for option in options()}
+    given = vars(_arguments(known).parse_args(argv))
+    file = given.pop("config") or environment.get(f"{_PREFIX}CONFIG")
+    values: dict[str, Any] = {}
+    if file:
+        values.update(_from_file(Path(file), known))
+    for name, option in known.items():
+        text = environment.get(_PREFIX + name.upper())
+        if text is not None:
+            values[name] = option.read(text, _PREFIX + name.upper())
+    for name, text in given.items():
+        if text is not None:
+            values[name] = known[name].read(text, "--" + name.replace("_", "-"))
+    settings = Settings(**{name: value for name, value in values.items() if not known[name].engine})
+    engine = Options(**{name: value for name, value in values.items() if known[name].engine})
+    return Configuration(settings, engine)
+
+
+def _from_file(path: Path, known: Mapping[str, Option]) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as problem:
+        raise UsageError(f"cannot read the configuration {path}: {problem}") from None
+    values = {}
+    for name, value in content.items():
+        option = known.get(name.replace("-", "_"))
+        if option is None:
+            raise UsageError(f"{path}: there is no option {name!r}; see timelined --help")
+        values[option.name] = option.read(value, str(path))
+    return values
+
+
+def _arguments(known: Mapping[str, Option]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="timelined",
+        description="The daemon of Timeline: timelines that any Redis client can append to and read.",
+        epilog=f"Every option is also read from the TOML file and, in capitals behind {_PREFIX}, from the "
+        f"environment ({_PREFIX}PORT=7420). The command line wins over the environment, that over the file.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", metavar="FILE", help="TOML file with options")
+    for option in known.values():
+        parser.add_argument(
+            "--" + option.name.replace("_", "-"),
+            dest=option.name,
+            metavar=option.kind.__name__.upper(),
+            help=f"{option.text} (default {option.default})".replace("%", "%%"),
+        )
+    return parser

@@ -1,0 +1,344 @@
+"""One client: its socket, its commands in order, its replies in order.
+
+Rule: a client's commands take effect and are answered in the order sent, whatever they wait for. A command
+waits for: the group of the client's own writes (reads do), a blocked read before it, room for a write that
+met BUSY, or the client itself, when it does not read what it asked for. What has come meanwhile is kept, and
+beyond `backlog_bytes` the socket is not read. So no client costs more than a bounded amount of memory.
+
+It does not know what any command means; XADD alone has a path of its own, since its cost is the daemon's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from timeline.errors import BusyError, TimelineError
+
+from . import replies
+from .blocking import Waiter
+from .dispatch import kind_of, perform
+from .errors import ProtocolError
+from .pipeline import Flight
+from .protocol import Command, Parser
+from .commands import COMMANDS
+from .commands.arguments import refuse_reserved
+from .registry import PLAIN, READ, WRITE, resolve
+from .service import Service
+from .session import Session
+
+_ADD = frozenset((b"XADD", b"xadd"))
+_ADD_COMMAND = COMMANDS[b"XADD"]
+
+
+class Connection(asyncio.Protocol):
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._settings = service.configuration.settings
+        self._parser = Parser(self._settings.limits)
+        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.session: Session = cast(Session, None)
+        # Commands that wait, and the bytes in which they came.
+        self._backlog: list[Command] = []
+        self._backlog_bytes = 0
+        # The last flight this client has writes in, and the replies that leave with it.
+        self._flight: Flight | None = None
+        self._out: list[bytes] = []
+        self._kept: list[int] = []
+        self.waiter: Waiter | None = None
+        self._stalled_since = 0.0
+        self._stalled = False
+        self._full = False  # the client does not read
+        self._reading = True
+        self._fault: ProtocolError | None = None
+        self._ended = False  # the client has sent its last
+        self._closing = False
+        self._lost = False
+
+    # --- the socket ---------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        service = self._service
+        self._transport = cast(asyncio.Transport, transport)
+        service.counters.connections += 1
+        self.session = Session(
+            id=service.next_client,
+            service=service,
+            connection=self,
+            address=_address(transport.get_extra_info("peername")),
+            local_address=_address(transport.get_extra_info("sockname")),
+            created=service.loop.time(),
+            active=service.loop.time(),
+        )
+        service.next_client += 1
+        if len(service.clients) >= service.tunables.maxclients:
+            service.counters.rejected += 1
+            self._lost = True
+            self._transport.write(b"-ERR max number of clients reached\r\n")
+            self._transport.close()
+            return
+        service.clients[self.session.id] = self
+        self._transport.set_write_buffer_limits(high=self._settings.output_pause_bytes)
+
+    def data_received(self, data: bytes) -> None:
+        if self._lost or self._closing or self._fault is not None:
+            return
+        service = self._service
+        service.counters.input_bytes += len(data)
+        self.session.active = service.loop.time()
+        try:
+            commands = self._parser.feed(data)
+        except ProtocolError as problem:
+            commands = problem.commands
+            self._fault = problem
+        if self._waiting:
+            self._backlog += commands
+            self._backlog_bytes += len(data)
+            if self._backlog_bytes > self._settings.backlog_bytes:
+                self._pause()
+            return
+        self._execute(commands)
+        if self._fault is not None:
+            self._fail()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; it may still wait for replies to what it sent."""
+        self._ended = True
+        return self.waiter is None and bool(self._backlog or self._flight)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        self._backlog = []
+        service = self._service
+        service.clients.pop(self.session.id, None)
+        if not service.clients:
+            service.emptied.set()
+        service.channels.forget(self)
+        self.session.transaction = None
+        if self.waiter is not None:
+            service.waiters.remove(self.waiter)
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        # Not at once: this may be called from within a write.
+        self._service.loop.call_soon(self.proceed)
+
+    # --- commands -----------------------------------------------------------------------------
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes received and not carried out yet."""
+        return self._parser.waiting_bytes + self._backlog_bytes
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes the client has yet to take."""
+        return self._transport.get_write_buffer_size()
+
+    @property
+    def _waiting(self) -> bool:
+        """Whether a command that comes now must wait behind something."""
+        return bool(self._backlog) or self.waiter is not None or self._full
+
+    def _execute(self, commands: list[Command]) -> None:
+        """Carries out commands until one must wait; the rest becomes the backlog."""
+        service = self._service
+        session = self.session
+        engine = service.engine
+        append = engine.append
+        plain = session.plain
+        staged = False
+        pending = self._flight is not None
+        out, kept = (self._out, self._kept) if pending else ([], [])
+        added = size = 0
+        rest: int | None = None
+        with engine.lock:
+            for index, args in enumerate(commands):
+                kind = PLAIN
+                refused = True
+                try:
+                    if plain and len(args) & 1 and len(args) > 4 and args[0] in _ADD and args[2] == b"*":
+                        name = args[1]
+                        if name[:1] == b"@":
+                            raise refuse_reserved()
+                        payload = append(name, args[3:])[3]
+                        if not staged:
+                            staged = pending = True
+                            out, kept = self._board(out, kept)
+                        out.append(payload[4 : payload.index(b"*", 4)])
+                        added += 1
+                        continue
+                    kind = kind_of(session, resolve(args[0]))
+                    if pending and kind == READ:
+                        rest = index
+                        break
+                    reply, refused = perform(session, args)
+                except BusyError as problem:
+                    if self._may_stall():
+                        rest = index
+                        break
+                    reply = replies.error(problem)
+                except TimelineError as problem:
+                    service.counters.errors += 1
+                    reply = replies.error(problem)
+                plain = session.plain
+                if reply is not None:
+                    if kind == WRITE and not refused and engine.group.commits:
+                        if not staged:
+                            staged = pending = True
+                            out, kept = self._board(out, kept)
+                    else:
+                        kept.append(len(out))
+                    out.append(reply)
+                    size += len(reply)
+                    if size > self._settings.output_pause_bytes:
+                        size = 0
+                        if not pending:
+                            self._send(out)
+                            out, kept = [], []
+                        if pending or self._full:
+                            rest = index + 1
+                            break
+                if self.waiter is not None:
+                    rest = index + 1
+                    break
+                if self._closing:
+                    break
+        if rest is not None:
+            self._backlog = commands[rest:]
+        _ADD_COMMAND.calls += added
+        service.counters.commands += len(commands) if rest is None else rest
+        if not self._stalled:
+            self._stalled_since = 0.0
+        if out and not pending:
+            self._send(out)
+        self._settle()
+
+    def _board(self, out: list[bytes], kept: list[int]) -> tuple[list[bytes], list[int]]:
+        """Makes the replies that follow leave with the group now open; returns where they go."""
+        flight = self._service.pipeline.flight()
+        if self._flight is not flight:
+            if self._flight is not None:  # those before leave earlier, with their own group
+                out, kept = [], []
+            flight.entries.append((self, out, kept))
+            self._flight, self._out, self._kept = flight, out, kept
+        return out, kept
+
+    def release(self, flight: Flight, out: list[bytes], kept: list[int], problem: bytes | None) -> None:
+        """Sends the replies that waited for `flight`; `problem` takes the place of promised writes."""
+        if self._flight is flight:
+            self._flight, self._out, self._kept = None, [], []
+        if self._lost:
+            return
+        if problem is not None:
+            keep = set(kept)
+            out = [reply if index in keep else problem for index, reply in enumerate(out)]
+        self._send(out)
+        self._settle()
+
+    def proceed(self) -> None:
+        """Goes on with what was kept, now that something it may have waited for has happened."""
+        self._stalled = False
+        if self._lost or self.waiter is not None or self._full:
+            return
+        if self._backlog:
+            commands, self._backlog = self._backlog, []
+            self._execute(commands)
+        if self._waiting or self._lost:
+            return
+        self._backlog_bytes = 0
+        if self._fault is not None:
+            self._fail()
+        elif not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
+
+    def _may_stall(self) -> bool:
+        """Whether a write that met BUSY waits for room; no more after `busy_ms`."""
+        now = self._service.loop.time()
+        self._stalled_since = self._stalled_since or now
+        if (now - self._stalled_since) * 1000 > self._settings.busy_ms:
+            return False
+        self._stalled = True
+        self._service.pipeline.stall(self)
+        return True
+
+    def _pause(self) -> None:
+        if self._reading:
+            self._reading = False
+            self._transport.pause_reading()
+
+    # --- sending and closing ------------------------------------------------------------------
+
+    def _send(self, out: list[bytes]) -> None:
+        data = out[0] if len(out) == 1 else b"".join(out)
+        self._service.counters.output_bytes += len(data)
+        self._transport.write(data)
+
+    def push(self, data: bytes) -> None:
+        """Sends what was not asked for just now: a message, or the answer to a blocked read."""
+        if self._lost:
+            return
+        if self._flight is not None:  # behind the replies that wait
+            self._kept.append(len(self._out))
+            self._out.append(data)
+            return
+        self._send([data])
+        if self._transport.get_write_buffer_size() > self._settings.output_bytes:
+            self.disconnect("slow reader: more than output_bytes wait for it")
+
+    def close(self) -> None:
+        """Closes once everything answered so far is sent; later commands are not carried out."""
+        self._closing = True
+        self._backlog = []
+
+    def finish(self) -> None:
+        """The daemon stops: no more is read, what was received is answered, then it closes."""
+        self._pause()
+        self._ended = True
+        if self.waiter is not None:
+            self.close()
+            self._service.waiters.remove(self.waiter)
+        self._settle()
+
+    def disconnect(self, reason: str) -> None:
+        """Closes at once, without what waits to be sent."""
+        if self._lost:
+            return
+        service = self._service
+        service.counters.disconnected += 1
+        service.log.warning(
+            "disconnected", client=self.session.id, address=self.session.address, reason=reason
+        )
+        self._lost = True
+        self._transport.abort()
+
+    def _fail(self) -> None:
+        """Answers a protocol error behind everything before it, then closes."""
+        if self._backlog or self._fault is None or self._closing:
+            return
+        service = self._service
+        service.counters.disconnected += 1
+        service.log.warning(
+            "disconnected",
+            client=self.session.id,
+            address=self.session.address,
+            reason=str(self._fault),
+        )
+        self.push(replies.error(self._fault))
+        self.close()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Closes when that was asked for and nothing is left to send."""
+        if (self._closing or self._ended) and self._flight is None and not self._backlog:
+            self._transport.close()
+
+
+def _address(name: Any) -> str:  # noqa: ANN401  whatever the transport says
+    if isinstance(name, tuple) and len(name) >= 2:
+        return f"[{name[0]}]:{name[1]}" if ":" in str(name[0]) else f"{name[0]}:{name[1]}"
+    return "?:0"

@@ -1,0 +1,133 @@
+"""The daemon: opens the store, listens, says that it is ready, stops when asked.
+
+Rule: everything acknowledged is durable before the process ends, however it was asked to: on SIGTERM,
+SIGINT and SHUTDOWN it stops accepting, finishes what it received, flushes, and closes the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import uvloop
+
+from timeline.engine import Engine
+from timeline.errors import TimelineError, UsageError
+
+from .config import Configuration, load
+from .connection import Connection
+from .logs import Logger, configure
+from .service import Service
+
+_PROBES = 9
+_INLINE_BELOW = 0.001  # seconds of fsync; above, a thread lets reads go on meanwhile
+_GRACE = 5.0  # seconds for clients to take their last replies
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the daemon until it is stopped; returns the exit status."""
+    try:
+        configuration = load(sys.argv[1:] if argv is None else argv)
+    except UsageError as problem:
+        print(f"timelined: {problem}", file=sys.stderr)
+        return 2
+    log = configure(configuration.settings.log_level, configuration.settings.log_format)
+    try:
+        return uvloop.run(serve(configuration, log))
+    except (TimelineError, OSError) as problem:
+        print(f"timelined: {problem}", file=sys.stderr)
+        return 1
+
+
+def fsync_seconds(directory: Path) -> float:
+    """What an fsync of a few kilobytes costs in `directory`, the median of some."""
+    took = []
+    with tempfile.TemporaryFile(dir=directory) as file:
+        for _ in range(_PROBES):
+            file.write(bytes(4096))
+            file.flush()
+            begin = time.perf_counter()
+            os.fsync(file.fileno())
+            took.append(time.perf_counter() - begin)
+    return statistics.median(took)
+
+
+def open_engine(configuration: Configuration, log: Logger) -> Engine:
+    """Opens the store, with fsync where the options or the disk say."""
+    settings = configuration.settings
+    path = Path(settings.data)
+    where = settings.fsync
+    if where == "auto":
+        path.mkdir(parents=True, exist_ok=True)
+        seconds = fsync_seconds(path)
+        where = "inline" if seconds < _INLINE_BELOW else "thread"
+        log.info("fsync measured", microseconds=round(seconds * 1e6), where=where)
+    begin = time.perf_counter()
+    engine = Engine.open(path, replace(configuration.engine, fsync="inline" if where == "inline" else "thread"))
+    log.info("store opened", path=str(path.absolute()), seconds=round(time.perf_counter() - begin, 3), lsn=engine.applied)
+    return engine
+
+
+async def serve(configuration: Configuration, log: Logger) -> int:
+    """Opens the store and serves it until asked to stop."""
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    engine = open_engine(configuration, log)
+    try:
+        service = Service(engine, configuration, loop, log, stopping.set)
+        settings = configuration.settings
+        server = await loop.create_server(
+            lambda: Connection(service), settings.host, settings.port, backlog=settings.backlog
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, _asked, number, stopping, log)
+        host, service.port = server.sockets[0].getsockname()[:2]
+        if not engine.threaded:
+            service.pipeline.work()
+        _settle_memory()
+        log.info("ready", host=host, port=service.port)
+        print(f"ready on {host}:{service.port}", flush=True)
+        await stopping.wait()
+        server.close()
+        await _drain(service)
+    finally:
+        engine.close()
+    log.info("stopped", lsn=engine.applied)
+    return 0
+
+
+def _asked(number: int, stopping: asyncio.Event, log: Logger) -> None:
+    log.info("stopping", signal=signal.Signals(number).name)
+    stopping.set()
+
+
+def _settle_memory() -> None:
+    """What is loaded now stays: the collector need not look at it again, nor look often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+async def _drain(service: Service) -> None:
+    """Lets every client have the replies to what was received, within a bound of time."""
+    for connection in list(service.clients.values()):
+        connection.finish()
+    deadline = service.loop.time() + _GRACE
+    service.emptied.clear()
+    while service.clients and service.loop.time() < deadline:
+        try:
+            await asyncio.wait_for(service.emptied.wait(), deadline - service.loop.time())
+        except TimeoutError:
+            break
+    service.pipeline.stop()
+    for connection in list(service.clients.values()):
+        connection.disconnect("the daemon stops")

@@ -1,0 +1,108 @@
+"""From the words a client sent to the handler that answers them.
+
+Rule: one command in, one reply out; refusals are replies, never exceptions that reach the connection, with
+one exception: `BusyError`, which tells it to wait. A write becomes a draft here, and a commit only when its
+handler returned.
+"""
+
+from __future__ import annotations
+
+import time
+
+from timeline.errors import BusyError, TimelineError
+
+from . import replies
+from .errors import CommandError
+from .registry import EXECUTE, PLAIN, READ, WRITE, Arguments, Command, check, resolve, shown, unknown
+from .session import Session
+
+_WHILE_SUBSCRIBED = frozenset(
+    b"SUBSCRIBE UNSUBSCRIBE PSUBSCRIBE PUNSUBSCRIBE PING QUIT RESET".split()
+)
+
+
+def kind_of(session: Session, command: Command | None) -> int:
+    """What running `command` now would be: PLAIN, READ or WRITE."""
+    if command is None:
+        return PLAIN
+    transaction = session.transaction
+    if transaction is None:
+        return PLAIN if command.kind == EXECUTE else command.kind
+    if command.kind != EXECUTE or transaction.failed:
+        return PLAIN
+    kinds = {queued.kind for queued, _ in transaction.commands}
+    return WRITE if WRITE in kinds else READ if READ in kinds else PLAIN
+
+
+def perform(session: Session, args: Arguments) -> tuple[bytes | None, bool]:
+    """Carries out one command under the engine's lock: its reply, and whether that was a refusal.
+
+    Raises `BusyError` when a write must wait; nothing was done then.
+    """
+    command = resolve(args[0])
+    begin = time.perf_counter()
+    refused = False
+    reply: bytes | None
+    try:
+        if command is None:
+            raise unknown(args)
+        command = check(command, args)
+        session.last_command = command.name
+        if not session.plain and (reply := _special(session, command, args)) is not None:
+            return reply, False
+        reply = run(session, command, args)
+    except BusyError:
+        raise
+    except TimelineError as problem:
+        refused = True
+        reply = replies.error(problem)
+        session.service.counters.errors += 1
+        if command is None or session.transaction is not None:
+            _fail_transaction(session, command)
+    if command is not None:
+        seconds = time.perf_counter() - begin
+        command.calls += 1
+        command.seconds += seconds
+        command.failures += refused
+        limit = session.service.tunables.slowlog_log_slower_than
+        if 0 <= limit <= seconds * 1e6:
+            session.service.note_slow(seconds, args, session.connection)
+    return reply, refused
+
+
+def _fail_transaction(session: Session, command: Command | None) -> None:
+    """A command that could not even be queued makes EXEC refuse."""
+    if session.transaction is not None and (command is None or command.queued):
+        session.transaction.failed = True
+
+
+def _special(session: Session, command: Command, args: Arguments) -> bytes | None:
+    """What a transaction or a subscription makes of a command; None: run it as ever."""
+    transaction = session.transaction
+    if transaction is not None and command.queued:
+        size = sum(map(len, args))
+        most = session.service.configuration.settings.transaction_bytes
+        if transaction.bytes + size > most:
+            raise CommandError(f"transaction above the limit of {most} bytes (transaction_bytes)")
+        transaction.bytes += size
+        transaction.commands.append((command, args))
+        return replies.QUEUED
+    if session.channels and session.resp == 2 and args[0].upper() not in _WHILE_SUBSCRIBED:
+        raise CommandError(
+            f"Can't execute '{shown(args[0]).lower()}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "
+            "QUIT / RESET are allowed in this context"
+        )
+    return None
+
+
+def run(session: Session, command: Command, args: Arguments) -> bytes | None:
+    """Calls the handler with what its kind is given."""
+    kind = command.kind
+    if kind == READ:
+        return command.handler(session, args, session.service.engine)
+    if kind == WRITE:
+        draft = session.service.engine.begin()
+        reply = command.handler(session, args, draft)
+        draft.commit()
+        return reply
+    return command.handler(session, args)

@@ -1,0 +1,149 @@
+"""Replies that wait for their commit group, and the turns in which groups are flushed.
+
+Rule: the reply to a write leaves only when its group is done; if the group failed, the error takes the
+place of exactly the replies that promised a write. Groups are done in order, so are a client's replies.
+
+Inline, the daemon flushes at the end of a turn of the loop: it polls the sockets again up to three times
+while more writes arrive, so that one fsync serves them all. Threaded, the engine flushes by itself and
+calls back from its thread. Everything else here runs on the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from timeline.engine import Engine
+from timeline.errors import TimelineError
+from timeline.stage import Group
+
+from . import replies
+from .logs import Logger
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+_POLLS = 3
+_PAUSE = 0.002  # seconds until a group is tried again that met a write stall
+_IDLE = 0.05  # seconds between looks for background work when there was none
+
+
+class Flight:
+    """One group on its way: whose replies wait for it.
+
+    An entry is a connection, its replies, and the indexes of those replies that promise no write and are
+    kept when the group fails.
+    """
+
+    __slots__ = ("entries", "group")
+
+    def __init__(self, group: Group) -> None:
+        self.group = group
+        self.entries: list[tuple[Connection, list[bytes], list[int]]] = []
+
+
+class Pipeline:
+    def __init__(
+        self, engine: Engine, loop: asyncio.AbstractEventLoop, applied: Callable[[Group], None], log: Logger
+    ) -> None:
+        self._engine = engine
+        self._loop = loop
+        self._applied = applied
+        self._log = log
+        self._flights: deque[Flight] = deque()
+        self._open: Flight | None = None
+        self._joined = 0
+        self._done: list[Group] = []
+        self._stalled: list[Connection] = []
+        self._working: asyncio.Handle | None = None
+        self.groups = 0
+
+    # --- staging ------------------------------------------------------------------------------
+
+    def flight(self) -> Flight:
+        """The flight of the open group, which has at least one commit. Called under the engine's lock."""
+        group = self._engine.group
+        flight = self._open
+        if flight is None or flight.group is not group:
+            flight = self._open = Flight(group)
+            self._flights.append(flight)
+            group.on_done(self._on_done)
+            if self._engine.threaded:
+                self._engine.woken.notify_all()
+            else:
+                self._loop.call_soon(self._turn, _POLLS, self._joined + 1)
+        self._joined += 1
+        return flight
+
+    def _turn(self, polls: int, joined: int) -> None:
+        if polls and self._joined != joined:
+            self._loop.call_soon(self._turn, polls - 1, self._joined)
+        else:
+            self.flush()
+
+    def flush(self) -> None:
+        """Inline: makes what is staged durable now, and lets its replies go."""
+        written = self._engine.flush()
+        self._land()
+        if not written:  # the disk asked for a pause
+            self._loop.call_later(_PAUSE, self.flush)
+
+    # --- landing ------------------------------------------------------------------------------
+
+    def _on_done(self, group: Group) -> None:
+        self._done.append(group)
+        if self._engine.threaded:
+            self._loop.call_soon_threadsafe(self._land)
+
+    def _land(self) -> None:
+        """Releases the replies of the groups that are done, then wakes whom they concern."""
+        while self._done:
+            group = self._done.pop(0)
+            flight = self._flights.popleft()
+            assert flight.group is group, "groups are done in the order in which they were opened"
+            self.groups += 1
+            if flight is self._open:
+                self._open = None
+            problem = None if group.error is None else self._refusal(group.error)
+            for connection, out, kept in flight.entries:
+                connection.release(flight, out, kept, problem)
+            if group.error is None:
+                self._applied(group)
+            for connection, _, _ in flight.entries:
+                connection.proceed()
+        if self._stalled:
+            self._retry()
+
+    def _refusal(self, problem: TimelineError) -> bytes:
+        self._log.error("group failed", code=problem.code, problem=str(problem))
+        return replies.error(problem)
+
+    # --- pressure -----------------------------------------------------------------------------
+
+    def stall(self, connection: Connection) -> None:
+        """Lets a connection whose write met BUSY try again once there may be room."""
+        self._stalled.append(connection)
+        if len(self._stalled) == 1:
+            self._loop.call_later(_PAUSE, self._retry)
+
+    def _retry(self) -> None:
+        stalled, self._stalled = self._stalled, []
+        for connection in stalled:
+            connection.proceed()
+
+    def work(self) -> None:
+        """Inline: does one slice of background work and comes back, soon while more is due."""
+        more = self._engine.work()
+        if self._engine.group.commits and self._open is None:  # retention trims by commits
+            self.flush()
+        if more:
+            self._working = self._loop.call_soon(self.work)
+        else:
+            self._working = self._loop.call_later(_IDLE, self.work)
+
+    def stop(self) -> None:
+        if self._working is not None:
+            self._working.cancel()
+            self._working = None

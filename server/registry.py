@@ -1,0 +1,201 @@
+"""The table of commands: what each takes, is and does.
+
+Rule: a command is declared once, by a decorator on its handler; arity, COMMAND INFO, COMMAND DOCS and
+dispatch all come from that declaration.
+
+Handlers are of three kinds, which decide when a command may run and what it is given:
+- `plain` touches no timeline;
+- `read` sees applied groups only, and waits for the client's own writes;
+- `write` stages into a draft, and its reply is held until the group is durable.
+A handler returns its whole reply; None says that it comes later (a blocked read) or never.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Generic, Protocol, TypeVar
+
+from timeline.stage import Draft
+from timeline.tails import Timeline
+from timeline.timelines import Extent, Page
+
+from .errors import CommandError
+from .session import Session
+from .syntax import Argument, bounds, parse
+
+PLAIN: Final = 0
+READ: Final = 1
+WRITE: Final = 2
+EXECUTE: Final = 3  # EXEC: a read or a write, whichever its queue is
+
+
+class View(Protocol):
+    """What a read sees: the engine itself or, in a transaction, its draft."""
+
+    def find(self, name: bytes) -> Timeline | None: ...
+    def extent(self, timeline: Timeline) -> Extent: ...
+    def read(
+        self,
+        timeline: Timeline,
+        first: int = ...,
+        last: int = ...,
+        limit: int | None = ...,
+        *,
+        reverse: bool = ...,
+    ) -> Page: ...
+
+
+Arguments = list[bytes]
+PlainHandler = Callable[[Session, Arguments], bytes | None]
+ReadHandler = Callable[[Session, Arguments, View], bytes | None]
+WriteHandler = Callable[[Session, Arguments, Draft], bytes]
+
+
+@dataclass(slots=True, eq=False)
+class Command:
+    """One command or subcommand (whose name has a blank: `CLIENT ID`)."""
+
+    name: str
+    kind: int
+    handler: Callable[..., bytes | None]
+    arguments: tuple[Argument, ...]
+    # Fewest and most words, the name included; -1: no most.
+    low: int
+    high: int
+    summary: str
+    group: str
+    flags: tuple[str, ...]
+    complexity: str
+    # First, last and step of its keys, as in COMMAND INFO; zeros when it has none.
+    keys: tuple[int, int, int]
+    queued: bool = True  # MULTI queues it; others run at once (EXEC, DISCARD, …)
+    subcommands: dict[bytes, Command] = field(default_factory=dict)
+    calls: int = 0
+    failures: int = 0
+    seconds: float = 0.0
+
+    @property
+    def arity(self) -> int:
+        """As Redis counts: negative when it is only a least."""
+        return self.low if self.low == self.high else -self.low
+
+
+COMMANDS: dict[bytes, Command] = {}
+# Dispatch by the name as clients spell it, filled as spellings are met.
+_SPELLINGS: dict[bytes, Command] = {}
+_MOST_SPELLINGS = 4096
+
+
+def resolve(name: bytes) -> Command | None:
+    """The command called `name` in any case; None when there is none."""
+    command = _SPELLINGS.get(name)
+    if command is None:
+        command = COMMANDS.get(name.upper())
+        if command is not None and len(_SPELLINGS) < _MOST_SPELLINGS:
+            _SPELLINGS[name] = command
+    return command
+
+
+def check(command: Command, args: Arguments) -> Command:
+    """The command or subcommand that `args` call. Raises `CommandError` on a wrong number of them."""
+    if command.subcommands:
+        member = command.subcommands.get(args[1].upper()) if len(args) > 1 else None
+        if member is not None:
+            command = member
+    if len(args) < command.low or len(args) > command.high >= 0:
+        raise wrong_number(command)
+    return command
+
+
+def wrong_number(command: Command) -> CommandError:
+    name = command.name.lower().replace(" ", "|")
+    return CommandError(f"wrong number of arguments for '{name}' command")
+
+
+def unknown(args: Arguments) -> CommandError:
+    """The refusal of a command that does not exist, in Redis's words."""
+    beginning = "".join(f"'{shown(argument)}' " for argument in args[1:8])
+    return CommandError(
+        f"unknown command '{shown(args[0])}', with args beginning with: {beginning[:128]}"
+    )
+
+
+def unknown_subcommand(name: str, args: Arguments) -> CommandError:
+    return CommandError(f"unknown subcommand '{shown(args[1])}'. Try {name} HELP.")
+
+
+def shown(value: bytes) -> str:
+    """What a client sent, short and printable, for an error."""
+    return value[:64].decode("ascii", "backslashreplace").translate(_CONTROLS)
+
+
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+
+
+H = TypeVar("H", bound=Callable[..., bytes | None])
+
+
+class Declarer(Generic[H]):
+    """The decorator for handlers of one kind."""
+
+    def __init__(self, kind: int) -> None:
+        self._kind = kind
+
+    def __call__(
+        self,
+        name: str,
+        syntax: str,
+        summary: str,
+        *,
+        group: str = "server",
+        flags: str = "",
+        complexity: str = "O(1)",
+        keys: tuple[int, int, int] = (0, 0, 0),
+        queued: bool = True,
+    ) -> Callable[[H], H]:
+        """Declares the command `name`; how many words it takes follows from `syntax`."""
+
+        def decorate(handler: H) -> H:
+            arguments = parse(syntax)
+            words = len(name.split())
+            low, high = bounds(arguments)
+            command = Command(
+                name=name,
+                kind=self._kind,
+                handler=handler,
+                arguments=arguments,
+                low=low + words,
+                high=high if high < 0 else high + words,
+                summary=summary,
+                group=group,
+                flags=tuple(flags.split()),
+                complexity=complexity,
+                keys=keys,
+                queued=queued,
+            )
+            container, _, member = name.partition(" ")
+            if member:
+                COMMANDS[container.encode()].subcommands[member.encode()] = command
+            else:
+                COMMANDS[name.encode()] = command
+            return handler
+
+        return decorate
+
+
+plain = Declarer[PlainHandler](PLAIN)
+read = Declarer[ReadHandler](READ)
+write = Declarer[WriteHandler](WRITE)
+execute = Declarer[PlainHandler](EXECUTE)
+
+
+def container(name: str, summary: str, *, kind: int = PLAIN, group: str = "server") -> None:
+    """Declares a command that is nothing but its subcommands."""
+
+    def refuse(session: Session, args: Arguments, *_: object) -> bytes:
+        raise unknown_subcommand(name, args)
+
+    Declarer[Callable[..., bytes | None]](kind)(
+        name, "subcommand [argument...]", summary, group=group
+    )(refuse)

@@ -1,0 +1,137 @@
+"""What all connections share: the engine, the options, those who wait, the counters.
+
+Rule: one object per daemon, made by `daemon`; everything in it is used on the loop's thread only, but the
+engine, which has its own lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from timeline.engine import Engine
+from timeline.errors import TimelineError
+from timeline.stage import Group
+
+from . import replies
+from .blocking import LOG, Waiters
+from .config import Configuration
+from .logs import Logger
+from .pipeline import Pipeline
+from .pubsub import Channels
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+
+@dataclass(slots=True)
+class Counters:
+    """What INFO shows, since the start."""
+
+    connections: int = 0
+    rejected: int = 0
+    disconnected: int = 0  # by us: slow readers, protocol errors
+    commands: int = 0
+    errors: int = 0
+    input_bytes: int = 0
+    output_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SlowCommand:
+    id: int
+    time: int
+    microseconds: int
+    args: list[bytes]
+    address: str
+    name: bytes
+
+
+@dataclass(slots=True)
+class Tunables:
+    """Options that CONFIG SET may change while the daemon runs."""
+
+    maxclients: int
+    slowlog_log_slower_than: int
+    slowlog_max_len: int
+
+
+@dataclass(slots=True, eq=False)
+class Service:
+    engine: Engine
+    configuration: Configuration
+    loop: asyncio.AbstractEventLoop
+    log: Logger
+    stop: Callable[[], None]
+    port: int = 0
+    counters: Counters = field(default_factory=Counters)
+    clients: dict[int, Connection] = field(default_factory=dict)
+    channels: Channels = field(default_factory=Channels)
+    slow: deque[SlowCommand] = field(default_factory=deque)
+    slow_id: int = 0
+    next_client: int = 1
+    emptied: asyncio.Event = field(default_factory=asyncio.Event)  # the last client has gone
+    cursors: dict[int, bytes] = field(default_factory=dict)
+    pipeline: Pipeline = field(init=False)
+    waiters: Waiters = field(init=False)
+    tunables: Tunables = field(init=False)
+    started: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings = self.configuration.settings
+        self.started = self.loop.time()
+        self.pipeline = Pipeline(self.engine, self.loop, self._applied, self.log)
+        self.waiters = Waiters(self.loop, settings.blocked)
+        self.tunables = Tunables(
+            settings.maxclients, settings.slowlog_log_slower_than, settings.slowlog_max_len
+        )
+
+    def _applied(self, group: Group) -> None:
+        """Wakes blocked reads of what `group` appended to."""
+        waited = self.waiters.names
+        if not waited:
+            return
+        names = [
+            name for name in dict.fromkeys(each.name for each in group.timelines) if name in waited
+        ]
+        if LOG in waited:
+            names.append(LOG)
+        if names:
+            with self.engine.lock:
+                self.waiters.wake(names)
+
+    def detach(self, connection: Connection, work: Callable[[], bytes]) -> None:
+        """Answers with what `work` returns, done on another thread without the engine's lock."""
+        waiter = self.waiters.hold(connection)
+
+        def done(future: asyncio.Future[bytes]) -> None:
+            try:
+                reply = future.result()
+            except TimelineError as problem:
+                reply = replies.error(problem)
+            self.waiters.answer(waiter, reply)
+
+        self.loop.run_in_executor(None, work).add_done_callback(done)
+
+    def timelines(self) -> int:
+        """How many raw timelines there are."""
+        with self.engine.lock:
+            return sum(1 for name in self.engine.names() if name[:1] != b"@")
+
+    def note_slow(self, seconds: float, args: list[bytes], connection: Connection) -> None:
+        """Remembers a command that took longer than slowlog_log_slower_than."""
+        most = self.tunables.slowlog_max_len
+        shown = [argument[:128] for argument in args[:32]]
+        session = connection.session
+        self.slow.appendleft(
+            SlowCommand(
+                self.slow_id, int(time.time()), int(seconds * 1e6), shown, session.address, session.name
+            )
+        )
+        self.slow_id += 1
+        while len(self.slow) > most:
+            self.slow.pop()
