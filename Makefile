@@ -1,0 +1,67 @@
+# make run     start the daemon on 127.0.0.1:7420 with its data in ./data
+# make test    every check and every test, under five minutes on two cores
+# make lint    the checks alone
+# make bench   measure against redis-server and print the table
+# Each first builds .venv from pyproject.toml when that has changed, and installs nothing elsewhere.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV  := .venv
+BUILT := $(VENV)/built
+HOST  := 127.0.0.1
+PORT  := 7420
+DATA  := data
+
+# How many processes the tests share; 0 runs them in one, which a debugger likes.
+WORKERS := 2
+PYTEST_ARGS :=
+BENCH_ARGS :=
+
+.PHONY: help run test lint bench
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+# The first Python of at least 3.11 that runs and can make virtual environments.
+$(BUILT): pyproject.toml
+	@for python in $${PYTHON:-} python3 python3.13 python3.12 python3.11; do \
+	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	  then found=$$python; break; fi; \
+	done; \
+	if [ -z "$${found:-}" ]; then \
+	  echo 'Python 3.11 or newer with the venv module is needed (Debian: apt install python3-venv).' >&2; \
+	  exit 1; \
+	fi; \
+	echo "building $(VENV) with $$("$$found" --version)"; \
+	$(VENV)/bin/python -c 'import pip' 2>/dev/null || "$$found" -m venv --clear $(VENV); \
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# The daemon says `ready on …` itself; behind that comes the line to paste. It replaces the shell,
+# so that it is make's own child and every signal reaches it.
+run: $(BUILT)
+	@if command -v redis-cli >/dev/null; \
+	then hint="redis-cli -p $(PORT) XADD hello '*' text 'first message'"; \
+	else hint="$(VENV)/bin/python -c \"import redis; print(redis.Redis(port=$(PORT)).xadd('hello', {'text': 'first message'}))\""; \
+	fi; \
+	exec $(VENV)/bin/timelined --data $(DATA) --host $(HOST) --port $(PORT) > >( \
+	  trap '' INT TERM; \
+	  while IFS= read -r line; do \
+	    printf '%s\n' "$$line"; \
+	    case $$line in 'ready on '*) printf 'Send a first message from another shell:\n%s\n' "$$hint";; esac; \
+	  done)
+
+lint: $(BUILT)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+test: lint
+	$(VENV)/bin/pytest --numprocesses $(WORKERS) $(PYTEST_ARGS)
+
+bench: $(BUILT)
+	$(VENV)/bin/pytest bench --benchmark-enable --benchmark-only $(PYTEST_ARGS)
+	$(VENV)/bin/python bench/streams.py $(BENCH_ARGS)
