@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, Self, TypeVar
 
+from timeline.draft import Draft
 from timeline.engine import Engine, Group
 from timeline.entry import Entry, FieldsLike, Value, encode_fields
 from timeline.errors import ClosedError, NoPermissionError, NotFoundError
@@ -24,7 +25,6 @@ from timeline.formats import keys
 from timeline.formats.rows import Retention
 from timeline.log import LogCommit
 from timeline.options import Options
-from timeline.stage import Draft
 from timeline.timelines import Extent
 
 T = TypeVar("T")

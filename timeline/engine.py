@@ -26,9 +26,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, Self
 
+from timeline.append import Appender
 from timeline.apply import Applier, Replay
 from timeline.cache import SegmentCache
 from timeline.compaction import Compaction
+from timeline.draft import Commit, Draft
 from timeline.errors import (
     BusyError,
     ClosedError,
@@ -57,7 +59,7 @@ from timeline.mark import DurableMark
 from timeline.options import MIB, Options
 from timeline.retention import RetentionKeeper
 from timeline.sealing import PROGRESS_KEY, Sealing
-from timeline.stage import Commit, Draft, Group, Stage
+from timeline.stage import Group, Stage
 from timeline.state import State
 from timeline.storage import FAMILIES, LOG, META, PATCHES, SEGMENTS, Storage
 from timeline.tails import Tails, Timeline
@@ -85,8 +87,7 @@ class Engine:
         self.lock = threading.RLock()
         self.woken = threading.Condition(self.lock)  # a group was staged, or applied
         self.stage = Stage(self.options)
-        self.append = self.stage.append
-        self.begin = self.stage.begin
+        self.append = Appender(self.stage, self.options).append
         self.fsync_seconds = 0.0  # a moving average
         self.flushes = 0
         self._flushing = threading.Lock()
@@ -168,12 +169,17 @@ class Engine:
         self.timelines, self.inboxes = timelines, inboxes
         self.compaction = Compaction(storage, tails, timelines, options)
         self.sealing = Sealing(storage, tails, log, options, progress, self.compaction.note)
-        self.retention = RetentionKeeper(self.stage, state, timelines, self.compaction, options)
+        self.retention = RetentionKeeper(self.begin, state, timelines, self.compaction, options)
         self._applier = Applier(tails, timelines, inboxes)
         self.stage.reset(timelines, state, inboxes, replay.lsn, replay.time, replay.next_id)
 
     # --- staging ------------------------------------------------------------------------------
-    # `append` and `begin` are those of the stage.
+    # `append` is the appender's.
+
+    def begin(self) -> Draft:
+        """A commit in the making; keep the lock until it is committed or dropped."""
+        self.stage.check_open()
+        return Draft(self.stage)
 
     @property
     def group(self) -> Group:

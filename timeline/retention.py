@@ -10,14 +10,15 @@ segments as stored, so unsealed entries are never removed for them.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from itertools import islice
 
 from timeline.compaction import Compaction
+from timeline.draft import Draft
 from timeline.errors import TimelineError
 from timeline.formats import keys
 from timeline.formats.rows import Retention, decode_retention
 from timeline.options import Options
-from timeline.stage import Stage
 from timeline.state import State
 from timeline.tails import Timeline
 from timeline.timelines import Timelines
@@ -29,13 +30,13 @@ _NONE = Retention(0, 0, 0)
 class RetentionKeeper:
     def __init__(
         self,
-        stage: Stage,
+        begin: Callable[[], Draft],
         state: State,
         timelines: Timelines,
         compaction: Compaction,
         options: Options,
     ) -> None:
-        self._stage = stage
+        self._begin = begin
         self._state = state
         self._timelines = timelines
         self._compaction = compaction
@@ -71,7 +72,7 @@ class RetentionKeeper:
         if retention.size:
             first = max(first, self._compaction.kept_bytes(timeline.id, retention.size))
         try:
-            draft = self._stage.begin()
+            draft = self._begin()
             removed = draft.trim(timeline, first) if first else 0
             if retention.length:
                 removed += draft.trim_to_length(timeline, retention.length)

@@ -1,11 +1,12 @@
 """The stage: what the open group has decided and no disk has seen.
 
-Responsibility: give out LSNs, sequence numbers and times; collect appends and operations into the
-open group; answer look-ups through open group, group in flight, applied state, in that order.
+Responsibility: hold the open group and the group in flight, number commits and ids, tell the time,
+check what is to be stored against its limits, and answer look-ups through open group, group in
+flight, applied state, in that order.
 
-Rule: a number is given out once. An append is staged in one step; any other commit is a `Draft`
-that touches the stage only when it is committed, so that a draft which is dropped, or fails half
-way, leaves nothing. If a group fails, everything here is thrown away and rebuilt from the log.
+Rule: a number is given out once. What is staged was checked before, so that a commit which fails
+half way leaves nothing here. If a group fails, everything here is thrown away and rebuilt from
+the log.
 
 The caller holds the engine's lock. `refusal` is what every write raises while writing is off.
 """
@@ -14,54 +15,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
-from typing import NamedTuple
 
-from timeline.errors import (
-    BusyError,
-    NotFoundError,
-    SequenceError,
-    TimelineError,
-    TooLargeError,
-    UsageError,
-    WrongTypeError,
-)
-from timeline.formats import keys
-from timeline.formats.entries import ONE_FIELD, encode_entry
-from timeline.formats.records import (
-    DELIVER,
-    DROP,
-    NOTIFY,
-    PATCH,
-    PUT,
-    REMOVE,
-    TRIM,
-    Operation,
-    encode_target,
-)
-from timeline.formats.rows import (
-    INBOX,
-    RAW,
-    Retention,
-    TimelineRow,
-    encode_retention,
-    encode_row,
-    encode_spans,
-)
+from timeline.errors import BusyError, TimelineError, TooLargeError, UsageError
+from timeline.formats.records import PATCH, Operation
 from timeline.formats.segments import Row
-from timeline.inboxes import OPEN, Inboxes
+from timeline.inboxes import Inboxes
 from timeline.options import Options
 from timeline.state import State, merge
 from timeline.tails import Timeline
-from timeline.timelines import Extent, Page, Timelines
-
-
-class Commit(NamedTuple):
-    """A staged commit; it stands once its group is done without an error."""
-
-    lsn: int
-    time: int
-    group: Group
+from timeline.timelines import Timelines
 
 
 class Group:
@@ -115,7 +77,7 @@ class Stage:
         self._items_limit = 2 * options.entry_fields
         self._field_limit = options.field_name_bytes
         self._entry_limit = options.entry_bytes
-        self._group_limit = options.group_bytes
+        self.group_limit = options.group_bytes
         self.refusal: TimelineError | None = None
         self.open = Group(1)
         self.flying: Group | None = None
@@ -126,61 +88,18 @@ class Stage:
         self, timelines: Timelines, state: State, inboxes: Inboxes, lsn: int, now: int, next_id: int
     ) -> None:
         """Begin anew after opening: the last LSN is `lsn`, the last time `now`."""
-        self._timelines = timelines
-        self._by_name = timelines.by_name
+        self.timelines = timelines
+        self.by_name = timelines.by_name
         self._state = state
-        self._inboxes = inboxes
+        self.inboxes = inboxes
         self.last_time = now
         self.next_id = next_id
         self.open = Group(lsn + 1)
         self.flying = None
 
-    # --- one append, the hot path -------------------------------------------------------------
-
-    def append(self, name: bytes, items: Sequence[bytes]) -> Row:
-        """Stage one entry at the end of `name`, which is made if it is new."""
-        if self.refusal is not None:
-            raise self.refusal
-        timeline = self._by_name.get(name)
-        if timeline is None or timeline.staged is None:
-            timeline = self.find(name)
-            if timeline is None:
-                return self._append_first(name, items)
-        group = self.open
-        if group.size > self._group_limit:
-            raise BusyError("too much is waiting for the disk: try again later")
-        seq = timeline.next
-        if len(items) == 2 and len(items[0]) <= self._field_limit:
-            field, value = items
-            payload = ONE_FIELD % (len(str(seq)) + 2, seq, len(field), field, len(value), value)
-        else:
-            self.check_items(items)
-            payload = encode_entry(seq, items)
-        size = len(payload)
-        if size > self._entry_limit:
-            raise self._too_large(size)
-        lsn = group.next
-        row = (seq, lsn, group.time or self._begin(group), payload)
-        group.timelines.append(timeline)
-        group.rows.append(row)
-        group.next = lsn + 1
-        group.size += size
-        timeline.next = seq + 1
-        return row
-
-    def _append_first(self, name: bytes, items: Sequence[bytes]) -> Row:
-        draft = self.begin()
-        row = draft.append(draft.create(name), items)
-        draft.commit()
-        return row
-
     # --- what is needed to stage --------------------------------------------------------------
 
-    def _begin(self, group: Group) -> int:
-        group.time = self._now()
-        return group.time
-
-    def _now(self) -> int:
+    def now(self) -> int:
         """The time of a commit: never before that of the last one."""
         self.last_time = max(time.time_ns() // 1_000_000, self.last_time)
         return self.last_time
@@ -197,12 +116,19 @@ class Stage:
             if len(items[index]) > limit:
                 raise TooLargeError(f"a field name is at most {limit} bytes")
 
-    def _too_large(self, size: int) -> TooLargeError:
+    def too_large(self, size: int) -> TooLargeError:
         return TooLargeError(f"an entry of {size} bytes is above the limit of {self._entry_limit}")
 
     def check_entry(self, payload: bytes) -> None:
         if len(payload) > self._entry_limit:
-            raise self._too_large(len(payload))
+            raise self.too_large(len(payload))
+
+    def check_open(self) -> None:
+        """Raise unless the open group takes another commit."""
+        if self.refusal is not None:
+            raise self.refusal
+        if self.open.size > self.group_limit:
+            raise BusyError("too much is waiting for the disk: try again later")
 
     def check_name(self, name: bytes) -> None:
         if not 1 <= len(name) <= self._options.name_bytes:
@@ -213,7 +139,7 @@ class Stage:
         for group in (self.open, self.flying):
             if group is not None and name in group.names:
                 return group.names[name]
-        return self._timelines.find(name)
+        return self.timelines.find(name)
 
     def get(self, key: bytes) -> bytes | None:
         """State as it will be when the open group is applied."""
@@ -247,369 +173,6 @@ class Stage:
         group = self.flying = self.open
         self.open = Group(group.next)
         return group
-
-    def begin(self) -> Draft:
-        if self.refusal is not None:
-            raise self.refusal
-        if self.open.size > self._group_limit:
-            raise BusyError("too much is waiting for the disk: try again later")
-        return Draft(self)
-
-
-class Draft:
-    """One commit with any number of operations; nothing happens before `commit`.
-
-    What it reads is what the store will hold when every group staged so far is applied, with this
-    draft on top. Keep the engine's lock from `begin` to `commit`.
-    """
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._group = stage.open
-        self.lsn = stage.open.next
-        self.time = stage.open.time or stage._now()  # noqa: SLF001
-        self._timelines: list[Timeline] = []
-        self._rows: list[Row] = []
-        self._operations: list[Operation] = []
-        self._state: dict[bytes, bytes | None] = {}
-        self._names: dict[bytes, Timeline | None] = {}
-        self._created: list[Timeline] = []
-        self._headers: dict[Timeline, TimelineRow | None] = {}
-        self._nexts: dict[Timeline, int] = {}
-        self._size = 0
-
-    # --- timelines ----------------------------------------------------------------------------
-
-    def find(self, name: bytes) -> Timeline | None:
-        if name in self._names:
-            return self._names[name]
-        return self._stage.find(name)
-
-    def create(self, name: bytes, kind: int = RAW) -> Timeline:
-        """Make the timeline called `name`, which must not exist."""
-        self._stage.check_name(name)
-        timeline_id = self._stage.next_id
-        self._stage.next_id = timeline_id + 1
-        first = 0 if kind == INBOX else 1
-        header = TimelineRow(kind, self.time, first, 0, 0, 0, name)
-        timeline = Timeline(timeline_id, name, None)
-        self._names[name] = timeline
-        self._created.append(timeline)
-        self._headers[timeline] = header
-        self.put(keys.NAME + name, keys.number(timeline_id))
-        return timeline
-
-    def find_or_create(self, name: bytes) -> Timeline:
-        return self.find(name) or self.create(name)
-
-    def append(self, timeline: Timeline, items: Sequence[bytes], seq: int | None = None) -> Row:
-        """Append an entry; an explicit `seq` must exceed the head, else `SequenceError`."""
-        self._stage.check_items(items)
-        number = self._next(timeline)
-        if seq is not None and seq != number:
-            self._skip(timeline, number, seq)
-            number = seq
-        payload = encode_entry(number, items)
-        self._stage.check_entry(payload)
-        row = (number, self.lsn, self.time, payload)
-        self._timelines.append(timeline)
-        self._rows.append(row)
-        self._nexts[timeline] = number + 1
-        self._size += len(payload)
-        return row
-
-    def append_many(self, timeline: Timeline, entries: Sequence[Sequence[bytes]]) -> int:
-        """Append entries one after another; the number of the first."""
-        check_items, check_entry = self._stage.check_items, self._stage.check_entry
-        first = self._next(timeline)
-        rows = []
-        for number, items in enumerate(entries, first):
-            check_items(items)
-            payload = encode_entry(number, items)
-            check_entry(payload)
-            rows.append((number, self.lsn, self.time, payload))
-            self._size += len(payload)
-        self._timelines += [timeline] * len(rows)
-        self._rows += rows
-        self._nexts[timeline] = first + len(rows)
-        return first
-
-    def trim(self, timeline: Timeline, first: int) -> int:
-        """Remove every entry below number `first`; how many there were."""
-        header = self._header(timeline)
-        head = self._next(timeline) - 1
-        first = min(first, head + 1)
-        if first <= header.first:
-            return 0
-        numbers = first - header.first
-        if header.holes and first <= head:
-            removed = sum(1 for _ in self.rows(timeline, header.first, first - 1))
-        else:
-            removed = numbers - header.holes
-        self._headers[timeline] = header._replace(
-            first=first, floor=head, holes=header.holes - (numbers - removed)
-        )
-        self._operate(TRIM, timeline.id, first)
-        return removed
-
-    def trim_to_length(self, timeline: Timeline, length: int) -> int:
-        """Remove the oldest entries until `length` are left; how many were removed."""
-        extent = self.extent(timeline)
-        if extent.length <= length:
-            return 0
-        if length == 0:
-            return self.trim(timeline, extent.head + 1)
-        if self._header(timeline).holes == 0:
-            return self.trim(timeline, extent.head - length + 1)
-        kept = self.rows(timeline, extent.first, extent.head, reverse=True)
-        first = next(islice(kept, length - 1, None))[0]
-        return self.trim(timeline, first)
-
-    def delete(self, timeline: Timeline, seqs: Sequence[int]) -> int:
-        """Delete single entries; how many of `seqs` were there."""
-        removed = 0
-        for seq in dict.fromkeys(seqs):
-            if next(self.rows(timeline, seq, seq), None) is not None:
-                header = self._header(timeline)
-                self._headers[timeline] = header._replace(
-                    floor=self._next(timeline) - 1,
-                    holes=header.holes + 1,
-                    deleted=max(header.deleted, seq),
-                )
-                self._operate(PATCH, timeline.id, seq)
-                removed += 1
-        return removed
-
-    def replace(self, timeline: Timeline, seq: int, items: Sequence[bytes]) -> None:
-        """Give entry `seq` other fields. Raises `NotFoundError` when there is none."""
-        self._stage.check_items(items)
-        if next(self.rows(timeline, seq, seq), None) is None:
-            raise NotFoundError(f"there is no entry {seq} to replace")
-        payload = encode_entry(seq, items)
-        self._stage.check_entry(payload)
-        self._operate(PATCH, timeline.id, seq, payload)
-
-    def set_head(self, timeline: Timeline, head: int) -> None:
-        """Give out no number up to `head` again. Raises `SequenceError` below the last entry."""
-        newest = next(self.rows(timeline, 0, keys.MAX, reverse=True), None)
-        if newest is not None and head < newest[0]:
-            raise SequenceError(
-                "The ID specified in XSETID is smaller than the target stream top item"
-            )
-        header = self._header(timeline)
-        current = self._next(timeline) - 1
-        if head < current:
-            raise SequenceError(
-                f"the head is {current} and numbers are never given out twice: it cannot go back"
-            )
-        self._skip(timeline, current + 1, head + 1)
-        header = self._header(timeline)
-        if newest is None:
-            header = header._replace(first=head + 1, holes=0)
-        self._headers[timeline] = header._replace(floor=head)
-        self._nexts[timeline] = head + 1
-
-    def set_retention(self, timeline: Timeline, retention: Retention) -> None:
-        """Trim this timeline by itself from now on; all zero: no more."""
-        key = keys.RETENTION + keys.number(timeline.id)
-        if any(retention):
-            self.put(key, encode_retention(retention))
-        else:
-            self.remove(key)
-
-    def drop(self, timeline: Timeline) -> None:
-        """Delete a timeline with everything in it; its name is free again, its id is not."""
-        for family in (keys.ROW, keys.META, keys.RETENTION):
-            key = family + keys.number(timeline.id)
-            if family == keys.ROW or self.get(key) is not None:
-                self.remove(key)
-        self.remove(keys.NAME + timeline.name)
-        self._names[timeline.name] = None
-        self._headers[timeline] = None
-        self._operate(DROP, timeline.id)
-
-    def extent(self, timeline: Timeline) -> Extent:
-        header = self._header(timeline)
-        head = self._next(timeline) - 1
-        length = head - header.first + 1 - header.holes
-        return Extent(header.first, head, length, header.created, header.deleted)
-
-    def rows(
-        self, timeline: Timeline, first: int, last: int, *, reverse: bool = False
-    ) -> Iterator[Row]:
-        """Entries numbered `first` to `last`, inclusive, one by one."""
-        header = self._header(timeline)
-        first = max(first, header.first)
-        extra, patches = self._stage.staged(timeline)
-        pairs = zip(self._timelines, self._rows, strict=True)
-        extra += [row for owner, row in pairs if owner is timeline]
-        for operation in self._operations:
-            if operation.kind == PATCH and operation.id == timeline.id:
-                patches[operation.argument] = operation.body
-        extra = [row for row in extra if first <= row[0] <= last]
-        applied = self._applied(timeline, first, last, reverse=reverse)
-        parts = (iter(extra[::-1]), applied) if reverse else (applied, iter(extra))
-        for part in parts:
-            for seq, lsn, at, payload in part:
-                present = patches.get(seq, payload)
-                if present:
-                    yield seq, lsn, at, present
-
-    def read(
-        self,
-        timeline: Timeline,
-        first: int = 0,
-        last: int = keys.MAX,
-        limit: int | None = None,
-        *,
-        reverse: bool = False,
-    ) -> Page:
-        found = list(islice(self.rows(timeline, first, last, reverse=reverse), limit))
-        return Page(len(found), [row[3] for row in found], found[-1][0] if found else None)
-
-    # --- in-boxes -----------------------------------------------------------------------------
-
-    def join(self, audience_id: int, inbox_ids: Sequence[int]) -> int:
-        """Make in-boxes members from this commit on, itself included; how many were not."""
-        changed = 0
-        for inbox_id in inbox_ids:
-            spans = self._spans(audience_id, inbox_id)
-            if spans and spans[-1][1] == OPEN:
-                continue
-            if spans and spans[-1][1] == self.lsn:  # left and re-joined in one commit
-                spans[-1] = (spans[-1][0], OPEN)
-            else:
-                spans.append((self.lsn, OPEN))
-            self._set_spans(audience_id, inbox_id, spans)
-            changed += 1
-        return changed
-
-    def leave(self, audience_id: int, inbox_ids: Sequence[int]) -> int:
-        """End membership with this commit, itself included; how many were members."""
-        changed = 0
-        for inbox_id in inbox_ids:
-            spans = self._spans(audience_id, inbox_id)
-            if not spans or spans[-1][1] != OPEN:
-                continue
-            spans[-1] = (spans[-1][0], self.lsn)
-            self._set_spans(audience_id, inbox_id, spans)
-            changed += 1
-        return changed
-
-    def deliver(self, audience_id: int, timeline: Timeline, seq: int, kind: int) -> None:
-        """Put a reference into the in-box of every member, recorded once."""
-        self._operate(DELIVER, audience_id, seq, encode_target(timeline.id, kind))
-
-    def notify(self, inbox_ids: Sequence[int], timeline: Timeline, seq: int, kind: int) -> None:
-        """Put a reference into the in-boxes named."""
-        self._operate(NOTIFY, 0, seq, encode_target(timeline.id, kind, inbox_ids))
-
-    def _spans(self, audience_id: int, inbox_id: int) -> list[tuple[int, int]]:
-        value = self.get(keys.AUDIENCE + keys.pair(audience_id, inbox_id))
-        return self._stage._inboxes.live_spans(value)  # noqa: SLF001  one half of one mechanism
-
-    def _set_spans(self, audience_id: int, inbox_id: int, spans: list[tuple[int, int]]) -> None:
-        self.put(keys.AUDIENCE + keys.pair(audience_id, inbox_id), encode_spans(spans))
-
-    # --- state --------------------------------------------------------------------------------
-
-    def get(self, key: bytes) -> bytes | None:
-        return self._state[key] if key in self._state else self._stage.get(key)
-
-    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-        return merge(self._stage.scan(start, stop), select(self._state, start, stop))
-
-    def put(self, key: bytes, value: bytes) -> None:
-        self._state[key] = value
-
-    def remove(self, key: bytes) -> None:
-        self._state[key] = None
-
-    # --- the end ------------------------------------------------------------------------------
-
-    @property
-    def empty(self) -> bool:
-        return not (self._rows or self._operations or self._state or self._headers)
-
-    def commit(self) -> Commit:
-        """Stage all of it as one commit; an empty draft commits nothing."""
-        stage, group = self._stage, self._group
-        if stage.open is not group or group.next != self.lsn:
-            raise UsageError("a draft must be committed before anything else is staged")
-        if self.empty:
-            return Commit(self.lsn - 1, self.time, group)
-        for timeline, header in self._headers.items():
-            if header is not None:
-                self.put(keys.ROW + keys.number(timeline.id), encode_row(header))
-        operations = [
-            Operation(REMOVE, self.lsn, 0, 0, key)
-            if value is None
-            else Operation(PUT, self.lsn, 0, len(key), key + value)
-            for key, value in self._state.items()
-        ]
-        operations += self._operations
-        size = self._size + sum(len(operation.body) + 32 for operation in operations)
-        if size > stage._group_limit:  # noqa: SLF001
-            raise TooLargeError(f"a commit of {size} bytes is above what one group may hold")
-        group.time = self.time
-        group.timelines += self._timelines
-        group.rows += self._rows
-        group.operations += operations
-        group.state.update(self._state)
-        group.names.update(self._names)
-        group.created += self._created
-        group.size += size
-        group.next += 1
-        for timeline, header in self._headers.items():
-            timeline.staged = header
-        for timeline, number in self._nexts.items():
-            timeline.next = number
-        return Commit(self.lsn, self.time, group)
-
-    def _operate(self, kind: int, target: int, argument: int = 0, body: bytes = b"") -> None:
-        self._operations.append(Operation(kind, self.lsn, target, argument, body))
-
-    def _header(self, timeline: Timeline) -> TimelineRow:
-        header = self._headers.get(timeline, timeline.staged)
-        if header is None:
-            raise NotFoundError(f"timeline {timeline.name!r} was deleted in this commit")
-        return header
-
-    def _next(self, timeline: Timeline) -> int:
-        if self._header(timeline).kind == INBOX:
-            raise WrongTypeError("an in-box holds references and takes no entries")
-        return self._nexts.get(timeline, timeline.next)
-
-    def _skip(self, timeline: Timeline, number: int, seq: int) -> None:
-        """Leave out the numbers from `number` up to, without, `seq`."""
-        if seq < number:
-            raise SequenceError(
-                "The ID specified in XADD is equal or smaller than the target stream top item"
-            )
-        if seq >= keys.MAX:
-            raise SequenceError("the highest sequence number is 18446744073709551614")
-        header = self._header(timeline)
-        if number - header.first - header.holes == 0:  # nothing in it: it may begin at seq
-            header = header._replace(first=seq, holes=0)
-        else:
-            header = header._replace(holes=header.holes + seq - number)
-        self._headers[timeline] = header
-
-    def _applied(
-        self, timeline: Timeline, first: int, last: int, *, reverse: bool
-    ) -> Iterator[Row]:
-        """Applied rows, a page at a time."""
-        while first <= last:
-            page = self._stage._timelines.rows(  # noqa: SLF001
-                timeline, first, last, 256, reverse=reverse
-            )
-            yield from page
-            if len(page) < 256:
-                return
-            if reverse:
-                last = page[-1][0] - 1
-            else:
-                first = page[-1][0] + 1
 
 
 def select(
