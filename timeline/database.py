@@ -282,19 +282,18 @@ class TimelineHandle:
                 timeline = engine.find(self.name)
                 if timeline is None:
                     return
-                rows = engine.timelines.rows(
+                page = engine.timelines.entries(
                     timeline, first, last, min(size, left), reverse=reverse
                 )
-            for seq, _, time, payload in rows:
-                yield Entry(seq, time, payload)
-            if len(rows) < min(size, left):
+            yield from page
+            if len(page) < min(size, left):
                 return
-            left -= len(rows)
+            left -= len(page)
             size = _PAGE
             if reverse:
-                last = rows[-1][0] - 1
+                last = page[-1].seq - 1
             else:
-                first = rows[-1][0] + 1
+                first = page[-1].seq + 1
 
     def __iter__(self) -> Iterator[Entry]:
         return self.range()

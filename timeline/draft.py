@@ -24,7 +24,7 @@ from timeline.errors import (
     WrongTypeError,
 )
 from timeline.formats import keys
-from timeline.formats.entries import encode_entry
+from timeline.formats.entries import ONE_FIELD, encode_entry
 from timeline.formats.records import (
     DELIVER,
     DROP,
@@ -125,15 +125,28 @@ class Draft:
 
     def append_many(self, timeline: Timeline, entries: Sequence[Sequence[bytes]]) -> int:
         """Append entries one after another; the number of the first."""
-        check_items, check_entry = self._stage.check_items, self._stage.check_entry
+        stage = self._stage
+        lsn, time = self.lsn, self.time
+        field_limit, entry_limit = stage.field_limit, stage.entry_limit
         first = self._next(timeline)
+        digits = len(str(first))
+        longer = 10**digits  # the first number with more digits
         rows = []
+        size = 0
         for number, items in enumerate(entries, first):
-            check_items(items)
-            payload = encode_entry(number, items)
-            check_entry(payload)
-            rows.append((number, self.lsn, self.time, payload))
-            self._size += len(payload)
+            if len(items) == 2 and len(items[0]) <= field_limit:
+                while number >= longer:
+                    digits, longer = digits + 1, longer * 10
+                field, value = items
+                payload = ONE_FIELD % (digits + 2, number, len(field), field, len(value), value)
+            else:
+                stage.check_items(items)
+                payload = encode_entry(number, items)
+            if len(payload) > entry_limit:
+                stage.check_entry(payload)
+            size += len(payload)
+            rows.append((number, lsn, time, payload))
+        self._size += size
         self._timelines += [timeline] * len(rows)
         self._rows += rows
         self._nexts[timeline] = first + len(rows)

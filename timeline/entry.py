@@ -106,18 +106,21 @@ class Entry:
 
 def encode_fields(fields: FieldsLike) -> list[bytes]:
     """Field, value, field, value, … as bytes; text becomes UTF-8. Raises `UsageError`."""
-    pairs = fields.items() if isinstance(fields, Mapping) else fields
+    mapping = type(fields) is dict or isinstance(fields, Mapping)
     items: list[bytes] = []
+    add = items.append
     try:
-        for field, value in pairs:
-            items.append(field if type(field) is bytes else _bytes(field))
-            items.append(value if type(value) is bytes else _bytes(value))
+        for field, value in fields.items() if mapping else fields:  # type: ignore[union-attr]
+            add(field.encode() if type(field) is str else _bytes(field))
+            add(value.encode() if type(value) is str else _bytes(value))
     except (TypeError, ValueError) as error:
         raise UsageError(f"fields are pairs of bytes or str: {error}") from None
     return items
 
 
 def _bytes(value: object) -> bytes:
+    if type(value) is bytes:
+        return value
     if isinstance(value, str):
         return value.encode()
     if isinstance(value, (bytes, bytearray, memoryview)):

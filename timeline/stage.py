@@ -75,8 +75,8 @@ class Stage:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._items_limit = 2 * options.entry_fields
-        self._field_limit = options.field_name_bytes
-        self._entry_limit = options.entry_bytes
+        self.field_limit = options.field_name_bytes
+        self.entry_limit = options.entry_bytes
         self.group_limit = options.group_bytes
         self.refusal: TimelineError | None = None
         self.open = Group(1)
@@ -111,16 +111,16 @@ class Stage:
             if count > self._items_limit:
                 raise TooLargeError(f"an entry has at most {self._items_limit // 2} fields")
             raise UsageError("an entry is one or more pairs of field and value")
-        limit = self._field_limit
+        limit = self.field_limit
         for index in range(0, count, 2):
             if len(items[index]) > limit:
                 raise TooLargeError(f"a field name is at most {limit} bytes")
 
     def too_large(self, size: int) -> TooLargeError:
-        return TooLargeError(f"an entry of {size} bytes is above the limit of {self._entry_limit}")
+        return TooLargeError(f"an entry of {size} bytes is above the limit of {self.entry_limit}")
 
     def check_entry(self, payload: bytes) -> None:
-        if len(payload) > self._entry_limit:
+        if len(payload) > self.entry_limit:
             raise self.too_large(len(payload))
 
     def check_open(self) -> None:

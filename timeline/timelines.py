@@ -19,6 +19,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from timeline.cache import SegmentCache
+from timeline.entry import Entry
 from timeline.errors import CorruptError
 from timeline.formats import keys
 from timeline.formats.rows import TimelineRow, decode_row
@@ -163,6 +164,28 @@ class Timelines:
                     payloads.reverse()
                 chunks.extend(payloads)
         return Page(count, chunks, end)
+
+    def entries(
+        self, timeline: Timeline, first: int, last: int, limit: int | None, *, reverse: bool
+    ) -> list[Entry]:
+        """As `read`, as entries."""
+        found: list[Entry] = []
+        for source, start, stop in self.runs(timeline, first, last, limit, reverse=reverse):
+            if isinstance(source, Segment):
+                part = list(
+                    map(
+                        Entry,
+                        source.numbers(start, stop),
+                        source.times[start:stop],
+                        source.payloads(start, stop),
+                    )
+                )
+            else:
+                part = [Entry(row[0], row[2], row[3]) for row in source[start:stop]]
+            if reverse:
+                part.reverse()
+            found += part
+        return found
 
     def rows(
         self, timeline: Timeline, first: int, last: int, limit: int | None, *, reverse: bool

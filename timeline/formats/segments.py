@@ -107,21 +107,24 @@ class Segment:
     def rows(self, start: int = 0, stop: int | None = None) -> Iterator[Row]:
         """Entries `start` to `stop` (exclusive), oldest first."""
         stop = self.count if stop is None else stop
-        if start >= stop:
-            return
-        payload = self.payload
-        begin = self.ends[start - 1] if start else 0
-        seqs = self.seqs
-        numbers = range(self.first + start, self.first + stop) if seqs is None else seqs[start:stop]
-        for seq, lsn, time, end in zip(
-            numbers,
+        return zip(
+            self.numbers(start, stop),
             self.lsns[start:stop],
             self.times[start:stop],
-            self.ends[start:stop],
+            self.payloads(start, stop),
             strict=True,
-        ):
-            yield seq, lsn, time, payload[begin:end]
-            begin = end
+        )
+
+    def numbers(self, start: int, stop: int) -> Sequence[int]:
+        if self.seqs is not None:
+            return self.seqs[start:stop]
+        return range(self.first + start, self.first + stop)
+
+    def payloads(self, start: int, stop: int) -> list[bytes]:
+        """Entries `start` to `stop` (exclusive) in stored form, one by one."""
+        payload, ends = self.payload, self.ends
+        begins = [ends[start - 1] if start else 0, *ends[start : stop - 1]] if start < stop else ()
+        return [payload[at:end] for at, end in zip(begins, ends[start:stop], strict=True)]
 
     def patched(self, patches: Mapping[int, bytes]) -> Segment:
         """This segment with `patches` (seq → stored form, empty to delete) applied.
