@@ -110,7 +110,7 @@ def encode_fields(fields: FieldsLike) -> list[bytes]:
     items: list[bytes] = []
     add = items.append
     try:
-        for field, value in fields.items() if mapping else fields:  # type: ignore[union-attr]
+        for field, value in fields.items() if mapping else fields:  # type: ignore[union-attr, str-unpack]
             add(field.encode() if type(field) is str else _bytes(field))
             add(value.encode() if type(value) is str else _bytes(value))
     except (TypeError, ValueError) as error:

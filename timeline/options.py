@@ -41,7 +41,7 @@ class Options:
     stall_ms: int = 1_000
 
     # Segments and what is kept of them in memory.
-    segment_bytes: int = 32 * KIB
+    segment_bytes: int = 48 * KIB
     segment_entries: int = 256
     segment_cache_bytes: int = 64 * MIB
     timeline_cache: int = 50_000

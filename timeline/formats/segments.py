@@ -44,8 +44,8 @@ class Segment:
     says that patches were applied."""
 
     __slots__ = (
-        "changed", "count", "ends", "first", "last", "low", "lsns", "payload", "seqs", "size",
-        "times",
+        "_lsn", "_lsns", "_time", "_times", "changed", "count", "ends", "first", "last", "low",
+        "payload", "seqs", "size",
     )  # fmt: skip
 
     def __init__(self, key: bytes, value: bytes) -> None:
@@ -71,18 +71,32 @@ class Segment:
         self.size = len(value)
         self.payload = value[start:-4]
         self.seqs: Sequence[int] | None = None
+        self._time, self._lsn = time, lsn
         if count == 1:
-            self.times: Sequence[int] = (time,)
-            self.lsns: Sequence[int] = (lsn,)
+            self._times: Sequence[int] | memoryview = (time,)
+            self._lsns: Sequence[int] | memoryview = (lsn,)
             self.ends: Sequence[int] = (size,)
             return
-        column = memoryview(value)[_HEADER.size : start].cast("I").tolist()
+        column = memoryview(value)[_HEADER.size : start].cast("I")
         if sparse:
             self.seqs = [first + delta for delta in column[:count]]
             column = column[count:]
-        self.times = [time + delta for delta in column[:count]]
-        self.lsns = [lsn + delta for delta in column[count : 2 * count]]
-        self.ends = column[2 * count :]
+        self.ends = column[2 * count :].tolist()
+        self._times, self._lsns = column[:count], column[count : 2 * count]
+
+    @property
+    def times(self) -> Sequence[int]:
+        """When each entry was committed (ms), worked out when first asked for."""
+        if isinstance(self._times, memoryview):
+            self._times = [self._time + delta for delta in self._times]
+        return self._times
+
+    @property
+    def lsns(self) -> Sequence[int]:
+        """The commit of each entry, worked out when first asked for."""
+        if isinstance(self._lsns, memoryview):
+            self._lsns = [self._lsn + delta for delta in self._lsns]
+        return self._lsns
 
     def index(self, seq: int) -> int:
         """How many entries have a lower number than `seq`."""
@@ -141,8 +155,8 @@ class Segment:
         copy.count = len(rows)
         copy.seqs = [row[0] for row in rows]
         copy.first = copy.seqs[0] if rows else self.last
-        copy.lsns = [row[1] for row in rows]
-        copy.times = [row[2] for row in rows]
+        copy._lsns = [row[1] for row in rows]
+        copy._times = [row[2] for row in rows]
         copy.payload = b"".join([row[3] for row in rows])
         copy.ends = list(accumulate(len(row[3]) for row in rows))
         return copy
@@ -164,16 +178,27 @@ def encode_segments(
     A segment ends after `most_entries`, before `most_bytes` of payload are exceeded (a single
     entry may be larger), and where a difference would not fit its column.
     """
-    for start in range(0, len(rows), most_entries):
+    start = 0
+    while start < len(rows):
         run = rows[start : start + most_entries]
+        sizes = [len(row[3]) for row in run]
+        if sum(sizes) > most_bytes or not _fits(run[0], run[-1]):
+            count = _fitting(run, sizes, most_bytes)
+            run, sizes = run[:count], sizes[:count]
+        start += len(run)
         seqs, lsns, times, payloads = zip(*run, strict=True)
-        sizes = list(map(len, payloads))
-        if len(run) > 1 and (sum(sizes) > most_bytes or not _fits(run[0], run[-1])):
-            for part in _cut(run, most_bytes):
-                yield from encode_segments(timeline_id, part, most_entries, most_bytes)
-            continue
         key = pair(timeline_id, seqs[-1])
         yield key, _encode(key, seqs, lsns, times, payloads, sizes), len(run)
+
+
+def _fitting(rows: Sequence[Row], sizes: Sequence[int], most_bytes: int) -> int:
+    """How many of `rows`, at least one, fit a segment."""
+    size = sizes[0]
+    for index in range(1, len(rows)):
+        size += sizes[index]
+        if size > most_bytes or not _fits(rows[0], rows[index]):
+            return index
+    return len(rows)
 
 
 def _encode(
@@ -198,17 +223,6 @@ def _encode(
     header = _HEADER.pack(VERSION, flags, count, sum(sizes), seq, time, lsn)
     body = b"".join((header, *columns, *payloads))
     return body + _CRC.pack(crc32c(body, crc32c(key)))
-
-
-def _cut(rows: Sequence[Row], most_bytes: int) -> Iterator[Sequence[Row]]:
-    """Cut rows that do not fit one segment into runs that do."""
-    start = size = 0
-    for index, row in enumerate(rows):
-        size += len(row[3])
-        if index > start and (size > most_bytes or not _fits(rows[start], row)):
-            yield rows[start:index]
-            start, size = index, len(row[3])
-    yield rows[start:]
 
 
 def _fits(first: Row, last: Row) -> bool:
