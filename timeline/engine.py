@@ -21,21 +21,17 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Final, Self
 
 from timeline.append import Appender
-from timeline.apply import Applier, Replay
-from timeline.cache import SegmentCache
-from timeline.compaction import Compaction
 from timeline.draft import Commit, Draft
 from timeline.errors import (
     BusyError,
     ClosedError,
     CorruptError,
-    FormatVersionError,
     NotFoundError,
     ReadOnlyError,
     StallError,
@@ -44,28 +40,14 @@ from timeline.errors import (
 )
 from timeline.formats import keys
 from timeline.formats.records import encode_record
-from timeline.formats.rows import (
-    FORMAT,
-    Progress,
-    StoreRow,
-    decode_progress,
-    decode_store,
-    encode_progress,
-    encode_store,
-)
-from timeline.inboxes import Inboxes
-from timeline.log import Log
 from timeline.mark import DurableMark
 from timeline.options import MIB, Options
-from timeline.retention import RetentionKeeper
-from timeline.sealing import PROGRESS_KEY, Sealing
 from timeline.stage import Group, Stage
-from timeline.state import State
-from timeline.storage import FAMILIES, LOG, META, PATCHES, SEGMENTS, Storage
-from timeline.tails import Tails, Timeline
-from timeline.timelines import Extent, Page, Timelines
+from timeline.storage import FAMILIES, LOG
+from timeline.store import MARK, Store, prepare_directory
+from timeline.tails import Timeline
+from timeline.timelines import Extent, Page
 
-STORE_KEY: Final = b"store"
 _HEAL_SECONDS: Final = 1.0
 _SLOW_FSYNC_SECONDS: Final = 0.001
 
@@ -97,10 +79,9 @@ class Engine:
         self._stalled_at = 0.0  # when RocksDB first asked for a pause, 0 when it does not
         self._closed = False
         self._thread: threading.Thread | None = None
-        self._rewriting: threading.Thread | None = None
-        self._prepare_directory()
+        prepare_directory(self.path, create=self.options.create)
         self.threaded = self._choose_thread()
-        self.mark = DurableMark(self.path / "MARK")
+        self.mark = DurableMark(self.path / MARK)
         try:
             self._load()
         except BaseException:
@@ -117,18 +98,6 @@ class Engine:
     def open(cls, path: str | os.PathLike[str], options: Options | None = None) -> Engine:
         return cls(path, options)
 
-    def _prepare_directory(self) -> None:
-        if not (self.path / "rocks" / "CURRENT").exists():
-            if not self.options.create:
-                raise NotFoundError(f"{self.path} is no Timeline store")
-            if self.path.exists() and any(
-                entry.name not in ("rocks", "MARK") for entry in self.path.iterdir()
-            ):
-                raise FormatVersionError(
-                    f"{self.path} is not empty and is no Timeline store: choose another directory"
-                )
-        self.path.mkdir(parents=True, exist_ok=True)
-
     def _choose_thread(self) -> bool:
         if self.options.fsync != "auto":
             return self.options.fsync == "thread"
@@ -136,42 +105,12 @@ class Engine:
         return took[2] >= _SLOW_FSYNC_SECONDS
 
     def _load(self) -> None:
-        """Open storage and rebuild memory from it."""
-        storage = Storage(self.path / "rocks", self.options)
-        try:
-            self._build(storage)
-        except BaseException:
-            storage.close()
-            raise
-
-    def _build(self, storage: Storage) -> None:
-        options = self.options
-        self.epoch = _check_store(storage, self.path)
-        stored = storage.get(META, PROGRESS_KEY)
-        progress = Progress(0, 0, 1, 0) if stored is None else decode_progress(stored)
-        tails = Tails()
-        state = State(storage, tails)
-        cache = SegmentCache(storage, tails, options.segment_cache_bytes)
-        timelines = Timelines(storage, tails, state, cache, options.timeline_cache)
-        inboxes = Inboxes(storage, tails, state, options.audience_cache)
-        inboxes.sealed = progress.sealed
-        log = Log(storage)
-        replay = Replay(storage, tails, timelines, inboxes, progress)
-        replay.run(log)
-        marked = self.mark.read()
-        if replay.lsn < marked:
-            raise CorruptError(
-                f"{self.path}: the log ends at LSN {replay.lsn}, but commits up to {marked} were "
-                "acknowledged: restore a backup, or accept the loss with `timeline repair`"
-            )
-        log.applied = replay.lsn
-        self.storage, self.tails, self.state, self.log = storage, tails, state, log
-        self.timelines, self.inboxes = timelines, inboxes
-        self.compaction = Compaction(storage, tails, timelines, options)
-        self.sealing = Sealing(storage, tails, log, options, progress, self.compaction.note)
-        self.retention = RetentionKeeper(self.begin, state, timelines, self.compaction, options)
-        self._applier = Applier(tails, timelines, inboxes)
-        self.stage.reset(timelines, state, inboxes, replay.lsn, replay.time, replay.next_id)
+        """Open the storage and rebuild memory from it."""
+        self.store = store = Store(
+            self.path, self.options, self.stage, self.begin, self.mark.read()
+        )
+        self.timelines, self.inboxes = store.timelines, store.inboxes
+        self.state, self.log = store.state, store.log
 
     # --- staging ------------------------------------------------------------------------------
     # `append` is the appender's.
@@ -252,7 +191,7 @@ class Engine:
             with self.woken:
                 assert group.first == applied + 1, "groups are applied in order"
                 try:
-                    self._applier.apply(
+                    self.store.applier.apply(
                         group.timelines, group.rows, group.operations, group.created
                     )
                 except Exception as error:  # memory can no longer be trusted: rebuild it
@@ -268,7 +207,7 @@ class Engine:
             return True
 
     def _write(self, group: Group) -> bool:
-        batch = self.storage.batch()
+        batch = self.store.storage.batch()
         record = encode_record(
             group.first,
             group.commits,
@@ -279,7 +218,7 @@ class Engine:
         )
         batch.put(LOG, keys.number(group.last), record)
         try:
-            self.storage.write(batch)
+            self.store.storage.write(batch)
         except StallError as error:
             # A short pause is waited out; in a longer one new writes are refused meanwhile.
             now = time.monotonic()
@@ -296,7 +235,7 @@ class Engine:
 
     def _sync(self, lsn: int) -> None:
         begin = time.perf_counter()
-        self.storage.sync()
+        self.store.storage.sync()
         took = time.perf_counter() - begin
         self.fsync_seconds += (took - self.fsync_seconds) * 0.05
         self.mark.write(lsn)
@@ -315,12 +254,10 @@ class Engine:
 
     def _keep_pace(self) -> None:
         try:
-            self.sealing.keep_pace(self.log.applied, self.stage.last_time, self.stage.next_id)
-            self.inboxes.sealed = self.sealing.sealed
-            self.timelines.forget_idle()
+            self.store.keep_pace()
         except StallError as error:
             # Nothing was written, and the next group tries again; memory stays bounded meanwhile.
-            if self.tails.size > self.options.unsealed_bytes:
+            if self.store.tails.size > self.options.unsealed_bytes:
                 self.stage.refusal = error
         except TimelineError as error:
             self._poison(None, error)
@@ -362,7 +299,7 @@ class Engine:
         if not self._disk_takes_bytes():
             return
         with self._flushing, self.woken:
-            self.storage.close()
+            self.store.close()
             try:
                 self._load()
                 self._sync(self.log.applied)
@@ -403,54 +340,18 @@ class Engine:
                 if self._closed or self.poisoned:
                     return False
                 try:
-                    self._work_some(budget)
+                    return self.store.work(budget)
                 except (StallError, CorruptError):
                     # Done again later; damage is reported by whoever reads or verifies.
                     return False
                 except TimelineError as error:
                     self._poison(None, error)
                     return False
-                self.inboxes.sealed = self.sealing.sealed
-                self.timelines.forget_idle()
-                return self.sealing.under_way or self.compaction.due()
-
-    def _work_some(self, seconds: float) -> None:
-        if self.sealing.under_way:
-            self.sealing.run(seconds)
-        elif self.sealing.overdue():
-            self.sealing.begin(self.log.applied, self.stage.last_time, self.stage.next_id)
-        elif self.compaction.due():
-            self.compaction.step()
-        else:
-            self.retention.step()
-            self._erase()
-
-    def _erase(self) -> None:
-        """Rewrite the files that still hold what patches replaced, on a thread of its own."""
-        if self._rewriting is not None and self._rewriting.is_alive():
-            return
-        self._rewriting = None
-        erased = self.compaction.erase()
-        if erased:
-            self._rewriting = threading.Thread(
-                target=_rewrite, args=(self.storage, erased), name="timeline-erase", daemon=True
-            )
-            self._rewriting.start()
 
     def seal(self) -> None:
         """Seal everything applied so far. Without the lock held."""
         with self._flushing, self.lock:
-            self._seal()
-
-    def _seal(self) -> None:
-        for _ in range(2):  # the pass under way, then one for what came since
-            while self.sealing.under_way:
-                self.sealing.run(1.0)
-            if self.tails.young.size or self.tails.young.state:
-                self.sealing.begin(self.log.applied, self.stage.last_time, self.stage.next_id)
-        while self.sealing.under_way:
-            self.sealing.run(1.0)
-        self.inboxes.sealed = self.sealing.sealed
+            self.store.seal()
 
     def compact(
         self,
@@ -468,7 +369,7 @@ class Engine:
         gone = 0
         compacted = []
         for each, timeline_id in self._named(name) if name is not None else self.each(prefix):
-            steps = self.compaction.whole(timeline_id)
+            steps = self.store.compaction.whole(timeline_id)
             while True:
                 with self._flushing, self.lock:
                     step = next(steps, None)
@@ -480,9 +381,9 @@ class Engine:
                 progress(each)
         if name is None and not prefix:
             for family in FAMILIES:
-                self.storage.compact(family, None, None)
+                self.store.storage.compact(family, None, None)
         else:
-            _rewrite(self.storage, compacted)
+            self.store.rewrite(compacted)
         return gone
 
     def _named(self, name: bytes) -> list[tuple[bytes, int]]:
@@ -534,13 +435,13 @@ class Engine:
         with self._flushing, self.lock:
             if self.stage.refusal is not None:
                 raise self.stage.refusal
-            batch = self.storage.batch()
+            batch = self.store.storage.batch()
             self.log.move(batch, name, lsn)
-            self.storage.write(batch)
+            self.store.storage.write(batch)
 
     def stats(self) -> dict[str, int | float | str]:
         """What INFO shows of the engine."""
-        sealing = self.sealing
+        sealing, tails, cache = self.store.sealing, self.store.tails, self.timelines.cache
         return {
             "lsn": self.log.applied,
             "sealed_lsn": sealing.sealed,
@@ -548,14 +449,14 @@ class Engine:
             "sealing_passes": sealing.passes,
             "groups": self.flushes,
             "fsync_usec": round(self.fsync_seconds * 1e6),
-            "unsealed_bytes": self.tails.size,
-            "unsealed_timelines": self.tails.young.tails,
+            "unsealed_bytes": tails.size,
+            "unsealed_timelines": tails.young.tails,
             "loaded_timelines": len(self.timelines.by_id),
-            "segment_cache_bytes": self.timelines.cache.size,
-            "segment_cache_hits": self.timelines.cache.hits,
-            "segment_cache_misses": self.timelines.cache.misses,
-            "segments_merged": self.compaction.merged,
-            "epoch": self.epoch,
+            "segment_cache_bytes": cache.size,
+            "segment_cache_hits": cache.hits,
+            "segment_cache_misses": cache.misses,
+            "segments_merged": self.store.compaction.merged,
+            "epoch": self.store.epoch,
             "durability": self.options.durability,
             "writing": "off" if self.stage.refusal is not None else "on",
         }
@@ -569,18 +470,16 @@ class Engine:
         self._stop_thread()
         while not self.flush():
             time.sleep(0.001)
-        if self._rewriting is not None:
-            self._rewriting.join()
         with self._flushing, self.woken:
             self._closed = True
             try:
                 if not self.poisoned:
-                    self._seal()
-                    self.storage.sync()
+                    self.store.seal()
+                    self.store.storage.sync()
                     self.mark.write(self.log.applied)
             finally:
                 self.stage.refusal = ClosedError("the engine was closed")
-                self.storage.close()
+                self.store.close()
                 self.mark.close()
                 self.woken.notify_all()
 
@@ -596,38 +495,6 @@ class Engine:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _check_store(storage: Storage, path: Path) -> int:
-    """The epoch of the store, which is made if this one is new."""
-    value = storage.get(META, STORE_KEY)
-    if value is None:
-        epoch = int.from_bytes(os.urandom(4), "big") or 1
-        batch = storage.batch()
-        batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, epoch)))
-        batch.put(META, PROGRESS_KEY, encode_progress(Progress(0, 0, 1, 0)))
-        storage.write(batch)
-        storage.sync()
-        return epoch
-    row = decode_store(value)
-    if row.format != FORMAT:
-        raise FormatVersionError(
-            f"{path} has format {row.format}, this version reads {FORMAT}: use the version of "
-            "Timeline that wrote it, or export and import"
-        )
-    return row.epoch
-
-
-def _rewrite(storage: Storage, timeline_ids: Iterable[int]) -> None:
-    """Make RocksDB drop what was deleted of these timelines, and of the log."""
-    try:
-        for timeline_id in timeline_ids:
-            start, stop = keys.pair(timeline_id, 0), keys.pair(timeline_id + 1, 0)
-            storage.compact(SEGMENTS, start, stop)
-            storage.compact(PATCHES, start, stop)
-        storage.compact(LOG, None, None)
-    except ClosedError:
-        return  # reopened or closed meanwhile; the next round finds what is left
 
 
 def time_fsync(probe: Path, size: int = 4096) -> float:

@@ -29,7 +29,7 @@ from timeline.formats.references import (
 from timeline.formats.rows import decode_spans
 from timeline.state import State
 from timeline.storage import INBOXES, Storage
-from timeline.tails import Inbox, Tails
+from timeline.tails import Inbox
 
 OPEN = keys.MAX  # the end of a span that has not ended
 
@@ -75,9 +75,8 @@ class Audience:
 
 
 class Inboxes:
-    def __init__(self, storage: Storage, tails: Tails, state: State, limit: int) -> None:
+    def __init__(self, storage: Storage, state: State, limit: int) -> None:
         self._storage = storage
-        self._tails = tails
         self._state = state
         self._limit = limit
         self._inboxes: WeakValueDictionary[int, Inbox] = WeakValueDictionary()

@@ -26,7 +26,7 @@ from timeline.formats.rows import TimelineRow, decode_row
 from timeline.formats.segments import Row, Segment
 from timeline.state import State
 from timeline.storage import SEGMENTS, Storage
-from timeline.tails import Tails, Timeline, row_index
+from timeline.tails import Timeline, row_index
 
 
 class Extent(NamedTuple):
@@ -56,11 +56,8 @@ Run = tuple[Segment | Sequence[Row], int, int]
 
 
 class Timelines:
-    def __init__(
-        self, storage: Storage, tails: Tails, state: State, cache: SegmentCache, limit: int
-    ) -> None:
+    def __init__(self, storage: Storage, state: State, cache: SegmentCache, limit: int) -> None:
         self._storage = storage
-        self._tails = tails
         self._state = state
         self._limit = limit
         self.cache = cache

@@ -1,0 +1,205 @@
+"""A store: everything in memory that belongs to one opening of the storage.
+
+Responsibility: open a directory, check that it is ours, replay the log, and hold the parts
+together; do the work that is nobody's request: sealing, compaction, retention, erasing.
+
+Rule: a store is built whole or not at all, and thrown away whole when its storage failed; nothing
+in it outlives the storage. The caller holds the engine's lock, except for `rewrite`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from timeline.apply import Applier, Replay
+from timeline.cache import SegmentCache
+from timeline.compaction import Compaction
+from timeline.draft import Draft
+from timeline.errors import ClosedError, CorruptError, FormatVersionError, NotFoundError
+from timeline.formats import keys
+from timeline.formats.rows import (
+    FORMAT,
+    Progress,
+    StoreRow,
+    decode_progress,
+    decode_store,
+    encode_progress,
+    encode_store,
+)
+from timeline.inboxes import Inboxes
+from timeline.log import Log
+from timeline.options import Options
+from timeline.retention import RetentionKeeper
+from timeline.sealing import PROGRESS_KEY, Sealing
+from timeline.stage import Stage
+from timeline.state import State
+from timeline.storage import LOG, META, PATCHES, SEGMENTS, Storage
+from timeline.tails import Tails
+from timeline.timelines import Timelines
+
+STORE_KEY: Final = b"store"
+ROCKS: Final = "rocks"
+MARK: Final = "MARK"
+
+
+def prepare_directory(path: Path, *, create: bool) -> None:
+    """Make sure that `path` is a store or may become one.
+
+    Raises `NotFoundError` when it is none and `create` is off, `FormatVersionError` when it holds
+    something else.
+    """
+    if not (path / ROCKS / "CURRENT").exists():
+        if not create:
+            raise NotFoundError(f"{path} is no Timeline store")
+        if path.exists() and any(entry.name not in (ROCKS, MARK) for entry in path.iterdir()):
+            raise FormatVersionError(
+                f"{path} is not empty and is no Timeline store: choose another directory"
+            )
+    path.mkdir(parents=True, exist_ok=True)
+
+
+class Store:
+    """One opening of the storage at `path`.
+
+    Opening raises `LockedError`, `FormatVersionError`, and `CorruptError` also when the log ends
+    below `marked`, the LSN known to be durable.
+    """
+
+    def __init__(
+        self, path: Path, options: Options, stage: Stage, begin: Callable[[], Draft], marked: int
+    ) -> None:
+        self.path = path
+        self.options = options
+        self.storage = Storage(path / ROCKS, options)
+        try:
+            self.epoch = _check_store(self.storage, path)
+            self._build(stage, begin)
+            if self.log.applied < marked:
+                raise CorruptError(
+                    f"{path}: the log ends at LSN {self.log.applied}, but commits up to {marked} "
+                    "were acknowledged: restore a backup, or accept the loss with "
+                    "`timeline repair`"
+                )
+        except BaseException:
+            self.storage.close()
+            raise
+
+    def _build(self, stage: Stage, begin: Callable[[], Draft]) -> None:
+        storage, options = self.storage, self.options
+        stored = storage.get(META, PROGRESS_KEY)
+        progress = Progress(0, 0, 1, 0) if stored is None else decode_progress(stored)
+        self.tails = Tails()
+        self.state = State(storage, self.tails)
+        cache = SegmentCache(storage, self.tails, options.segment_cache_bytes)
+        self.timelines = Timelines(storage, self.state, cache, options.timeline_cache)
+        self.inboxes = Inboxes(storage, self.state, options.audience_cache)
+        self.inboxes.sealed = progress.sealed
+        self.log = Log(storage)
+        replay = Replay(storage, self.tails, self.timelines, self.inboxes, progress)
+        replay.run(self.log)
+        self.log.applied = replay.lsn
+        self.compaction = Compaction(storage, self.tails, self.timelines, options)
+        self.sealing = Sealing(
+            storage, self.tails, self.log, options, progress, self.compaction.note
+        )
+        self.retention = RetentionKeeper(
+            begin, self.state, self.timelines, self.compaction, options
+        )
+        self.applier = Applier(self.tails, self.timelines, self.inboxes)
+        self._stage = stage
+        self._rewriting: threading.Thread | None = None
+        stage.reset(
+            self.timelines, self.state, self.inboxes, replay.lsn, replay.time, replay.next_id
+        )
+
+    # --- work that is nobody's request --------------------------------------------------------
+
+    def keep_pace(self) -> None:
+        """After a group: seal as much as it earned, and forget what is beyond the caches."""
+        self.sealing.keep_pace(self.log.applied, self._stage.last_time, self._stage.next_id)
+        self._tidy()
+
+    def work(self, seconds: float) -> bool:
+        """Do about `seconds` of what waits; True while there is more."""
+        if self.sealing.under_way:
+            self.sealing.run(seconds)
+        elif self.sealing.overdue():
+            self._begin_pass()
+        elif self.compaction.due():
+            self.compaction.step()
+        else:
+            self.retention.step()
+            self._erase()
+        self._tidy()
+        return self.sealing.under_way or self.compaction.due()
+
+    def seal(self) -> None:
+        """Seal everything applied so far."""
+        self._finish_pass()
+        if self.tails.young.size or self.tails.young.state:
+            self._begin_pass()
+            self._finish_pass()
+        self._tidy()
+
+    def _begin_pass(self) -> None:
+        self.sealing.begin(self.log.applied, self._stage.last_time, self._stage.next_id)
+
+    def _finish_pass(self) -> None:
+        while self.sealing.under_way:
+            self.sealing.run(1.0)
+
+    def _tidy(self) -> None:
+        self.inboxes.sealed = self.sealing.sealed
+        self.timelines.forget_idle()
+
+    def _erase(self) -> None:
+        """Rewrite the files that still hold what patches replaced, on a thread of its own."""
+        if self._rewriting is not None and self._rewriting.is_alive():
+            return
+        self._rewriting = None
+        erased = self.compaction.erase()
+        if erased:
+            self._rewriting = threading.Thread(
+                target=self.rewrite, args=(erased,), name="timeline-erase", daemon=True
+            )
+            self._rewriting.start()
+
+    def rewrite(self, timeline_ids: Iterable[int]) -> None:
+        """Make RocksDB drop from its files what was deleted of these timelines and of the log."""
+        try:
+            for timeline_id in timeline_ids:
+                start, stop = keys.pair(timeline_id, 0), keys.pair(timeline_id + 1, 0)
+                self.storage.compact(SEGMENTS, start, stop)
+                self.storage.compact(PATCHES, start, stop)
+            self.storage.compact(LOG, None, None)
+        except ClosedError:
+            return  # the storage was closed meanwhile; the next round finds what is left
+
+    def close(self) -> None:
+        if self._rewriting is not None:
+            self._rewriting.join()
+        self.storage.close()
+
+
+def _check_store(storage: Storage, path: Path) -> int:
+    """The epoch of the store, which is made if this one is new."""
+    value = storage.get(META, STORE_KEY)
+    if value is None:
+        epoch = int.from_bytes(os.urandom(4), "big") or 1
+        batch = storage.batch()
+        batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, epoch)))
+        batch.put(META, PROGRESS_KEY, encode_progress(Progress(0, 0, 1, 0)))
+        storage.write(batch)
+        storage.sync()
+        return epoch
+    row = decode_store(value)
+    if row.format != FORMAT:
+        raise FormatVersionError(
+            f"{path} has format {row.format}, this version reads {FORMAT}: use the version of "
+            "Timeline that wrote it, or export and import"
+        )
+    return row.epoch
