@@ -49,6 +49,7 @@ from timeline.tails import Timeline
 from timeline.timelines import Extent, Page
 
 _HEAL_SECONDS: Final = 1.0
+_STALL_SECONDS: Final = 0.002
 _SLOW_FSYNC_SECONDS: Final = 0.001
 
 __all__ = ["Commit", "Draft", "Engine", "Extent", "Group", "Page", "Timeline"]
@@ -134,9 +135,8 @@ class Engine:
         """Return once `group` is applied; raise what it failed with. Without the lock held."""
         if not self.threaded:
             while not group.done:
-                self.flush()
-                if not group.done:
-                    time.sleep(0.001)  # a write stall, bounded by options.stall_ms
+                if not self.flush():
+                    time.sleep(_STALL_SECONDS)
         else:
             with self.woken:
                 self.woken.notify_all()
@@ -349,9 +349,13 @@ class Engine:
                     return False
 
     def seal(self) -> None:
-        """Seal everything applied so far. Without the lock held."""
-        with self._flushing, self.lock:
-            self.store.seal()
+        """Seal everything applied so far, waiting out write stalls. Without the lock held."""
+        while True:
+            try:
+                with self._flushing, self.lock:
+                    return self.store.seal()
+            except StallError:
+                time.sleep(_STALL_SECONDS)
 
     def compact(
         self,
@@ -397,6 +401,8 @@ class Engine:
 
     def find(self, name: bytes) -> Timeline | None:
         """The timeline called `name`, as applied; None when there is none."""
+        if self._closed:
+            raise ClosedError("the engine was closed, or belongs to the parent process")
         return self.timelines.find(name)
 
     def extent(self, timeline: Timeline) -> Extent:
@@ -469,12 +475,18 @@ class Engine:
             return
         self._stop_thread()
         while not self.flush():
-            time.sleep(0.001)
+            time.sleep(_STALL_SECONDS)
+        try:
+            if not self.poisoned:
+                self.seal()
+        finally:
+            self._release()
+
+    def _release(self) -> None:
         with self._flushing, self.woken:
             self._closed = True
             try:
                 if not self.poisoned:
-                    self.store.seal()
                     self.store.storage.sync()
                     self.mark.write(self.log.applied)
             finally:
@@ -518,7 +530,7 @@ def _commit_loop(reference: weakref.ref[Engine]) -> None:
             return
         if engine.group.commits and not engine.poisoned:
             if not engine.flush():
-                time.sleep(0.002)
+                time.sleep(_STALL_SECONDS)
         elif not engine.work():
             with engine.woken:
                 if not engine.group.commits and engine._thread is not None:  # noqa: SLF001
