@@ -64,4 +64,4 @@ test: lint
 
 bench: $(BUILT)
 	$(VENV)/bin/pytest bench --benchmark-enable --benchmark-only $(PYTEST_ARGS)
-	$(VENV)/bin/python bench/streams.py $(BENCH_ARGS)
+	$(VENV)/bin/python -m bench.streams $(BENCH_ARGS)
