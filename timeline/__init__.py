@@ -3,8 +3,13 @@
 `open` a directory, get a `Database`; README.md has twenty lines that show the rest.
 """
 
-from timeline.database import Database, LogView, TimelineHandle, Transaction
-from timeline.database import open_database as open  # noqa: A004  read as timeline.open
+from timeline.database import (
+    Database,
+    LogView,
+    TimelineHandle,
+    Transaction,
+    open_database as open,  # noqa: A004  read as timeline.open
+)
 from timeline.entry import Entry, Fields
 from timeline.errors import TimelineError
 from timeline.log import Change, LogCommit

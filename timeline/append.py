@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from timeline.draft import Draft
 from timeline.formats.entries import ONE_FIELD, encode_entry
+from timeline.formats.keys import MAX
 from timeline.formats.segments import Row
 from timeline.options import Options
 from timeline.stage import Stage
@@ -42,6 +43,8 @@ class Appender:
                 draft.commit()
                 return row
         seq = timeline.next
+        if seq >= MAX:
+            raise stage.no_number(timeline)
         if len(items) == 2 and len(items[0]) <= self._field_limit:
             field, value = items
             payload = ONE_FIELD % (len(str(seq)) + 2, seq, len(field), field, len(value), value)

@@ -118,6 +118,13 @@ class Applier:
         self._timelines.dropped(timeline)
 
 
+def _given_id(operation: Operation) -> int:
+    """The id of the timeline whose row the operation writes or removes, else 0."""
+    if operation.kind in (PUT, REMOVE) and operation.body[:1] == keys.ROW:
+        return keys.split_number(operation.body[1:9])
+    return operation.id if operation.kind == DROP else 0
+
+
 class Replay(Applier):
     """The same from stored records, past what sealing has already written."""
 
@@ -148,15 +155,12 @@ class Replay(Applier):
             self.lsn = record.last
             self.time = max(self.time, record.time)
         for timeline in self._timelines.by_id.values():
-            timeline.staged = timeline.row
-            timeline.next = timeline.head + 1
+            timeline.settle()
 
     def _apply_record(self, record: Record) -> None:
         self.apply_state(record.operations)
         for operation in record.operations:
-            if operation.kind == PUT and operation.body[:1] == keys.NAME:
-                name_id = keys.split_number(split_put(operation)[1])
-                self.next_id = max(self.next_id, name_id + 1)
+            self.next_id = max(self.next_id, _given_id(operation) + 1)
         timelines: list[Timeline] = []
         rows: list[Row] = []
         interrupted = record.first <= self._progress.upto

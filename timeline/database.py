@@ -366,6 +366,7 @@ class LogView:
     def read(self, *, after: int = 0, limit: int = _PAGE) -> list[LogCommit]:
         """At most `limit` commits above LSN `after`. Raises `TrimmedError`."""
         with self._engine.lock:
+            self._engine.check_usable()
             return self._engine.log.read(after, limit)
 
     def follow(self, *, after: int = 0, timeout: float | None = None) -> Iterator[LogCommit]:
@@ -391,6 +392,7 @@ class LogView:
     def checkpoint(self, name: Value) -> int:
         """The LSN that consumer `name` has reached. Raises `NotFoundError`."""
         with self._engine.lock:
+            self._engine.check_usable()
             return self._engine.log.checkpoint(_name(name))
 
     def move(self, name: Value, lsn: int | None) -> None:
@@ -399,6 +401,7 @@ class LogView:
 
     def checkpoints(self) -> dict[bytes, int]:
         with self._engine.lock:
+            self._engine.check_usable()
             return self._engine.log.checkpoints()
 
 

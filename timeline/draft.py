@@ -98,6 +98,8 @@ class Draft:
         first = 0 if kind == INBOX else 1
         header = TimelineRow(kind, self.time, first, 0, 0, 0, name)
         timeline = Timeline(timeline_id, name, None)
+        if kind == INBOX:
+            self._nexts[timeline] = keys.MAX
         self._names[name] = timeline
         self._created.append(timeline)
         self._headers[timeline] = header
@@ -114,6 +116,8 @@ class Draft:
         if seq is not None and seq != number:
             self._skip(timeline, number, seq)
             number = seq
+        if number >= keys.MAX:
+            raise self._stage.no_number(timeline)
         payload = encode_entry(number, items)
         self._stage.check_entry(payload)
         row = (number, self.lsn, self.time, payload)
@@ -129,6 +133,8 @@ class Draft:
         lsn, time = self.lsn, self.time
         field_limit, entry_limit = stage.field_limit, stage.entry_limit
         first = self._next(timeline)
+        if first + len(entries) > keys.MAX:
+            raise self._stage.no_number(timeline)
         digits = len(str(first))
         longer = 10**digits  # the first number with more digits
         rows = []

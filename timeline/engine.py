@@ -127,6 +127,11 @@ class Engine:
         return self.stage.open
 
     @property
+    def pending(self) -> bool:
+        """Whether something is staged and not yet done."""
+        return self.stage.flying is not None or self.stage.open.commits > 0
+
+    @property
     def applied(self) -> int:
         """The last LSN that readers see."""
         return self.log.applied
@@ -150,6 +155,7 @@ class Engine:
     def wait_all(self) -> None:
         """Return once everything staged so far is applied; raise what it failed with."""
         with self.lock:
+            self.check_usable()
             groups = [group for group in (self.stage.flying, self.stage.open) if group is not None]
         for group in groups:
             if group.commits:
@@ -158,6 +164,11 @@ class Engine:
     @property
     def closed(self) -> bool:
         return self._closed
+
+    def check_usable(self) -> None:
+        """Raise `ClosedError` after `close`, and in a child process."""
+        if self._closed:
+            raise ClosedError("the engine was closed, or belongs to the parent process")
 
     # --- the pipeline -------------------------------------------------------------------------
 
@@ -185,7 +196,7 @@ class Engine:
                     self._sync(group.last)
                 else:
                     self._unsynced = True
-            except TimelineError as error:
+            except Exception as error:
                 self._poison(group, error)
                 return True
             with self.woken:
@@ -225,12 +236,13 @@ class Engine:
             self._stalled_at = self._stalled_at or now
             if now - self._stalled_at > self.options.stall_ms / 1000:
                 with self.lock:
-                    self.stage.refusal = error
+                    self.stage.refusal = self.stage.refusal or error
             return False
-        if self._stalled_at or self.stage.refusal is not None:
+        if self._stalled_at or isinstance(self.stage.refusal, BusyError):
             self._stalled_at = 0.0
             with self.lock:
-                self.stage.refusal = None
+                if isinstance(self.stage.refusal, BusyError):
+                    self.stage.refusal = None
         return True
 
     def _sync(self, lsn: int) -> None:
@@ -249,7 +261,7 @@ class Engine:
             self._unsynced = False
             try:
                 self._sync(self.log.applied)
-            except TimelineError as error:
+            except Exception as error:
                 self._poison(None, error)
 
     def _keep_pace(self) -> None:
@@ -259,7 +271,7 @@ class Engine:
             # Nothing was written, and the next group tries again; memory stays bounded meanwhile.
             if self.store.tails.size > self.options.unsealed_bytes:
                 self.stage.refusal = error
-        except TimelineError as error:
+        except Exception as error:
             self._poison(None, error)
 
     # --- failing and healing ------------------------------------------------------------------
@@ -290,6 +302,9 @@ class Engine:
     def poisoned(self) -> bool:
         return isinstance(self.stage.refusal, ReadOnlyError)
 
+    def _may_write(self) -> bool:
+        return not (self._closed or self.poisoned)
+
     def _heal(self) -> None:
         """Open the storage again once the disk takes bytes; memory is rebuilt from the log."""
         now = time.monotonic()
@@ -299,6 +314,8 @@ class Engine:
         if not self._disk_takes_bytes():
             return
         with self._flushing, self.woken:
+            if self._closed:
+                return
             self.store.close()
             try:
                 self._load()
@@ -335,22 +352,24 @@ class Engine:
             self._heal()
             return False
         with self._flushing:
-            self._sync_if_due()
+            if self._may_write():
+                self._sync_if_due()
             with self.lock:
-                if self._closed or self.poisoned:
+                if not self._may_write():
                     return False
                 try:
                     return self.store.work(budget)
                 except (StallError, CorruptError):
                     # Done again later; damage is reported by whoever reads or verifies.
                     return False
-                except TimelineError as error:
+                except Exception as error:
                     self._poison(None, error)
                     return False
 
     def seal(self) -> None:
         """Seal everything applied so far, waiting out write stalls. Without the lock held."""
         while True:
+            self.check_usable()
             try:
                 with self._flushing, self.lock:
                     return self.store.seal()
@@ -401,8 +420,7 @@ class Engine:
 
     def find(self, name: bytes) -> Timeline | None:
         """The timeline called `name`, as applied; None when there is none."""
-        if self._closed:
-            raise ClosedError("the engine was closed, or belongs to the parent process")
+        self.check_usable()
         return self.timelines.find(name)
 
     def extent(self, timeline: Timeline) -> Extent:
@@ -422,6 +440,7 @@ class Engine:
 
     def names(self, prefix: bytes = b"", after: bytes | None = None) -> Iterator[bytes]:
         """Names in byte order; exhaust or close it before the lock is released."""
+        self.check_usable()
         for name, _ in self.timelines.names(prefix, after):
             yield name
 
@@ -430,6 +449,7 @@ class Engine:
         after: bytes | None = None
         while True:
             with self.lock:
+                self.check_usable()
                 page = list(islice(self.timelines.names(prefix, after), 256))
             if not page:
                 return
@@ -471,11 +491,15 @@ class Engine:
 
     def close(self) -> None:
         """Make everything staged durable, seal it, and release the directory."""
-        if self._closed:
-            return
+        with self.lock:
+            if self._closed:
+                return
+            if not self.poisoned:
+                self.stage.refusal = ClosedError("the engine was closed")
         self._stop_thread()
-        while not self.flush():
-            time.sleep(_STALL_SECONDS)
+        while self.pending and not self.poisoned:
+            if not self.flush():
+                time.sleep(_STALL_SECONDS)
         try:
             if not self.poisoned:
                 self.seal()
@@ -528,12 +552,12 @@ def _commit_loop(reference: weakref.ref[Engine]) -> None:
         engine = reference()
         if engine is None or engine._thread is None:  # noqa: SLF001  the other half of `open`
             return
-        if engine.group.commits and not engine.poisoned:
+        if engine.pending and not engine.poisoned:
             if not engine.flush():
                 time.sleep(_STALL_SECONDS)
         elif not engine.work():
             with engine.woken:
-                if not engine.group.commits and engine._thread is not None:  # noqa: SLF001
+                if not engine.pending and engine._thread is not None:  # noqa: SLF001
                     engine.woken.wait(engine.idle_seconds)
         del engine
 
@@ -541,6 +565,7 @@ def _commit_loop(reference: weakref.ref[Engine]) -> None:
 def _refuse_in_child() -> None:
     """After a fork the child's engines refuse: two writers would destroy the store."""
     for engine in list(_engines):
+        engine._flushing = threading.Lock()  # noqa: SLF001  the parent's thread may hold the old one
         engine.lock = engine.woken._lock = threading.RLock()  # type: ignore[attr-defined]  # noqa: SLF001
         engine.stage.refusal = ClosedError(
             "this engine belongs to the parent process: open the store after forking"

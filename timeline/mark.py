@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from timeline.errors import StorageError
 from timeline.formats.rows import decode_mark, encode_mark
 
 _SLOT: Final = 512  # a sector each, so that no write can tear both
@@ -30,8 +31,12 @@ class DurableMark:
         return max(decode_mark(slot) or 0 for slot in slots)
 
     def write(self, lsn: int) -> None:
+        """Mark `lsn`. Raises `StorageError` when the file cannot be written."""
         self._turn ^= 1
-        os.pwrite(self._file, encode_mark(lsn), self._turn * _SLOT)
+        try:
+            os.pwrite(self._file, encode_mark(lsn), self._turn * _SLOT)
+        except OSError as error:
+            raise StorageError(f"the durable mark cannot be written: {error}") from error
 
     def close(self) -> None:
         os.close(self._file)

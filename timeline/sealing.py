@@ -56,7 +56,7 @@ class Sealing:
         self._log = log
         self._options = options
         self._note = note
-        self.progress = progress
+        self.progress = self._reached = progress  # as written, as the next slice writes it
         self.passes = 0
         self._ended = time.monotonic()  # when the last pass did
         self._steps: Iterator[Callable[[Batch], None]] | None = None
@@ -89,7 +89,7 @@ class Sealing:
         self._total = max(1, generation.tails + len(generation.state) + len(generation.patches))
         self._done = 0
         self._bytes = generation.size
-        self.progress = self.progress._replace(upto=upto, next_id=next_id, time=now)
+        self._reached = self.progress._replace(upto=upto, next_id=next_id, time=now)
         self._steps = self._pass(generation)
 
     def keep_pace(self, upto: int, now: int, next_id: int) -> None:
@@ -122,9 +122,10 @@ class Sealing:
             batch = self._storage.batch()
             self._after.clear()
             self._pending(batch)
-        batch.put(META, PROGRESS_KEY, encode_progress(self.progress))
+        batch.put(META, PROGRESS_KEY, encode_progress(self._reached))
         self._storage.write(batch)
         self._pending = None
+        self.progress = self._reached
         after, self._after = self._after, []
         for action in after:
             action()
@@ -248,7 +249,7 @@ class Sealing:
         """Delete what lies wholly below `first`; the rest of a cut segment goes by compaction."""
         timeline_id, first = item
         stop = pair(timeline_id + 1, 0) if first is None else pair(timeline_id, first)
-        for family in (SEGMENTS, PATCHES):
+        for family in (SEGMENTS, PATCHES, INBOXES) if first is None else (SEGMENTS, PATCHES):
             found = list(
                 islice(self._storage.keys(family, pair(timeline_id, 0), stop), _FEW_KEYS + 1)
             )
@@ -260,11 +261,12 @@ class Sealing:
 
     def _finish(self, batch: Batch) -> None:
         options = self._options
-        progress = self.progress
-        self.progress = progress._replace(sealed=progress.upto, upto=0)
+        progress = self._reached
+        upto = progress.upto or progress.sealed  # not 0 unless this slice met a stall before
+        self._reached = progress._replace(sealed=upto, upto=0)
         self._log.let_go(
             batch,
-            progress.upto,
+            upto,
             self._bytes,
             progress.time,
             most=options.log_bytes,

@@ -13,17 +13,28 @@ The caller holds the engine's lock. `refusal` is what every write raises while w
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from timeline.errors import BusyError, TimelineError, TooLargeError, UsageError
+from timeline.errors import (
+    BusyError,
+    SequenceError,
+    TimelineError,
+    TooLargeError,
+    UsageError,
+    WrongTypeError,
+)
 from timeline.formats.records import PATCH, Operation
+from timeline.formats.rows import INBOX
 from timeline.formats.segments import Row
 from timeline.inboxes import Inboxes
 from timeline.options import Options
 from timeline.state import State, merge
 from timeline.tails import Timeline
 from timeline.timelines import Timelines
+
+_log = logging.getLogger("timeline")
 
 
 class Group:
@@ -68,7 +79,11 @@ class Group:
         self.error, self.done = error, True
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
-            callback(self)
+            try:
+                callback(self)
+            except Exception:
+                # The commit stands whatever its caller makes of the news; the others must hear.
+                _log.exception("a callback of a group failed")
 
 
 class Stage:
@@ -129,6 +144,12 @@ class Stage:
             raise self.refusal
         if self.open.size > self.group_limit:
             raise BusyError("too much is waiting for the disk: try again later")
+
+    def no_number(self, timeline: Timeline) -> TimelineError:
+        """Why `timeline`, whose next number would be 2**64 - 1, takes no entry."""
+        if timeline.staged is not None and timeline.staged.kind == INBOX:
+            return WrongTypeError("an in-box holds references and takes no entries")
+        return SequenceError("the timeline has given out its last sequence number")
 
     def check_name(self, name: bytes) -> None:
         if not 1 <= len(name) <= self._options.name_bytes:

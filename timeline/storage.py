@@ -27,13 +27,11 @@ from rocksdict import (
     DbClosedError,
     DBCompressionType,
     DBRecoveryMode,
+    Options as RocksOptions,
     Rdict,
     ReadOptions,
     WriteBatch,
     WriteOptions,
-)
-from rocksdict import (
-    Options as RocksOptions,
 )
 
 from timeline.errors import (

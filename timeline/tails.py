@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from sortedcontainers import SortedList
 
-from timeline.formats.rows import TimelineRow
+from timeline.formats import keys
+from timeline.formats.rows import INBOX, TimelineRow
 from timeline.formats.segments import Row, Segment
 
 # What a tail costs beside its payloads, measured: an object and its lists; a row; a reference.
@@ -48,7 +49,8 @@ class Timeline:
         self.generation = 0
         self.tail: list[Row] = []
         self.old: list[Row] = []
-        self.next = self.head + 1
+        self.next = 0
+        self.settle()
         self.cached: tuple[list[int], list[Segment]] | None = None
         self.used = True
 
@@ -62,6 +64,12 @@ class Timeline:
             return max(self.old[-1][0], floor)
         return max(self.sealed, floor)
 
+    def settle(self) -> None:
+        """Nothing is staged: the next number follows the head. An in-box has none to give."""
+        self.staged = self.row
+        inbox = self.row is not None and self.row.kind == INBOX
+        self.next = keys.MAX if inbox else self.head + 1
+
     @property
     def idle(self) -> bool:
         """Nothing of it is only in memory, so that it may be forgotten."""
@@ -69,7 +77,7 @@ class Timeline:
             not self.tail
             and not self.old
             and self.staged == self.row
-            and self.next == self.head + 1
+            and self.next in (self.head + 1, keys.MAX)
         )
 
 
@@ -111,7 +119,7 @@ class Tails:
     def __init__(self) -> None:
         self.young = Generation(1)
         self.old: Generation | None = None
-        self._keys: SortedList = SortedList()  # keys of state, in order, for scans
+        self._keys: SortedList[bytes] = SortedList()  # keys of state, in order, for scans
         self._unsorted: list[bytes] = []
 
     @property

@@ -18,8 +18,10 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from itertools import accumulate
-from struct import Struct
-from struct import error as StructError  # noqa: N812  it is a class
+from struct import (
+    Struct,
+    error as StructError,  # noqa: N812  it is a class
+)
 from typing import Final, NamedTuple
 
 from crc32c import crc32c

@@ -11,8 +11,10 @@ ends between them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from struct import Struct
-from struct import error as StructError  # noqa: N812  it is a class
+from struct import (
+    Struct,
+    error as StructError,  # noqa: N812  it is a class
+)
 from typing import Final, NamedTuple
 
 from crc32c import crc32c

@@ -17,8 +17,10 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
-from struct import Struct
-from struct import error as StructError  # noqa: N812  it is a class
+from struct import (
+    Struct,
+    error as StructError,  # noqa: N812  it is a class
+)
 from typing import Final
 
 from crc32c import crc32c
