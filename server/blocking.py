@@ -1,8 +1,8 @@
 """Reads that wait: XREAD BLOCK and LOG.TAIL BLOCK, for thousands of clients.
 
-Rule: nothing polls. A waiter is listed under each timeline it waits for, in order of arrival, and is tried
-when a group that appended there was applied; one that finds nothing (what was appended is gone again) goes
-on waiting. Waiters that ask for the same page share one answer.
+Rule: nothing polls. A waiter is listed under each timeline it waits for, in order of arrival, and
+is tried when a group that appended there was applied; one that finds nothing (what was appended is
+gone again) goes on waiting. Waiters that ask for the same page share one answer.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The options of the daemon: defaults < TOML file < environment < command line.
 
-Rule: an option exists in one place, a field of `Settings` here or of the engine's `Options`, and is known
-under one name everywhere: `--inline-bytes`, `TIMELINED_INLINE_BYTES`, `inline_bytes` in the file and in
-CONFIG GET. Sizes take a suffix (64k, 16MiB). Nothing here opens or listens.
+Rule: an option exists in one place, a field of `Settings` here or of the engine's `Options`, and is
+known under one name everywhere: `--inline-bytes`, `TIMELINED_INLINE_BYTES`, `inline_bytes` in the
+file and in CONFIG GET. Sizes take a suffix (64k, 16MiB). Nothing here opens or listens.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ class Settings:
     """How the daemon runs. Raises `UsageError` for values that cannot work."""
 
     data: str = _option("data", "directory of the store")
-    host: str = _option("127.0.0.1", "address to listen on; loopback until authentication is configured")
+    host: str = _option(
+        "127.0.0.1", "address to listen on; loopback until authentication is configured"
+    )
     port: int = _option(7420, "port to listen on; 0 picks a free one")
     backlog: int = _option(1024, "connections the system may queue before they are accepted")
     log_level: str = _option("info", "debug, info, warning or error")
@@ -48,19 +50,33 @@ class Settings:
     inline_bytes: int = _option(64 << 10, "bytes of an inline command")
     transaction_bytes: int = _option(64 << 20, "bytes of the commands queued by one MULTI")
     reply_bytes: int = _option(64 << 20, "bytes of one reply; a read that needs more is refused")
-    output_bytes: int = _option(64 << 20, "bytes waiting for a client that does not read, before it is closed")
-    output_pause_bytes: int = _option(256 << 10, "bytes waiting for a client, before its commands wait too")
-    backlog_bytes: int = _option(1 << 20, "bytes of commands kept for a client that waits, before its socket does")
+    output_bytes: int = _option(
+        64 << 20, "bytes waiting for a client that does not read, before it is closed"
+    )
+    output_pause_bytes: int = _option(
+        256 << 10, "bytes waiting for a client, before its commands wait too"
+    )
+    backlog_bytes: int = _option(
+        1 << 20, "bytes of commands kept for a client that waits, before its socket does"
+    )
     blocked: int = _option(10_000, "reads that may be blocked at a time")
     channels: int = _option(1024, "channels one client may subscribe to")
     busy_ms: int = _option(2_000, "how long a burst is slowed before it is refused with BUSY")
-    slowlog_log_slower_than: int = _option(10_000, "microseconds after which a command is noted; -1: none")
+    slowlog_log_slower_than: int = _option(
+        10_000, "microseconds after which a command is noted; -1: none"
+    )
     slowlog_max_len: int = _option(128, "how many slow commands are kept")
     page_entries: int = _option(1_000, "entries in a page of LOG.TAIL and TIMELINE.LIST")
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
-            floor = -1 if name == "slowlog_log_slower_than" else 0 if name in ("port", "slowlog_max_len") else 1
+            floor = (
+                -1
+                if name == "slowlog_log_slower_than"
+                else 0
+                if name in ("port", "slowlog_max_len")
+                else 1
+            )
             if isinstance(value, int) and value < floor:
                 raise UsageError(f"option {name} must be at least {floor}, not {value}")
         if self.fsync not in ("auto", "inline", "thread"):
@@ -75,9 +91,9 @@ class Settings:
             raise UsageError(f"port is at most 65535, not {self.port}")
         if not is_loopback(self.host):
             raise UsageError(
-                f"refusing to listen on {self.host}: without authentication, which this version does not "
-                "have yet, anyone who reaches the port could read and write everything. Use 127.0.0.1 and, "
-                "for other machines, an SSH tunnel"
+                f"refusing to listen on {self.host}: without authentication, which this version "
+                "does not have yet, anyone who reaches the port could read and write everything. Use "
+                "127.0.0.1 and, for other machines, an SSH tunnel"
             )
 
     @property
@@ -102,7 +118,7 @@ def is_loopback(host: str) -> bool:
 
 # What the options of the engine mean to whoever runs the daemon.
 _ENGINE_HELP = {
-    "durability": "what an acknowledgement means: sync (fsynced) or interval (fsynced every interval_ms)",
+    "durability": "sync: fsynced before the acknowledgement; interval: every interval_ms",
     "interval_ms": "milliseconds between fsyncs in durability interval",
     "create": "make the store when the directory is empty",
     "entry_bytes": "bytes of one entry",
@@ -147,16 +163,19 @@ class Option:
                 return _number(value)
             if self.kind is float:
                 return float(str(value))
-            if not isinstance(value, str):
-                raise ValueError
+            return str(value)
         except ValueError:
             raise UsageError(
                 f"{source}: {self.name} takes {_KINDS[self.kind]}, not {value!r}"
             ) from None
-        return value
 
 
-_KINDS = {bool: "true or false", int: "a number, or a size such as 64k", float: "a number", str: "text"}
+_KINDS = {
+    bool: "true or false",
+    int: "a number, or a size such as 64k",
+    float: "a number",
+    str: "text",
+}
 
 
 def _boolean(value: object) -> bool:
@@ -183,7 +202,9 @@ def options() -> Iterator[Option]:
             if engine and item.name == "fsync":  # the daemon's own, which also knows `auto`
                 continue
             kind = hints[item.name] if hints[item.name] in _KINDS else str
-            text = item.metadata.get("help") or _ENGINE_HELP.get(item.name, "an option of the engine")
+            text = item.metadata.get("help") or _ENGINE_HELP.get(
+                item.name, "an option of the engine"
+            )
             yield Option(item.name, kind, item.default, text, engine)
 
 
@@ -196,7 +217,8 @@ class Configuration:
 def load(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> Configuration:
     """The configuration that the command line, the environment and the file give together.
 
-    Raises `UsageError`; exits with status 2 on an unknown argument and 0 on `--help`, as argparse does.
+    Raises `UsageError`; exits with status 2 on an unknown argument and 0 on `--help`, as argparse
+    does.
     """
     environment = os.environ if environment is None else environment
     known = {option.name: option for option in options()}
@@ -234,9 +256,10 @@ def _from_file(path: Path, known: Mapping[str, Option]) -> dict[str, Any]:
 def _arguments(known: Mapping[str, Option]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="timelined",
-        description="The daemon of Timeline: timelines that any Redis client can append to and read.",
-        epilog=f"Every option is also read from the TOML file and, in capitals behind {_PREFIX}, from the "
-        f"environment ({_PREFIX}PORT=7420). The command line wins over the environment, that over the file.",
+        description="The daemon of Timeline: timelines that any Redis client appends to and reads.",
+        epilog="Every option is also read from the TOML file and, in capitals behind "
+        f"{_PREFIX}, from the environment ({_PREFIX}PORT=7420). The command line wins over the "
+        "environment, that over the file.",
         allow_abbrev=False,
     )
     parser.add_argument("--config", metavar="FILE", help="TOML file with options")

@@ -1,11 +1,13 @@
 """One client: its socket, its commands in order, its replies in order.
 
-Rule: a client's commands take effect and are answered in the order sent, whatever they wait for. A command
-waits for: the group of the client's own writes (reads do), a blocked read before it, room for a write that
-met BUSY, or the client itself, when it does not read what it asked for. What has come meanwhile is kept, and
-beyond `backlog_bytes` the socket is not read. So no client costs more than a bounded amount of memory.
+Rule: a client's commands take effect and are answered in the order sent, whatever they wait for. A
+command waits for: the group of the client's own writes (reads do), a blocked read before it, room
+for a write that met BUSY, or the client itself, when it does not read what it asked for. What has
+come meanwhile is kept, and beyond `backlog_bytes` the socket is not read. So no client costs more
+than a bounded amount of memory.
 
-It does not know what any command means; XADD alone has a path of its own, since its cost is the daemon's.
+It does not know what any command means; XADD alone has a path of its own, since its cost is the
+daemon's.
 """
 
 from __future__ import annotations
@@ -17,12 +19,12 @@ from timeline.errors import BusyError, TimelineError
 
 from . import replies
 from .blocking import Waiter
+from .commands import COMMANDS
+from .commands.arguments import refuse_reserved
 from .dispatch import kind_of, perform
 from .errors import ProtocolError
 from .pipeline import Flight
 from .protocol import Command, Parser
-from .commands import COMMANDS
-from .commands.arguments import refuse_reserved
 from .registry import PLAIN, READ, WRITE, resolve
 from .service import Service
 from .session import Session
@@ -106,7 +108,7 @@ class Connection(asyncio.Protocol):
         self._ended = True
         return self.waiter is None and bool(self._backlog or self._flight)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's
         self._lost = True
         self._backlog = []
         service = self._service
@@ -160,7 +162,13 @@ class Connection(asyncio.Protocol):
                 kind = PLAIN
                 refused = True
                 try:
-                    if plain and len(args) & 1 and len(args) > 4 and args[0] in _ADD and args[2] == b"*":
+                    if (
+                        plain
+                        and len(args) & 1
+                        and len(args) > 4
+                        and args[0] in _ADD
+                        and args[2] == b"*"
+                    ):
                         name = args[1]
                         if name[:1] == b"@":
                             raise refuse_reserved()
@@ -227,8 +235,10 @@ class Connection(asyncio.Protocol):
             self._flight, self._out, self._kept = flight, out, kept
         return out, kept
 
-    def release(self, flight: Flight, out: list[bytes], kept: list[int], problem: bytes | None) -> None:
-        """Sends the replies that waited for `flight`; `problem` takes the place of promised writes."""
+    def release(
+        self, flight: Flight, out: list[bytes], kept: list[int], problem: bytes | None
+    ) -> None:
+        """Sends the replies that waited for `flight`; `problem` replaces promised writes."""
         if self._flight is flight:
             self._flight, self._out, self._kept = None, [], []
         if self._lost:

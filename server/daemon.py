@@ -1,7 +1,8 @@
 """The daemon: opens the store, listens, says that it is ready, stops when asked.
 
-Rule: everything acknowledged is durable before the process ends, however it was asked to: on SIGTERM,
-SIGINT and SHUTDOWN it stops accepting, finishes what it received, flushes, and closes the store.
+Rule: everything acknowledged is durable before the process ends, however it was asked to: on
+SIGTERM, SIGINT and SHUTDOWN it stops accepting, finishes what it received, flushes, and closes the
+store.
 """
 
 from __future__ import annotations
@@ -38,13 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         configuration = load(sys.argv[1:] if argv is None else argv)
     except UsageError as problem:
-        print(f"timelined: {problem}", file=sys.stderr)
+        print(f"timelined: {problem}", file=sys.stderr)  # noqa: T201  before logs, and for people
         return 2
     log = configure(configuration.settings.log_level, configuration.settings.log_format)
     try:
         return uvloop.run(serve(configuration, log))
     except (TimelineError, OSError) as problem:
-        print(f"timelined: {problem}", file=sys.stderr)
+        print(f"timelined: {problem}", file=sys.stderr)  # noqa: T201  before logs, and for people
         return 1
 
 
@@ -72,8 +73,15 @@ def open_engine(configuration: Configuration, log: Logger) -> Engine:
         where = "inline" if seconds < _INLINE_BELOW else "thread"
         log.info("fsync measured", microseconds=round(seconds * 1e6), where=where)
     begin = time.perf_counter()
-    engine = Engine.open(path, replace(configuration.engine, fsync="inline" if where == "inline" else "thread"))
-    log.info("store opened", path=str(path.absolute()), seconds=round(time.perf_counter() - begin, 3), lsn=engine.applied)
+    engine = Engine.open(
+        path, replace(configuration.engine, fsync="inline" if where == "inline" else "thread")
+    )
+    log.info(
+        "store opened",
+        path=str(path.absolute()),
+        seconds=round(time.perf_counter() - begin, 3),
+        lsn=engine.applied,
+    )
     return engine
 
 
@@ -95,7 +103,7 @@ async def serve(configuration: Configuration, log: Logger) -> int:
             service.pipeline.work()
         _settle_memory()
         log.info("ready", host=host, port=service.port)
-        print(f"ready on {host}:{service.port}", flush=True)
+        print(f"ready on {host}:{service.port}", flush=True)  # noqa: T201  the ready line
         await stopping.wait()
         server.close()
         await _drain(service)

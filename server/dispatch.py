@@ -1,8 +1,8 @@
 """From the words a client sent to the handler that answers them.
 
-Rule: one command in, one reply out; refusals are replies, never exceptions that reach the connection, with
-one exception: `BusyError`, which tells it to wait. A write becomes a draft here, and a commit only when its
-handler returned.
+Rule: one command in, one reply out; refusals are replies, never exceptions that reach the
+connection, with one exception: `BusyError`, which tells it to wait. A write becomes a draft here,
+and a commit only when its handler returned.
 """
 
 from __future__ import annotations
@@ -13,7 +13,18 @@ from timeline.errors import BusyError, TimelineError
 
 from . import replies
 from .errors import CommandError
-from .registry import EXECUTE, PLAIN, READ, WRITE, Arguments, Command, check, resolve, shown, unknown
+from .registry import (
+    EXECUTE,
+    PLAIN,
+    READ,
+    WRITE,
+    Arguments,
+    Command,
+    check,
+    resolve,
+    shown,
+    unknown,
+)
 from .session import Session
 
 _WHILE_SUBSCRIBED = frozenset(
@@ -89,8 +100,8 @@ def _special(session: Session, command: Command, args: Arguments) -> bytes | Non
         return replies.QUEUED
     if session.channels and session.resp == 2 and args[0].upper() not in _WHILE_SUBSCRIBED:
         raise CommandError(
-            f"Can't execute '{shown(args[0]).lower()}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "
-            "QUIT / RESET are allowed in this context"
+            f"Can't execute '{shown(args[0]).lower()}': only (P|S)SUBSCRIBE / "
+            "(P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
         )
     return None
 

@@ -1,11 +1,12 @@
 """Replies that wait for their commit group, and the turns in which groups are flushed.
 
-Rule: the reply to a write leaves only when its group is done; if the group failed, the error takes the
-place of exactly the replies that promised a write. Groups are done in order, so are a client's replies.
+Rule: the reply to a write leaves only when its group is done; if the group failed, the error takes
+the place of exactly the replies that promised a write. Groups are done in order, so are a client's
+replies.
 
-Inline, the daemon flushes at the end of a turn of the loop: it polls the sockets again up to three times
-while more writes arrive, so that one fsync serves them all. Threaded, the engine flushes by itself and
-calls back from its thread. Everything else here runs on the loop.
+Inline, the daemon flushes at the end of a turn of the loop: it polls the sockets again up to three
+times while more writes arrive, so that one fsync serves them all. Threaded, the engine flushes by
+itself and calls back from its thread. Everything else here runs on the loop.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ _IDLE = 0.05  # seconds between looks for background work when there was none
 class Flight:
     """One group on its way: whose replies wait for it.
 
-    An entry is a connection, its replies, and the indexes of those replies that promise no write and are
-    kept when the group fails.
+    An entry is a connection, its replies, and the indexes of those replies that promise no write
+    and are kept when the group fails.
     """
 
     __slots__ = ("entries", "group")
@@ -46,7 +47,11 @@ class Flight:
 
 class Pipeline:
     def __init__(
-        self, engine: Engine, loop: asyncio.AbstractEventLoop, applied: Callable[[Group], None], log: Logger
+        self,
+        engine: Engine,
+        loop: asyncio.AbstractEventLoop,
+        applied: Callable[[Group], None],
+        log: Logger,
     ) -> None:
         self._engine = engine
         self._loop = loop
@@ -63,7 +68,9 @@ class Pipeline:
     # --- staging ------------------------------------------------------------------------------
 
     def flight(self) -> Flight:
-        """The flight of the open group, which has at least one commit. Called under the engine's lock."""
+        """The flight of the open group, which has at least one commit. Called under the engine's
+        lock.
+        """
         group = self._engine.group
         flight = self._open
         if flight is None or flight.group is not group:

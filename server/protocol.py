@@ -1,14 +1,15 @@
 """The Redis request protocol without I/O: bytes in, whole commands out.
 
-Rule: `feed` takes what a socket gave, however it was cut, and returns the commands that are complete; what
-is not waits inside, bounded by `Limits`. "Need more" is an empty list. Garbage raises `ProtocolError` and
-nothing else, and the parser is then of no further use.
+Rule: `feed` takes what a socket gave, however it was cut, and returns the commands that are
+complete; what is not waits inside, bounded by `Limits`. "Need more" is an empty list. Garbage
+raises `ProtocolError` and nothing else, and the parser is then of no further use.
 
-There are two readers of the same grammar. Whole pipelines go through hiredis, which is made for replies, not
-requests: it takes types that no request may have, allocates an announced array before its items are there
-and does not say where it stopped. So it is given only bytes that begin at a command and announce no large
-array, followed by a sentinel that comes back exactly when they end at a command; in all other cases its
-answer is dropped and `_walk` reads the same bytes item by item, checking every announced length first.
+There are two readers of the same grammar. Whole pipelines go through hiredis, which is made for
+replies, not requests: it takes types that no request may have, allocates an announced array before
+its items are there and does not say where it stopped. So it is given only bytes that begin at a
+command and announce no large array, followed by a sentinel that comes back exactly when they end at
+a command; in all other cases its answer is dropped and `_step` reads the same bytes item by item,
+checking every announced length first.
 
 Sentences of errors are those of Redis (networking.c), which clients know.
 """
@@ -28,7 +29,7 @@ Command = list[bytes]
 
 _STAR, _DOLLAR, _TILDE, _ANGLE, _BAR = b"*$~>|"
 _SENTINEL = b":1\r\n"
-_PIECE = 32 * 1024  # hiredis moves its whole buffer at every kibibyte read: small pieces keep that cheap
+_PIECE = 32 * 1024  # hiredis moves its whole buffer at each kibibyte read: small pieces are cheap
 _COUNT_LINE = 64  # longer than any announced length
 _LARGE_ARRAY = re.compile(rb"\*\d{5}")
 _LARGE = 10_000  # the smallest count that `_LARGE_ARRAY` matches
@@ -37,7 +38,9 @@ _OTHER_AGGREGATE = re.compile(rb"\n[~>|%]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one request may be: number of arguments, and bytes in all, of one argument and of an inline line."""
+    """What one request may be: number of arguments, and bytes in all, of one argument and of an
+    inline line.
+    """
 
     arguments: int = 1024 * 1024
     request_bytes: int = 16 * 1024 * 1024
@@ -48,19 +51,33 @@ class Limits:
 
 
 UNAUTHENTICATED = Limits(
-    arguments=10, request_bytes=64 * 1024, argument_bytes=16 * 1024, inline_bytes=16 * 1024, authenticated=False
+    arguments=10,
+    request_bytes=64 * 1024,
+    argument_bytes=16 * 1024,
+    inline_bytes=16 * 1024,
+    authenticated=False,
 )
 
 
 class Parser:
     """Turns the byte stream of one connection into commands."""
 
-    __slots__ = ("_items", "_missing", "_need", "_reader", "_rest", "_rest_bytes", "_taken", "limits")
+    __slots__ = (
+        "_items",
+        "_missing",
+        "_need",
+        "_reader",
+        "_rest",
+        "_rest_bytes",
+        "_taken",
+        "limits",
+    )
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._reader = hiredis.Reader()
-        # An incomplete item: its pieces, their bytes, and how many bytes it takes at least to go on.
+        # An incomplete item: its pieces, their bytes, and how many bytes it takes at least to go
+        # on.
         self._rest: list[bytes] = []
         self._rest_bytes = 0
         self._need = 0
@@ -75,7 +92,9 @@ class Parser:
         return self._rest_bytes + self._taken
 
     def feed(self, data: bytes) -> list[Command]:
-        """Returns the commands completed by `data`; raises `ProtocolError` with those before the fault."""
+        """Returns the commands completed by `data`; raises `ProtocolError` with those before the
+        fault.
+        """
         if self._rest:
             self._rest.append(data)
             self._rest_bytes += len(data)
@@ -96,7 +115,9 @@ class Parser:
         return commands
 
     def _trusted(self, data: bytes) -> bool:
-        """Whether hiredis may see these bytes: no limit can be broken unseen, no memory taken on credit."""
+        """Whether hiredis may see these bytes: no limit can be broken unseen, no memory taken on
+        credit.
+        """
         limits = self.limits
         return (
             limits.arguments >= _LARGE
@@ -104,13 +125,17 @@ class Parser:
             and len(data) <= limits.request_bytes
             and _LARGE_ARRAY.search(data) is None
             # Tested as integers: `bytes in bytes` costs a raised and dropped exception.
-            and not ((_TILDE in data or _ANGLE in data or _BAR in data) and _OTHER_AGGREGATE.search(data) is not None)
+            and not (
+                (_TILDE in data or _ANGLE in data or _BAR in data)
+                and _OTHER_AGGREGATE.search(data) is not None
+            )
         )
 
     def _read_fast(self, data: bytes, commands: list[Command]) -> int:
         """Reads the whole commands that `data` begins with; returns how many bytes they take.
 
-        Zero means that nothing was read, since hiredis met what it takes and Redis does not, or the reverse.
+        Zero means that nothing was read, since hiredis met what it takes and Redis does not, or the
+        reverse.
         """
         reader = self._reader
         gets = reader.gets
@@ -148,7 +173,9 @@ class Parser:
 
     @staticmethod
     def _whole(found: list[Command], end: int, commands: list[Command]) -> int:
-        """Keeps those of `found` that lie within `end` bytes (the sentinel may have completed one more)."""
+        """Keeps those of `found` that lie within `end` bytes (the sentinel may have completed one
+        more).
+        """
         position = 0
         for command in found:
             size = 3 + len(str(len(command)))
@@ -199,7 +226,9 @@ class Parser:
             start = line_end + 2
             size = start - position + length + 2
             if self._taken + size > limits.request_bytes:
-                raise ProtocolError(f"request above the limit of {limits.request_bytes} bytes (request_bytes)")
+                raise ProtocolError(
+                    f"request above the limit of {limits.request_bytes} bytes (request_bytes)"
+                )
             if start + length + 2 > end:
                 return self._wait(data, position, size)
             items.append(data[start : start + length])
@@ -237,7 +266,11 @@ class Parser:
 
     def _length(self, data: bytes, start: int, end: int) -> int:
         length = _integer(data[start:end])
-        if length is not None and length > self.limits.argument_bytes and not self.limits.authenticated:
+        if (
+            length is not None
+            and length > self.limits.argument_bytes
+            and not self.limits.authenticated
+        ):
             raise ProtocolError("unauthenticated bulk length")
         if length is None or length < 0 or length > self.limits.argument_bytes:
             raise ProtocolError("invalid bulk length")
@@ -249,7 +282,11 @@ class Parser:
             if len(data) - position >= self.limits.inline_bytes:
                 raise ProtocolError("too big inline request")
             return self._wait(data, position, 0)
-        stop = line_end - 1 if data[line_end - 1 : line_end] == b"\r" and line_end > position else line_end
+        stop = (
+            line_end - 1
+            if data[line_end - 1 : line_end] == b"\r" and line_end > position
+            else line_end
+        )
         command = split_inline(data[position:stop])
         if command:
             commands.append(command)
@@ -263,7 +300,9 @@ def _exhaust(items: Iterable[object]) -> None:
 
 
 def _integer(text: bytes) -> int | None:
-    """A decimal integer as Redis's string2ll reads it: no plus, no blanks, no leading zeros; else None."""
+    """A decimal integer as Redis's string2ll reads it: no plus, no blanks, no leading zeros; else
+    None.
+    """
     if len(text) > 20 or not _INTEGER.fullmatch(text):
         return None
     return int(text)

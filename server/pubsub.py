@@ -1,7 +1,7 @@
 """Who is subscribed to which channel.
 
-Rule: bookkeeping and delivery only; who may hear what is decided before. A subscriber that does not read is
-bounded by its connection, never by this.
+Rule: bookkeeping and delivery only; who may hear what is decided before. A subscriber that does not
+read is bounded by its connection, never by this.
 """
 
 from __future__ import annotations

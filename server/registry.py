@@ -1,7 +1,7 @@
 """The table of commands: what each takes, is and does.
 
-Rule: a command is declared once, by a decorator on its handler; arity, COMMAND INFO, COMMAND DOCS and
-dispatch all come from that declaration.
+Rule: a command is declared once, by a decorator on its handler; arity, COMMAND INFO, COMMAND DOCS
+and dispatch all come from that declaration.
 
 Handlers are of three kinds, which decide when a command may run and what it is given:
 - `plain` touches no timeline;
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
-from timeline.stage import Draft
+from timeline.engine import Draft
 from timeline.tails import Timeline
 from timeline.timelines import Extent, Page
 
@@ -98,7 +98,7 @@ def resolve(name: bytes) -> Command | None:
 
 
 def check(command: Command, args: Arguments) -> Command:
-    """The command or subcommand that `args` call. Raises `CommandError` on a wrong number of them."""
+    """The command or subcommand that `args` call. Raises `CommandError` on a wrong number."""
     if command.subcommands:
         member = command.subcommands.get(args[1].upper()) if len(args) > 1 else None
         if member is not None:

@@ -1,7 +1,7 @@
 """Encoders of replies, RESP2 and RESP3.
 
-Rule: a reply is bytes, built once. What differs between the versions (maps, nulls, doubles, pushes) takes
-`resp`, 2 or 3; everything else is the same in both. Nothing here knows a command.
+Rule: a reply is bytes, built once. What differs between the versions (maps, nulls, doubles, pushes)
+takes `resp`, 2 or 3; everything else is the same in both. Nothing here knows a command.
 """
 
 from __future__ import annotations
@@ -28,7 +28,17 @@ class Status(str):
 
 
 # Whatever `encode` takes: nested as replies are. A dict is a map.
-Value = None | bool | int | float | bytes | str | list["Value"] | tuple["Value", ...] | dict[str, "Value"]
+Value = (
+    None
+    | bool
+    | int
+    | float
+    | bytes
+    | str
+    | list["Value"]
+    | tuple["Value", ...]
+    | dict[str, "Value"]
+)
 
 
 def integer(number: int) -> bytes:

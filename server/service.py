@@ -1,7 +1,7 @@
 """What all connections share: the engine, the options, those who wait, the counters.
 
-Rule: one object per daemon, made by `daemon`; everything in it is used on the loop's thread only, but the
-engine, which has its own lock.
+Rule: one object per daemon, made by `daemon`; everything in it is used on the loop's thread only,
+but the engine, which has its own lock.
 """
 
 from __future__ import annotations
@@ -129,7 +129,12 @@ class Service:
         session = connection.session
         self.slow.appendleft(
             SlowCommand(
-                self.slow_id, int(time.time()), int(seconds * 1e6), shown, session.address, session.name
+                self.slow_id,
+                int(time.time()),
+                int(seconds * 1e6),
+                shown,
+                session.address,
+                session.name,
             )
         )
         self.slow_id += 1

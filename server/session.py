@@ -47,5 +47,7 @@ class Session:
     plain: bool = True
 
     def settle(self) -> None:
-        """Recomputes `plain` after the transaction, the subscriptions or the protocol version changed."""
+        """Recomputes `plain` after the transaction, the subscriptions or the protocol version
+        changed.
+        """
         self.plain = self.transaction is None and not (self.channels and self.resp == 2)

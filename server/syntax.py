@@ -1,9 +1,9 @@
-"""The syntax of commands, written once as text and read here into the argument tree of COMMAND DOCS.
+"""The syntax of commands, written as text and read here into the argument tree of COMMAND DOCS.
 
     key [NOMKSTREAM] [MAXLEN|MINID [=|~] threshold [LIMIT count]] *|id (field value)...
 
-UPPER CASE words and signs are tokens, lower case words are values, `[…]` may be left out, `(…)` belongs
-together, `|` chooses, `...` repeats. A token right before a value names that value.
+UPPER CASE words and signs are tokens, lower case words are values, `[…]` may be left out, `(…)`
+belongs together, `|` chooses, `...` repeats. A token right before a value names that value.
 
 Rule: text in, tree and bounds out. Checking what a client sent is the business of each command.
 """
@@ -18,13 +18,25 @@ from .replies import Status, Value
 _TOKENS = re.compile(r"\.\.\.|[\[\]()|]|(?:(?!\.\.\.)[^\s\[\]()|])+")
 _SIGNS = frozenset("*=~$-+")
 _INTEGERS = frozenset(
-    "count threshold milliseconds lsn entries port bytes number cursor proto version id db max len".split()
+    (
+        "bytes",
+        "client-id",
+        "count",
+        "entries",
+        "index",
+        "lsn",
+        "milliseconds",
+        "protover",
+        "threshold",
+    )
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One argument. `kind` is a type of COMMAND DOCS: string, integer, key, pattern, pure-token, oneof, block."""
+    """One argument. `kind` is a type of COMMAND DOCS: string, integer, key, pattern, pure-token,
+    oneof, block.
+    """
 
     name: str
     kind: str
@@ -72,7 +84,7 @@ def bounds(arguments: tuple[Argument, ...]) -> tuple[int, int]:
 
 
 def parse(text: str) -> tuple[Argument, ...]:
-    """Reads a syntax; raises `ValueError` when it is not well-formed (a mistake in a declaration)."""
+    """Reads a syntax. Raises `ValueError` when it is not well-formed: a mistake of ours."""
     words = _TOKENS.findall(text)
     words.reverse()
     found = _sequence(words)

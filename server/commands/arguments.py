@@ -1,7 +1,7 @@
 """Arguments of commands: numbers, ids, bounds, names.
 
-Rule: bytes in, values out, or a refusal in Redis's words where clients know them. An id is `<seq>-0`; a bare
-`<seq>` means the same. Ranges are pairs of numbers, both inclusive.
+Rule: bytes in, values out, or a refusal in Redis's words where clients know them. An id is
+`<seq>-0`; a bare `<seq>` means the same. Ranges are pairs of numbers, both inclusive.
 """
 
 from __future__ import annotations

@@ -68,7 +68,9 @@ def info(session: Session, args: Arguments) -> bytes:
 )
 def list_(session: Session, args: Arguments) -> bytes:
     wanted = _filter(args, 2)
-    lines = [_line(each.session) for each in session.service.clients.values() if wanted(each.session)]
+    lines = [
+        _line(each.session) for each in session.service.clients.values() if wanted(each.session)
+    ]
     return _text(session, lines)
 
 
@@ -80,15 +82,25 @@ def _text(session: Session, lines: list[str]) -> bytes:
 def _line(session: Session) -> str:
     now = session.service.loop.time()
     connection = session.connection
-    flags = "b" if connection.waiter else "x" if session.transaction else "P" if session.channels else "N"
+    flags = (
+        "b"
+        if connection.waiter
+        else "x"
+        if session.transaction
+        else "P"
+        if session.channels
+        else "N"
+    )
     queued = -1 if session.transaction is None else len(session.transaction.commands)
     return (
         f"id={session.id} addr={session.address} laddr={session.local_address} fd=0 "
-        f"name={session.name.decode()} age={now - session.created:.0f} idle={now - session.active:.0f} "
-        f"flags={flags} db=0 sub={len(session.channels)} psub=0 ssub=0 multi={queued} "
+        f"name={session.name.decode()} age={now - session.created:.0f} "
+        f"idle={now - session.active:.0f} flags={flags} db=0 "
+        f"sub={len(session.channels)} psub=0 ssub=0 multi={queued} "
         f"qbuf={connection.input_bytes} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 "
-        f"omem={connection.output_bytes} tot-mem={connection.input_bytes + connection.output_bytes} "
-        f"events=r cmd={session.last_command.lower().replace(' ', '|')} user={session.user} redir=-1 "
+        f"omem={connection.output_bytes} "
+        f"tot-mem={connection.input_bytes + connection.output_bytes} events=r "
+        f"cmd={session.last_command.lower().replace(' ', '|')} user={session.user} redir=-1 "
         f"resp={session.resp} lib-name={session.library.decode()} "
         f"lib-ver={session.library_version.decode()}"
     )
@@ -116,7 +128,8 @@ def _of_type(value: bytes) -> Callable[[Session], bool]:
 
 @plain(
     "CLIENT KILL",
-    "[ip:port] [ID client-id] [TYPE type] [ADDR ip:port] [LADDR ip:port] [USER username] [SKIPME yes|no]",
+    "[ip:port] [ID client-id] [TYPE type] [ADDR ip:port] [LADDR ip:port] [USER username] "
+    "[SKIPME YES|NO]",
     "Closes connections; how many, or OK in the old form with an address.",
     group="connection",
     complexity="O(N) for N connections",

@@ -1,7 +1,7 @@
 """Commands about the connection itself (HELLO, AUTH, PING, ECHO, QUIT, RESET, SELECT).
 
-Rule: authentication is not there yet. As in a Redis whose default user has no password, AUTH with that
-user's name succeeds and anything else is refused; the daemon listens on loopback only.
+Rule: authentication is not there yet. As in a Redis whose default user has no password, AUTH with
+that user's name succeeds and anything else is refused; the daemon listens on loopback only.
 """
 
 from __future__ import annotations
@@ -54,7 +54,12 @@ def select(session: Session, args: Arguments) -> bytes:
 
 
 @plain(
-    "RESET", "", "Ends transaction and subscriptions and forgets the name.", group="connection", flags="fast", queued=False
+    "RESET",
+    "",
+    "Ends transaction and subscriptions and forgets the name.",
+    group="connection",
+    flags="fast",
+    queued=False,
 )
 def reset(session: Session, args: Arguments) -> bytes:
     session.transaction = None
@@ -138,5 +143,3 @@ def client_name(value: bytes) -> bytes:
     if any(not 33 <= byte <= 126 for byte in value):
         raise CommandError("Client names cannot contain spaces, newlines or special characters.")
     return value
-
-

@@ -1,6 +1,7 @@
 """COMMAND: what commands there are and how they are called.
 
-Rule: everything comes from the declarations; redis-cli's hints and clients' tables are built from it.
+Rule: everything comes from the declarations; redis-cli's hints and clients' tables are built from
+it.
 """
 
 from __future__ import annotations
@@ -45,7 +46,11 @@ def _info(command: Command) -> replies.Value:
                 "begin_search": {"type": "index", "spec": {"index": first}},
                 "find_keys": {
                     "type": "range",
-                    "spec": {"lastkey": last - first if last >= 0 else last, "keystep": step, "limit": 0},
+                    "spec": {
+                        "lastkey": last - first if last >= 0 else last,
+                        "keystep": step,
+                        "limit": 0,
+                    },
                 },
             }
         )
@@ -72,7 +77,9 @@ def _docs(command: Command) -> replies.Value:
         "complexity": command.complexity,
     }
     if command.subcommands:
-        found["subcommands"] = {_wire_name(each): _docs(each) for each in command.subcommands.values()}
+        found["subcommands"] = {
+            _wire_name(each): _docs(each) for each in command.subcommands.values()
+        }
     elif command.arguments:
         found["arguments"] = [argument.describe() for argument in command.arguments]
     return found
@@ -81,7 +88,9 @@ def _docs(command: Command) -> replies.Value:
 @plain("COMMAND", "", "What commands there are.", flags="loading")
 def command_(session: Session, args: Arguments) -> bytes:
     if len(args) > 1:
-        raise CommandError(f"unknown subcommand '{args[1][:64].decode('latin-1')}'. Try COMMAND HELP.")
+        raise CommandError(
+            f"unknown subcommand '{args[1][:64].decode('latin-1')}'. Try COMMAND HELP."
+        )
     return replies.encode([_info(command) for command in COMMANDS.values()], session.resp)
 
 
@@ -100,13 +109,15 @@ def info(session: Session, args: Arguments) -> bytes:
 
 @plain("COMMAND DOCS", "[command-name...]", "What commands do and take.")
 def docs(session: Session, args: Arguments) -> bytes:
-    found = {_wire_name(command): _docs(command) for _, command in _named(args[2:]) if command is not None}
+    found = {
+        _wire_name(command): _docs(command)
+        for _, command in _named(args[2:])
+        if command is not None
+    }
     return replies.encode(found, session.resp)
 
 
-@plain(
-    "COMMAND LIST", "[FILTERBY MODULE|ACLCAT|PATTERN filter]", "The names of the commands."
-)
+@plain("COMMAND LIST", "[FILTERBY MODULE|ACLCAT|PATTERN filter]", "The names of the commands.")
 def list_(session: Session, args: Arguments) -> bytes:
     names = [_wire_name(command).encode() for command in COMMANDS.values()]
     if len(args) > 2:

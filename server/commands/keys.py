@@ -1,7 +1,8 @@
 """Keys: raw timelines by name (DEL, UNLINK, EXISTS, TYPE, SCAN, KEYS, DBSIZE, FLUSHALL, FLUSHDB).
 
-Rule: these see raw timelines only, never a name that begins with `@`. Walks of all names go in order of
-names and hold the engine for one page at most, except KEYS, which Redis's users know to avoid.
+Rule: these see raw timelines only, never a name that begins with `@`. Walks of all names go in
+order of names and hold the engine for one page at most, except KEYS, which Redis's users know to
+avoid.
 """
 
 from __future__ import annotations
@@ -111,12 +112,26 @@ def _drop(args: Arguments, draft: Draft) -> bytes:
     return replies.integer(dropped)
 
 
-@write("DEL", "key...", "Deletes timelines; how many there were.", group="generic", flags="write", keys=(1, -1, 1))
+@write(
+    "DEL",
+    "key...",
+    "Deletes timelines; how many there were.",
+    group="generic",
+    flags="write",
+    keys=(1, -1, 1),
+)
 def delete(session: Session, args: Arguments, draft: Draft) -> bytes:
     return _drop(args, draft)
 
 
-@write("UNLINK", "key...", "Deletes timelines; the same as DEL.", group="generic", flags="write fast", keys=(1, -1, 1))
+@write(
+    "UNLINK",
+    "key...",
+    "Deletes timelines; the same as DEL.",
+    group="generic",
+    flags="write fast",
+    keys=(1, -1, 1),
+)
 def unlink(session: Session, args: Arguments, draft: Draft) -> bytes:
     return _drop(args, draft)
 
@@ -126,13 +141,25 @@ def _visible(view: View, name: bytes) -> bool:
 
 
 @read(
-    "EXISTS", "key...", "How many of the keys exist.", group="generic", flags="readonly fast", keys=(1, -1, 1)
+    "EXISTS",
+    "key...",
+    "How many of the keys exist.",
+    group="generic",
+    flags="readonly fast",
+    keys=(1, -1, 1),
 )
 def exists(session: Session, args: Arguments, view: View) -> bytes:
     return replies.integer(sum(_visible(view, name) for name in args[1:]))
 
 
-@read("TYPE", "key", "`stream` for a timeline, else `none`.", group="generic", flags="readonly fast", keys=(1, 1, 1))
+@read(
+    "TYPE",
+    "key",
+    "`stream` for a timeline, else `none`.",
+    group="generic",
+    flags="readonly fast",
+    keys=(1, 1, 1),
+)
 def type_of(session: Session, args: Arguments, view: View) -> bytes:
     return b"+stream\r\n" if _visible(view, args[1]) else b"+none\r\n"
 
@@ -158,7 +185,9 @@ def keys(session: Session, args: Arguments, view: View) -> bytes:
         parts.append(replies.bulk(name))
         size += len(name)
         if size > most:
-            raise CommandError(f"the reply would exceed {most} bytes (option reply_bytes): use SCAN")
+            raise CommandError(
+                f"the reply would exceed {most} bytes (option reply_bytes): use SCAN"
+            )
     return replies.array(parts)
 
 
@@ -215,8 +244,8 @@ def _scan_options(args: Arguments) -> tuple[int, bytes, int, bytes]:
 def _remember(cursors: dict[int, bytes], name: bytes) -> int:
     """A number for the place behind `name`; the oldest are forgotten beyond a bound.
 
-    Redis's cursors are numbers, ours are names. The number is a hash of the name, so that several clients
-    that scan share the table instead of growing it.
+    Redis's cursors are numbers, ours are names. The number is a hash of the name, so that several
+    clients that scan share the table instead of growing it.
     """
     number = (hash(name) & ((1 << 63) - 1)) or 1
     cursors.pop(number, None)
@@ -237,7 +266,13 @@ def flushall(session: Session, args: Arguments, draft: Draft) -> bytes:
     return _flush(session, args, draft)
 
 
-@write("FLUSHDB", "[ASYNC|SYNC]", "The same as FLUSHALL.", flags="write", complexity="O(N) for N timelines")
+@write(
+    "FLUSHDB",
+    "[ASYNC|SYNC]",
+    "The same as FLUSHALL.",
+    flags="write",
+    complexity="O(N) for N timelines",
+)
 def flushdb(session: Session, args: Arguments, draft: Draft) -> bytes:
     return _flush(session, args, draft)
 

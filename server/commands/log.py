@@ -1,8 +1,8 @@
 """LOG.*: the commit log for users' own consumers.
 
-Rule: a consumer reads with LOG.TAIL from the LSN it has reached, does its work, and moves its checkpoint
-with LOG.CONSUMER; what it did not confirm it sees again. The log is kept for the lowest checkpoint within
-bounds, beyond which LOG.TAIL answers TRIMMED.
+Rule: a consumer reads with LOG.TAIL from the LSN it has reached, does its work, and moves its
+checkpoint with LOG.CONSUMER; what it did not confirm it sees again. The log is kept for the lowest
+checkpoint within bounds, beyond which LOG.TAIL answers TRIMMED.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def tail(session: Session, args: Arguments, view: View) -> bytes | None:
         return reply
     if block is None or session.executing:
         return replies.EMPTY_ARRAY
-    service.waiters.block(session.connection, [LOG], answer, replies.EMPTY_ARRAY, block / 1000 or None)
+    service.waiters.block(
+        session.connection, [LOG], answer, replies.EMPTY_ARRAY, block / 1000 or None
+    )
     return None
 
 

@@ -1,6 +1,7 @@
 """SUBSCRIBE and UNSUBSCRIBE: channels on which the daemon announces what happened.
 
-Rule: one frame for each channel named, as in Redis. In RESP2 the connection then takes few commands only.
+Rule: one frame for each channel named, as in Redis. In RESP2 the connection then takes few commands
+only.
 """
 
 from __future__ import annotations

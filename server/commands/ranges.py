@@ -1,7 +1,7 @@
 """Raw timelines as Redis streams: what reads them (XLEN, XRANGE, XREVRANGE, XREAD, XINFO).
 
-Rule: entries are stored as they are sent, so a range is a header and slices of the store. No reply grows
-beyond `reply_bytes`: a read that would is refused, and COUNT is the way out.
+Rule: entries are stored as they are sent, so a range is a header and slices of the store. No reply
+grows beyond `reply_bytes`: a read that would is refused, and COUNT is the way out.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def entries(
     *,
     reverse: bool = False,
 ) -> bytes:
-    """The entries of a range as a reply. Raises `CommandError` when it would exceed `reply_bytes`."""
+    """The entries of a range as a reply. Raises `CommandError` above `reply_bytes`."""
     if count is not None and count <= _FIRST_STEP:
         page = view.read(timeline, first, last, count, reverse=reverse)
         return b"".join((b"*%d\r\n" % page.count, *page.chunks))
@@ -49,7 +49,7 @@ def entries(
         size += sum(map(len, page.chunks))
         if size > most:
             raise CommandError(
-                f"the reply would exceed {most} bytes (option reply_bytes): ask for fewer with COUNT"
+                f"the reply would exceed {most} bytes (option reply_bytes): ask for less by COUNT"
             )
         found += page.count
         left -= page.count
@@ -77,7 +77,9 @@ def xlen(session: Session, args: Arguments, view: View) -> bytes:
     return replies.integer(0 if timeline is None else view.extent(timeline).length)
 
 
-def _range(session: Session, args: Arguments, view: View, low: bytes, high: bytes, *, reverse: bool) -> bytes:
+def _range(
+    session: Session, args: Arguments, view: View, low: bytes, high: bytes, *, reverse: bool
+) -> bytes:
     first = arguments.range_start(low)
     last = arguments.range_end(high)
     count: int | None = None
@@ -126,7 +128,9 @@ class StreamRead:
 
     __slots__ = ("count", "positions", "session")
 
-    def __init__(self, session: Session, positions: list[tuple[bytes, int]], count: int | None) -> None:
+    def __init__(
+        self, session: Session, positions: list[tuple[bytes, int]], count: int | None
+    ) -> None:
         self.session = session
         self.positions = positions  # (name, first number wanted)
         self.count = count
@@ -182,7 +186,8 @@ def xread(session: Session, args: Arguments, view: View) -> bytes | None:
     if at >= len(args) or not names or len(names) & 1:
         if at < len(args) and len(names) & 1:
             raise CommandError(
-                "Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must be specified."
+                "Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must "
+                "be specified."
             )
         raise syntax_error()
     half = len(names) // 2
@@ -282,7 +287,8 @@ def _entry(view: View, timeline: Timeline, resp: int, *, reverse: bool) -> bytes
 
 
 _NO_GROUPS = (
-    "consumer groups are not supported: keep a position per device or use LOG.CONSUMER, and read with XREAD"
+    "consumer groups are not supported: keep a position per device or use LOG.CONSUMER, and read "
+    "with XREAD"
 )
 
 
@@ -290,7 +296,19 @@ def _refuse_groups(session: Session, args: Arguments, view: View) -> bytes:
     raise CommandError(_NO_GROUPS)
 
 
-for _name in ("XGROUP", "XREADGROUP", "XACK", "XCLAIM", "XAUTOCLAIM", "XPENDING", "XINFO GROUPS", "XINFO CONSUMERS"):
-    read(_name, "[argument...]", "Not supported: answers an error that says what to use.", group="stream")(
-        _refuse_groups
-    )
+for _name in (
+    "XGROUP",
+    "XREADGROUP",
+    "XACK",
+    "XCLAIM",
+    "XAUTOCLAIM",
+    "XPENDING",
+    "XINFO GROUPS",
+    "XINFO CONSUMERS",
+):
+    read(
+        _name,
+        "[argument...]",
+        "Not supported: answers an error that says what to use.",
+        group="stream",
+    )(_refuse_groups)

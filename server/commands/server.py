@@ -1,6 +1,7 @@
 """Commands about the daemon: INFO, CONFIG, SLOWLOG, SHUTDOWN.
 
-Rule: names are those of Redis where its clients look for them, ours where there is none. No secret is shown.
+Rule: names are those of Redis where its clients look for them, ours where there is none. No secret
+is shown.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import os
 import platform
 import resource
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from .. import replies
 from ..config import options
@@ -56,8 +58,8 @@ def _clients(service: Service) -> Section:
 
 def _memory(service: Service) -> Section:
     try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            resident = int(file.read().split()[1]) * resource.getpagesize()
+        pages = Path("/proc/self/statm").read_text("ascii").split()[1]
+        resident = int(pages) * resource.getpagesize()
     except OSError:  # not Linux: the peak will do
         resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -148,7 +150,15 @@ def info(session: Session, args: Arguments) -> bytes:
     wanted = [argument.decode("latin-1").lower() for argument in args[1:]] or ["default"]
     names: dict[str, None] = {}
     for word in wanted:
-        names.update(dict.fromkeys(list(_SECTIONS) if word in ("all", "everything") else _DEFAULT if word == "default" else [word]))
+        names.update(
+            dict.fromkeys(
+                list(_SECTIONS)
+                if word in ("all", "everything")
+                else _DEFAULT
+                if word == "default"
+                else [word]
+            )
+        )
     parts = []
     for name in names:
         section = _SECTIONS.get(name)
@@ -176,12 +186,14 @@ def _configuration(service: Service) -> dict[str, str]:
         "maxmemory-policy": "noeviction",
         "timeout": "0",
         "bind": settings.host,
-        "dir": os.path.abspath(settings.data),
+        "dir": str(Path(settings.data).absolute()),
         "proto-max-bulk-len": str(settings.argument_bytes),
     }
     for option in options():
         value = getattr(engine if option.engine else settings, option.name)
-        found[option.name.replace("_", "-")] = str(value).lower() if isinstance(value, bool) else str(value)
+        found[option.name.replace("_", "-")] = (
+            str(value).lower() if isinstance(value, bool) else str(value)
+        )
     found["port"] = str(service.port)
     for name in _TUNABLE:
         found[name] = str(getattr(service.tunables, name.replace("-", "_")))
@@ -209,11 +221,14 @@ def config_set(session: Session, args: Arguments) -> bytes:
     for parameter, value in zip(args[2::2], args[3::2], strict=True):
         name = parameter.decode("latin-1").lower().replace("_", "-")
         if name not in known:
-            raise CommandError(f"Unknown option or number of arguments for CONFIG SET - '{shown(parameter)}'")
+            raise CommandError(
+                f"Unknown option or number of arguments for CONFIG SET - '{shown(parameter)}'"
+            )
         if name not in _TUNABLE:
             raise CommandError(
-                f"CONFIG SET failed (possibly related to argument '{name}') - can't set immutable config: "
-                "give it on the command line, in the environment or in the file"
+                f"CONFIG SET failed (possibly related to argument '{name}') - "
+                "can't set immutable config: give it on the command line, in the environment or "
+                "in the file"
             )
         changes[name] = _tunable(name, value)
     for name, number in changes.items():
@@ -235,7 +250,9 @@ def _tunable(name: str, value: bytes) -> int:
 container("SLOWLOG", "Commands that took long.")
 
 
-@plain("SLOWLOG GET", "[count]", "The newest slow commands.", complexity="O(N) for N commands returned")
+@plain(
+    "SLOWLOG GET", "[count]", "The newest slow commands.", complexity="O(N) for N commands returned"
+)
 def slowlog_get(session: Session, args: Arguments) -> bytes:
     count = arguments.integer(args[2], -1) if len(args) > 2 else 10
     kept = list(session.service.slow)
@@ -257,12 +274,15 @@ def slowlog_reset(session: Session, args: Arguments) -> bytes:
     return replies.OK
 
 
-@plain("SHUTDOWN", "[NOSAVE|SAVE] [NOW] [FORCE]", "Stops the daemon; nothing acknowledged is lost.", flags="admin")
+@plain(
+    "SHUTDOWN",
+    "[NOSAVE|SAVE] [NOW] [FORCE]",
+    "Stops the daemon; nothing acknowledged is lost.",
+    flags="admin",
+)
 def shutdown(session: Session, args: Arguments) -> None:
     for word in args[1:]:
         if word.upper() not in (b"NOSAVE", b"SAVE", b"NOW", b"FORCE"):
             raise arguments.syntax_error()
     session.connection.close()
     session.service.stop()
-
-

@@ -1,7 +1,8 @@
 """Raw timelines as Redis streams: what writes them (XADD, XDEL, XTRIM, XSETID).
 
-Rule: semantics and sentences are those of Redis 7 where the contract says nothing else; ids are `<seq>-0`.
-Plain `XADD key * …` outside a transaction never comes here: the connection appends it directly.
+Rule: semantics and sentences are those of Redis 7 where the contract says nothing else; ids are
+`<seq>-0`. Plain `XADD key * …` outside a transaction never comes here: the connection appends it
+directly.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ _KEY = (1, 1, 1)
 
 
 class Trim:
-    """`MAXLEN|MINID [=|~] threshold [LIMIT count]`. Trimming is exact: it costs the same, and `~` allows it."""
+    """`MAXLEN|MINID [=|~] threshold [LIMIT count]`. Trimming is exact: it costs the same, and `~`
+    allows it.
+    """
 
     __slots__ = ("by_length", "threshold")
 
@@ -85,7 +88,9 @@ def xadd(session: Session, args: Arguments, draft: Draft) -> bytes:
             at += 1
         elif word in (b"MAXLEN", b"MINID"):
             if trim is not None:
-                raise CommandError("syntax error, MAXLEN and MINID options at the same time are not compatible")
+                raise CommandError(
+                    "syntax error, MAXLEN and MINID options at the same time are not compatible"
+                )
             trim, at = parse_trim(args, at)
         else:
             break

@@ -1,7 +1,7 @@
 """TIMELINE.*: what a timeline is, beyond its entries.
 
-Rule: these name any timeline, `@` ones included, when they read; metadata and retention are changed by
-commits like entries are. TIMELINE.FIND comes with the search index.
+Rule: these name any timeline, `@` ones included, when they read; metadata and retention are changed
+by commits like entries are. TIMELINE.FIND comes with the search index.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """MULTI, EXEC and DISCARD: several commands as one commit.
 
-Rule: all or nothing, which is more than Redis gives: when one command of the queue is refused, none takes
-effect and EXEC answers EXECABORT, with the refusal. Reads in a transaction see what it has staged. One that
-only reads sees one applied state.
+Rule: all or nothing, which is more than Redis gives: when one command of the queue is refused, none
+takes effect and EXEC answers EXECABORT, with the refusal. Reads in a transaction see what it has
+staged. One that only reads sees one applied state.
 """
 
 from __future__ import annotations
@@ -33,7 +33,12 @@ def multi(session: Session, args: Arguments) -> bytes:
 
 
 @plain(
-    "DISCARD", "", "Drops the queued commands.", group="transactions", flags="noscript fast", queued=False
+    "DISCARD",
+    "",
+    "Drops the queued commands.",
+    group="transactions",
+    flags="noscript fast",
+    queued=False,
 )
 def discard(session: Session, args: Arguments) -> bytes:
     if session.transaction is None:

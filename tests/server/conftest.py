@@ -1,0 +1,44 @@
+"""A real daemon for the tests: a process of its own, on a free port, stopped at the end."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.server.daemon import Daemon, Start
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """One daemon with default options for a whole module of tests."""
+    running = Daemon(tmp_path_factory.mktemp("daemon") / "data")
+    yield running
+    assert running.stop() == 0, running.log.read_text()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts daemons with options of the test's own."""
+    running: list[Daemon] = []
+
+    def begin(
+        *options: str, name: str = "data", environment: dict[str, str] | None = None
+    ) -> Daemon:
+        running.append(Daemon(tmp_path / name, *options, environment=environment))
+        return running[-1]
+
+    yield begin
+    for each in running:
+        each.stop(signal.SIGKILL)
+
+
+@pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])
+def client(daemon: Daemon, request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
+    """A redis-py client of either protocol, on an empty store."""
+    with daemon.client(protocol=request.param) as connected:
+        connected.flushall()
+        yield connected

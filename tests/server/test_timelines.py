@@ -1,0 +1,118 @@
+"""The promise: TIMELINE.* and LOG.* tell of timelines and of what happened to them."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+from redis.exceptions import ResponseError
+
+
+def as_map(found: object) -> dict[bytes, object]:
+    if isinstance(found, dict):
+        return found
+    assert isinstance(found, list)
+    return dict(zip(found[::2], found[1::2], strict=True))
+
+
+def test_information_and_metadata(client: redis.Redis) -> None:
+    client.xadd("t", {"f": "v"})
+    info = as_map(client.execute_command("TIMELINE.INFO", "t"))
+    assert (info[b"first"], info[b"head"], info[b"length"]) == (1, 1, 1)
+    assert as_map(client.execute_command("TIMELINE.META", "t")) == {}
+    client.execute_command("TIMELINE.META", "t", "*", "title", "Team", "topic", "x")
+    merged = client.execute_command("TIMELINE.META", "t", "*", "topic", "", "owner", b"\xff")
+    assert as_map(merged) == {b"title": b"Team", b"owner": b"\xff"}
+    assert as_map(client.execute_command("TIMELINE.META", "t")) == as_map(merged)
+    client.delete("t")
+    client.xadd("t", {"f": "v"})
+    assert as_map(client.execute_command("TIMELINE.META", "t")) == {}
+    for words in (["TIMELINE.INFO", "none"], ["TIMELINE.META", "none"]):
+        with pytest.raises(ResponseError, match="NOTFOUND"):
+            client.execute_command(*words)
+    with pytest.raises(redis.exceptions.NoPermissionError):
+        client.execute_command("TIMELINE.META", "@conv:a", "*", "f", "v")
+
+
+def test_names_in_pages(client: redis.Redis) -> None:
+    for number in range(5):
+        client.xadd(f"t:{number}", {"f": "v"})
+    client.xadd("u", {"f": "v"})
+    found: list[bytes] = []
+    token = b""
+    while True:
+        words = [
+            "TIMELINE.LIST",
+            "PREFIX",
+            "t:",
+            "COUNT",
+            "2",
+            *(["AFTER", token] if token else []),
+        ]
+        page = as_map(client.execute_command(*words))
+        found += page[b"timelines"]  # type: ignore[operator]
+        token = page[b"cursor"]  # type: ignore[assignment]
+        if not token:
+            break
+    assert found == [b"t:%d" % number for number in range(5)]
+
+
+def test_retention_is_kept(client: redis.Redis) -> None:
+    client.xadd("t", {"f": "v"})
+    found = as_map(
+        client.execute_command("TIMELINE.RETENTION", "t", "MAXLEN", "5", "MAXAGE", "1000")
+    )
+    assert found == {b"maxage": 1000, b"maxlen": 5, b"maxbytes": 0}
+    assert as_map(client.execute_command("TIMELINE.RETENTION", "t", "MAXAGE", "0")) == {
+        b"maxage": 0,
+        b"maxlen": 5,
+        b"maxbytes": 0,
+    }
+    assert as_map(client.execute_command("TIMELINE.INFO", "t"))[b"maxlen"] == 5
+    with pytest.raises(ResponseError):
+        client.execute_command("TIMELINE.RETENTION", "t", "MAXLEN", "-1")
+
+
+def test_compaction_changes_no_answer(client: redis.Redis) -> None:
+    pipe = client.pipeline(transaction=False)
+    for number in range(500):
+        pipe.xadd("t", {"n": number})
+    pipe.xtrim("t", maxlen=300)
+    pipe.execute()
+    before = client.xrange("t")
+    assert client.execute_command("TIMELINE.COMPACT", "t") >= 0
+    assert client.xrange("t") == before
+    assert client.execute_command("TIMELINE.COMPACT") >= 0
+    assert client.xrange("t") == before
+    with pytest.raises(ResponseError, match="NOTFOUND"):
+        client.execute_command("TIMELINE.COMPACT", "none")
+
+
+def test_the_log_tells_what_happened_in_order(client: redis.Redis) -> None:
+    start = client.info("timeline")["lsn"]
+    client.xadd("a", {"f": "1"})
+    client.pipeline().xadd("b", {"f": "2"}).xadd("b", {"f": "3"}).execute()
+    client.xtrim("b", maxlen=1)
+    client.xdel("a", "1")
+    commits = client.execute_command("LOG.TAIL", "AFTER", start)
+    assert [commit[0] for commit in commits] == list(range(start + 1, start + 1 + len(commits)))
+    changes = [change for commit in commits for change in commit[2]]
+    assert [change for change in changes if change[0] == b"append"] == [
+        [b"append", b"a", 1, 1],
+        [b"append", b"b", 1, 2],
+    ]
+    assert [b"trim", b"b", 2] in changes
+    assert [b"patch", b"a", 1] in changes
+    assert client.execute_command("LOG.TAIL", "AFTER", start, "COUNT", "1") == commits[:1]
+    assert client.execute_command("LOG.TAIL", "AFTER", commits[-1][0]) == []
+
+
+def test_consumers_have_checkpoints(client: redis.Redis) -> None:
+    client.xadd("a", {"f": "1"})
+    lsn = client.info("timeline")["lsn"]
+    with pytest.raises(ResponseError, match="NOTFOUND"):
+        client.execute_command("LOG.CONSUMER", "nobody")
+    assert client.execute_command("LOG.CONSUMER", "indexer", lsn) == lsn
+    assert client.execute_command("LOG.CONSUMER", "indexer") == lsn
+    assert as_map(client.execute_command("LOG.CONSUMERS"))[b"indexer"] == lsn
+    with pytest.raises(ResponseError):
+        client.execute_command("LOG.CONSUMER", "indexer", lsn + 100)
