@@ -180,7 +180,7 @@ class Engine:
         """
         with self._flushing:
             with self.lock:
-                if self.stage.refusal is not None and not isinstance(self.stage.refusal, BusyError):
+                if not self._may_write():
                     return True
                 group = self.stage.flying
                 if group is None:
