@@ -65,7 +65,9 @@ def machine() -> dict[str, str | int | float]:
         "python": platform.python_version(),
         "redis": subprocess.run(
             ["redis-server", "--version"], capture_output=True, text=True, check=True
-        ).stdout.split()[2],
+        )
+        .stdout.split()[2]
+        .removeprefix("v="),
         "fsync_us": round(_fsync_us()),
     }
 
@@ -105,10 +107,11 @@ def _draw(
     axes.invert_yaxis()
     for place, row in zip(places, rows, strict=True):
         axes.text(0.02, place, f"{row.ratio:.2f}", va="center", color="white", weight="bold")
-    axes.set_xlabel(
-        "commands a second, ours through the peer's: median of pairs, lowest to highest\n"
+    axes.set_xlabel("commands a second, ours through the peer's: median, lowest and highest pair")
+    figure.supxlabel(
         f"{where['processor']}, {where['cores']} cores; redis {where['redis']}, "
-        f"Python {where['python']}; one fsync {where['fsync_us']} µs"
+        f"Python {where['python']}; one fsync {where['fsync_us']} µs",
+        fontsize="small",
     )
     axes.set_title(title)
     figure.savefig(path, dpi=120)
