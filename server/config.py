@@ -92,8 +92,8 @@ class Settings:
         if not is_loopback(self.host):
             raise UsageError(
                 f"refusing to listen on {self.host}: without authentication, which this version "
-                "does not have yet, anyone who reaches the port could read and write everything. Use "
-                "127.0.0.1 and, for other machines, an SSH tunnel"
+                "does not have yet, anyone who reaches the port could read and write everything. "
+                "Use 127.0.0.1 and, for other machines, an SSH tunnel"
             )
 
     @property

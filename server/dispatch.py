@@ -66,6 +66,11 @@ def perform(session: Session, args: Arguments) -> tuple[bytes | None, bool]:
         raise
     except TimelineError as problem:
         refused = True
+        if command is not None and command.kind == EXECUTE and session.transaction is not None:
+            # Redis: an EXEC that is itself wrong ends the transaction.
+            session.transaction = None
+            session.settle()
+            problem = CommandError(f"Transaction discarded because of: {problem}", "EXECABORT")
         reply = replies.error(problem)
         session.service.counters.errors += 1
         if command is None or session.transaction is not None:

@@ -114,9 +114,16 @@ def _filter(args: Arguments, at: int) -> Callable[[Session], bool]:
     if word == b"TYPE" and at + 2 == len(args):
         return _of_type(args[at + 1])
     if word == b"ID" and at + 1 < len(args):
-        ids = {arguments.integer(value, 1) for value in args[at + 1 :]}
+        ids = {_number(value) for value in args[at + 1 :]}
         return lambda session: session.id in ids
     raise syntax_error()
+
+
+def _number(value: bytes) -> int:
+    try:
+        return arguments.integer(value, 1)
+    except CommandError:
+        raise CommandError("client-id should be greater than 0") from None
 
 
 def _of_type(value: bytes) -> Callable[[Session], bool]:
@@ -162,7 +169,7 @@ def _kill_filters(args: Arguments) -> tuple[list[Callable[[Session], bool]], boo
     for word, value in zip(args[2::2], args[3::2], strict=True):
         match word.upper():
             case b"ID":
-                tests.append(lambda each, number=arguments.integer(value, 1): each.id == number)  # type: ignore[misc]
+                tests.append(lambda each, number=_number(value): each.id == number)  # type: ignore[misc]
             case b"TYPE":
                 tests.append(_of_type(value))
             case b"ADDR":

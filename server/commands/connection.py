@@ -44,11 +44,7 @@ def quit_(session: Session, args: Arguments) -> bytes:
 
 @plain("SELECT", "index", "Accepts database 0, the only one.", group="connection", flags="fast")
 def select(session: Session, args: Arguments) -> bytes:
-    try:
-        index = arguments.integer(args[1])
-    except CommandError:
-        raise CommandError("invalid DB index") from None
-    if index != 0:
+    if arguments.integer(args[1]) != 0:
         raise CommandError("DB index is out of range: there is one database, 0")
     return replies.OK
 

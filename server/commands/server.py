@@ -254,7 +254,10 @@ container("SLOWLOG", "Commands that took long.")
     "SLOWLOG GET", "[count]", "The newest slow commands.", complexity="O(N) for N commands returned"
 )
 def slowlog_get(session: Session, args: Arguments) -> bytes:
-    count = arguments.integer(args[2], -1) if len(args) > 2 else 10
+    try:
+        count = arguments.integer(args[2], -1) if len(args) > 2 else 10
+    except CommandError:
+        raise CommandError("count should be greater than or equal to -1") from None
     kept = list(session.service.slow)
     found: list[replies.Value] = [
         [slow.id, slow.time, slow.microseconds, list(slow.args), slow.address, slow.name]

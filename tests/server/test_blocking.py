@@ -1,4 +1,4 @@
-"""The promise: a blocked read wakes when its timeline grows, once, in order, and never for nothing."""
+"""The promise: a blocked read wakes when its timeline grows, once, and never for nothing."""
 
 from __future__ import annotations
 

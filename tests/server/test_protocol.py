@@ -1,6 +1,8 @@
-"""The promise: any cut of a byte stream gives the same commands, and garbage a ProtocolError only."""
+"""The promise: any cut of a stream gives the same commands, and garbage a ProtocolError only."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, strategies as st
@@ -31,7 +33,7 @@ def outcome(pieces: list[bytes], limits: Limits = LIMITS) -> tuple[list[Command]
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     marks = sorted({place % (len(data) + 1) for place in places} | {0, len(data)})
-    return [data[start:stop] for start, stop in zip(marks, marks[1:], strict=False)]
+    return [data[start:stop] for start, stop in pairwise(marks)]
 
 
 ARGUMENT = st.one_of(
@@ -57,10 +59,11 @@ FRAGMENT = st.one_of(
     COMMAND.map(encoded),
     st.sampled_from(
         [
-            b"PING\r\n", b"\r\n", b"*", b"$", b"*1\r\n", b"*-1\r\n", b"*0\r\n", b"*3\r\n", b"$3\r\n",
-            b"$-1\r\n", b":1\r\n", b"+OK\r\n", b"-ERR\r\n", b"_\r\n", b"#t\r\n", b",1\r\n", b"%1\r\n",
-            b"~1\r\n", b">1\r\n", b"|1\r\n", b"*2147483648\r\n", b"*4000000000\r\n", b"$4000000000\r\n",
-            b"*01\r\n", b"$+4\r\n", b"*1\n", b"'", b'"\\x4', b"\0", b"*1\r\n$4\r\nPING\r\n",
+            b"PING\r\n", b"\r\n", b"*", b"$", b"*1\r\n", b"*-1\r\n", b"*0\r\n", b"*3\r\n",
+            b"$3\r\n", b"$-1\r\n", b":1\r\n", b"+OK\r\n", b"-ERR\r\n", b"_\r\n", b"#t\r\n",
+            b",1\r\n", b"%1\r\n", b"~1\r\n", b">1\r\n", b"|1\r\n", b"*2147483648\r\n",
+            b"*4000000000\r\n", b"$4000000000\r\n", b"*01\r\n", b"$+4\r\n", b"*1\n", b"'",
+            b'"\\x4', b"\0", b"*1\r\n$4\r\nPING\r\n",
         ]
     ),
 )  # fmt: skip
@@ -117,7 +120,10 @@ def test_mixed_inline_and_multibulk_commands_come_in_order() -> None:
         (b"*1\r\n\x00", "expected '$', got byte 0x00"),
         (b"x" * 1_001, "too big inline request"),
         (b'ECHO "x\r\n', "unbalanced quotes in request"),
-        (b"*3\r\n" + b"$90000\r\n" + b"x" * 90_000 + b"\r\n" + b"$90000\r\n" + b"x" * 90_000 + b"\r\n$90000\r\n", "request above the limit of 200000 bytes (request_bytes)"),
+        (
+            b"*3\r\n" + (b"$90000\r\n" + b"x" * 90_000 + b"\r\n") * 2 + b"$90000\r\n",
+            "request above the limit of 200000 bytes (request_bytes)",
+        ),
     ],
 )  # fmt: skip
 def test_a_fault_is_told_in_the_words_of_redis_behind_what_was_whole(
@@ -156,6 +162,8 @@ def test_a_long_pipeline_is_read_whole_in_one_go() -> None:
 @given(st.binary(max_size=40))
 def test_inline_words_are_bytes_or_a_fault(line: bytes) -> None:
     try:
-        assert all(isinstance(word, bytes) for word in split_inline(line))
-    except ProtocolError as problem:
-        assert "unbalanced quotes" in str(problem)
+        words = split_inline(line)
+    except ProtocolError:
+        assert b"'" in line or b'"' in line
+    else:
+        assert all(isinstance(word, bytes) for word in words)
