@@ -63,5 +63,6 @@ test: lint
 	$(VENV)/bin/pytest --numprocesses $(WORKERS) $(PYTEST_ARGS)
 
 bench: $(BUILT)
-	$(VENV)/bin/pytest bench --benchmark-enable --benchmark-only $(PYTEST_ARGS)
+	$(VENV)/bin/pytest bench --quiet --benchmark-enable --benchmark-only \
+	  --benchmark-columns=median,iqr,rounds --benchmark-sort=fullname $(PYTEST_ARGS)
 	$(VENV)/bin/python -m bench.streams $(BENCH_ARGS)
