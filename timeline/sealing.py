@@ -157,13 +157,15 @@ class Sealing:
             timeline = generation.timelines[timeline_id]
             left = len(unsealed_rows(timeline, generation.number))
             while left > room:
-                waiting.append((timeline, room))
+                if room:
+                    waiting.append((timeline, room))
                 yield partial(self._write_entries, generation, waiting)
                 left -= room
                 waiting, room = [], _ROWS
                 left = min(left, len(unsealed_rows(timeline, generation.number)))
-            waiting.append((timeline, left))
-            room -= left
+            if left:
+                waiting.append((timeline, left))
+                room -= left
         if waiting:
             yield partial(self._write_entries, generation, waiting)
 
@@ -174,9 +176,11 @@ class Sealing:
         number = generation.number
         written: list[tuple[Timeline, int]] = []
         for timeline, most in parts:
-            rows = unsealed_rows(timeline, number)[:most]
+            rows = unsealed_rows(timeline, number)
             if not rows:
                 continue
+            if len(rows) > most:
+                rows = rows[:most]
             last = rows[-1][0]
             count = len(rows)
             if timeline.row is not None and timeline.row.deleted >= rows[0][0]:

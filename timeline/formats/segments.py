@@ -1,14 +1,17 @@
 """Segments: consecutive entries of one timeline as one value.
 
-    header   version u8 · flags u8 · count u16 · payload bytes u32 · first seq u64 · first time
-             u64 · first LSN u64
-    columns  when count > 1, each u32 × count: [seq − first, when SPARSE] · time − first ·
-             LSN − first · end of the entry in the payload
-    payload  the entries in stored form, one after another
-    crc32c   u32 over the key and everything before it
+    header    version u8 · flags u8 · count u16
+    columns   times u64 × count · LSNs u64 × count · [numbers u64 × count, when SPARSE]
+              · ends of the entries in the payload u32 × count
+    payload   the entries in stored form, one after another
+    crc32c    u32 over the key and everything before it
 
-Little-endian, except the key. Rule: a decoded segment was verified against its key; whoever
-holds a `Segment` may slice it without further checks.
+Little-endian, except the key, whose number is the last entry's; without SPARSE the numbers before
+it are contiguous. Columns hold whole values, not differences: they are made and read without a
+loop, and compression takes care of what they have in common.
+
+Rule: a decoded segment was verified against its key; whoever holds a `Segment` may slice it
+without further checks.
 """
 
 from __future__ import annotations
@@ -31,9 +34,8 @@ from timeline.formats.keys import pair, split_pair
 VERSION: Final = 1
 SPARSE: Final = 1
 
-_HEADER = Struct("<BBHIQQQ")
+_HEADER = Struct("<BBH")
 _CRC = Struct("<I")
-_U32_MAX: Final = 2**32 - 1
 
 
 # One entry with what the store knows of it: (seq, LSN, time, payload). A plain tuple, since one is
@@ -43,62 +45,51 @@ Row = tuple[int, int, int, bytes]
 
 class Segment:
     """A verified segment. `low` is the lowest number a search for which must end here; `changed`
-    says that patches were applied."""
+    says that patches were applied.
+    """
 
     __slots__ = (
-        "_lsn", "_lsns", "_time", "_times", "changed", "count", "ends", "first", "last", "low",
-        "payload", "seqs", "size",
+        "_base", "_value", "changed", "count", "ends", "first", "last", "low", "lsns", "seqs",
+        "size", "times",
     )  # fmt: skip
+
+    times: Sequence[int]
+    lsns: Sequence[int]
+    ends: Sequence[int]
+    seqs: Sequence[int] | None
 
     def __init__(self, key: bytes, value: bytes) -> None:
         _, self.last = split_pair(key)
+        view = memoryview(value)
         try:
             (crc,) = _CRC.unpack_from(value, len(value) - 4)
-            if crc != crc32c(memoryview(value)[:-4], crc32c(key)):
+            if crc != crc32c(view[:-4], crc32c(key)):
                 raise ValueError
-            version, flags, count, size, first, time, lsn = _HEADER.unpack_from(value)
+            version, flags, count = _HEADER.unpack_from(value)
             if version != VERSION or count == 0:
                 raise ValueError
-            sparse = flags & SPARSE
-            columns = 0 if count == 1 else 16 * count if sparse else 12 * count
-            start = _HEADER.size + columns
-            if start + size + 4 != len(value):
+            at = _HEADER.size
+            self.times = view[at : at + 8 * count].cast("Q")
+            at += 8 * count
+            self.lsns = view[at : at + 8 * count].cast("Q")
+            at += 8 * count
+            self.seqs = None
+            if flags & SPARSE:
+                self.seqs = view[at : at + 8 * count].cast("Q")
+                at += 8 * count
+            self.ends = view[at : at + 4 * count].cast("I")
+            at += 4 * count
+            self.first: int = self.last - count + 1 if self.seqs is None else self.seqs[0]
+            if at + self.ends[-1] + 4 != len(value) or self.first < 0:
                 raise ValueError
-        except (StructError, ValueError):
+        except (StructError, ValueError, IndexError):
             raise damaged(key) from None
         self.changed = False
         self.count: int = count
-        self.first: int = first
-        self.low: int = first
+        self.low: int = self.first
         self.size = len(value)
-        self.payload = value[start:-4]
-        self.seqs: Sequence[int] | None = None
-        self._time, self._lsn = time, lsn
-        if count == 1:
-            self._times: Sequence[int] | memoryview = (time,)
-            self._lsns: Sequence[int] | memoryview = (lsn,)
-            self.ends: Sequence[int] = (size,)
-            return
-        column = memoryview(value)[_HEADER.size : start].cast("I")
-        if sparse:
-            self.seqs = [first + delta for delta in column[:count]]
-            column = column[count:]
-        self.ends = column[2 * count :].tolist()
-        self._times, self._lsns = column[:count], column[count : 2 * count]
-
-    @property
-    def times(self) -> Sequence[int]:
-        """When each entry was committed (ms), worked out when first asked for."""
-        if isinstance(self._times, memoryview):
-            self._times = [self._time + delta for delta in self._times]
-        return self._times
-
-    @property
-    def lsns(self) -> Sequence[int]:
-        """The commit of each entry, worked out when first asked for."""
-        if isinstance(self._lsns, memoryview):
-            self._lsns = [self._lsn + delta for delta in self._lsns]
-        return self._lsns
+        self._value = value
+        self._base = at
 
     def index(self, seq: int) -> int:
         """How many entries have a lower number than `seq`."""
@@ -117,8 +108,8 @@ class Segment:
 
     def wire(self, start: int, stop: int) -> bytes:
         """Entries `start` to `stop` (exclusive) in stored form, as one piece."""
-        begin = self.ends[start - 1] if start else 0
-        return self.payload[begin : self.ends[stop - 1]]
+        base, ends = self._base, self.ends
+        return self._value[base + (ends[start - 1] if start else 0) : base + ends[stop - 1]]
 
     def rows(self, start: int = 0, stop: int | None = None) -> Iterator[Row]:
         """Entries `start` to `stop` (exclusive), oldest first."""
@@ -138,9 +129,12 @@ class Segment:
 
     def payloads(self, start: int, stop: int) -> list[bytes]:
         """Entries `start` to `stop` (exclusive) in stored form, one by one."""
-        payload, ends = self.payload, self.ends
-        begins = [ends[start - 1] if start else 0, *ends[start : stop - 1]] if start < stop else ()
-        return [payload[at:end] for at, end in zip(begins, ends[start:stop], strict=True)]
+        if start >= stop:
+            return []
+        piece = self.wire(start, stop)
+        begin = self.ends[start - 1] if start else 0
+        ends = [end - begin for end in self.ends[start:stop]]
+        return [piece[at:end] for at, end in zip((0, *ends), ends, strict=False)]
 
     def patched(self, patches: Mapping[int, bytes]) -> Segment:
         """This segment with `patches` (seq → stored form, empty to delete) applied.
@@ -157,10 +151,11 @@ class Segment:
         copy.count = len(rows)
         copy.seqs = [row[0] for row in rows]
         copy.first = copy.seqs[0] if rows else self.last
-        copy._lsns = [row[1] for row in rows]
-        copy._times = [row[2] for row in rows]
-        copy.payload = b"".join([row[3] for row in rows])
+        copy.lsns = [row[1] for row in rows]
+        copy.times = [row[2] for row in rows]
         copy.ends = list(accumulate(len(row[3]) for row in rows))
+        copy._value = b"".join([row[3] for row in rows])
+        copy._base = 0
         return copy
 
 
@@ -177,60 +172,29 @@ def encode_segments(
 ) -> Iterator[tuple[bytes, bytes, int]]:
     """(key, value, count) of the segments that hold `rows`: ascending, none deleted.
 
-    A segment ends after `most_entries`, before `most_bytes` of payload are exceeded (a single
-    entry may be larger), and where a difference would not fit its column.
+    A segment ends after `most_entries`, and before `most_bytes` of payload are exceeded (a single
+    entry may be larger).
     """
     start = 0
     while start < len(rows):
-        run = rows[start : start + most_entries]
-        sizes = [len(row[3]) for row in run]
-        if sum(sizes) > most_bytes or not _fits(run[0], run[-1]):
-            count = _fitting(run, sizes, most_bytes)
-            run, sizes = run[:count], sizes[:count]
-        start += len(run)
+        run = rows[start : start + most_entries] if len(rows) > most_entries or start else rows
         seqs, lsns, times, payloads = zip(*run, strict=True)
+        sizes = list(map(len, payloads))
+        if sum(sizes) > most_bytes and len(run) > 1:
+            fitting = max(1, bisect_right(list(accumulate(sizes)), most_bytes))
+            seqs, lsns, times = seqs[:fitting], lsns[:fitting], times[:fitting]
+            payloads, sizes = payloads[:fitting], sizes[:fitting]
+        start += len(seqs)
+        sparse = seqs[-1] - seqs[0] != len(seqs) - 1
         key = pair(timeline_id, seqs[-1])
-        yield key, _encode(key, seqs, lsns, times, payloads, sizes), len(run)
-
-
-def _fitting(rows: Sequence[Row], sizes: Sequence[int], most_bytes: int) -> int:
-    """How many of `rows`, at least one, fit a segment."""
-    size = sizes[0]
-    for index in range(1, len(rows)):
-        size += sizes[index]
-        if size > most_bytes or not _fits(rows[0], rows[index]):
-            return index
-    return len(rows)
-
-
-def _encode(
-    key: bytes,
-    seqs: Sequence[int],
-    lsns: Sequence[int],
-    times: Sequence[int],
-    payloads: Sequence[bytes],
-    sizes: Sequence[int],
-) -> bytes:
-    count = len(seqs)
-    seq, lsn, time = seqs[0], lsns[0], times[0]
-    flags = 0
-    columns: list[bytes | array[int]] = []
-    if count > 1:
-        if seqs[-1] - seq != count - 1:
-            flags = SPARSE
-            columns.append(array("I", [each - seq for each in seqs]))
-        columns.append(array("I", [each - time for each in times]))
-        columns.append(array("I", [each - lsn for each in lsns]))
-        columns.append(array("I", accumulate(sizes)))
-    header = _HEADER.pack(VERSION, flags, count, sum(sizes), seq, time, lsn)
-    body = b"".join((header, *columns, *payloads))
-    return body + _CRC.pack(crc32c(body, crc32c(key)))
-
-
-def _fits(first: Row, last: Row) -> bool:
-    """Whether the differences between `first` and `last` fit their columns."""
-    return (
-        last[0] - first[0] <= _U32_MAX
-        and last[1] - first[1] <= _U32_MAX
-        and last[2] - first[2] <= _U32_MAX
-    )
+        body = b"".join(
+            (
+                _HEADER.pack(VERSION, SPARSE if sparse else 0, len(seqs)),
+                array("Q", times),
+                array("Q", lsns),
+                array("Q", seqs if sparse else ()),
+                array("I", accumulate(sizes)),
+                *payloads,
+            )
+        )
+        yield key, body + _CRC.pack(crc32c(body, crc32c(key))), len(seqs)
