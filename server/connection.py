@@ -13,6 +13,7 @@ daemon's.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from timeline.errors import BusyError, TimelineError
@@ -20,12 +21,11 @@ from timeline.errors import BusyError, TimelineError
 from . import replies
 from .blocking import Waiter
 from .commands import COMMANDS
-from .commands.arguments import refuse_reserved
 from .dispatch import kind_of, perform
 from .errors import ProtocolError
 from .pipeline import Flight
 from .protocol import Command, Parser
-from .registry import PLAIN, READ, WRITE, resolve
+from .registry import READ, WRITE, resolve
 from .service import Service
 from .session import Session
 
@@ -43,10 +43,13 @@ class Connection(asyncio.Protocol):
         # Commands that wait, and the bytes in which they came.
         self._backlog: list[Command] = []
         self._backlog_bytes = 0
-        # The last flight this client has writes in, and the replies that leave with it.
+        # The last flight this client has writes in, if it has not landed.
         self._flight: Flight | None = None
+        # Replies to be sent, with the flight if there is one; the indexes of those that promise no
+        # write; and the bytes of those that are no ids of appended entries.
         self._out: list[bytes] = []
         self._kept: list[int] = []
+        self._size = 0
         self.waiter: Waiter | None = None
         self._stalled_since = 0.0
         self._stalled = False
@@ -147,100 +150,102 @@ class Connection(asyncio.Protocol):
 
     def _execute(self, commands: list[Command]) -> None:
         """Carries out commands until one must wait; the rest becomes the backlog."""
-        service = self._service
         session = self.session
-        engine = service.engine
-        append = engine.append
-        plain = session.plain
-        staged = False
-        pending = self._flight is not None
-        out, kept = (self._out, self._kept) if pending else ([], [])
-        added = size = 0
-        rest: int | None = None
-        with engine.lock:
-            for index, args in enumerate(commands):
-                kind = PLAIN
-                refused = True
-                try:
-                    if (
-                        plain
-                        and len(args) & 1
-                        and len(args) > 4
-                        and args[0] in _ADD
-                        and args[2] == b"*"
-                    ):
-                        name = args[1]
-                        if name[:1] == b"@":
-                            raise refuse_reserved()
-                        payload = append(name, args[3:])[3]
-                        if not staged:
-                            staged = pending = True
-                            out, kept = self._board(out, kept)
-                        out.append(payload[4 : payload.index(b"*", 4)])
-                        added += 1
-                        continue
-                    kind = kind_of(session, resolve(args[0]))
-                    if pending and kind == READ:
-                        rest = index
+        left = iter(commands)
+        with self._service.engine.lock:
+            for first in left:
+                args = first
+                if session.plain and args[0] in _ADD:
+                    following = self._append_run(args, left)
+                    if following is None:
                         break
-                    reply, refused = perform(session, args)
-                except BusyError as problem:
-                    if self._may_stall():
-                        rest = index
+                    args = following
+                if not self._carry_out(args):
+                    self._backlog = [args, *left]
+                    break
+                if self._size > self._settings.output_pause_bytes:
+                    if self._flight is None:
+                        self._send_out()
+                    if self._flight is not None or self._full:
+                        self._backlog = list(left)
                         break
-                    reply = replies.error(problem)
-                except TimelineError as problem:
-                    service.counters.errors += 1
-                    reply = replies.error(problem)
-                plain = session.plain
-                if reply is not None:
-                    if kind == WRITE and not refused and engine.group.commits:
-                        if not staged:
-                            staged = pending = True
-                            out, kept = self._board(out, kept)
-                    else:
-                        kept.append(len(out))
-                    out.append(reply)
-                    size += len(reply)
-                    if size > self._settings.output_pause_bytes:
-                        size = 0
-                        if not pending:
-                            self._send(out)
-                            out, kept = [], []
-                        if pending or self._full:
-                            rest = index + 1
-                            break
                 if self.waiter is not None:
-                    rest = index + 1
+                    self._backlog = list(left)
                     break
                 if self._closing:
                     break
-        if rest is not None:
-            self._backlog = commands[rest:]
-        _ADD_COMMAND.calls += added
-        service.counters.commands += len(commands) if rest is None else rest
+        self._service.counters.commands += len(commands) - len(self._backlog)
         if not self._stalled:
             self._stalled_since = 0.0
-        if out and not pending:
-            self._send(out)
+        if self._flight is None:
+            self._send_out()
         self._settle()
 
-    def _board(self, out: list[bytes], kept: list[int]) -> tuple[list[bytes], list[int]]:
-        """Makes the replies that follow leave with the group now open; returns where they go."""
+    def _append_run(self, args: Command, left: Iterator[Command]) -> Command | None:
+        """Appends for `args` and what follows as long as it is `XADD key * …`.
+
+        Returns the first command that is not, or that the engine refuses: it is carried out, and
+        refused, like any other. None: there is none left.
+        """
+        append = self._service.engine.append
+        add: Callable[[bytes], None] | None = None
+        added = 0
+        following: Command | None = args
+        while following is not None:
+            words = len(following)
+            if words < 5 or not words & 1 or following[2] != b"*" or following[0] not in _ADD:
+                break
+            name = following[1]
+            if b"@" <= name < b"A":
+                break
+            try:
+                payload = append(name, following[3:])[3]
+            except TimelineError:
+                break
+            if add is None:
+                self._board()
+                add = self._out.append
+            add(payload[4 : payload.index(b"*", 4)])
+            added += 1
+            following = next(left, None)
+        _ADD_COMMAND.calls += added
+        return following
+
+    def _carry_out(self, args: Command) -> bool:
+        """Carries out one command; False when it must wait, and nothing was done."""
+        kind = kind_of(self.session, resolve(args[0]))
+        if kind == READ and self._flight is not None:
+            return False
+        try:
+            reply, refused = perform(self.session, args)
+        except BusyError as problem:
+            if self._may_stall():
+                return False
+            reply, refused = replies.error(problem), True
+        if reply is not None:
+            if kind == WRITE and not refused and self._service.engine.group.commits:
+                self._board()
+            else:
+                self._kept.append(len(self._out))
+            self._out.append(reply)
+            self._size += len(reply)
+        return True
+
+    def _board(self) -> None:
+        """Makes the replies that follow leave with the group now open."""
         flight = self._service.pipeline.flight()
         if self._flight is not flight:
             if self._flight is not None:  # those before leave earlier, with their own group
-                out, kept = [], []
-            flight.entries.append((self, out, kept))
-            self._flight, self._out, self._kept = flight, out, kept
-        return out, kept
+                self._out, self._kept = [], []
+            flight.entries.append((self, self._out, self._kept))
+            self._flight = flight
 
     def release(
         self, flight: Flight, out: list[bytes], kept: list[int], problem: bytes | None
     ) -> None:
         """Sends the replies that waited for `flight`; `problem` replaces promised writes."""
         if self._flight is flight:
-            self._flight, self._out, self._kept = None, [], []
+            self._flight, self._out, self._kept, self._size = None, [], [], 0
         if self._lost:
             return
         if problem is not None:
@@ -282,6 +287,12 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     # --- sending and closing ------------------------------------------------------------------
+
+    def _send_out(self) -> None:
+        """Sends the replies that wait for nothing."""
+        if self._out:
+            out, self._out, self._kept, self._size = self._out, [], [], 0
+            self._send(out)
 
     def _send(self, out: list[bytes]) -> None:
         data = out[0] if len(out) == 1 else b"".join(out)

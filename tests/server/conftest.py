@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis
 
-from tests.server.daemon import Daemon, Start
+from tests.server.daemon import Client, Daemon, Start
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])
-def client(daemon: Daemon, request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
+def client(daemon: Daemon, request: pytest.FixtureRequest) -> Iterator[Client]:
     """A redis-py client of either protocol, on an empty store."""
     with daemon.client(protocol=request.param) as connected:
         connected.flushall()

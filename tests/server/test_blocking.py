@@ -5,22 +5,20 @@ from __future__ import annotations
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
-import redis
-
-from tests.server.daemon import Daemon, Start
+from tests.server.daemon import Client, Daemon, Start
 
 
-def blocked(client: redis.Redis) -> int:
+def blocked(client: Client) -> int:
     return int(client.info("clients")["blocked_clients"])
 
 
-def wait_for_blocked(client: redis.Redis, count: int) -> None:
+def wait_for_blocked(client: Client, count: int) -> None:
     """Returns once the daemon says that `count` reads wait. Each look is a round trip."""
     while blocked(client) != count:
         pass
 
 
-def test_a_blocked_read_gets_what_is_appended(daemon: Daemon, client: redis.Redis) -> None:
+def test_a_blocked_read_gets_what_is_appended(daemon: Daemon, client: Client) -> None:
     client.xadd("t", {"f": "old"})
     with ThreadPoolExecutor(1) as pool, daemon.client() as reader:
         answer = pool.submit(reader.xread, {"x": "$", "t": "$"}, block=10_000)
@@ -31,7 +29,7 @@ def test_a_blocked_read_gets_what_is_appended(daemon: Daemon, client: redis.Redi
     assert blocked(client) == 0
 
 
-def test_what_is_there_already_is_answered_at_once(client: redis.Redis) -> None:
+def test_what_is_there_already_is_answered_at_once(client: Client) -> None:
     client.xadd("t", {"f": "v"})
     assert client.xread({"t": "0"}, block=0)
 
@@ -45,9 +43,7 @@ def test_a_time_out_is_a_null_and_the_connection_goes_on(daemon: Daemon) -> None
         assert received == b"*-1\r\n+PONG\r\n"
 
 
-def test_append_and_delete_in_one_transaction_wake_nobody(
-    daemon: Daemon, client: redis.Redis
-) -> None:
+def test_append_and_delete_in_one_transaction_wake_nobody(daemon: Daemon, client: Client) -> None:
     with ThreadPoolExecutor(1) as pool, daemon.client() as reader:
         answer = pool.submit(reader.xread, {"t": "0"}, block=10_000)
         wait_for_blocked(client, 1)
@@ -57,7 +53,7 @@ def test_append_and_delete_in_one_transaction_wake_nobody(
         assert answer.result(10) == [[b"t", [(b"1-0", {b"f": b"stays"})]]]
 
 
-def test_reads_behind_own_writes_in_one_pipeline(client: redis.Redis) -> None:
+def test_reads_behind_own_writes_in_one_pipeline(client: Client) -> None:
     pipe = client.pipeline(transaction=False)
     pipe.xadd("t", {"f": "1"}).xread({"t": "0"}, block=1000).xadd("t", {"f": "2"}).xlen("t")
     found = pipe.execute()
@@ -91,7 +87,7 @@ def test_thousands_wait_and_all_are_answered(start: Start) -> None:
         link.close()
 
 
-def test_a_blocked_client_that_leaves_is_forgotten(daemon: Daemon, client: redis.Redis) -> None:
+def test_a_blocked_client_that_leaves_is_forgotten(daemon: Daemon, client: Client) -> None:
     link = socket.create_connection((daemon.host, daemon.port), 10)
     link.sendall(b"XREAD BLOCK 0 STREAMS t $\r\n")
     wait_for_blocked(client, 1)
@@ -99,7 +95,7 @@ def test_a_blocked_client_that_leaves_is_forgotten(daemon: Daemon, client: redis
     wait_for_blocked(client, 0)
 
 
-def test_the_log_wakes_who_waits_for_it(daemon: Daemon, client: redis.Redis) -> None:
+def test_the_log_wakes_who_waits_for_it(daemon: Daemon, client: Client) -> None:
     with ThreadPoolExecutor(1) as pool, daemon.client() as reader:
         answer = pool.submit(reader.execute_command, "LOG.TAIL", "AFTER", "$", "BLOCK", "10000")
         wait_for_blocked(client, 1)

@@ -14,7 +14,7 @@ import pytest
 import redis
 import redis.asyncio
 
-from tests.server.daemon import Daemon
+from tests.server.daemon import Client, Daemon
 
 needs_tools = pytest.mark.skipif(
     shutil.which("redis-cli") is None, reason="redis-cli is not installed (Debian: redis-tools)"
@@ -108,13 +108,13 @@ def test_redis_benchmark_runs(daemon: Daemon, pipeline: int) -> None:
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_redis_py_with_asyncio(daemon: Daemon, protocol: int) -> None:
     async def talk() -> None:
-        client = redis.asyncio.Redis(
+        client: Client = redis.asyncio.Redis(
             host=daemon.host, port=daemon.port, protocol=protocol, decode_responses=True
         )
         await client.delete("aio")
         assert await client.xadd("aio", {"f": "v"}) == "1-0"
         waiting = asyncio.create_task(client.xread({"aio": "$"}, block=5_000))
-        other = redis.asyncio.Redis(host=daemon.host, port=daemon.port, protocol=protocol)
+        other: Client = redis.asyncio.Redis(host=daemon.host, port=daemon.port, protocol=protocol)
         while int((await other.info("clients"))["blocked_clients"]) != 1:
             pass
         await other.xadd("aio", {"f": "w"})
@@ -133,7 +133,7 @@ def test_redis_py_with_asyncio(daemon: Daemon, protocol: int) -> None:
     asyncio.run(talk())
 
 
-def test_what_connections_say_of_themselves(client: redis.Redis, daemon: Daemon) -> None:
+def test_what_connections_say_of_themselves(client: Client, daemon: Daemon) -> None:
     assert client.client_setname("tester")
     assert client.client_getname() in ("tester", b"tester")
     found = client.client_info()
@@ -149,7 +149,7 @@ def test_what_connections_say_of_themselves(client: redis.Redis, daemon: Daemon)
         client.client_setname("two words")
 
 
-def test_introspection(client: redis.Redis) -> None:
+def test_introspection(client: Client) -> None:
     assert client.command_count() == len(client.command_list())
     table = client.command()
     assert table["xadd"]["arity"] == -5

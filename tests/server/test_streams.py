@@ -6,25 +6,27 @@ import pytest
 import redis
 from redis.exceptions import ResponseError
 
+from tests.server.daemon import Client
+
 
 def ids(entries: list[tuple[bytes, dict[bytes, bytes]]]) -> list[bytes]:
     return [entry[0] for entry in entries]
 
 
-def fill(client: redis.Redis, key: str, count: int) -> None:
+def fill(client: Client, key: str, count: int) -> None:
     pipe = client.pipeline(transaction=False)
     for number in range(1, count + 1):
         pipe.xadd(key, {"n": number})
     pipe.execute()
 
 
-def test_numbers_follow_each_other_from_one(client: redis.Redis) -> None:
+def test_numbers_follow_each_other_from_one(client: Client) -> None:
     assert [client.xadd("t", {"f": "v"}) for _ in range(3)] == [b"1-0", b"2-0", b"3-0"]
     assert client.xadd("other", {"f": "v"}) == b"1-0"
     assert client.xlen("t") == 3
 
 
-def test_fields_come_back_as_sent_in_order_with_duplicates(client: redis.Redis) -> None:
+def test_fields_come_back_as_sent_in_order_with_duplicates(client: Client) -> None:
     client.execute_command("XADD", "t", "*", "b", "1", "a", b"\x00\xff\r\n", "b", "")
     connection = client.connection_pool.get_connection()
     connection.send_command("XRANGE", "t", "-", "+")
@@ -32,7 +34,7 @@ def test_fields_come_back_as_sent_in_order_with_duplicates(client: redis.Redis) 
     connection.disconnect()
 
 
-def test_explicit_ids_must_exceed_the_head(client: redis.Redis) -> None:
+def test_explicit_ids_must_exceed_the_head(client: Client) -> None:
     assert client.xadd("t", {"f": "v"}, id="5") == b"5-0"
     assert client.xadd("t", {"f": "v"}, id="7-0") == b"7-0"
     assert client.xadd("t", {"f": "v"}) == b"8-0"
@@ -46,7 +48,7 @@ def test_explicit_ids_must_exceed_the_head(client: redis.Redis) -> None:
     assert ids(client.xrange("t")) == [b"5-0", b"7-0", b"8-0"]
 
 
-def test_a_missing_timeline_is_not_made_when_asked(client: redis.Redis) -> None:
+def test_a_missing_timeline_is_not_made_when_asked(client: Client) -> None:
     assert client.xadd("t", {"f": "v"}, nomkstream=True) is None
     assert client.exists("t") == 0
 
@@ -66,9 +68,7 @@ def test_a_missing_timeline_is_not_made_when_asked(client: redis.Redis) -> None:
         ("+", "+", ()),
     ],
 )
-def test_bounds_of_ranges(
-    client: redis.Redis, start: str, end: str, expected: tuple[int, ...]
-) -> None:
+def test_bounds_of_ranges(client: Client, start: str, end: str, expected: tuple[int, ...]) -> None:
     fill(client, "t", 10)
     wanted = [b"%d-0" % number for number in expected]
     assert ids(client.xrange("t", start, end)) == wanted
@@ -77,14 +77,14 @@ def test_bounds_of_ranges(
     assert ids(client.xrevrange("t", end, start, count=2)) == wanted[::-1][:2]
 
 
-def test_a_range_larger_than_a_page_comes_whole(client: redis.Redis) -> None:
+def test_a_range_larger_than_a_page_comes_whole(client: Client) -> None:
     fill(client, "t", 3_000)
     wanted = [b"%d-0" % number for number in range(1, 3_001)]
     assert ids(client.xrange("t")) == wanted
     assert ids(client.xrevrange("t", count=2_000)) == wanted[:999:-1]
 
 
-def test_trimming_by_length_and_by_id_keeps_the_head(client: redis.Redis) -> None:
+def test_trimming_by_length_and_by_id_keeps_the_head(client: Client) -> None:
     fill(client, "t", 10)
     assert client.xtrim("t", maxlen=8) == 2
     assert client.xtrim("t", minid="5", approximate=False) == 2
@@ -125,7 +125,7 @@ def test_trimming_by_length_and_by_id_keeps_the_head(client: redis.Redis) -> Non
         "XLEN a b",
     ],
 )
-def test_bad_use_is_an_error_and_changes_nothing(client: redis.Redis, words: str) -> None:
+def test_bad_use_is_an_error_and_changes_nothing(client: Client, words: str) -> None:
     fill(client, "t", 3)
     with pytest.raises(ResponseError):
         client.execute_command(*words.split())
@@ -133,7 +133,7 @@ def test_bad_use_is_an_error_and_changes_nothing(client: redis.Redis, words: str
     assert client.keys("*") == [b"t"]
 
 
-def test_deleting_entries_leaves_holes(client: redis.Redis) -> None:
+def test_deleting_entries_leaves_holes(client: Client) -> None:
     fill(client, "t", 5)
     assert client.xdel("t", "2", "4-0", "4-1", "9") == 2
     assert ids(client.xrange("t")) == [b"1-0", b"3-0", b"5-0"]
@@ -143,7 +143,7 @@ def test_deleting_entries_leaves_holes(client: redis.Redis) -> None:
     assert client.xinfo_stream("t")["max-deleted-entry-id"] == b"5-0"
 
 
-def test_the_head_moves_forward_only(client: redis.Redis) -> None:
+def test_the_head_moves_forward_only(client: Client) -> None:
     fill(client, "t", 2)
     assert client.execute_command("XSETID", "t", "10", "ENTRIESADDED", "10") in (True, b"OK")
     assert client.xadd("t", {"f": "v"}) == b"11-0"
@@ -151,7 +151,7 @@ def test_the_head_moves_forward_only(client: redis.Redis) -> None:
         client.execute_command("XSETID", "t", "5")
 
 
-def test_reading_what_lies_behind_ids(client: redis.Redis) -> None:
+def test_reading_what_lies_behind_ids(client: Client) -> None:
     fill(client, "a", 3)
     fill(client, "b", 2)
     found = client.execute_command(
@@ -163,7 +163,7 @@ def test_reading_what_lies_behind_ids(client: redis.Redis) -> None:
     assert last
 
 
-def test_what_is_known_of_a_timeline(client: redis.Redis) -> None:
+def test_what_is_known_of_a_timeline(client: Client) -> None:
     fill(client, "t", 3)
     found = client.xinfo_stream("t")
     assert found["length"] == 3
@@ -175,7 +175,7 @@ def test_what_is_known_of_a_timeline(client: redis.Redis) -> None:
     assert full["groups"] in ([], {})
 
 
-def test_keys_are_raw_timelines(client: redis.Redis) -> None:
+def test_keys_are_raw_timelines(client: Client) -> None:
     for name in ("a", "b1", "b2", "*x", "\xff"):
         client.xadd(name, {"f": "v"})
     assert client.dbsize() == 5
@@ -195,7 +195,7 @@ def test_keys_are_raw_timelines(client: redis.Redis) -> None:
     assert client.dbsize() == 0
 
 
-def test_a_timeline_made_again_begins_anew(client: redis.Redis) -> None:
+def test_a_timeline_made_again_begins_anew(client: Client) -> None:
     fill(client, "t", 3)
     client.delete("t")
     assert client.xrange("t") == []
@@ -214,7 +214,7 @@ def test_a_timeline_made_again_begins_anew(client: redis.Redis) -> None:
         "UNLINK t @conv:a",
     ],
 )
-def test_names_of_the_store_are_read_only(client: redis.Redis, words: str) -> None:
+def test_names_of_the_store_are_read_only(client: Client, words: str) -> None:
     client.xadd("t", {"f": "v"})
     with pytest.raises(redis.exceptions.NoPermissionError):
         client.execute_command(*words.split())
@@ -223,7 +223,7 @@ def test_names_of_the_store_are_read_only(client: redis.Redis, words: str) -> No
     assert client.xlen("@conv:a") == 0
 
 
-def test_values_over_the_limits_are_refused(client: redis.Redis) -> None:
+def test_values_over_the_limits_are_refused(client: Client) -> None:
     for words in (
         ["XADD", "t", "*", "f", b"x" * (1 << 20)],
         ["XADD", "t", "*", "f" * 256, "v"],

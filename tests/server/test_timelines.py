@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import redis
 from redis.exceptions import ResponseError
 
+from tests.server.daemon import Client
 
-def as_map(found: object) -> dict[bytes, object]:
+
+def as_map(found: object) -> dict[bytes, Any]:
     if isinstance(found, dict):
         return found
     assert isinstance(found, list)
     return dict(zip(found[::2], found[1::2], strict=True))
 
 
-def test_information_and_metadata(client: redis.Redis) -> None:
+def test_information_and_metadata(client: Client) -> None:
     client.xadd("t", {"f": "v"})
     info = as_map(client.execute_command("TIMELINE.INFO", "t"))
     assert (info[b"first"], info[b"head"], info[b"length"]) == (1, 1, 1)
@@ -33,7 +37,7 @@ def test_information_and_metadata(client: redis.Redis) -> None:
         client.execute_command("TIMELINE.META", "@conv:a", "*", "f", "v")
 
 
-def test_names_in_pages(client: redis.Redis) -> None:
+def test_names_in_pages(client: Client) -> None:
     for number in range(5):
         client.xadd(f"t:{number}", {"f": "v"})
     client.xadd("u", {"f": "v"})
@@ -49,14 +53,14 @@ def test_names_in_pages(client: redis.Redis) -> None:
             *(["AFTER", token] if token else []),
         ]
         page = as_map(client.execute_command(*words))
-        found += page[b"timelines"]  # type: ignore[operator]
-        token = page[b"cursor"]  # type: ignore[assignment]
+        found += page[b"timelines"]
+        token = page[b"cursor"]
         if not token:
             break
     assert found == [b"t:%d" % number for number in range(5)]
 
 
-def test_retention_is_kept(client: redis.Redis) -> None:
+def test_retention_is_kept(client: Client) -> None:
     client.xadd("t", {"f": "v"})
     found = as_map(
         client.execute_command("TIMELINE.RETENTION", "t", "MAXLEN", "5", "MAXAGE", "1000")
@@ -72,7 +76,7 @@ def test_retention_is_kept(client: redis.Redis) -> None:
         client.execute_command("TIMELINE.RETENTION", "t", "MAXLEN", "-1")
 
 
-def test_compaction_changes_no_answer(client: redis.Redis) -> None:
+def test_compaction_changes_no_answer(client: Client) -> None:
     pipe = client.pipeline(transaction=False)
     for number in range(500):
         pipe.xadd("t", {"n": number})
@@ -87,7 +91,7 @@ def test_compaction_changes_no_answer(client: redis.Redis) -> None:
         client.execute_command("TIMELINE.COMPACT", "none")
 
 
-def test_the_log_tells_what_happened_in_order(client: redis.Redis) -> None:
+def test_the_log_tells_what_happened_in_order(client: Client) -> None:
     start = client.info("timeline")["lsn"]
     client.xadd("a", {"f": "1"})
     client.pipeline().xadd("b", {"f": "2"}).xadd("b", {"f": "3"}).execute()
@@ -106,7 +110,7 @@ def test_the_log_tells_what_happened_in_order(client: redis.Redis) -> None:
     assert client.execute_command("LOG.TAIL", "AFTER", commits[-1][0]) == []
 
 
-def test_consumers_have_checkpoints(client: redis.Redis) -> None:
+def test_consumers_have_checkpoints(client: Client) -> None:
     client.xadd("a", {"f": "1"})
     lsn = client.info("timeline")["lsn"]
     with pytest.raises(ResponseError, match="NOTFOUND"):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-import redis
 from redis.exceptions import ExecAbortError, ResponseError
 
+from tests.server.daemon import Client
 
-def test_a_transaction_answers_each_command_in_order(client: redis.Redis) -> None:
+
+def test_a_transaction_answers_each_command_in_order(client: Client) -> None:
     pipe = client.pipeline(transaction=True)
     pipe.xadd("a", {"f": "1"}).xadd("a", {"f": "2"}).xlen("a").xrange("a").xadd("b", {"f": "3"})
     pipe.delete("b").exists("b").ping()
@@ -18,7 +19,7 @@ def test_a_transaction_answers_each_command_in_order(client: redis.Redis) -> Non
     assert client.keys() == [b"a"]
 
 
-def test_all_of_it_is_one_commit(client: redis.Redis) -> None:
+def test_all_of_it_is_one_commit(client: Client) -> None:
     before = client.info("timeline")["lsn"]
     pipe = client.pipeline(transaction=True)
     pipe.xadd("a", {"f": "1"}).xadd("b", {"f": "2"}).xadd("c", {"f": "3"}).xtrim("a", maxlen=0)
@@ -26,7 +27,7 @@ def test_all_of_it_is_one_commit(client: redis.Redis) -> None:
     assert client.info("timeline")["lsn"] == before + 1
 
 
-def test_one_refusal_undoes_all(client: redis.Redis) -> None:
+def test_one_refusal_undoes_all(client: Client) -> None:
     pipe = client.pipeline(transaction=True)
     pipe.xadd("a", {"f": "1"}).xadd("a", {"f": "2"}, id="1-0").xadd("b", {"f": "3"})
     with pytest.raises((ExecAbortError, ResponseError), match="nothing was done: command 2"):
@@ -35,7 +36,7 @@ def test_one_refusal_undoes_all(client: redis.Redis) -> None:
     assert client.xadd("a", {"f": "v"}) == b"1-0"
 
 
-def test_what_cannot_be_queued_makes_exec_refuse(client: redis.Redis) -> None:
+def test_what_cannot_be_queued_makes_exec_refuse(client: Client) -> None:
     with client.pipeline(transaction=True) as pipe:
         pipe.xadd("a", {"f": "1"}).execute_command("NOSUCH", "x")
         with pytest.raises(ResponseError):
@@ -43,7 +44,7 @@ def test_what_cannot_be_queued_makes_exec_refuse(client: redis.Redis) -> None:
     assert client.dbsize() == 0
 
 
-def test_a_transaction_may_be_dropped_empty_or_read_only(client: redis.Redis) -> None:
+def test_a_transaction_may_be_dropped_empty_or_read_only(client: Client) -> None:
     connection = client.connection_pool.get_connection()
 
     def ask(*words: str) -> object:
