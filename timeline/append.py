@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from timeline.draft import Draft
-from timeline.formats.entries import ONE_FIELD, encode_entry
+from timeline.formats.entries import encode_entry
 from timeline.formats.keys import MAX
 from timeline.formats.segments import Row
 from timeline.options import Options
@@ -45,12 +45,9 @@ class Appender:
         seq = timeline.next
         if seq >= MAX:
             raise stage.no_number(timeline)
-        if len(items) == 2 and len(items[0]) <= self._field_limit:
-            field, value = items
-            payload = ONE_FIELD % (len(str(seq)) + 2, seq, len(field), field, len(value), value)
-        else:
+        if len(items) != 2 or len(items[0]) > self._field_limit:
             stage.check_items(items)
-            payload = encode_entry(seq, items)
+        payload = encode_entry(seq, items)
         size = len(payload)
         if size > self._entry_limit:
             stage.check_entry(payload)

@@ -24,7 +24,7 @@ from timeline.errors import (
     WrongTypeError,
 )
 from timeline.formats import keys
-from timeline.formats.entries import ONE_FIELD, encode_entry
+from timeline.formats.entries import encode_entry
 from timeline.formats.records import (
     DELIVER,
     DROP,
@@ -135,19 +135,12 @@ class Draft:
         first = self._next(timeline)
         if first + len(entries) > keys.MAX:
             raise self._stage.no_number(timeline)
-        digits = len(str(first))
-        longer = 10**digits  # the first number with more digits
         rows = []
         size = 0
         for number, items in enumerate(entries, first):
-            if len(items) == 2 and len(items[0]) <= field_limit:
-                while number >= longer:
-                    digits, longer = digits + 1, longer * 10
-                field, value = items
-                payload = ONE_FIELD % (digits + 2, number, len(field), field, len(value), value)
-            else:
+            if len(items) != 2 or len(items[0]) > field_limit:
                 stage.check_items(items)
-                payload = encode_entry(number, items)
+            payload = encode_entry(number, items)
             if len(payload) > entry_limit:
                 stage.check_entry(payload)
             size += len(payload)

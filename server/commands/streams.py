@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from timeline.engine import Draft
 from timeline.errors import SequenceError
-from timeline.formats.entries import entry_id as id_of
 from timeline.tails import Timeline
 
 from .. import replies
@@ -111,7 +110,7 @@ def xadd(session: Session, args: Arguments, draft: Draft) -> bytes:
     row = draft.append(timeline, items, seq)
     if trim is not None:
         trim.apply(draft, timeline)
-    return id_of(row[3])
+    return replies.entry_id(row[3])
 
 
 def wrong_number_of(name: str) -> CommandError:

@@ -9,35 +9,51 @@ range of a timeline is a slice of a segment. Fields keep their order and their d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from typing import Final
 
 from timeline.errors import CorruptError
 
-ARRAY_OF_TWO = b"*2\r\n"
-# For whoever cannot afford a call: % (length of the id, seq, length, field, length, value).
-ONE_FIELD = b"*2\r\n$%d\r\n%d-0\r\n*2\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"
+# Joining ready parts takes half the time of formatting.
+KNOWN_IDS: Final = 16_384
+IDS: Final = [b"$%d\r\n%d-0\r\n" % (len(str(seq)) + 2, seq) for seq in range(KNOWN_IDS)]
+KNOWN_SIZES: Final = 4_096
+SIZES: Final = [b"\r\n$%d\r\n" % size for size in range(KNOWN_SIZES)]
 
 
-@lru_cache(maxsize=1024)
-def _template(items: int) -> bytes:
-    return b"*2\r\n$%d\r\n%d-0\r\n*" + b"%d\r\n" % items + b"$%d\r\n%b\r\n" * items
+def resp_id(seq: int) -> bytes:
+    """The id of entry `seq` as a RESP bulk string: `$4` CRLF `17-0` CRLF."""
+    return IDS[seq] if seq < KNOWN_IDS else b"$%d\r\n%d-0\r\n" % (len(str(seq)) + 2, seq)
+
+
+def resp_size(size: int) -> bytes:
+    """What stands between an item and the next, which is `size` bytes long."""
+    return SIZES[size] if size < KNOWN_SIZES else b"\r\n$%d\r\n" % size
 
 
 def encode_entry(seq: int, items: Sequence[bytes]) -> bytes:
     """The entry of number `seq` with `items` (field, value, field, value, …)."""
+    identity = IDS[seq] if seq < KNOWN_IDS else resp_id(seq)
     if len(items) == 2:
         field, value = items
-        return ONE_FIELD % (len(str(seq)) + 2, seq, len(field), field, len(value), value)
-    arguments: list[bytes | int] = [len(str(seq)) + 2, seq]
+        name, size = len(field), len(value)
+        return b"".join(
+            (
+                b"*2\r\n",
+                identity,
+                b"*2",
+                SIZES[name] if name < KNOWN_SIZES else resp_size(name),
+                field,
+                SIZES[size] if size < KNOWN_SIZES else resp_size(size),
+                value,
+                b"\r\n",
+            )
+        )
+    parts = [b"*2\r\n", identity, b"*%d" % len(items)]
     for item in items:
-        arguments.append(len(item))
-        arguments.append(item)
-    return _template(len(items)) % tuple(arguments)
-
-
-def entry_id(payload: bytes) -> bytes:
-    """The id of an encoded entry as a RESP bulk string: `$4` CRLF `17-0` CRLF."""
-    return payload[4 : payload.index(b"*", 4)]
+        parts.append(resp_size(len(item)))
+        parts.append(item)
+    parts.append(b"\r\n")
+    return b"".join(parts)
 
 
 def decode_items(payload: bytes) -> list[bytes]:
