@@ -40,6 +40,7 @@ FLOORS: Final = (
         "tails",
         "timelines",
     },
+    {"store"},
     {"engine"},
     {"search"},
     {"fanout"},

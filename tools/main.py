@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import click
 
+from .inspect import inspect
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="timeline", prog_name="timeline")
 def main() -> None:
     """Look into the timelines of a data directory and take care of them."""
+
+
+main.add_command(inspect)
