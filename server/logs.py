@@ -1,16 +1,36 @@
 """Structured logs on standard error: one line an event, as text or as JSON.
 
-Rule: an event is a short name and fields; no content of messages and no secret ever.
+Rule: an event is a short name and fields; no content of messages and no secret ever. A log that
+cannot be written, on a full disk for one, is lost and stops nothing.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
 
 Logger = structlog.typing.FilteringBoundLogger
+
+
+class _Unfailing(io.TextIOBase):
+    """A stream whose writes may be lost and never raise."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def configure(level: str, form: str) -> Logger:
@@ -28,7 +48,7 @@ def configure(level: str, form: str) -> Logger:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Unfailing(sys.stderr))),
     )
     logger: Logger = structlog.get_logger()
     return logger

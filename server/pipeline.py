@@ -142,7 +142,11 @@ class Pipeline:
 
     def work(self) -> None:
         """Inline: does one slice of background work and comes back, soon while more is due."""
-        more = self._engine.work()
+        more = False
+        try:
+            more = self._engine.work()
+        except Exception as problem:  # the next round must come, whatever this one met
+            self._log.error("background work failed", problem=str(problem), exc_info=True)
         if self._engine.group.commits and self._open is None:  # retention trims by commits
             self.flush()
         if more:
