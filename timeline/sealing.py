@@ -16,7 +16,7 @@ How it fails: `StallError` from a slice means nothing was written and the slice 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -142,9 +142,9 @@ class Sealing:
             yield from self._entries(generation, timeline_ids)
         for inbox_ids in _sorted_chunks(generation.inboxes, _OBJECTS):
             yield partial(self._references, generation, inbox_ids)
-        yield from self._chunks(sorted(generation.patches.items()), self._write_patches)
-        yield from self._chunks(sorted(generation.garbage.items()), self._write_garbage)
-        yield from self._chunks(sorted(generation.state.items()), self._write_state)
+        yield from self._chunks(generation.patches.items(), self._write_patches)
+        yield from self._chunks(generation.garbage.items(), self._write_garbage)
+        yield from self._chunks(generation.state.items(), self._write_state)
         yield self._finish
 
     def _entries(
@@ -221,10 +221,11 @@ class Sealing:
         self._after.append(release)
 
     def _chunks(
-        self, items: list[Any], write: Callable[[Batch, Any], None]
+        self, items: Iterable[Any], write: Callable[[Batch, Any], None]
     ) -> Iterator[Callable[[Batch], None]]:
+        """Slices of pairs, each in key order; ordering all of them at once would stall a group."""
         iterator = iter(items)
-        while chunk := list(islice(iterator, 8 * _OBJECTS)):
+        while chunk := sorted(islice(iterator, 8 * _OBJECTS)):
 
             def step(batch: Batch, chunk: list[Any] = chunk) -> None:
                 for item in chunk:
