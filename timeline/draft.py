@@ -354,7 +354,7 @@ class Draft:
         if stage.open is not group or group.next != self.lsn:
             raise UsageError("a draft must be committed before anything else is staged")
         if self.empty:
-            return Commit(self.lsn - 1, self.time, group)
+            return Commit(self.lsn - 1, self.time, stage.latest())
         for timeline, header in self._headers.items():
             if header is not None:
                 self.put(keys.ROW + keys.number(timeline.id), encode_row(header))

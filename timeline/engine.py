@@ -267,12 +267,22 @@ class Engine:
     def _keep_pace(self) -> None:
         try:
             self.store.keep_pace()
+            self._relent()
         except StallError as error:
             # Nothing was written, and the next group tries again; memory stays bounded meanwhile.
             if self.store.tails.size > self.options.unsealed_bytes:
                 self.stage.refusal = error
         except Exception as error:
             self._poison(None, error)
+
+    def _relent(self) -> None:
+        """Sealing went on: writes that were refused for want of memory are welcome again."""
+        if (
+            isinstance(self.stage.refusal, BusyError)
+            and not self._stalled_at
+            and self.store.tails.size <= self.options.unsealed_bytes
+        ):
+            self.stage.refusal = None
 
     # --- failing and healing ------------------------------------------------------------------
 
@@ -358,7 +368,9 @@ class Engine:
                 if not self._may_write():
                     return False
                 try:
-                    return self.store.work(budget)
+                    more = self.store.work(budget)
+                    self._relent()
+                    return more
                 except (StallError, CorruptError):
                     # Done again later; damage is reported by whoever reads or verifies.
                     return False

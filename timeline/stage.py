@@ -138,6 +138,16 @@ class Stage:
         if len(payload) > self.entry_limit:
             raise self.too_large(len(payload))
 
+    def latest(self) -> Group:
+        """The group to wait for, to see done what was staged so far."""
+        if self.open.commits:
+            return self.open
+        if self.flying is not None:
+            return self.flying
+        nothing = Group(self.open.first)
+        nothing.done = True
+        return nothing
+
     def check_open(self) -> None:
         """Raise unless the open group takes another commit."""
         if self.refusal is not None:
