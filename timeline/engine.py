@@ -368,15 +368,18 @@ class Engine:
                 if not self._may_write():
                     return False
                 try:
-                    more = self.store.work(budget)
-                    self._relent()
-                    return more
+                    return self._work_some(budget)
                 except (StallError, CorruptError):
                     # Done again later; damage is reported by whoever reads or verifies.
                     return False
                 except Exception as error:
                     self._poison(None, error)
                     return False
+
+    def _work_some(self, seconds: float) -> bool:
+        more = self.store.work(seconds)
+        self._relent()
+        return more
 
     def seal(self) -> None:
         """Seal everything applied so far, waiting out write stalls. Without the lock held."""
