@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _POLLS = 3
 _PAUSE = 0.002  # seconds until a group is tried again that met a write stall
+_BREATH = 0.005  # seconds between slices of background work while clients write
 _IDLE = 0.05  # seconds between looks for background work when there was none
 
 
@@ -60,6 +61,7 @@ class Pipeline:
         self._flights: deque[Flight] = deque()
         self._open: Flight | None = None
         self._joined = 0
+        self._seen = 0  # how many had joined when background work was last done
         self._done: list[Group] = []
         self._stalled: list[Connection] = []
         self._working: asyncio.Handle | None = None
@@ -149,10 +151,13 @@ class Pipeline:
             self._log.error("background work failed", problem=str(problem), exc_info=True)
         if self._engine.group.commits and self._open is None:  # retention trims by commits
             self.flush()
-        if more:
-            self._working = self._loop.call_soon(self.work)
-        else:
+        if not more:
             self._working = self._loop.call_later(_IDLE, self.work)
+        elif self._joined != self._seen and not self._stalled:  # clients come first
+            self._working = self._loop.call_later(_BREATH, self.work)
+        else:
+            self._working = self._loop.call_soon(self.work)
+        self._seen = self._joined
 
     def stop(self) -> None:
         if self._working is not None:
