@@ -1,0 +1,224 @@
+"""Format version 1: FORMAT.md's worked examples hold, and no decoder takes foreign bytes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given, strategies as st
+
+import timeline
+from timeline.errors import CorruptError
+from timeline.formats import keys
+from timeline.formats.entries import decode_items, encode_entry, resp_id
+from timeline.formats.records import (
+    PATCH,
+    PUT,
+    Operation,
+    Record,
+    decode_record,
+    encode_record,
+)
+from timeline.formats.references import (
+    cut_references,
+    decode_references,
+    encode_reference,
+    encode_references,
+    lsn_of,
+    packed_references,
+)
+from timeline.formats.rows import (
+    TimelineRow,
+    decode_mark,
+    decode_row,
+    decode_spans,
+    encode_mark,
+    encode_row,
+    encode_spans,
+)
+from timeline.formats.segments import Row, Segment, encode_segments
+
+FORMAT = Path(timeline.__file__).parent / "formats" / "FORMAT.md"
+
+HI = encode_entry(1, [b"text", b"hi"])
+YO = encode_entry(2, [b"text", b"yo"])
+ROWS: list[Row] = [(1, 7, 1_700_000_000_000, HI), (2, 8, 1_700_000_000_500, YO)]
+
+u64 = st.integers(0, 2**64 - 1)
+small = st.integers(1, 2**32)
+
+
+def examples() -> list[tuple[bytes, bytes]]:
+    """(beginning, end) of each worked example: hex words of its lines around the ellipsis."""
+    found = []
+    for section in FORMAT.read_text().split("### Worked example")[1:]:
+        block = section.split("##", 1)[0]
+        words: list[str] = []
+        for line in block.splitlines():
+            if line.startswith("    "):
+                digits = re.match(r"\s+(?:key|value)?\s*((?:[0-9a-f…]+ )*[0-9a-f…]+)", line)
+                if digits:
+                    words += digits[1].split()
+        joined = "".join(words)
+        before, after = joined.split("…")
+        found.append((bytes.fromhex(before), bytes.fromhex(after)))
+    return found
+
+
+class TestWorkedExamples:
+    def test_the_segment_is_byte_for_byte_as_described(self) -> None:
+        ((key, value, count),) = encode_segments(3, ROWS, 256, 1 << 15)
+        begin, end = examples()[0]
+        assert (key + value).startswith(begin)
+        assert value.endswith(end)
+        assert count == 2
+
+    def test_the_record_is_byte_for_byte_as_described(self) -> None:
+        rows = [(seq, lsn, 1_700_000_000_000, payload) for seq, lsn, _, payload in ROWS]
+        value = encode_record(7, 2, 1_700_000_000_000, [3, 3], rows, [])
+        begin, end = examples()[1]
+        assert value.startswith(begin)
+        assert value.endswith(end)
+
+    def test_an_entry_is_what_goes_over_the_wire(self) -> None:
+        assert HI == b"*2\r\n$3\r\n1-0\r\n*2\r\n$4\r\ntext\r\n$2\r\nhi\r\n"
+
+
+class TestEntries:
+    @given(st.integers(1, 2**64 - 2), st.lists(st.binary(max_size=40), min_size=2, max_size=9))
+    def test_fields_come_back_in_order_with_duplicates(self, seq: int, items: list[bytes]) -> None:
+        payload = encode_entry(seq, items)
+        assert decode_items(payload) == items
+        assert payload[4:].startswith(resp_id(seq))
+
+    @pytest.mark.parametrize("size", [0, 1, 4_095, 4_096, 70_000])
+    def test_every_size_of_value_is_announced_rightly(self, size: int) -> None:
+        assert decode_items(encode_entry(16_383, [b"f", b"v" * size])) == [b"f", b"v" * size]
+        assert decode_items(encode_entry(16_384, [b"f" * size, b""])) == [b"f" * size, b""]
+
+    @given(st.binary(max_size=60))
+    def test_foreign_bytes_are_refused(self, payload: bytes) -> None:
+        with pytest.raises(CorruptError):
+            decode_items(b"!" + payload)
+
+    @given(st.integers(0, len(HI) - 1))
+    def test_a_shortened_entry_is_refused(self, size: int) -> None:
+        with pytest.raises(CorruptError):
+            decode_items(HI[:size])
+
+
+@st.composite
+def ascending_rows(draw: st.DrawFn) -> list[Row]:
+    seqs = sorted(draw(st.sets(small, min_size=1, max_size=40)))
+    rows = []
+    for index, seq in enumerate(seqs):
+        payload = draw(st.binary(min_size=1, max_size=50))
+        rows.append((seq, 2**40 + index, 2**41 + index // 2, payload))
+    return rows
+
+
+class TestSegments:
+    @given(ascending_rows(), st.integers(1, 10), st.integers(1, 200))
+    def test_rows_come_back_whatever_the_bounds(
+        self, rows: list[Row], entries: int, size: int
+    ) -> None:
+        found = []
+        for key, value, count in encode_segments(5, rows, entries, size):
+            segment = Segment(key, value)
+            assert segment.count == count <= entries
+            assert keys.split_pair(key) == (5, segment.last)
+            found += list(segment.rows())
+        assert found == rows
+
+    @given(ascending_rows())
+    def test_a_search_by_number_agrees_with_a_scan(self, rows: list[Row]) -> None:
+        ((key, value, _),) = encode_segments(5, rows, 100, 1 << 20)
+        segment = Segment(key, value)
+        for seq in {row[0] + delta for row in rows for delta in (-1, 0, 1)}:
+            assert segment.index(seq) == sum(row[0] < seq for row in rows)
+            assert segment.index_after(seq) == sum(row[0] <= seq for row in rows)
+
+    @given(ascending_rows(), st.data())
+    def test_any_flipped_bit_is_noticed(self, rows: list[Row], data: st.DataObject) -> None:
+        ((key, value, _),) = encode_segments(5, rows, 100, 1 << 20)
+        bit = data.draw(st.integers(0, 8 * len(value) - 1))
+        damaged = bytearray(value)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(CorruptError):
+            Segment(key, bytes(damaged))
+
+    def test_a_segment_under_another_key_is_refused(self) -> None:
+        ((_, value, _),) = encode_segments(3, ROWS, 256, 1 << 15)
+        with pytest.raises(CorruptError):
+            Segment(keys.pair(4, 2), value)
+
+    @given(st.binary(max_size=80))
+    def test_foreign_bytes_are_refused(self, value: bytes) -> None:
+        with pytest.raises(CorruptError):
+            Segment(keys.pair(3, 2), value)
+
+
+class TestRecords:
+    @given(st.integers(1, 2**63), st.integers(0, 5), st.lists(st.binary(max_size=20), max_size=4))
+    def test_a_record_comes_back_whole(self, first: int, appends: int, bodies: list[bytes]) -> None:
+        rows = [(index + 1, first + index, 99, b"x" * index) for index in range(appends)]
+        operations = [
+            Operation(PATCH, first + appends, 8, index, body) for index, body in enumerate(bodies)
+        ]
+        operations.append(Operation(PUT, first + appends, 0, 1, b"kvalue"))
+        value = encode_record(first, appends + 1, 99, range(appends), rows, operations)
+        expected = Record(first, first + appends, 99, list(range(appends)), rows, operations)
+        found = decode_record(first + appends, value)
+        assert found._replace(timelines=list(found.timelines)) == expected
+
+    @given(st.data())
+    def test_any_flipped_bit_is_noticed(self, data: st.DataObject) -> None:
+        value = encode_record(7, 2, 5, [3, 3], ROWS, [])
+        bit = data.draw(st.integers(0, 8 * len(value) - 1))
+        damaged = bytearray(value)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(CorruptError):
+            decode_record(8, bytes(damaged))
+
+    @given(st.binary(max_size=80))
+    def test_foreign_bytes_are_refused(self, value: bytes) -> None:
+        with pytest.raises(CorruptError):
+            decode_record(8, value)
+
+
+class TestReferences:
+    @given(st.lists(st.tuples(st.integers(1, 9), u64, u64, st.integers(0, 255)), min_size=1))
+    def test_references_come_back_and_commits_stay_whole(
+        self, fields: list[tuple[int, int, int, int]]
+    ) -> None:
+        packed = [encode_reference(*each) for each in sorted(fields)]
+        found = []
+        for run in cut_references(packed, 3):
+            key = keys.pair(4, lsn_of(run[-1]))
+            found += decode_references(packed_references(key, encode_references(key, run)))
+            if len(found) < len(packed):
+                assert lsn_of(packed[len(found)]) != found[-1].lsn
+        assert found == sorted(fields)
+
+
+class TestRows:
+    @given(st.builds(TimelineRow, st.integers(0, 1), u64, u64, u64, u64, u64, st.binary()))
+    def test_the_row_of_a_timeline_comes_back(self, row: TimelineRow) -> None:
+        assert decode_row(encode_row(row)) == row
+
+    @given(st.lists(st.tuples(u64, u64)))
+    def test_spans_come_back(self, spans: list[tuple[int, int]]) -> None:
+        assert decode_spans(encode_spans(spans)) == spans
+
+    @given(u64, st.integers(0, 95))
+    def test_a_torn_mark_counts_for_nothing(self, lsn: int, bit: int) -> None:
+        slot = encode_mark(lsn)
+        assert decode_mark(slot) == lsn
+        torn = bytearray(slot)
+        torn[bit // 8] ^= 1 << bit % 8
+        assert decode_mark(bytes(torn)) is None
+
+    @given(st.binary(max_size=30).filter(lambda prefix: prefix.strip(b"\xff")))
+    def test_the_successor_bounds_a_prefix(self, prefix: bytes) -> None:
+        assert prefix + b"\xff" * 9 < keys.successor(prefix)
