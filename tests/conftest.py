@@ -1,0 +1,45 @@
+"""Options of the long modes; without them every test runs its short one."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("timeline")
+    group.addoption(
+        "--model-examples",
+        type=int,
+        default=60,
+        metavar="N",
+        help="how many histories the state machines of the engine try",
+    )
+    group.addoption(
+        "--kill-rounds",
+        type=int,
+        default=12,
+        metavar="N",
+        help="how often the kill -9 loops kill",
+    )
+    group.addoption(
+        "--crash-point-stride",
+        type=int,
+        default=5,
+        metavar="N",
+        help="fail the engine at every N-th of its calls to the disk; 1 is every one",
+    )
+
+
+@pytest.fixture
+def model_examples(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--model-examples"))
+
+
+@pytest.fixture
+def kill_rounds(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--kill-rounds"))
+
+
+@pytest.fixture
+def crash_point_stride(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--crash-point-stride"))

@@ -1,0 +1,109 @@
+"""Stores for tests: small bounds, a clock that can be turned, and crashes that cost milliseconds.
+
+Rule: everything acknowledged was fsynced, so a copy of the directory made while the store is open
+is what a kill at that moment would leave; only RocksDB's own background work must stand still for
+the moment of the copy, since a kill is instantaneous and a copy is not.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import timeline
+from timeline import compaction, database, retention, sealing, stage
+from timeline.database import Database
+from timeline.options import Options
+from timeline.storage import FAMILIES
+
+SHM = Path("/dev/shm")
+
+SMALL = Options(
+    unsealed_bytes=6_000,
+    tails=12,
+    segment_entries=4,
+    segment_bytes=600,
+    segment_cache_bytes=3_000,
+    timeline_cache=3,
+    audience_cache=4,
+    compact_after=2,
+    slice_ms=0.001,
+    retention_check_ms=10**9,
+    entry_bytes=4_096,
+    group_bytes=65_536,
+    write_buffer_bytes=65_536,
+    block_cache_bytes=65_536,
+)
+
+
+class Clock:
+    """Stands in for the `time` module where commits and retention take their time from."""
+
+    def __init__(self, now: int = 1_700_000_000_000) -> None:
+        self.now = now
+
+    def time_ns(self) -> int:
+        return self.now * 1_000_000
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  whatever the module has
+        return getattr(time, name)
+
+    @contextmanager
+    def installed(self) -> Iterator[Clock]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(stage, "time", self)
+            patch.setattr(retention, "time", self)
+            yield self
+
+
+@contextmanager
+def small_steps() -> Iterator[None]:
+    """Slices, steps and pages of a few things each, so that everything takes several."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sealing, "_ROWS", 5)
+        patch.setattr(sealing, "_OBJECTS", 2)
+        patch.setattr(sealing, "_REFERENCES_A_SEGMENT", 3)
+        patch.setattr(sealing, "_FEW_KEYS", 2)
+        patch.setattr(compaction, "_STEP", 4)
+        patch.setattr(database, "_PAGE", 5)
+        yield
+
+
+def scratch_directory(prefix: str = "timeline-") -> Path:
+    """A new directory, in memory where there is such a thing."""
+    return Path(tempfile.mkdtemp(prefix=prefix, dir=SHM if SHM.is_dir() else None))
+
+
+def copy_as_killed(db: Database, target: Path) -> Path:
+    """Copy the directory of an open store as a kill would leave it."""
+    engine = db.engine
+    with engine._flushing, engine.lock:
+        measure = engine.store.storage.measure
+        wait = threading.Event()
+        while any(
+            measure(name, family)
+            for family in FAMILIES
+            for name in (
+                "num-running-flushes",
+                "num-running-compactions",
+                "mem-table-flush-pending",
+                "compaction-pending",
+            )
+        ):
+            wait.wait(0.001)
+        shutil.copytree(engine.path, target)
+    return target
+
+
+def abandon(db: Database) -> None:
+    """Let go of a store whose directory no longer matters."""
+    with suppress(timeline.TimelineError):
+        db.close()
