@@ -19,6 +19,9 @@ from typing import Final, Self
 
 import redis
 
+REDIS: Final = "redis"
+TIMELINED: Final = "timelined"
+
 _START_SECONDS: Final = 20.0
 _STOP_SECONDS: Final = 60.0
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -93,7 +96,7 @@ class Server:
         self._stop()
 
 
-def start_redis(directory: Path, name: str = "redis") -> Server:
+def start_redis(directory: Path) -> Server:
     """Redis as durable as we are: append-only file, fsynced before each acknowledgement."""
     port = _free_port()
     options = {
@@ -109,15 +112,15 @@ def start_redis(directory: Path, name: str = "redis") -> Server:
     command = ["redis-server"]
     for option, value in options.items():
         command += [f"--{option}", value]
-    return Server(name, command, port, directory)
+    return Server(REDIS, command, port, directory)
 
 
-def start_timelined(directory: Path, name: str = "timeline") -> Server:
+def start_timelined(directory: Path) -> Server:
     """Our daemon with the options it has by default."""
     port = _free_port()
-    program = Path(sys.executable).with_name("timelined")
+    program = Path(sys.executable).with_name(TIMELINED)
     command = [str(program), "--data", str(directory / "data"), "--port", str(port)]
-    return Server(name, command, port, directory)
+    return Server(TIMELINED, command, port, directory)
 
 
 def _free_port() -> int:

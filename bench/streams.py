@@ -15,7 +15,7 @@ from typing import Final
 
 from bench import report
 from bench.pairs import Comparison, Work, compare
-from bench.servers import Server, missing_programs, start_redis, start_timelined
+from bench.servers import TIMELINED, Server, missing_programs, start_redis, start_timelined
 
 TEXT: Final = "x" * 100
 KEYS: Final = 5_000
@@ -60,10 +60,13 @@ def _everything_was_appended(server: Server, sent: int) -> None:
 
 
 def _fill_stream(server: Server) -> None:
-    with server.connect() as client, client.pipeline(transaction=False) as pipe:
-        for number in range(1, ENTRIES + 1):
-            pipe.xadd(STREAM, {"text": TEXT}, id=f"{number}-0")
-        pipe.execute()
+    with server.connect() as client:
+        with client.pipeline(transaction=False) as pipe:
+            for number in range(1, ENTRIES + 1):
+                pipe.xadd(STREAM, {"text": TEXT}, id=f"{number}-0")
+            pipe.execute()
+        if server.name == TIMELINED:  # from memory into segments, where history lies
+            client.execute_command("TIMELINE.COMPACT", STREAM)
 
 
 def _pages_are_full(server: Server, count: int) -> None:
