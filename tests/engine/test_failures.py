@@ -1,0 +1,391 @@
+"""What goes wrong ends in a typed error or passes by itself; nobody waits for ever.
+
+Each test is a promise about one thing that fails: a pause RocksDB asks for, the durable mark, a
+callback, a number that does not exist, closing and forking under way.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import timeline
+from tests.engine.stores import Clock, copy_as_killed
+from timeline.database import Database, TimelineHandle
+from timeline.errors import (
+    BusyError,
+    ClosedError,
+    ReadOnlyError,
+    SequenceError,
+    StallError,
+    TimelineError,
+    UncertainError,
+    WrongTypeError,
+)
+from timeline.formats.rows import INBOX
+from timeline.mark import DurableMark
+from timeline.sealing import Sealing
+from timeline.storage import Batch, Storage
+
+SECONDS = 20.0  # how long a future may take before the test says that it hangs
+LAST = 2**64 - 2  # the highest number there is
+
+
+@pytest.fixture(params=["thread", "inline"])
+def db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    db = timeline.open(tmp_path / "store", fsync=request.param)
+    yield db
+    with suppress(TimelineError):
+        db.close()
+
+
+def seqs(db: Database, name: str) -> list[int]:
+    return [entry.seq for entry in db.timeline(name).range()]
+
+
+def append_much(handle: TimelineHandle) -> int:
+    return handle.append({"a": "x" * 500})
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, error: Exception) -> None:
+    """The next call of `owner.name` raises and does nothing."""
+    original: Callable[..., object] = getattr(owner, name)
+    errors = [error]
+
+    def call(*arguments: object) -> object:
+        if errors:
+            raise errors.pop()
+        return original(*arguments)
+
+    monkeypatch.setattr(owner, name, call)
+
+
+def test_a_write_with_nothing_to_do_returns(db: Database) -> None:
+    absent = db.timeline("absent")
+    assert absent.drop() is False
+    assert absent.delete(1) == 0
+    assert absent.trim(before=5) == 0
+    assert absent.append_many([]) == range(0)
+    absent.append({"a": "1"})
+    assert absent.trim(length=7) == 0
+    with db.transaction():
+        pass
+    db.flush()
+
+
+def test_a_stalled_group_is_written_when_the_stall_is_over(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db.timeline("a").append({"a": "1"})
+    fail_once(monkeypatch, Storage, "write", StallError("a pause"))
+    future = db.timeline("a").append_async({"a": "2"})
+    if not db.engine.threaded:
+        db.flush()
+    assert future.result(SECONDS) == 2
+
+
+def test_a_stall_in_the_last_slice_of_sealing_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = timeline.open(tmp_path / "store", fsync="inline")
+    db.timeline("a").append({"a": "1"})
+    write = Storage.write
+    refuse = False
+
+    def flaky(storage: Storage, batch: Batch) -> None:
+        if refuse:
+            raise StallError("a pause")
+        write(storage, batch)
+
+    monkeypatch.setattr(Storage, "write", flaky)
+    with db.engine.lock:
+        store = db.engine.store
+        store._begin_pass()
+        while store.sealing.under_way:
+            refuse = True
+            with pytest.raises(StallError):
+                store.sealing.slice()
+            refuse = False
+            store.sealing.slice()
+        assert store.sealing.sealed == 1
+    db.timeline("a").append({"a": "2"})
+    copy_as_killed(db, tmp_path / "copy")
+    db.close()
+    with timeline.open(tmp_path / "copy") as copy:
+        assert seqs(copy, "a") == [1, 2]
+
+
+def test_busy_while_sealing_cannot_keep_up_ends_when_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with timeline.open(tmp_path / "store", fsync="inline", unsealed_bytes=10_000) as db:
+        handle = db.timeline("a")
+        with monkeypatch.context() as patch:
+
+            def stall(_: Sealing) -> None:
+                raise StallError("a pause")
+
+            patch.setattr(Sealing, "slice", stall)
+            filler = [handle] * 100
+            with pytest.raises(BusyError):
+                list(map(append_much, filler))
+            head = handle.head
+        while db.engine.work():
+            pass
+        assert handle.append({"a": "1"}) == head + 1
+
+
+def test_a_mark_that_cannot_be_written_is_uncertain_then_readonly_then_heals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timeline.engine._HEAL_SECONDS", 0.0)
+    with timeline.open(tmp_path / "store", fsync="inline") as db:
+        handle = db.timeline("a")
+        handle.append({"a": "1"})
+
+        def no_space(*_: object) -> int:
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("timeline.mark.os.pwrite", no_space)
+            with pytest.raises(UncertainError):
+                handle.append({"a": "2"})
+        with pytest.raises(ReadOnlyError):
+            handle.append({"a": "3"})
+        assert seqs(db, "a") == [1]
+        db.engine.work()
+        assert seqs(db, "a") == [1, 2], "it was written, only the mark was not"
+        assert handle.append({"a": "3"}) == 3
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), MemoryError()])
+def test_an_error_of_any_type_poisons_and_kills_no_thread(
+    db: Database, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timeline.engine._HEAL_SECONDS", 0.0)
+    handle = db.timeline("a")
+    handle.append({"a": "1"})
+    fail_once(monkeypatch, DurableMark, "write", error)
+    with pytest.raises(UncertainError):
+        handle.append({"a": "2"})
+    wait = threading.Event()
+    for _ in range(1_000):
+        if not db.engine.poisoned:
+            break
+        if not db.engine.threaded:
+            db.engine.work()
+        wait.wait(0.01)
+    assert handle.append_many([{"a": "3"}]) == range(3, 4)
+
+
+def test_a_callback_that_raises_harms_nobody_else(db: Database) -> None:
+    told: list[int] = []
+    with db.engine.woken:
+        db.engine.append(b"a", [b"a", b"1"])
+        db.engine.group.on_done(lambda group: told.append(1 // group.commits // 0))
+        db.engine.group.on_done(lambda group: told.append(group.last))
+        db.engine.woken.notify_all()
+    db.flush()
+    future = db.timeline("a").append_async({"a": "2"})
+    db.flush()
+    assert future.result(SECONDS) == 2
+    assert told == [1]
+
+
+def test_the_last_number_is_the_last(db: Database) -> None:
+    handle = db.timeline("a")
+    with pytest.raises(SequenceError):
+        handle.append({"a": "1"}, seq=LAST + 1)
+    assert handle.append({"a": "1"}, seq=LAST) == LAST
+    for write in (
+        lambda: handle.append({"a": "2"}),
+        lambda: handle.append_many([{"a": "2"}]),
+        lambda: handle.append({"a": "2"}, seq=LAST + 1),
+    ):
+        with pytest.raises(SequenceError):
+            write()
+    assert db.timeline("b").append({"a": "1"}) == 1
+    db.engine.seal()
+    assert seqs(db, "a") == [LAST]
+    assert [entry.seq for entry in handle.range(reverse=True)] == [LAST]
+    assert handle.trim(length=0) == 1
+    db.engine.seal()
+    assert seqs(db, "a") == []
+    assert handle.head == LAST
+
+
+def test_an_id_is_never_given_out_again(tmp_path: Path) -> None:
+    """Not even that of a timeline made and dropped in one commit, after a kill."""
+    db = timeline.open(tmp_path / "store")
+    with db.transaction() as write:
+        write.append("a", {"a": "1"})
+        write.drop("a")
+    copy_as_killed(db, tmp_path / "copy")
+    db.close()
+    with timeline.open(tmp_path / "copy") as copy:
+        copy.timeline("b").append({"a": "1"})
+    with timeline.open(tmp_path / "copy") as copy:
+        assert seqs(copy, "b") == [1]
+
+
+def test_a_transaction_may_touch_more_timelines_than_are_kept_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    names = [f"t{number}" for number in range(200)]
+    with timeline.open(path, timeline_cache=2) as db:
+        for name in names:
+            db.timeline(name).append({"a": "1"})
+    with timeline.open(path, timeline_cache=2) as db:
+        with db.transaction() as write:
+            for turn in (2, 3):
+                assert {write.append(name, {"a": "2"}) for name in names} == {turn}
+        assert all(seqs(db, name) == [1, 2, 3] for name in names)
+        assert db.engine.stats()["loaded_timelines"] != 0
+
+
+def test_an_in_box_takes_no_entries(db: Database) -> None:
+    with db.engine.lock:
+        draft = db.engine.begin()
+        draft.create(b"box", INBOX)
+        draft.commit()
+    db.flush()
+    with pytest.raises(WrongTypeError):
+        db.timeline("box").append({"a": "1"})
+    with pytest.raises(WrongTypeError):
+        db.timeline("box").append_many([{"a": "1"}])
+
+
+def test_time_never_falls_along_a_timeline(tmp_path: Path) -> None:
+    """Not when the clock steps back, not across a restart, not across a kill."""
+    path = tmp_path / "store"
+    with Clock().installed() as clock:
+        times = []
+        for number in range(4):
+            db = timeline.open(path)
+            handle = db.timeline("a")
+            handle.append({"a": "1"})
+            clock.now -= 10_000
+            handle.append({"a": "2"})
+            times = [entry.time for entry in handle.range()]
+            assert times == sorted(times)
+            assert len(list(handle.range(since=times[-1]))) >= 2
+            if number % 2:
+                copy_as_killed(db, tmp_path / "copy")
+                db.close()
+                shutil.rmtree(path)
+                (tmp_path / "copy").rename(path)
+            else:
+                db.close()
+    assert len(times) == 8
+
+
+def test_everything_after_close_says_so(db: Database) -> None:
+    kept, absent = db.timeline("a"), db.timeline("b")
+    kept.append({"a": "1"})
+    db.close()
+    calls: list[Callable[[], object]] = [
+        db.flush,
+        db.compact,
+        db.engine.seal,
+        db.log.read,
+        db.log.checkpoints,
+        lambda: list(db.timelines()),
+        lambda: db.log.move("a", 1),
+        lambda: db.transaction().__enter__(),
+    ]
+    for handle in (kept, absent):
+        calls += [
+            handle.extent,
+            handle.latest,
+            handle.compact,
+            partial(next, handle.range(), None),
+            partial(handle.get, 1),
+            partial(handle.append, {"a": "1"}),
+            partial(handle.append_async, {"a": "1"}),
+            partial(handle.trim, length=0),
+        ]
+    for call in calls:
+        with pytest.raises(ClosedError):
+            call()
+    assert not db.engine.work()
+    db.close()
+
+
+def test_close_settles_every_future(db: Database) -> None:
+    """Those who append while another closes get their number or a ClosedError."""
+    futures: list[Future[int]] = []
+    plenty = threading.Event()
+
+    def write() -> None:
+        while True:
+            try:
+                futures.append(db.timeline("a").append_async({"a": "1"}))
+            except ClosedError:
+                return
+            if len(futures) > 100:
+                plenty.set()
+
+    threads = [threading.Thread(target=write) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    assert plenty.wait(SECONDS)
+    db.close()
+    for thread in threads:
+        thread.join()
+    numbers = []
+    for future in futures:
+        with suppress(ClosedError):
+            numbers.append(future.result(SECONDS))
+    with timeline.open(db.engine.path) as again:
+        found = seqs(again, "a")
+    assert found[: len(numbers)] == sorted(numbers) == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_is_refused_everything(db: Database) -> None:
+    handle = db.timeline("a")
+    handle.append({"a": "1"})
+    calls: dict[str, Callable[[], object]] = {
+        "append": lambda: handle.append({"a": "2"}),
+        "append_async": lambda: handle.append_async({"a": "2"}),
+        "transaction": lambda: db.transaction().__enter__(),
+        "trim": lambda: handle.trim(length=0),
+        "extent": handle.extent,
+        "range": lambda: list(handle.range()),
+        "names": lambda: list(db.timelines()),
+        "log": db.log.read,
+        "move": lambda: db.log.move("a", 1),
+        "flush": db.flush,
+        "seal": db.engine.seal,
+        "compact": db.compact,
+    }
+    receive, send = os.pipe()
+    held = db.engine._flushing.acquire()  # as if the parent's thread were flushing at that moment
+    child = os.fork()
+    if child == 0:
+        allowed = []
+        for name, call in calls.items():
+            try:
+                call()
+                allowed.append(name)
+            except ClosedError:
+                pass
+            except BaseException as error:
+                allowed.append(f"{name}: {error!r}")
+        db.close()
+        os.write(send, repr(allowed).encode())
+        os._exit(0)
+    assert held
+    db.engine._flushing.release()
+    os.close(send)
+    with open(receive, "rb") as answer:  # noqa: PTH123  a descriptor
+        assert answer.read() == b"[]"
+    os.waitpid(child, 0)
+    assert handle.append({"a": "2"}) == 2

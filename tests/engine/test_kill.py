@@ -1,0 +1,97 @@
+"""kill -9 at random moments, over and over, on one store.
+
+A child appends to several timelines, commits across two, edits, deletes, trims, drops, delivers to
+in-boxes, seals and compacts, and reports every acknowledgement on a pipe. After each kill the
+parent opens the store, or a copy, so that kills follow on kills: what was acknowledged is there,
+nothing is there by half, numbers have no gap, every reference is there once. Bounds are so small
+that many kills land inside sealing.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import timeline
+from tests.engine.killed import advance, go_on
+from tests.engine.stores import SMALL, Clock, abandon, scratch_directory, small_steps
+from tests.engine.twin import Twin, picture_of, scenario
+
+CONTEXT = multiprocessing.get_context("forkserver")  # cheap, and without threads to fork
+CONTEXT.set_forkserver_preload(["tests.engine.killed"])
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    path = scratch_directory()
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def killed_run(
+    path: Path, seed: int, length: int, changes: dict[str, Any], draw: random.Random
+) -> int:
+    """Let a child work on the store and kill it; the last LSN that it reported, or 0."""
+    ours, theirs = CONTEXT.Pipe(duplex=False)
+    child = CONTEXT.Process(target=go_on, args=(path, seed, length, changes, theirs))
+    child.start()
+    theirs.close()
+    reported = 0
+    try:
+        if draw.random() < 0.2:  # while it opens, or soon after
+            ours.poll(draw.random() * 0.3)
+        else:
+            for _ in range(draw.randint(1, 40)):
+                reported = ours.recv()
+            ours.poll(draw.random() * 0.003)
+        child.kill()
+        while True:
+            reported = ours.recv()
+    except EOFError:
+        pass
+    finally:
+        child.kill()
+        child.join()
+    assert child.exitcode in (-9, 0), "the child failed by itself; its error is above"
+    return reported
+
+
+@pytest.mark.timeout(0)
+def test_whatever_was_acknowledged_survives_every_kill(
+    directory: Path, kill_rounds: int, request: pytest.FixtureRequest
+) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")  # noqa: T201  shown when it fails
+    draw = random.Random(seed)
+    length = 30 * kill_rounds + 50
+    path = directory / "store"
+    with Clock().installed() as clock, small_steps():
+        model = Twin(directory / "model", replace(SMALL, fsync="inline"), clock)
+        steps = scenario(length, seed)
+        for number in range(kill_rounds):
+            changes = {
+                "fsync": draw.choice(("thread", "inline")),
+                "durability": draw.choice(("sync", "sync", "interval")),
+            }
+            reported = killed_run(path, seed, length, changes, draw)
+            where = f"round {number}, {changes}, seed {seed}"
+            opened = path
+            if draw.random() < 0.6 and path.exists():
+                opened = directory / "copy"
+                shutil.copytree(path, opened)
+            with timeline.open(opened, SMALL) as db:
+                recovered = db.engine.applied
+                assert recovered >= reported, f"acknowledged and lost: {where}"
+                steps = advance(model, steps, recovered)
+                assert recovered <= reported + 1 or not reported, where
+                assert picture_of(db, model.users) == model.pictures[recovered], where
+            shutil.rmtree(directory / "copy", ignore_errors=True)
+        assert model.oracle.lsn > kill_rounds
+        abandon(model.db)
