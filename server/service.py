@@ -120,7 +120,7 @@ class Service:
     def timelines(self) -> int:
         """How many raw timelines there are."""
         with self.engine.lock:
-            return sum(1 for name in self.engine.names() if name[:1] != b"@")
+            return self.engine.count
 
     def note_slow(self, seconds: float, args: list[bytes], connection: Connection) -> None:
         """Remembers a command that took longer than slowlog_log_slower_than."""

@@ -203,6 +203,23 @@ class TimelineHandle:
 
         return self._commit(work)
 
+    def metadata(self) -> dict[bytes, bytes]:
+        """What is known about the timeline beside its entries."""
+        engine = self._engine
+        with engine.lock:
+            timeline = engine.find(self.name)
+            return {} if timeline is None else engine.metadata(timeline)
+
+    def set_metadata(self, fields: FieldsLike) -> dict[bytes, bytes]:
+        """Merge fields into the metadata, an empty value removing; all of it after that."""
+        items = encode_fields(fields)
+
+        def work(draft: Draft) -> dict[bytes, bytes]:
+            timeline = draft.find_or_create(self.name)
+            return draft.merge_metadata(timeline, zip(items[::2], items[1::2], strict=True))
+
+        return self._commit(work)
+
     def set_retention(self, *, age_ms: int = 0, length: int = 0, bytes_: int = 0) -> None:
         """Trim by itself from now on; zero is no bound, all zero no retention."""
 

@@ -12,7 +12,7 @@ it returns may be shown only once its group is done. Keep the engine's lock from
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -38,9 +38,13 @@ from timeline.formats.records import (
 )
 from timeline.formats.rows import (
     INBOX,
+    NO_RETENTION,
     RAW,
     Retention,
     TimelineRow,
+    decode_metadata,
+    decode_retention,
+    encode_metadata,
     encode_retention,
     encode_row,
     encode_spans,
@@ -104,7 +108,15 @@ class Draft:
         self._created.append(timeline)
         self._headers[timeline] = header
         self.put(keys.NAME + name, keys.number(timeline_id))
+        self._count(name, 1)
         return timeline
+
+    def _count(self, name: bytes, change: int) -> None:
+        """Keep the number of raw timelines; those of the store itself are not counted."""
+        if not name.startswith(b"@"):
+            count = self.get(keys.COUNT)
+            before = 0 if count is None else keys.split_number(count)
+            self.put(keys.COUNT, keys.number(before + change))
 
     def find_or_create(self, name: bytes) -> Timeline:
         return self.find(name) or self.create(name)
@@ -226,6 +238,34 @@ class Draft:
         self._headers[timeline] = header._replace(floor=head)
         self._nexts[timeline] = head + 1
 
+    def metadata(self, timeline: Timeline) -> dict[bytes, bytes]:
+        """What is known about a timeline beside its entries."""
+        return decode_metadata(self.get(keys.META + keys.number(timeline.id)))
+
+    def merge_metadata(
+        self, timeline: Timeline, changes: Iterable[tuple[bytes, bytes]]
+    ) -> dict[bytes, bytes]:
+        """Set fields of the metadata, an empty value removing; all of it after that.
+
+        Raises `TooLargeError` beyond the limits of an entry.
+        """
+        merged = self.metadata(timeline) | dict(changes)
+        merged = {field: value for field, value in merged.items() if value}
+        key = keys.META + keys.number(timeline.id)
+        if merged:
+            items = [item for pair in merged.items() for item in pair]
+            self._stage.check_items(items)
+            encoded = encode_metadata(items)
+            self._stage.check_entry(encoded)
+            self.put(key, encoded)
+        else:
+            self.remove(key)
+        return merged
+
+    def retention(self, timeline: Timeline) -> Retention:
+        value = self.get(keys.RETENTION + keys.number(timeline.id))
+        return NO_RETENTION if value is None else decode_retention(value)
+
     def set_retention(self, timeline: Timeline, retention: Retention) -> None:
         """Trim this timeline by itself from now on; all zero: no more."""
         key = keys.RETENTION + keys.number(timeline.id)
@@ -241,6 +281,7 @@ class Draft:
             if family == keys.ROW or self.get(key) is not None:
                 self.remove(key)
         self.remove(keys.NAME + timeline.name)
+        self._count(timeline.name, -1)
         self._names[timeline.name] = None
         self._headers[timeline] = None
         self._operate(DROP, timeline.id)

@@ -40,6 +40,7 @@ from timeline.errors import (
 )
 from timeline.formats import keys
 from timeline.formats.records import encode_record
+from timeline.formats.rows import Retention, decode_metadata
 from timeline.mark import DurableMark
 from timeline.options import MIB, Options
 from timeline.stage import Group, Stage
@@ -438,6 +439,20 @@ class Engine:
         self.check_usable()
         return self.timelines.find(name)
 
+    @property
+    def count(self) -> int:
+        """How many raw timelines there are; those of the store itself (`@…`) are not counted."""
+        value = self.state.get(keys.COUNT)
+        return 0 if value is None else keys.split_number(value)
+
+    def metadata(self, timeline: Timeline) -> dict[bytes, bytes]:
+        """What is known about a timeline beside its entries."""
+        return decode_metadata(self.state.get(keys.META + keys.number(timeline.id)))
+
+    def retention(self, timeline: Timeline) -> Retention:
+        """The bounds to which the timeline is trimmed by itself."""
+        return self.store.retention.get(timeline)
+
     def extent(self, timeline: Timeline) -> Extent:
         return self.timelines.extent(timeline)
 
@@ -492,6 +507,7 @@ class Engine:
             "fsync_usec": round(self.fsync_seconds * 1e6),
             "unsealed_bytes": tails.size,
             "unsealed_timelines": tails.young.tails,
+            "timelines": self.count,
             "loaded_timelines": len(self.timelines.by_id),
             "segment_cache_bytes": cache.size,
             "segment_cache_hits": cache.hits,

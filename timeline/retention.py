@@ -17,14 +17,13 @@ from timeline.compaction import Compaction
 from timeline.draft import Draft
 from timeline.errors import TimelineError
 from timeline.formats import keys
-from timeline.formats.rows import Retention, decode_retention
+from timeline.formats.rows import NO_RETENTION, Retention, decode_retention
 from timeline.options import Options
 from timeline.state import State
 from timeline.tails import Timeline
 from timeline.timelines import Timelines
 
 _A_STEP = 64
-_NONE = Retention(0, 0, 0)
 
 
 class RetentionKeeper:
@@ -46,7 +45,7 @@ class RetentionKeeper:
 
     def get(self, timeline: Timeline) -> Retention:
         value = self._state.get(keys.RETENTION + keys.number(timeline.id))
-        return _NONE if value is None else decode_retention(value)
+        return NO_RETENTION if value is None else decode_retention(value)
 
     def step(self) -> None:
         """Trim the next few timelines whose turn it is. The caller holds the lock."""

@@ -94,6 +94,7 @@ class Storage:
         }
         self._no_slowdown = WriteOptions()
         self._no_slowdown.no_slowdown = True
+        self.failed = False  # a write or an fsync did; what it was to keep has been reported
 
     def batch(self) -> Batch:
         return Batch(self._handles)
@@ -103,14 +104,14 @@ class Storage:
         try:
             self._db.write(batch._batch, self._no_slowdown)  # noqa: SLF001  one module, two halves
         except Exception as error:
-            _translate(error, self.path)
+            self._fail(error)
 
     def sync(self) -> None:
         """Make everything written so far durable; other threads run meanwhile."""
         try:
             self._db.flush_wal(True)
         except Exception as error:
-            _translate(error, self.path)
+            self._fail(error)
 
     def get(self, family: str, key: bytes) -> bytes | None:
         try:
@@ -192,15 +193,31 @@ class Storage:
         except Exception as error:
             _translate(error, self.path)
 
+    def _fail(self, error: Exception) -> NoReturn:
+        try:
+            _translate(error, self.path)
+        except StallError:
+            raise
+        except TimelineError:
+            self.failed = True
+            raise
+
     def close(self) -> None:
-        """Release the directory. Every scan must be closed before."""
+        """Release the directory. Every scan must be closed before.
+
+        A storage that failed complains again when it is closed; that is not raised a second time.
+        """
         if not self._families:
             return
+        parts = [*self._families.values(), self._db]
         self._handles.clear()
-        for family in self._families.values():
-            family.close()
         self._families.clear()
-        self._db.close()
+        for part in parts:
+            try:
+                part.close()
+            except Exception as error:
+                if not self.failed:
+                    _translate(error, self.path)
 
 
 def _database_options(options: Options, *, salvage: bool) -> RocksOptions:

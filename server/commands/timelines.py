@@ -10,9 +10,6 @@ from itertools import islice
 
 from timeline.engine import Draft
 from timeline.errors import NotFoundError, UsageError
-from timeline.formats import keys as store_keys
-from timeline.formats.entries import decode_items, encode_entry
-from timeline.formats.rows import Retention, decode_retention, encode_retention
 from timeline.tails import Timeline
 
 from .. import replies
@@ -42,7 +39,7 @@ def _existing(view: View | Draft, name: bytes) -> Timeline:
 def info(session: Session, args: Arguments, view: View) -> bytes:
     timeline = _existing(view, args[1])
     extent = view.extent(timeline)
-    retention = _retention(session.service.engine.state.get(_retention_key(timeline)))
+    retention = session.service.engine.retention(timeline)
     return replies.encode(
         {
             "name": timeline.name,
@@ -92,10 +89,6 @@ def _pairs(args: Arguments, at: int) -> list[tuple[bytes, bytes]]:
     return [(args[index].upper(), args[index + 1]) for index in range(at, len(args), 2)]
 
 
-def _meta_key(timeline: Timeline) -> bytes:
-    return store_keys.META + store_keys.number(timeline.id)
-
-
 @write(
     "TIMELINE.META",
     "key [* (field value)...]",
@@ -106,47 +99,16 @@ def _meta_key(timeline: Timeline) -> bytes:
 )
 def meta(session: Session, args: Arguments, draft: Draft) -> bytes:
     timeline = _existing(draft, args[1] if len(args) == 2 else writable(args[1]))
-    found = _decode(draft.get(_meta_key(timeline)))
-    if len(args) > 2:
+    if len(args) == 2:
+        found = draft.metadata(timeline)
+    else:
         items = args[3:]
         if args[2] != b"*" or not items or len(items) & 1:
             raise syntax_error()
-        found.update(zip(items[::2], items[1::2], strict=True))
-        found = {name: value for name, value in found.items() if value}
-        _check_metadata(session, found)
-        if found:
-            draft.put(_meta_key(timeline), _encode(found))
-        else:
-            draft.remove(_meta_key(timeline))
+        found = draft.merge_metadata(timeline, zip(items[::2], items[1::2], strict=True))
     return replies.map_header(len(found), session.resp) + b"".join(
         [replies.bulk(name) + replies.bulk(value) for name, value in found.items()]
     )
-
-
-def _encode(found: dict[bytes, bytes]) -> bytes:
-    """Metadata is kept in the form of an entry, numbered 0."""
-    return encode_entry(0, [word for pair in found.items() for word in pair])
-
-
-def _decode(value: bytes | None) -> dict[bytes, bytes]:
-    items = [] if value is None else decode_items(value)
-    return dict(zip(items[::2], items[1::2], strict=True))
-
-
-def _check_metadata(session: Session, found: dict[bytes, bytes]) -> None:
-    options = session.service.engine.options
-    if len(found) > options.entry_fields:
-        raise UsageError(f"metadata has at most {options.entry_fields} fields (entry_fields)")
-    if sum(len(name) + len(value) for name, value in found.items()) > options.entry_bytes:
-        raise UsageError(f"metadata has at most {options.entry_bytes} bytes (entry_bytes)")
-
-
-def _retention_key(timeline: Timeline) -> bytes:
-    return store_keys.RETENTION + store_keys.number(timeline.id)
-
-
-def _retention(value: bytes | None) -> Retention:
-    return Retention(0, 0, 0) if value is None else decode_retention(value)
 
 
 @write(
@@ -162,7 +124,7 @@ def retention(session: Session, args: Arguments, draft: Draft) -> bytes:
     if name[:6] != b"@conv:" and len(args) > 2:
         writable(name)
     timeline = _existing(draft, name)
-    bounds = _retention(draft.get(_retention_key(timeline)))
+    bounds = draft.retention(timeline)
     for word, value in _pairs(args, 2):
         number = arguments.integer(value, 0)
         if word == b"MAXAGE":
@@ -174,10 +136,7 @@ def retention(session: Session, args: Arguments, draft: Draft) -> bytes:
         else:
             raise syntax_error()
     if len(args) > 2:
-        if any(bounds):
-            draft.put(_retention_key(timeline), encode_retention(bounds))
-        elif draft.get(_retention_key(timeline)) is not None:
-            draft.remove(_retention_key(timeline))
+        draft.set_retention(timeline, bounds)
     return replies.encode(
         {"maxage": bounds.age, "maxlen": bounds.length, "maxbytes": bounds.size}, session.resp
     )

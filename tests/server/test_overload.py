@@ -29,12 +29,13 @@ def test_a_burst_above_a_group_is_slowed_and_not_refused(start: Start, fsync: st
 
 
 @pytest.mark.parametrize("fsync", ["inline", "thread"])
-def test_a_failing_disk_is_told_and_reads_go_on(start: Start, fsync: str) -> None:
+def test_a_failing_disk_is_told_reads_go_on_and_writing_resumes(start: Start, fsync: str) -> None:
     daemon = start("--fsync", fsync)
     with daemon.client() as client:
         pipelined(client, "t", 10, 100)
         # From here no file may grow, as on a full disk.
-        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+        soft, hard = resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (1, hard))
         with pytest.raises(redis.ResponseError, match="UNCERTAIN"):
             client.xadd("t", {"f": "v"})
         with pytest.raises(redis.exceptions.ReadOnlyError):
@@ -44,6 +45,16 @@ def test_a_failing_disk_is_told_and_reads_go_on(start: Start, fsync: str) -> Non
         connection.send_command("PING")
         assert connection.read_response() == b"PONG"
         connection.disconnect()
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (soft, hard))
+        while True:
+            try:
+                client.xadd("t", {"f": "after"})
+                break
+            except redis.exceptions.ReadOnlyError:
+                pass
+        found = [entry[0] for entry in client.xrange("t")]
+        assert found == [b"%d-0" % number for number in range(1, len(found) + 1)]
+        assert len(found) in (11, 12)
 
 
 def test_the_error_takes_the_place_of_promised_writes_only(start: Start) -> None:

@@ -19,6 +19,7 @@ NAME: Final = b"n"  # name → id
 ROW: Final = b"t"  # id → row of the timeline
 META: Final = b"m"  # id → metadata of the timeline
 RETENTION: Final = b"r"  # id → retention of the timeline
+COUNT: Final = b"c"  # how many raw timelines there are
 AUDIENCE: Final = b"a"  # audience id, in-box id → spans of membership
 OWN: Final = b"u"  # everything the layers above keep
 

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from crc32c import crc32c
 
 from timeline.errors import CorruptError
+from timeline.formats.entries import decode_items, encode_entry
 
 MAGIC: Final = b"TIMELINE"
 FORMAT: Final = 1
@@ -59,12 +60,27 @@ def decode_row(value: bytes) -> TimelineRow:
     return TimelineRow(kind, created, first, floor, holes, deleted, value[_ROW.size :])
 
 
+def encode_metadata(items: Sequence[bytes]) -> bytes:
+    """Metadata, field, value, …, in the stored form of an entry with number 0."""
+    return encode_entry(0, items)
+
+
+def decode_metadata(value: bytes | None) -> dict[bytes, bytes]:
+    if value is None:
+        return {}
+    items = decode_items(value)
+    return dict(zip(items[::2], items[1::2], strict=True))
+
+
 class Retention(NamedTuple):
     """Bounds of a timeline; 0 is no bound. Age in milliseconds, length in entries."""
 
     age: int
     length: int
     size: int
+
+
+NO_RETENTION: Final = Retention(0, 0, 0)
 
 
 def encode_retention(retention: Retention) -> bytes:
