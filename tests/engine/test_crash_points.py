@@ -96,10 +96,10 @@ def test_a_kill_at_any_call_leaves_every_acknowledged_commit_and_no_half_of_anot
             copies.append((target, twin.oracle.lsn, label))
 
     with around_calls(after=copy):
-        for step in scenario(45, seed):
+        for step in scenario(34, seed):
             twin.do(step)
     abandon(twin.db)
-    assert len(copies) > 60
+    assert len(copies) > 40
     for number, (path, acknowledged, label) in enumerate(copies):
         where = f"copy {number} of {len(copies)}, after {label}, seed {seed}"
         with timeline.open(path, INLINE) as db:

@@ -1,0 +1,180 @@
+"""What a user of timelines may rely on, stated once and kept by the embedded API and the wire.
+
+A promise asks an adapter and knows nothing of what lies behind it, so every one of them holds in
+the process and over a socket, before and after sealing, a restart, a kill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.engine.adapters import Adapter, Embedded, Refused, Wire
+
+
+@pytest.fixture(scope="module", params=[Embedded, Wire], ids=["embedded", "wire"])
+def opened(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Adapter]:
+    adapter = request.param(tmp_path_factory.mktemp("promises") / "store")
+    yield adapter
+    adapter.close()
+
+
+@pytest.fixture
+def store(opened: Adapter) -> Adapter:
+    """An empty store, which has seen other tests."""
+    for name in opened.names():
+        opened.drop(name)
+    return opened
+
+
+Disturbance = Callable[[Adapter], None]
+
+DISTURBANCES: dict[str, Disturbance] = {
+    "nothing": lambda _: None,
+    "compaction": lambda store: store.compact(),
+    "restart": lambda store: store.restart(),
+    "kill": lambda store: store.kill(),
+}
+
+
+@pytest.fixture(params=list(DISTURBANCES))
+def disturb(request: pytest.FixtureRequest) -> Disturbance:
+    """Something that must change no answer."""
+    return DISTURBANCES[request.param]
+
+
+def seqs(store: Adapter, name: str = "a") -> list[int]:
+    return [seq for seq, _ in store.range(name)]
+
+
+def fill(store: Adapter, count: int, name: str = "a") -> None:
+    store.append_many(name, [{"n": b"%d" % number} for number in range(1, count + 1)])
+
+
+def test_numbers_begin_at_one_and_have_no_gap(store: Adapter, disturb: Disturbance) -> None:
+    assert [store.append("a", {"v": b"x"}) for _ in range(3)] == [1, 2, 3]
+    assert store.append_many("a", [{"v": b"x"}] * 4) == [4, 5, 6, 7]
+    disturb(store)
+    assert store.append("a", {"v": b"x"}) == 8
+    assert seqs(store) == list(range(1, 9))
+    assert store.append("b", {"v": b"x"}) == 1
+
+
+def test_an_explicit_number_must_exceed_the_head(store: Adapter, disturb: Disturbance) -> None:
+    assert store.append("a", {"v": b"x"}, 5) == 5
+    assert store.append("a", {"v": b"x"}, 2**40) == 2**40
+    disturb(store)
+    for refused in (0, 1, 5, 2**40):
+        with pytest.raises(Refused, match=r"^ERR "):
+            store.append("a", {"v": b"x"}, refused)
+    assert store.append("a", {"v": b"x"}) == 2**40 + 1
+    assert seqs(store) == [5, 2**40, 2**40 + 1]
+    assert store.length("a") == 3
+
+
+def test_fields_come_back_as_sent(store: Adapter, disturb: Disturbance) -> None:
+    fields = {
+        "z": b"",
+        "a": bytes(range(256)),
+        "text": "已添加为好友".encode(),
+        "": b"*2\r\n$1\r\n",
+    }
+    store.append("a", fields)
+    disturb(store)
+    ((_, found),) = store.range("a")
+    assert found == [(name.encode(), value) for name, value in fields.items()]
+
+
+def test_ranges_go_both_ways_and_stop_at_both_ends(store: Adapter, disturb: Disturbance) -> None:
+    fill(store, 20)
+    disturb(store)
+    fill(store, 10)
+    everything = list(range(1, 31))
+    for first, last, limit in ((1, 30, None), (0, 99, 7), (5, 25, 30), (18, 23, 4), (31, 40, 1)):
+        expected = [seq for seq in everything if first <= seq <= last]
+        found = [seq for seq, _ in store.range("a", first, last, limit)]
+        assert found == expected[:limit]
+        found = [seq for seq, _ in store.range("a", first, last, limit, reverse=True)]
+        assert found == expected[::-1][:limit]
+
+
+def test_a_timeline_that_is_not_there_is_empty(store: Adapter) -> None:
+    assert store.range("a") == []
+    assert store.length("a") == 0
+    assert store.delete("a", 1) == 0
+    assert store.drop("a") is False
+    assert store.names() == []
+
+
+def test_the_head_survives_trimming_everything(store: Adapter, disturb: Disturbance) -> None:
+    fill(store, 9)
+    assert store.trim_to_length("a", 0) == 9
+    disturb(store)
+    assert store.length("a") == 0
+    assert store.head("a") == 9
+    assert store.append("a", {"v": b"x"}) == 10
+
+
+def test_trims_keep_the_newest(store: Adapter, disturb: Disturbance) -> None:
+    fill(store, 30)
+    disturb(store)
+    assert store.trim_to_length("a", 12) == 18
+    assert seqs(store) == list(range(19, 31))
+    assert store.trim_before("a", 25) == 6
+    assert store.trim_before("a", 3) == 0
+    disturb(store)
+    assert seqs(store) == list(range(25, 31))
+    assert store.length("a") == 6
+
+
+def test_deleted_entries_are_gone_and_leave_their_numbers(
+    store: Adapter, disturb: Disturbance
+) -> None:
+    fill(store, 10)
+    disturb(store)
+    assert store.delete("a", 3, 4, 10, 77) == 3
+    assert store.delete("a", 3) == 0
+    disturb(store)
+    assert seqs(store) == [1, 2, 5, 6, 7, 8, 9]
+    assert store.length("a") == 7
+    assert store.append("a", {"v": b"x"}) == 11
+    assert [seq for seq, _ in store.range("a", reverse=True, limit=2)] == [11, 9]
+    assert store.trim_to_length("a", 2) == 6
+
+
+def test_a_dropped_timeline_begins_anew(store: Adapter, disturb: Disturbance) -> None:
+    fill(store, 5)
+    disturb(store)
+    assert store.drop("a") is True
+    disturb(store)
+    assert store.names() == []
+    assert store.append("a", {"v": b"new"}) == 1
+    disturb(store)
+    assert store.range("a") == [(1, [(b"v", b"new")])]
+
+
+def test_a_commit_over_several_timelines_is_whole(store: Adapter, disturb: Disturbance) -> None:
+    fill(store, 2)
+    assert store.commit([("a", {"v": b"1"}), ("b", {"v": b"2"}), ("a", {"v": b"3"})]) == [3, 1, 4]
+    disturb(store)
+    assert seqs(store, "a") == [1, 2, 3, 4]
+    assert store.range("b") == [(1, [(b"v", b"2")])]
+    assert store.names() == ["a", "b"]
+
+
+def test_a_refused_write_leaves_nothing(store: Adapter) -> None:
+    fill(store, 1)
+    with pytest.raises(Refused):
+        store.commit([("a", {"v": b"1"}), ("b", {"x" * 256: b"2"})])
+    with pytest.raises(Refused, match=r"^TOOLARGE "):
+        store.append("a", {"v": bytes(2**20 + 1)})
+    with pytest.raises(Refused, match=r"^TOOLARGE "):
+        store.append("a", {str(number): b"" for number in range(257)})
+    with pytest.raises(Refused):
+        store.append("@conv:team", {"v": b"x"})
+    assert seqs(store) == [1]
+    assert store.names() == ["a"]
+    assert store.append("a", {"v": b"x"}) == 2
