@@ -29,6 +29,7 @@ from rocksdict import (
     DBRecoveryMode,
     Options as RocksOptions,
     Rdict,
+    RdictIter,
     ReadOptions,
     WriteBatch,
     WriteOptions,
@@ -156,19 +157,27 @@ class Storage:
 
         Close the iterator (or exhaust it) before closing the storage.
         """
-        bounds = ReadOptions()
-        bounds.set_iterate_upper_bound(stop)
-        try:
-            yield from self._families[family].items(from_key=start, read_opt=bounds)
-        except Exception as error:
-            _translate(error, self.path)
+        for iterator in self._walk(family, start, stop):
+            yield iterator.key(), iterator.value()
 
     def keys(self, family: str, start: bytes, stop: bytes) -> Iterator[bytes]:
         """Keys from `start` up to, without, `stop`."""
+        for iterator in self._walk(family, start, stop):
+            yield iterator.key()
+
+    def _walk(self, family: str, start: bytes, stop: bytes) -> Iterator[RdictIter]:
+        """An iterator on each pair in turn. The binding's own `items` and `keys` end without a
+        word at a damaged block (rocksdict 0.3.29); here the end must be a real one.
+        """
         bounds = ReadOptions()
         bounds.set_iterate_upper_bound(stop)
         try:
-            yield from self._families[family].keys(from_key=start, read_opt=bounds)
+            iterator = self._families[family].iter(bounds)
+            iterator.seek(start)
+            while iterator.valid():
+                yield iterator
+                iterator.next()
+            iterator.status()
         except Exception as error:
             _translate(error, self.path)
 

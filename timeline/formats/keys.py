@@ -9,6 +9,8 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
+from timeline.errors import CorruptError
+
 _PAIR = Struct(">QQ")
 _ONE = Struct(">Q")
 
@@ -30,6 +32,9 @@ def pair(timeline_id: int, position: int) -> bytes:
 
 
 def split_pair(key: bytes) -> tuple[int, int]:
+    """(id, position) of a key. Raises `CorruptError` for anything else."""
+    if len(key) != _PAIR.size:
+        raise CorruptError(f"{key!r} is no pair of an id and a position: run `timeline verify`")
     timeline_id, position = _PAIR.unpack(key)
     return timeline_id, position
 
@@ -40,6 +45,9 @@ def number(value: int) -> bytes:
 
 
 def split_number(key: bytes) -> int:
+    """The number in a key or value of 8 bytes. Raises `CorruptError` for anything else."""
+    if len(key) != _ONE.size:
+        raise CorruptError(f"{key!r} is no number of 8 bytes: run `timeline verify`")
     (value,) = _ONE.unpack(key)
     return int(value)
 
