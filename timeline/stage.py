@@ -97,7 +97,7 @@ class Stage:
         self.open = Group(1)
         self.flying: Group | None = None
         self.next_id = 1
-        self.last_time = 0
+        self.last_time = 0  # of the last commit of a closed group
 
     def reset(
         self, timelines: Timelines, state: State, inboxes: Inboxes, lsn: int, now: int, next_id: int
@@ -116,8 +116,7 @@ class Stage:
 
     def now(self) -> int:
         """The time of a commit: never before that of the last one."""
-        self.last_time = max(time.time_ns() // 1_000_000, self.last_time)
-        return self.last_time
+        return max(time.time_ns() // 1_000_000, self.last_time)
 
     def check_items(self, items: Sequence[bytes]) -> None:
         """Raise unless `items` is field, value, … within the limits."""
@@ -202,6 +201,7 @@ class Stage:
     def close_group(self) -> Group:
         """Take the open group for writing and open the next one."""
         group = self.flying = self.open
+        self.last_time = group.time
         self.open = Group(group.next)
         return group
 

@@ -88,13 +88,9 @@ class Oracle:
         self.time = 0
         self.ids: set[int] = set()
 
-    def now(self, clock: int) -> int:
-        """The time of a commit: never before that of the last one."""
-        self.time = max(self.time, clock)
-        return self.time
-
     def begin(self, clock: int) -> Pending:
-        return Pending(self, self.lsn + 1, self.now(clock))
+        """A commit at `clock`, or at the time of the last commit if that is later."""
+        return Pending(self, self.lsn + 1, max(self.time, clock))
 
     def entry_count(self) -> int:
         return sum(len(kept.entries) for kept in self.timelines.values())
@@ -249,6 +245,7 @@ class Pending:
         oracle = self._oracle
         assert self.lsn == oracle.lsn + 1
         oracle.lsn = self.lsn
+        oracle.time = self.time
         oracle.timelines = self.timelines
         oracle.spans = self._spans
         for inboxes, audience, kept, seq, kind in self._deliveries:
