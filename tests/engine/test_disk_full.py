@@ -1,0 +1,140 @@
+"""A full disk: writes are refused by type, reads go on, and writing resumes by itself.
+
+On a small file system in memory, which takes root to mount; skipped where that is not allowed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+import timeline
+from tests.engine.stores import abandon
+from timeline.database import Database
+from timeline.errors import ReadOnlyError, TimelineError, UncertainError
+from timeline.options import KIB, MIB, Options
+
+SIZE = 48 * MIB
+OPTIONS = Options(
+    unsealed_bytes=2 * MIB, write_buffer_bytes=MIB, segment_cache_bytes=256 * KIB, slice_ms=5.0
+)
+SECONDS = 30.0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = shutil.which("mount")
+    command = [mount or "mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(path)]
+    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("a small file system cannot be mounted here: run the tests as root")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def free(path: Path) -> int:
+    return shutil.disk_usage(path).free
+
+
+def fill(path: Path, leave: int) -> Path:
+    """Use up the disk but for `leave` bytes."""
+    ballast = path / "ballast"
+    with ballast.open("wb") as file:
+        while free(path) > leave:
+            file.write(bytes(min(64 * KIB, free(path) - leave)))
+            file.flush()
+    return ballast
+
+
+def value(seq: int) -> str:
+    return f"{seq}:" + "x" * 8_000
+
+
+def readable(db: Database) -> list[int]:
+    found = []
+    for entry in db.timeline("a").range():
+        assert entry.text("v") == value(entry.seq), "other content was served"
+        found.append(entry.seq)
+    return found
+
+
+def resumed(db: Database) -> bool:
+    """Wait until writing is on again; in `inline` mode it is ours to call for the work."""
+    pause = threading.Event()
+    for _ in range(int(SECONDS / 0.02)):
+        if not db.engine.poisoned:
+            return True
+        if not db.engine.threaded:
+            db.engine.work()
+        pause.wait(0.02)
+    return False
+
+
+@pytest.mark.parametrize("fsync", ["thread", "inline"])
+def test_a_full_disk_refuses_writes_goes_on_reading_and_recovers_by_itself(
+    small_disk: Path, fsync: Literal["thread", "inline"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timeline.engine._HEAL_SECONDS", 0.01)
+    db = timeline.open(small_disk / "store", replace(OPTIONS, fsync=fsync))
+    handle = db.timeline("a")
+    acknowledged = 0
+    for _ in range(2):  # it may happen again
+        for _ in range(100):
+            acknowledged = handle.append({"v": value(acknowledged + 1)})
+        ballast = fill(small_disk, 600 * KIB)
+        refused: TimelineError | None = None
+        for _ in range(1_000):
+            try:
+                acknowledged = handle.append({"v": value(acknowledged + 1)})
+            except (UncertainError, ReadOnlyError) as error:
+                refused = error
+                break
+        assert refused is not None
+        assert refused.retryable
+        uncertain = isinstance(refused, UncertainError)
+        fill(small_disk, 0)
+        for _ in range(5):
+            with pytest.raises(ReadOnlyError):
+                handle.append({"v": "refused"})
+            assert not db.engine.work()
+            found = readable(db)
+            assert found[:acknowledged] == list(range(1, acknowledged + 1))
+            assert len(found) <= acknowledged + uncertain
+        ballast.unlink()
+        assert resumed(db), "writing did not resume when there was space again"
+        head = handle.head
+        assert acknowledged <= head <= acknowledged + uncertain
+        acknowledged = handle.append({"v": value(head + 1)})
+        assert acknowledged == head + 1
+        assert readable(db) == list(range(1, acknowledged + 1))
+    db.close()
+    with timeline.open(small_disk / "store", OPTIONS) as again:
+        assert readable(again) == list(range(1, acknowledged + 1))
+
+
+def test_a_store_on_a_full_disk_closes_and_opens_again_when_there_is_space(
+    small_disk: Path,
+) -> None:
+    db = timeline.open(small_disk / "store", OPTIONS)
+    for number in range(1, 201):
+        db.timeline("a").append({"v": value(number)})
+    ballast = fill(small_disk, 0)
+    abandon(db)
+    try:
+        timeline.open(small_disk / "store", OPTIONS).close()
+    except TimelineError as error:
+        assert "space" in str(error).lower()  # noqa: PT017  it may also open
+    ballast.unlink()
+    with timeline.open(small_disk / "store", OPTIONS) as again:
+        assert readable(again) == list(range(1, 201))
+        assert again.timeline("a").append({"v": value(201)}) == 201
