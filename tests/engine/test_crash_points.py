@@ -82,6 +82,20 @@ def around_calls(
         yield
 
 
+def test_an_acknowledgement_follows_the_write_the_fsync_and_the_mark(
+    directory: Path, clock: Clock
+) -> None:
+    calls: list[str] = []
+    with timeline.open(directory / "store", INLINE) as db, around_calls(after=calls.append):
+        db.timeline("a").append({"v": "1"})
+        assert calls == ["Storage.write", "Storage.sync", "DurableMark.write"]
+        with db.engine.lock:
+            for _ in range(10):
+                db.timeline("a").append_async({"v": "1"})
+        db.flush()
+        assert calls == ["Storage.write", "Storage.sync", "DurableMark.write"] * 2, "one a group"
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_kill_at_any_call_leaves_every_acknowledged_commit_and_no_half_of_another(
     seed: int, directory: Path, clock: Clock

@@ -1,0 +1,159 @@
+"""What is to be forgotten is: retention runs by itself, the disk shrinks, recalled content is gone.
+
+Files are searched byte by byte for content that may no longer be there; it is random, so that
+compression leaves it as it is.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import timeline
+from tests.engine.stores import Clock
+from timeline.database import Database
+from timeline.options import Options
+
+SECONDS = 30.0
+QUICK = Options(retention_check_ms=1, seal_after_ms=1, erase_after_ms=1, interval_ms=1)
+
+
+def becomes_true(condition: Callable[[], bool]) -> bool:
+    pause = threading.Event()
+    for _ in range(int(SECONDS / 0.01)):
+        if condition():
+            return True
+        pause.wait(0.01)
+    return False
+
+
+def size(path: Path) -> int:
+    return sum(file.stat().st_size for file in (path / "rocks").glob("*.sst"))
+
+
+def on_disk(path: Path, content: bytes) -> list[str]:
+    """The files that hold `content`."""
+    found = []
+    for file in sorted((path / "rocks").iterdir()):
+        try:
+            if content in file.read_bytes():
+                found.append(file.name)
+        except FileNotFoundError:  # RocksDB let it go meanwhile
+            continue
+    return found
+
+
+def seqs(db: Database, name: str) -> list[int]:
+    return [entry.seq for entry in db.timeline(name).range()]
+
+
+def test_retention_by_length_runs_by_itself(tmp_path: Path) -> None:
+    with timeline.open(tmp_path / "store", QUICK) as db:
+        handle = db.timeline("a")
+        handle.set_retention(length=5)
+        handle.append_many([{"n": "1"}] * 30)
+        assert becomes_true(lambda: len(handle) == 5)
+        assert seqs(db, "a") == list(range(26, 31))
+        handle.set_retention()
+        handle.append_many([{"n": "1"}] * 30)
+        other = db.timeline("b")
+        other.set_retention(length=1)
+        other.append_many([{"n": "1"}] * 3)
+        assert becomes_true(lambda: len(other) == 1)
+        assert len(handle) == 35
+
+
+def test_retention_by_age_runs_by_itself(tmp_path: Path) -> None:
+    with Clock().installed() as clock, timeline.open(tmp_path / "store", QUICK) as db:
+        handle = db.timeline("a")
+        handle.append_many([{"n": "old"}] * 10)
+        clock.now += 60_000
+        handle.append_many([{"n": "new"}] * 10)
+        handle.set_retention(age_ms=30_000)
+        assert becomes_true(lambda: len(handle) == 10)
+        clock.now += 60_000
+        assert becomes_true(lambda: len(handle) == 0)
+        assert handle.append({"n": "1"}) == 21
+
+
+def test_retention_by_bytes_runs_by_itself(tmp_path: Path) -> None:
+    with timeline.open(tmp_path / "store", QUICK) as db:
+        handle = db.timeline("a")
+        handle.append_many([{"v": random.randbytes(1_000)} for _ in range(1_000)])
+        handle.set_retention(bytes_=200_000)
+        assert becomes_true(lambda: len(handle) < 250)
+        assert len(handle) > 100
+        assert handle.head == 1_000
+        assert seqs(db, "a") == list(range(1_001 - len(handle), 1_001))
+
+
+@pytest.mark.parametrize("how", ["trim", "drop", "delete"])
+def test_the_disk_shrinks_by_what_was_removed(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "store"
+    with timeline.open(path, fsync="inline") as db:
+        handle = db.timeline("a")
+        for _ in range(10):
+            handle.append_many([{"v": random.randbytes(1_000)} for _ in range(200)])
+        db.timeline("kept").append({"v": "1"})
+        db.compact()
+        before = size(path)
+        assert before > 1_900_000
+        if how == "trim":
+            handle.trim(length=10)
+        elif how == "drop":
+            handle.drop()
+        else:
+            handle.delete(*range(1, 1_991))
+        db.compact()
+        assert size(path) < before / 20
+        assert len(handle) == (0 if how == "drop" else 10)
+        assert seqs(db, "kept") == [1]
+
+
+@pytest.mark.parametrize("sealed", [True, False], ids=["sealed", "unsealed"])
+@pytest.mark.parametrize("how", ["replace", "delete", "trim", "drop"])
+def test_removed_content_is_gone_from_every_file_after_compaction(
+    tmp_path: Path, how: str, sealed: bool
+) -> None:
+    path = tmp_path / "store"
+    secret = random.randbytes(64)
+    with timeline.open(path, fsync="inline") as db:
+        handle = db.timeline("a")
+        handle.append({"v": secret})
+        handle.append({"v": "other"})
+        if sealed:
+            db.engine.seal()
+        assert on_disk(path, secret)
+        forget(db, how)
+        db.timeline("b").append({"v": "the newest record of the log is kept"})
+        db.compact()
+        assert on_disk(path, secret) == []
+        assert (handle.get(2) is None) == (how == "drop")
+
+
+def forget(db: Database, how: str) -> None:
+    handle = db.timeline("a")
+    if how == "replace":
+        handle.replace(1, {"v": "edited"})
+    elif how == "delete":
+        handle.delete(1)
+    elif how == "trim":
+        handle.trim(before=2)
+    else:
+        handle.drop()
+
+
+@pytest.mark.parametrize("how", ["replace", "delete"])
+def test_recalled_content_leaves_the_disk_by_itself(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "store"
+    secret = random.randbytes(64)
+    with timeline.open(path, QUICK) as db:
+        db.timeline("a").append({"v": secret})
+        forget(db, how)
+        db.timeline("b").append({"v": "the newest record of the log is kept"})
+        assert becomes_true(lambda: on_disk(path, secret) == [])
+        assert becomes_true(lambda: len(seqs(db, "b")) == 1)
