@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from timeline.errors import BusyError, TimelineError
+from timeline.formats.entries import IDS, KNOWN_IDS, resp_id
 
 from . import replies
 from .blocking import Waiter
@@ -199,13 +200,13 @@ class Connection(asyncio.Protocol):
             if b"@" <= name < b"A":
                 break
             try:
-                payload = append(name, following[3:])[3]
+                seq = append(name, following[3:])[0]
             except TimelineError:
                 break
             if add is None:
                 self._board()
                 add = self._out.append
-            add(payload[4 : payload.index(b"*", 4)])
+            add(IDS[seq] if seq < KNOWN_IDS else resp_id(seq))
             added += 1
             following = next(left, None)
         _ADD_COMMAND.calls += added

@@ -122,7 +122,7 @@ def _settle_memory() -> None:
     """What is loaded now stays: the collector need not look at it again, nor look often."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(10_000, 50, 1_000)
 
 
 async def _drain(service: Service) -> None:

@@ -54,14 +54,15 @@ class Applier:
         timelines: Sequence[Timeline],
         rows: Sequence[Row],
         operations: Sequence[Operation],
-        created: Sequence[Timeline] = (),
+        created: Sequence[Timeline],
+        size: int,
     ) -> None:
-        """Apply a group whose timelines are at hand."""
+        """Apply a group of about `size` bytes whose timelines are at hand."""
         for timeline in created:
             self._timelines.keep(timeline)
         if operations:
             self.apply_state(operations)
-        self._tails.append(timelines, rows)
+        self._tails.append(timelines, rows, size)
         if operations:
             self.apply_operations(operations)
 
@@ -173,7 +174,7 @@ class Replay(Applier):
             if timeline is not None:
                 timelines.append(timeline)
                 rows.append(row)
-        self._tails.append(timelines, rows)
+        self._tails.append(timelines, rows, sum([len(row[3]) for row in rows]))
         self.apply_operations(record.operations)
 
     def deliver(

@@ -204,7 +204,7 @@ class Engine:
                 assert group.first == applied + 1, "groups are applied in order"
                 try:
                     self.store.applier.apply(
-                        group.timelines, group.rows, group.operations, group.created
+                        group.timelines, group.rows, group.operations, group.created, group.size
                     )
                 except Exception as error:  # memory can no longer be trusted: rebuild it
                     self._poison(group, error)

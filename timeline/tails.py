@@ -128,15 +128,15 @@ class Tails:
 
     # --- applying -----------------------------------------------------------------------------
 
-    def append(self, timelines: Sequence[Timeline], rows: Sequence[Row]) -> None:
-        """Apply the appends of a group, in order."""
+    def append(self, timelines: Sequence[Timeline], rows: Sequence[Row], size: int) -> None:
+        """Apply the appends of a group, `size` bytes in all, in order."""
         young = self.young
         number = young.number
         for timeline, row in zip(timelines, rows, strict=True):
             if timeline.generation != number:
                 self._touch(timeline)
             timeline.tail.append(row)
-        young.size += sum([len(row[3]) for row in rows]) + ROW_COST * len(rows)
+        young.size += size + ROW_COST * len(rows)
 
     def deliver(self, inboxes: Iterable[Inbox], reference: bytes) -> None:
         """Apply one reference to many in-boxes."""
@@ -224,7 +224,7 @@ class Tails:
         for generation in (self.old, self.young):
             if generation is None or not generation.patches:
                 continue
-            if len(seqs) <= len(generation.patches):
+            if seqs.stop - seqs.start <= len(generation.patches):  # len() has an upper limit
                 for seq in seqs:
                     if (timeline_id, seq) in generation.patches:
                         found[seq] = generation.patches[timeline_id, seq]

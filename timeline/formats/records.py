@@ -77,13 +77,14 @@ def encode_record(
     flags = 0
     parts: list[bytes | array[int]] = [b""]
     if rows:
-        seqs, lsns, _, payloads = zip(*rows, strict=True)
+        # Not zip(*rows): that makes an iterator for every row, and the collector look at them.
+        payloads = [row[3] for row in rows]
         parts.append(array("Q", timelines))
-        parts.append(array("Q", seqs))
+        parts.append(array("Q", [row[0] for row in rows]))
         parts.append(array("I", map(len, payloads)))
-        if len(rows) != commits or lsns[-1] - lsns[0] != commits - 1 or operations:
+        if len(rows) != commits or rows[-1][1] - rows[0][1] != commits - 1 or operations:
             flags = SPREAD
-            parts.append(array("I", [lsn - first for lsn in lsns]))
+            parts.append(array("I", [row[1] - first for row in rows]))
         parts.extend(payloads)
     for kind, lsn, target, argument, body in operations:
         parts.append(_OPERATION.pack(kind, lsn - first, target, argument, len(body)))

@@ -178,23 +178,22 @@ def encode_segments(
     start = 0
     while start < len(rows):
         run = rows[start : start + most_entries] if len(rows) > most_entries or start else rows
-        seqs, lsns, times, payloads = zip(*run, strict=True)
-        sizes = list(map(len, payloads))
+        sizes = [len(row[3]) for row in run]
         if sum(sizes) > most_bytes and len(run) > 1:
             fitting = max(1, bisect_right(list(accumulate(sizes)), most_bytes))
-            seqs, lsns, times = seqs[:fitting], lsns[:fitting], times[:fitting]
-            payloads, sizes = payloads[:fitting], sizes[:fitting]
-        start += len(seqs)
-        sparse = seqs[-1] - seqs[0] != len(seqs) - 1
-        key = pair(timeline_id, seqs[-1])
+            run, sizes = run[:fitting], sizes[:fitting]
+        start += len(run)
+        last = run[-1][0]
+        sparse = last - run[0][0] != len(run) - 1
+        key = pair(timeline_id, last)
         body = b"".join(
             (
-                _HEADER.pack(VERSION, SPARSE if sparse else 0, len(seqs)),
-                array("Q", times),
-                array("Q", lsns),
-                array("Q", seqs if sparse else ()),
+                _HEADER.pack(VERSION, SPARSE if sparse else 0, len(run)),
+                array("Q", [row[2] for row in run]),
+                array("Q", [row[1] for row in run]),
+                array("Q", [row[0] for row in run] if sparse else ()),
                 array("I", accumulate(sizes)),
-                *payloads,
+                *[row[3] for row in run],
             )
         )
-        yield key, body + _CRC.pack(crc32c(body, crc32c(key))), len(seqs)
+        yield key, body + _CRC.pack(crc32c(body, crc32c(key))), len(run)
