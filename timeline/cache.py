@@ -51,6 +51,24 @@ class SegmentCache:
         segment.low = min(segment.low, seq)
         return segment
 
+    def whole(self, timeline: Timeline, first: int, count: int) -> bytes | None:
+        """The `count` entries from number `first` on in stored form, if one cached segment has
+        them all and none between them is missing: the short read that is asked for most.
+        """
+        if timeline.cached is None:
+            return None
+        lasts, segments = timeline.cached
+        index = bisect_left(lasts, first)
+        if index == len(lasts):
+            return None
+        segment = segments[index]
+        start = first - segment.first
+        if segment.seqs is not None or start < 0 or start + count > segment.count:
+            return None
+        self._recent.move_to_end((timeline.id, segment.last))
+        self.hits += 1
+        return segment.wire(start, start + count)
+
     def before(self, timeline: Timeline, seq: int) -> Segment | None:
         """The segment with the highest last number below `seq`, on disk."""
         if seq == 0:

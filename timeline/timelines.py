@@ -39,7 +39,7 @@ class Extent(NamedTuple):
     deleted: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Page:
     """Part of a range: `count` entries in stored form, joined into few `chunks`.
 
@@ -143,6 +143,13 @@ class Timelines:
         self, timeline: Timeline, first: int, last: int, limit: int | None, *, reverse: bool
     ) -> Page:
         """Entries numbered `first` to `last`, inclusive, at most `limit`, in stored form."""
+        row = timeline.row
+        if limit and not reverse and row is not None:
+            first = max(first, row.first)
+            if last - first >= limit:
+                ready = self.cache.whole(timeline, first, limit)
+                if ready is not None:
+                    return Page(limit, [ready], first + limit - 1)
         count = 0
         chunks: list[bytes] = []
         end: int | None = None
