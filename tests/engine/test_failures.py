@@ -222,6 +222,26 @@ def test_the_last_number_is_the_last(db: Database) -> None:
     assert handle.head == LAST
 
 
+def test_a_segment_may_span_almost_all_numbers(db: Database) -> None:
+    handle = db.timeline("a")
+    numbers = [1, 2, 2**40, 2**63, LAST - 1, LAST]
+    for number in numbers:
+        handle.append({"a": str(number)}, seq=number)
+    db.engine.seal()
+    db.timeline("b").append_many([{"b": "1"}] * 3)
+    db.engine.seal()
+    db.timeline("b").delete(2)
+    assert seqs(db, "a") == numbers
+    assert handle.delete(2**40, LAST) == 2
+    assert seqs(db, "a") == [1, 2, 2**63, LAST - 1]
+    db.compact()
+    assert [entry.seq for entry in handle.range(reverse=True)] == [LAST - 1, 2**63, 2, 1]
+    assert handle.trim(length=1) == 3
+    db.compact()
+    assert seqs(db, "a") == [LAST - 1]
+    assert handle.head == LAST
+
+
 def test_an_id_is_never_given_out_again(tmp_path: Path) -> None:
     """Not even that of a timeline made and dropped in one commit, after a kill."""
     db = timeline.open(tmp_path / "store")

@@ -1,0 +1,161 @@
+"""Stores that a released format version wrote open and read exactly as listed beside them.
+
+golden/make.py made them; golden/v<format>.json says what is in them, byte for byte. One is left as
+a kill left it in the middle of a pass of sealing, so opening it replays the log as well.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import timeline
+from timeline.database import Database
+from timeline.errors import CorruptError, FormatVersionError, NotFoundError
+from timeline.formats.rows import FORMAT, StoreRow, encode_store
+from timeline.storage import META
+from timeline.store import STORE_KEY
+
+GOLDEN = Path(__file__).parent / "golden"
+VERSIONS = [1]
+
+
+@pytest.fixture(params=VERSIONS)
+def version(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+@pytest.fixture
+def store(version: int, tmp_path: Path) -> Path:
+    with tarfile.open(GOLDEN / f"v{version}.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / f"v{version}"
+
+
+@pytest.fixture
+def listed(version: int) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((GOLDEN / f"v{version}.json").read_text("utf-8"))
+    return found
+
+
+def text(value: bytes) -> str:
+    return value.decode("latin-1")
+
+
+def listing(db: Database) -> dict[str, Any]:
+    """What the store holds, in the form of the list."""
+    engine = db.engine
+    timelines = {}
+    for name in db.timelines():
+        handle = db.timeline(name)
+        first, head, length, created = handle.extent()[:4]
+        found = engine.find(name)
+        assert found is not None
+        entries = [
+            [entry.seq, entry.time, [text(item) for pair in entry.fields for item in pair]]
+            for entry in handle.range()
+        ]
+        timelines[text(name)] = {
+            "id": found.id,
+            "first": first,
+            "head": head,
+            "length": length,
+            "created": created,
+            "entries": entries,
+        }
+    inboxes = {}
+    for user in engine.names(b"@user:"):
+        box = engine.find(user)
+        assert box is not None
+        inboxes[str(box.id)] = [
+            list(reference[:4]) for reference, _ in engine.inboxes.read(box.id, 0, -1, 10**6)
+        ]
+    kept = engine.find(b"contiguous")
+    assert kept is not None
+    return {
+        "lsn": engine.applied,
+        "epoch": engine.store.epoch,
+        "timelines": timelines,
+        "in-boxes": inboxes,
+        "retention": {"contiguous": list(engine.store.retention.get(kept))},
+        "checkpoints": {text(name): lsn for name, lsn in db.log.checkpoints().items()},
+    }
+
+
+def test_it_reads_exactly_as_listed(store: Path, listed: dict[str, Any]) -> None:
+    for _ in range(2):  # the second time everything is sealed
+        # Its entries are older than its retention, which is not to run here.
+        with timeline.open(store, fsync="inline") as db:
+            assert listing(db) == listed
+            reached = listed["checkpoints"]["golden"]
+            commits = db.log.read(after=reached, limit=10**6)
+            assert [commit.lsn for commit in commits] == list(range(reached + 1, listed["lsn"] + 1))
+
+
+def test_it_goes_on_where_it_stopped(store: Path, listed: dict[str, Any]) -> None:
+    with timeline.open(store, fsync="inline") as db:
+        for name, kept in listed["timelines"].items():
+            if kept["head"] < 2**64 - 2:
+                handle = db.timeline(name.encode("latin-1"))
+                assert handle.append({"a": "1"}) == kept["head"] + 1
+        ids = [kept["id"] for kept in listed["timelines"].values()]
+        db.timeline("brand new").append({"a": "1"})
+        new = db.engine.find(b"brand new")
+        assert new is not None
+        assert new.id > max(ids)
+        db.compact()
+        for name, kept in listed["timelines"].items():
+            found = [entry.seq for entry in db.timeline(name.encode("latin-1")).range()]
+            assert found[: len(kept["entries"])] == [entry[0] for entry in kept["entries"]]
+
+
+def test_a_damaged_copy_is_refused_or_says_where(store: Path) -> None:
+    (wal,) = (store / "rocks").glob("*.log")
+    content = bytearray(wal.read_bytes())
+    content[len(content) // 2] ^= 1
+    wal.write_bytes(content)
+    with pytest.raises(CorruptError):
+        timeline.open(store)
+
+
+def test_a_copy_without_its_end_is_refused(store: Path) -> None:
+    (wal,) = (store / "rocks").glob("*.log")
+    wal.write_bytes(wal.read_bytes()[: wal.stat().st_size // 2])
+    with pytest.raises(CorruptError):
+        timeline.open(store)
+
+
+def rewrite_store_row(path: Path, value: bytes) -> None:
+    with timeline.open(path, fsync="inline") as db:
+        batch = db.engine.store.storage.batch()
+        batch.put(META, STORE_KEY, value)
+        db.engine.store.storage.write(batch)
+
+
+def test_a_later_format_is_refused_by_name(store: Path) -> None:
+    rewrite_store_row(store, encode_store(StoreRow(FORMAT + 1, 1)))
+    with pytest.raises(FormatVersionError, match=rf"format {FORMAT + 1}\b"):
+        timeline.open(store)
+
+
+def test_a_foreign_database_is_refused(store: Path) -> None:
+    rewrite_store_row(store, b"SOMETHING ELSE IS IN HERE")
+    with pytest.raises(CorruptError):
+        timeline.open(store)
+
+
+def test_a_directory_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear", "utf-8")
+    with pytest.raises(FormatVersionError):
+        timeline.open(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_nothing_is_made_where_nothing_may_be_made(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError):
+        timeline.open(tmp_path / "absent", create=False)
+    assert list(tmp_path.iterdir()) == []
