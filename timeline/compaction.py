@@ -82,21 +82,28 @@ class Compaction:
             self._write(timeline_id, batch)
 
     def whole(self, timeline_id: int) -> Iterator[int]:
-        """Compact every segment of a timeline; each step yields how many segments went."""
-        position = 0
-        while True:
+        """Compact every segment of a timeline; each step yields how many segments went.
+
+        Every patch on disk is then folded in and gone, also those of entries that no segment
+        holds any more.
+        """
+        position = low = 0
+        more = True
+        while more:
             pieces = list(islice(self._pieces(timeline_id, position), _STEP))
-            if not pieces:
-                return
             # The last one may be merged with what follows, unless nothing does.
             more = len(pieces) == _STEP
+            if more:
+                position = split_pair(pieces.pop().key)[1]
             batch = self._storage.batch()
-            gone = self._merge(timeline_id, pieces[:-1] if more else pieces, batch)
+            gone = self._merge(timeline_id, pieces, batch)
+            done = split_pair(pieces[-1].key)[1] + 1 if more else 0
+            stop = pair(timeline_id, done) if more else pair(timeline_id + 1, 0)
+            for key in self._storage.keys(PATCHES, pair(timeline_id, low), stop):
+                batch.delete(PATCHES, key)
+            low = done
             self._write(timeline_id, batch)
             yield gone
-            if not more:
-                return
-            position = split_pair(pieces[-1].key)[1]
 
     def erase(self) -> list[int]:
         """Fold the patches on disk into their segments, some timelines at a time.

@@ -165,16 +165,17 @@ class Tails:
         young.size += len(value) if value else 0
 
     def patch(self, timeline: Timeline, seq: int, payload: bytes) -> None:
-        """Apply a patch: to the row in memory, or beside the segment on disk."""
+        """Apply a patch: to the row in memory, and beside the segment on disk.
+
+        Also when the row is not sealed yet: the patch on disk is what has the old content erased
+        from the log.
+        """
         for rows in (timeline.tail, timeline.old):
             if rows and rows[0][0] <= seq:
                 index = row_index(rows, seq)
                 if index < len(rows) and rows[index][0] == seq:
                     _, lsn, time, _ = rows[index]
                     rows[index] = (seq, lsn, time, payload)
-                    # What is sealed from `old` may have been written already.
-                    if rows is timeline.tail and timeline.generation == self.young.number:
-                        return
                 break
         self.young.patches[timeline.id, seq] = payload
         self.young.size += ROW_COST + len(payload)

@@ -148,7 +148,7 @@ def forget(db: Database, how: str) -> None:
         handle.drop()
 
 
-@pytest.mark.parametrize("sealed", [True], ids=["sealed"])
+@pytest.mark.parametrize("sealed", [True, False], ids=["sealed", "unsealed"])
 @pytest.mark.parametrize("how", ["replace", "delete"])
 def test_recalled_content_leaves_the_disk_by_itself(tmp_path: Path, how: str, sealed: bool) -> None:
     path = tmp_path / "store"
@@ -166,3 +166,16 @@ def test_recalled_content_leaves_the_disk_by_itself(tmp_path: Path, how: str, se
 
         assert becomes_true(gone), f"still in {on_disk(path, secret)}"
         assert seqs(db, "b") == [1]
+
+
+def test_the_patch_of_an_entry_that_no_segment_holds_goes_too(tmp_path: Path) -> None:
+    with timeline.open(tmp_path / "store") as db:
+        handle = db.timeline("a")
+        handle.append({"n": "1"})
+        handle.delete(1)
+        db.engine.seal()
+        storage = db.engine.store.storage
+        assert len(list(storage.keys("patches", b"", b"\xff" * 17))) == 1
+        handle.compact()
+        assert list(storage.keys("patches", b"", b"\xff" * 17)) == []
+        assert handle.extent()[:3] == (1, 1, 0)
