@@ -20,7 +20,8 @@ _INVALID_ID = "Invalid stream ID specified as stream command argument"
 
 def integer(value: bytes, low: int = -(1 << 63), high: int = (1 << 63) - 1) -> int:
     """A signed 64-bit integer. Raises `CommandError` with Redis's sentence."""
-    if not _INTEGER.fullmatch(value) or not low <= (number := int(value)) <= high:
+    plain = value.isdigit() and value[:1] != b"0" and len(value) < 19  # nearly all are
+    if not (plain or _INTEGER.fullmatch(value)) or not low <= (number := int(value)) <= high:
         raise CommandError("value is not an integer or out of range")
     return number
 
