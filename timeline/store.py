@@ -74,7 +74,7 @@ class Store:
     ) -> None:
         self.path = path
         self.options = options
-        self.storage = Storage(path / ROCKS, options)
+        self.storage = _open_storage(path / ROCKS, options)
         try:
             self.epoch = _check_store(self.storage, path)
             self._build(stage, begin)
@@ -183,6 +183,18 @@ class Store:
         if self._rewriting is not None:
             self._rewriting.join()
         self.storage.close()
+
+
+def _open_storage(path: Path, options: Options) -> Storage:
+    """In `interval` durability the log may be damaged beyond the durable mark by a power cut: what
+    lies behind the damage is cut, and the mark tells whether that was more than it may be.
+    """
+    try:
+        return Storage(path, options)
+    except CorruptError:
+        if options.durability != "interval":
+            raise
+        return Storage(path, options, salvage=True)
 
 
 def _check_store(storage: Storage, path: Path) -> int:

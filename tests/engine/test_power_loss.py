@@ -19,6 +19,7 @@ import timeline
 from tests.engine.stores import SMALL, Clock, abandon, scratch_directory, small_steps
 from tests.engine.twin import Twin, picture_of, scenario
 from timeline.errors import CorruptError
+from timeline.mark import DurableMark
 from timeline.storage import Storage
 
 # Nothing but the WAL: no memtable is written out, so every commit lies in one file.
@@ -165,3 +166,40 @@ def test_a_missing_mark_hides_nothing(twin: Twin, directory: Path) -> None:
     (path / "MARK").unlink()
     with timeline.open(path, INLINE) as db:
         assert picture_of(db, twin.users) == twin.expected()
+
+
+@pytest.fixture
+def damaged_log(directory: Path) -> Path:
+    """A store of 20 commits in `interval` durability, none fsynced, the 13th damaged."""
+    path, copy = directory / "whole", directory / "damaged"
+    with timeline.open(path, durability="interval", interval_ms=10**9, fsync="inline") as db:
+        for number in range(20):
+            db.timeline("a").append({"n": str(number), "pad": "x" * 100})
+        shutil.copytree(path, copy)
+    wal = max((copy / "rocks").glob("*.log"), key=lambda file: file.stat().st_size)
+    content = bytearray(wal.read_bytes())
+    content[content.index(b"$2\r\n12\r\n") + 4] ^= 1
+    wal.write_bytes(content)
+    return copy
+
+
+def test_interval_durability_cuts_damage_beyond_the_mark(damaged_log: Path) -> None:
+    with timeline.open(damaged_log, durability="interval") as db:
+        found = [entry.text("n") for entry in db.timeline("a").range()]
+        assert found == [str(number) for number in range(12)]
+        assert db.timeline("a").append({"n": "new"}) == 13
+    with timeline.open(damaged_log) as db:
+        assert db.timeline("a").head == 13
+
+
+def test_the_same_damage_is_refused_where_every_commit_was_fsynced(damaged_log: Path) -> None:
+    with pytest.raises(CorruptError):
+        timeline.open(damaged_log)
+
+
+def test_interval_durability_refuses_damage_below_the_mark(damaged_log: Path) -> None:
+    mark = DurableMark(damaged_log / "MARK")
+    mark.write(20)
+    mark.close()
+    with pytest.raises(CorruptError, match="acknowledged"):
+        timeline.open(damaged_log, durability="interval")
