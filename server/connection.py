@@ -200,7 +200,7 @@ class Connection(asyncio.Protocol):
             if b"@" <= name < b"A":
                 break
             try:
-                seq = append(name, following[3:])[0]
+                seq = append(name, following[3:])
             except TimelineError:
                 break
             if add is None:

@@ -49,11 +49,6 @@ def bulk(value: bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(value), value)
 
 
-def entry_id(payload: bytes) -> bytes:
-    """The id of an entry in stored form, `*2 CRLF <id as a bulk string> * …`, as a reply."""
-    return payload[4 : payload.index(b"*", 4)]
-
-
 def nil(resp: int) -> bytes:
     return _NULL if resp == 3 else _NIL
 

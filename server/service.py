@@ -96,7 +96,9 @@ class Service:
         if not waited:
             return
         names = [
-            name for name in dict.fromkeys(each.name for each in group.timelines) if name in waited
+            name
+            for name in dict.fromkeys(each.name for each in group.appended.timelines)
+            if name in waited
         ]
         if LOG in waited:
             names.append(LOG)

@@ -29,6 +29,7 @@ FLOORS: Final = (
         "append",
         "apply",
         "cache",
+        "columns",
         "compaction",
         "draft",
         "inboxes",

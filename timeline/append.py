@@ -1,63 +1,138 @@
-"""One append as one commit: the path that every message takes, so it is written for speed.
+"""Appends as commits of their own: the path that every message takes, so it is written for speed.
 
 Rule: it does what a `Draft` with one `append` does, with the same checks, and differs from it in
-nothing that can be seen. What is rare (a new timeline, several fields) is left to the draft and
-the codec.
+nothing that can be seen. What is rare (a new timeline, a number that no table knows) is left to the
+draft and the codec. A pipeline of appends is staged column by column, since in Python a call for
+each entry costs more than storing it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from timeline.draft import Draft
-from timeline.formats.entries import encode_entry
+from timeline.formats.entries import encode_entry, encode_run
 from timeline.formats.keys import MAX
-from timeline.formats.segments import Row
 from timeline.options import Options
 from timeline.stage import Stage
+from timeline.tails import Timeline
+
+_FRAME: Final = 64  # more than what stands around the items of an entry
+_HEAD: Final = 16  # more than what stands before an item
 
 
 class Appender:
     def __init__(self, stage: Stage, options: Options) -> None:
         self._stage = stage
+        self._items_limit = 2 * options.entry_fields
         self._field_limit = options.field_name_bytes
         self._entry_limit = options.entry_bytes
         self._group_limit = options.group_bytes
 
-    def append(self, name: bytes, items: Sequence[bytes]) -> Row:
+    def append(self, name: bytes, items: Sequence[bytes]) -> int:
         """Stage one entry at the end of the timeline `name`, which is made if it is new.
 
-        `items` is field, value, field, value, …. The caller holds the engine's lock. Raises
-        `UsageError`, `TooLargeError`, `BusyError`, `ReadOnlyError`; then nothing was staged.
+        `items` is field, value, field, value, …. Returns its sequence number. The caller holds the
+        engine's lock. Raises `UsageError`, `TooLargeError`, `BusyError`, `ReadOnlyError`; then
+        nothing was staged.
         """
         stage = self._stage
         group = stage.open
         if stage.refusal is not None or group.size > self._group_limit:
             stage.check_open()
         timeline = stage.by_name.get(name)
-        if timeline is None or timeline.staged is None:
+        if timeline is None or timeline.next == MAX:
             timeline = stage.find(name)
             if timeline is None:
                 draft = Draft(stage)
-                row = draft.append(draft.create(name), items)
+                seq = draft.append(draft.create(name), items)
                 draft.commit()
-                return row
+                return seq
         seq = timeline.next
         if seq >= MAX:
             raise stage.no_number(timeline)
         if len(items) != 2 or len(items[0]) > self._field_limit:
             stage.check_items(items)
         payload = encode_entry(seq, items)
-        size = len(payload)
-        if size > self._entry_limit:
-            stage.check_entry(payload)
-        if not group.time:
-            group.time = stage.now()
-        lsn = group.next
-        row = (seq, lsn, group.time, payload)
-        group.timelines.append(timeline)
-        group.rows.append(row)
-        group.next = lsn + 1
-        group.size += size
+        if len(payload) > self._entry_limit:
+            stage.check_size(len(payload))
+        tails = stage.tails
+        if timeline.generation != tails.young.number:
+            tails.touch(timeline)
+        timeline.tail.append(group.end)
         timeline.next = seq + 1
-        return row
+        group.appended.add(timeline, seq, payload)
+        self._count(1, len(payload))
+        return seq
+
+    def append_run(
+        self, names: Sequence[bytes], columns: Sequence[Sequence[bytes]]
+    ) -> Sequence[int]:
+        """Stage many entries with equally many items each, every one as a commit of its own.
+
+        `columns` are the first items of all, their second items, and so on. Returns the numbers of
+        those staged: the first so many, none where only `append` can tell what is to be done.
+        """
+        stage = self._stage
+        group = stage.open
+        if stage.refusal is not None or group.size > self._group_limit:
+            return ()
+        if not self._fit(columns):
+            return ()
+        timelines = list(map(stage.by_name.get, names))
+        if None in timelines:
+            return ()
+        seqs = self._number(timelines, group.end)
+        count = len(seqs)
+        if count < len(timelines):
+            if not count:
+                return ()
+            del timelines[count:]
+            columns = [column[:count] for column in columns]
+        parts, sizes = encode_run(seqs, columns)
+        group.appended.add_run(timelines, seqs, parts, sizes)  # type: ignore[arg-type]
+        self._count(count, sum(sizes))
+        return seqs
+
+    def _fit(self, columns: Sequence[Sequence[bytes]]) -> bool:
+        """Whether every entry is surely within the limits."""
+        if len(columns) > self._items_limit:
+            return False
+        room = self._entry_limit - _FRAME
+        for place, column in enumerate(columns):
+            longest = max(map(len, column))
+            room -= longest + _HEAD
+            if not place & 1 and longest > self._field_limit:
+                return False
+        return room >= 0
+
+    def _number(self, timelines: Sequence[Timeline | None], row: int) -> list[int]:
+        """Give each of `timelines` its next number and put it into its tail, from `row` on."""
+        tails = self._stage.tails
+        generation = tails.young.number
+        seqs: list[int] = []
+        add = seqs.append
+        for timeline in timelines:
+            assert timeline is not None
+            seq = timeline.next
+            if seq == MAX:  # none to give: an in-box, or dropped
+                break
+            if timeline.generation != generation:
+                tails.touch(timeline)
+            timeline.tail.append(row)
+            timeline.next = seq + 1
+            row += 1
+            add(seq)
+        return seqs
+
+    def _count(self, commits: int, size: int) -> None:
+        """The open group got `commits` more commits of one entry each, `size` bytes in all."""
+        group = self._stage.open
+        if not group.time:
+            group.time = self._stage.now()
+        if group.offsets is not None:
+            offset = group.next - group.first
+            group.offsets += range(offset, offset + commits)
+        group.next += commits
+        group.size += size

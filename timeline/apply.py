@@ -12,6 +12,7 @@ timeline, references at or below the last LSN on disk of their in-box.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Final
 
 from timeline.errors import CorruptError
@@ -25,16 +26,18 @@ from timeline.formats.records import (
     PUT,
     REMOVE,
     TRIM,
+    Appends,
     Operation,
     Record,
     decode_target,
+    entries_start,
     split_put,
 )
 from timeline.formats.references import encode_reference
 from timeline.formats.rows import Progress, decode_row
-from timeline.formats.segments import Row
 from timeline.inboxes import Inboxes
 from timeline.log import Log
+from timeline.stage import Group
 from timeline.storage import INBOXES, SEGMENTS, Storage
 from timeline.tails import Inbox, Tails, Timeline
 from timeline.timelines import Timelines
@@ -49,22 +52,17 @@ class Applier:
         self._timelines = timelines
         self._inboxes = inboxes
 
-    def apply(
-        self,
-        timelines: Sequence[Timeline],
-        rows: Sequence[Row],
-        operations: Sequence[Operation],
-        created: Sequence[Timeline],
-        size: int,
-    ) -> None:
-        """Apply a group of about `size` bytes whose timelines are at hand."""
-        for timeline in created:
+    def apply(self, group: Group, record: bytes, appends: Appends) -> None:
+        """Apply a group that was staged here and written as `record`."""
+        for timeline in group.created:
             self._timelines.keep(timeline)
-        if operations:
-            self.apply_state(operations)
-        self._tails.append(timelines, rows, size)
-        if operations:
-            self.apply_operations(operations)
+        if group.operations:
+            self.apply_state(group.operations)
+        self._tails.append(
+            record, entries_start(appends), appends, appends.lsns(group.first), group.time
+        )
+        if group.operations:
+            self.apply_operations(group.operations)
 
     def apply_state(self, operations: Sequence[Operation]) -> None:
         for operation in operations:
@@ -156,25 +154,27 @@ class Replay(Applier):
             self.lsn = record.last
             self.time = max(self.time, record.time)
         for timeline in self._timelines.by_id.values():
-            timeline.settle()
+            if timeline.next != keys.MAX:
+                timeline.next = self._tails.head(timeline) + 1
+            timeline.staged = timeline.row
 
     def _apply_record(self, record: Record) -> None:
         self.apply_state(record.operations)
         for operation in record.operations:
             self.next_id = max(self.next_id, _given_id(operation) + 1)
-        timelines: list[Timeline] = []
-        rows: list[Row] = []
+        appends = record.appends
         interrupted = record.first <= self._progress.upto
-        for timeline_id, row in zip(record.timelines, record.rows, strict=True):
-            if interrupted and row[0] <= self._last_on_disk(SEGMENTS, timeline_id):
+        tails, timelines = self._tails, self._timelines
+        for row, timeline_id, seq in zip(
+            count(tails.visible), appends.timelines, appends.seqs, strict=False
+        ):
+            if interrupted and seq <= self._last_on_disk(SEGMENTS, timeline_id):
                 continue
-            timeline = self._timelines.by_id.get(timeline_id)
-            if timeline is None:
-                timeline = self._timelines.load(timeline_id)
+            timeline = timelines.by_id.get(timeline_id) or timelines.load(timeline_id)
             if timeline is not None:
-                timelines.append(timeline)
-                rows.append(row)
-        self._tails.append(timelines, rows, sum([len(row[3]) for row in rows]))
+                tails.touch(timeline)
+                timeline.tail.append(row)
+        tails.append(record.value, record.start, appends, appends.lsns(record.first), record.time)
         self.apply_operations(record.operations)
 
     def deliver(

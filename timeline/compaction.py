@@ -15,6 +15,7 @@ segments as they are.
 from __future__ import annotations
 
 import time
+from array import array
 from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import islice
@@ -24,7 +25,7 @@ from timeline.cache import read_segment
 from timeline.errors import CorruptError
 from timeline.formats import keys
 from timeline.formats.keys import pair, split_pair
-from timeline.formats.segments import Row, Segment, encode_segments
+from timeline.formats.segments import Segment, encode_segments
 from timeline.options import Options
 from timeline.storage import PATCHES, SEGMENTS, Batch, Storage
 from timeline.tails import Tails
@@ -193,19 +194,30 @@ class Compaction:
 
     def _replace(self, timeline_id: int, run: list[Piece], first: int, batch: Batch) -> int:
         options = self._options
-        rows: list[Row] = []
+        seqs, lsns, times = array("Q"), array("Q"), array("Q")
+        payloads: list[bytes] = []
         for piece in run:
             batch.delete(SEGMENTS, piece.key)
             segment = piece.segment
-            rows.extend(segment.rows(segment.index(first)))
+            start = segment.index(first)
+            seqs.extend(segment.numbers(start, segment.count))
+            lsns.extend(segment.lsns[start:])
+            times.extend(segment.times[start:])
+            payloads += segment.payloads(start, segment.count)
             if piece.patched:
                 low, last = segment.low, segment.last
-                start, stop = pair(timeline_id, low), pair(timeline_id, last + 1)
-                for key in self._storage.keys(PATCHES, start, stop):
+                begin, stop = pair(timeline_id, low), pair(timeline_id, last + 1)
+                for key in self._storage.keys(PATCHES, begin, stop):
                     batch.delete(PATCHES, key)
         count = 0
         for key, value, _ in encode_segments(
-            timeline_id, rows, options.segment_entries, options.segment_bytes
+            timeline_id,
+            seqs,
+            lsns,
+            times,
+            payloads,
+            options.segment_entries,
+            options.segment_bytes,
         ):
             batch.put(SEGMENTS, key, value)
             count += 1

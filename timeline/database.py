@@ -101,10 +101,10 @@ class TimelineHandle:
         items = encode_fields(fields)
         with engine.lock:
             if seq is None:
-                number = engine.append(self.name, items)[0]
+                number = engine.append(self.name, items)
             else:
                 draft = engine.begin()
-                number = draft.append(draft.find_or_create(self.name), items, seq)[0]
+                number = draft.append(draft.find_or_create(self.name), items, seq)
                 draft.commit()
             group = engine.group
         engine.wait(group)
@@ -132,7 +132,7 @@ class TimelineHandle:
         future: Future[int] = Future()
         future.set_running_or_notify_cancel()
         with engine.woken:
-            number = engine.append(self.name, items)[0]
+            number = engine.append(self.name, items)
 
             def settle(group: Group) -> None:
                 if group.error is None:
@@ -352,7 +352,7 @@ class Transaction:
     def append(self, name: Value, fields: FieldsLike, *, seq: int | None = None) -> int:
         target = _writable(_name(name))
         draft = self.draft
-        return draft.append(draft.find_or_create(target), encode_fields(fields), seq)[0]
+        return draft.append(draft.find_or_create(target), encode_fields(fields), seq)
 
     def delete(self, name: Value, *seqs: int) -> int:
         timeline = self.draft.find(_writable(_name(name)))

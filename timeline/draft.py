@@ -24,7 +24,7 @@ from timeline.errors import (
     WrongTypeError,
 )
 from timeline.formats import keys
-from timeline.formats.entries import encode_entry
+from timeline.formats.entries import encode_entry, encode_run
 from timeline.formats.records import (
     DELIVER,
     DROP,
@@ -51,7 +51,7 @@ from timeline.formats.rows import (
 )
 from timeline.formats.segments import Row
 from timeline.inboxes import OPEN
-from timeline.stage import Group, Stage, select
+from timeline.stage import Appended, Group, Stage, select
 from timeline.state import merge
 from timeline.tails import Timeline
 from timeline.timelines import Extent, Page
@@ -77,8 +77,7 @@ class Draft:
         self._group = stage.open
         self.lsn = stage.open.next
         self.time = stage.open.time or stage.now()
-        self._timelines: list[Timeline] = []
-        self._rows: list[Row] = []
+        self._appended = Appended()
         self._operations: list[Operation] = []
         self._state: dict[bytes, bytes | None] = {}
         self._names: dict[bytes, Timeline | None] = {}
@@ -121,8 +120,10 @@ class Draft:
     def find_or_create(self, name: bytes) -> Timeline:
         return self.find(name) or self.create(name)
 
-    def append(self, timeline: Timeline, items: Sequence[bytes], seq: int | None = None) -> Row:
-        """Append an entry; an explicit `seq` must exceed the head, else `SequenceError`."""
+    def append(self, timeline: Timeline, items: Sequence[bytes], seq: int | None = None) -> int:
+        """Append an entry and return its number; an explicit `seq` must exceed the head, else
+        `SequenceError`.
+        """
         self._stage.check_items(items)
         number = self._next(timeline)
         if seq is not None and seq != number:
@@ -131,36 +132,35 @@ class Draft:
         if number >= keys.MAX:
             raise self._stage.no_number(timeline)
         payload = encode_entry(number, items)
-        self._stage.check_entry(payload)
-        row = (number, self.lsn, self.time, payload)
-        self._timelines.append(timeline)
-        self._rows.append(row)
+        self._stage.check_size(len(payload))
+        self._appended.add(timeline, number, payload)
         self._nexts[timeline] = number + 1
         self._size += len(payload)
-        return row
+        return number
 
     def append_many(self, timeline: Timeline, entries: Sequence[Sequence[bytes]]) -> int:
         """Append entries one after another; the number of the first."""
         stage = self._stage
-        lsn, time = self.lsn, self.time
-        field_limit, entry_limit = stage.field_limit, stage.entry_limit
         first = self._next(timeline)
-        if first + len(entries) > keys.MAX:
-            raise self._stage.no_number(timeline)
-        rows = []
-        size = 0
-        for number, items in enumerate(entries, first):
-            if len(items) != 2 or len(items[0]) > field_limit:
-                stage.check_items(items)
-            payload = encode_entry(number, items)
-            if len(payload) > entry_limit:
-                stage.check_entry(payload)
-            size += len(payload)
-            rows.append((number, lsn, time, payload))
-        self._size += size
-        self._timelines += [timeline] * len(rows)
-        self._rows += rows
-        self._nexts[timeline] = first + len(rows)
+        seqs = range(first, first + len(entries))
+        if seqs.stop > keys.MAX:
+            raise stage.no_number(timeline)
+        widths = set(map(len, entries))
+        for items in entries if len(widths) > 1 else entries[:1]:
+            stage.check_items(items)
+        if len(widths) == 1:
+            columns = list(zip(*entries, strict=True))
+            for names in columns[::2]:
+                stage.check_field(max(names, key=len))
+            parts, sizes = encode_run(seqs, columns)
+        else:
+            parts = list(map(encode_entry, seqs, entries))
+            sizes = list(map(len, parts))
+        if sizes:
+            stage.check_size(max(sizes))
+            self._appended.add_run([timeline] * len(seqs), seqs, parts, sizes)
+            self._size += sum(sizes)
+            self._nexts[timeline] = seqs.stop
         return first
 
     def trim(self, timeline: Timeline, first: int) -> int:
@@ -215,7 +215,7 @@ class Draft:
         if next(self.rows(timeline, seq, seq), None) is None:
             raise NotFoundError(f"there is no entry {seq} to replace")
         payload = encode_entry(seq, items)
-        self._stage.check_entry(payload)
+        self._stage.check_size(len(payload))
         self._operate(PATCH, timeline.id, seq, payload)
 
     def set_head(self, timeline: Timeline, head: int) -> None:
@@ -256,7 +256,7 @@ class Draft:
             items = [item for pair in merged.items() for item in pair]
             self._stage.check_items(items)
             encoded = encode_metadata(items)
-            self._stage.check_entry(encoded)
+            self._stage.check_size(len(encoded))
             self.put(key, encoded)
         else:
             self.remove(key)
@@ -299,8 +299,12 @@ class Draft:
         header = self._header(timeline)
         first = max(first, header.first)
         extra, patches = self._stage.staged(timeline)
-        pairs = zip(self._timelines, self._rows, strict=True)
-        extra += [row for owner, row in pairs if owner is timeline]
+        own = self._appended
+        extra += [
+            (own.seqs[index], self.lsn, self.time, own.payload(index))
+            for index, owner in enumerate(own.timelines)
+            if owner is timeline
+        ]
         for operation in self._operations:
             if operation.kind == PATCH and operation.id == timeline.id:
                 patches[operation.argument] = operation.body
@@ -387,7 +391,7 @@ class Draft:
 
     @property
     def empty(self) -> bool:
-        return not (self._rows or self._operations or self._state or self._headers)
+        return not (self._appended.seqs or self._operations or self._state or self._headers)
 
     def commit(self) -> Commit:
         """Stage all of it as one commit; an empty draft commits nothing."""
@@ -410,19 +414,31 @@ class Draft:
         if size > stage.group_limit:
             raise TooLargeError(f"a commit of {size} bytes is above what one group may hold")
         group.time = self.time
-        group.timelines += self._timelines
-        group.rows += self._rows
+        self._append_to(group, alone=not operations)
         group.operations += operations
         group.state.update(self._state)
         group.names.update(self._names)
         group.created += self._created
         group.size += size
         group.next += 1
-        for timeline, header in self._headers.items():
-            timeline.staged = header
         for timeline, number in self._nexts.items():
             timeline.next = number
+        for timeline, header in self._headers.items():
+            timeline.staged = header
+            if header is None:
+                timeline.next = keys.MAX
         return Commit(self.lsn, self.time, group)
+
+    def _append_to(self, group: Group, *, alone: bool) -> None:
+        """Stage the entries; `alone` when the commit does nothing else."""
+        own = self._appended
+        if group.offsets is not None or not alone or len(own) != 1:
+            group.spread().extend([self.lsn - group.first] * len(own))
+        tails = self._stage.tails
+        for row, timeline in enumerate(own.timelines, group.end):
+            tails.touch(timeline)
+            timeline.tail.append(row)
+        group.appended.add_run(own.timelines, own.seqs, own.parts, own.sizes)
 
     def _operate(self, kind: int, target: int, argument: int = 0, body: bytes = b"") -> None:
         self._operations.append(Operation(kind, self.lsn, target, argument, body))

@@ -190,8 +190,16 @@ class Engine:
                     group = self.stage.close_group()
                 applied = self.log.applied
             try:
-                written = self._write(group)
-                if not written:
+                appends = group.appends()
+                record = encode_record(
+                    group.first,
+                    group.commits,
+                    group.time,
+                    appends,
+                    group.appended.parts,
+                    group.operations,
+                )
+                if not self._write(group.last, record):
                     return False
                 if self.options.durability == "sync":
                     self._sync(group.last)
@@ -203,9 +211,7 @@ class Engine:
             with self.woken:
                 assert group.first == applied + 1, "groups are applied in order"
                 try:
-                    self.store.applier.apply(
-                        group.timelines, group.rows, group.operations, group.created, group.size
-                    )
+                    self.store.applier.apply(group, record, appends)
                 except Exception as error:  # memory can no longer be trusted: rebuild it
                     self._poison(group, error)
                     return True
@@ -218,17 +224,10 @@ class Engine:
             self._sync_if_due()
             return True
 
-    def _write(self, group: Group) -> bool:
+    def _write(self, lsn: int, record: bytes) -> bool:
+        """Write the record that ends at `lsn`; False when the disk asked for a pause."""
         batch = self.store.storage.batch()
-        record = encode_record(
-            group.first,
-            group.commits,
-            group.time,
-            [timeline.id for timeline in group.timelines],
-            group.rows,
-            group.operations,
-        )
-        batch.put(LOG, keys.number(group.last), record)
+        batch.put(LOG, keys.number(lsn), record)
         try:
             self.store.storage.write(batch)
         except StallError as error:
@@ -298,7 +297,7 @@ class Engine:
             self.stage.refusal = refusal
             self._poisoned_at = time.monotonic()
             behind = self.stage.open
-            self.stage.flying, self.stage.open = None, Group(behind.next)
+            self.stage.flying, self.stage.open = None, Group(behind.next, behind.end)
             if group is not None:
                 uncertain = UncertainError(
                     f"the write failed under way ({cause}): it may or may not be stored; "

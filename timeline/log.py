@@ -29,7 +29,6 @@ from timeline.formats.records import (
     decode_record,
     decode_target,
 )
-from timeline.formats.segments import Row
 from timeline.storage import LOG, META, Batch, Storage
 
 _CHECKPOINT: Final = b"checkpoint/"
@@ -159,8 +158,11 @@ class Log:
 def split_record(record: Record) -> Iterator[LogCommit]:
     """The commits of a record, one after another, with what each changed."""
     changes: dict[int, list[Change]] = {lsn: [] for lsn in range(record.first, record.last + 1)}
-    for timeline_id, row in zip(record.timelines, record.rows, strict=True):
-        _note_append(changes[row[1]], timeline_id, row)
+    appends = record.appends
+    for timeline_id, seq, lsn in zip(
+        appends.timelines, appends.seqs, appends.lsns(record.first), strict=True
+    ):
+        _note_append(changes[lsn], timeline_id, seq)
     for operation in record.operations:
         change = _describe(operation)
         if change is not None:
@@ -169,11 +171,11 @@ def split_record(record: Record) -> Iterator[LogCommit]:
         yield LogCommit(lsn, record.time, found)
 
 
-def _note_append(changes: list[Change], timeline_id: int, row: Row) -> None:
-    if changes and changes[-1].id == timeline_id and changes[-1].last == row[0] - 1:
-        changes[-1] = changes[-1]._replace(last=row[0])
+def _note_append(changes: list[Change], timeline_id: int, seq: int) -> None:
+    if changes and changes[-1].id == timeline_id and changes[-1].last == seq - 1:
+        changes[-1] = changes[-1]._replace(last=seq)
     else:
-        changes.append(Change(APPENDED, timeline_id, row[0], row[0]))
+        changes.append(Change(APPENDED, timeline_id, seq, seq))
 
 
 def _describe(operation: Operation) -> Change | None:

@@ -16,27 +16,31 @@ How it fails: `StallError` from a slice means nothing was written and the slice 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from timeline.formats.keys import pair
 from timeline.formats.references import cut_references, encode_references, lsn_of
 from timeline.formats.rows import Progress, encode_progress
-from timeline.formats.segments import encode_segments
+from timeline.formats.segments import Column, encode_segments
 from timeline.log import Log
 from timeline.options import Options
+from timeline.stage import Stage
 from timeline.storage import INBOXES, META, PATCHES, SEGMENTS, STATE, Batch, Storage
-from timeline.tails import Generation, Tails, Timeline, unsealed_rows
+from timeline.tails import Generation, Tails, Timeline
 
 PROGRESS_KEY = b"progress"
 
 _ROWS = 1_024  # the most rows, and
 _OBJECTS = 64  # the most timelines or in-boxes, of a slice
 _REFERENCES_A_SEGMENT = 1_024
+EntryColumns = tuple[Column, Column, Column, Sequence[bytes]]
+_NOTHING: Final[EntryColumns] = (array("Q"), array("Q"), array("Q"), ())
 _FEW_KEYS = 64  # up to which segments are deleted one by one and not by a range
 
 
@@ -83,22 +87,26 @@ class Sealing:
         waited = time.monotonic() - self._ended
         return bool(young.size or young.state) and waited * 1000 >= self._options.seal_after_ms
 
-    def begin(self, upto: int, now: int, next_id: int) -> None:
+    def begin(self, stage: Stage, upto: int) -> None:
         """Rotate: what was applied up to LSN `upto` is to be sealed."""
-        generation = self._tails.rotate(upto)
+        generation = self._tails.rotate(
+            upto, [timeline for group in stage.groups() for timeline in group.appended.timelines]
+        )
         self._total = max(1, generation.tails + len(generation.state) + len(generation.patches))
         self._done = 0
         self._bytes = generation.size
-        self._reached = self.progress._replace(upto=upto, next_id=next_id, time=now)
+        self._reached = self.progress._replace(
+            upto=upto, next_id=stage.next_id, time=stage.last_time
+        )
         self._steps = self._pass(generation)
 
-    def keep_pace(self, upto: int, now: int, next_id: int) -> None:
+    def keep_pace(self, stage: Stage, upto: int) -> None:
         """Do as much as was earned by what the last groups brought, often nothing."""
         fill = self._fill()
         if self._steps is None:
             if fill < 1.0:
                 return
-            self.begin(upto, now, next_id)
+            self.begin(stage, upto)
             fill = 0.0
         while self._steps is not None and self._done / self._total < fill / 0.75:
             self.slice()
@@ -153,16 +161,16 @@ class Sealing:
         """Slices of at most _ROWS rows; a long tail takes several."""
         waiting: list[tuple[Timeline, int]] = []
         room = _ROWS
+        unsealed = self._tails.unsealed
         for timeline_id in timeline_ids:
             timeline = generation.timelines[timeline_id]
-            left = len(unsealed_rows(timeline, generation.number))
+            left = unsealed(timeline)
             while left > room:
                 if room:
                     waiting.append((timeline, room))
                 yield partial(self._write_entries, generation, waiting)
-                left -= room
                 waiting, room = [], _ROWS
-                left = min(left, len(unsealed_rows(timeline, generation.number)))
+                left = unsealed(timeline)
             if left:
                 waiting.append((timeline, left))
                 room -= left
@@ -172,31 +180,34 @@ class Sealing:
     def _write_entries(
         self, generation: Generation, parts: list[tuple[Timeline, int]], batch: Batch
     ) -> None:
-        options = self._options
-        number = generation.number
-        written: list[tuple[Timeline, int]] = []
-        for timeline, most in parts:
-            rows = unsealed_rows(timeline, number)
-            if not rows:
-                continue
-            if len(rows) > most:
-                rows = rows[:most]
-            last = rows[-1][0]
-            count = len(rows)
-            if timeline.row is not None and timeline.row.deleted >= rows[0][0]:
-                rows = [row for row in rows if row[3]]
+        tails, options = self._tails, self._options
+        # Trims may have taken some since the slice was cut out.
+        parts = [(each, min(most, tails.unsealed(each))) for each, most in parts]
+        parts = [(each, most) for each, most in parts if most]
+        written: list[tuple[Timeline, int, int]] = []
+        rows = b"".join([timeline.tail[:most] for timeline, most in parts])
+        seqs, lsns, times, payloads = generation.columns.gather(rows) if rows else _NOTHING
+        start = 0
+        for timeline, count in parts:
+            stop = start + count
+            last = seqs[stop - 1]
+            columns: EntryColumns = (
+                seqs[start:stop], lsns[start:stop], times[start:stop], payloads[start:stop],
+            )  # fmt: skip
+            if timeline.patched is not None:
+                columns = _patched(*columns, timeline.patched)
             for key, value, entries in encode_segments(
-                timeline.id, rows, options.segment_entries, options.segment_bytes
+                timeline.id, *columns, options.segment_entries, options.segment_bytes
             ):
                 batch.put(SEGMENTS, key, value)
                 if 2 * entries < options.segment_entries and 2 * len(value) < options.segment_bytes:
                     self._note(timeline.id)
-            written.append((timeline, count))
-            timeline.sealed = max(timeline.sealed, last)
+            written.append((timeline, count, last))
+            start = stop
 
         def release() -> None:
-            for timeline, count in written:
-                del unsealed_rows(timeline, number)[:count]
+            for timeline, count, last in written:
+                tails.sealed(timeline, count, last)
             self._done += len(written)
 
         self._after.append(release)
@@ -284,6 +295,24 @@ class Sealing:
         self._steps = None
         self.passes += 1
         self._ended = time.monotonic()
+
+
+def _patched(
+    seqs: Sequence[int],
+    lsns: Sequence[int],
+    times: Sequence[int],
+    payloads: Sequence[bytes],
+    patches: Mapping[int, bytes],
+) -> EntryColumns:
+    """The same entries as they now are, those deleted left out."""
+    present: list[bytes] = list(map(patches.get, seqs, payloads))
+    kept = [index for index, payload in enumerate(present) if payload]
+    return (
+        array("Q", [seqs[index] for index in kept]),
+        array("Q", [lsns[index] for index in kept]),
+        array("Q", [times[index] for index in kept]),
+        [present[index] for index in kept],
+    )
 
 
 def _sorted_chunks(objects: Mapping[int, object], size: int) -> Iterator[list[int]]:

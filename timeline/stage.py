@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import logging
 import time
+from array import array
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 
 from timeline.errors import (
     BusyError,
@@ -25,32 +27,88 @@ from timeline.errors import (
     UsageError,
     WrongTypeError,
 )
-from timeline.formats.records import PATCH, Operation
+from timeline.formats.records import PATCH, Appends, Operation
 from timeline.formats.rows import INBOX
 from timeline.formats.segments import Row
 from timeline.inboxes import Inboxes
 from timeline.options import Options
 from timeline.state import State, merge
-from timeline.tails import Timeline
+from timeline.tails import Tails, Timeline
 from timeline.timelines import Timelines
 
 _log = logging.getLogger("timeline")
 
 
+class Appended:
+    """Entries that were staged and not written, as columns.
+
+    The entries in stored form lie in `parts`, cut anywhere; joined they are what the record holds.
+    """
+
+    __slots__ = ("_ends", "_joined", "_pieces", "parts", "seqs", "sizes", "timelines")
+
+    def __init__(self) -> None:
+        self.timelines: list[Timeline] = []
+        self.seqs: list[int] = []
+        self.sizes: list[int] = []
+        self.parts: list[bytes] = []
+        # For reading single entries: pieces of joined parts, how many parts those are, and for each
+        # entry its piece and where in it it ends.
+        self._pieces: list[bytes] = []
+        self._joined = 0
+        self._ends: list[tuple[int, int]] = []
+
+    def __len__(self) -> int:
+        return len(self.seqs)
+
+    def add(self, timeline: Timeline, seq: int, payload: bytes) -> None:
+        self.timelines.append(timeline)
+        self.seqs.append(seq)
+        self.sizes.append(len(payload))
+        self.parts.append(payload)
+
+    def add_run(
+        self,
+        timelines: Sequence[Timeline],
+        seqs: Sequence[int],
+        parts: Sequence[bytes],
+        sizes: Sequence[int],
+    ) -> None:
+        self.timelines += timelines
+        self.seqs += seqs
+        self.parts += parts
+        self.sizes += sizes
+
+    def payload(self, index: int) -> bytes:
+        """The entry at `index` in stored form. Rare: one that was staged a moment ago is read."""
+        if len(self._ends) <= index:
+            number = len(self._pieces)
+            self._pieces.append(b"".join(self.parts[self._joined :]))
+            self._joined = len(self.parts)
+            self._ends += [(number, end) for end in accumulate(self.sizes[len(self._ends) :])]
+        number, end = self._ends[index]
+        return self._pieces[number][end - self.sizes[index] : end]
+
+
 class Group:
-    """Commits that become durable together."""
+    """Commits that become durable together.
+
+    `base` is the row of its first entry. `offsets` has the LSN of each entry, counted from `first`;
+    None as long as every commit is a single append.
+    """
 
     __slots__ = (
-        "_callbacks", "created", "done", "error", "first", "names", "next", "operations", "rows",
-        "size", "state", "time", "timelines",
+        "_callbacks", "appended", "base", "created", "done", "error", "first", "names", "next",
+        "offsets", "operations", "size", "state", "time",
     )  # fmt: skip
 
-    def __init__(self, first: int) -> None:
+    def __init__(self, first: int, base: int) -> None:
         self.first = first
         self.next = first  # the LSN of the next commit
+        self.base = base
         self.time = 0  # of all its commits, set by the first
-        self.timelines: list[Timeline] = []
-        self.rows: list[Row] = []
+        self.appended = Appended()
+        self.offsets: list[int] | None = None
         self.operations: list[Operation] = []
         self.size = 0
         self.state: dict[bytes, bytes | None] = {}
@@ -67,6 +125,34 @@ class Group:
     @property
     def last(self) -> int:
         return self.next - 1
+
+    @property
+    def end(self) -> int:
+        """The row of the first entry of the next group."""
+        return self.base + len(self.appended)
+
+    def appends(self) -> Appends:
+        """The columns that its record holds."""
+        appended, offsets = self.appended, self.offsets
+        return Appends(
+            array("Q", [timeline.id for timeline in appended.timelines]),
+            array("Q", appended.seqs),
+            array("I", appended.sizes),
+            None if offsets is None else array("I", offsets),
+        )
+
+    def row(self, row: int) -> Row:
+        """The entry that has `row`, staged in this group."""
+        index = row - self.base
+        offset = index if self.offsets is None else self.offsets[index]
+        appended = self.appended
+        return appended.seqs[index], self.first + offset, self.time, appended.payload(index)
+
+    def spread(self) -> list[int]:
+        """The offsets of LSNs, kept from now on: not every commit is a single append."""
+        if self.offsets is None:
+            self.offsets = list(range(len(self.appended)))
+        return self.offsets
 
     def on_done(self, callback: Callable[[Group], None]) -> None:
         """Call `callback(group)` once the group is applied or failed, on whichever thread."""
@@ -94,22 +180,31 @@ class Stage:
         self.entry_limit = options.entry_bytes
         self.group_limit = options.group_bytes
         self.refusal: TimelineError | None = None
-        self.open = Group(1)
+        self.open = Group(1, 0)
         self.flying: Group | None = None
         self.next_id = 1
         self.last_time = 0  # of the last commit of a closed group
 
     def reset(
-        self, timelines: Timelines, state: State, inboxes: Inboxes, lsn: int, now: int, next_id: int
+        self,
+        tails: Tails,
+        timelines: Timelines,
+        state: State,
+        inboxes: Inboxes,
+        *,
+        lsn: int,
+        now: int,
+        next_id: int,
     ) -> None:
         """Begin anew after opening: the last LSN is `lsn`, the last time `now`."""
+        self.tails = tails
         self.timelines = timelines
         self.by_name = timelines.by_name
         self._state = state
         self.inboxes = inboxes
         self.last_time = now
         self.next_id = next_id
-        self.open = Group(lsn + 1)
+        self.open = Group(lsn + 1, tails.visible)
         self.flying = None
 
     # --- what is needed to stage --------------------------------------------------------------
@@ -125,17 +220,19 @@ class Stage:
             if count > self._items_limit:
                 raise TooLargeError(f"an entry has at most {self._items_limit // 2} fields")
             raise UsageError("an entry is one or more pairs of field and value")
-        limit = self.field_limit
         for index in range(0, count, 2):
-            if len(items[index]) > limit:
-                raise TooLargeError(f"a field name is at most {limit} bytes")
+            self.check_field(items[index])
 
-    def too_large(self, size: int) -> TooLargeError:
-        return TooLargeError(f"an entry of {size} bytes is above the limit of {self.entry_limit}")
+    def check_field(self, name: bytes) -> None:
+        if len(name) > self.field_limit:
+            raise TooLargeError(f"a field name is at most {self.field_limit} bytes")
 
-    def check_entry(self, payload: bytes) -> None:
-        if len(payload) > self.entry_limit:
-            raise self.too_large(len(payload))
+    def check_size(self, size: int) -> None:
+        """Raise unless an entry may have `size` bytes in stored form."""
+        if size > self.entry_limit:
+            raise TooLargeError(
+                f"an entry of {size} bytes is above the limit of {self.entry_limit}"
+            )
 
     def latest(self) -> Group:
         """The group to wait for, to see done what was staged so far."""
@@ -143,7 +240,7 @@ class Stage:
             return self.open
         if self.flying is not None:
             return self.flying
-        nothing = Group(self.open.first)
+        nothing = Group(self.open.first, self.open.base)
         nothing.done = True
         return nothing
 
@@ -185,24 +282,30 @@ class Stage:
                 pairs = merge(pairs, select(group.state, start, stop))
         return pairs
 
+    def groups(self) -> list[Group]:
+        """The groups that are staged and not applied, in order."""
+        return [self.open] if self.flying is None else [self.flying, self.open]
+
     def staged(self, timeline: Timeline) -> tuple[list[Row], dict[int, bytes]]:
         """(rows, patches by number) of a timeline that are staged and not applied."""
-        rows: list[Row] = []
-        patches: dict[int, bytes] = {}
-        for group in (self.flying, self.open):
-            if group is not None:
-                pairs = zip(group.timelines, group.rows, strict=True)
-                rows += [row for owner, row in pairs if owner is timeline]
-                for operation in group.operations:
-                    if operation.kind == PATCH and operation.id == timeline.id:
-                        patches[operation.argument] = operation.body
-        return rows, patches
+        rows = timeline.tail[self.tails.applied(timeline) :]
+        groups = self.groups()
+        found = [
+            group.row(row) for group in groups for row in rows if group.base <= row < group.end
+        ]
+        patches = {
+            operation.argument: operation.body
+            for group in groups
+            for operation in group.operations
+            if operation.kind == PATCH and operation.id == timeline.id
+        }
+        return found, patches
 
     def close_group(self) -> Group:
         """Take the open group for writing and open the next one."""
         group = self.flying = self.open
         self.last_time = group.time
-        self.open = Group(group.next)
+        self.open = Group(group.next, group.end)
         return group
 
 

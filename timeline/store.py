@@ -95,7 +95,7 @@ class Store:
         self.tails = Tails()
         self.state = State(storage, self.tails)
         cache = SegmentCache(storage, self.tails, options.segment_cache_bytes)
-        self.timelines = Timelines(storage, self.state, cache, options.timeline_cache)
+        self.timelines = Timelines(storage, self.state, self.tails, cache, options.timeline_cache)
         self.inboxes = Inboxes(storage, self.state, options.audience_cache)
         self.inboxes.sealed = progress.sealed
         self.log = Log(storage)
@@ -113,14 +113,20 @@ class Store:
         self._stage = stage
         self._rewriting: threading.Thread | None = None
         stage.reset(
-            self.timelines, self.state, self.inboxes, replay.lsn, replay.time, replay.next_id
+            self.tails,
+            self.timelines,
+            self.state,
+            self.inboxes,
+            lsn=replay.lsn,
+            now=replay.time,
+            next_id=replay.next_id,
         )
 
     # --- work that is nobody's request --------------------------------------------------------
 
     def keep_pace(self) -> None:
         """After a group: seal as much as it earned, and forget what is beyond the caches."""
-        self.sealing.keep_pace(self.log.applied, self._stage.last_time, self._stage.next_id)
+        self.sealing.keep_pace(self._stage, self.log.applied)
         self._tidy()
 
     def work(self, seconds: float) -> bool:
@@ -146,7 +152,7 @@ class Store:
         self._tidy()
 
     def _begin_pass(self) -> None:
-        self.sealing.begin(self.log.applied, self._stage.last_time, self._stage.next_id)
+        self.sealing.begin(self._stage, self.log.applied)
 
     def _finish_pass(self) -> None:
         while self.sealing.under_way:

@@ -13,12 +13,13 @@ The caller holds the engine's lock. Damage raises `CorruptError` and hurts this 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import NamedTuple
 
 from timeline.cache import SegmentCache
+from timeline.columns import Piece
 from timeline.entry import Entry
 from timeline.errors import CorruptError
 from timeline.formats import keys
@@ -26,7 +27,7 @@ from timeline.formats.rows import TimelineRow, decode_row
 from timeline.formats.segments import Row, Segment
 from timeline.state import State
 from timeline.storage import SEGMENTS, Storage
-from timeline.tails import Timeline, row_index
+from timeline.tails import Tails, Timeline
 
 
 class Extent(NamedTuple):
@@ -51,14 +52,17 @@ class Page:
     last: int | None
 
 
-# A run of entries in one place: a segment or a list of rows, from start to stop (exclusive).
-Run = tuple[Segment | Sequence[Row], int, int]
+# A run of entries in one place, on disk or in memory, from start to stop (exclusive).
+Run = tuple[Segment | Piece, int, int]
 
 
 class Timelines:
-    def __init__(self, storage: Storage, state: State, cache: SegmentCache, limit: int) -> None:
+    def __init__(
+        self, storage: Storage, state: State, tails: Tails, cache: SegmentCache, limit: int
+    ) -> None:
         self._storage = storage
         self._state = state
+        self._tails = tails
         self._limit = limit
         self.cache = cache
         self.by_name: dict[bytes, Timeline] = {}
@@ -135,7 +139,7 @@ class Timelines:
         row = timeline.row
         if row is None:
             raise CorruptError(f"timeline {timeline.id} is read before it was applied")
-        head = timeline.head
+        head = self._tails.head(timeline)
         length = head - row.first + 1 - row.holes
         return Extent(row.first, head, length, row.created, row.deleted)
 
@@ -155,18 +159,11 @@ class Timelines:
         end: int | None = None
         for source, start, stop in self.runs(timeline, first, last, limit, reverse=reverse):
             count += stop - start
-            if isinstance(source, Segment):
-                end = source.seq(start if reverse else stop - 1)
-                if reverse:
-                    chunks.extend(source.wire(at, at + 1) for at in range(stop - 1, start - 1, -1))
-                else:
-                    chunks.append(source.wire(start, stop))
+            end = source.seq(start if reverse else stop - 1)
+            if reverse:
+                chunks += reversed(source.payloads(start, stop))
             else:
-                end = source[start if reverse else stop - 1][0]
-                payloads = [row[3] for row in source[start:stop]]
-                if reverse:
-                    payloads.reverse()
-                chunks.extend(payloads)
+                chunks.append(source.wire(start, stop))
         return Page(count, chunks, end)
 
     def entries(
@@ -175,17 +172,14 @@ class Timelines:
         """As `read`, as entries."""
         found: list[Entry] = []
         for source, start, stop in self.runs(timeline, first, last, limit, reverse=reverse):
-            if isinstance(source, Segment):
-                part = list(
-                    map(
-                        Entry,
-                        source.numbers(start, stop),
-                        source.times[start:stop],
-                        source.payloads(start, stop),
-                    )
+            part = list(
+                map(
+                    Entry,
+                    source.numbers(start, stop),
+                    source.times[start:stop],
+                    source.payloads(start, stop),
                 )
-            else:
-                part = [Entry(row[0], row[2], row[3]) for row in source[start:stop]]
+            )
             if reverse:
                 part.reverse()
             found += part
@@ -197,13 +191,10 @@ class Timelines:
         """As `read`, with what the store knows of each entry."""
         found: list[Row] = []
         for source, start, stop in self.runs(timeline, first, last, limit, reverse=reverse):
-            if isinstance(source, Segment):
-                part = list(source.rows(start, stop))
-            else:
-                part = list(source[start:stop])
+            part = list(source.rows(start, stop))
             if reverse:
                 part.reverse()
-            found.extend(part)
+            found += part
         return found
 
     def runs(
@@ -211,41 +202,28 @@ class Timelines:
     ) -> Iterator[Run]:
         """The runs that make up a range, none of them empty, in the order read."""
         row = timeline.row
-        if row is None:
+        left = keys.MAX if limit is None else limit
+        if row is None or left <= 0:
             return
         first = max(first, row.first)
-        last = min(last, timeline.head)
-        left = keys.MAX if limit is None else limit
-        memory = [rows for rows in (timeline.old, timeline.tail) if rows]
-        boundary = memory[0][0][0] if memory else keys.MAX
-        parts = (
-            (self._sealed_runs(timeline, first, min(last, boundary - 1), reverse=reverse),)
-            if first < boundary
-            else ()
-        )
-        unsealed = self._memory_runs(memory, row, max(first, boundary), last, reverse=reverse)
-        for part in (unsealed, *parts) if reverse else (*parts, unsealed):
-            for source, start, stop in part:
-                if left <= 0:
-                    return
-                begin = max(start, stop - left) if reverse else start
-                end = stop if reverse else min(stop, start + left)
-                left -= end - begin
-                yield source, begin, end
+        last = min(last, self._tails.head(timeline))
+        boundary = self._tails.first(timeline)
+        sealed = self._sealed_runs(timeline, first, min(last, boundary - 1), reverse=reverse)
+        unsealed = self._memory_runs(timeline, max(first, boundary), last, left, reverse=reverse)
+        for source, start, stop in chain(unsealed, sealed) if reverse else chain(sealed, unsealed):
+            begin = max(start, stop - left) if reverse else start
+            end = stop if reverse else min(stop, start + left)
+            left -= end - begin
+            yield source, begin, end
+            if left <= 0:
+                return
 
     def _memory_runs(
-        self, memory: list[list[Row]], row: TimelineRow, first: int, last: int, *, reverse: bool
+        self, timeline: Timeline, first: int, last: int, most: int, *, reverse: bool
     ) -> Iterator[Run]:
-        for rows in reversed(memory) if reverse else memory:
-            start, stop = row_index(rows, first), row_index(rows, last + 1)
-            if start >= stop:
-                continue
-            if row.deleted >= rows[start][0]:
-                kept = [item for item in rows[start:stop] if item[3]]
-                if kept:
-                    yield kept, 0, len(kept)
-            else:
-                yield rows, start, stop
+        if first <= last:
+            for piece in self._tails.pieces(timeline, first, last, most, reverse=reverse):
+                yield piece, 0, len(piece)
 
     def _sealed_runs(
         self, timeline: Timeline, first: int, last: int, *, reverse: bool
@@ -282,7 +260,7 @@ class Timelines:
         row = timeline.row
         if row is None:
             return 1
-        low, high = row.first, timeline.head + 1
+        low, high = row.first, self._tails.head(timeline) + 1
         while low < high:
             middle = (low + high) // 2
             found = self.rows(timeline, middle, keys.MAX, 1, reverse=False)
@@ -297,7 +275,7 @@ class Timelines:
         row = timeline.row
         if row is None:
             return 0
-        first, last = max(first, row.first), min(last, timeline.head)
+        first, last = max(first, row.first), min(last, self._tails.head(timeline))
         if row.holes == 0 or first > last:
             return max(0, last - first + 1)
         runs = self.runs(timeline, first, last, None, reverse=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from timeline.engine import Draft
 from timeline.errors import SequenceError
+from timeline.formats.entries import resp_id
 from timeline.tails import Timeline
 
 from .. import replies
@@ -107,10 +108,10 @@ def xadd(session: Session, args: Arguments, draft: Draft) -> bytes:
         timeline = draft.create(name)
     if seq == 0:
         raise SequenceError("The ID specified in XADD must be greater than 0-0")
-    row = draft.append(timeline, items, seq)
+    number = draft.append(timeline, items, seq)
     if trim is not None:
         trim.apply(draft, timeline)
-    return replies.entry_id(row[3])
+    return resp_id(number)
 
 
 def wrong_number_of(name: str) -> CommandError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from array import array
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,12 @@ from hypothesis import given, strategies as st
 import timeline
 from timeline.errors import CorruptError
 from timeline.formats import keys
-from timeline.formats.entries import decode_items, encode_entry, resp_id
+from timeline.formats.entries import decode_items, encode_entry, encode_run, resp_id
 from timeline.formats.records import (
     PATCH,
     PUT,
+    Appends,
     Operation,
-    Record,
     decode_record,
     encode_record,
 )
@@ -44,6 +45,18 @@ FORMAT = Path(timeline.__file__).parent / "formats" / "FORMAT.md"
 HI = encode_entry(1, [b"text", b"hi"])
 YO = encode_entry(2, [b"text", b"yo"])
 ROWS: list[Row] = [(1, 7, 1_700_000_000_000, HI), (2, 8, 1_700_000_000_500, YO)]
+PAIR = Appends(array("Q", [3, 3]), array("Q", [1, 2]), array("I", [len(HI), len(YO)]), None)
+
+
+def segments_of(
+    timeline_id: int, rows: list[Row], most_entries: int, most_bytes: int
+) -> list[tuple[bytes, bytes, int]]:
+    seqs = array("Q", [row[0] for row in rows])
+    lsns = array("Q", [row[1] for row in rows])
+    times = array("Q", [row[2] for row in rows])
+    payloads = [row[3] for row in rows]
+    return list(encode_segments(timeline_id, seqs, lsns, times, payloads, most_entries, most_bytes))
+
 
 u64 = st.integers(0, 2**64 - 1)
 small = st.integers(1, 2**32)
@@ -68,15 +81,14 @@ def examples() -> list[tuple[bytes, bytes]]:
 
 class TestWorkedExamples:
     def test_the_segment_is_byte_for_byte_as_described(self) -> None:
-        ((key, value, count),) = encode_segments(3, ROWS, 256, 1 << 15)
+        ((key, value, count),) = segments_of(3, ROWS, 256, 1 << 15)
         begin, end = examples()[0]
         assert (key + value).startswith(begin)
         assert value.endswith(end)
         assert count == 2
 
     def test_the_record_is_byte_for_byte_as_described(self) -> None:
-        rows = [(seq, lsn, 1_700_000_000_000, payload) for seq, lsn, _, payload in ROWS]
-        value = encode_record(7, 2, 1_700_000_000_000, [3, 3], rows, [])
+        value = encode_record(7, 2, 1_700_000_000_000, PAIR, [HI, YO], [])
         begin, end = examples()[1]
         assert value.startswith(begin)
         assert value.endswith(end)
@@ -91,6 +103,27 @@ class TestEntries:
         payload = encode_entry(seq, items)
         assert decode_items(payload) == items
         assert payload[4:].startswith(resp_id(seq))
+
+    @given(
+        st.lists(st.integers(1, 20_000), min_size=1, max_size=5),
+        st.integers(1, 3).flatmap(
+            lambda pairs: st.lists(
+                st.lists(
+                    st.sampled_from([b"", b"a", b"text", b"v" * 4_095, b"v" * 4_096]),
+                    min_size=2 * pairs,
+                    max_size=2 * pairs,
+                ),
+                min_size=5,
+                max_size=5,
+            )
+        ),
+    )
+    def test_a_run_is_what_its_entries_are(self, seqs: list[int], many: list[list[bytes]]) -> None:
+        entries = many[: len(seqs)]
+        parts, sizes = encode_run(seqs, list(zip(*entries, strict=True)))
+        expected = [encode_entry(seq, items) for seq, items in zip(seqs, entries, strict=True)]
+        assert b"".join(parts) == b"".join(expected)
+        assert sizes == list(map(len, expected))
 
     @pytest.mark.parametrize("size", [0, 1, 4_095, 4_096, 70_000])
     def test_every_size_of_value_is_announced_rightly(self, size: int) -> None:
@@ -124,7 +157,7 @@ class TestSegments:
         self, rows: list[Row], entries: int, size: int
     ) -> None:
         found = []
-        for key, value, count in encode_segments(5, rows, entries, size):
+        for key, value, count in segments_of(5, rows, entries, size):
             segment = Segment(key, value)
             assert segment.count == count <= entries
             assert keys.split_pair(key) == (5, segment.last)
@@ -133,7 +166,7 @@ class TestSegments:
 
     @given(ascending_rows())
     def test_a_search_by_number_agrees_with_a_scan(self, rows: list[Row]) -> None:
-        ((key, value, _),) = encode_segments(5, rows, 100, 1 << 20)
+        ((key, value, _),) = segments_of(5, rows, 100, 1 << 20)
         segment = Segment(key, value)
         for seq in {row[0] + delta for row in rows for delta in (-1, 0, 1)}:
             assert segment.index(seq) == sum(row[0] < seq for row in rows)
@@ -141,7 +174,7 @@ class TestSegments:
 
     @given(ascending_rows(), st.data())
     def test_any_flipped_bit_is_noticed(self, rows: list[Row], data: st.DataObject) -> None:
-        ((key, value, _),) = encode_segments(5, rows, 100, 1 << 20)
+        ((key, value, _),) = segments_of(5, rows, 100, 1 << 20)
         bit = data.draw(st.integers(0, 8 * len(value) - 1))
         damaged = bytearray(value)
         damaged[bit // 8] ^= 1 << bit % 8
@@ -149,7 +182,7 @@ class TestSegments:
             Segment(key, bytes(damaged))
 
     def test_a_segment_under_another_key_is_refused(self) -> None:
-        ((_, value, _),) = encode_segments(3, ROWS, 256, 1 << 15)
+        ((_, value, _),) = segments_of(3, ROWS, 256, 1 << 15)
         with pytest.raises(CorruptError):
             Segment(keys.pair(4, 2), value)
 
@@ -160,21 +193,38 @@ class TestSegments:
 
 
 class TestRecords:
-    @given(st.integers(1, 2**63), st.integers(0, 5), st.lists(st.binary(max_size=20), max_size=4))
-    def test_a_record_comes_back_whole(self, first: int, appends: int, bodies: list[bytes]) -> None:
-        rows = [(index + 1, first + index, 99, b"x" * index) for index in range(appends)]
+    @given(
+        st.integers(1, 2**63),
+        st.lists(st.binary(max_size=20), max_size=5),
+        st.lists(st.binary(max_size=20), max_size=4),
+        st.booleans(),
+    )
+    def test_a_record_comes_back_whole(
+        self, first: int, payloads: list[bytes], bodies: list[bytes], spread: bool
+    ) -> None:
+        count = len(payloads)
+        appends = Appends(
+            array("Q", range(count)),
+            array("Q", range(9, 9 + count)),
+            array("I", map(len, payloads)),
+            array("I", [2 * index for index in range(count)]) if spread else None,
+        )
         operations = [
-            Operation(PATCH, first + appends, 8, index, body) for index, body in enumerate(bodies)
+            Operation(PATCH, first + count, 8, index, body) for index, body in enumerate(bodies)
         ]
-        operations.append(Operation(PUT, first + appends, 0, 1, b"kvalue"))
-        value = encode_record(first, appends + 1, 99, range(appends), rows, operations)
-        expected = Record(first, first + appends, 99, list(range(appends)), rows, operations)
-        found = decode_record(first + appends, value)
-        assert found._replace(timelines=list(found.timelines)) == expected
+        operations.append(Operation(PUT, first + count, 0, 1, b"kvalue"))
+        value = encode_record(first, count + 1, 99, appends, payloads, operations)
+        found = decode_record(first + count, value)
+        assert (found.first, found.last, found.time) == (first, first + count, 99)
+        assert found.appends == appends
+        assert found.payloads == payloads
+        assert found.operations == operations
+        step = 2 if spread else 1
+        assert list(found.appends.lsns(first)) == [first + step * n for n in range(count)]
 
     @given(st.data())
     def test_any_flipped_bit_is_noticed(self, data: st.DataObject) -> None:
-        value = encode_record(7, 2, 5, [3, 3], ROWS, [])
+        value = encode_record(7, 2, 5, PAIR, [HI, YO], [])
         bit = data.draw(st.integers(0, 8 * len(value) - 1))
         damaged = bytearray(value)
         damaged[bit // 8] ^= 1 << bit % 8

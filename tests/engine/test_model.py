@@ -336,7 +336,7 @@ class Machine(RuleBasedStateMachine):
                         if kind == "send":
                             items = (b"n", b"%d" % number)
                             seq = pending.append(name, items)
-                            assert draft.append(found, items)[0] == seq
+                            assert draft.append(found, items) == seq
                             assert seq is not None
                         else:
                             seq = number

@@ -175,7 +175,7 @@ class Twin:
             found = draft.find_or_create(name)
             kept = pending.timelines[name]
             kept.id = found.id
-            assert draft.append(found, [b"text", value])[0] == seq
+            assert draft.append(found, [b"text", value]) == seq
             draft.deliver(AUDIENCE, found, seq, 0)
             pending.deliver(AUDIENCE, kept, seq, 0)
             draft.notify(self.users, found, seq, 1)

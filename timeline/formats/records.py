@@ -16,7 +16,7 @@ by LSN and what it patches or trims by number, so that this gives what order of 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from struct import (
     Struct,
@@ -27,7 +27,6 @@ from typing import Final, NamedTuple
 from crc32c import crc32c
 
 from timeline.errors import CorruptError
-from timeline.formats.segments import Row
 
 VERSION: Final = 1
 SPREAD: Final = 1
@@ -54,44 +53,72 @@ class Operation(NamedTuple):
     body: bytes
 
 
+class Appends(NamedTuple):
+    """The appends of a group as columns, in order: timeline ids, sequence numbers, sizes of the
+    entries, and LSNs counted from the group's first (None: each append is a commit of its own).
+    """
+
+    timelines: array[int]
+    seqs: array[int]
+    sizes: array[int]
+    offsets: array[int] | None
+
+    def lsns(self, first: int) -> Sequence[int]:
+        """The LSN of each append in a group whose first is `first`."""
+        if self.offsets is None:
+            return range(first, first + len(self.seqs))
+        return [first + offset for offset in self.offsets]
+
+
 class Record(NamedTuple):
-    """A decoded group: columns of appends, then operations, each with its LSN."""
+    """A decoded group. Its entries lie in `value` from `start` on, one after another."""
 
     first: int
     last: int
     time: int
-    timelines: Sequence[int]
-    rows: Sequence[Row]
+    appends: Appends
+    value: bytes
+    start: int
     operations: Sequence[Operation]
+
+    @property
+    def payloads(self) -> list[bytes]:
+        """The entries in stored form."""
+        ends = accumulate(self.appends.sizes, initial=self.start)
+        pairs = zip(ends, self.appends.sizes, strict=False)
+        return [self.value[at : at + size] for at, size in pairs]
+
+
+def entries_start(appends: Appends) -> int:
+    """Where in an encoded record its entries begin."""
+    columns = 20 if appends.offsets is None else 24
+    return _HEADER.size + columns * len(appends.seqs)
 
 
 def encode_record(
     first: int,
     commits: int,
     time: int,
-    timelines: Sequence[int],
-    rows: Sequence[Row],
+    appends: Appends,
+    payloads: Iterable[bytes],
     operations: Sequence[Operation],
 ) -> bytes:
-    """One group of `commits` commits that begins at LSN `first`."""
-    flags = 0
-    parts: list[bytes | array[int]] = [b""]
-    if rows:
-        # Not zip(*rows): that makes an iterator for every row, and the collector look at them.
-        payloads = [row[3] for row in rows]
-        parts.append(array("Q", timelines))
-        parts.append(array("Q", [row[0] for row in rows]))
-        parts.append(array("I", map(len, payloads)))
-        if len(rows) != commits or rows[-1][1] - rows[0][1] != commits - 1 or operations:
-            flags = SPREAD
-            parts.append(array("I", [row[1] - first for row in rows]))
-        parts.extend(payloads)
+    """One group of `commits` commits that begins at LSN `first`.
+
+    `payloads` are the entries in stored form, cut anywhere.
+    """
+    flags = 0 if appends.offsets is None else SPREAD
+    count = len(appends.seqs)
+    parts: list[bytes | array[int]] = [
+        _HEADER.pack(VERSION, flags, 0, count, len(operations), commits, first, time),
+        *[column for column in appends if column is not None],
+        *payloads,
+    ]
     for kind, lsn, target, argument, body in operations:
         parts.append(_OPERATION.pack(kind, lsn - first, target, argument, len(body)))
         parts.append(body)
-    parts[0] = _HEADER.pack(VERSION, flags, 0, len(rows), len(operations), commits, first, time)
-    body = b"".join(parts)
-    return body + _CRC.pack(crc32c(body))
+    whole = b"".join(parts)
+    return whole + _CRC.pack(crc32c(whole))
 
 
 def decode_record(last: int, value: bytes) -> Record:
@@ -100,12 +127,14 @@ def decode_record(last: int, value: bytes) -> Record:
         (crc,) = _CRC.unpack_from(value, len(value) - 4)
         if crc != crc32c(memoryview(value)[:-4]):
             raise ValueError
-        version, flags, _, appends, count, commits, first, time = _HEADER.unpack_from(value)
+        version, flags, _, count, more, commits, first, time = _HEADER.unpack_from(value)
         if version != VERSION or first + commits - 1 != last:
             raise ValueError
-        timelines, rows, position = _decode_appends(value, appends, flags & SPREAD, first, time)
+        appends = _decode_appends(value, count, flags & SPREAD)
+        start = entries_start(appends)
+        position = start + sum(appends.sizes)
         operations = []
-        for _ in range(count):
+        for _ in range(more):
             kind, offset, target, argument, size = _OPERATION.unpack_from(value, position)
             position += _OPERATION.size
             body = value[position : position + size]
@@ -118,32 +147,22 @@ def decode_record(last: int, value: bytes) -> Record:
             f"the log record that ends at LSN {last} is damaged: restore a backup, "
             "or keep the whole prefix with `timeline repair`"
         ) from None
-    return Record(first, last, time, timelines, rows, operations)
+    return Record(first, last, time, appends, value, start, operations)
 
 
-def _decode_appends(
-    value: bytes, count: int, spread: int, first: int, time: int
-) -> tuple[Sequence[int], list[Row], int]:
+def _decode_appends(value: bytes, count: int, spread: int) -> Appends:
     position = _HEADER.size
-    if not count:
-        return (), [], position
-    columns = memoryview(value)
+    if position + (24 if spread else 20) * count > len(value):
+        raise ValueError
 
-    def column(code: str, width: int) -> list[int]:
+    def column(code: str, width: int) -> array[int]:
         nonlocal position
         begin, position = position, position + width * count
-        if position > len(value):
-            raise ValueError
-        return columns[begin:position].cast(code).tolist()  # type: ignore[call-overload, no-any-return]
+        return array(code, value[begin:position])
 
-    timelines = column("Q", 8)
-    seqs = column("Q", 8)
-    sizes = column("I", 4)
-    lsns = [first + offset for offset in column("I", 4)] if spread else range(first, first + count)
-    rows: list[Row] = []
-    for seq, lsn, end in zip(seqs, lsns, accumulate(sizes, initial=position), strict=False):
-        rows.append((seq, lsn, time, value[end : end + sizes[len(rows)]]))
-    return timelines, rows, position + sum(sizes)
+    return Appends(
+        column("Q", 8), column("Q", 8), column("I", 4), column("I", 4) if spread else None
+    )
 
 
 _TARGET = Struct("<QB")

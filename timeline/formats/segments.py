@@ -24,7 +24,7 @@ from struct import (
     Struct,
     error as StructError,  # noqa: N812  it is a class
 )
-from typing import Final
+from typing import Final, TypeAlias
 
 from crc32c import crc32c
 
@@ -38,9 +38,11 @@ _HEADER = Struct("<BBH")
 _CRC = Struct("<I")
 
 
-# One entry with what the store knows of it: (seq, LSN, time, payload). A plain tuple, since one is
-# made for every append; an empty payload is a deleted entry.
+# One entry with what the store knows of it: (seq, LSN, time, stored form).
 Row = tuple[int, int, int, bytes]
+
+# A column of u64, as bytes in the machine's order.
+Column: TypeAlias = "array[int] | memoryview[int]"  # an array has no brackets while it runs
 
 
 class Segment:
@@ -168,32 +170,40 @@ def damaged(key: bytes) -> CorruptError:
 
 
 def encode_segments(
-    timeline_id: int, rows: Sequence[Row], most_entries: int, most_bytes: int
+    timeline_id: int,
+    seqs: Sequence[int],
+    lsns: Column,
+    times: Column,
+    payloads: Sequence[bytes],
+    most_entries: int,
+    most_bytes: int,
 ) -> Iterator[tuple[bytes, bytes, int]]:
-    """(key, value, count) of the segments that hold `rows`: ascending, none deleted.
+    """(key, value, count) of the segments that hold the entries given as columns, ascending.
 
     A segment ends after `most_entries`, and before `most_bytes` of payload are exceeded (a single
     entry may be larger).
     """
-    start = 0
-    while start < len(rows):
-        run = rows[start : start + most_entries] if len(rows) > most_entries or start else rows
-        sizes = [len(row[3]) for row in run]
-        if sum(sizes) > most_bytes and len(run) > 1:
-            fitting = max(1, bisect_right(list(accumulate(sizes)), most_bytes))
-            run, sizes = run[:fitting], sizes[:fitting]
-        start += len(run)
-        last = run[-1][0]
-        sparse = last - run[0][0] != len(run) - 1
+    start, end = 0, len(payloads)
+    while start < end:
+        stop = min(end, start + most_entries)
+        run = payloads if stop - start == end else payloads[start:stop]
+        ends = array("I", accumulate(map(len, run)))
+        if ends[-1] > most_bytes and len(run) > 1:
+            fitting = max(1, bisect_right(ends, most_bytes))
+            run, ends = run[:fitting], ends[:fitting]
+            stop = start + fitting
+        last = seqs[stop - 1]
+        sparse = last - seqs[start] != len(run) - 1
         key = pair(timeline_id, last)
         body = b"".join(
             (
                 _HEADER.pack(VERSION, SPARSE if sparse else 0, len(run)),
-                array("Q", [row[2] for row in run]),
-                array("Q", [row[1] for row in run]),
-                array("Q", [row[0] for row in run] if sparse else ()),
-                array("I", accumulate(sizes)),
-                *[row[3] for row in run],
+                times[start:stop],
+                lsns[start:stop],
+                array("Q", seqs[start:stop]) if sparse else b"",
+                ends,
+                *run,
             )
         )
         yield key, body + _CRC.pack(crc32c(body, crc32c(key))), len(run)
+        start = stop
