@@ -71,7 +71,8 @@ class Engine:
         self.lock = threading.RLock()
         self.woken = threading.Condition(self.lock)  # a group was staged, or applied
         self.stage = Stage(self.options)
-        self.append = Appender(self.stage, self.options).append
+        appender = Appender(self.stage, self.options)
+        self.append, self.append_run = appender.append, appender.append_run
         self.fsync_seconds = 0.0  # a moving average
         self.flushes = 0
         self._flushing = threading.Lock()
@@ -115,7 +116,7 @@ class Engine:
         self.state, self.log = store.state, store.log
 
     # --- staging ------------------------------------------------------------------------------
-    # `append` is the appender's.
+    # `append` and `append_run` are the appender's.
 
     def begin(self) -> Draft:
         """A commit in the making; keep the lock until it is committed or dropped."""
