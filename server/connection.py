@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from itertools import islice
 from typing import Any, cast
 
 from timeline.errors import BusyError, TimelineError
@@ -36,31 +35,34 @@ _ADD_COMMAND = COMMANDS[b"XADD"]
 _RUN = 4  # how many appends are staged together rather than one by one
 
 
-def appends_from(commands: list[Command], place: int) -> list[Command]:
+def appends_from(commands: list[Command], place: int) -> list[tuple[bytes, ...]]:
     """The commands from `place` on that are `XADD key * …` of equally many words, as long as they
-    follow one another.
+    follow one another, as columns: the first words of all, their second words, and so on.
     """
-    words = len(commands[place])
-    if words < 5 or not words & 1:
-        return []
     run = commands[place:] if place else commands
     # A pipeline is mostly one command over and over, which is told faster as a whole.
-    if not all(map(words.__eq__, map(len, run))) or not _are_appends(run):
-        count = 0
-        for command in run:
-            if len(command) != words or not _are_appends((command,)):
-                break
-            count += 1
-        run = run[:count]
-    return run
+    try:
+        columns = list(zip(*run, strict=True))
+    except ValueError:
+        columns = []
+    if columns and are_appends(columns):
+        return columns
+    words, count = len(run[0]), 0
+    for command in run:
+        if len(command) != words or not are_appends([(word,) for word in command]):
+            break
+        count += 1
+    return list(zip(*run[:count], strict=True))
 
 
-def _are_appends(commands: Sequence[Command]) -> bool:
+def are_appends(columns: list[tuple[bytes, ...]]) -> bool:
     """Whether each is `XADD key * …`, the key not being one of the store's own."""
-    verbs, names, ids = islice(zip(*commands, strict=True), 3)
-    count = len(commands)
+    if len(columns) < 5 or not len(columns) & 1:
+        return False
+    verbs, names, ids = columns[:3]
+    count = len(ids)
     return (
-        verbs.count(b"XADD") + verbs.count(b"xadd") == count
+        (verbs.count(b"XADD") == count or all(verb in _ADD for verb in verbs))
         and ids.count(b"*") == count
         # One search finds names that begin with @ (and, which does no harm, some others).
         and b"\n@" not in b"\n".join((b"", *names))
@@ -220,14 +222,14 @@ class Connection(asyncio.Protocol):
         Returns how many those were. What follows is another command, or one that the engine
         refuses: it is carried out, and refused, like any other.
         """
-        engine = self._service.engine
-        run = appends_from(commands, place)
+        columns = appends_from(commands, place)
+        if not columns:
+            return 0
         seqs: Sequence[int] = ()
-        if len(run) >= _RUN:
-            columns = list(zip(*run, strict=True))
-            seqs = engine.append_run(columns[1], columns[3:])
-        elif run:
-            seqs = self._append_singly(run)
+        if len(columns[0]) >= _RUN:
+            seqs = self._service.engine.append_run(columns[1], columns[3:])
+        if not seqs:
+            seqs = self._append_singly(commands[place : place + len(columns[0])])
         if seqs:
             self._board()
             if max(seqs) < KNOWN_IDS:

@@ -83,7 +83,7 @@ class Appender:
         timelines = list(map(stage.by_name.get, names))
         if None in timelines:
             return ()
-        seqs = self._number(timelines, group.end)
+        ids, seqs = self._number(timelines, group.end)
         count = len(seqs)
         if count < len(timelines):
             if not count:
@@ -91,7 +91,7 @@ class Appender:
             del timelines[count:]
             columns = [column[:count] for column in columns]
         parts, sizes = encode_run(seqs, columns)
-        group.appended.add_run(timelines, seqs, parts, sizes)  # type: ignore[arg-type]
+        group.appended.add_run(timelines, ids, seqs, parts, sizes)  # type: ignore[arg-type]
         self._count(count, sum(sizes))
         return seqs
 
@@ -107,12 +107,18 @@ class Appender:
                 return False
         return room >= 0
 
-    def _number(self, timelines: Sequence[Timeline | None], row: int) -> list[int]:
-        """Give each of `timelines` its next number and put it into its tail, from `row` on."""
+    def _number(
+        self, timelines: Sequence[Timeline | None], row: int
+    ) -> tuple[list[int], list[int]]:
+        """Give each of `timelines` its next number and put it into its tail, from `row` on.
+
+        Returns their ids and the numbers, up to the first that has none to give.
+        """
         tails = self._stage.tails
         generation = tails.young.number
+        ids: list[int] = []
         seqs: list[int] = []
-        add = seqs.append
+        add_id, add = ids.append, seqs.append
         for timeline in timelines:
             assert timeline is not None
             seq = timeline.next
@@ -123,8 +129,9 @@ class Appender:
             timeline.tail.append(row)
             timeline.next = seq + 1
             row += 1
+            add_id(timeline.id)
             add(seq)
-        return seqs
+        return ids, seqs
 
     def _count(self, commits: int, size: int) -> None:
         """The open group got `commits` more commits of one entry each, `size` bytes in all."""

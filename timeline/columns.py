@@ -27,6 +27,8 @@ ROW_COST: Final = 40  # bytes of an entry beside its stored form: four columns a
 _RECORD: Final = 32  # a place is the number of a record, shifted by so much, and an offset in it
 _OFFSET: Final = (1 << _RECORD) - 1
 
+_MANY: Final = 64  # from how many entries on numpy is faster
+
 Rows = npt.NDArray[np.uint64]
 
 
@@ -57,10 +59,16 @@ class Columns:
         self._records.append(record)
         self._times.append(time)
         self.seqs.extend(appends.seqs)
-        self.lsns.extend(lsns if isinstance(lsns, array) else array("Q", lsns))
+        self.lsns.extend(array("Q", lsns))
         self._sizes.extend(appends.sizes)
-        self._places.extend(array("Q", accumulate(appends.sizes, initial=place)))
-        self._places.pop()
+        if len(lsns) < _MANY:
+            self._places.extend(array("Q", accumulate(appends.sizes, initial=place)))
+            self._places.pop()
+        else:
+            ends = np.cumsum(appends.sizes, dtype=np.uint64)
+            ends += np.uint64(place)
+            self._places.append(place)
+            self._places.frombytes(ends[:-1].tobytes())
 
     def payload(self, row: int) -> bytes:
         """The entry at `row` in stored form."""

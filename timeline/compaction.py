@@ -3,7 +3,7 @@
 Responsibility: merge neighbouring small segments of one timeline, drop what was trimmed and
 deleted inside them, and choose what to trim for timelines with a retention.
 
-Rule: compaction changes no answer. Each step is one unsynced write that replaces a few
+Rule: compaction changes no answer. Each step is one write outside the WAL that replaces a few
 neighbouring segments by their merged form; a crash leaves either. A segment is merged only with
 older ones that are at most twice what follows them, so that an entry is rewritten a number of
 times that grows with the logarithm of its timeline's length.
@@ -225,7 +225,7 @@ class Compaction:
 
     def _write(self, timeline_id: int, batch: Batch) -> None:
         if len(batch):
-            self._storage.write(batch)
+            self._storage.write(batch, logged=False)
             timeline = self._timelines.load(timeline_id)
             if timeline is not None:
                 self._timelines.cache.forget(timeline)

@@ -158,7 +158,9 @@ class Draft:
             sizes = list(map(len, parts))
         if sizes:
             stage.check_size(max(sizes))
-            self._appended.add_run([timeline] * len(seqs), seqs, parts, sizes)
+            self._appended.add_run(
+                [timeline] * len(seqs), [timeline.id] * len(seqs), seqs, parts, sizes
+            )
             self._size += sum(sizes)
             self._nexts[timeline] = seqs.stop
         return first
@@ -438,7 +440,7 @@ class Draft:
         for row, timeline in enumerate(own.timelines, group.end):
             tails.touch(timeline)
             timeline.tail.append(row)
-        group.appended.add_run(own.timelines, own.seqs, own.parts, own.sizes)
+        group.appended.add_run(own.timelines, own.ids, own.seqs, own.parts, own.sizes)
 
     def _operate(self, kind: int, target: int, argument: int = 0, body: bytes = b"") -> None:
         self._operations.append(Operation(kind, self.lsn, target, argument, body))

@@ -4,11 +4,12 @@ Responsibility: when the young generation is half of what may be unsealed, rotat
 to the store in key order: entries, in-boxes, then patches, what trims and drops left behind, and
 state; at the end move the sealed LSN and let the log below it go.
 
-Rule: sealing changes no answer. A slice is one unsynced write; memory is released after it. A
-crash between two slices costs only the replay: what the replay finds at or below the last number
-(or LSN) on disk of a timeline (or in-box) is skipped, and the rest ends at its last value. `upto`
-of the progress says for which LSNs that look is needed. The pass keeps ahead of the writers: it
-is done by the time the young generation has grown to three quarters of its half.
+Rule: sealing changes no answer. A slice is one write outside the WAL; memory is released after it.
+A crash loses the slices since RocksDB last flushed, and with them the progress they noted and the
+end of the log that they let go, so it costs only the replay: what that finds at or below the last
+number (or LSN) on disk of a timeline (or in-box) is skipped, and the rest ends at its last value.
+`upto` of the progress says for which LSNs that look is needed. The pass keeps ahead of the writers:
+it is done by the time the young generation has grown to three quarters of its half.
 
 How it fails: `StallError` from a slice means nothing was written and the slice is done again.
 """
@@ -131,7 +132,7 @@ class Sealing:
             self._after.clear()
             self._pending(batch)
         batch.put(META, PROGRESS_KEY, encode_progress(self._reached))
-        self._storage.write(batch)
+        self._storage.write(batch, logged=False)
         self._pending = None
         self.progress = self._reached
         after, self._after = self._after, []

@@ -45,10 +45,11 @@ class Appended:
     The entries in stored form lie in `parts`, cut anywhere; joined they are what the record holds.
     """
 
-    __slots__ = ("_ends", "_joined", "_pieces", "parts", "seqs", "sizes", "timelines")
+    __slots__ = ("_ends", "_joined", "_pieces", "ids", "parts", "seqs", "sizes", "timelines")
 
     def __init__(self) -> None:
         self.timelines: list[Timeline] = []
+        self.ids: list[int] = []  # of the timelines, taken while each is at hand
         self.seqs: list[int] = []
         self.sizes: list[int] = []
         self.parts: list[bytes] = []
@@ -63,6 +64,7 @@ class Appended:
 
     def add(self, timeline: Timeline, seq: int, payload: bytes) -> None:
         self.timelines.append(timeline)
+        self.ids.append(timeline.id)
         self.seqs.append(seq)
         self.sizes.append(len(payload))
         self.parts.append(payload)
@@ -70,11 +72,13 @@ class Appended:
     def add_run(
         self,
         timelines: Sequence[Timeline],
+        ids: Sequence[int],
         seqs: Sequence[int],
         parts: Sequence[bytes],
         sizes: Sequence[int],
     ) -> None:
         self.timelines += timelines
+        self.ids += ids
         self.seqs += seqs
         self.parts += parts
         self.sizes += sizes
@@ -135,7 +139,7 @@ class Group:
         """The columns that its record holds."""
         appended, offsets = self.appended, self.offsets
         return Appends(
-            array("Q", [timeline.id for timeline in appended.timelines]),
+            array("Q", appended.ids),
             array("Q", appended.seqs),
             array("I", appended.sizes),
             None if offsets is None else array("I", offsets),

@@ -4,8 +4,10 @@ Responsibility: open and lock the directory, keep its column families, write bat
 iterate, fsync, and translate RocksDB's errors into ours.
 
 Rule: what is written is unsynced until `sync` returns, and a crash loses a suffix of the writes
-only (the WAL is replayed as written, and all column families are flushed together). Nothing here
-retries, and nothing outside sees an object of the binding, so that closing really closes.
+only (the WAL is replayed as written, and all column families are flushed together). The WAL holds
+the commit log and little else: what sealing and compaction write can be made again from the log.
+Nothing here retries, and nothing outside sees an object of the binding, so that closing really
+closes.
 
 How it fails: `LockedError` when another process holds the directory, `CorruptError` when RocksDB
 finds damage, `StallError` when it asks for a pause (nothing was written), `StorageError` for the
@@ -51,6 +53,7 @@ SEGMENTS: Final = "segments"  # timeline ‖ last seq → entries
 INBOXES: Final = "inboxes"  # in-box ‖ last LSN → references
 PATCHES: Final = "patches"  # timeline ‖ seq → the entry as it now is, empty when deleted
 STATE: Final = "state"  # names, rows of timelines, memberships, and what is built above
+_ALL: Final = ""  # the database itself, among its families
 FAMILIES: Final = (META, LOG, SEGMENTS, INBOXES, PATCHES, STATE)
 
 
@@ -86,31 +89,42 @@ class Storage:
         whole = _database_options(options, salvage=salvage)
         families = {name: _family_options(name, options) for name in FAMILIES}
         try:
-            self._db = Rdict(str(path), whole, families, AccessType.read_write())
+            database = Rdict(str(path), whole, families, AccessType.read_write())
         except Exception as error:
             _translate(error, path)
-        self._families = {name: self._db.get_column_family(name) for name in FAMILIES}
+        # Everything that keeps RocksDB open, so that letting go of it closes.
+        self._families = {name: database.get_column_family(name) for name in FAMILIES}
+        self._families[_ALL] = database
         self._handles: dict[str, object] = {
-            name: self._db.get_column_family_handle(name) for name in FAMILIES
+            name: database.get_column_family_handle(name) for name in FAMILIES
         }
         self._no_slowdown = WriteOptions()
         self._no_slowdown.no_slowdown = True
+        self._unlogged = WriteOptions()
+        self._unlogged.no_slowdown = True
+        self._unlogged.disable_wal = True  # type: ignore[assignment,method-assign]
         self.failed = False  # a write or an fsync did; what it was to keep has been reported
 
     def batch(self) -> Batch:
         return Batch(self._handles)
 
-    def write(self, batch: Batch) -> None:
-        """Write unsynced. Raises `StallError` (nothing was written) or another error (unknown)."""
+    def write(self, batch: Batch, *, logged: bool = True) -> None:
+        """Write unsynced. Raises `StallError` (nothing was written) or another error (unknown).
+
+        What is not `logged` stays out of the WAL and becomes durable when RocksDB flushes its
+        memory, all families at once; until then a crash loses it, as a suffix of such writes. For
+        what can be made again from the log.
+        """
+        options = self._no_slowdown if logged else self._unlogged
         try:
-            self._db.write(batch._batch, self._no_slowdown)  # noqa: SLF001  one module, two halves
+            self._families[_ALL].write(batch._batch, options)  # noqa: SLF001  one module, two halves
         except Exception as error:
             self._fail(error)
 
     def sync(self) -> None:
         """Make everything written so far durable; other threads run meanwhile."""
         try:
-            self._db.flush_wal(True)
+            self._families[_ALL].flush_wal(True)
         except Exception as error:
             self._fail(error)
 
@@ -191,7 +205,7 @@ class Storage:
     def checkpoint(self, path: Path) -> None:
         """A consistent copy as of now at `path`, by hard links where the file system can."""
         try:
-            Checkpoint(self._db).create_checkpoint(str(path))
+            Checkpoint(self._families[_ALL]).create_checkpoint(str(path))
         except Exception as error:
             _translate(error, self.path)
 
@@ -201,6 +215,14 @@ class Storage:
             return self._families[family].property_int_value(f"rocksdb.{name}") or 0
         except Exception as error:
             _translate(error, self.path)
+
+    def flush(self) -> None:
+        """Have RocksDB put what it holds in memory on the disk, all families at one point.
+
+        Compacting a family begins with that; the binding's own `flush` (and its `close`) would
+        flush a single family, and tear apart what belongs together.
+        """
+        self.compact(META, None, None)
 
     def _fail(self, error: Exception) -> NoReturn:
         try:
@@ -214,19 +236,16 @@ class Storage:
     def close(self) -> None:
         """Release the directory. Every scan must be closed before.
 
-        A storage that failed complains again when it is closed; that is not raised a second time.
+        What was written outside the WAL is flushed; where that fails, on a full disk say, it is
+        made again from the log at the next opening.
         """
         if not self._families:
             return
-        parts = [*self._families.values(), self._db]
+        if not self.failed:
+            self.flush()
+        # RocksDB closes when the last reference goes, without the binding's flush by family.
         self._handles.clear()
         self._families.clear()
-        for part in parts:
-            try:
-                part.close()
-            except Exception as error:
-                if not self.failed:
-                    _translate(error, self.path)
 
 
 def _database_options(options: Options, *, salvage: bool) -> RocksOptions:
@@ -268,6 +287,8 @@ def _family_options(name: str, options: Options) -> RocksOptions:
     rocks.set_max_write_buffer_number(4)
     rocks.set_level_compaction_dynamic_level_bytes(True)
     rocks.set_compression_type(DBCompressionType.none() if name == LOG else DBCompressionType.lz4())
+    # Sealing writes over all timelines, so every merge rewrites the bottom: merge seldom.
+    rocks.set_level_zero_file_num_compaction_trigger(12)
     if name != LOG:
         rocks.set_bottommost_compression_type(DBCompressionType.zstd())
     return rocks

@@ -84,22 +84,26 @@ def scratch_directory(prefix: str = "timeline-") -> Path:
 
 def copy_as_killed(db: Database, target: Path) -> Path:
     """Copy the directory of an open store as a kill would leave it."""
-    engine = db.engine
-    with engine._flushing, engine.lock:
-        measure = engine.store.storage.measure
-        wait = threading.Event()
-        while any(
-            measure(name, family)
-            for family in FAMILIES
-            for name in (
-                "num-running-flushes",
-                "num-running-compactions",
-                "mem-table-flush-pending",
-                "compaction-pending",
-            )
-        ):
-            wait.wait(0.001)
-        shutil.copytree(engine.path, target)
+    with db.engine._flushing, db.engine.lock:
+        return copy_between_calls(db, target)
+
+
+def copy_between_calls(db: Database, target: Path) -> Path:
+    """The same, for those who hold the engine's locks already."""
+    measure = db.engine.store.storage.measure
+    wait = threading.Event()
+    while any(
+        measure(name, family)
+        for family in FAMILIES
+        for name in (
+            "num-running-flushes",
+            "num-running-compactions",
+            "mem-table-flush-pending",
+            "compaction-pending",
+        )
+    ):
+        wait.wait(0.001)
+    shutil.copytree(db.engine.path, target)
     return target
 
 

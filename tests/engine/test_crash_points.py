@@ -17,7 +17,14 @@ from pathlib import Path
 import pytest
 
 import timeline
-from tests.engine.stores import SMALL, Clock, abandon, scratch_directory, small_steps
+from tests.engine.stores import (
+    SMALL,
+    Clock,
+    abandon,
+    copy_between_calls,
+    scratch_directory,
+    small_steps,
+)
 from tests.engine.twin import Step, Twin, picture_of, scenario
 from timeline.errors import (
     BusyError,
@@ -73,9 +80,10 @@ def around_calls(
                 *arguments: object,
                 _original: Callable[..., None] = original,
                 _label: str = label,
+                **options: object,
             ) -> None:
                 before(_label)
-                _original(*arguments)
+                _original(*arguments, **options)
                 after(_label)
 
             patch.setattr(owner, name, wrapped)
@@ -96,17 +104,21 @@ def test_an_acknowledgement_follows_the_write_the_fsync_and_the_mark(
         assert calls == ["Storage.write", "Storage.sync", "DurableMark.write"] * 2, "one a group"
 
 
+@pytest.mark.parametrize("flushed", [False, True], ids=["unflushed", "flushed"])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_kill_at_any_call_leaves_every_acknowledged_commit_and_no_half_of_another(
-    seed: int, directory: Path, clock: Clock
+    seed: int, flushed: bool, directory: Path, clock: Clock
 ) -> None:
+    """What sealing wrote is on the disk only where RocksDB happened to flush before the kill."""
     twin = Twin(directory / "store", INLINE, clock)
     copies: list[tuple[Path, int, str]] = []
 
     def copy(label: str) -> None:
         if label != "Storage.sync":  # which changes nothing that a kill could tell
+            if flushed:
+                twin.db.engine.store.storage.flush()
             target = directory / str(len(copies))
-            shutil.copytree(twin.path, target)
+            copy_between_calls(twin.db, target)
             copies.append((target, twin.oracle.lsn, label))
 
     with around_calls(after=copy):

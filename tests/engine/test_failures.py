@@ -100,10 +100,10 @@ def test_a_stall_in_the_last_slice_of_sealing_loses_nothing(
     write = Storage.write
     refuse = False
 
-    def flaky(storage: Storage, batch: Batch) -> None:
+    def flaky(storage: Storage, batch: Batch, *, logged: bool = True) -> None:
         if refuse:
             raise StallError("a pause")
-        write(storage, batch)
+        write(storage, batch, logged=logged)
 
     monkeypatch.setattr(Storage, "write", flaky)
     with db.engine.lock:
