@@ -251,11 +251,13 @@ class Connection(asyncio.Protocol):
 
     def _carry_out(self, args: Command) -> bool:
         """Carries out one command; False when it must wait, and nothing was done."""
-        kind = kind_of(self.session, resolve(args[0]))
+        session = self.session
+        command = resolve(args[0])
+        kind = command.kind if command and session.plain else kind_of(session, command)
         if kind == READ and self._flight is not None:
             return False
         try:
-            reply, refused = perform(self.session, args)
+            reply, refused = perform(session, command, args)
         except BusyError as problem:
             if self._may_stall():
                 return False

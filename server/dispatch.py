@@ -7,7 +7,7 @@ and a commit only when its handler returned.
 
 from __future__ import annotations
 
-import time
+from time import perf_counter
 
 from timeline.errors import BusyError, TimelineError
 
@@ -20,10 +20,10 @@ from .registry import (
     WRITE,
     Arguments,
     Command,
-    check,
-    resolve,
+    member_of,
     shown,
     unknown,
+    wrong_number,
 )
 from .session import Session
 
@@ -45,38 +45,37 @@ def kind_of(session: Session, command: Command | None) -> int:
     return WRITE if WRITE in kinds else READ if READ in kinds else PLAIN
 
 
-def perform(session: Session, args: Arguments) -> tuple[bytes | None, bool]:
+def perform(
+    session: Session, command: Command | None, args: Arguments
+) -> tuple[bytes | None, bool]:
     """Carries out one command under the engine's lock: its reply, and whether that was a refusal.
 
     Raises `BusyError` when a write must wait; nothing was done then.
     """
-    command = resolve(args[0])
-    begin = time.perf_counter()
+    begin = perf_counter()
     refused = False
     reply: bytes | None
     try:
         if command is None:
             raise unknown(args)
-        command = check(command, args)
+        if command.subcommands:
+            command = member_of(command, args)
+        if len(args) < command.low or len(args) > command.high >= 0:
+            raise wrong_number(command)
         session.last_command = command.name
         if not session.plain and (reply := _special(session, command, args)) is not None:
             return reply, False
-        reply = run(session, command, args)
+        if command.kind == READ:
+            reply = command.handler(session, args, session.service.engine)
+        else:
+            reply = _run(session, command, args)
     except BusyError:
         raise
     except TimelineError as problem:
         refused = True
-        if command is not None and command.kind == EXECUTE and session.transaction is not None:
-            # Redis: an EXEC that is itself wrong ends the transaction.
-            session.transaction = None
-            session.settle()
-            problem = CommandError(f"Transaction discarded because of: {problem}", "EXECABORT")
-        reply = replies.error(problem)
-        session.service.counters.errors += 1
-        if command is None or session.transaction is not None:
-            _fail_transaction(session, command)
+        reply = _refuse(session, command, problem)
     if command is not None:
-        seconds = time.perf_counter() - begin
+        seconds = perf_counter() - begin
         command.calls += 1
         command.seconds += seconds
         command.failures += refused
@@ -84,6 +83,19 @@ def perform(session: Session, args: Arguments) -> tuple[bytes | None, bool]:
         if 0 <= limit <= seconds * 1e6:
             session.service.note_slow(seconds, args, session.connection)
     return reply, refused
+
+
+def _refuse(session: Session, command: Command | None, problem: TimelineError) -> bytes:
+    """The error reply; what an error means for an open transaction happens here."""
+    if command is not None and command.kind == EXECUTE and session.transaction is not None:
+        # Redis: an EXEC that is itself wrong ends the transaction.
+        session.transaction = None
+        session.settle()
+        problem = CommandError(f"Transaction discarded because of: {problem}", "EXECABORT")
+    session.service.counters.errors += 1
+    if command is None or session.transaction is not None:
+        _fail_transaction(session, command)
+    return replies.error(problem)
 
 
 def _fail_transaction(session: Session, command: Command | None) -> None:
@@ -111,12 +123,9 @@ def _special(session: Session, command: Command, args: Arguments) -> bytes | Non
     return None
 
 
-def run(session: Session, command: Command, args: Arguments) -> bytes | None:
-    """Calls the handler with what its kind is given."""
-    kind = command.kind
-    if kind == READ:
-        return command.handler(session, args, session.service.engine)
-    if kind == WRITE:
+def _run(session: Session, command: Command, args: Arguments) -> bytes | None:
+    """Calls a handler that does not read, with what its kind is given."""
+    if command.kind == WRITE:
         draft = session.service.engine.begin()
         reply = command.handler(session, args, draft)
         draft.commit()

@@ -97,15 +97,9 @@ def resolve(name: bytes) -> Command | None:
     return command
 
 
-def check(command: Command, args: Arguments) -> Command:
-    """The command or subcommand that `args` call. Raises `CommandError` on a wrong number."""
-    if command.subcommands:
-        member = command.subcommands.get(args[1].upper()) if len(args) > 1 else None
-        if member is not None:
-            command = member
-    if len(args) < command.low or len(args) > command.high >= 0:
-        raise wrong_number(command)
-    return command
+def member_of(command: Command, args: Arguments) -> Command:
+    """The subcommand that `args` call; `command` itself when it has none of that name."""
+    return command.subcommands.get(args[1].upper(), command) if len(args) > 1 else command
 
 
 def wrong_number(command: Command) -> CommandError:

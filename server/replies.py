@@ -19,6 +19,7 @@ _NIL = b"$-1\r\n"
 _NIL_ARRAY = b"*-1\r\n"
 _NULL = b"_\r\n"
 _SMALL = [b":%d\r\n" % number for number in range(1024)]
+_HEADERS = [b"*%d\r\n" % items for items in range(1024)]
 
 
 class Status(str):
@@ -43,6 +44,11 @@ Value = (
 
 def integer(number: int) -> bytes:
     return _SMALL[number] if 0 <= number < 1024 else b":%d\r\n" % number
+
+
+def array_header(items: int) -> bytes:
+    """Opens an array of `items` replies."""
+    return _HEADERS[items] if items < 1024 else b"*%d\r\n" % items
 
 
 def bulk(value: bytes) -> bytes:

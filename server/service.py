@@ -56,7 +56,7 @@ class Tunables:
     """Options that CONFIG SET may change while the daemon runs."""
 
     maxclients: int
-    slowlog_log_slower_than: int
+    slowlog_log_slower_than: int  # microseconds; below zero: never
     slowlog_max_len: int
 
 

@@ -114,6 +114,7 @@ class Engine:
         )
         self.timelines, self.inboxes = store.timelines, store.inboxes
         self.state, self.log = store.state, store.log
+        self.read, self.extent = self.timelines.read, self.timelines.extent
 
     # --- staging ------------------------------------------------------------------------------
     # `append` and `append_run` are the appender's.
@@ -433,10 +434,12 @@ class Engine:
         return [(name, timeline.id)]
 
     # --- reading ------------------------------------------------------------------------------
+    # `read` and `extent` are those of the timelines.
 
     def find(self, name: bytes) -> Timeline | None:
         """The timeline called `name`, as applied; None when there is none."""
-        self.check_usable()
+        if self._closed:
+            self.check_usable()
         return self.timelines.find(name)
 
     @property
@@ -452,21 +455,6 @@ class Engine:
     def retention(self, timeline: Timeline) -> Retention:
         """The bounds to which the timeline is trimmed by itself."""
         return self.store.retention.get(timeline)
-
-    def extent(self, timeline: Timeline) -> Extent:
-        return self.timelines.extent(timeline)
-
-    def read(
-        self,
-        timeline: Timeline,
-        first: int = 0,
-        last: int = keys.MAX,
-        limit: int | None = None,
-        *,
-        reverse: bool = False,
-    ) -> Page:
-        """Entries numbered `first` to `last`, inclusive, at most `limit`, in stored form."""
-        return self.timelines.read(timeline, first, last, limit, reverse=reverse)
 
     def names(self, prefix: bytes = b"", after: bytes | None = None) -> Iterator[bytes]:
         """Names in byte order; exhaust or close it before the lock is released."""

@@ -144,7 +144,13 @@ class Timelines:
         return Extent(row.first, head, length, row.created, row.deleted)
 
     def read(
-        self, timeline: Timeline, first: int, last: int, limit: int | None, *, reverse: bool
+        self,
+        timeline: Timeline,
+        first: int = 0,
+        last: int = keys.MAX,
+        limit: int | None = None,
+        *,
+        reverse: bool = False,
     ) -> Page:
         """Entries numbered `first` to `last`, inclusive, at most `limit`, in stored form."""
         row = timeline.row

@@ -35,7 +35,7 @@ def entries(
     """The entries of a range as a reply. Raises `CommandError` above `reply_bytes`."""
     if count is not None and count <= _FIRST_STEP:
         page = view.read(timeline, first, last, count, reverse=reverse)
-        return b"".join((b"*%d\r\n" % page.count, *page.chunks))
+        return b"".join((replies.array_header(page.count), *page.chunks))
     most = session.service.configuration.settings.reply_bytes
     left = MAX if count is None else count
     step = _FIRST_STEP
