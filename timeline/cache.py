@@ -51,9 +51,9 @@ class SegmentCache:
         segment.low = min(segment.low, seq)
         return segment
 
-    def whole(self, timeline: Timeline, first: int, count: int) -> bytes | None:
-        """The `count` entries from number `first` on in stored form, if one cached segment has
-        them all and none between them is missing: the short read that is asked for most.
+    def whole(self, timeline: Timeline, first: int, count: int, *, reverse: bool) -> bytes | None:
+        """The `count` entries from number `first` on in stored form, with `reverse` the newest
+        first, if one cached segment has them all and none between them is missing.
         """
         if timeline.cached is None:
             return None
@@ -67,6 +67,8 @@ class SegmentCache:
             return None
         self._recent.move_to_end((timeline.id, segment.last))
         self.hits += 1
+        if reverse:
+            return b"".join(reversed(segment.payloads(start, start + count)))
         return segment.wire(start, start + count)
 
     def before(self, timeline: Timeline, seq: int) -> Segment | None:

@@ -79,12 +79,12 @@ class Columns:
 
     def payloads(self, rows: Sequence[int]) -> list[bytes]:
         start, places, sizes, records = self.start, self._places, self._sizes, self._records
-        found = []
-        for row in rows:
-            place = places[row - start]
-            offset = place & _OFFSET
-            found.append(records[place >> _RECORD][offset : offset + sizes[row - start]])
-        return found
+        return [
+            records[(place := places[row - start]) >> _RECORD][
+                (offset := place & _OFFSET) : offset + sizes[row - start]
+            ]
+            for row in rows
+        ]
 
     def time(self, row: int) -> int:
         return self._times[self._places[row - self.start] >> _RECORD]

@@ -242,6 +242,38 @@ class Tails:
             return min(max(seq - first, 0), count)
         return bisect_left(tail, seq, 0, count, key=self.seq)
 
+    def stretch(
+        self, timeline: Timeline, first: int, last: int, most: int, *, reverse: bool
+    ) -> tuple[list[bytes], int | None] | None:
+        """At most `most` entries numbered `first` to `last` in stored form, and the number of the
+        last in the order read, if all of them lie in memory, in one generation, one number after
+        another and unchanged. None: look closer.
+        """
+        tail, count = timeline.tail, self.applied(timeline)
+        if not count or timeline.patched is not None:
+            return None
+        low = self.seq(tail[0])
+        high = low + count - 1
+        if self.seq(tail[count - 1]) != high:
+            return None
+        last = min(last, high)
+        if reverse:
+            first = max(first, last - most + 1)
+        else:
+            last = min(last, first + most - 1)
+        if first < low:
+            return None
+        rows = tail[first - low : last - low + 1] if first <= last else tail[:0]
+        if not rows:
+            return [], None
+        columns = self.columns(rows[0])
+        if columns is not self.columns(rows[-1]):
+            return None
+        payloads = columns.payloads(rows)
+        if reverse:
+            payloads.reverse()
+        return payloads, first if reverse else last
+
     def pieces(
         self, timeline: Timeline, first: int, last: int, most: int, *, reverse: bool
     ) -> Iterator[Piece]:

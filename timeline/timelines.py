@@ -153,13 +153,10 @@ class Timelines:
         reverse: bool = False,
     ) -> Page:
         """Entries numbered `first` to `last`, inclusive, at most `limit`, in stored form."""
-        row = timeline.row
-        if limit and not reverse and row is not None:
-            first = max(first, row.first)
-            if last - first >= limit:
-                ready = self.cache.whole(timeline, first, limit)
-                if ready is not None:
-                    return Page(limit, [ready], first + limit - 1)
+        if limit and timeline.row is not None:
+            page = self._read_short(timeline, first, last, limit, reverse=reverse)
+            if page is not None:
+                return page
         count = 0
         chunks: list[bytes] = []
         end: int | None = None
@@ -171,6 +168,33 @@ class Timelines:
             else:
                 chunks.append(source.wire(start, stop))
         return Page(count, chunks, end)
+
+    def _read_short(
+        self, timeline: Timeline, first: int, last: int, limit: int, *, reverse: bool
+    ) -> Page | None:
+        """The page if it lies in memory wholly, in one piece: what is asked for most.
+
+        That is, in the tail, or in one cached segment.
+        """
+        tails = self._tails
+        if timeline.tail:
+            found = tails.stretch(timeline, first, last, limit, reverse=reverse)
+            if found is not None:
+                payloads, end = found
+                return Page(len(payloads), payloads, end)
+            last = min(last, tails.first(timeline) - 1)
+        elif reverse:
+            last = min(last, timeline.floor)
+        assert timeline.row is not None
+        first = max(first, timeline.row.first)
+        if last - first < limit:
+            return None
+        if reverse:
+            first = last - limit + 1
+        ready = self.cache.whole(timeline, first, limit, reverse=reverse)
+        return (
+            None if ready is None else Page(limit, [ready], first if reverse else first + limit - 1)
+        )
 
     def entries(
         self, timeline: Timeline, first: int, last: int, limit: int | None, *, reverse: bool
