@@ -182,7 +182,7 @@ class Tails:
         Also when the entry is not sealed yet: the patch on disk is what has the old content erased
         from the log.
         """
-        if timeline.tail and self.seq(timeline.tail[0]) <= seq:
+        if self.first(timeline) <= seq:
             if timeline.patched is None:
                 timeline.patched = {}
             timeline.patched[seq] = payload

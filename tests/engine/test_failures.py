@@ -409,3 +409,26 @@ def test_a_forked_child_is_refused_everything(db: Database) -> None:
         assert answer.read() == b"[]"
     os.waitpid(child, 0)
     assert handle.append({"a": "2"}) == 2
+
+
+def test_a_delete_under_way_bears_an_append_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that memory has of the timeline is then a row that nobody may see yet."""
+    with timeline.open(tmp_path / "store", fsync="inline") as db:
+        handle = db.timeline("t")
+        handle.append({"a": "1"})
+        db.engine.seal()
+        behind: list[Future[int]] = []
+        sync = Storage.sync
+
+        def stage_another(storage: Storage) -> None:
+            if not behind:
+                behind.append(handle.append_async({"a": "2"}))
+            sync(storage)
+
+        monkeypatch.setattr(Storage, "sync", stage_another)
+        assert handle.delete(1) == 1
+        db.flush()
+        assert behind[0].result(SECONDS) == 2
+        assert seqs(db, "t") == [2]
