@@ -93,7 +93,13 @@ class Sealing:
         generation = self._tails.rotate(
             upto, [timeline for group in stage.groups() for timeline in group.appended.timelines]
         )
-        self._total = max(1, generation.tails + len(generation.state) + len(generation.patches))
+        self._total = max(
+            1,
+            generation.tails
+            + len(generation.columns.seqs)
+            + len(generation.state)
+            + len(generation.patches),
+        )
         self._done = 0
         self._bytes = generation.size
         self._reached = self.progress._replace(
@@ -209,7 +215,7 @@ class Sealing:
         def release() -> None:
             for timeline, count, last in written:
                 tails.sealed(timeline, count, last)
-            self._done += len(written)
+            self._done += len(written) + len(seqs)
 
         self._after.append(release)
 

@@ -432,3 +432,20 @@ def test_a_delete_under_way_bears_an_append_behind_it(
         db.flush()
         assert behind[0].result(SECONDS) == 2
         assert seqs(db, "t") == [2]
+
+
+@pytest.mark.parametrize("spread", [1, 4, 300])
+def test_sealing_keeps_up_with_writers_that_never_pause(tmp_path: Path, spread: int) -> None:
+    """Also where a few timelines hold nearly everything."""
+    bound = 1 << 20
+    with timeline.open(tmp_path / "store", fsync="inline", unsealed_bytes=bound) as db:
+        engine = db.engine
+        most = 0
+        for number in range(400):
+            with engine.lock:
+                for place in range(64):
+                    engine.append(b"%d" % ((number * 64 + place) % spread), [b"f", b"v" * 100])
+            engine.flush()
+            most = max(most, engine.store.tails.size)
+        assert engine.store.sealing.passes >= 4
+        assert most <= bound
