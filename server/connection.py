@@ -39,20 +39,31 @@ def appends_from(commands: list[Command], place: int) -> list[tuple[bytes, ...]]
     """The commands from `place` on that are `XADD key * …` of equally many words, as long as they
     follow one another, as columns: the first words of all, their second words, and so on.
     """
-    run = commands[place:] if place else commands
-    # A pipeline is mostly one command over and over, which is told faster as a whole.
-    try:
-        columns = list(zip(*run, strict=True))
-    except ValueError:
-        columns = []
-    if columns and are_appends(columns):
-        return columns
-    words, count = len(run[0]), 0
-    for command in run:
-        if len(command) != words or not are_appends([(word,) for word in command]):
-            break
-        count += 1
-    return list(zip(*run[:count], strict=True))
+    # A pipeline is mostly one command over and over, which is told faster as a whole. Once only:
+    # what is mixed is looked at command by command, or its cost would grow with its square.
+    if not place:
+        try:
+            columns = list(zip(*commands, strict=True))
+        except ValueError:
+            columns = []
+        if columns and are_appends(columns):
+            return columns
+    words, end = len(commands[place]), place
+    while end < len(commands) and is_append(commands[end], words):
+        end += 1
+    return list(zip(*commands[place:end], strict=True))
+
+
+def is_append(command: Command, words: int) -> bool:
+    """The same of one command, and whether it has that many words."""
+    return (
+        len(command) == words
+        and words >= 5
+        and words & 1 == 1
+        and command[0] in _ADD
+        and command[2] == b"*"
+        and not command[1].startswith(b"@")
+    )
 
 
 def are_appends(columns: list[tuple[bytes, ...]]) -> bool:

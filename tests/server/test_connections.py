@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from timeline_server.connection import appends_from
 
 from tests.server.daemon import Daemon, Start
 
@@ -229,3 +231,22 @@ def test_subscriptions_in_both_protocols(daemon: Daemon) -> None:
     )
     answer = converse(daemon, b"HELLO 3\r\nSUBSCRIBE a\r\nXLEN sub\r\nRESET\r\nPING\r\n")
     assert answer.endswith(b">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n:0\r\n+RESET\r\n+PONG\r\n")
+
+
+def test_a_mixed_pipeline_costs_no_more_than_its_length() -> None:
+    """Counted, not timed: each run of appends ends where the next command is another."""
+    looks = 0
+
+    class Words(tuple[bytes, ...]):
+        __slots__ = ()
+
+        def __iter__(self) -> Iterator[bytes]:
+            nonlocal looks
+            looks += 1
+            return super().__iter__()
+
+    short = Words((b"XADD", b"a", b"*", b"f", b"v"))
+    commands: list[Any] = [short, Words((*short, b"g", b"w"))] * 500
+    for place, command in enumerate(commands):
+        assert appends_from(commands, place) == [(word,) for word in command]
+    assert len(commands) < looks < 5 * len(commands)
