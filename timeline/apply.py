@@ -11,7 +11,7 @@ timeline, references at or below the last LSN on disk of their in-box.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Final
 
@@ -140,8 +140,10 @@ class Replay(Applier):
         self._progress = progress
         self._on_disk: dict[tuple[str, int], int] = {}
 
-    def run(self, log: Log) -> None:
-        """Apply every record above the sealed LSN. Raises `CorruptError` where one is missing."""
+    def run(self, log: Log, relieve: Callable[[], None]) -> None:
+        """Apply every record above the sealed LSN; call `relieve` after each, so that memory stays
+        bounded. Raises `CorruptError` where one is missing.
+        """
         progress = self._progress
         self.lsn, self.time, self.next_id = progress.sealed, progress.time, progress.next_id
         for record in log.records(progress.sealed):
@@ -153,6 +155,11 @@ class Replay(Applier):
             self._apply_record(record)
             self.lsn = record.last
             self.time = max(self.time, record.time)
+            relieve()
+        self.settle()
+
+    def settle(self) -> None:
+        """Nothing is staged: the next number of each timeline follows its head."""
         for timeline in self._timelines.by_id.values():
             if timeline.next != keys.MAX:
                 timeline.next = self._tails.head(timeline) + 1

@@ -45,12 +45,11 @@ from timeline.mark import DurableMark
 from timeline.options import MIB, Options
 from timeline.stage import Group, Stage
 from timeline.storage import FAMILIES, LOG
-from timeline.store import MARK, Store, prepare_directory
+from timeline.store import MARK, STALL_SECONDS, Store, prepare_directory
 from timeline.tails import Timeline
 from timeline.timelines import Extent, Page
 
 _HEAL_SECONDS: Final = 1.0
-_STALL_SECONDS: Final = 0.002
 _SLOW_FSYNC_SECONDS: Final = 0.001
 
 __all__ = ["Commit", "Draft", "Engine", "Extent", "Group", "Page", "Timeline"]
@@ -144,7 +143,7 @@ class Engine:
         if not self.threaded:
             while not group.done:
                 if not self.flush():
-                    time.sleep(_STALL_SECONDS)
+                    time.sleep(STALL_SECONDS)
         else:
             with self.woken:
                 self.woken.notify_all()
@@ -391,7 +390,7 @@ class Engine:
                 with self._flushing, self.lock:
                     return self.store.seal()
             except StallError:
-                time.sleep(_STALL_SECONDS)
+                time.sleep(STALL_SECONDS)
 
     def compact(
         self,
@@ -518,7 +517,7 @@ class Engine:
         self._stop_thread()
         while self.pending and not self.poisoned:
             if not self.flush():
-                time.sleep(_STALL_SECONDS)
+                time.sleep(STALL_SECONDS)
         try:
             if not self.poisoned:
                 self.seal()
@@ -573,7 +572,7 @@ def _commit_loop(reference: weakref.ref[Engine]) -> None:
             return
         if engine.pending and not engine.poisoned:
             if not engine.flush():
-                time.sleep(_STALL_SECONDS)
+                time.sleep(STALL_SECONDS)
         elif not engine.work():
             with engine.woken:
                 if not engine.pending and engine._thread is not None:  # noqa: SLF001

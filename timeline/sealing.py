@@ -69,6 +69,7 @@ class Sealing:
         self._pending: Callable[[Batch], None] | None = None  # a slice that met a stall
         self._done = self._total = 0
         self._bytes = 0
+        self._upto = 0  # the last LSN of the pass
 
     @property
     def sealed(self) -> int:
@@ -88,11 +89,12 @@ class Sealing:
         waited = time.monotonic() - self._ended
         return bool(young.size or young.state) and waited * 1000 >= self._options.seal_after_ms
 
-    def begin(self, stage: Stage, upto: int) -> None:
-        """Rotate: what was applied up to LSN `upto` is to be sealed."""
-        generation = self._tails.rotate(
-            upto, [timeline for group in stage.groups() for timeline in group.appended.timelines]
-        )
+    def begin(self, upto: int, now: int, next_id: int, staged: Iterable[Timeline] = ()) -> None:
+        """Rotate: what was applied up to LSN `upto` is to be sealed.
+
+        `staged` are the timelines with entries that were not applied.
+        """
+        generation = self._tails.rotate(upto, staged)
         self._total = max(
             1,
             generation.tails
@@ -102,9 +104,10 @@ class Sealing:
         )
         self._done = 0
         self._bytes = generation.size
-        self._reached = self.progress._replace(
-            upto=upto, next_id=stage.next_id, time=stage.last_time
-        )
+        self._upto = upto
+        # A pass that a crash interrupted may have come further than this one will.
+        further = max(upto, self.progress.upto)
+        self._reached = self.progress._replace(upto=further, next_id=next_id, time=now)
         self._steps = self._pass(generation)
 
     def keep_pace(self, stage: Stage, upto: int) -> None:
@@ -113,7 +116,7 @@ class Sealing:
         if self._steps is None:
             if fill < 1.0:
                 return
-            self.begin(stage, upto)
+            self.begin(upto, stage.last_time, stage.next_id, stage.appended_to())
             fill = 0.0
         while self._steps is not None and self._done / self._total < fill / 0.75:
             self.slice()
@@ -285,8 +288,9 @@ class Sealing:
     def _finish(self, batch: Batch) -> None:
         options = self._options
         progress = self._reached
-        upto = progress.upto or progress.sealed  # not 0 unless this slice met a stall before
-        self._reached = progress._replace(sealed=upto, upto=0)
+        upto = self._upto
+        further = progress.upto if progress.upto > upto else 0
+        self._reached = progress._replace(sealed=upto, upto=further)
         self._log.let_go(
             batch,
             upto,

@@ -290,6 +290,10 @@ class Stage:
         """The groups that are staged and not applied, in order."""
         return [self.open] if self.flying is None else [self.flying, self.open]
 
+    def appended_to(self) -> list[Timeline]:
+        """The timelines with entries that are staged and not applied, some more than once."""
+        return [timeline for group in self.groups() for timeline in group.appended.timelines]
+
     def staged(self, timeline: Timeline) -> tuple[list[Row], dict[int, bytes]]:
         """(rows, patches by number) of a timeline that are staged and not applied."""
         rows = timeline.tail[self.tails.applied(timeline) :]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,13 @@ from timeline.apply import Applier, Replay
 from timeline.cache import SegmentCache
 from timeline.compaction import Compaction
 from timeline.draft import Draft
-from timeline.errors import ClosedError, CorruptError, FormatVersionError, NotFoundError
+from timeline.errors import (
+    ClosedError,
+    CorruptError,
+    FormatVersionError,
+    NotFoundError,
+    StallError,
+)
 from timeline.formats import keys
 from timeline.formats.rows import (
     FORMAT,
@@ -44,6 +51,7 @@ from timeline.timelines import Timelines
 STORE_KEY: Final = b"store"
 ROCKS: Final = "rocks"
 MARK: Final = "MARK"
+STALL_SECONDS: Final = 0.002  # between two tries to write when RocksDB asks for a pause
 
 
 def prepare_directory(path: Path, *, create: bool) -> None:
@@ -99,13 +107,13 @@ class Store:
         self.inboxes = Inboxes(storage, self.state, options.audience_cache)
         self.inboxes.sealed = progress.sealed
         self.log = Log(storage)
-        replay = Replay(storage, self.tails, self.timelines, self.inboxes, progress)
-        replay.run(self.log)
-        self.log.applied = replay.lsn
         self.compaction = Compaction(storage, self.tails, self.timelines, options)
         self.sealing = Sealing(
             storage, self.tails, self.log, options, progress, self.compaction.note
         )
+        replay = Replay(storage, self.tails, self.timelines, self.inboxes, progress)
+        replay.run(self.log, lambda: self._relieve(replay))
+        self.log.applied = replay.lsn
         self.retention = RetentionKeeper(
             begin, self.state, self.timelines, self.compaction, options
         )
@@ -122,6 +130,19 @@ class Store:
             next_id=replay.next_id,
         )
 
+    def _relieve(self, replay: Replay) -> None:
+        """Seal what was replayed so far when it is as much as memory may hold."""
+        if not self.sealing.due():
+            return
+        replay.settle()
+        self.sealing.begin(replay.lsn, replay.time, replay.next_id)
+        while self.sealing.under_way:
+            try:
+                self._finish_pass()
+            except StallError:
+                time.sleep(STALL_SECONDS)
+        self._tidy()
+
     # --- work that is nobody's request --------------------------------------------------------
 
     def keep_pace(self) -> None:
@@ -133,7 +154,7 @@ class Store:
         """Do about `seconds` of what waits; True while there is more."""
         if self.sealing.under_way:
             self.sealing.run(seconds)
-        elif self.sealing.overdue():
+        elif self.sealing.due() or self.sealing.overdue():
             self._begin_pass()
         elif self.compaction.due():
             self.compaction.step()
@@ -152,7 +173,8 @@ class Store:
         self._tidy()
 
     def _begin_pass(self) -> None:
-        self.sealing.begin(self._stage, self.log.applied)
+        stage = self._stage
+        self.sealing.begin(self.log.applied, stage.last_time, stage.next_id, stage.appended_to())
 
     def _finish_pass(self) -> None:
         while self.sealing.under_way:

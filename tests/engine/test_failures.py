@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 import timeline
-from tests.engine.stores import Clock, copy_as_killed
+from tests.engine.stores import Clock, copy_as_killed, small_steps
+from timeline.apply import Replay
 from timeline.database import Database, TimelineHandle
 from timeline.errors import (
     BusyError,
@@ -26,14 +27,17 @@ from timeline.errors import (
     ReadOnlyError,
     SequenceError,
     StallError,
+    StorageError,
     TimelineError,
     UncertainError,
     WrongTypeError,
 )
 from timeline.formats.rows import INBOX
 from timeline.mark import DurableMark
+from timeline.options import Options
 from timeline.sealing import Sealing
 from timeline.storage import Batch, Storage
+from timeline.store import Store
 
 SECONDS = 20.0  # how long a future may take before the test says that it hangs
 LAST = 2**64 - 2  # the highest number there is
@@ -449,3 +453,68 @@ def test_sealing_keeps_up_with_writers_that_never_pause(tmp_path: Path, spread: 
             most = max(most, engine.store.tails.size)
         assert engine.store.sealing.passes >= 4
         assert most <= bound
+
+
+def test_replaying_a_long_log_keeps_memory_bounded(tmp_path: Path) -> None:
+    """What sealing wrote may be gone after a kill, so that the log above it is long."""
+    options = Options(unsealed_bytes=200_000, tails=200, fsync="inline")
+    db = timeline.open(tmp_path / "store", options)
+    for round_ in range(40):
+        with db.transaction() as commit:
+            for number in range(100):
+                commit.append(f"{round_ % 7}:{number}", {"v": "x" * 200})
+    passes = db.engine.store.sealing.passes
+    assert passes > 5
+    copy_as_killed(db, tmp_path / "copy")
+    db.close()
+    for _ in range(2):  # the second time after a clean close
+        with timeline.open(tmp_path / "copy", options) as copy:
+            engine = copy.engine
+            assert engine.store.tails.size <= options.unsealed_bytes
+            assert engine.store.tails.young.tails <= options.tails
+            for number in range(7 * 100):
+                name = f"{number % 7}:{number // 7}"
+                rounds = len(range(number % 7, 40, 7))
+                assert seqs(copy, name) == list(range(1, rounds + 1))
+
+
+def test_a_kill_while_a_long_log_is_replayed_loses_nothing(tmp_path: Path) -> None:
+    options = Options(unsealed_bytes=20_000, tails=40, fsync="inline")
+    with small_steps():
+        db = timeline.open(tmp_path / "store", fsync="inline")
+        for number in range(400):
+            db.timeline(str(number % 13)).append({"v": "x" * 100})
+            if number == 200:  # part of a pass that is larger than those to come reaches the disk
+                with db.engine.lock:
+                    store = db.engine.store
+                    store._begin_pass()
+                    for _ in range(20):
+                        store.sealing.slice()
+                    store.storage.flush()
+                    assert store.sealing.under_way
+    copy_as_killed(db, tmp_path / "0")
+    db.close()
+    relieve = Store._relieve
+
+    def relieve_once(store: Store, replay: Replay) -> None:
+        """Seal as much as memory may hold, have it reach the disk, and die."""
+        relieve(store, replay)
+        if store.sealing.passes:
+            store.storage.flush()
+            shutil.copytree(store.path, store.path.with_name(str(int(store.path.name) + 1)))
+            raise StorageError("killed")
+
+    kills = 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "_relieve", relieve_once)
+        while True:
+            try:
+                timeline.open(tmp_path / str(kills), options).close()
+            except StorageError:
+                kills += 1
+            else:
+                break
+    assert kills > 2
+    with timeline.open(tmp_path / str(kills), options) as copy:
+        for number in range(13):
+            assert seqs(copy, str(number)) == list(range(1, len(range(number, 400, 13)) + 1))

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from timeline_server.connection import appends_from
 
 from tests.server.daemon import Daemon, Start
+from timeline_server.connection import appends_from
 
 Talk = Callable[..., bytes]
 
