@@ -162,7 +162,7 @@ class Store:
             self.retention.step()
             self._erase()
         self._tidy()
-        return self.sealing.under_way or self.compaction.due()
+        return self.sealing.due() or self.compaction.due()
 
     def seal(self) -> None:
         """Seal everything applied so far."""

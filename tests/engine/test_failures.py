@@ -518,3 +518,28 @@ def test_a_kill_while_a_long_log_is_replayed_loses_nothing(tmp_path: Path) -> No
     with timeline.open(tmp_path / str(kills), options) as copy:
         for number in range(13):
             assert seqs(copy, str(number)) == list(range(1, len(range(number, 400, 13)) + 1))
+
+
+def test_writing_resumes_after_a_pause_however_much_came_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is refused brings no group, so the work in between must do all the sealing."""
+    paused = True
+    write = Storage.write
+
+    def call(storage: Storage, batch: Batch, *, logged: bool = True) -> None:
+        if paused and not logged:
+            raise StallError("not now")
+        write(storage, batch, logged=logged)
+
+    monkeypatch.setattr(Storage, "write", call)
+    with timeline.open(tmp_path / "store", fsync="inline", unsealed_bytes=20_000) as db:
+        handle = db.timeline("t")
+        for _ in range(2):
+            handle.append_many([{"a": "x" * 500}] * 100)
+        with pytest.raises(BusyError):
+            handle.append({"a": "1"})
+        paused = False
+        while db.engine.work():
+            pass
+        assert handle.append({"a": "1"}) == 201
