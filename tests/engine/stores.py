@@ -23,6 +23,7 @@ from timeline import compaction, database, retention, sealing, stage
 from timeline.database import Database
 from timeline.options import Options
 from timeline.storage import FAMILIES
+from timeline.store import Store
 
 SHM = Path("/dev/shm")
 
@@ -90,10 +91,13 @@ def copy_as_killed(db: Database, target: Path) -> Path:
 
 def copy_between_calls(db: Database, target: Path) -> Path:
     """The same, for those who hold the engine's locks already."""
-    measure = db.engine.store.storage.measure
+    return copy_store(db.engine.store, target)
+
+
+def copy_store(store: Store, target: Path) -> Path:
     wait = threading.Event()
     while any(
-        measure(name, family)
+        store.storage.measure(name, family)
         for family in FAMILIES
         for name in (
             "num-running-flushes",
@@ -103,7 +107,7 @@ def copy_between_calls(db: Database, target: Path) -> Path:
         )
     ):
         wait.wait(0.001)
-    shutil.copytree(db.engine.path, target)
+    shutil.copytree(store.path, target)
     return target
 
 

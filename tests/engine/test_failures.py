@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import timeline
-from tests.engine.stores import Clock, copy_as_killed, small_steps
+from tests.engine.stores import Clock, copy_as_killed, copy_store, small_steps
 from timeline.apply import Replay
 from timeline.database import Database, TimelineHandle
 from timeline.errors import (
@@ -501,7 +501,7 @@ def test_a_kill_while_a_long_log_is_replayed_loses_nothing(tmp_path: Path) -> No
         relieve(store, replay)
         if store.sealing.passes:
             store.storage.flush()
-            shutil.copytree(store.path, store.path.with_name(str(int(store.path.name) + 1)))
+            copy_store(store, store.path.with_name(str(int(store.path.name) + 1)))
             raise StorageError("killed")
 
     kills = 0
