@@ -59,7 +59,7 @@ def append(
             while done < _RUN:
                 columns = [[b"text"] * (_RUN - done), values[done:]]
                 done += len(engine.append_run(chosen[done:], columns))
-                if done < _RUN:  # one that is not in memory
+                if done < _RUN:  # it does not exist
                     engine.append(chosen[done], [b"text", values[done]])
                     done += 1
         while not engine.flush():

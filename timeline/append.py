@@ -82,10 +82,10 @@ class Appender:
             return ()
         timelines = list(map(stage.by_name.get, names))
         if None in timelines:
-            return ()
+            self._find_others(timelines, names)
         ids, seqs = self._number(timelines, group.end)
         count = len(seqs)
-        if count < len(timelines):
+        if count < len(names):
             if not count:
                 return ()
             del timelines[count:]
@@ -94,6 +94,15 @@ class Appender:
         group.appended.add_run(timelines, ids, seqs, parts, sizes)  # type: ignore[arg-type]
         self._count(count, sum(sizes))
         return seqs
+
+    def _find_others(self, timelines: list[Timeline | None], names: Sequence[bytes]) -> None:
+        """Find those that are not in memory, up to, without, the first that does not exist."""
+        for place, timeline in enumerate(timelines):
+            if timeline is None:
+                found = timelines[place] = self._stage.find(names[place])
+                if found is None:
+                    del timelines[place:]
+                    return
 
     def _fit(self, columns: Sequence[Sequence[bytes]]) -> bool:
         """Whether every entry is surely within the limits."""

@@ -52,6 +52,8 @@ class Page:
     last: int | None
 
 
+_TURN = 64  # timelines looked at, at least, when some are to be forgotten
+
 # A run of entries in one place, on disk or in memory, from start to stop (exclusive).
 Run = tuple[Segment | Piece, int, int]
 
@@ -65,6 +67,7 @@ class Timelines:
         self._tails = tails
         self._limit = limit
         self.cache = cache
+        self._loaded = 0  # timelines that were kept since some were last forgotten
         self.by_name: dict[bytes, Timeline] = {}
         self.by_id: dict[int, Timeline] = {}
 
@@ -96,6 +99,7 @@ class Timelines:
         """Make a loaded or newly applied timeline findable."""
         self.by_id[timeline.id] = timeline
         self.by_name[timeline.name] = timeline
+        self._loaded += 1
 
     def dropped(self, timeline: Timeline) -> None:
         self.cache.forget(timeline)
@@ -123,10 +127,12 @@ class Timelines:
         """Forget idle timelines beyond the limit, by second chance: the oldest go, unless used
         since the last look. Call it only where nobody holds a `Timeline` across the call."""
         excess = len(self.by_id) - self._limit
+        turn = _TURN + 2 * self._loaded  # more than came, and no more: many may be busy
+        self._loaded = 0
         if excess <= 0:
             return
-        for timeline in list(islice(self.by_id.values(), 2 * excess + 64)):
-            if timeline.idle and not timeline.used:
+        for timeline in list(islice(self.by_id.values(), min(turn, 2 * excess + _TURN))):
+            if not timeline.used and timeline.idle:
                 self.dropped(timeline)
             else:
                 timeline.used = False
