@@ -30,6 +30,7 @@ FLOORS: Final = (
         "apply",
         "cache",
         "columns",
+        "dormant",
         "compaction",
         "draft",
         "inboxes",

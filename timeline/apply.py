@@ -103,8 +103,11 @@ class Applier:
         self._tails.put(key, value)
         family = key[0]
         if family == _ROW_FAMILY:
-            timeline = self._timelines.by_id.get(keys.split_number(key[1:]))
-            if timeline is not None:
+            timeline_id = keys.split_number(key[1:])
+            timeline = self._timelines.by_id.get(timeline_id)
+            if timeline is None:
+                self._timelines.disturb(timeline_id)
+            else:
                 timeline.row = None if value is None else decode_row(value)
         elif family == _AUDIENCE_FAMILY:
             self._inboxes.change(key, value)

@@ -45,6 +45,7 @@ class Options:
     segment_entries: int = 256
     segment_cache_bytes: int = 64 * MIB
     timeline_cache: int = 50_000
+    dormant_timelines: int = 300_000  # of those beyond, what finds them again without the disk
     audience_cache: int = 500_000  # members, over all cached audiences
 
     # Background work: the longest a slice may hold the engine, in milliseconds.

@@ -103,7 +103,14 @@ class Store:
         self.tails = Tails()
         self.state = State(storage, self.tails)
         cache = SegmentCache(storage, self.tails, options.segment_cache_bytes)
-        self.timelines = Timelines(storage, self.state, self.tails, cache, options.timeline_cache)
+        self.timelines = Timelines(
+            storage,
+            self.state,
+            self.tails,
+            cache,
+            limit=options.timeline_cache,
+            dormant=options.dormant_timelines,
+        )
         self.inboxes = Inboxes(storage, self.state, options.audience_cache)
         self.inboxes.sealed = progress.sealed
         self.log = Log(storage)

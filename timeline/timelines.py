@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from timeline.cache import SegmentCache
 from timeline.columns import Piece
+from timeline.dormant import Dormant
 from timeline.entry import Entry
 from timeline.errors import CorruptError
 from timeline.formats import keys
@@ -60,12 +61,20 @@ Run = tuple[Segment | Piece, int, int]
 
 class Timelines:
     def __init__(
-        self, storage: Storage, state: State, tails: Tails, cache: SegmentCache, limit: int
+        self,
+        storage: Storage,
+        state: State,
+        tails: Tails,
+        cache: SegmentCache,
+        *,
+        limit: int,
+        dormant: int,
     ) -> None:
         self._storage = storage
         self._state = state
         self._tails = tails
         self._limit = limit
+        self._dormant = Dormant(dormant)
         self.cache = cache
         self._loaded = 0  # timelines that were kept since some were last forgotten
         self.by_name: dict[bytes, Timeline] = {}
@@ -79,19 +88,29 @@ class Timelines:
         if timeline is not None:
             timeline.used = True
             return timeline
-        found = self._state.get(keys.NAME + name)
-        return None if found is None else self.load(keys.split_number(found))
+        timeline_id = self._dormant.find(name)
+        if timeline_id is None:
+            found = self._state.get(keys.NAME + name)
+            if found is None:
+                return None
+            timeline_id = keys.split_number(found)
+        return self.load(timeline_id)
 
     def load(self, timeline_id: int) -> Timeline | None:
         """The timeline with `timeline_id`, as applied; None when it was dropped."""
         timeline = self.by_id.get(timeline_id)
         if timeline is not None:
             return timeline
-        value = self._state.get(keys.ROW + keys.number(timeline_id))
-        if value is None:
-            return None
-        row = decode_row(value)
-        timeline = Timeline(timeline_id, row.name, row, self._sealed_head(timeline_id, row))
+        woken = self._dormant.wake(timeline_id)
+        if woken is None:
+            value = self._state.get(keys.ROW + keys.number(timeline_id))
+            if value is None:
+                return None
+            row = decode_row(value)
+            head = self._sealed_head(timeline_id, row)
+        else:
+            row, head = woken
+        timeline = Timeline(timeline_id, row.name, row, head)
         self.keep(timeline)
         return timeline
 
@@ -102,6 +121,15 @@ class Timelines:
         self._loaded += 1
 
     def dropped(self, timeline: Timeline) -> None:
+        """The timeline is no more."""
+        self.disturb(timeline.id)
+        self._forget(timeline)
+
+    def disturb(self, timeline_id: int) -> None:
+        """What is stored of a timeline changes that is not in memory."""
+        self._dormant.wake(timeline_id)
+
+    def _forget(self, timeline: Timeline) -> None:
         self.cache.forget(timeline)
         self.by_id.pop(timeline.id, None)
         if self.by_name.get(timeline.name) is timeline:
@@ -133,7 +161,9 @@ class Timelines:
             return
         for timeline in list(islice(self.by_id.values(), min(turn, 2 * excess + _TURN))):
             if not timeline.used and timeline.idle:
-                self.dropped(timeline)
+                self._forget(timeline)
+                if timeline.row is not None:
+                    self._dormant.keep(timeline.id, timeline.row, timeline.floor)
             else:
                 timeline.used = False
                 del self.by_id[timeline.id]

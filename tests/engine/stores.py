@@ -34,6 +34,7 @@ SMALL = Options(
     segment_bytes=600,
     segment_cache_bytes=3_000,
     timeline_cache=3,
+    dormant_timelines=2,
     audience_cache=4,
     compact_after=2,
     slice_ms=0.001,
