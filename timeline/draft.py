@@ -79,6 +79,7 @@ class Draft:
         self.time = stage.open.time or stage.now()
         self._appended = Appended()
         self._operations: list[Operation] = []
+        self._patches: dict[tuple[int, int], bytes] = {}  # the same as those among the operations
         self._state: dict[bytes, bytes | None] = {}
         self._names: dict[bytes, Timeline | None] = {}
         self._created: list[Timeline] = []
@@ -207,7 +208,7 @@ class Draft:
                     holes=header.holes + 1,
                     deleted=max(header.deleted, seq),
                 )
-                self._operate(PATCH, timeline.id, seq)
+                self._patch(timeline, seq, b"")
                 removed += 1
         return removed
 
@@ -218,7 +219,7 @@ class Draft:
             raise NotFoundError(f"there is no entry {seq} to replace")
         payload = encode_entry(seq, items)
         self._stage.check_size(len(payload))
-        self._operate(PATCH, timeline.id, seq, payload)
+        self._patch(timeline, seq, payload)
 
     def set_head(self, timeline: Timeline, head: int) -> None:
         """Give out no number up to `head` again. Raises `SequenceError` below the last entry."""
@@ -300,22 +301,22 @@ class Draft:
         """Entries numbered `first` to `last`, inclusive, one by one."""
         header = self._header(timeline)
         first = max(first, header.first)
-        extra, patches = self._stage.staged(timeline)
-        own = self._appended
+        stage, own, patches = self._stage, self._appended, self._patches
+        extra = stage.staged(timeline, first, last)
         extra += [
             (own.seqs[index], self.lsn, self.time, own.payload(index))
             for index, owner in enumerate(own.timelines)
-            if owner is timeline
+            if owner is timeline and first <= own.seqs[index] <= last
         ]
-        for operation in self._operations:
-            if operation.kind == PATCH and operation.id == timeline.id:
-                patches[operation.argument] = operation.body
-        extra = [row for row in extra if first <= row[0] <= last]
         applied = self._applied(timeline, first, last, reverse=reverse)
         parts = (iter(extra[::-1]), applied) if reverse else (applied, iter(extra))
         for part in parts:
             for seq, lsn, at, payload in part:
-                present = patches.get(seq, payload)
+                present = patches.get((timeline.id, seq))
+                if present is None:
+                    present = stage.patch(timeline, seq)
+                if present is None:
+                    present = payload
                 if present:
                     yield seq, lsn, at, present
 
@@ -418,6 +419,7 @@ class Draft:
         group.time = self.time
         self._append_to(group, alone=not operations)
         group.operations += operations
+        group.patches.update(self._patches)
         group.state.update(self._state)
         group.names.update(self._names)
         group.created += self._created
@@ -444,6 +446,10 @@ class Draft:
 
     def _operate(self, kind: int, target: int, argument: int = 0, body: bytes = b"") -> None:
         self._operations.append(Operation(kind, self.lsn, target, argument, body))
+
+    def _patch(self, timeline: Timeline, seq: int, payload: bytes) -> None:
+        self._operate(PATCH, timeline.id, seq, payload)
+        self._patches[timeline.id, seq] = payload
 
     def _header(self, timeline: Timeline) -> TimelineRow:
         header = self._headers.get(timeline, timeline.staged)

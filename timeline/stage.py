@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import time
 from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 
@@ -27,7 +28,7 @@ from timeline.errors import (
     UsageError,
     WrongTypeError,
 )
-from timeline.formats.records import PATCH, Appends, Operation
+from timeline.formats.records import Appends, Operation
 from timeline.formats.rows import INBOX
 from timeline.formats.segments import Row
 from timeline.inboxes import Inboxes
@@ -103,7 +104,7 @@ class Group:
 
     __slots__ = (
         "_callbacks", "appended", "base", "created", "done", "error", "first", "names", "next",
-        "offsets", "operations", "size", "state", "time",
+        "offsets", "operations", "patches", "size", "state", "time",
     )  # fmt: skip
 
     def __init__(self, first: int, base: int) -> None:
@@ -114,6 +115,7 @@ class Group:
         self.appended = Appended()
         self.offsets: list[int] | None = None
         self.operations: list[Operation] = []
+        self.patches: dict[tuple[int, int], bytes] = {}  # the same as those among the operations
         self.size = 0
         self.state: dict[bytes, bytes | None] = {}
         self.names: dict[bytes, Timeline | None] = {}
@@ -144,6 +146,9 @@ class Group:
             array("I", appended.sizes),
             None if offsets is None else array("I", offsets),
         )
+
+    def seq(self, row: int) -> int:
+        return self.appended.seqs[row - self.base]
 
     def row(self, row: int) -> Row:
         """The entry that has `row`, staged in this group."""
@@ -294,20 +299,23 @@ class Stage:
         """The timelines with entries that are staged and not applied, some more than once."""
         return [timeline for group in self.groups() for timeline in group.appended.timelines]
 
-    def staged(self, timeline: Timeline) -> tuple[list[Row], dict[int, bytes]]:
-        """(rows, patches by number) of a timeline that are staged and not applied."""
-        rows = timeline.tail[self.tails.applied(timeline) :]
-        groups = self.groups()
-        found = [
-            group.row(row) for group in groups for row in rows if group.base <= row < group.end
-        ]
-        patches = {
-            operation.argument: operation.body
-            for group in groups
-            for operation in group.operations
-            if operation.kind == PATCH and operation.id == timeline.id
-        }
-        return found, patches
+    def staged(self, timeline: Timeline, first: int, last: int) -> list[Row]:
+        """The entries numbered `first` to `last` of a timeline that are staged and not applied."""
+        tail = timeline.tail
+        found: list[Row] = []
+        for group in self.groups():
+            low, high = bisect_left(tail, group.base), bisect_left(tail, group.end)
+            start = bisect_left(tail, first, low, high, key=group.seq)
+            stop = bisect_right(tail, last, start, high, key=group.seq)
+            found += map(group.row, tail[start:stop])
+        return found
+
+    def patch(self, timeline: Timeline, seq: int) -> bytes | None:
+        """What a staged patch makes of entry `seq`, empty when it is deleted; None: nothing."""
+        for group in (self.open, self.flying):
+            if group is not None and (timeline.id, seq) in group.patches:
+                return group.patches[timeline.id, seq]
+        return None
 
     def close_group(self) -> Group:
         """Take the open group for writing and open the next one."""

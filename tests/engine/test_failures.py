@@ -33,9 +33,11 @@ from timeline.errors import (
     WrongTypeError,
 )
 from timeline.formats.rows import INBOX
+from timeline.formats.segments import Row
 from timeline.mark import DurableMark
 from timeline.options import Options
 from timeline.sealing import Sealing
+from timeline.stage import Group
 from timeline.storage import Batch, Storage
 from timeline.store import Store
 
@@ -543,3 +545,34 @@ def test_writing_resumes_after_a_pause_however_much_came_before_it(
         while db.engine.work():
             pass
         assert handle.append({"a": "1"}) == 201
+
+
+def test_deleting_what_is_staged_looks_at_those_entries_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted, not timed: a pipeline that deletes what it adds holds the engine meanwhile."""
+    looks = 0
+    row = Group.row
+
+    def counted(group: Group, number: int) -> Row:
+        nonlocal looks
+        looks += 1
+        return row(group, number)
+
+    monkeypatch.setattr(Group, "row", counted)
+    with timeline.open(tmp_path / "store", fsync="inline") as db:
+        handle = db.timeline("t")
+        handle.append({"a": "0"})
+        with db.engine.lock:
+            for _ in range(200):
+                db.engine.append(b"t", [b"a", b"1"])
+            for seq in range(1, 200):
+                draft = db.engine.begin()
+                found = draft.find(b"t")
+                assert found is not None
+                assert draft.delete(found, [seq]) == 1
+                assert draft.delete(found, [seq]) == 0
+                draft.commit()
+        db.flush()
+        assert seqs(db, "t") == [200, 201]
+    assert 0 < looks <= 400
