@@ -49,7 +49,7 @@ def free(path: Path) -> int:
 def fill(path: Path, leave: int) -> Path:
     """Use up the disk but for `leave` bytes."""
     ballast = path / "ballast"
-    with ballast.open("wb") as file:
+    with ballast.open("ab") as file:  # cutting it first would give space to whoever is waiting
         while free(path) > leave:
             file.write(bytes(min(64 * KIB, free(path) - leave)))
             file.flush()
