@@ -283,7 +283,9 @@ def _family_options(name: str, options: Options) -> RocksOptions:
     if name in (STATE, PATCHES):
         table.set_bloom_filter(10, False)  # most look-ups of names and keys find nothing
     rocks.set_block_based_table_factory(table)
-    rocks.set_write_buffer_size(options.write_buffer_bytes)
+    # When the log's is full all families are flushed, so it bounds what an opening must replay.
+    buffer = options.write_buffer_bytes
+    rocks.set_write_buffer_size(min(buffer, options.unsealed_bytes) if name == LOG else buffer)
     rocks.set_max_write_buffer_number(4)
     rocks.set_level_compaction_dynamic_level_bytes(True)
     rocks.set_compression_type(DBCompressionType.none() if name == LOG else DBCompressionType.lz4())

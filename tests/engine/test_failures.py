@@ -576,3 +576,17 @@ def test_deleting_what_is_staged_looks_at_those_entries_only(
         db.flush()
         assert seqs(db, "t") == [200, 201]
     assert 0 < looks <= 400
+
+
+def test_what_a_kill_leaves_to_replay_is_bounded(tmp_path: Path) -> None:
+    bound = 1 << 20
+    with timeline.open(tmp_path / "store", fsync="inline", unsealed_bytes=bound) as db:
+        for _ in range(1_000):
+            with db.engine.lock:
+                for place in range(64):
+                    db.engine.append(b"%d" % (place % 8), [b"f", b"v" * 100])
+            db.engine.flush()
+        copy_as_killed(db, tmp_path / "killed")
+    with timeline.open(tmp_path / "killed", fsync="inline", unsealed_bytes=bound) as db:
+        assert sum(len(db.timeline(str(number))) for number in range(8)) == 64_000
+        assert db.engine.store.tails.size <= 5 * bound
