@@ -218,7 +218,10 @@ class Timelines:
             if found is not None:
                 payloads, end = found
                 return Page(len(payloads), payloads, end)
-            last = min(last, tails.first(timeline) - 1)
+            boundary = tails.first(timeline)
+            if reverse and last >= boundary:
+                return None
+            last = min(last, boundary - 1)
         elif reverse:
             last = min(last, timeline.floor)
         assert timeline.row is not None

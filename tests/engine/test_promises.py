@@ -145,6 +145,19 @@ def test_deleted_entries_are_gone_and_leave_their_numbers(
     assert store.trim_to_length("a", 2) == 6
 
 
+def test_the_newest_come_first_wherever_they_lie(store: Adapter) -> None:
+    store.append_many("t", [{"n": b"%d" % number} for number in range(1, 11)])
+    store.compact()
+    assert [seq for seq, _ in store.range("t", limit=3, reverse=True)] == [10, 9, 8]
+    store.append_many("t", [{"n": b"%d" % number} for number in range(11, 14)])
+    assert [seq for seq, _ in store.range("t", limit=3, reverse=True)] == [13, 12, 11]
+    assert [seq for seq, _ in store.range("t", limit=4, reverse=True)] == [13, 12, 11, 10]
+    store.delete("t", 12)
+    assert [seq for seq, _ in store.range("t", limit=2, reverse=True)] == [13, 11]
+    assert [seq for seq, _ in store.range("t", last=9, limit=2, reverse=True)] == [9, 8]
+    assert [seq for seq, _ in store.range("t", first=10, limit=2)] == [10, 11]
+
+
 def test_a_dropped_timeline_begins_anew(store: Adapter, disturb: Disturbance) -> None:
     fill(store, 5)
     disturb(store)
