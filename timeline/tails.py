@@ -18,6 +18,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from sortedcontainers import SortedList
@@ -35,6 +36,7 @@ VALUE_COST: Final = 150
 REFERENCE_COST: Final = 8
 
 _PIECE: Final = 1_024  # the most rows looked at before a reader is asked whether it wants more
+_SCANNED: Final = 256  # the same of keys of state
 
 
 class Timeline:
@@ -312,11 +314,14 @@ class Tails:
         if self._unsorted:
             self._keys.update(self._unsorted)
             self._unsorted = []
-        previous = None
-        for key in list(self._keys.irange(start, stop, inclusive=(True, False))):
-            if key != previous:
+        while True:
+            found = islice(self._keys.irange(start, stop, inclusive=(True, False)), _SCANNED)
+            page = list(dict.fromkeys(found))  # a key may be there twice, once a generation
+            if not page:
+                return
+            for key in page:
                 yield key, self.state(key)[1]
-            previous = key
+            start = page[-1] + b"\0"
 
     def patches(self, timeline_id: int, seqs: range) -> dict[int, bytes]:
         """Patches in memory for the numbers `seqs` of a timeline, the newest of each."""

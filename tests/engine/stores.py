@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import timeline
-from timeline import compaction, database, retention, sealing, stage
+from timeline import compaction, database, retention, sealing, stage, tails
 from timeline.database import Database
 from timeline.options import Options
 from timeline.storage import FAMILIES
@@ -76,6 +76,7 @@ def small_steps() -> Iterator[None]:
         patch.setattr(sealing, "_FEW_KEYS", 2)
         patch.setattr(compaction, "_STEP", 4)
         patch.setattr(database, "_PAGE", 5)
+        patch.setattr(tails, "_SCANNED", 3)
         yield
 
 
