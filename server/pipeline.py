@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .connection import Connection
 
 _POLLS = 3
-_PAUSE = 0.002  # seconds until a group is tried again that met a write stall
+PAUSE = 0.002  # seconds until what met BUSY or a write stall is tried again
 _BREATH = 0.005  # seconds between slices of background work while clients write
 _IDLE = 0.05  # seconds between looks for background work when there was none
 
@@ -97,7 +97,7 @@ class Pipeline:
         written = self._engine.flush()
         self._land()
         if not written:  # the disk asked for a pause
-            self._loop.call_later(_PAUSE, self.flush)
+            self._loop.call_later(PAUSE, self.flush)
 
     # --- landing ------------------------------------------------------------------------------
 
@@ -135,7 +135,7 @@ class Pipeline:
         """Lets a connection whose write met BUSY try again once there may be room."""
         self._stalled.append(connection)
         if len(self._stalled) == 1:
-            self._loop.call_later(_PAUSE, self._retry)
+            self._loop.call_later(PAUSE, self._retry)
 
     def _retry(self) -> None:
         stalled, self._stalled = self._stalled, []

@@ -7,7 +7,8 @@ Handlers are of three kinds, which decide when a command may run and what it is 
 - `plain` touches no timeline;
 - `read` sees applied groups only, and waits for the client's own writes;
 - `write` stages into a draft, and its reply is held until the group is durable.
-A handler returns its whole reply; None says that it comes later (a blocked read) or never.
+A handler returns its whole reply; None says that it comes later (a blocked read, a series of
+commits) or never.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class View(Protocol):
 Arguments = list[bytes]
 PlainHandler = Callable[[Session, Arguments], bytes | None]
 ReadHandler = Callable[[Session, Arguments, View], bytes | None]
-WriteHandler = Callable[[Session, Arguments, Draft], bytes]
+WriteHandler = Callable[[Session, Arguments, Draft], bytes | None]
 
 
 @dataclass(slots=True, eq=False)

@@ -20,9 +20,11 @@ from timeline.stage import Group
 from . import replies
 from .blocking import LOG, Waiters
 from .config import Configuration
+from .errors import CommandError
 from .logs import Logger
 from .pipeline import Pipeline
 from .pubsub import Channels
+from .series import Series, Step
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -118,6 +120,21 @@ class Service:
             self.waiters.answer(waiter, reply)
 
         self.loop.run_in_executor(None, work).add_done_callback(done)
+
+    def commit_in_steps(self, connection: Connection, step: Step) -> None:
+        """Answers OK once everything that `step` stages, a commit at a time, is durable."""
+        waiter = self.waiters.hold(connection)
+
+        def done(problem: TimelineError | None) -> None:
+            reply = replies.OK
+            if problem is not None:
+                # What was done stands, whatever the sentence says of the commit that failed.
+                unfinished = "only a part may have been done: send the command once more"
+                reply = replies.error(CommandError(f"{problem}; {unfinished}", problem.code))
+            self.waiters.answer(waiter, reply)
+
+        busy_seconds = self.configuration.settings.busy_ms / 1000
+        Series(self.engine, self.pipeline, self.loop, step, done, busy_seconds=busy_seconds)
 
     def timelines(self) -> int:
         """How many raw timelines there are."""

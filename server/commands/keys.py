@@ -2,7 +2,7 @@
 
 Rule: these see raw timelines only, never a name that begins with `@`. Walks of all names go in
 order of names and hold the engine for one page at most, except KEYS, which Redis's users know to
-avoid.
+avoid. FLUSHALL deletes in a series of commits.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from .arguments import syntax_error, writable
 _RESERVED = ord("@")
 _MOST_CURSORS = 4096
 _MOST_COUNT = 10_000
+_DROPS = 250  # timelines that each commit of FLUSHALL deletes: some 5 ms, for which others wait
+_MOST_DROPS = 1_000  # the same inside MULTI, where there is one commit
+_DROP_BYTES = 512  # of operations that deleting one takes at most, beside its name
 
 
 def raw_names(engine: Engine, prefix: bytes = b"", after: bytes | None = None) -> Iterator[bytes]:
@@ -258,11 +261,12 @@ def _remember(cursors: dict[int, bytes], name: bytes) -> int:
 @write(
     "FLUSHALL",
     "[ASYNC|SYNC]",
-    "Deletes every raw timeline; conversations and users stay.",
+    "Deletes every raw timeline; conversations and users stay. Not atomic: a series of commits, "
+    "between which others may append; what is made meanwhile may go or stay.",
     flags="write",
     complexity="O(N) for N timelines",
 )
-def flushall(session: Session, args: Arguments, draft: Draft) -> bytes:
+def flushall(session: Session, args: Arguments, draft: Draft) -> bytes | None:
     return _flush(session, args, draft)
 
 
@@ -273,16 +277,54 @@ def flushall(session: Session, args: Arguments, draft: Draft) -> bytes:
     flags="write",
     complexity="O(N) for N timelines",
 )
-def flushdb(session: Session, args: Arguments, draft: Draft) -> bytes:
+def flushdb(session: Session, args: Arguments, draft: Draft) -> bytes | None:
     return _flush(session, args, draft)
 
 
-def _flush(session: Session, args: Arguments, draft: Draft) -> bytes:
+def _flush(session: Session, args: Arguments, draft: Draft) -> bytes | None:
     if len(args) > 1 and args[1].upper() not in (b"ASYNC", b"SYNC"):
         raise syntax_error()
-    family = store_keys.NAME
-    for key, _ in list(draft.scan(family, store_keys.successor(family))):
-        timeline = draft.find(key[1:])
-        if timeline is not None and key[1:2] != b"@":
-            draft.drop(timeline)
+    room = _engine(session).options.group_bytes // 2
+    if not session.executing:
+        session.service.commit_in_steps(session.connection, _Clearing(_DROPS, room))
+        return None
+    if _Clearing(_MOST_DROPS, room)(draft):
+        raise CommandError(
+            f"inside MULTI, where all is one commit, {args[0].decode().upper()} deletes at most "
+            f"{_MOST_DROPS} timelines in {room} bytes: call it outside MULTI",
+            "TOOLARGE",
+        )
     return replies.OK
+
+
+class _Clearing:
+    """Deletes raw timelines in order of names, each time the next `most` or as many as fit into
+    `room` bytes of a commit; True while there are more.
+    """
+
+    __slots__ = ("_after", "_most", "_room")
+
+    def __init__(self, most: int, room: int) -> None:
+        self._most = most
+        self._room = room
+        self._after = b""
+
+    def __call__(self, draft: Draft) -> bool:
+        room = self._room
+        for count, name in enumerate(list(islice(self._names(draft), self._most + 1))):
+            room -= _DROP_BYTES + len(name)
+            if count == self._most or (room < 0 and count):
+                return True
+            timeline = draft.find(name)
+            if timeline is not None:
+                draft.drop(timeline)
+            self._after = name
+        return False
+
+    def _names(self, draft: Draft) -> Iterator[bytes]:
+        """Names behind the last one, as they are with what is staged; those of the store not."""
+        family, reserved = store_keys.NAME, store_keys.NAME + b"@"
+        start, behind = family + self._after + b"\0", store_keys.successor(reserved)
+        for first, last in ((start, reserved), (max(start, behind), store_keys.successor(family))):
+            for key, _ in draft.scan(first, last):
+                yield key[1:]

@@ -1,0 +1,89 @@
+"""A command that is a series of commits: more than one commit may hold, or more than others should
+wait for.
+
+Rule: each commit is staged in a turn of the loop of its own, once the one before is durable, so
+that the commits of other clients lie between; the reply leaves when the last is durable. So it is
+not atomic: when one commit fails, those before stand, and the reply says so. Whoever makes a series
+sees to it that sending the command once more does the rest.
+
+A client that leaves does not end it; the daemon's end does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from timeline.draft import Draft
+from timeline.engine import Engine
+from timeline.errors import BusyError, TimelineError
+from timeline.stage import Group
+
+from .pipeline import PAUSE, Pipeline
+
+Step = Callable[[Draft], bool]
+
+
+class Series:
+    """`step` stages the next part into the draft it is given, and returns whether there is more;
+    `done` hears once how it ended, on the loop.
+    """
+
+    __slots__ = (
+        "_busy_seconds", "_done", "_engine", "_loop", "_more", "_pipeline", "_since", "_step",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        engine: Engine,
+        pipeline: Pipeline,
+        loop: asyncio.AbstractEventLoop,
+        step: Step,
+        done: Callable[[TimelineError | None], None],
+        *,
+        busy_seconds: float,
+    ) -> None:
+        self._engine = engine
+        self._pipeline = pipeline
+        self._loop = loop
+        self._step = step
+        self._done = done
+        self._busy_seconds = busy_seconds
+        self._more = True
+        self._since = 0.0  # when the next commit first met BUSY; 0: it has not
+        loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        try:
+            self._stage()
+        except BusyError as problem:  # the engine takes no commit now: the step was not called
+            now = self._loop.time()
+            self._since = self._since or now
+            if now - self._since > self._busy_seconds:
+                self._done(problem)
+            else:
+                self._loop.call_later(PAUSE, self._go_on)
+        except TimelineError as problem:
+            self._done(problem)
+
+    def _stage(self) -> None:
+        engine = self._engine
+        with engine.lock:
+            draft = engine.begin()
+            self._since = 0.0
+            self._more = self._step(draft)
+            # One that had nothing to do waits for what it found done by others.
+            group = draft.commit().group
+            if group is engine.group:
+                self._pipeline.flight()
+            group.on_done(self._on_done)
+
+    def _on_done(self, group: Group) -> None:
+        # On whichever thread; behind the flight of the group, which lands first.
+        self._loop.call_soon_threadsafe(self._landed, group)
+
+    def _landed(self, group: Group) -> None:
+        if self._more and group.error is None:
+            self._go_on()
+        else:
+            self._done(group.error)
