@@ -95,7 +95,7 @@ def test_the_log_tells_what_happened_in_order(client: Client) -> None:
     start = client.info("timeline")["lsn"]
     client.xadd("a", {"f": "1"})
     client.pipeline().xadd("b", {"f": "2"}).xadd("b", {"f": "3"}).execute()
-    client.xtrim("b", maxlen=1)
+    client.xtrim("b", maxlen=1, approximate=False)
     client.xdel("a", "1")
     commits = client.execute_command("LOG.TAIL", "AFTER", start)
     assert [commit[0] for commit in commits] == list(range(start + 1, start + 1 + len(commits)))
