@@ -43,6 +43,7 @@ FLOORS: Final = (
         "timelines",
     },
     {"store"},
+    {"threads"},
     {"engine"},
     {"search"},
     {"fanout"},

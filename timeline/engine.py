@@ -20,7 +20,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -47,14 +46,13 @@ from timeline.stage import Group, Stage
 from timeline.storage import FAMILIES, LOG
 from timeline.store import MARK, STALL_SECONDS, Store, prepare_directory
 from timeline.tails import Timeline
+from timeline.threads import CommitThread, refuse_after_fork
 from timeline.timelines import Extent, Page
 
 _HEAL_SECONDS: Final = 1.0
 _SLOW_FSYNC_SECONDS: Final = 0.001
 
 __all__ = ["Commit", "Draft", "Engine", "Extent", "Group", "Page", "Timeline"]
-
-_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
 class Engine:
@@ -80,7 +78,7 @@ class Engine:
         self._poisoned_at = 0.0
         self._stalled_at = 0.0  # when RocksDB first asked for a pause, 0 when it does not
         self._closed = False
-        self._thread: threading.Thread | None = None
+        self._thread: CommitThread | None = None
         prepare_directory(self.path, create=self.options.create)
         self.threaded = self._choose_thread()
         self.mark = DurableMark(self.path / MARK)
@@ -89,12 +87,9 @@ class Engine:
         except BaseException:
             self.mark.close()
             raise
-        _engines.add(self)
+        refuse_after_fork(self)
         if self.threaded:
-            self._thread = threading.Thread(
-                target=_commit_loop, args=(weakref.ref(self),), name="timeline-commit", daemon=True
-            )
-            self._thread.start()
+            self._thread = CommitThread(self)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], options: Options | None = None) -> Engine:
@@ -540,9 +535,16 @@ class Engine:
     def _stop_thread(self) -> None:
         thread, self._thread = self._thread, None
         if thread is not None:
-            with self.woken:
-                self.woken.notify_all()
-            thread.join()
+            thread.stop()
+
+    def refuse_in_child(self) -> None:
+        """In a forked child: refuse every call from now on."""
+        self._flushing = threading.Lock()  # the parent's thread may hold the old one
+        self.lock = self.woken._lock = threading.RLock()  # type: ignore[attr-defined]  # noqa: SLF001
+        self.stage.refusal = ClosedError(
+            "this engine belongs to the parent process: open the store after forking"
+        )
+        self._closed = True
 
     def __enter__(self) -> Self:
         return self
@@ -562,33 +564,3 @@ def time_fsync(probe: Path, size: int = 4096) -> float:
             return time.perf_counter() - begin
     finally:
         probe.unlink(missing_ok=True)
-
-
-def _commit_loop(reference: weakref.ref[Engine]) -> None:
-    """The engine's thread: flush what was staged, work when idle, end with the engine."""
-    while True:
-        engine = reference()
-        if engine is None or engine._thread is None:  # noqa: SLF001  the other half of `open`
-            return
-        if engine.pending and not engine.poisoned:
-            if not engine.flush():
-                time.sleep(STALL_SECONDS)
-        elif not engine.work():
-            with engine.woken:
-                if not engine.pending and engine._thread is not None:  # noqa: SLF001
-                    engine.woken.wait(engine.idle_seconds)
-        del engine
-
-
-def _refuse_in_child() -> None:
-    """After a fork the child's engines refuse: two writers would destroy the store."""
-    for engine in list(_engines):
-        engine._flushing = threading.Lock()  # noqa: SLF001  the parent's thread may hold the old one
-        engine.lock = engine.woken._lock = threading.RLock()  # type: ignore[attr-defined]  # noqa: SLF001
-        engine.stage.refusal = ClosedError(
-            "this engine belongs to the parent process: open the store after forking"
-        )
-        engine._closed = True  # noqa: SLF001
-
-
-os.register_at_fork(after_in_child=_refuse_in_child)

@@ -1,0 +1,83 @@
+"""Who drives an engine: a thread of its own, and never a forked child.
+
+Rule: the thread flushes what was staged, works when there is nothing to flush, and ends with the
+engine, whether that is closed or let go. After a fork the child's engines refuse everything: two
+writers would destroy the store, and the parent's thread did not come along.
+
+What a group is and how it fails is the engine's; nothing that the engine raises is caught here.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from typing import Protocol
+
+from timeline.store import STALL_SECONDS
+
+
+class Driven(Protocol):
+    """What the thread and the guard need of an engine."""
+
+    woken: threading.Condition
+
+    @property
+    def pending(self) -> bool: ...
+    @property
+    def poisoned(self) -> bool: ...
+    @property
+    def idle_seconds(self) -> float: ...
+    def flush(self) -> bool: ...
+    def work(self) -> bool: ...
+    def refuse_in_child(self) -> None: ...
+
+
+class CommitThread:
+    """Drives `engine` from now on, until `stop`. It does not keep the engine alive."""
+
+    def __init__(self, engine: Driven) -> None:
+        self._woken = engine.woken
+        self._stopping = False
+        self._thread = threading.Thread(
+            target=self._run, args=(weakref.ref(engine),), name="timeline-commit", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Return when the thread has ended. Without the engine's lock held."""
+        with self._woken:
+            self._stopping = True
+            self._woken.notify_all()
+        self._thread.join()
+
+    def _run(self, reference: weakref.ref[Driven]) -> None:
+        while not self._stopping:
+            engine = reference()
+            if engine is None:
+                return
+            if engine.pending and not engine.poisoned:
+                if not engine.flush():
+                    time.sleep(STALL_SECONDS)
+            elif not engine.work():
+                with engine.woken:
+                    if not engine.pending and not self._stopping:
+                        engine.woken.wait(engine.idle_seconds)
+            del engine
+
+
+_guarded: weakref.WeakSet[Driven] = weakref.WeakSet()
+
+
+def refuse_after_fork(engine: Driven) -> None:
+    """From now on `engine` refuses in every child that this process forks."""
+    _guarded.add(engine)
+
+
+def _refuse_in_child() -> None:
+    for engine in list(_guarded):
+        engine.refuse_in_child()
+
+
+os.register_at_fork(after_in_child=_refuse_in_child)
