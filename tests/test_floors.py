@@ -43,7 +43,7 @@ FLOORS: Final = (
         "timelines",
     },
     {"store"},
-    {"threads"},
+    {"health", "threads"},
     {"engine"},
     {"search"},
     {"fanout"},

@@ -23,34 +23,29 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 from timeline.append import Appender
 from timeline.draft import Commit, Draft
 from timeline.errors import (
-    BusyError,
     ClosedError,
     CorruptError,
     NotFoundError,
-    ReadOnlyError,
     StallError,
     TimelineError,
-    UncertainError,
 )
 from timeline.formats import keys
 from timeline.formats.records import encode_record
 from timeline.formats.rows import Retention, decode_metadata
+from timeline.health import Health, fsync_is_slow
 from timeline.mark import DurableMark
-from timeline.options import MIB, Options
+from timeline.options import Options
 from timeline.stage import Group, Stage
 from timeline.storage import FAMILIES, LOG
 from timeline.store import MARK, STALL_SECONDS, Store, prepare_directory
 from timeline.tails import Timeline
 from timeline.threads import CommitThread, refuse_after_fork
 from timeline.timelines import Extent, Page
-
-_HEAL_SECONDS: Final = 1.0
-_SLOW_FSYNC_SECONDS: Final = 0.001
 
 __all__ = ["Commit", "Draft", "Engine", "Extent", "Group", "Page", "Timeline"]
 
@@ -70,17 +65,17 @@ class Engine:
         self.stage = Stage(self.options)
         appender = Appender(self.stage, self.options)
         self.append, self.append_run = appender.append, appender.append_run
+        self.health = Health(self.stage, self.options, self.path, self.woken)
         self.fsync_seconds = 0.0  # a moving average
         self.flushes = 0
         self._flushing = threading.Lock()
         self._synced = time.monotonic()
         self._unsynced = False
-        self._poisoned_at = 0.0
-        self._stalled_at = 0.0  # when RocksDB first asked for a pause, 0 when it does not
         self._closed = False
         self._thread: CommitThread | None = None
         prepare_directory(self.path, create=self.options.create)
-        self.threaded = self._choose_thread()
+        how = self.options.fsync
+        self.threaded = how == "thread" or (how == "auto" and fsync_is_slow(self.path))
         self.mark = DurableMark(self.path / MARK)
         try:
             self._load()
@@ -94,12 +89,6 @@ class Engine:
     @classmethod
     def open(cls, path: str | os.PathLike[str], options: Options | None = None) -> Engine:
         return cls(path, options)
-
-    def _choose_thread(self) -> bool:
-        if self.options.fsync != "auto":
-            return self.options.fsync == "thread"
-        took = sorted(time_fsync(self.path / "probe") for _ in range(5))
-        return took[2] >= _SLOW_FSYNC_SECONDS
 
     def _load(self) -> None:
         """Open the storage and rebuild memory from it."""
@@ -202,14 +191,14 @@ class Engine:
                 else:
                     self._unsynced = True
             except Exception as error:
-                self._poison(group, error)
+                self.health.poison(group, error)
                 return True
             with self.woken:
                 assert group.first == applied + 1, "groups are applied in order"
                 try:
                     self.store.applier.apply(group, record, appends)
                 except Exception as error:  # memory can no longer be trusted: rebuild it
-                    self._poison(group, error)
+                    self.health.poison(group, error)
                     return True
                 self.log.applied = group.last
                 self.stage.flying = None
@@ -227,18 +216,9 @@ class Engine:
         try:
             self.store.storage.write(batch)
         except StallError as error:
-            # A short pause is waited out; in a longer one new writes are refused meanwhile.
-            now = time.monotonic()
-            self._stalled_at = self._stalled_at or now
-            if now - self._stalled_at > self.options.stall_ms / 1000:
-                with self.lock:
-                    self.stage.refusal = self.stage.refusal or error
+            self.health.stalled(error)
             return False
-        if self._stalled_at or isinstance(self.stage.refusal, BusyError):
-            self._stalled_at = 0.0
-            with self.lock:
-                if isinstance(self.stage.refusal, BusyError):
-                    self.stage.refusal = None
+        self.health.written()
         return True
 
     def _sync(self, lsn: int) -> None:
@@ -258,66 +238,32 @@ class Engine:
             try:
                 self._sync(self.log.applied)
             except Exception as error:
-                self._poison(None, error)
+                self.health.poison(None, error)
 
     def _keep_pace(self) -> None:
+        tails = self.store.tails
         try:
             self.store.keep_pace()
-            self._relent()
+            self.health.relent(tails.size)
         except StallError as error:
-            # Nothing was written, and the next group tries again; memory stays bounded meanwhile.
-            if self.store.tails.size > self.options.unsealed_bytes:
-                self.stage.refusal = error
+            # Nothing was written, and the next group tries again.
+            self.health.behind(error, tails.size)
         except Exception as error:
-            self._poison(None, error)
+            self.health.poison(None, error)
 
-    def _relent(self) -> None:
-        """Sealing went on: writes that were refused for want of memory are welcome again."""
-        if (
-            isinstance(self.stage.refusal, BusyError)
-            and not self._stalled_at
-            and self.store.tails.size <= self.options.unsealed_bytes
-        ):
-            self.stage.refusal = None
-
-    # --- failing and healing ------------------------------------------------------------------
-
-    def _poison(self, group: Group | None, cause: Exception) -> None:
-        """Writing is off until the storage was opened again: an fsync is never retried."""
-        with self.woken:
-            refusal = ReadOnlyError(
-                f"writing is off after a failure ({cause}): free space or mend the disk; "
-                "reads go on, and writing resumes by itself"
-            )
-            refusal.__cause__ = cause
-            self.stage.refusal = refusal
-            self._poisoned_at = time.monotonic()
-            behind = self.stage.open
-            self.stage.flying, self.stage.open = None, Group(behind.next, behind.end)
-            if group is not None:
-                uncertain = UncertainError(
-                    f"the write failed under way ({cause}): it may or may not be stored; "
-                    "try again with the same key"
-                )
-                uncertain.__cause__ = cause
-                group.finish(uncertain)
-            behind.finish(refusal)
-            self.woken.notify_all()
+    # --- healing ------------------------------------------------------------------------------
 
     @property
     def poisoned(self) -> bool:
-        return isinstance(self.stage.refusal, ReadOnlyError)
+        """Whether writing is off until the storage was opened again."""
+        return self.health.poisoned
 
     def _may_write(self) -> bool:
-        return not (self._closed or self.poisoned)
+        return not (self._closed or self.health.poisoned)
 
     def _heal(self) -> None:
         """Open the storage again once the disk takes bytes; memory is rebuilt from the log."""
-        now = time.monotonic()
-        if now - self._poisoned_at < _HEAL_SECONDS:
-            return
-        self._poisoned_at = now
-        if not self._disk_takes_bytes():
+        if not self.health.may_heal():
             return
         with self._flushing, self.woken:
             if self._closed:
@@ -327,18 +273,9 @@ class Engine:
                 self._load()
                 self._sync(self.log.applied)
             except TimelineError as error:
-                refusal = ReadOnlyError(f"the store could not be opened again: {error}")
-                refusal.__cause__ = error
-                self.stage.refusal = refusal
-                return
-            self.stage.refusal = None
-
-    def _disk_takes_bytes(self) -> bool:
-        try:
-            time_fsync(self.path / "probe", 4 * MIB)
-        except OSError:
-            return False
-        return True
+                self.health.not_healed(error)
+            else:
+                self.health.healed()
 
     @property
     def idle_seconds(self) -> float:
@@ -369,12 +306,12 @@ class Engine:
                     # Done again later; damage is reported by whoever reads or verifies.
                     return False
                 except Exception as error:
-                    self._poison(None, error)
+                    self.health.poison(None, error)
                     return False
 
     def _work_some(self, seconds: float) -> bool:
         more = self.store.work(seconds)
-        self._relent()
+        self.health.relent(self.store.tails.size)
         return more
 
     def seal(self) -> None:
@@ -551,16 +488,3 @@ class Engine:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def time_fsync(probe: Path, size: int = 4096) -> float:
-    """Seconds that an fsync of `size` new bytes takes beside the store. Raises `OSError`."""
-    try:
-        with probe.open("wb") as file:
-            file.write(bytes(size))
-            file.flush()
-            begin = time.perf_counter()
-            os.fsync(file.fileno())
-            return time.perf_counter() - begin
-    finally:
-        probe.unlink(missing_ok=True)

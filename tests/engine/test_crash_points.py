@@ -56,8 +56,8 @@ def clock() -> Iterator[Clock]:
 
 @pytest.fixture(autouse=True)
 def healing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("timeline.engine._HEAL_SECONDS", 0.0)
-    monkeypatch.setattr("timeline.engine.Engine._disk_takes_bytes", lambda *_: True)
+    monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.health.disk_takes_bytes", lambda *_: True)
 
 
 def nothing(_: str) -> None:

@@ -84,7 +84,7 @@ def resumed(db: Database) -> bool:
 def test_a_full_disk_refuses_writes_goes_on_reading_and_recovers_by_itself(
     small_disk: Path, fsync: Literal["thread", "inline"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.engine._HEAL_SECONDS", 0.01)
+    monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.01)
     db = timeline.open(small_disk / "store", replace(OPTIONS, fsync=fsync))
     handle = db.timeline("a")
     acknowledged = 0

@@ -152,7 +152,7 @@ def test_busy_while_sealing_cannot_keep_up_ends_when_it_can(
 def test_a_mark_that_cannot_be_written_is_uncertain_then_readonly_then_heals(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.engine._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.0)
     with timeline.open(tmp_path / "store", fsync="inline") as db:
         handle = db.timeline("a")
         handle.append({"a": "1"})
@@ -176,7 +176,7 @@ def test_a_mark_that_cannot_be_written_is_uncertain_then_readonly_then_heals(
 def test_an_error_of_any_type_poisons_and_kills_no_thread(
     db: Database, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.engine._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.0)
     handle = db.timeline("a")
     handle.append({"a": "1"})
     fail_once(monkeypatch, DurableMark, "write", error)
