@@ -35,6 +35,7 @@ FLOORS: Final = (
         "draft",
         "inboxes",
         "log",
+        "overlay",
         "retention",
         "sealing",
         "stage",

@@ -2,7 +2,7 @@
 
 Responsibility: collect any number of operations on timelines, in-boxes and state, compute what
 they mean (numbers, extents, memberships) on top of everything staged so far, and stage them as
-one commit.
+one commit. Reading what that makes is the overlay's.
 
 Rule: nothing happens before `commit`; a draft that is dropped leaves nothing. What a draft reads
 is what the store will hold when every group staged so far is applied, with itself on top, so what
@@ -12,7 +12,7 @@ it returns may be shown only once its group is done. Keep the engine's lock from
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -21,7 +21,6 @@ from timeline.errors import (
     SequenceError,
     TooLargeError,
     UsageError,
-    WrongTypeError,
 )
 from timeline.formats import keys
 from timeline.formats.entries import encode_entry, encode_run
@@ -38,23 +37,18 @@ from timeline.formats.records import (
 )
 from timeline.formats.rows import (
     INBOX,
-    NO_RETENTION,
     RAW,
     Retention,
     TimelineRow,
-    decode_metadata,
-    decode_retention,
     encode_metadata,
     encode_retention,
     encode_row,
     encode_spans,
 )
-from timeline.formats.segments import Row
 from timeline.inboxes import OPEN
-from timeline.stage import Appended, Group, Stage, select
-from timeline.state import merge
+from timeline.overlay import Overlay
+from timeline.stage import Group, Stage
 from timeline.tails import Timeline
-from timeline.timelines import Extent, Page
 
 
 class Commit(NamedTuple):
@@ -65,7 +59,7 @@ class Commit(NamedTuple):
     group: Group
 
 
-class Draft:
+class Draft(Overlay):
     """One commit with any number of operations; nothing happens before `commit`.
 
     What it reads is what the store will hold when every group staged so far is applied, with this
@@ -73,26 +67,12 @@ class Draft:
     """
 
     def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+        super().__init__(stage)
         self._group = stage.open
-        self.lsn = stage.open.next
-        self.time = stage.open.time or stage.now()
-        self._appended = Appended()
-        self._operations: list[Operation] = []
-        self._patches: dict[tuple[int, int], bytes] = {}  # the same as those among the operations
-        self._state: dict[bytes, bytes | None] = {}
-        self._names: dict[bytes, Timeline | None] = {}
         self._created: list[Timeline] = []
-        self._headers: dict[Timeline, TimelineRow | None] = {}
-        self._nexts: dict[Timeline, int] = {}
         self._size = 0
 
     # --- timelines ----------------------------------------------------------------------------
-
-    def find(self, name: bytes) -> Timeline | None:
-        if name in self._names:
-            return self._names[name]
-        return self._stage.find(name)
 
     def create(self, name: bytes, kind: int = RAW) -> Timeline:
         """Make the timeline called `name`, which must not exist."""
@@ -241,10 +221,6 @@ class Draft:
         self._headers[timeline] = header._replace(floor=head)
         self._nexts[timeline] = head + 1
 
-    def metadata(self, timeline: Timeline) -> dict[bytes, bytes]:
-        """What is known about a timeline beside its entries."""
-        return decode_metadata(self.get(keys.META + keys.number(timeline.id)))
-
     def merge_metadata(
         self, timeline: Timeline, changes: Iterable[tuple[bytes, bytes]]
     ) -> dict[bytes, bytes]:
@@ -265,10 +241,6 @@ class Draft:
             self.remove(key)
         return merged
 
-    def retention(self, timeline: Timeline) -> Retention:
-        value = self.get(keys.RETENTION + keys.number(timeline.id))
-        return NO_RETENTION if value is None else decode_retention(value)
-
     def set_retention(self, timeline: Timeline, retention: Retention) -> None:
         """Trim this timeline by itself from now on; all zero: no more."""
         key = keys.RETENTION + keys.number(timeline.id)
@@ -288,49 +260,6 @@ class Draft:
         self._names[timeline.name] = None
         self._headers[timeline] = None
         self._operate(DROP, timeline.id)
-
-    def extent(self, timeline: Timeline) -> Extent:
-        header = self._header(timeline)
-        head = self._next(timeline) - 1
-        length = head - header.first + 1 - header.holes
-        return Extent(header.first, head, length, header.created, header.deleted)
-
-    def rows(
-        self, timeline: Timeline, first: int, last: int, *, reverse: bool = False
-    ) -> Iterator[Row]:
-        """Entries numbered `first` to `last`, inclusive, one by one."""
-        header = self._header(timeline)
-        first = max(first, header.first)
-        stage, own, patches = self._stage, self._appended, self._patches
-        extra = stage.staged(timeline, first, last)
-        extra += [
-            (own.seqs[index], self.lsn, self.time, own.payload(index))
-            for index, owner in enumerate(own.timelines)
-            if owner is timeline and first <= own.seqs[index] <= last
-        ]
-        applied = self._applied(timeline, first, last, reverse=reverse)
-        parts = (iter(extra[::-1]), applied) if reverse else (applied, iter(extra))
-        for part in parts:
-            for seq, lsn, at, payload in part:
-                present = patches.get((timeline.id, seq))
-                if present is None:
-                    present = stage.patch(timeline, seq)
-                if present is None:
-                    present = payload
-                if present:
-                    yield seq, lsn, at, present
-
-    def read(
-        self,
-        timeline: Timeline,
-        first: int = 0,
-        last: int = keys.MAX,
-        limit: int | None = None,
-        *,
-        reverse: bool = False,
-    ) -> Page:
-        found = list(islice(self.rows(timeline, first, last, reverse=reverse), limit))
-        return Page(len(found), [row[3] for row in found], found[-1][0] if found else None)
 
     # --- in-boxes -----------------------------------------------------------------------------
 
@@ -377,12 +306,6 @@ class Draft:
         self.put(keys.AUDIENCE + keys.pair(audience_id, inbox_id), encode_spans(spans))
 
     # --- state --------------------------------------------------------------------------------
-
-    def get(self, key: bytes) -> bytes | None:
-        return self._state[key] if key in self._state else self._stage.get(key)
-
-    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-        return merge(self._stage.scan(start, stop), select(self._state, start, stop))
 
     def put(self, key: bytes, value: bytes) -> None:
         self._state[key] = value
@@ -451,17 +374,6 @@ class Draft:
         self._operate(PATCH, timeline.id, seq, payload)
         self._patches[timeline.id, seq] = payload
 
-    def _header(self, timeline: Timeline) -> TimelineRow:
-        header = self._headers.get(timeline, timeline.staged)
-        if header is None:
-            raise NotFoundError(f"timeline {timeline.name!r} was deleted in this commit")
-        return header
-
-    def _next(self, timeline: Timeline) -> int:
-        if self._header(timeline).kind == INBOX:
-            raise WrongTypeError("an in-box holds references and takes no entries")
-        return self._nexts.get(timeline, timeline.next)
-
     def _skip(self, timeline: Timeline, number: int, seq: int) -> None:
         """Leave out the numbers from `number` up to, without, `seq`."""
         if seq < number:
@@ -476,17 +388,3 @@ class Draft:
         else:
             header = header._replace(holes=header.holes + seq - number)
         self._headers[timeline] = header
-
-    def _applied(
-        self, timeline: Timeline, first: int, last: int, *, reverse: bool
-    ) -> Iterator[Row]:
-        """Applied rows, a page at a time."""
-        while first <= last:
-            page = self._stage.timelines.rows(timeline, first, last, 256, reverse=reverse)
-            yield from page
-            if len(page) < 256:
-                return
-            if reverse:
-                last = page[-1][0] - 1
-            else:
-                first = page[-1][0] + 1

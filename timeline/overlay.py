@@ -1,0 +1,137 @@
+"""An overlay: what the store will hold once everything staged is applied, and one commit on top.
+
+Responsibility: hold what a commit in the making has decided so far, and answer reads through it:
+the commit, the open group, the group in flight, applied state, in that order.
+
+Rule: nothing here changes anything; `draft` does. What is read may be shown only once the group of
+the commit is done. The caller holds the engine's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from timeline.errors import NotFoundError, WrongTypeError
+from timeline.formats import keys
+from timeline.formats.records import Operation
+from timeline.formats.rows import (
+    INBOX,
+    NO_RETENTION,
+    Retention,
+    TimelineRow,
+    decode_metadata,
+    decode_retention,
+)
+from timeline.formats.segments import Row
+from timeline.stage import Appended, Stage, select
+from timeline.state import merge
+from timeline.tails import Timeline
+from timeline.timelines import Extent, Page
+
+
+class Overlay:
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self.lsn = stage.open.next
+        self.time = stage.open.time or stage.now()
+        self._appended = Appended()
+        self._operations: list[Operation] = []
+        self._patches: dict[tuple[int, int], bytes] = {}  # the same as those among the operations
+        self._state: dict[bytes, bytes | None] = {}
+        self._names: dict[bytes, Timeline | None] = {}
+        self._headers: dict[Timeline, TimelineRow | None] = {}
+        self._nexts: dict[Timeline, int] = {}
+
+    # --- timelines ----------------------------------------------------------------------------
+
+    def find(self, name: bytes) -> Timeline | None:
+        if name in self._names:
+            return self._names[name]
+        return self._stage.find(name)
+
+    def extent(self, timeline: Timeline) -> Extent:
+        header = self._header(timeline)
+        head = self._next(timeline) - 1
+        length = head - header.first + 1 - header.holes
+        return Extent(header.first, head, length, header.created, header.deleted)
+
+    def rows(
+        self, timeline: Timeline, first: int, last: int, *, reverse: bool = False
+    ) -> Iterator[Row]:
+        """Entries numbered `first` to `last`, inclusive, one by one."""
+        header = self._header(timeline)
+        first = max(first, header.first)
+        stage, own, patches = self._stage, self._appended, self._patches
+        extra = stage.staged(timeline, first, last)
+        extra += [
+            (own.seqs[index], self.lsn, self.time, own.payload(index))
+            for index, owner in enumerate(own.timelines)
+            if owner is timeline and first <= own.seqs[index] <= last
+        ]
+        applied = self._applied(timeline, first, last, reverse=reverse)
+        parts = (iter(extra[::-1]), applied) if reverse else (applied, iter(extra))
+        for part in parts:
+            for seq, lsn, at, payload in part:
+                present = patches.get((timeline.id, seq))
+                if present is None:
+                    present = stage.patch(timeline, seq)
+                if present is None:
+                    present = payload
+                if present:
+                    yield seq, lsn, at, present
+
+    def read(
+        self,
+        timeline: Timeline,
+        first: int = 0,
+        last: int = keys.MAX,
+        limit: int | None = None,
+        *,
+        reverse: bool = False,
+    ) -> Page:
+        found = list(islice(self.rows(timeline, first, last, reverse=reverse), limit))
+        return Page(len(found), [row[3] for row in found], found[-1][0] if found else None)
+
+    def metadata(self, timeline: Timeline) -> dict[bytes, bytes]:
+        """What is known about a timeline beside its entries."""
+        return decode_metadata(self.get(keys.META + keys.number(timeline.id)))
+
+    def retention(self, timeline: Timeline) -> Retention:
+        value = self.get(keys.RETENTION + keys.number(timeline.id))
+        return NO_RETENTION if value is None else decode_retention(value)
+
+    # --- state --------------------------------------------------------------------------------
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._state[key] if key in self._state else self._stage.get(key)
+
+    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return merge(self._stage.scan(start, stop), select(self._state, start, stop))
+
+    # --- what they need -----------------------------------------------------------------------
+
+    def _header(self, timeline: Timeline) -> TimelineRow:
+        header = self._headers.get(timeline, timeline.staged)
+        if header is None:
+            raise NotFoundError(f"timeline {timeline.name!r} was deleted in this commit")
+        return header
+
+    def _next(self, timeline: Timeline) -> int:
+        if self._header(timeline).kind == INBOX:
+            raise WrongTypeError("an in-box holds references and takes no entries")
+        return self._nexts.get(timeline, timeline.next)
+
+    def _applied(
+        self, timeline: Timeline, first: int, last: int, *, reverse: bool
+    ) -> Iterator[Row]:
+        """Applied rows, a page at a time."""
+        while first <= last:
+            page = self._stage.timelines.rows(timeline, first, last, 256, reverse=reverse)
+            yield from page
+            if len(page) < 256:
+                return
+            if reverse:
+                last = page[-1][0] - 1
+            else:
+                first = page[-1][0] + 1
