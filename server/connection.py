@@ -274,7 +274,8 @@ class Connection(asyncio.Protocol):
                 return False
             reply, refused = replies.error(problem), True
         if reply is not None:
-            if kind == WRITE and not refused and self._service.engine.group.commits:
+            # Also one that changed nothing: it may have seen what is staged and not durable.
+            if kind == WRITE and not refused and self._service.engine.pending:
                 self._board()
             else:
                 self._kept.append(len(self._out))
@@ -283,7 +284,7 @@ class Connection(asyncio.Protocol):
         return True
 
     def _board(self) -> None:
-        """Makes the replies that follow leave with the group now open."""
+        """Makes the replies that follow leave with what was staged last."""
         flight = self._service.pipeline.flight()
         if self._flight is not flight:
             if self._flight is not None:  # those before leave earlier, with their own group

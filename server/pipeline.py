@@ -70,21 +70,25 @@ class Pipeline:
     # --- staging ------------------------------------------------------------------------------
 
     def flight(self) -> Flight:
-        """The flight of the open group, which has at least one commit. Called under the engine's
-        lock.
-        """
-        group = self._engine.group
-        flight = self._open
+        """The flight of what was staged last and is not done. Called under the engine's lock."""
+        group = self._engine.stage.latest()
+        flight = self._flights[-1] if self._flights else None
         if flight is None or flight.group is not group:
-            flight = self._open = Flight(group)
+            flight = Flight(group)
             self._flights.append(flight)
             group.on_done(self._on_done)
-            if self._engine.threaded:
-                self._engine.woken.notify_all()
-            else:
-                self._loop.call_soon(self._turn, _POLLS, self._joined + 1)
+            if group is self._engine.group:
+                self._begin(flight)
         self._joined += 1
         return flight
+
+    def _begin(self, flight: Flight) -> None:
+        """Sees to it that the open group is flushed."""
+        self._open = flight
+        if self._engine.threaded:
+            self._engine.woken.notify_all()
+        else:
+            self._loop.call_soon(self._turn, _POLLS, self._joined + 1)
 
     def _turn(self, polls: int, joined: int) -> None:
         if polls and self._joined != joined:

@@ -117,6 +117,9 @@ class Service:
                 reply = future.result()
             except TimelineError as problem:
                 reply = replies.error(problem)
+            except Exception as problem:  # a mistake of ours: the client must not wait for ever
+                self.log.exception("a command failed", problem=repr(problem))
+                reply = replies.error(CommandError(f"internal error: {problem!r}"))
             self.waiters.answer(waiter, reply)
 
         self.loop.run_in_executor(None, work).add_done_callback(done)

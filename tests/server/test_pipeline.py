@@ -1,0 +1,86 @@
+"""Replies leave in order, and none before what it tells is durable."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import pytest
+
+from timeline.engine import Engine
+from timeline.options import Options
+from timeline.storage import Storage
+from timeline_server import config
+from timeline_server.connection import Connection
+from timeline_server.logs import configure
+from timeline_server.service import Service
+
+SECONDS = 20.0
+
+
+class Transport(asyncio.Transport):
+    """A socket that keeps what is written and says when something was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = b""
+        self.written = asyncio.Event()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.sent += data
+        self.written.set()
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Never full."""
+
+
+def connect(service: Service) -> tuple[Connection, Transport]:
+    transport = Transport()
+    connection = Connection(service)
+    connection.connection_made(transport)
+    return connection, transport
+
+
+def test_a_write_that_changes_nothing_waits_for_what_it_saw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`DEL` finds a timeline gone while the `DEL` of another client is not durable yet."""
+    held, flying = threading.Event(), threading.Event()
+    held.set()
+    sync = Storage.sync
+
+    def hold(storage: Storage) -> None:
+        flying.set()
+        assert held.wait(SECONDS)
+        sync(storage)
+
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        settings = config.load([])
+        service = Service(engine, settings, loop, configure("error", "text"), lambda: None)
+        (first, one), (second, two) = connect(service), connect(service)
+        first.data_received(b"XADD t * f v\r\n")
+        await asyncio.wait_for(one.written.wait(), SECONDS)
+        held.clear()
+        flying.clear()
+        first.data_received(b"DEL t\r\n")
+        await loop.run_in_executor(None, flying.wait, SECONDS)
+        second.data_received(b"DEL t\r\n")
+        second.data_received(b"PING\r\n")
+        await asyncio.sleep(0)
+        assert two.sent == b""
+        held.set()
+        await asyncio.wait_for(two.written.wait(), SECONDS)
+        assert two.sent == b":0\r\n+PONG\r\n"
+        assert one.sent.endswith(b":1\r\n")
+
+    monkeypatch.setattr(Storage, "sync", hold)
+    with Engine(tmp_path / "store", Options(fsync="thread")) as engine:
+        try:
+            asyncio.run(scene())
+        finally:
+            held.set()
