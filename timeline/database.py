@@ -24,6 +24,7 @@ from timeline.errors import ClosedError, NoPermissionError, NotFoundError
 from timeline.formats import keys
 from timeline.formats.rows import Retention
 from timeline.log import LogCommit
+from timeline.messaging.embedded import Messaging
 from timeline.options import Options
 from timeline.timelines import Extent
 
@@ -47,6 +48,7 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.log = LogView(engine)
+        self.messaging = Messaging(engine)
 
     def timeline(self, name: Value) -> TimelineHandle:
         """A handle on the timeline called `name`, which the first append makes."""

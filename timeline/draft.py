@@ -74,6 +74,20 @@ class Draft(Overlay):
 
     # --- timelines ----------------------------------------------------------------------------
 
+    def load(self, timeline_id: int) -> Timeline | None:
+        """The timeline with `timeline_id`; None when there is none, or it was dropped."""
+        stage = self._stage
+        timeline = stage.timelines.load(timeline_id)
+        if timeline is None:
+            made = [self._created, stage.open.created]
+            if stage.flying is not None:
+                made.append(stage.flying.created)
+            found = (each for group in made for each in group if each.id == timeline_id)
+            timeline = next(found, None)
+            if timeline is None:
+                return None
+        return None if self._headers.get(timeline, timeline.staged) is None else timeline
+
     def create(self, name: bytes, kind: int = RAW) -> Timeline:
         """Make the timeline called `name`, which must not exist."""
         self._stage.check_name(name)
@@ -289,6 +303,11 @@ class Draft(Overlay):
             self._set_spans(audience_id, inbox_id, spans)
             changed += 1
         return changed
+
+    def reaches(self, audience_id: int, inbox_id: int) -> bool:
+        """Whether what this commit delivers to an audience reaches the in-box."""
+        spans = self._spans(audience_id, inbox_id)
+        return any(start <= self.lsn <= end for start, end in spans)
 
     def deliver(self, audience_id: int, timeline: Timeline, seq: int, kind: int) -> None:
         """Put a reference into the in-box of every member, recorded once."""

@@ -21,6 +21,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Self
@@ -72,6 +73,8 @@ class Engine:
         self._synced = time.monotonic()
         self._unsynced = False
         self._closed = False
+        self._chores: list[Callable[[Draft], bool]] = []
+        self._next_chores = 0.0
         self._thread: CommitThread | None = None
         prepare_directory(self.path, create=self.options.create)
         how = self.options.fsync
@@ -95,6 +98,7 @@ class Engine:
         self.store = store = Store(
             self.path, self.options, self.stage, self.begin, self.mark.read()
         )
+        self.options = replace(self.options, new_epoch=False)  # healing goes on in this one
         self.timelines, self.inboxes = store.timelines, store.inboxes
         self.state, self.log = store.state, store.log
         self.read, self.extent = self.timelines.read, self.timelines.extent
@@ -312,6 +316,29 @@ class Engine:
     def _work_some(self, seconds: float) -> bool:
         more = self.store.work(seconds)
         self.health.relent(self.store.tails.size)
+        return more or self._do_chores()
+
+    def add_chore(self, chore: Callable[[Draft], bool]) -> None:
+        """Call `chore(draft)` when there is nothing better to do, every `retention_check_ms`, and
+        commit the draft if it says that it did something; it is then called again soon.
+        """
+        with self.lock:
+            self._chores.append(chore)
+
+    def _do_chores(self) -> bool:
+        if not self._chores or time.monotonic() < self._next_chores:
+            return False
+        more = False
+        try:
+            for chore in self._chores:
+                draft = self.begin()
+                if chore(draft):
+                    draft.commit()
+                    more = True
+        except TimelineError:
+            more = False  # writing is off or busy: the next round tries again
+        if not more:
+            self._next_chores = time.monotonic() + self.options.retention_check_ms / 1000
         return more
 
     def seal(self) -> None:

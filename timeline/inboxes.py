@@ -15,6 +15,7 @@ members.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterator
 from weakref import WeakValueDictionary
@@ -165,7 +166,7 @@ class Inboxes:
             at = last + 1
         for rows in memory:
             if lsn_of(rows[-1]) >= lsn:
-                yield b"".join(rows)
+                yield b"".join(rows[bisect_left(rows, lsn, key=lsn_of) :])
 
     def live_spans(self, value: bytes | None) -> list[tuple[int, int]]:
         """The spans of a row of membership without those no replay can reach."""

@@ -27,6 +27,9 @@ class Options:
     # `inline` where an fsync takes less than a millisecond when the store is opened.
     fsync: Literal["thread", "inline", "auto"] = "thread"
     create: bool = True
+    # The directory is a copy that goes its own way from here on: cursors of the original lead
+    # nowhere in it, and are told so.
+    new_epoch: bool = False
 
     # What one caller may send.
     entry_bytes: int = MIB
@@ -61,6 +64,18 @@ class Options:
     log_bytes: int = 256 * MIB
     log_age_ms: int = 7 * DAY
 
+    # Conversations and users.
+    diffusion_limit: int = 500  # members above which a conversation is read-diffused, at most 1000
+    pulled_limit: int = 1_000  # read-diffused conversations that one user may be in
+    receipts_limit: int = 200  # members up to which a conversation has receipts
+    devices: int = 32  # of one user
+    device_idle_ms: int = 90 * DAY  # until a device is forgotten
+    idempotency_window_ms: int = DAY  # for which a key is remembered at least, unless
+    idempotency_bytes: int = 256 * MIB  # so much of them came sooner
+    edit_window_ms: int = 3_650 * DAY  # how long after sending a message may be edited, and
+    recall_window_ms: int = 3_650 * DAY  # recalled, by its sender
+    member_cache: int = 200_000  # conversations of users kept in memory, over all users
+
     # RocksDB.
     write_buffer_bytes: int = 32 * MIB
     block_cache_bytes: int = 64 * MIB
@@ -78,5 +93,7 @@ class Options:
             raise UsageError(
                 "entry_bytes may not exceed group_bytes: no group could hold the entry"
             )
+        if self.diffusion_limit > 1_000:
+            raise UsageError("diffusion_limit is at most 1000: what a switch writes is one commit")
         if self.segment_entries > 65_535:
             raise UsageError("segment_entries is at most 65535, the width of a segment's count")

@@ -85,6 +85,8 @@ class Store:
         self.storage = _open_storage(path / ROCKS, options)
         try:
             self.epoch = _check_store(self.storage, path)
+            if options.new_epoch:
+                self.epoch = _begin_epoch(self.storage, self.epoch)
             self._build(stage, begin)
             if self.log.applied < marked:
                 raise CorruptError(
@@ -236,7 +238,7 @@ def _check_store(storage: Storage, path: Path) -> int:
     """The epoch of the store, which is made if this one is new."""
     value = storage.get(META, STORE_KEY)
     if value is None:
-        epoch = int.from_bytes(os.urandom(4), "big") or 1
+        epoch = _random_epoch()
         batch = storage.batch()
         batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, epoch)))
         batch.put(META, PROGRESS_KEY, encode_progress(Progress(0, 0, 1, 0)))
@@ -250,3 +252,19 @@ def _check_store(storage: Storage, path: Path) -> int:
             "Timeline that wrote it, or export and import"
         )
     return row.epoch
+
+
+def _begin_epoch(storage: Storage, before: int) -> int:
+    """Give the store another epoch, durably; returns it."""
+    epoch = before
+    while epoch == before:
+        epoch = _random_epoch()
+    batch = storage.batch()
+    batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, epoch)))
+    storage.write(batch)
+    storage.sync()
+    return epoch
+
+
+def _random_epoch() -> int:
+    return int.from_bytes(os.urandom(4), "big") or 1

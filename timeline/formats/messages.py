@@ -1,0 +1,329 @@
+"""State of conversations and users: keys below `u`, and the rows behind them.
+
+Rule: ids, never names, so that a row outlives a rename and is small. Integers in values are
+little-endian, in keys big-endian. Encoders and decoders are pairs; a decoder raises `CorruptError`.
+Decoding is pure and bounded by a cache: the same few rows are read over and over.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from functools import lru_cache
+from struct import (
+    Struct,
+    error as StructError,  # noqa: N812  it is a class
+)
+from typing import Final, NamedTuple
+
+from timeline.errors import CorruptError
+from timeline.formats import keys
+from timeline.formats.entries import decode_items, encode_entry
+
+# Sub-families of `u`: what the second byte of a key says.
+CONVERSATION: Final = keys.OWN + b"c"  # conversation → its row
+GRAVE: Final = keys.OWN + b"z"  # conversation that was deleted → its name
+ROSTER: Final = keys.OWN + b"r"  # conversation, rank, in-box → role and time of joining
+MEMBER: Final = keys.OWN + b"m"  # in-box, conversation → what the user has of it
+PULLED: Final = keys.OWN + b"p"  # in-box, conversation: read-diffused while he was in it
+PULLED_COUNT: Final = keys.OWN + b"q"  # in-box → how many of those rows it has
+SETTINGS: Final = keys.OWN + b"s"  # in-box, conversation → fields of his own
+DEVICE: Final = keys.OWN + b"d"  # in-box, device → position, last seen, fields
+KEY: Final = keys.OWN + b"k"  # generation, conversation, sender, key → what was stored
+GENERATION: Final = keys.OWN + b"g"  # the generation of keys now filled
+# Sets of message numbers, a row for each 65,536 of them.
+UNCOUNTED: Final = keys.OWN + b"x"  # conversation, chunk: recalled or silent
+CALLED: Final = keys.OWN + b"a"  # conversation, chunk: mentions everybody
+HIDDEN: Final = keys.OWN + b"h"  # in-box, conversation, chunk
+MENTIONED: Final = keys.OWN + b"i"  # in-box, conversation, chunk
+
+OPEN: Final = keys.MAX  # the end of a stretch that has not ended
+CHUNK_BITS: Final = 16
+
+# Kinds of references, and so of what a device is told.
+MESSAGE: Final = 1
+EDIT: Final = 2
+RECALL: Final = 3
+JOIN: Final = 4
+LEAVE: Final = 5
+ROLE: Final = 6
+META: Final = 7
+READ: Final = 8
+HIDE: Final = 9
+CLEAR: Final = 10
+SET: Final = 11
+RECEIPT: Final = 12
+DELETE: Final = 13
+KINDS: Final = (
+    "", "message", "edit", "recall", "join", "leave", "role", "meta", "read", "hide", "clear",
+    "set", "receipt", "delete",
+)  # fmt: skip
+
+GROUP: Final = 0
+CHANNEL: Final = 1
+DIRECT: Final = 2
+CONVERSATION_KINDS: Final = ("group", "channel", "direct")
+
+# What history a member sees.
+WHILE_MEMBER: Final = 0
+EVERYTHING: Final = 1
+HISTORIES: Final = ("join", "all")
+
+NONE: Final = 0
+READER: Final = 1
+PLAIN: Final = 2
+ADMIN: Final = 3
+ROLES: Final = ("none", "reader", "member", "admin")
+
+# Flags of a conversation.
+BINARY: Final = 1
+FILLING: Final = 2  # made by a command that has not added all members yet
+DYING: Final = 4  # deleted by a command that has not removed all members yet
+HAS_UNCOUNTED: Final = 8
+HAS_CALLED: Final = 16
+
+# Flags of a member.
+PINNED: Final = 1
+MUTED: Final = 2
+HAS_SETTINGS: Final = 4
+HAS_HIDDEN: Final = 8
+HAS_MENTIONS: Final = 16
+
+_CONVERSATION = Struct("<BBBQQQQ8s")
+_MEMBER = Struct("<BBQQQQ")
+_ROSTER = Struct("<BQ")
+_DEVICE = Struct("<BQIQ")
+_KEY = Struct("<QQ16s")
+_GENERATION = Struct("<QQQ")
+_RANKED = Struct(">QBQ")
+_THREE = Struct(">QQQ")
+
+
+class Stretch(NamedTuple):
+    """Part of a conversation: messages and events by number, both ends inclusive, and the LSN at
+    which it ended (`OPEN`: it has not).
+    """
+
+    first: int
+    last: int
+    first_event: int
+    last_event: int
+    ended: int
+
+
+class ConversationRow(NamedTuple):
+    """`events` is the id of its timeline of events, `digest` that of what it was made with.
+
+    `pulled` are the stretches that are read-diffused; those that ended at or below LSN
+    `forgotten` are no longer listed.
+    """
+
+    kind: int
+    history: int
+    flags: int
+    members: int
+    created: int
+    events: int
+    forgotten: int
+    digest: bytes
+    pulled: tuple[Stretch, ...]
+
+
+class MemberRow(NamedTuple):
+    """What a user has of a conversation. `unlisted` is 0, or one above the head at which he took
+    it off his list; `spans` are the stretches during which he was a member.
+    """
+
+    role: int
+    flags: int
+    joined: int
+    read: int
+    cleared: int
+    unlisted: int
+    spans: tuple[Stretch, ...]
+
+
+class RosterRow(NamedTuple):
+    role: int
+    joined: int
+
+
+class DeviceRow(NamedTuple):
+    """`known` is 0 until the device acknowledged a position (commit `lsn` wholly, and the first
+    `ordinal` entries of the next); `fields` is its own in stored form, or empty.
+    """
+
+    known: int
+    lsn: int
+    ordinal: int
+    seen: int
+    fields: bytes
+
+
+class KeyRow(NamedTuple):
+    """What an idempotency key stored: number, time, and a digest of the content."""
+
+    seq: int
+    time: int
+    digest: bytes
+
+
+class GenerationRow(NamedTuple):
+    """The generation of keys now filled, since when, and about how many bytes it holds."""
+
+    number: int
+    since: int
+    size: int
+
+
+def _damaged(what: str) -> CorruptError:
+    return CorruptError(f"the row of {what} is damaged: run `timeline verify`")
+
+
+def _encode_stretches(stretches: Sequence[Stretch]) -> bytes:
+    return array("Q", [part for stretch in stretches for part in stretch]).tobytes()
+
+
+def _decode_stretches(value: bytes) -> tuple[Stretch, ...]:
+    parts = array("Q", value)  # raises ValueError
+    if len(parts) % 5:
+        raise ValueError
+    return tuple([Stretch(*parts[at : at + 5]) for at in range(0, len(parts), 5)])
+
+
+def encode_conversation(row: ConversationRow) -> bytes:
+    return _CONVERSATION.pack(*row[:8]) + _encode_stretches(row.pulled)
+
+
+@lru_cache(maxsize=16_384)
+def decode_conversation(value: bytes) -> ConversationRow:
+    try:
+        parts = _CONVERSATION.unpack_from(value)
+        return ConversationRow._make((*parts, _decode_stretches(value[_CONVERSATION.size :])))
+    except (StructError, ValueError):
+        raise _damaged("a conversation") from None
+
+
+def encode_member(row: MemberRow) -> bytes:
+    return _MEMBER.pack(*row[:6]) + _encode_stretches(row.spans)
+
+
+@lru_cache(maxsize=65_536)
+def decode_member(value: bytes) -> MemberRow:
+    try:
+        return MemberRow._make(
+            (*_MEMBER.unpack_from(value), _decode_stretches(value[_MEMBER.size :]))
+        )
+    except (StructError, ValueError):
+        raise _damaged("a member") from None
+
+
+def encode_roster(row: RosterRow) -> bytes:
+    return _ROSTER.pack(*row)
+
+
+def decode_roster(value: bytes) -> RosterRow:
+    try:
+        return RosterRow(*_ROSTER.unpack(value))
+    except StructError:
+        raise _damaged("a member") from None
+
+
+def encode_device(row: DeviceRow) -> bytes:
+    return _DEVICE.pack(*row[:4]) + row.fields
+
+
+def decode_device(value: bytes) -> DeviceRow:
+    try:
+        return DeviceRow._make((*_DEVICE.unpack_from(value), value[_DEVICE.size :]))
+    except StructError:
+        raise _damaged("a device") from None
+
+
+def encode_key(row: KeyRow) -> bytes:
+    return _KEY.pack(*row)
+
+
+def decode_key(value: bytes) -> KeyRow:
+    try:
+        return KeyRow(*_KEY.unpack(value))
+    except StructError:
+        raise _damaged("an idempotency key") from None
+
+
+def encode_generation(row: GenerationRow) -> bytes:
+    return _GENERATION.pack(*row)
+
+
+def decode_generation(value: bytes) -> GenerationRow:
+    try:
+        return GenerationRow(*_GENERATION.unpack(value))
+    except StructError:
+        raise _damaged("the idempotency keys") from None
+
+
+def encode_settings(items: Sequence[bytes]) -> bytes:
+    """Field, value, …, in the stored form of an entry with number 0."""
+    return encode_entry(0, items)
+
+
+def decode_settings(value: bytes | None) -> dict[bytes, bytes]:
+    if not value:
+        return {}
+    items = decode_items(value)
+    return dict(zip(items[::2], items[1::2], strict=True))
+
+
+# --- keys -----------------------------------------------------------------------------------------
+
+
+def conversation_key(conversation: int) -> bytes:
+    return CONVERSATION + keys.number(conversation)
+
+
+def member_key(inbox: int, conversation: int) -> bytes:
+    return MEMBER + keys.pair(inbox, conversation)
+
+
+def pulled_key(inbox: int, conversation: int) -> bytes:
+    return PULLED + keys.pair(inbox, conversation)
+
+
+def settings_key(inbox: int, conversation: int) -> bytes:
+    return SETTINGS + keys.pair(inbox, conversation)
+
+
+def roster_key(conversation: int, role: int, inbox: int) -> bytes:
+    """Admins are kept first, so that they are found without a walk over everybody."""
+    return ROSTER + _RANKED.pack(conversation, 0 if role == ADMIN else 1, inbox)
+
+
+def split_roster_key(key: bytes) -> tuple[int, int, int]:
+    """(conversation, rank, in-box)."""
+    try:
+        conversation, rank, inbox = _RANKED.unpack(key[2:])
+    except StructError:
+        raise _damaged("a member") from None
+    return conversation, rank, inbox
+
+
+def device_key(inbox: int, device: bytes) -> bytes:
+    return DEVICE + keys.number(inbox) + device
+
+
+def idempotency_key(generation: int, conversation: int, sender: int, key: bytes) -> bytes:
+    return KEY + _THREE.pack(generation, conversation, sender) + key
+
+
+def chunk_key(family: bytes, *owner_and_chunk: int) -> bytes:
+    return family + b"".join([keys.number(part) for part in owner_and_chunk])
+
+
+def second_id(key: bytes) -> int:
+    """The conversation in a key of MEMBER, PULLED or SETTINGS."""
+    return keys.split_pair(key[2:])[1]
+
+
+def between(prefix: bytes) -> tuple[bytes, bytes]:
+    """Where the keys that begin with `prefix` start and stop."""
+    return prefix, keys.successor(prefix)

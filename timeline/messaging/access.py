@@ -1,0 +1,182 @@
+"""Access: from names to a conversation and a member, and whether he may do what he asks.
+
+Rule: every verb begins here. An unknown conversation and one that is not the caller's give the same
+`NoPermissionError`, so that nobody learns from a refusal what exists. A conversation opened from a
+draft may be changed and is then saved into that draft.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from timeline.draft import Draft
+from timeline.errors import CorruptError, NoPermissionError, NotFoundError
+from timeline.formats.messages import (
+    DYING,
+    NONE,
+    OPEN,
+    ROLES,
+    ConversationRow,
+    MemberRow,
+    Stretch,
+    conversation_key,
+    decode_conversation,
+    decode_member,
+    encode_conversation,
+    encode_member,
+    member_key,
+)
+from timeline.formats.rows import INBOX
+from timeline.messaging.names import (
+    APPLICATION,
+    CONVERSATIONS,
+    USERS,
+    check_actor,
+    check_user,
+    conversation_of,
+)
+from timeline.messaging.roles import Action, allows, application_may
+from timeline.tails import Timeline
+from timeline.view import View
+
+_EVERYTHING: Final = Stretch(1, OPEN, 1, OPEN, OPEN)
+
+
+@dataclass(slots=True)
+class Conversation:
+    """A conversation as one view shows it."""
+
+    messages: Timeline
+    events: Timeline
+    row: ConversationRow
+
+    @property
+    def id(self) -> int:
+        return self.messages.id
+
+    @property
+    def name(self) -> bytes:
+        return conversation_of(self.messages.name)
+
+    @property
+    def pulled(self) -> bool:
+        """Whether it is read-diffused now."""
+        return bool(self.row.pulled) and self.row.pulled[-1].ended == OPEN
+
+    def save(self, draft: Draft) -> None:
+        draft.put(conversation_key(self.id), encode_conversation(self.row))
+
+    def flag(self, draft: Draft, flag: int) -> None:
+        """Set a flag, if it is not set."""
+        if not self.row.flags & flag:
+            self.row = self.row._replace(flags=self.row.flags | flag)
+            self.save(draft)
+
+
+def no_such_conversation() -> NoPermissionError:
+    return NoPermissionError("there is no such conversation, or it is not one of this user's")
+
+
+def load_conversation(view: View, conversation_id: int) -> Conversation | None:
+    """The conversation with this id; None when it is deleted."""
+    messages = view.load(conversation_id)
+    return None if messages is None else _opened(view, messages)
+
+
+def find_conversation(view: View, conversation: bytes) -> Conversation | None:
+    """The conversation of this name, whoever asks, also while it is being deleted."""
+    messages = view.find(CONVERSATIONS + conversation)
+    return None if messages is None else _opened(view, messages)
+
+
+def _opened(view: View, messages: Timeline) -> Conversation:
+    value = view.get(conversation_key(messages.id))
+    row = None if value is None else decode_conversation(value)
+    events = None if row is None else view.load(row.events)
+    if row is None or events is None:
+        raise CorruptError(f"conversation {messages.name!r} has lost its row or its events")
+    return Conversation(messages, events, row)
+
+
+def find_user(view: View, user: bytes) -> Timeline:
+    """The in-box of a user. Raises `NotFoundError`."""
+    inbox = view.find(USERS + check_user(user))
+    if inbox is None:
+        raise NotFoundError(
+            "there is no such user: joining a conversation or setting metadata makes one"
+        )
+    return inbox
+
+
+def find_or_create_user(draft: Draft, user: bytes) -> Timeline:
+    name = USERS + check_user(user)
+    return draft.find(name) or draft.create(name, INBOX)
+
+
+def member_of(view: View, inbox: int, conversation: int) -> MemberRow | None:
+    """What a user has of a conversation; None when he never was in it."""
+    value = view.get(member_key(inbox, conversation))
+    return None if value is None else decode_member(value)
+
+
+def save_member(draft: Draft, inbox: int, conversation: int, row: MemberRow) -> None:
+    draft.put(member_key(inbox, conversation), encode_member(row))
+
+
+@dataclass(slots=True)
+class Entry:
+    """Somebody at a conversation: `inbox` and `member` are None for the application itself."""
+
+    conversation: Conversation
+    actor: bytes
+    inbox: Timeline | None
+    member: MemberRow | None
+
+    def may(self, action: Action) -> bool:
+        kind = self.conversation.row.kind
+        if self.member is None:
+            return application_may(action, kind)
+        return allows(action, kind, self.member.role)
+
+    def require(self, action: Action) -> None:
+        if not self.may(action):
+            role = "-" if self.member is None else ROLES[self.member.role]
+            raise NoPermissionError(f"role {role} may not, in this conversation: {action.value}")
+
+    @property
+    def spans(self) -> tuple[Stretch, ...]:
+        """When he was a member; always, for the application."""
+        return (_EVERYTHING,) if self.member is None else self.member.spans
+
+
+def enter(view: View, conversation: bytes, actor: bytes, action: Action) -> Entry:
+    """`actor` at `conversation`, about to do `action`. Raises `NoPermissionError`."""
+    check_actor(actor)
+    found = find_conversation(view, conversation)
+    if found is None or found.row.flags & DYING:
+        raise no_such_conversation()
+    if actor == APPLICATION:
+        entry = Entry(found, actor, None, None)
+    else:
+        inbox = view.find(USERS + actor)
+        member = None if inbox is None else member_of(view, inbox.id, found.id)
+        if inbox is None or member is None:
+            raise no_such_conversation()
+        entry = Entry(found, actor, inbox, member)
+    entry.require(action)
+    return entry
+
+
+def enter_as_user(
+    view: View, conversation: bytes, user: bytes, action: Action = Action.SEE
+) -> tuple[Conversation, Timeline, MemberRow]:
+    """As `enter`, for what only a user has: positions, settings, what he hides."""
+    entry = enter(view, conversation, check_user(user), action)
+    assert entry.inbox is not None
+    assert entry.member is not None
+    return entry.conversation, entry.inbox, entry.member
+
+
+def is_current(member: MemberRow | None) -> bool:
+    return member is not None and member.role != NONE

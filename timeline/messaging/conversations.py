@@ -1,0 +1,250 @@
+"""Conversations: making them, describing them, deleting them.
+
+Rule: making is idempotent: the same call again answers the same, another call under a taken name is
+refused with `ExistsError`. The direct conversation of two users has one id from both sides. What
+describes a conversation is the metadata of its timeline. Deleting takes several commits when there
+are many members; from the first on the conversation is nobody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Final
+
+from timeline.draft import Draft
+from timeline.errors import ExistsError, UsageError
+from timeline.fanout import notify, push
+from timeline.formats.keys import number
+from timeline.formats.messages import (
+    BINARY,
+    CALLED,
+    CONVERSATION_KINDS,
+    DELETE,
+    DIRECT,
+    DYING,
+    FILLING,
+    GRAVE,
+    HAS_HIDDEN,
+    HAS_MENTIONS,
+    HAS_SETTINGS,
+    HIDDEN,
+    HISTORIES,
+    JOIN,
+    MENTIONED,
+    META,
+    ROLES,
+    ROSTER,
+    UNCOUNTED,
+    WHILE_MEMBER,
+    ConversationRow,
+    between,
+    conversation_key,
+    member_key,
+    pulled_key,
+    settings_key,
+    split_roster_key,
+)
+from timeline.messaging import numbers
+from timeline.messaging.access import (
+    Conversation,
+    Entry,
+    enter,
+    find_conversation,
+    find_or_create_user,
+    member_of,
+)
+from timeline.messaging.entries import check_own_fields, record_event
+from timeline.messaging.idempotency import digest_of
+from timeline.messaging.membership import Bulk, admit, forget_pulled, make_admin
+from timeline.messaging.names import (
+    APPLICATION,
+    CONVERSATIONS,
+    EVENTS,
+    check_actor,
+    check_new_conversation,
+    check_user,
+    direct_id,
+)
+from timeline.messaging.roles import Action
+from timeline.options import Options
+from timeline.view import View
+
+_A_COMMIT: Final = 250  # members forgotten by one commit
+
+
+def create(
+    conversation: bytes,
+    actor: bytes,
+    *,
+    kind: int,
+    history: int,
+    binary: bool,
+    members: Sequence[bytes],
+    fields: Sequence[bytes],
+    options: Options,
+) -> Bulk:
+    """Make a conversation of `actor`, its first admin, and `members`. Raises `ExistsError`."""
+    check_new_conversation(conversation)
+    check_actor(actor)
+    check_own_fields(fields)
+    users = list(dict.fromkeys(check_user(user) for user in members))
+    if actor != APPLICATION:
+        users = [actor, *(user for user in users if user != actor)]
+    made = (
+        [CONVERSATION_KINDS[kind].encode(), HISTORIES[history].encode(), b"%d" % binary, actor],
+        sorted(users),
+        list(fields),
+    )
+    digest = digest_of(made)[:8]
+
+    def open_(draft: Draft) -> Conversation:
+        found = find_conversation(draft, conversation)
+        if found is not None:
+            if found.row.digest != digest or found.row.flags & DYING:
+                raise ExistsError("there is a conversation of this name, made with other settings")
+            if not found.row.flags & FILLING:
+                bulk.finish()
+            return found
+        made = _make(draft, conversation, kind, history, BINARY if binary else 0, digest)
+        made.row = made.row._replace(flags=made.row.flags | FILLING)
+        made.save(draft)
+        if fields:
+            draft.merge_metadata(made.messages, zip(fields[::2], fields[1::2], strict=True))
+        if actor != APPLICATION:
+            admit(draft, made, [actor], options)
+            make_admin(draft, made, actor)
+            bulk.note(draft, actor)
+        return made
+
+    def end(draft: Draft, found: Conversation) -> None:
+        if found.row.flags & FILLING:
+            found.row = found.row._replace(flags=found.row.flags & ~FILLING)
+            found.save(draft)
+
+    bulk = Bulk(open_, JOIN, actor, users, options, end)
+    return bulk
+
+
+def _make(
+    draft: Draft, name: bytes, kind: int, history: int, flags: int, digest: bytes
+) -> Conversation:
+    messages = draft.create(CONVERSATIONS + name)
+    events = draft.create(EVENTS + name)
+    row = ConversationRow(kind, history, flags, 0, draft.time, events.id, 0, digest, ())
+    made = Conversation(messages, events, row)
+    made.save(draft)
+    return made
+
+
+def direct(draft: Draft, one: bytes, other: bytes, options: Options) -> bytes:
+    """The id of two users' conversation, which is made at need."""
+    check_user(one)
+    check_user(other)
+    if one == other:
+        raise UsageError("a direct conversation has two users")
+    name = direct_id(one, other)
+    found = find_conversation(draft, name)
+    if found is None:
+        found = _make(draft, name, DIRECT, WHILE_MEMBER, 0, digest_of([[name]])[:8])
+        inboxes = admit(draft, found, [one, other], options)
+        event = record_event(
+            draft, found, JOIN, one, 0, [b"@user", one, b"@user", other, b"@count", b"2"]
+        )
+        assert len(inboxes) == 2
+        push(draft, found.id, found.events, event, JOIN)
+    elif found.row.flags & DYING:
+        raise ExistsError("this conversation is being deleted: try again")
+    return name
+
+
+def describe(view: View, conversation: bytes, actor: bytes) -> tuple[Entry, dict[bytes, bytes]]:
+    """The conversation as `actor` meets it, and its metadata."""
+    entry = enter(view, conversation, actor, Action.SEE)
+    return entry, view.metadata(entry.conversation.messages)
+
+
+def set_metadata(
+    draft: Draft, conversation: bytes, actor: bytes, changes: Sequence[bytes]
+) -> dict[bytes, bytes]:
+    """Merge fields into what describes a conversation, an empty value removing; all after that."""
+    place = enter(draft, conversation, actor, Action.DESCRIBE).conversation
+    check_own_fields(changes)
+    if not changes or len(changes) & 1:
+        raise UsageError("metadata is one or more pairs of field and value")
+    before = draft.metadata(place.messages)
+    merged = draft.merge_metadata(place.messages, zip(changes[::2], changes[1::2], strict=True))
+    if merged != before:
+        event = record_event(draft, place, META, actor)
+        if not place.pulled:
+            push(draft, place.id, place.events, event, META)
+    return merged
+
+
+class Deletion:
+    """Deletes a conversation: call `step` with a draft each until it says False."""
+
+    def __init__(self, conversation: bytes, actor: bytes) -> None:
+        self._name = conversation
+        self._actor = actor
+        self._begun = False
+
+    def step(self, draft: Draft) -> bool:
+        place = self._open(draft)
+        start, stop = between(ROSTER + number(place.id))
+        members = list(islice(draft.scan(start, stop), _A_COMMIT))
+        inboxes = []
+        for key, _ in members:
+            _, _, inbox = split_roster_key(key)
+            draft.remove(key)
+            self._forget(draft, place.id, inbox)
+            inboxes.append(inbox)
+        if not place.pulled:
+            draft.leave(place.id, inboxes)
+        notify(draft, inboxes, place.messages, 0, DELETE)
+        if len(members) == _A_COMMIT:
+            place.row = place.row._replace(flags=place.row.flags | DYING)
+            place.save(draft)
+            self._begun = True
+            return True
+        for family in (UNCOUNTED, CALLED):
+            numbers.drop(draft, family, place.id)
+        draft.put(GRAVE + number(place.id), place.name)
+        draft.remove(conversation_key(place.id))
+        draft.drop(place.messages)
+        draft.drop(place.events)
+        return False
+
+    def _open(self, draft: Draft) -> Conversation:
+        dying = find_conversation(draft, self._name)
+        goes_on = self._begun or self._actor == APPLICATION
+        if dying is not None and dying.row.flags & DYING and goes_on:
+            return dying
+        return enter(draft, self._name, self._actor, Action.DELETE).conversation
+
+    @staticmethod
+    def _forget(draft: Draft, conversation: int, inbox: int) -> None:
+        member = member_of(draft, inbox, conversation)
+        draft.remove(member_key(inbox, conversation))
+        if member is None:
+            return
+        if member.flags & HAS_SETTINGS:
+            draft.remove(settings_key(inbox, conversation))
+        if draft.get(pulled_key(inbox, conversation)) is not None:
+            forget_pulled(draft, inbox, conversation)
+        for flag, family in ((HAS_HIDDEN, HIDDEN), (HAS_MENTIONS, MENTIONED)):
+            if member.flags & flag:
+                numbers.drop(draft, family, inbox, conversation)
+
+
+def role_name(entry: Entry) -> str:
+    return "-" if entry.member is None else ROLES[entry.member.role]
+
+
+def set_user_metadata(
+    draft: Draft, user: bytes, changes: Iterable[tuple[bytes, bytes]]
+) -> dict[bytes, bytes]:
+    """Merge fields into what describes a user, an empty value removing; all after that."""
+    pairs = list(changes)
+    check_own_fields([item for pair in pairs for item in pair])
+    return draft.merge_metadata(find_or_create_user(draft, user), pairs)

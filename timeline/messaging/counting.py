@@ -1,0 +1,94 @@
+"""Counting: unread messages and mentions of one member of one conversation.
+
+Rule: derived, never incremented. Unread is what he may see above his read position, what he
+cleared and what was trimmed, less what is recalled, silent or hidden; mentions are those of them
+that name him or everybody. When nothing lies above, nothing is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from timeline.formats.keys import number
+from timeline.formats.messages import (
+    CALLED,
+    HAS_CALLED,
+    HAS_HIDDEN,
+    HAS_MENTIONS,
+    HAS_UNCOUNTED,
+    HIDDEN,
+    MEMBER,
+    MENTIONED,
+    MUTED,
+    UNCOUNTED,
+    MemberRow,
+    between,
+    decode_member,
+    second_id,
+)
+from timeline.messaging.access import (
+    Conversation,
+    enter_as_user,
+    find_user,
+    load_conversation,
+)
+from timeline.messaging.numbers import Numbers, count
+from timeline.messaging.sight import Sight
+from timeline.view import View
+
+
+class Unread(NamedTuple):
+    messages: int
+    mentions: int
+
+
+_NOTHING = Unread(0, 0)
+
+
+def count_unread(view: View, inbox: int, conversation: Conversation, member: MemberRow) -> Unread:
+    extent = view.extent(conversation.messages)
+    floor = max(member.read, member.cleared, extent.first - 1)
+    if extent.head <= floor:
+        return _NOTHING
+    ranges = Sight(view, conversation, inbox, member).above(floor, extent.head)
+    if not ranges:
+        return _NOTHING
+    flags = conversation.row.flags
+    without = []
+    if flags & HAS_UNCOUNTED:
+        without.append(Numbers(view, UNCOUNTED, conversation.id))
+    if member.flags & HAS_HIDDEN:
+        without.append(Numbers(view, HIDDEN, inbox, conversation.id))
+    mentioning = []
+    if flags & HAS_CALLED:
+        mentioning.append(Numbers(view, CALLED, conversation.id))
+    if member.flags & HAS_MENTIONS:
+        mentioning.append(Numbers(view, MENTIONED, inbox, conversation.id))
+    return Unread(
+        count(ranges, None, without),
+        count(ranges, mentioning, without) if mentioning else 0,
+    )
+
+
+def conversations_of(view: View, inbox: int) -> Iterator[tuple[Conversation, MemberRow]]:
+    """What a user is or was in, less what was deleted."""
+    for key, value in view.scan(*between(MEMBER + number(inbox))):
+        conversation = load_conversation(view, second_id(key))
+        if conversation is not None:
+            yield conversation, decode_member(value)
+
+
+def unread_in(view: View, user: bytes, conversation: bytes) -> int:
+    place, inbox, member = enter_as_user(view, conversation, user)
+    return count_unread(view, inbox.id, place, member).messages
+
+
+def unread_of(view: View, user: bytes) -> int:
+    """Over all conversations, muted ones left out. Raises `NotFoundError`."""
+    inbox = find_user(view, user).id
+    return sum(
+        count_unread(view, inbox, conversation, member).messages
+        for conversation, member in conversations_of(view, inbox)
+        if not member.flags & MUTED
+    )

@@ -1,0 +1,103 @@
+"""History: what somebody may see of a conversation, in either direction, as stored.
+
+Rule: hidden and cleared messages are left out and the page is full all the same; the work grows
+with what is shown, since what is hidden is stepped over by its numbers. Bounds are inclusive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from timeline.errors import TooLargeError, UsageError
+from timeline.fanout import Position, first_since
+from timeline.formats.messages import EDIT, RECALL
+from timeline.formats.segments import Row
+from timeline.messaging.access import Conversation, enter
+from timeline.messaging.entries import split_event
+from timeline.messaging.numbers import runs
+from timeline.messaging.roles import Action
+from timeline.messaging.sight import Sight
+from timeline.messaging.told import Told, event_told
+from timeline.view import View
+
+
+def history(
+    view: View,
+    conversation: bytes,
+    actor: bytes,
+    *,
+    first: int = 1,
+    last: int | None = None,
+    since: int | None = None,
+    until: int | None = None,
+    count: int,
+    reverse: bool = False,
+    most_bytes: int = 64 << 20,
+) -> list[Row]:
+    """At most `count` messages numbered `first` to `last`, sent at times `since` to `until`."""
+    entry = enter(view, conversation, actor, Action.SEE)
+    place = entry.conversation
+    inbox = 0 if entry.inbox is None else entry.inbox.id
+    sight = Sight(view, place, inbox, entry.member)
+    head = view.extent(place.messages).head
+    high = head if last is None else min(last, head)
+    low = first
+    if since is not None:
+        low = max(low, first_since(view, place.messages, since, 1, head))
+    if until is not None:
+        high = min(high, first_since(view, place.messages, until + 1, 1, head) - 1)
+    found: list[Row] = []
+    size = 0
+    for row in islice(shown(view, place, sight, low, high, reverse=reverse), count):
+        found.append(row)
+        size += len(row[3])
+        if size > most_bytes:
+            raise TooLargeError(f"this page would exceed {most_bytes} bytes: ask for less by COUNT")
+    return found
+
+
+def shown(
+    view: View, place: Conversation, sight: Sight, low: int, high: int, *, reverse: bool
+) -> Iterator[Row]:
+    """The messages numbered `low` to `high` that are shown, in the order read."""
+    low = max(low, view.extent(place.messages).first)
+    ranges = [(a, min(b, high)) for a, b in sight.above(low - 1, high)]
+    for a, b in reversed(ranges) if reverse else ranges:
+        for start, stop in runs(a, b, sight.hidden, reverse=reverse):
+            yield from view.rows(place.messages, start, stop, reverse=reverse)
+
+
+def newest(view: View, place: Conversation, sight: Sight) -> Row | None:
+    """The newest message shown."""
+    head = view.extent(place.messages).head
+    return next(shown(view, place, sight, 1, head, reverse=True), None)
+
+
+def events(
+    view: View, conversation: bytes, actor: bytes, after: bytes | None, count: int
+) -> tuple[list[Told], bytes]:
+    """A page of what happened beside messages, oldest first, and the cursor of the next page; empty
+    at the end.
+    """
+    entry = enter(view, conversation, actor, Action.SEE)
+    place = entry.conversation
+    inbox = 0 if entry.inbox is None else entry.inbox.id
+    sight = Sight(view, place, inbox, entry.member)
+    head = view.extent(place.events).head
+    if after and not (after.isdigit() and len(after) < 20 and int(after) <= head):
+        raise UsageError("AFTER takes the cursor of the page before")
+    at = int(after) if after else 0
+    found: list[Told] = []
+    for low, high in sight.events:
+        for seq, lsn, _, payload in view.rows(place.events, max(low, at + 1), min(high, head)):
+            if len(found) == count:
+                return found, b"%d" % at
+            at = seq
+            kind, concerned, _ = split_event(payload)
+            if kind in (EDIT, RECALL) and not sight.shows(concerned):
+                continue
+            told = event_told(view, place, Position(lsn, 0), payload)
+            if told is not None:
+                found.append(told)
+    return found, b""

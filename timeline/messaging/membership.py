@@ -1,0 +1,403 @@
+"""Membership: who is in a conversation, since when, in which role.
+
+Responsibility: admit and dismiss members, give roles, list them, and switch a conversation between
+write and read diffusion as it grows and shrinks.
+
+Rule: a member's stretches are told by numbers: from the message after the head when he joins to
+the head when he leaves. Above `diffusion_limit` members a conversation is read-diffused, and
+write-diffused again below four fifths of it, so that one member coming and going does not switch
+it to and fro. A commit admits or dismisses at most `_A_COMMIT`; a command that names more is a
+series of commits that may be repeated after a failure, each member told in his own commit and
+everybody else in the last.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from timeline.draft import Draft
+from timeline.errors import NotFoundError, TooLargeError, UsageError
+from timeline.fanout import notify, push
+from timeline.formats.keys import MAX, number, split_number
+from timeline.formats.messages import (
+    ADMIN,
+    JOIN,
+    LEAVE,
+    NONE,
+    OPEN,
+    PLAIN,
+    PULLED_COUNT,
+    ROLE,
+    ROLES,
+    ROSTER,
+    MemberRow,
+    RosterRow,
+    Stretch,
+    between,
+    decode_roster,
+    encode_roster,
+    pulled_key,
+    roster_key,
+    split_roster_key,
+)
+from timeline.messaging.access import (
+    Conversation,
+    enter,
+    find_or_create_user,
+    is_current,
+    member_of,
+    save_member,
+)
+from timeline.messaging.entries import record_event
+from timeline.messaging.names import USERS, check_user, user_of
+from timeline.messaging.roles import Action
+from timeline.options import Options
+from timeline.view import View
+
+_A_COMMIT: Final = 250  # members; some ten milliseconds
+_NAMED: Final = 20  # users that an event names
+_STRETCHES: Final = 32  # read-diffused stretches that a conversation lists
+_TOKEN: Final = re.compile(rb"([01])-([0-9]{1,19})")
+
+
+class Member(NamedTuple):
+    user: bytes
+    role: int
+    joined: int
+
+
+# --- admitting and dismissing, within one commit --------------------------------------------------
+
+
+def admit(
+    draft: Draft, conversation: Conversation, users: Sequence[bytes], options: Options
+) -> list[int]:
+    """Make users members; the in-boxes of those who were not. Switches the diffusion if need be."""
+    fresh: dict[int, MemberRow | None] = {}
+    for user in users:
+        inbox = find_or_create_user(draft, user).id
+        member = member_of(draft, inbox, conversation.id)
+        if not is_current(member):
+            fresh[inbox] = member
+    if not fresh:
+        return []
+    count = conversation.row.members + len(fresh)
+    if not conversation.pulled and count > options.diffusion_limit:
+        _begin_pulling(draft, conversation)
+    head, events = _heads(draft, conversation)
+    for inbox, before in fresh.items():
+        span = Stretch(head + 1, OPEN, events + 1, OPEN, OPEN)
+        if before is None:
+            row = MemberRow(PLAIN, 0, draft.time, head, 0, 0, (span,))
+        else:
+            row = before._replace(
+                role=PLAIN,
+                joined=draft.time,
+                read=max(before.read, head),
+                unlisted=0,
+                spans=(*_worth_keeping(before.spans), span),
+            )
+        save_member(draft, inbox, conversation.id, row)
+        _enrol(draft, conversation.id, inbox, PLAIN, draft.time)
+        if conversation.pulled:
+            _pull(draft, inbox, conversation.id, options.pulled_limit)
+    if not conversation.pulled:
+        draft.join(conversation.id, list(fresh))
+    conversation.row = conversation.row._replace(members=count)
+    conversation.save(draft)
+    return list(fresh)
+
+
+def dismiss(
+    draft: Draft,
+    conversation: Conversation,
+    users: Sequence[bytes],
+    options: Options,
+    *,
+    seeing: int = 1,
+) -> list[int]:
+    """End memberships; the in-boxes of those who were members. The `seeing` events that are
+    recorded next are the last they see.
+    """
+    head, events = _heads(draft, conversation)
+    gone: list[int] = []
+    for user in users:
+        inbox = draft.find(USERS + check_user(user))
+        member = None if inbox is None else member_of(draft, inbox.id, conversation.id)
+        if inbox is None or member is None or member.role == NONE:
+            continue
+        span = member.spans[-1]._replace(last=head, last_event=events + seeing, ended=draft.lsn)
+        save_member(
+            draft,
+            inbox.id,
+            conversation.id,
+            member._replace(role=NONE, spans=(*member.spans[:-1], span)),
+        )
+        draft.remove(roster_key(conversation.id, member.role, inbox.id))
+        gone.append(inbox.id)
+    if not gone:
+        return []
+    if not conversation.pulled:
+        draft.leave(conversation.id, gone)
+    count = conversation.row.members - len(gone)
+    conversation.row = conversation.row._replace(members=count)
+    if conversation.pulled and count <= options.diffusion_limit * 4 // 5:
+        _end_pulling(draft, conversation)
+    conversation.save(draft)
+    return gone
+
+
+def _heads(view: View, conversation: Conversation) -> tuple[int, int]:
+    return view.extent(conversation.messages).head, view.extent(conversation.events).head
+
+
+def _enrol(draft: Draft, conversation: int, inbox: int, role: int, joined: int) -> None:
+    draft.put(roster_key(conversation, role, inbox), encode_roster(RosterRow(role, joined)))
+
+
+def _worth_keeping(spans: Sequence[Stretch]) -> list[Stretch]:
+    """The stretches in which something was sent, or happened beside joining and leaving."""
+    return [
+        span for span in spans if span.last >= span.first or span.last_event - span.first_event >= 2
+    ]
+
+
+def _pull(draft: Draft, inbox: int, conversation: int, most: int) -> None:
+    """Note that a user comes for the messages of a conversation himself."""
+    key = pulled_key(inbox, conversation)
+    if draft.get(key) is not None:
+        return
+    count_key = PULLED_COUNT + number(inbox)
+    value = draft.get(count_key)
+    count = 0 if value is None else split_number(value)
+    if count >= most:
+        raise TooLargeError(
+            f"a user may be in {most} read-diffused conversations (option pulled_limit)"
+        )
+    draft.put(key, b"")
+    draft.put(count_key, number(count + 1))
+
+
+def forget_pulled(draft: Draft, inbox: int, conversation: int) -> None:
+    """He no longer comes for the messages of this conversation."""
+    draft.remove(pulled_key(inbox, conversation))
+    count_key = PULLED_COUNT + number(inbox)
+    value = draft.get(count_key)
+    draft.put(count_key, number(max(0, (0 if value is None else split_number(value)) - 1)))
+
+
+def roster(view: View, conversation: int, *, admins: bool = False) -> list[tuple[int, RosterRow]]:
+    """(in-box, row) of every member, or of every admin, admins first."""
+    prefix = ROSTER + number(conversation) + (b"\0" if admins else b"")
+    return [
+        (split_roster_key(key)[2], decode_roster(value))
+        for key, value in view.scan(*between(prefix))
+    ]
+
+
+def _begin_pulling(draft: Draft, conversation: Conversation) -> None:
+    """From the next message on, members come for messages themselves."""
+    head, events = _heads(draft, conversation)
+    members = [inbox for inbox, _ in roster(draft, conversation.id)]
+    draft.leave(conversation.id, members)
+    for inbox in members:
+        _pull(draft, inbox, conversation.id, MAX)  # the group has grown; that is not refused
+    stretches = (*conversation.row.pulled, Stretch(head + 1, OPEN, events + 1, OPEN, OPEN))
+    forgotten = conversation.row.forgotten
+    if len(stretches) > _STRETCHES:
+        forgotten = stretches[0].ended
+        stretches = stretches[1:]
+    conversation.row = conversation.row._replace(pulled=stretches, forgotten=forgotten)
+
+
+def _end_pulling(draft: Draft, conversation: Conversation) -> None:
+    """From the next message on, messages are delivered to members."""
+    head, events = _heads(draft, conversation)
+    *before, last = conversation.row.pulled
+    ended = last._replace(last=head, last_event=events, ended=draft.lsn)
+    conversation.row = conversation.row._replace(pulled=(*before, ended))
+    draft.join(conversation.id, [inbox for inbox, _ in roster(draft, conversation.id)])
+
+
+def announce(
+    draft: Draft,
+    conversation: Conversation,
+    kind: int,
+    event: int,
+    concerned: Sequence[int],
+    told: frozenset[int] = frozenset(),
+) -> None:
+    """Deliver an event of membership: to everybody in a small conversation, in a large one to those
+    concerned and the admins. Those already `told` are left out.
+    """
+    if not conversation.pulled and not told:
+        push(draft, conversation.id, conversation.events, event, kind)
+        # Who left is reached by the audience, unless this commit made it anew.
+        reached = {inbox for inbox in concerned if draft.reaches(conversation.id, inbox)}
+        left_out = [inbox for inbox in concerned if inbox not in reached]
+        notify(draft, left_out, conversation.events, event, kind)
+        return
+    others = [inbox for inbox, _ in roster(draft, conversation.id, admins=conversation.pulled)]
+    unique = dict.fromkeys((*concerned, *others))
+    notify(
+        draft,
+        [inbox for inbox in unique if inbox not in told],
+        conversation.events,
+        event,
+        kind,
+    )
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+class Bulk:
+    """A command that may take several commits: call `step` with a draft each until it says False.
+
+    `changed` is how many members were added or removed so far.
+    """
+
+    def __init__(
+        self,
+        open_: Callable[[Draft], Conversation],
+        kind: int,
+        actor: bytes,
+        users: Sequence[bytes],
+        options: Options,
+        end: Callable[[Draft, Conversation], None] = lambda _draft, _conversation: None,
+    ) -> None:
+        self._open = open_
+        self._kind = kind
+        self._actor = actor
+        self._users = list(dict.fromkeys(check_user(user) for user in users))
+        self._options = options
+        self._end = end
+        self._at = 0
+        self._names: list[bytes] = []
+        self._told: set[int] = set()
+        self.changed = 0
+
+    def finish(self) -> None:
+        """All of it was done before: nothing is left."""
+        self._at = len(self._users)
+
+    def note(self, draft: Draft, user: bytes) -> None:
+        """Count a member who was admitted by other means."""
+        self.changed += 1
+        self._names.append(user)
+        if len(self._users) > _A_COMMIT:
+            inbox = find_or_create_user(draft, user)
+            notify(draft, [inbox.id], self._open(draft).messages, 0, self._kind)
+            self._told.add(inbox.id)
+
+    def step(self, draft: Draft) -> bool:
+        """Do the next part in `draft`; whether there is more."""
+        conversation = self._open(draft)
+        users = self._users[self._at : self._at + _A_COMMIT]
+        single = len(self._users) <= _A_COMMIT
+        if self._kind == JOIN:
+            inboxes = admit(draft, conversation, users, self._options)
+        else:
+            inboxes = dismiss(draft, conversation, users, self._options, seeing=int(single))
+        at = self._at + len(users)
+        self.changed += len(inboxes)
+        if len(self._names) < _NAMED and inboxes:
+            self._names += _names(draft, inboxes[: _NAMED - len(self._names)])
+        if not single and inboxes:
+            notify(draft, inboxes, conversation.messages, 0, self._kind)
+            self._told.update(inboxes)
+        more = at < len(self._users)
+        if not more:
+            if self.changed:
+                self._tell(draft, conversation, inboxes if single else [])
+            self._end(draft, conversation)
+        self._at = at
+        return more
+
+    def _tell(self, draft: Draft, conversation: Conversation, concerned: Sequence[int]) -> None:
+        items = [item for name in self._names for item in (b"@user", name)]
+        items += [b"@count", b"%d" % self.changed]
+        event = record_event(draft, conversation, self._kind, self._actor, 0, items)
+        announce(draft, conversation, self._kind, event, concerned, frozenset(self._told))
+
+
+def _names(view: View, inboxes: Sequence[int]) -> list[bytes]:
+    loaded = (view.load(inbox) for inbox in inboxes)
+    return [user_of(timeline.name) for timeline in loaded if timeline is not None]
+
+
+def join(conversation: bytes, actor: bytes, users: Sequence[bytes], options: Options) -> Bulk:
+    def open_(draft: Draft) -> Conversation:
+        return enter(draft, conversation, actor, Action.ADD).conversation
+
+    return Bulk(open_, JOIN, actor, users, options)
+
+
+def leave(conversation: bytes, actor: bytes, users: Sequence[bytes], options: Options) -> Bulk:
+    """Who removes nobody but himself leaves; anything else needs the right to remove."""
+    action = Action.LEAVE if set(users) == {actor} else Action.REMOVE
+
+    def open_(draft: Draft) -> Conversation:
+        return enter(draft, conversation, actor, action).conversation
+
+    return Bulk(open_, LEAVE, actor, users, options)
+
+
+def set_role(draft: Draft, conversation: bytes, actor: bytes, user: bytes, role: bytes) -> None:
+    """Give a member another role. Raises `NotFoundError` when he is none."""
+    names = [name.encode() for name in ROLES[1:]]
+    if role.lower() not in names:
+        raise UsageError("a role is admin, member or reader")
+    given = names.index(role.lower()) + 1
+    place = enter(draft, conversation, actor, Action.SET_ROLES).conversation
+    inbox = draft.find(USERS + check_user(user))
+    member = None if inbox is None else member_of(draft, inbox.id, place.id)
+    if inbox is None or member is None or member.role == NONE:
+        raise NotFoundError("this user is no member of the conversation")
+    if member.role == given:
+        return
+    draft.remove(roster_key(place.id, member.role, inbox.id))
+    _enrol(draft, place.id, inbox.id, given, member.joined)
+    save_member(draft, inbox.id, place.id, member._replace(role=given))
+    event = record_event(
+        draft, place, ROLE, actor, 0, [b"@user", user, b"@role", ROLES[given].encode()]
+    )
+    announce(draft, place, ROLE, event, [inbox.id])
+
+
+def make_admin(draft: Draft, conversation: Conversation, user: bytes) -> None:
+    """Make who founds a conversation its first admin, without an event of its own."""
+    inbox = find_or_create_user(draft, user).id
+    member = member_of(draft, inbox, conversation.id)
+    assert member is not None, "who founds a conversation was admitted to it"
+    draft.remove(roster_key(conversation.id, member.role, inbox))
+    _enrol(draft, conversation.id, inbox, ADMIN, member.joined)
+    save_member(draft, inbox, conversation.id, member._replace(role=ADMIN))
+
+
+def members(
+    view: View, conversation: bytes, actor: bytes, after: bytes | None, count: int
+) -> tuple[list[Member], bytes]:
+    """A page of members, admins first, and the token of the next; empty at the end."""
+    place = enter(view, conversation, actor, Action.SEE_MEMBERS).conversation
+    start, stop = between(ROSTER + number(place.id))
+    if after:
+        match = _TOKEN.fullmatch(after)
+        if match is None:
+            raise UsageError("AFTER takes the cursor of the page before")
+        rank, inbox = int(match[1]), int(match[2])
+        start = roster_key(place.id, ADMIN if rank == 0 else PLAIN, inbox) + b"\0"
+    found: list[Member] = []
+    token = b""
+    for key, value in view.scan(start, stop):
+        if len(found) == count:
+            return found, token
+        _, rank, inbox = split_roster_key(key)
+        row = decode_roster(value)
+        timeline = view.load(inbox)
+        if timeline is not None:
+            found.append(Member(user_of(timeline.name), row.role, row.joined))
+        token = b"%d-%d" % (rank, inbox)
+    return found, b""

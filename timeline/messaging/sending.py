@@ -1,0 +1,223 @@
+"""Sending, and changing what was sent: send, edit, recall.
+
+Rule: a send is one commit with everything it means: the entry, one delivery to all members (none
+when they come for it), the sender's read position, the key. Nothing else is written per member, so
+a send costs the same whatever the group's size. An edit replaces the sender's fields, a recall
+removes them; both are patches of the one entry there is, so no copy of it can be stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from timeline.draft import Draft
+from timeline.errors import NoPermissionError, NotFoundError, TooLargeError, UsageError
+from timeline.fanout import push
+from timeline.formats.entries import decode_items
+from timeline.formats.messages import (
+    CALLED,
+    DYING,
+    EDIT,
+    HAS_CALLED,
+    HAS_MENTIONS,
+    HAS_UNCOUNTED,
+    MENTIONED,
+    MESSAGE,
+    RECALL,
+    UNCOUNTED,
+    KeyRow,
+)
+from timeline.messaging import numbers
+from timeline.messaging.access import (
+    Conversation,
+    Entry,
+    enter,
+    find_conversation,
+    is_current,
+    member_of,
+    no_such_conversation,
+    save_member,
+)
+from timeline.messaging.entries import (
+    EVERYBODY,
+    append,
+    check_fields,
+    find_entry,
+    record_event,
+    value_of,
+)
+from timeline.messaging.idempotency import Keys, digest_of
+from timeline.messaging.names import APPLICATION, SYSTEM, USERS, check_user
+from timeline.messaging.roles import Action
+from timeline.messaging.sight import Sight
+from timeline.options import Options
+
+MOST_MENTIONS: Final = 64
+_OURS: Final = 8  # fields of the store that a message may have beside mentions
+
+
+class Sent(NamedTuple):
+    """What became of a send: the message's number and time, `stored` or `duplicate`."""
+
+    seq: int
+    time: int
+    status: str
+
+
+def send(
+    draft: Draft,
+    conversation: bytes,
+    sender: bytes,
+    items: Sequence[bytes],
+    *,
+    keys: Keys,
+    options: Options,
+    key: bytes | None = None,
+    mentions: Sequence[bytes] = (),
+    mention_all: bool = False,
+    silent: bool = False,
+) -> Sent:
+    """Store a message and deliver it. Raises `NoPermissionError`, `ConflictError`, `UsageError`."""
+    place, entry = _sender(draft, conversation, sender)
+    mentions = list(dict.fromkeys(mentions))
+    if len(mentions) > MOST_MENTIONS:
+        raise TooLargeError(f"a message names at most {MOST_MENTIONS} users: use MENTIONALL")
+    for user in mentions:
+        check_user(user)
+    check_fields(place, items, options.entry_fields - len(mentions) - _OURS)
+    sender_id = 0 if entry is None or entry.inbox is None else entry.inbox.id
+    digest = b""
+    if key is not None:
+        digest = digest_of((items, mentions, (b"%d%d" % (mention_all, silent),)))
+        before = keys.find(draft, place.id, sender_id, key, digest)
+        if before is not None:
+            return Sent(before.seq, before.time, "duplicate")
+    stamped = [b"@from", sender, b"@time", b"%d" % draft.time]
+    if key is not None:
+        stamped += (b"@key", key)
+    for user in mentions:
+        stamped += (b"@mentions", user)
+    if mention_all:
+        stamped += (b"@mentions", EVERYBODY)
+    if silent:
+        stamped += (b"@silent", b"1")
+    seq = append(draft, place.messages, [*stamped, *items])
+    if not place.pulled:
+        push(draft, place.id, place.messages, seq, MESSAGE)
+    if entry is not None and entry.inbox is not None and entry.member is not None:
+        save_member(draft, entry.inbox.id, place.id, entry.member._replace(read=seq))
+    if key is not None:
+        keys.keep(draft, place.id, sender_id, key, KeyRow(seq, draft.time, digest))
+    if silent:
+        _mark(draft, place, UNCOUNTED, HAS_UNCOUNTED, seq)
+    if mention_all:
+        _mark(draft, place, CALLED, HAS_CALLED, seq)
+    for user in mentions:
+        _mention(draft, place, user, seq)
+    return Sent(seq, draft.time, "stored")
+
+
+def _sender(draft: Draft, conversation: bytes, sender: bytes) -> tuple[Conversation, Entry | None]:
+    """The conversation and who sends: a member who may, or the store's own `@system`."""
+    if sender == SYSTEM:
+        place = find_conversation(draft, conversation)
+        if place is None or place.row.flags & DYING:
+            raise no_such_conversation()
+        return place, None
+    entry = enter(draft, conversation, check_user(sender), Action.SEND)
+    return entry.conversation, entry
+
+
+def _mark(draft: Draft, place: Conversation, family: bytes, flag: int, seq: int) -> None:
+    first = draft.extent(place.messages).first
+    numbers.add(draft, family, (place.id,), (seq,), first)
+    place.flag(draft, flag)
+
+
+def _mention(draft: Draft, place: Conversation, user: bytes, seq: int) -> None:
+    """Remember that a message names a member; who is none has nothing to be told."""
+    inbox = draft.find(USERS + user)
+    member = None if inbox is None else member_of(draft, inbox.id, place.id)
+    if inbox is None or member is None or not is_current(member):
+        return
+    first = draft.extent(place.messages).first
+    numbers.add(draft, MENTIONED, (inbox.id, place.id), (seq,), first)
+    if not member.flags & HAS_MENTIONS:
+        save_member(draft, inbox.id, place.id, member._replace(flags=member.flags | HAS_MENTIONS))
+
+
+def _message(draft: Draft, place: Conversation, seq: int) -> list[bytes]:
+    payload = find_entry(draft, place.messages, seq)
+    if payload is None:
+        raise NotFoundError(f"there is no message {seq}")
+    return decode_items(payload)
+
+
+def edit(
+    draft: Draft,
+    conversation: bytes,
+    seq: int,
+    actor: bytes,
+    items: Sequence[bytes],
+    options: Options,
+) -> None:
+    """Replace the fields of a message that `actor` sent. Raises `NotFoundError` when it is not
+    there or was recalled.
+    """
+    entry = enter(draft, conversation, actor, Action.SEND)
+    place = entry.conversation
+    current = _message(draft, place, seq)
+    _check_author(draft, entry, current, options.edit_window_ms)
+    if value_of(current, b"@recalled") is not None:
+        raise NotFoundError(f"message {seq} was recalled")
+    kept: list[bytes] = []
+    for field, value in zip(current[::2], current[1::2], strict=True):
+        if field[:1] == b"@" and field != b"@edited":
+            kept += (field, value)
+    check_fields(place, items, options.entry_fields - len(kept) // 2 - 1)
+    draft.replace(place.messages, seq, [*kept, b"@edited", b"%d" % draft.time, *items])
+    record_event(draft, place, EDIT, actor, seq)
+    if not place.pulled:
+        push(draft, place.id, place.messages, seq, EDIT)
+
+
+def recall(draft: Draft, conversation: bytes, seq: int, actor: bytes, options: Options) -> None:
+    """Take a message back: the content is gone, its place stays. Again it does nothing."""
+    entry = enter(draft, conversation, actor, Action.RECALL)
+    place = entry.conversation
+    current = _message(draft, place, seq)
+    if not entry.may(Action.RECALL_ANY):
+        _check_author(draft, entry, current, options.recall_window_ms)
+    if value_of(current, b"@recalled") is not None:
+        return
+    author = value_of(current, b"@from") or b""
+    sent = value_of(current, b"@time") or b"0"
+    draft.replace(place.messages, seq, [b"@from", author, b"@time", sent, b"@recalled", actor])
+    _mark(draft, place, UNCOUNTED, HAS_UNCOUNTED, seq)
+    record_event(draft, place, RECALL, actor, seq)
+    if not place.pulled:
+        push(draft, place.id, place.messages, seq, RECALL)
+
+
+def _check_author(draft: Draft, entry: Entry, current: list[bytes], window: int) -> None:
+    if entry.actor == APPLICATION:
+        return
+    if value_of(current, b"@from") != entry.actor:
+        raise NoPermissionError("this message is not this user's")
+    sent = value_of(current, b"@time") or b"0"
+    if draft.time - int(sent) > window:
+        raise NoPermissionError(
+            f"this message is older than the {window} ms in which it may change"
+        )
+
+
+def check_seen(sight: Sight, seq: int) -> None:
+    """Raise `NotFoundError` for a message that is not this user's to see."""
+    if not sight.reaches(seq):
+        raise NotFoundError(f"there is no message {seq}")
+
+
+def check_position(head: int, seq: int) -> None:
+    if not 0 <= seq <= head:
+        raise UsageError(f"the newest message is {head}: there is no position {seq}")

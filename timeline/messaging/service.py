@@ -1,0 +1,33 @@
+"""What the verbs of one store share: its options, its idempotency keys, caches, and who waits.
+
+Rule: one per engine, whoever asks: the embedded API and the daemon call the same verbs with the
+same `Messages`. Nothing in it is needed to answer; what it caches is checked at every use, so that
+healing the store or replaying its log never makes it wrong.
+"""
+
+from __future__ import annotations
+
+from timeline.draft import Draft
+from timeline.engine import Engine
+from timeline.messaging.idempotency import Keys
+from timeline.messaging.listing import Activity
+from timeline.messaging.presence import Presence
+from timeline.messaging.syncing import Reader
+from timeline.messaging.watching import Watch
+from timeline.view import Applied
+
+
+class Messages:
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.options = engine.options
+        self.keys = Keys(engine.options)
+        self.activity = Activity(engine.options.member_cache)
+        self.reader = Reader(engine, engine.options)
+        self.watch = Watch(engine)
+        self.presence = Presence()
+        self.view = Applied(engine)
+        engine.add_chore(self._sweep)
+
+    def _sweep(self, draft: Draft) -> bool:
+        return self.keys.sweep(draft)

@@ -1,0 +1,311 @@
+"""Sync: what happened for a user behind a position, a page at a time.
+
+Responsibility: merge his in-box with the conversations whose messages he comes for, resolve what
+the references mean now, leave out what is not his to see, and say where the next page begins.
+
+Rule: in the order of commits, nothing left out and nothing twice, whichever way each entry came and
+however often the way changed. A page looks at a bounded number of references and holds a bounded
+number of bytes: when many references lead nowhere any more it comes back short, with `more` set. A position that cannot be gone on from
+is answered with `resync`, never with a gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from timeline.engine import Engine
+from timeline.errors import UsageError
+from timeline.fanout import Item, Outlet, Position, Pull
+from timeline.formats.entries import encode_entry
+from timeline.formats.keys import number
+from timeline.formats.messages import (
+    CLEAR,
+    DELETE,
+    EDIT,
+    GRAVE,
+    HIDE,
+    JOIN,
+    LEAVE,
+    MESSAGE,
+    PULLED,
+    READ,
+    RECALL,
+    RECEIPT,
+    ROLE,
+    SET,
+    MemberRow,
+    between,
+    second_id,
+)
+from timeline.messaging.access import (
+    Conversation,
+    find_user,
+    load_conversation,
+    member_of,
+)
+from timeline.messaging.devices import Cursors, find_device
+from timeline.messaging.entries import split_event
+from timeline.messaging.names import CONVERSATIONS, user_of
+from timeline.messaging.reading import settings_of
+from timeline.messaging.sight import Sight
+from timeline.messaging.told import Told, event_told
+from timeline.options import Options
+from timeline.tails import Timeline
+from timeline.view import Applied
+
+_LOOKED_AT: Final = 4  # references looked at for each entry asked for, and
+_AT_LEAST: Final = 512
+_AT_A_TIME: Final = 64  # are resolved before it is known how large they are
+_BYTES: Final = 4 << 20  # after which a page ends
+_NEAR: Final = 8  # numbers that are read along when two wanted ones are this near
+_OWN: Final = frozenset((READ, HIDE, CLEAR, SET, RECEIPT))
+
+
+class Page(NamedTuple):
+    """`entries` in order, the `cursor` behind them, whether there is `more` now; `resync` says to
+    list the conversations and begin anew.
+    """
+
+    entries: list[Told]
+    cursor: bytes
+    more: bool
+    resync: bool
+
+
+class Reader:
+    """Reads of one store's in-boxes. The caller holds the engine's lock."""
+
+    def __init__(self, engine: Engine, options: Options) -> None:
+        self._engine = engine
+        self._options = options
+        self._view = Applied(engine)
+
+    @property
+    def cursors(self) -> Cursors:
+        return Cursors(self._engine.store.epoch)
+
+    @property
+    def now(self) -> Position:
+        """Behind everything that readers see."""
+        return Position(self._engine.applied, 0)
+
+    def begin(self, user: bytes, device: bytes, after: bytes | None) -> tuple[int, Position | None]:
+        """(in-box, position to go on from); None for the latter means `resync`."""
+        inbox = find_user(self._view, user).id
+        applied = self._engine.applied
+        if after is not None:
+            position = self.cursors.decode(after, applied)
+            find_device(self._view, inbox, device, self._now_ms(), self._options)
+        else:
+            row = find_device(self._view, inbox, device, self._now_ms(), self._options)
+            known = row is not None and row.known
+            position = Position(row.lsn, row.ordinal) if row is not None and known else None
+            if position is not None and position.lsn > applied:
+                position = None
+        if position is not None and self._forgotten(inbox) > position.lsn:
+            position = None
+        return inbox, position
+
+    def _now_ms(self) -> int:
+        return self._engine.stage.now()
+
+    def sync(self, user: bytes, device: bytes, after: bytes | None, count: int) -> Page:
+        """The next page for a device. Raises `NotFoundError`, `UsageError`."""
+        if count < 1:
+            raise UsageError("COUNT is at least 1")
+        inbox, position = self.begin(user, device, after)
+        if position is None:
+            return Page([], self.cursors.encode(self.now), more=False, resync=True)
+        entries, position, more = self.page(inbox, position, count)
+        return Page(entries, self.cursors.encode(position), more, resync=False)
+
+    def page(self, inbox: int, after: Position, count: int) -> tuple[list[Told], Position, bool]:
+        """(entries, position behind them, whether there is more)."""
+        pull = Pull(self._view, self._engine.inboxes, inbox, after, self._outlets(inbox, after))
+        resolver = _Resolver(self._view, inbox)
+        found: list[Told] = []
+        budget = max(_AT_LEAST, _LOOKED_AT * count)
+        size = 0
+        while pull.more and len(found) < count and budget > 0 and size < _BYTES:
+            items = pull.take(min(count - len(found), budget, _AT_A_TIME))
+            budget -= len(items)
+            told = resolver.resolve(items)
+            size += sum([len(each.payload) for each in told])
+            found += told
+        position = pull.position if pull.more else self.now
+        return collapse(found), position, pull.more
+
+    # --- read diffusion -----------------------------------------------------------------------
+
+    def _pulled(self, inbox: int) -> list[tuple[Conversation, MemberRow]]:
+        found = []
+        for key, _ in self._view.scan(*between(PULLED + number(inbox))):
+            place = load_conversation(self._view, second_id(key))
+            member = None if place is None else member_of(self._view, inbox, place.id)
+            if place is not None and member is not None:
+                found.append((place, member))
+        return found
+
+    def _outlets(self, inbox: int, after: Position) -> list[Outlet]:
+        """What of his conversations he comes for himself, as far as anything is new in it."""
+        outlets: list[Outlet] = []
+        for place, member in self._pulled(inbox):
+            for part in place.row.pulled:
+                for span in member.spans:
+                    if part.ended <= after.lsn or span.ended <= after.lsn:
+                        continue
+                    outlets += self._new_of(
+                        place.messages, part.first, part.last, span.first, span.last, after
+                    )
+                    outlets += self._new_of(
+                        place.events,
+                        part.first_event,
+                        part.last_event,
+                        span.first_event,
+                        span.last_event,
+                        after,
+                    )
+        return outlets
+
+    def _new_of(
+        self, timeline: Timeline, first: int, last: int, low: int, high: int, after: Position
+    ) -> list[Outlet]:
+        first, last = max(first, low), min(last, high, self._view.extent(timeline).head)
+        if first > last:
+            return []
+        newest = next(self._view.rows(timeline, first, last, reverse=True), None)
+        if newest is None or newest[1] <= after.lsn:
+            return []
+        return [Outlet(timeline, first, last)]
+
+    def _forgotten(self, inbox: int) -> int:
+        """The LSN below which what he came for himself is no longer told apart."""
+        return max((place.row.forgotten for place, _ in self._pulled(inbox)), default=0)
+
+
+class _Resolver:
+    """Turns items into entries; what one page needs of a conversation is read once."""
+
+    def __init__(self, view: Applied, inbox: int) -> None:
+        self._view = view
+        self._inbox = inbox
+        self._places: dict[int, tuple[Conversation, MemberRow | None, Sight] | None] = {}
+
+    def resolve(self, items: Sequence[tuple[Item, Position]]) -> list[Told]:
+        payloads = self._read([item for item, _ in items])
+        found: list[Told] = []
+        add = found.append
+        for item, behind in items:
+            place = self._place(item.timeline_id)
+            if place is None:
+                if item.kind == DELETE:
+                    self._deleted(item, behind, found)
+                continue
+            conversation, member, sight = place
+            if item.timeline_id != conversation.id:
+                payload = item.payload or payloads.get((item.timeline_id, item.seq))
+                if payload:
+                    told = self._event(conversation, sight, item, behind, payload)
+                    if told is not None:
+                        add(told)
+            elif item.kind in _OWN:
+                if member is not None:
+                    add(self._own(conversation, member, item, behind))
+            elif item.seq == 0:  # joined or left with many others
+                add(Told(item.kind, conversation.name, 0, self._plain(), behind))
+            elif sight.shows(item.seq):
+                payload = item.payload or payloads.get((item.timeline_id, item.seq))
+                if payload:
+                    kind = item.kind or MESSAGE
+                    add(Told(kind, conversation.name, item.seq, payload, behind))
+        return found
+
+    def _place(self, timeline_id: int) -> tuple[Conversation, MemberRow | None, Sight] | None:
+        if timeline_id in self._places:
+            return self._places[timeline_id]
+        found = None
+        timeline = self._view.load(timeline_id)
+        if timeline is not None:
+            messages: Timeline | None = timeline
+            if not timeline.name.startswith(CONVERSATIONS):
+                name = CONVERSATIONS + timeline.name.partition(b":")[2]
+                messages = self._view.find(name)
+            place = None if messages is None else load_conversation(self._view, messages.id)
+            if place is not None:
+                member = member_of(self._view, self._inbox, place.id)
+                if member is not None:
+                    found = place, member, Sight(self._view, place, self._inbox, member)
+        self._places[timeline_id] = found
+        return found
+
+    def _read(self, items: Sequence[Item]) -> dict[tuple[int, int], bytes]:
+        """The entries referred to, read in one pass over each timeline."""
+        wanted: dict[int, list[int]] = {}
+        for item in items:
+            if not item.payload and item.seq and item.kind not in _OWN:
+                wanted.setdefault(item.timeline_id, []).append(item.seq)
+        found: dict[tuple[int, int], bytes] = {}
+        for timeline_id, seqs in wanted.items():
+            timeline = self._view.load(timeline_id)
+            if timeline is None:
+                continue
+            seqs.sort()
+            start = stop = seqs[0]
+            for seq in (*seqs[1:], 0):
+                if seq and seq - stop <= _NEAR:
+                    stop = seq
+                    continue
+                for row in self._view.rows(timeline, start, stop):
+                    found[timeline_id, row[0]] = row[3]
+                start = stop = seq
+        return found
+
+    def _event(
+        self,
+        place: Conversation,
+        sight: Sight,
+        item: Item,
+        behind: Position,
+        payload: bytes,
+    ) -> Told | None:
+        if not item.kind:  # come for, not delivered: those concerned were told of membership
+            kind, seq, _ = split_event(payload)
+            if kind in (JOIN, LEAVE, ROLE):
+                return None
+            if kind in (EDIT, RECALL) and not sight.shows(seq):
+                return None
+        return event_told(self._view, place, behind, payload)
+
+    def _own(self, place: Conversation, member: MemberRow, item: Item, behind: Position) -> Told:
+        fields: list[bytes] = []
+        if item.kind == SET:
+            head = self._view.extent(place.messages).head
+            fields = settings_of(self._view, self._inbox, place.id, member, head)
+        return Told(item.kind, place.name, item.seq, encode_entry(item.seq, fields), behind)
+
+    def _plain(self) -> bytes:
+        me = self._view.load(self._inbox)
+        return encode_entry(0, [] if me is None else [b"@user", user_of(me.name)])
+
+    def _deleted(self, item: Item, behind: Position, found: list[Told]) -> None:
+        name = self._view.get(GRAVE + number(item.timeline_id))
+        if name is not None:
+            found.append(Told(DELETE, name, 0, encode_entry(0, []), behind))
+
+
+def collapse(entries: list[Told]) -> list[Told]:
+    """Several edits of one message in a page are one: they show the same state."""
+    last: dict[tuple[bytes, int], int] = {}
+    edits = 0
+    for at, told in enumerate(entries):
+        if told.kind_number == EDIT:
+            edits += 1
+            last[told.conversation, told.seq] = at
+    if edits == len(last):
+        return entries
+    return [
+        told
+        for at, told in enumerate(entries)
+        if told.kind_number != EDIT or last[told.conversation, told.seq] == at
+    ]

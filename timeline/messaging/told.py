@@ -1,0 +1,58 @@
+"""What a device is told: entries of USER.SYNC, from references to their present state.
+
+Rule: references, not copies: a message comes in its present state, settings as they are now, and
+what is gone is left out. The fields of an entry are kept in stored form, `id` and all, so that what
+goes to a socket is not built anew.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from timeline.entry import Fields
+from timeline.fanout import Position
+from timeline.formats.entries import decode_items, encode_entry
+from timeline.formats.messages import EDIT, KINDS, META, RECALL
+from timeline.messaging.access import Conversation
+from timeline.messaging.entries import find_entry, split_event
+from timeline.view import View
+
+
+class Told(NamedTuple):
+    """One entry: what happened, in which conversation, to which message (or position), and the
+    fields, the latter two as the stored form of an entry. `behind` is the position after it.
+    """
+
+    kind_number: int
+    conversation: bytes
+    seq: int
+    payload: bytes
+    behind: Position
+
+    @property
+    def kind(self) -> str:
+        return KINDS[self.kind_number]
+
+    @property
+    def id(self) -> str:
+        return f"{self.seq}-0"
+
+    @property
+    def fields(self) -> Fields:
+        return Fields(decode_items(self.payload))
+
+    def text(self, name: str) -> str:
+        """The value of field `name` as text. Raises `KeyError`."""
+        return self.fields[name].decode()
+
+
+def event_told(view: View, place: Conversation, behind: Position, payload: bytes) -> Told | None:
+    """What a stored event tells now; None when the message concerned is gone."""
+    kind, seq, items = split_event(payload)
+    if kind in (EDIT, RECALL):
+        message = find_entry(view, place.messages, seq)
+        return None if message is None else Told(kind, place.name, seq, message, behind)
+    if kind == META:
+        metadata = view.metadata(place.messages)
+        items = [item for pair in metadata.items() for item in pair]
+    return Told(kind, place.name, 0, encode_entry(0, items), behind)
