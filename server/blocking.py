@@ -30,11 +30,17 @@ LOG = b""
 class Waiter:
     """One blocked read: `attempt` gives its reply, or None while there is nothing."""
 
-    __slots__ = ("attempt", "connection", "expired", "names", "timer")
+    __slots__ = ("attempt", "connection", "ended", "expired", "names", "timer")
 
     def __init__(
-        self, connection: Connection, names: Sequence[bytes], attempt: Attempt, expired: bytes
+        self,
+        connection: Connection,
+        names: Sequence[bytes],
+        attempt: Attempt,
+        expired: bytes,
+        ended: Callable[[], None] | None = None,
     ) -> None:
+        self.ended = ended
         self.connection = connection
         self.names = names
         self.attempt = attempt
@@ -64,11 +70,15 @@ class Waiters:
         attempt: Attempt,
         expired: bytes,
         seconds: float | None,
+        ended: Callable[[], None] | None = None,
     ) -> None:
-        """Makes `connection` wait; after `seconds` (None: no limit) it is answered `expired`."""
+        """Makes `connection` wait; after `seconds` (None: no limit) it is answered `expired`.
+
+        `ended` is called when it waits no more, for whatever reason.
+        """
         if self._count >= self._most:
             raise CommandError(f"too many blocked reads ({self._most}, option blocked)", "BUSY")
-        waiter = Waiter(connection, list(dict.fromkeys(names)), attempt, expired)
+        waiter = Waiter(connection, list(dict.fromkeys(names)), attempt, expired, ended)
         for name in waiter.names:
             self._by_name.setdefault(name, {})[waiter] = None
         self._count += 1
@@ -120,6 +130,8 @@ class Waiters:
                 del self._by_name[name]
         self._count -= 1
         waiter.connection.waiter = None
+        if waiter.ended is not None:
+            waiter.ended()
 
 
 def _nothing(_: Shared) -> None:

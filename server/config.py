@@ -66,7 +66,10 @@ class Settings:
         10_000, "microseconds after which a command is noted; -1: none"
     )
     slowlog_max_len: int = _option(128, "how many slow commands are kept")
-    page_entries: int = _option(1_000, "entries in a page of LOG.TAIL and TIMELINE.LIST")
+    sync_block_ms: int = _option(
+        4_000, "longest BLOCK of USER.SYNC; redis-py's socket gives up after 5 s by default"
+    )
+    page_entries: int = _option(1_000, "entries in a page of LOG.TAIL, TIMELINE.LIST, USER.SYNC, …")
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
@@ -140,6 +143,17 @@ _ENGINE_HELP = {
     "retention_check_ms": "milliseconds between checks of what has expired",
     "log_bytes": "bytes of commit log kept for followers behind",
     "log_age_ms": "milliseconds the commit log is kept for followers behind",
+    "new_epoch": "the directory is a copy that goes its own way; cursors of the original resync",
+    "diffusion_limit": "members above which a conversation is read-diffused, at most 1000",
+    "pulled_limit": "read-diffused conversations that one user may be in",
+    "receipts_limit": "members up to which a conversation has receipts",
+    "devices": "devices of one user",
+    "device_idle_ms": "milliseconds until a device that acknowledges nothing is forgotten",
+    "idempotency_window_ms": "milliseconds a message's key is remembered at least",
+    "idempotency_bytes": "bytes of keys after which older ones go sooner",
+    "edit_window_ms": "milliseconds after sending in which a message may be edited",
+    "recall_window_ms": "milliseconds after sending in which its sender may recall a message",
+    "activity_cache": "conversations whose last activity is kept in memory",
     "write_buffer_bytes": "RocksDB's memtable",
     "block_cache_bytes": "RocksDB's block cache",
 }

@@ -166,6 +166,7 @@ class Connection(asyncio.Protocol):
         if not service.clients:
             service.emptied.set()
         service.channels.forget(self)
+        service.push.forget(self)
         self.session.transaction = None
         if self.waiter is not None:
             service.waiters.remove(self.waiter)
@@ -177,6 +178,7 @@ class Connection(asyncio.Protocol):
         self._full = False
         # Not at once: this may be called from within a write.
         self._service.loop.call_soon(self.proceed)
+        self._service.push.resume(self)
 
     # --- commands -----------------------------------------------------------------------------
 
@@ -189,6 +191,11 @@ class Connection(asyncio.Protocol):
     def output_bytes(self) -> int:
         """Bytes the client has yet to take."""
         return self._transport.get_write_buffer_size()
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether something may be pushed: the client reads, and no replies wait to go first."""
+        return not (self._lost or self._full or self._flight is not None)
 
     @property
     def _waiting(self) -> bool:
@@ -304,6 +311,8 @@ class Connection(asyncio.Protocol):
             keep = set(kept)
             out = [reply if index in keep else problem for index, reply in enumerate(out)]
         self._send(out)
+        if self._flight is None:
+            self._service.push.resume(self)
         self._settle()
 
     def proceed(self) -> None:

@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING
 
 from timeline.engine import Engine
 from timeline.errors import TimelineError
+from timeline.messaging.service import Messages
 from timeline.stage import Group
 
 from . import replies
 from .blocking import LOG, Waiters
+from .bulk import Bulk, Steps
 from .config import Configuration
 from .errors import CommandError
 from .logs import Logger
 from .pipeline import Pipeline
 from .pubsub import Channels
+from .push import Push
 from .series import Series, Step
 
 if TYPE_CHECKING:
@@ -77,9 +80,12 @@ class Service:
     slow_id: int = 0
     next_client: int = 1
     emptied: asyncio.Event = field(default_factory=asyncio.Event)  # the last client has gone
+    woken: dict[bytes, None] = field(default_factory=dict)  # names of blocked syncs to be tried
     cursors: dict[int, bytes] = field(default_factory=dict)
     pipeline: Pipeline = field(init=False)
     waiters: Waiters = field(init=False)
+    messages: Messages = field(init=False)
+    push: Push = field(init=False)
     tunables: Tunables = field(init=False)
     started: float = field(init=False)
 
@@ -88,16 +94,22 @@ class Service:
         self.started = self.loop.time()
         self.pipeline = Pipeline(self.engine, self.loop, self._applied, self.log)
         self.waiters = Waiters(self.loop, settings.blocked)
+        self.messages = Messages(self.engine)
+        self.push = Push(self, self.messages)
         self.tunables = Tunables(
             settings.maxclients, settings.slowlog_log_slower_than, settings.slowlog_max_len
         )
 
     def _applied(self, group: Group) -> None:
-        """Wakes blocked reads of what `group` appended to."""
+        """Wakes blocked reads of what `group` appended to, and whom it delivered to."""
+        if len(self.messages.watch):
+            self._tell(group)
         waited = self.waiters.names
         if not waited:
             return
-        names = [
+        names = list(self.woken)
+        self.woken.clear()
+        names += [
             name
             for name in dict.fromkeys(each.name for each in group.appended.timelines)
             if name in waited
@@ -107,6 +119,18 @@ class Service:
         if names:
             with self.engine.lock:
                 self.waiters.wake(names)
+
+    def _tell(self, group: Group) -> None:
+        watch = self.messages.watch
+        with self.engine.lock:
+            for inbox in watch.reached(group):
+                for woken in watch.watched(inbox):
+                    woken()
+        self.push.schedule()
+
+    def carry_on(self, connection: Connection, steps: Steps, reply: Callable[[], bytes]) -> None:
+        """Does the parts of a command behind the first, which is about to be committed."""
+        self.loop.call_soon(Bulk(self, connection, steps, reply).go_on)
 
     def detach(self, connection: Connection, work: Callable[[], bytes]) -> None:
         """Answers with what `work` returns, done on another thread without the engine's lock."""

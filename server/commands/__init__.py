@@ -6,6 +6,7 @@ from ..registry import COMMANDS
 from . import (
     clients,
     connection,
+    conversations,
     introspection,
     keys,
     log,
@@ -15,12 +16,14 @@ from . import (
     streams,
     timelines,
     transactions,
+    users,
 )
 
 __all__ = [
     "COMMANDS",
     "clients",
     "connection",
+    "conversations",
     "introspection",
     "keys",
     "log",
@@ -30,4 +33,5 @@ __all__ = [
     "streams",
     "timelines",
     "transactions",
+    "users",
 ]

@@ -10,6 +10,9 @@ from .. import replies
 from ..errors import CommandError
 from ..registry import Arguments, plain
 from ..session import Session
+from .users import check_channel, split_channel, subscribe_to_notes
+
+_SYNC = b"sync:"
 
 
 def _frame(session: Session, verb: bytes, channel: bytes | None) -> bytes:
@@ -41,8 +44,13 @@ def subscribe(session: Session, args: Arguments) -> bytes:
     most = session.service.configuration.settings.channels
     if len(set(session.channels).union(args[1:])) > most:
         raise CommandError(f"a client may subscribe to {most} channels (option channels)")
+    for channel in args[1:]:  # all or none
+        if channel.startswith(_SYNC):
+            check_channel(session, channel)
     frames = []
     for channel in args[1:]:
+        if channel.startswith(_SYNC) and channel not in session.channels:
+            subscribe_to_notes(session, channel)
         session.service.channels.add(session.connection, channel)
         frames.append(_frame(session, b"subscribe", channel))
     session.settle()
@@ -61,6 +69,9 @@ def unsubscribe(session: Session, args: Arguments) -> bytes:
     _refuse_in_transaction(session)
     frames = []
     for channel in args[1:] or list(session.channels):
+        if channel.startswith(_SYNC) and channel in session.channels:
+            user, device = split_channel(channel)
+            session.service.push.remove(session.connection, user, device, streams=False)
         session.service.channels.remove(session.connection, channel)
         frames.append(_frame(session, b"unsubscribe", channel))
     session.settle()

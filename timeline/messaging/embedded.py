@@ -354,11 +354,10 @@ class Messaging:
                 return _page(page)
             messages.presence.arrive(_id(user), _id(device))
             try:
-                while not (page.entries or page.resync or page.more):
-                    left = deadline - time.monotonic()
-                    if left <= 0 or not engine.woken.wait(left):
-                        break
+                while (left := deadline - time.monotonic()) > 0 and engine.woken.wait(left):
                     page = self._sync(user, device, page.cursor, limit)
+                    if page.entries or page.resync or page.more:
+                        break
             finally:
                 messages.presence.depart(_id(user), _id(device))
         return _page(page)

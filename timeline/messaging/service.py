@@ -22,7 +22,7 @@ class Messages:
         self.engine = engine
         self.options = engine.options
         self.keys = Keys(engine.options)
-        self.activity = Activity(engine.options.member_cache)
+        self.activity = Activity(engine.options.activity_cache)
         self.reader = Reader(engine, engine.options)
         self.watch = Watch(engine)
         self.presence = Presence()

@@ -5,8 +5,8 @@ the references mean now, leave out what is not his to see, and say where the nex
 
 Rule: in the order of commits, nothing left out and nothing twice, whichever way each entry came and
 however often the way changed. A page looks at a bounded number of references and holds a bounded
-number of bytes: when many references lead nowhere any more it comes back short, with `more` set. A position that cannot be gone on from
-is answered with `resync`, never with a gap.
+number of bytes: when many references lead nowhere any more it comes back short, with `more` set. A
+position that cannot be gone on from is answered with `resync`, never with a gap.
 """
 
 from __future__ import annotations

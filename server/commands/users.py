@@ -1,0 +1,373 @@
+"""USER.*: what happened for a user, his devices, and what is his own of conversations.
+
+Rule: as for conversations: arguments in, one verb of `timeline.messaging`, its result out. What a
+blocked sync and a subscription need beyond that, waking and presence, is here and in `push`.
+"""
+
+from __future__ import annotations
+
+from timeline.engine import Draft
+from timeline.errors import TrimmedError, UsageError
+from timeline.messaging import conversations, counting, devices, listing, reading
+from timeline.messaging.access import find_user
+from timeline.messaging.names import check_device, check_user
+from timeline.messaging.syncing import Page
+
+from .. import replies
+from ..blocking import Shared
+from ..entries import encode_entries, encode_fields, encode_map
+from ..registry import Arguments, View as Readable, plain, read, write
+from ..session import Session
+from . import arguments
+from .arguments import syntax_error
+from .conversations import Options, message_number, messages_of, page_size, paging, view_of
+
+_GROUP = "user"
+
+
+def _page(page: Page, resp: int) -> bytes:
+    return encode_map(
+        [
+            (b"entries", encode_entries(page.entries)),
+            (b"cursor", replies.bulk(page.cursor)),
+            (b"more", replies.integer(int(page.more))),
+            (b"resync", replies.integer(int(page.resync))),
+        ],
+        resp,
+    )
+
+
+@read(
+    "USER.SYNC",
+    "user device [AFTER cursor] [COUNT count] [BLOCK milliseconds]",
+    "What happened for a user behind a cursor, or behind what the device acknowledged.",
+    group=_GROUP,
+    flags="readonly blocking",
+    complexity="O(M) for M entries returned",
+)
+def sync(session: Session, args: Arguments, view: Readable) -> bytes | None:
+    options = Options(args, 3)
+    after: bytes | None = None
+    count: bytes | None = None
+    block: int | None = None
+    while (word := options.word()) is not None:
+        if word == b"AFTER":
+            after = options.value()
+        elif word == b"COUNT":
+            count = options.value()
+        elif word == b"BLOCK":
+            block = arguments.milliseconds(options.value())
+        else:
+            raise syntax_error()
+    if options.at != len(args):
+        raise syntax_error()
+    user, device, size = args[1], args[2], page_size(session, count)
+    reader = messages_of(session).reader
+    page = reader.sync(user, device, after, size)
+    found = page.entries or page.more or page.resync
+    if found or block is None or session.executing:
+        return _page(page, session.resp)
+    _wait(session, user, device, page.cursor, size, block)
+    return None
+
+
+def _wait(
+    session: Session, user: bytes, device: bytes, after: bytes, count: int, block: int
+) -> None:
+    """Answers once there is something behind `after`, or when the time is over."""
+    service, messages = session.service, messages_of(session)
+    most = service.configuration.settings.sync_block_ms
+    inbox = find_user(messages.view, user).id
+    name = b"\0sync\0%d" % inbox  # never a timeline that XREAD could wait for: see `Waiters`
+    resp = session.resp
+
+    def attempt(shared: Shared) -> bytes | None:
+        asked = (name, after, count, resp)
+        if asked not in shared:
+            page = messages.reader.sync(user, device, after, count)
+            found = page.entries or page.more or page.resync
+            shared[asked] = _page(page, resp) if found else None
+        return shared[asked]
+
+    def woken() -> None:
+        service.woken[name] = None
+
+    def ended() -> None:
+        messages.watch.remove(inbox, woken)
+        messages.presence.depart(user, device)
+
+    nothing = _page(Page([], after, more=False, resync=False), resp)
+    milliseconds = min(block or most, most)
+    service.waiters.block(session.connection, [name], attempt, nothing, milliseconds / 1000, ended)
+    messages.watch.add(inbox, woken)
+    messages.presence.arrive(user, device)
+
+
+@write(
+    "USER.ACK",
+    "user device cursor",
+    "Notes that a device has dealt with everything up to a cursor; never moves back.",
+    group=_GROUP,
+    flags="write fast",
+)
+def ack(session: Session, args: Arguments, draft: Draft) -> bytes:
+    messages = messages_of(session)
+    position = messages.reader.cursors.decode(args[3], messages.engine.applied)
+    devices.acknowledge(draft, args[1], args[2], position, messages.options)
+    return replies.OK
+
+
+@plain(
+    "USER.SUBSCRIBE",
+    "user device [AFTER cursor]",
+    "Pushes to this connection (RESP3) what was missed, then what happens.",
+    group=_GROUP,
+    flags="pubsub",
+)
+def subscribe(session: Session, args: Arguments) -> bytes:
+    if session.resp != 3:
+        raise UsageError("frames need RESP3 (HELLO 3); any client may SUBSCRIBE sync:user:device")
+    if session.executing:
+        raise UsageError("subscriptions do not change in a transaction")
+    options = Options(args, 3)
+    after: bytes | None = None
+    while (word := options.word()) is not None:
+        if word != b"AFTER":
+            raise syntax_error()
+        after = options.value()
+    if options.at != len(args):
+        raise syntax_error()
+    service, messages = session.service, messages_of(session)
+    most = service.configuration.settings.channels
+    if service.push.count(session.connection) >= most:
+        raise UsageError(f"a client may subscribe to {most} devices (option channels)")
+    inbox, position = messages.reader.begin(args[1], args[2], after)
+    if position is None:
+        raise TrimmedError(
+            "resync: page through USER.CONVERSATIONS, then subscribe AFTER its position"
+        )
+    service.push.add(session.connection, args[1], args[2], inbox, position)
+    return replies.OK
+
+
+@plain(
+    "USER.UNSUBSCRIBE",
+    "user device",
+    "Ends what USER.SUBSCRIBE began.",
+    group=_GROUP,
+    flags="pubsub",
+)
+def unsubscribe(session: Session, args: Arguments) -> bytes:
+    session.service.push.remove(session.connection, args[1], args[2], streams=True)
+    return replies.OK
+
+
+@read(
+    "USER.CONVERSATIONS",
+    "user [COUNT count] [AFTER token]",
+    "The conversations of a user, pinned first, then newest, a page at a time.",
+    group=_GROUP,
+    flags="readonly",
+    complexity="O(N) for N conversations of the user",
+)
+def conversations_(session: Session, args: Arguments, view: Readable) -> bytes:
+    after, count = paging(session, args, 2)
+    messages = messages_of(session)
+    position = messages.reader.cursors.encode(messages.reader.now)
+    found, cursor = listing.conversations(
+        view_of(session, view), messages.activity, args[1], after, count
+    )
+    pairs = [
+        (b"conversations", replies.array([_listed(each, session.resp) for each in found])),
+        (b"cursor", replies.bulk(cursor)),
+        (b"position", replies.bulk(position)),
+    ]
+    return encode_map(pairs, session.resp)
+
+
+def _listed(each: listing.Listed, resp: int) -> bytes:
+    pairs = [
+        (b"id", replies.bulk(each.id)),
+        (b"kind", replies.bulk(each.kind.encode())),
+        (b"role", replies.bulk(each.role.encode())),
+        (b"unread", replies.integer(each.unread)),
+        (b"mentions", replies.integer(each.mentions)),
+        (b"head", replies.integer(each.head)),
+        (b"read", replies.integer(each.read)),
+        (b"time", replies.integer(each.time)),
+        (
+            b"settings",
+            encode_fields(dict(zip(each.settings[::2], each.settings[1::2], strict=True)), resp),
+        ),
+        (b"last", replies.nil(resp) if each.last is None else each.last),
+    ]
+    return encode_map(pairs, resp)
+
+
+@write(
+    "USER.READ",
+    "user conversation seq",
+    "Moves a read position, never back; where it is then.",
+    group=_GROUP,
+    flags="write fast",
+)
+def read_(session: Session, args: Arguments, draft: Draft) -> bytes:
+    return replies.integer(reading.read(draft, args[1], args[2], message_number(args[3])))
+
+
+@read(
+    "USER.UNREAD",
+    "user [conversation]",
+    "Unread messages of one conversation, or of all that are not muted.",
+    group=_GROUP,
+    flags="readonly",
+    complexity="O(N) for N conversations",
+)
+def unread(session: Session, args: Arguments, view: Readable) -> bytes:
+    seen = view_of(session, view)
+    if len(args) == 3:
+        return replies.integer(counting.unread_in(seen, args[1], args[2]))
+    return replies.integer(counting.unread_of(seen, args[1]))
+
+
+@write(
+    "USER.HIDE",
+    "user conversation seq...",
+    "Leaves messages out of what the user is shown; how many he had not hidden before.",
+    group=_GROUP,
+    flags="write fast",
+    complexity="O(N) for N messages",
+)
+def hide(session: Session, args: Arguments, draft: Draft) -> bytes:
+    most = session.service.configuration.settings.page_entries
+    if len(args) - 3 > most:
+        raise UsageError(f"at most {most} messages at a time (option page_entries)")
+    seqs = [message_number(value) for value in args[3:]]
+    return replies.integer(reading.hide(draft, args[1], args[2], seqs))
+
+
+@write(
+    "USER.CLEAR",
+    "user conversation seq",
+    "Shows the user nothing up to a message any more.",
+    group=_GROUP,
+    flags="write fast",
+)
+def clear(session: Session, args: Arguments, draft: Draft) -> bytes:
+    reading.clear(draft, args[1], args[2], message_number(args[3]))
+    return replies.OK
+
+
+@write(
+    "USER.SET",
+    "user conversation * (field value)...",
+    "Settings of a conversation: @pin, @mute, @listed, and the application's own.",
+    group=_GROUP,
+    flags="write fast",
+)
+def set_(session: Session, args: Arguments, draft: Draft) -> bytes:
+    reading.set_fields(draft, args[1], args[2], Options(args, 3).fields())
+    return replies.OK
+
+
+@read(
+    "USER.DEVICES",
+    "user",
+    "The devices of a user: how far each has come, whether it is there, its fields.",
+    group=_GROUP,
+    flags="readonly fast",
+)
+def devices_(session: Session, args: Arguments, view: Readable) -> bytes:
+    messages = messages_of(session)
+    found = devices.devices_of(
+        view_of(session, view),
+        args[1],
+        messages.engine.stage.now(),
+        messages.options,
+        messages.reader.cursors,
+    )
+    maps = []
+    for each in found:
+        pairs = [
+            (b"device", replies.bulk(each.name)),
+            (b"acked", replies.bulk(each.acked)),
+            (b"online", replies.integer(int(messages.presence.is_online(args[1], each.name)))),
+            (b"seen", replies.integer(each.seen)),
+        ]
+        pairs += [(name, replies.bulk(value)) for name, value in each.fields.items()]
+        maps.append(encode_map(pairs, session.resp))
+    return replies.array(maps)
+
+
+@write(
+    "USER.DEVICE",
+    "user device * (field value)...",
+    "Merges fields into what is known of a device, an empty value removing.",
+    group=_GROUP,
+    flags="write fast",
+)
+def device(session: Session, args: Arguments, draft: Draft) -> bytes:
+    fields = Options(args, 3).fields()
+    devices.set_device(draft, args[1], args[2], fields, messages_of(session).options)
+    return replies.OK
+
+
+@write(
+    "USER.FORGET",
+    "user device",
+    "Forgets a device: its position and its fields.",
+    group=_GROUP,
+    flags="write fast",
+)
+def forget(session: Session, args: Arguments, draft: Draft) -> bytes:
+    devices.forget_device(draft, args[1], args[2], messages_of(session).options)
+    return replies.OK
+
+
+@plain(
+    "USER.ONLINE",
+    "user...",
+    "1 for each user with a subscription or a blocked sync open, else 0.",
+    group=_GROUP,
+    flags="fast",
+    complexity="O(N) for N users",
+)
+def online(session: Session, args: Arguments) -> bytes:
+    presence = messages_of(session).presence
+    return replies.array(
+        [replies.integer(int(presence.is_online(check_user(user)))) for user in args[1:]]
+    )
+
+
+@write(
+    "USER.META",
+    "user * (field value)...",
+    "Merges fields into what describes a user, an empty value removing; all of it then.",
+    group=_GROUP,
+    flags="write fast",
+)
+def meta(session: Session, args: Arguments, draft: Draft) -> bytes:
+    items = Options(args, 2).fields()
+    pairs = zip(items[::2], items[1::2], strict=True)
+    found = conversations.set_user_metadata(draft, args[1], pairs)
+    return encode_fields(found, session.resp)
+
+
+def subscribe_to_notes(session: Session, channel: bytes) -> None:
+    """Checks that `sync:<user>:<device>` names a user, and tells the device from now on."""
+    user, name = split_channel(channel)
+    inbox = find_user(messages_of(session).view, user).id
+    session.service.push.add(session.connection, user, check_device(name), inbox, None)
+
+
+def check_channel(session: Session, channel: bytes) -> None:
+    """Raises `UsageError` or `NotFoundError` unless a channel names a device of a user."""
+    find_user(messages_of(session).view, split_channel(channel)[0])
+
+
+def split_channel(channel: bytes) -> tuple[bytes, bytes]:
+    """(user, device) of `sync:<user>:<device>`."""
+    user, colon, name = channel.removeprefix(b"sync:").rpartition(b":")
+    if not colon:
+        raise UsageError("the channel of a device is sync:<user>:<device>")
+    return check_user(user), check_device(name)

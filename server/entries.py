@@ -1,0 +1,47 @@
+"""Entries of conversations as they go to a socket.
+
+Rule: fields are stored as they are sent, so an entry is its kind, its conversation and a slice of
+what the store holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from timeline.formats.messages import KINDS
+from timeline.messaging.told import Told
+
+from . import replies
+
+_KINDS = [replies.bulk(kind.encode()) for kind in KINDS]
+_ENTRY = len(b"*2\r\n")  # what a stored entry begins with
+
+
+def encode_told(told: Told) -> bytes:
+    """`kind, conv, id, [field, value, …]`, without the header of an array."""
+    return _KINDS[told.kind_number] + replies.bulk(told.conversation) + told.payload[_ENTRY:]
+
+
+def encode_entries(entries: Sequence[Told]) -> bytes:
+    """An array of `[kind, conv, id, [field, value, …]]`."""
+    parts = [b"*%d\r\n" % len(entries)]
+    for told in entries:
+        parts += (
+            b"*4\r\n",
+            _KINDS[told.kind_number],
+            replies.bulk(told.conversation),
+            told.payload[_ENTRY:],
+        )
+    return b"".join(parts)
+
+
+def encode_map(pairs: Sequence[tuple[bytes, bytes]], resp: int) -> bytes:
+    """A map of names to replies that are encoded already."""
+    return replies.map_header(len(pairs), resp) + b"".join(
+        [replies.bulk(name) + value for name, value in pairs]
+    )
+
+
+def encode_fields(fields: dict[bytes, bytes], resp: int) -> bytes:
+    """A map of fields to values."""
+    return encode_map([(name, replies.bulk(value)) for name, value in fields.items()], resp)
