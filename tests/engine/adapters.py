@@ -62,15 +62,15 @@ class Embedded:
         self.db = timeline.open(path)
 
     def append(self, name: str, fields: dict[str, bytes], seq: int | None = None) -> int:
-        with _refusals():
+        with refusals():
             return self.db.timeline(name).append(fields, seq=seq)
 
     def append_many(self, name: str, many: Sequence[dict[str, bytes]]) -> list[int]:
-        with _refusals():
+        with refusals():
             return list(self.db.timeline(name).append_many(many))
 
     def commit(self, writes: Sequence[tuple[str, dict[str, bytes]]]) -> list[int]:
-        with _refusals(), self.db.transaction() as write:
+        with refusals(), self.db.transaction() as write:
             return [write.append(name, fields) for name, fields in writes]
 
     def range(
@@ -139,21 +139,21 @@ class Wire:
         self.client: Any = self.daemon.client()
 
     def append(self, name: str, fields: dict[str, bytes], seq: int | None = None) -> int:
-        with _refusals():
+        with refusals():
             return _seq(self.client.xadd(name, fields, id="*" if seq is None else str(seq)))
 
     def append_many(self, name: str, many: Sequence[dict[str, bytes]]) -> list[int]:
         pipeline = self.client.pipeline(transaction=False)
         for fields in many:
             pipeline.xadd(name, fields)
-        with _refusals():
+        with refusals():
             return [_seq(found) for found in pipeline.execute()]
 
     def commit(self, writes: Sequence[tuple[str, dict[str, bytes]]]) -> list[int]:
         pipeline = self.client.pipeline(transaction=True)
         for name, fields in writes:
             pipeline.xadd(name, fields)
-        with _refusals():
+        with refusals():
             return [_seq(found) for found in pipeline.execute()]
 
     def range(
@@ -235,7 +235,7 @@ def _pairs(fields: Any) -> Pairs:  # noqa: ANN401  redis-py gives a dict or a li
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def refusals() -> Iterator[None]:
     try:
         yield
     except TimelineError as error:

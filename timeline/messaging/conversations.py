@@ -173,11 +173,13 @@ def set_metadata(
     if not changes or len(changes) & 1:
         raise UsageError("metadata is one or more pairs of field and value")
     before = draft.metadata(place.messages)
-    merged = draft.merge_metadata(place.messages, zip(changes[::2], changes[1::2], strict=True))
-    if merged != before:
-        event = record_event(draft, place, META, actor)
-        if not place.pulled:
-            push(draft, place.id, place.events, event, META)
+    pairs = dict(zip(changes[::2], changes[1::2], strict=True))
+    if all(before.get(field, b"") == value for field, value in pairs.items()):
+        return before
+    merged = draft.merge_metadata(place.messages, pairs.items())
+    event = record_event(draft, place, META, actor)
+    if not place.pulled:
+        push(draft, place.id, place.events, event, META)
     return merged
 
 
