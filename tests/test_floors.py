@@ -46,6 +46,7 @@ FLOORS: Final = (
     {"store"},
     {"health", "threads"},
     {"engine"},
+    {"view"},
     {"search"},
     {"fanout"},
     {"messaging"},
@@ -54,7 +55,11 @@ FLOORS: Final = (
 )
 
 # Packages of others that one module alone may know.
-SOLE_IMPORTERS: Final = {"rocksdict": "timeline/storage.py", "tantivy": "timeline/search/"}
+SOLE_IMPORTERS: Final = {
+    "rocksdict": "timeline/storage.py",
+    "tantivy": "timeline/search/",
+    "pyroaring": "timeline/messaging/numbers.py",
+}
 
 # What an embedder must never be given: event loops and sockets.
 NOT_IN_THE_ENGINE: Final = {

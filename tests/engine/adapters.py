@@ -240,6 +240,8 @@ def refusals() -> Iterator[None]:
         yield
     except TimelineError as error:
         raise Refused(f"{error.code} {error}") from error
+    except redis.exceptions.NoPermissionError as error:  # whose first word redis-py takes off
+        raise Refused(f"NOPERM {error}") from error
     except redis.ResponseError as error:
         text = str(error)
         code = text.split(maxsplit=1)[0]

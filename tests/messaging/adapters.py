@@ -112,7 +112,7 @@ class Door(Protocol):
         mention_all: bool = False,
         silent: bool = False,
     ) -> Sent: ...
-    def edit(self, conversation: str, seq: int, text: str, actor: str = "-") -> None: ...
+    def edit(self, conversation: str, seq: int, text: str | Fields, actor: str = "-") -> None: ...
     def recall(self, conversation: str, seq: int, actor: str = "-") -> None: ...
     def history(
         self,
@@ -248,7 +248,7 @@ class EmbeddedDoor:
             )
         return Sent(found.seq, found.status)
 
-    def edit(self, conversation: str, seq: int, text: str, actor: str = "-") -> None:
+    def edit(self, conversation: str, seq: int, text: str | Fields, actor: str = "-") -> None:
         with refusals():
             self.im.edit(conversation, seq, _fields(text), actor)
 
@@ -470,7 +470,7 @@ class WireDoor:
         seq, _, status = self.do(*words, "*", *_flat(_fields(text)))
         return Sent(seq, status.decode())
 
-    def edit(self, conversation: str, seq: int, text: str, actor: str = "-") -> None:
+    def edit(self, conversation: str, seq: int, text: str | Fields, actor: str = "-") -> None:
         self.do("CONV.EDIT", conversation, seq, actor, "*", *_flat(_fields(text)))
 
     def recall(self, conversation: str, seq: int, actor: str = "-") -> None:

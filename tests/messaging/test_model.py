@@ -458,7 +458,7 @@ class Machine(RuleBasedStateMachine):
 
 
 def test_any_history_gives_the_oracles_answers(model_examples: int) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Machine,
         settings=settings(
             max_examples=model_examples,

@@ -86,7 +86,7 @@ def events(
     sight = Sight(view, place, inbox, entry.member)
     head = view.extent(place.events).head
     if after and not (after.isdigit() and len(after) < 20 and int(after) <= head):
-        raise UsageError("AFTER takes the cursor of the page before")
+        raise UsageError("the token is the cursor of the page before")
     at = int(after) if after else 0
     found: list[Told] = []
     for low, high in sight.events:

@@ -109,7 +109,7 @@ def _parse(after: bytes | None) -> Place:
         return Place(-1, 0, 0)
     match = _TOKEN.fullmatch(after)
     if match is None:
-        raise UsageError("AFTER takes the cursor of the page before")
+        raise UsageError("the token is the cursor of the page before")
     return Place(*map(int, match.groups()))
 
 

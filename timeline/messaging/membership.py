@@ -386,7 +386,7 @@ def members(
     if after:
         match = _TOKEN.fullmatch(after)
         if match is None:
-            raise UsageError("AFTER takes the cursor of the page before")
+            raise UsageError("the token is the cursor of the page before")
         rank, inbox = int(match[1]), int(match[2])
         start = roster_key(place.id, ADMIN if rank == 0 else PLAIN, inbox) + b"\0"
     found: list[Member] = []
