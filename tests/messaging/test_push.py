@@ -32,9 +32,13 @@ class Raw:
         if buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         self.socket.settimeout(WAIT)
-        self.socket.connect(("127.0.0.1", port))
         self.reader = hiredis.Reader()
-        assert self.do("HELLO", "3")
+        try:
+            self.socket.connect(("127.0.0.1", port))
+            assert self.do("HELLO", "3")
+        except BaseException:
+            self.socket.close()
+            raise
 
     def send(self, *words: str | int) -> None:
         packed: tuple[Any, ...] = tuple(map(str, words))

@@ -58,7 +58,7 @@ from timeline.view import View
 
 _A_COMMIT: Final = 250  # members; some ten milliseconds
 _NAMED: Final = 20  # users that an event names
-_STRETCHES: Final = 32  # read-diffused stretches that a conversation lists
+_STRETCHES: Final = 128  # read-diffused stretches that a conversation lists
 _TOKEN: Final = re.compile(rb"([01])-([0-9]{1,19})")
 
 
