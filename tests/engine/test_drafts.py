@@ -1,0 +1,95 @@
+"""What a draft tells of timelines and audiences that no group has applied yet, and chores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from timeline.draft import Draft
+from timeline.engine import Engine
+from timeline.formats.rows import INBOX
+from timeline.options import Options
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    opened = Engine(tmp_path / "store", Options(fsync="inline", retention_check_ms=1))
+    yield opened
+    opened.close()
+
+
+def test_a_timeline_is_loaded_by_id_before_it_is_applied(engine: Engine) -> None:
+    with engine.lock:
+        draft = engine.begin()
+        made = draft.create(b"a")
+        assert draft.load(made.id) is made
+        draft.commit()
+        later = engine.begin()
+        assert later.load(made.id) is made, "staged in the open group"
+        later.drop(made)
+        assert later.load(made.id) is None
+        later.commit()
+        assert engine.begin().load(made.id) is None
+        assert engine.begin().load(10**6) is None
+    engine.flush()
+    with engine.lock:
+        assert engine.begin().load(made.id) is None
+
+
+def test_a_draft_tells_whom_it_reaches(engine: Engine) -> None:
+    with engine.lock:
+        draft = engine.begin()
+        inbox = draft.create(b"@user:a", INBOX).id
+        assert not draft.reaches(7, inbox)
+        draft.join(7, [inbox])
+        assert draft.reaches(7, inbox)
+        draft.commit()
+        leaving = engine.begin()
+        leaving.leave(7, [inbox])
+        assert leaving.reaches(7, inbox), "who leaves still gets what this commit delivers"
+        leaving.commit()
+        assert not engine.begin().reaches(7, inbox)
+        engine.begin()
+
+
+def test_references_in_memory_are_read_from_a_position_on(engine: Engine) -> None:
+    with engine.lock:
+        draft = engine.begin()
+        inbox = draft.create(b"@user:a", INBOX).id
+        target = draft.create(b"t")
+        draft.commit()
+        for seq in range(1, 50):
+            draft = engine.begin()
+            for kind in range(seq % 3 + 1):
+                draft.notify([inbox], target, seq, kind)
+            draft.commit()
+    engine.flush()
+    with engine.lock:
+        everything = engine.inboxes.read(inbox, 0, 0, 1_000)
+        assert len(everything) == sum(seq % 3 + 1 for seq in range(1, 50))
+        for at, (reference, ordinal) in enumerate(everything):
+            behind = engine.inboxes.read(inbox, reference.lsn, ordinal, 1_000)
+            assert behind == everything[at + 1 :]
+
+
+def test_chores_are_done_when_idle_until_they_say_so(engine: Engine) -> None:
+    left = [3]
+    calls = []
+
+    def chore(draft: Draft) -> bool:
+        calls.append(draft.lsn)
+        if not left[0]:
+            return False
+        left[0] -= 1
+        draft.put(b"u-chore", b"%d" % left[0])
+        return True
+
+    engine.add_chore(chore)
+    while left[0]:
+        engine.work()
+        engine.flush()
+    with engine.lock:
+        assert engine.state.get(b"u-chore") == b"0"
+        assert engine.applied == 3

@@ -1,0 +1,268 @@
+"""What is bounded stays so, and whoever is beyond a bound is told, never skipped silently."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import timeline
+from tests.engine.stores import SMALL, Clock
+from timeline.database import Database
+from timeline.errors import ConflictError, TooLargeError
+from timeline.formats.messages import KEY, MENTIONED, UNCOUNTED, between
+from timeline.messaging import membership
+from timeline.messaging.embedded import SyncPage
+from timeline.options import DAY
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    with Clock().installed() as clock:
+        yield clock
+
+
+def keys_kept(db: Database) -> int:
+    engine = db.engine
+    with engine.lock:
+        return sum(1 for _ in engine.state.scan(*between(KEY)))
+
+
+def send(db: Database, text: str, key: str, sender: str = "ann") -> str:
+    return db.messaging.send("team", sender, {"text": text}, key=key).status
+
+
+def pages_of(db: Database, user: str, limit: int) -> Iterator[SyncPage]:
+    page = db.messaging.sync(user, "phone", limit=limit)
+    yield page
+    while page.more:
+        page = db.messaging.sync(user, "phone", after=page.cursor, limit=limit)
+        yield page
+
+
+def test_a_key_holds_for_a_window_and_is_swept_after_two(tmp_path: Path, clock: Clock) -> None:
+    options = replace(SMALL, retention_check_ms=1, fsync="inline")
+    with timeline.open(tmp_path / "store", options) as db:
+        db.messaging.create("team", "ann")
+        for number in range(600):
+            assert send(db, "hi", f"old{number}") == "stored"
+        clock.now += DAY - 1
+        assert send(db, "hi", "old599") == "duplicate"
+        clock.now += 1
+        assert send(db, "hi", "young") == "stored"
+        assert send(db, "hi", "old0") == "duplicate", "a window is the least"
+        with pytest.raises(ConflictError):
+            send(db, "ho", "old0")
+        clock.now += DAY
+        assert send(db, "hi", "younger") == "stored"
+        assert send(db, "hi", "old0") == "stored", "after two windows a key is free again"
+        kept = keys_kept(db)
+        assert kept > 600
+        while keys_kept(db) > 3:
+            db.engine.work()
+            db.flush()
+        assert keys_kept(db) == 3
+        assert send(db, "hi", "young") == "duplicate"
+
+
+def test_so_many_bytes_of_keys_end_a_generation_early(tmp_path: Path, clock: Clock) -> None:
+    options = replace(
+        SMALL, retention_check_ms=1, fsync="inline", idempotency_bytes=20_000, unsealed_bytes=10**6
+    )
+    path = tmp_path / "store"
+    db = timeline.open(path, options)
+    db.messaging.create("team", "ann")
+    most = 0
+    for number in range(3_000):
+        assert send(db, "hi", f"key{number}") == "stored"
+        assert send(db, "hi", f"key{number}") == "duplicate"
+        if number % 100 == 0:
+            while db.engine.work():
+                db.flush()
+            db.flush()
+            most = max(most, keys_kept(db))
+        if number == 1_500:
+            db.close()
+            db = timeline.open(path, options)
+    assert most < 3 * 20_000 / 96, "two generations, and a little that a restart forgot"
+    db.close()
+
+
+def test_two_at_once_with_one_key_store_once(tmp_path: Path) -> None:
+    with timeline.open(tmp_path / "store") as db:
+        db.messaging.create("team", "ann")
+        for number in range(30):
+            barrier = threading.Barrier(4)
+            found: list[tuple[int, str]] = []
+
+            def race(key: str, barrier: threading.Barrier, found: list[tuple[int, str]]) -> None:
+                barrier.wait()
+                sent = db.messaging.send("team", "ann", {"text": "hi"}, key=key)
+                found.append((sent.seq, sent.status))
+
+            threads = [
+                threading.Thread(target=race, args=(str(number), barrier, found)) for _ in range(4)
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert sorted(status for _, status in found) == ["duplicate"] * 3 + ["stored"]
+            assert {seq for seq, _ in found} == {number + 1}
+
+
+def test_a_failed_commit_leaves_neither_message_nor_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with timeline.open(tmp_path / "store", fsync="inline") as db:
+        im = db.messaging
+        im.create("team", "ann", members=["bob"])
+        im.ack("bob", "phone", im.conversations("bob").position)
+        storage = db.engine.store.storage
+
+        def fail(_: object) -> None:
+            raise timeline.errors.StorageError("no space left")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(storage, "write", fail)
+            with pytest.raises(timeline.errors.UncertainError):
+                im.send("team", "ann", {"text": "hi"}, key="k")
+        db.engine._poisoned_at = 0.0
+        db.engine.work()
+        assert im.sync("bob", "phone").entries == []
+        assert im.history("team", "bob") == []
+        assert im.info("team").head == 0
+        sent = im.send("team", "ann", {"text": "hi"}, key="k")
+        assert (sent.seq, sent.status) == (1, "stored")
+
+
+def test_a_copy_of_another_epoch_resyncs_everybody(tmp_path: Path) -> None:
+    with timeline.open(tmp_path / "store") as db:
+        im = db.messaging
+        im.create("team", "ann", members=["bob"])
+        cursor = im.conversations("bob").position
+        im.ack("bob", "phone", cursor)
+        im.send("team", "ann", {"text": "hi"})
+    shutil.copytree(tmp_path / "store", tmp_path / "copy")
+    with timeline.open(tmp_path / "copy", new_epoch=True) as db:
+        epoch = db.engine.store.epoch
+        assert db.messaging.sync("bob", "phone", after=cursor).resync
+        position = db.messaging.conversations("bob").position
+        assert position.startswith(f"{epoch}-")
+        assert not db.messaging.sync("bob", "phone", after=position).resync
+    with timeline.open(tmp_path / "copy") as db:
+        assert db.engine.store.epoch == epoch, "it goes on in the epoch it was given"
+    with timeline.open(tmp_path / "store") as db:
+        assert db.messaging.sync("bob", "phone", after=cursor).entries
+
+
+def test_an_idle_device_is_forgotten(tmp_path: Path, clock: Clock) -> None:
+    with timeline.open(tmp_path / "store", fsync="inline") as db:
+        im = db.messaging
+        im.create("team", "ann")
+        im.ack("ann", "phone", im.conversations("ann").position)
+        clock.now += 90 * DAY
+        assert not im.sync("ann", "phone").resync
+        clock.now += 1
+        assert im.sync("ann", "phone").resync
+        assert im.devices("ann") == []
+        for number in range(32):  # it makes room for others
+            im.ack("ann", f"d{number}", im.conversations("ann").position)
+
+
+def test_more_switches_than_are_known_resync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(membership, "_STRETCHES", 3)
+    crowd = ["cat", "dan", "eve"]
+    with timeline.open(tmp_path / "store", diffusion_limit=4) as db:
+        im = db.messaging
+        im.create("team", "ann", members=["bob"])
+        im.ack("bob", "phone", im.conversations("bob").position)
+        for number in range(3):
+            im.join("team", crowd)
+            im.send("team", "ann", {"text": "x"})
+            im.leave("team", crowd)
+            assert not im.sync("bob", "phone").resync, number
+        im.join("team", crowd)
+        assert im.sync("bob", "phone").resync
+
+
+def test_read_diffused_conversations_of_a_user_are_bounded(tmp_path: Path) -> None:
+    with timeline.open(tmp_path / "store", diffusion_limit=1, pulled_limit=3) as db:
+        im = db.messaging
+        for number in range(3):
+            im.create(f"room{number}", members=["ann", "bob"])
+        im.create("small", members=["cat"])
+        before = db.engine.applied
+        with pytest.raises(TooLargeError):
+            im.join("small", ["ann"])
+        assert db.engine.applied == before
+        im.delete("room1")
+        assert im.join("small", ["ann"]) == 1
+
+
+def test_pages_of_large_messages_end_early(tmp_path: Path) -> None:
+    with timeline.open(tmp_path / "store") as db:
+        im = db.messaging
+        im.create("team", "ann", members=["bob"])
+        im.ack("bob", "phone", im.conversations("bob").position)
+        for _ in range(200):
+            im.send("team", "ann", {"text": "x" * 100_000})
+        pages = list(pages_of(db, "bob", 1_000))
+        assert len(pages[0].entries) < 150
+        assert sum(len(page.entries) for page in pages) == 200
+
+
+def test_trimmed_messages_are_skipped_with_bounded_work(tmp_path: Path) -> None:
+    with timeline.open(tmp_path / "store") as db:
+        im = db.messaging
+        im.create("team", "ann", members=["bob"])
+        im.ack("bob", "phone", im.conversations("bob").position)
+        for _ in range(2_000):
+            im.send("team", "ann", {"text": "x"})
+        engine = db.engine
+        with engine.lock:
+            draft = engine.begin()
+            timeline_ = draft.find(b"@conv:team")
+            assert timeline_ is not None
+            draft.trim(timeline_, 1_999)
+            draft.commit()
+        db.flush()
+        assert im.unread("bob") == 2
+        pages = list(pages_of(db, "bob", 10))
+        assert pages[0].entries == []
+        assert pages[0].more, "it looked at some, and says that there is more"
+        assert [entry.seq for entry in pages[-1].entries] == [1_999, 2_000]
+        assert 3 <= len(pages) <= 5
+
+
+def test_sets_of_numbers_go_with_what_is_trimmed(tmp_path: Path) -> None:
+    """A set has a row for 65,536 numbers; rows of trimmed ones go when a later one is made."""
+    with timeline.open(tmp_path / "store") as db:
+        im = db.messaging
+        im.create("team", "ann", members=["bob"])
+        im.send("team", "ann", {"text": "x"}, silent=True, mentions=["bob"])
+        engine = db.engine
+        with engine.lock:
+            draft = engine.begin()
+            timeline_ = draft.find(b"@conv:team")
+            assert timeline_ is not None
+            draft.set_head(timeline_, 200_000)
+            draft.trim(timeline_, 200_001)
+            draft.commit()
+        db.flush()
+        im.send("team", "ann", {"text": "y"}, silent=True, mentions=["bob"])
+        im.send("team", "ann", {"text": "z"}, mentions=["bob"])
+        with engine.lock:
+            rows = {
+                family: sum(1 for _ in engine.state.scan(*between(family)))
+                for family in (UNCOUNTED, MENTIONED)
+            }
+        assert rows == {UNCOUNTED: 1, MENTIONED: 1}
+        (row,) = im.conversations("bob").conversations
+        assert (row.unread, row.mentions) == (1, 1)
