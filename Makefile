@@ -1,4 +1,5 @@
 # make run     start the daemon on 127.0.0.1:7420 with its data in ./data
+# make demo    three people, five devices and a large group: what each device is told
 # make test    every check and every test, under five minutes on two cores
 # make lint    the checks alone
 # make bench   measure against redis-server and print the table
@@ -20,7 +21,7 @@ WORKERS := 2
 PYTEST_ARGS :=
 BENCH_ARGS :=
 
-.PHONY: help run test lint bench
+.PHONY: help run demo test lint bench
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -53,6 +54,10 @@ run: $(BUILT)
 	    printf '%s\n' "$$line"; \
 	    case $$line in 'ready on '*) printf 'Send a first message from another shell:\n%s\n' "$$hint";; esac; \
 	  done)
+
+# A scene of a minute against a daemon of its own, which ends with it.
+demo: $(BUILT)
+	@$(VENV)/bin/python docs/demo.py
 
 lint: $(BUILT)
 	$(VENV)/bin/ruff check .

@@ -127,7 +127,8 @@ def _keyspace(service: Service) -> Section:
 
 
 def _timeline(service: Service) -> Section:
-    return service.engine.stats()
+    with service.engine.lock:
+        return {**service.engine.stats(), **service.messages.stats()}
 
 
 _SECTIONS: dict[str, Callable[[Service], Section]] = {

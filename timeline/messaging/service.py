@@ -29,5 +29,9 @@ class Messages:
         self.view = Applied(engine)
         engine.add_chore(self._sweep)
 
+    def stats(self) -> dict[str, int]:
+        """What INFO shows; the caller holds the engine's lock."""
+        return {**self.keys.stats(self.view), "watched_inboxes": len(self.watch)}
+
     def _sweep(self, draft: Draft) -> bool:
         return self.keys.sweep(draft)

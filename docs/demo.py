@@ -1,0 +1,138 @@
+"""A short scene: three people, five devices, one of them off-line, and a large group.
+
+Rule: it plays against a real daemon through an ordinary Redis client, in a temporary directory, and
+prints what every device is told, so that the model can be read off in a minute. It knows nothing
+that a client could not know.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from typing import Any
+
+import redis
+
+Reply = dict[bytes, Any]
+CROWD = 2_000
+
+
+class Device:
+    """One device of a user: it remembers its cursor, and shows what a sync tells it."""
+
+    def __init__(self, client: Any, user: str, name: str) -> None:  # noqa: ANN401  a Redis client
+        self.client = client
+        self.user = user
+        self.name = name
+        page = self.sync()
+        if page[b"resync"]:  # new: list the conversations, then go on from where the list was read
+            position = client.execute_command("USER.CONVERSATIONS", user)[b"position"]
+            client.execute_command("USER.ACK", user, name, position)
+
+    def sync(self) -> Reply:
+        found: Reply = self.client.execute_command("USER.SYNC", self.user, self.name)
+        return found
+
+    def show(self) -> None:
+        page = self.sync()
+        lines = [_line(entry) for entry in page[b"entries"]] or ["(nothing new)"]
+        print(f"  {self.user}'s {self.name}")
+        for line in lines:
+            print(f"      {line}")
+        self.client.execute_command("USER.ACK", self.user, self.name, page[b"cursor"])
+
+
+def _line(entry: list[Any]) -> str:
+    kind, conversation, entry_id, items = entry
+    fields = dict(zip(items[::2], items[1::2], strict=True))
+    where = f"{conversation.decode()} {entry_id.decode()}"
+    if b"@recalled" in fields:
+        text = f"(recalled by {fields[b'@recalled'].decode()})"
+    elif b"text" in fields:
+        text = f"{fields[b'@from'].decode()}: {fields[b'text'].decode()}"
+        text += " (edited)" if b"@edited" in fields else ""
+    elif b"@count" in fields:
+        text = f"{fields[b'@count'].decode()} user(s), {fields[b'@user'].decode()} last named"
+    else:
+        text = " ".join(f"{name.decode()}={value.decode()}" for name, value in fields.items())
+    return f"{kind.decode():8} {where:12} {text}".rstrip()
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory(prefix="timeline-demo-") as directory:
+        command = [sys.executable, "-m", "timeline_server", "--data", directory, "--port", "0"]
+        command += ["--log-level", "warning"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as daemon:
+            assert daemon.stdout is not None
+            try:
+                port = int(daemon.stdout.readline().rpartition(":")[2])
+                with redis.Redis(port=port, protocol=3) as client:
+                    play(client)
+            finally:
+                daemon.terminate()
+                daemon.wait(30)
+    return 0
+
+
+def play(client: Any) -> None:  # noqa: ANN401  a Redis client
+    def do(*words: str | int) -> Any:  # noqa: ANN401  a reply
+        return client.execute_command(*words)
+
+    print("Alice founds the group `trip` with Bob and Chen; each has devices.")
+    do("CONV.CREATE", "trip", "alice", "MEMBERS", 2, "bob", "chen")
+    alice, laptop = Device(client, "alice", "phone"), Device(client, "alice", "laptop")
+    bob, chen = Device(client, "bob", "phone"), Device(client, "chen", "phone")
+    tablet = Device(client, "chen", "tablet")
+
+    print("\nThey talk. Chen's tablet is off-line and hears nothing of it yet.")
+    do("CONV.SEND", "trip", "alice", "KEY", "a1", "*", "text", "Shall we meet at nine?")
+    do("CONV.SEND", "trip", "chen", "KEY", "c1", "*", "text", "已添加为好友，明天见")
+    do("CONV.SEND", "trip", "bob", "KEY", "b1", "*", "text", "I'll bring the mpa")
+    for device in (alice, laptop, bob, chen):
+        device.show()
+
+    print("\nA reply is lost on the way, so Alice's phone sends the same again with the same key:")
+    seq, _, status = do(
+        "CONV.SEND", "trip", "alice", "KEY", "a1", "*", "text", "Shall we meet at nine?"
+    )
+    print(f"  message {seq}, {status.decode()}: nothing was stored twice")
+
+    print("\nBob corrects his message, Alice takes hers back, Chen reads on the phone.")
+    do("CONV.EDIT", "trip", 3, "bob", "*", "text", "I'll bring the map")
+    do("CONV.RECALL", "trip", 1, "alice")
+    print(f"  unread for Chen before: {do('USER.UNREAD', 'chen')}", end="; ")
+    do("USER.READ", "chen", "trip", 3)
+    print(f"after: {do('USER.UNREAD', 'chen')}")
+    for device in (laptop, bob, chen):
+        device.show()
+
+    print("\nNow the tablet comes back. It pulls what it missed, as everything stands today:")
+    tablet.show()
+
+    print(
+        f"\nAlice founds `town` with {CROWD:,} members: too many to write to each, so each reads."
+    )
+    crowd = [f"citizen{number}" for number in range(CROWD)]
+    do("CONV.CREATE", "town", "alice", "MEMBERS", len(crowd) + 1, "bob", *crowd)
+    do("CONV.SEND", "town", "alice", "MENTIONALL", "*", "text", "Hello, everybody")
+    info = do("CONV.INFO", "town", "bob")
+    print(f"  {info[b'members']} members, {info[b'diffusion'].decode()} diffusion")
+    bob.show()
+    Device(client, "citizen1999", "phone")
+    print(f"  unread for citizen1999: {do('USER.UNREAD', 'citizen1999')}")
+
+    print("\nBob's list of conversations:")
+    for row in do("USER.CONVERSATIONS", "bob")[b"conversations"]:
+        _, items = row[b"last"]
+        text = dict(zip(items[::2], items[1::2], strict=True)).get(b"text", b"(recalled)").decode()
+        name = row[b"id"].decode()
+        print(f"  {name:6} unread {row[b'unread']}, mentions {row[b'mentions']}, last: {text}")
+
+    print("\nA new device roams the whole history of `trip`:")
+    for entry_id, items in do("CONV.HISTORY", "trip", "chen"):
+        print(f"      {_line([b'message', b'trip', entry_id, items])}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
