@@ -25,7 +25,7 @@ from timeline.inboxes import Inboxes
 from timeline.tails import Timeline
 from timeline.view import View
 
-_PAGE: Final = 256
+_PAGE: Final = 1_024
 _EVERY: Final = keys.MAX  # above every ordinal
 
 
@@ -116,27 +116,24 @@ class Pull:
         self._taken = 0  # items of that commit taken or skipped
         skip = after.ordinal
         while skip and self._next is not None and self._next.lsn == after.lsn + 1:
-            self._take()
+            self.take(1)
             skip -= 1
-
-    def _take(self) -> Item:
-        item = self._next
-        assert item is not None, "asked for more than there is"
-        self._taken = self._taken + 1 if item.lsn == self._lsn else 1
-        self._lsn = item.lsn
-        self._next = following = next(self._items, None)
-        if following is not None and following.lsn == item.lsn:
-            self._position = Position(item.lsn - 1, self._taken)
-        else:
-            self._position = Position(item.lsn, 0)
-        return item
 
     def take(self, most: int) -> list[tuple[Item, Position]]:
         """At most `most` items, each with the position behind it; fewer only at the end."""
         found: list[tuple[Item, Position]] = []
-        while len(found) < most and self._next is not None:
-            item = self._take()
-            found.append((item, self._position))
+        following, items = self._next, self._items
+        lsn, taken, position = self._lsn, self._taken, self._position
+        while len(found) < most and following is not None:
+            item, following = following, next(items, None)
+            taken = taken + 1 if item.lsn == lsn else 1
+            lsn = item.lsn
+            if following is not None and following.lsn == lsn:
+                position = Position(lsn - 1, taken)
+            else:
+                position = Position(lsn, 0)
+            found.append((item, position))
+        self._next, self._lsn, self._taken, self._position = following, lsn, taken, position
         return found
 
     @property

@@ -32,6 +32,8 @@ from timeline.state import State
 from timeline.storage import INBOXES, Storage
 from timeline.tails import Inbox
 
+_A_TIME = 256  # references in memory that are looked at together
+
 OPEN = keys.MAX  # the end of a span that has not ended
 
 
@@ -166,7 +168,9 @@ class Inboxes:
             at = last + 1
         for rows in memory:
             if lsn_of(rows[-1]) >= lsn:
-                yield b"".join(rows[bisect_left(rows, lsn, key=lsn_of) :])
+                first = bisect_left(rows, lsn, key=lsn_of)
+                for start in range(first, len(rows), _A_TIME):  # the reader may want only a few
+                    yield b"".join(rows[start : start + _A_TIME])
 
     def live_spans(self, value: bytes | None) -> list[tuple[int, int]]:
         """The spans of a row of membership without those no replay can reach."""

@@ -47,13 +47,21 @@ _EVERYTHING: Final = Stretch(1, OPEN, 1, OPEN, OPEN)
 class Conversation:
     """A conversation as one view shows it."""
 
+    view: View
     messages: Timeline
-    events: Timeline
     row: ConversationRow
 
     @property
     def id(self) -> int:
         return self.messages.id
+
+    @property
+    def events(self) -> Timeline:
+        """What happened beside messages."""
+        events = self.view.load(self.row.events)
+        if events is None:
+            raise CorruptError(f"conversation {self.messages.name!r} has lost its events")
+        return events
 
     @property
     def name(self) -> bytes:
@@ -81,22 +89,21 @@ def no_such_conversation() -> NoPermissionError:
 def load_conversation(view: View, conversation_id: int) -> Conversation | None:
     """The conversation with this id; None when it is deleted."""
     messages = view.load(conversation_id)
-    return None if messages is None else _opened(view, messages)
+    return None if messages is None else open_conversation(view, messages)
 
 
 def find_conversation(view: View, conversation: bytes) -> Conversation | None:
     """The conversation of this name, whoever asks, also while it is being deleted."""
     messages = view.find(CONVERSATIONS + conversation)
-    return None if messages is None else _opened(view, messages)
+    return None if messages is None else open_conversation(view, messages)
 
 
-def _opened(view: View, messages: Timeline) -> Conversation:
+def open_conversation(view: View, messages: Timeline) -> Conversation:
+    """The conversation whose messages these are."""
     value = view.get(conversation_key(messages.id))
-    row = None if value is None else decode_conversation(value)
-    events = None if row is None else view.load(row.events)
-    if row is None or events is None:
-        raise CorruptError(f"conversation {messages.name!r} has lost its row or its events")
-    return Conversation(messages, events, row)
+    if value is None:
+        raise CorruptError(f"conversation {messages.name!r} has lost its row")
+    return Conversation(view, messages, decode_conversation(value))
 
 
 def find_user(view: View, user: bytes) -> Timeline:

@@ -132,7 +132,7 @@ def _make(
     messages = draft.create(CONVERSATIONS + name)
     events = draft.create(EVENTS + name)
     row = ConversationRow(kind, history, flags, 0, draft.time, events.id, 0, digest, ())
-    made = Conversation(messages, events, row)
+    made = Conversation(draft, messages, row)
     made.save(draft)
     return made
 

@@ -31,10 +31,11 @@ from timeline.messaging.access import (
     Conversation,
     enter_as_user,
     find_user,
-    load_conversation,
+    open_conversation,
 )
 from timeline.messaging.numbers import Numbers, count
 from timeline.messaging.sight import Sight
+from timeline.tails import Timeline
 from timeline.view import View
 
 
@@ -71,12 +72,13 @@ def count_unread(view: View, inbox: int, conversation: Conversation, member: Mem
     )
 
 
-def conversations_of(view: View, inbox: int) -> Iterator[tuple[Conversation, MemberRow]]:
-    """What a user is or was in, less what was deleted."""
+def members_of(view: View, inbox: int) -> Iterator[tuple[Timeline, MemberRow]]:
+    """The messages of what a user is or was in, less what was deleted, and what he has of each."""
+    load = view.load
     for key, value in view.scan(*between(MEMBER + number(inbox))):
-        conversation = load_conversation(view, second_id(key))
-        if conversation is not None:
-            yield conversation, decode_member(value)
+        messages = load(second_id(key))
+        if messages is not None:
+            yield messages, decode_member(value)
 
 
 def unread_in(view: View, user: bytes, conversation: bytes) -> int:
@@ -87,8 +89,9 @@ def unread_in(view: View, user: bytes, conversation: bytes) -> int:
 def unread_of(view: View, user: bytes) -> int:
     """Over all conversations, muted ones left out. Raises `NotFoundError`."""
     inbox = find_user(view, user).id
-    return sum(
-        count_unread(view, inbox, conversation, member).messages
-        for conversation, member in conversations_of(view, inbox)
-        if not member.flags & MUTED
-    )
+    total = 0
+    for messages, member in members_of(view, inbox):
+        if not member.flags & MUTED and view.extent(messages).head > member.read:
+            place = open_conversation(view, messages)
+            total += count_unread(view, inbox, place, member).messages
+    return total

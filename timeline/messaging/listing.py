@@ -24,11 +24,12 @@ from timeline.formats.messages import (
     MemberRow,
 )
 from timeline.formats.segments import Row
-from timeline.messaging.access import Conversation, find_user
-from timeline.messaging.counting import conversations_of, count_unread
+from timeline.messaging.access import Conversation, find_user, open_conversation
+from timeline.messaging.counting import count_unread, members_of
 from timeline.messaging.history import newest
 from timeline.messaging.reading import is_listed, settings_of
 from timeline.messaging.sight import Sight
+from timeline.tails import Timeline
 from timeline.view import View
 
 _TOKEN: Final = re.compile(rb"([01])-([0-9]{1,20})-([0-9]{1,20})")
@@ -64,10 +65,8 @@ class Activity:
         self._most = most
         self._known: OrderedDict[int, tuple[int, int, int]] = OrderedDict()
 
-    def of(self, view: View, conversation: Conversation, upto: int) -> tuple[int, int]:
-        """(LSN, time) of the newest message numbered at most `upto`; zeros when there is none."""
-        messages = conversation.messages
-        head = min(view.extent(messages).head, upto)
+    def of(self, view: View, messages: Timeline, head: int) -> tuple[int, int]:
+        """(LSN, time) of the newest message numbered at most `head`; zeros when there is none."""
         known = self._known.get(messages.id)
         if known is not None and known[0] == head:
             return known[1], known[2]
@@ -87,18 +86,19 @@ def conversations(
         raise UsageError("COUNT is at least 1")
     inbox = find_user(view, user).id
     floor = _parse(after)
-    candidates: list[tuple[Place, Conversation, MemberRow, int]] = []
-    for conversation, member in conversations_of(view, inbox):
-        if member.unlisted and not is_listed(member, view.extent(conversation.messages).head):
+    candidates: list[tuple[Place, Timeline, MemberRow, int]] = []
+    for messages, member in members_of(view, inbox):
+        head = view.extent(messages).head
+        if member.unlisted and not is_listed(member, head):
             continue
-        lsn, time = activity.of(view, conversation, _last_seen(member))
-        place = Place(0 if member.flags & PINNED else 1, OPEN - lsn, conversation.id)
+        lsn, time = activity.of(view, messages, min(head, member.spans[-1].last))
+        place = Place(0 if member.flags & PINNED else 1, OPEN - lsn, messages.id)
         if place > floor:
-            candidates.append((place, conversation, member, max(time, member.joined)))
+            candidates.append((place, messages, member, max(time, member.joined)))
     chosen = nsmallest(count + 1, candidates, key=lambda each: each[0])
     page = [
-        _describe(view, inbox, conversation, member, time)
-        for _, conversation, member, time in chosen[:count]
+        _describe(view, inbox, open_conversation(view, messages), member, time)
+        for _, messages, member, time in chosen[:count]
     ]
     cursor = b"%d-%d-%d" % chosen[count - 1][0] if len(chosen) > count else b""
     return page, cursor
@@ -111,10 +111,6 @@ def _parse(after: bytes | None) -> Place:
     if match is None:
         raise UsageError("the token is the cursor of the page before")
     return Place(*map(int, match.groups()))
-
-
-def _last_seen(member: MemberRow) -> int:
-    return member.spans[-1].last if member.spans else 0
 
 
 def _describe(

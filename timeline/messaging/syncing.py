@@ -126,13 +126,16 @@ class Reader:
         resolver = _Resolver(self._view, inbox)
         found: list[Told] = []
         budget = max(_AT_LEAST, _LOOKED_AT * count)
-        size = 0
+        size = looked = 0
+        room = _AT_A_TIME
         while pull.more and len(found) < count and budget > 0 and size < _BYTES:
-            items = pull.take(min(count - len(found), budget, _AT_A_TIME))
+            items = pull.take(min(count - len(found), budget, room))
             budget -= len(items)
+            looked += len(items)
             told = resolver.resolve(items)
             size += sum([len(each.payload) for each in told])
             found += told
+            room = max(_AT_A_TIME, (_BYTES - size) * looked // (size or 1))
         position = pull.position if pull.more else self.now
         return collapse(found), position, pull.more
 
