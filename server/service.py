@@ -121,11 +121,8 @@ class Service:
                 self.waiters.wake(names)
 
     def _tell(self, group: Group) -> None:
-        watch = self.messages.watch
         with self.engine.lock:
-            for inbox in watch.reached(group):
-                for woken in watch.watched(inbox):
-                    woken()
+            self.messages.watch.tell(group)
         self.push.schedule()
 
     def carry_on(self, connection: Connection, steps: Steps, reply: Callable[[], bytes]) -> None:

@@ -89,7 +89,7 @@ def _wait(
             shared[asked] = _page(page, resp) if found else None
         return shared[asked]
 
-    def woken() -> None:
+    def woken(_: object) -> None:
         service.woken[name] = None
 
     def ended() -> None:

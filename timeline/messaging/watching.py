@@ -3,36 +3,88 @@
 Responsibility: know the in-boxes that somebody waits for, and tell after each applied group which
 of them it reached, by delivery or by a conversation whose messages their users come for.
 
-Rule: a group is looked at once, and only if somebody waits. It may name an in-box for which there
-turns out to be nothing; it never leaves one out. Nothing is kept for in-boxes nobody waits for.
+Rule: a group is looked at once, and only if somebody waits. Of a plain message to settled members
+it says exactly who is told what (`Fresh`), so that it need not be read for each of them; of
+everything else it says who should look for himself. It may name an in-box for which there turns out
+to be nothing; it never leaves one out. Nothing is kept for in-boxes nobody waits for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from timeline.engine import Engine, Group
-from timeline.formats.keys import number, split_pair
-from timeline.formats.messages import PULLED, between, second_id
+from timeline.formats.keys import number, split_number, split_pair
+from timeline.formats.messages import (
+    CONVERSATION,
+    JOIN,
+    LEAVE,
+    MEMBER,
+    MESSAGE,
+    PULLED,
+    ROLE,
+    ROSTER,
+    between,
+    second_id,
+    split_roster_key,
+)
 from timeline.formats.records import DELIVER, NOTIFY, decode_target
-from timeline.messaging.access import load_conversation
+from timeline.messaging.access import is_current, load_conversation, member_of
+from timeline.messaging.entries import split_event
+from timeline.tails import Timeline
 from timeline.view import Applied
 
-Woken = Callable[[], None]
+
+class Fresh(NamedTuple):
+    """A message that all of `inboxes` are told of as the only thing of commit `lsn`."""
+
+    lsn: int
+    conversation: bytes  # the name of its timeline
+    seq: int
+    payload: bytes
+    inboxes: list[int]
+
+
+class News(NamedTuple):
+    """What a group brought: who should look for himself, and what others are told."""
+
+    look: set[int]
+    fresh: list[Fresh]
+
+
+# Called with a message, or with None: look for yourself.
+Woken = Callable[[Fresh | None], None]
+
+
+class _Place:
+    """A conversation whose messages users come for, as far as somebody waits for them."""
+
+    __slots__ = ("current", "events", "inboxes", "messages", "open")
+
+    def __init__(self, messages: int, events: int) -> None:
+        self.messages = messages
+        self.events = events
+        self.inboxes: set[int] = set()  # of those who come, or came, for its messages
+        self.current: set[int] = set()  # those of them who are members
+        self.open = False  # whether its messages are come for now
 
 
 class Watch:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._view = Applied(engine)
         self._watchers: dict[int, dict[Woken, None]] = {}
-        self._by_timeline: dict[int, set[int]] = {}  # pulled timeline → in-boxes waited for
-        self._pulled: dict[int, list[int]] = {}  # and back
+        self._places: dict[int, _Place] = {}
+        self._by_timeline: dict[int, _Place] = {}
+        self._followed: dict[int, list[int]] = {}  # in-box → places
 
     def __len__(self) -> int:
         return len(self._watchers)
 
     def add(self, inbox: int, woken: Woken) -> None:
-        """Call `woken()` after each group that may concern the in-box."""
+        """Call `woken` after each group that may concern the in-box."""
         watchers = self._watchers.setdefault(inbox, {})
         watchers[woken] = None
         if len(watchers) == 1:
@@ -47,49 +99,136 @@ class Watch:
             del self._watchers[inbox]
             self._unfollow(inbox)
 
-    def watched(self, inbox: int) -> list[Woken]:
-        return list(self._watchers.get(inbox, ()))
+    def tell(self, group: Group) -> None:
+        """Call everybody whom an applied group concerns."""
+        look, fresh = self.news(group)
+        watchers = self._watchers
+        for inbox in look:
+            for woken in list(watchers.get(inbox, ())):
+                woken(None)
+        for each in fresh:
+            for inbox in each.inboxes:
+                if inbox not in look:
+                    for woken in list(watchers.get(inbox, ())):
+                        woken(each)
 
-    def reached(self, group: Group) -> set[int]:
-        """The in-boxes waited for that an applied group may concern."""
-        if not self._watchers:
-            return set()
-        found: set[int] = set()
+    def news(self, group: Group) -> News:
+        look: set[int] = set()
+        unsettled = self._note_changes(group, look)
+        fresh: list[Fresh] = []
+        for operation in group.operations:
+            if operation.kind == DELIVER:
+                reached = self._engine.inboxes.audience(operation.id).reached(operation.lsn)
+                inboxes = [inbox.id for inbox in reached if inbox.id in self._watchers]
+                timeline_id, kind, _ = decode_target(operation.body)
+                found = None
+                if inboxes and kind == MESSAGE and operation.id not in unsettled:
+                    found = self._fresh(timeline_id, operation.argument, inboxes)
+                if found is None:
+                    look.update(inboxes)
+                else:
+                    fresh.append(found)
+            elif operation.kind == NOTIFY:
+                _, _, named = decode_target(operation.body)
+                look.update(inbox for inbox in named if inbox in self._watchers)
+        if self._by_timeline:
+            self._come_for(group, unsettled, look, fresh)
+        several = Counter(each.lsn for each in fresh)
+        for each in fresh:
+            if several[each.lsn] > 1:  # which comes first is told by whoever reads them
+                look.update(each.inboxes)
+        return News(look, [each for each in fresh if several[each.lsn] == 1])
+
+    def _fresh(self, timeline_id: int, seq: int, inboxes: list[int]) -> Fresh | None:
+        timeline = self._view.load(timeline_id)
+        row = None if timeline is None else next(self._view.rows(timeline, seq, seq), None)
+        if timeline is None or row is None:
+            return None
+        return Fresh(row[1], timeline.name, seq, row[3], inboxes)
+
+    def _come_for(
+        self, group: Group, unsettled: set[int], look: set[int], fresh: list[Fresh]
+    ) -> None:
+        """What the group appended to conversations whose messages users come for."""
+        for timeline, appended in Counter(group.timelines).items():
+            place = self._by_timeline.get(timeline.id)
+            if place is None:
+                continue
+            if place.messages in unsettled:
+                look.update(place.inboxes)
+            elif place.open:
+                inboxes = list(place.current)
+                for seq, payload in self._newest(timeline, appended):
+                    if timeline.id == place.messages:
+                        found = self._fresh(timeline.id, seq, inboxes)
+                        if found is not None:
+                            fresh.append(found)
+                    elif split_event(payload)[0] not in (JOIN, LEAVE, ROLE):
+                        look.update(inboxes)
+
+    def _newest(self, timeline: Timeline, count: int) -> Iterator[tuple[int, bytes]]:
+        head = self._view.extent(timeline).head
+        for row in self._view.rows(timeline, head - count + 1, head):
+            yield row[0], row[3]
+
+    # --- what users come for ------------------------------------------------------------------
+
+    def _note_changes(self, group: Group, look: set[int]) -> set[int]:
+        """Follow changes of memberships; the conversations in which somebody came or went."""
+        unsettled: set[int] = set()
         for key in group.state:
-            if key.startswith(PULLED):
+            family = key[:2]
+            if family == PULLED:
                 inbox = split_pair(key[2:])[0]
                 if inbox in self._watchers:
                     self._follow(inbox)
-                    found.add(inbox)
-        if self._by_timeline:
-            for timeline in group.timelines:
-                found.update(self._by_timeline.get(timeline.id, ()))
-        for operation in group.operations:
-            if operation.kind == DELIVER:
-                audience = self._engine.inboxes.audience(operation.id)
-                reached = audience.reached(operation.lsn)
-                found.update(inbox.id for inbox in reached if inbox.id in self._watchers)
-            elif operation.kind == NOTIFY:
-                _, _, inboxes = decode_target(operation.body)
-                found.update(inbox for inbox in inboxes if inbox in self._watchers)
-        return found
+                    look.add(inbox)
+            elif family == ROSTER:
+                unsettled.add(split_roster_key(key)[0])
+            elif family == MEMBER and self._places:
+                inbox, conversation = split_pair(key[2:])
+                place = self._places.get(conversation)
+                if place is not None and inbox in place.inboxes:
+                    self._settle(place, inbox)
+            elif family == CONVERSATION and self._places:
+                conversation = split_number(key[2:])
+                if conversation in self._places:
+                    self._reopen(conversation)
+        return unsettled
 
     def _follow(self, inbox: int) -> None:
-        """Find out anew which timelines the user of an in-box comes for."""
+        """Find out anew which conversations the user of an in-box comes for."""
         self._unfollow(inbox)
-        view = Applied(self._engine)
-        timelines = []
-        for key, _ in view.scan(*between(PULLED + number(inbox))):
-            place = load_conversation(view, second_id(key))
-            if place is not None:
-                timelines += [place.messages.id, place.events.id]
-        self._pulled[inbox] = timelines
-        for timeline_id in timelines:
-            self._by_timeline.setdefault(timeline_id, set()).add(inbox)
+        followed = self._followed[inbox] = []
+        for key, _ in self._view.scan(*between(PULLED + number(inbox))):
+            conversation = second_id(key)
+            place = self._places.get(conversation)
+            if place is None:
+                found = load_conversation(self._view, conversation)
+                if found is None:
+                    continue
+                place = self._places[conversation] = _Place(found.id, found.row.events)
+                place.open = found.pulled
+                self._by_timeline[place.messages] = self._by_timeline[place.events] = place
+            followed.append(conversation)
+            place.inboxes.add(inbox)
+            self._settle(place, inbox)
+
+    def _settle(self, place: _Place, inbox: int) -> None:
+        if is_current(member_of(self._view, inbox, place.messages)):
+            place.current.add(inbox)
+        else:
+            place.current.discard(inbox)
+
+    def _reopen(self, conversation: int) -> None:
+        found = load_conversation(self._view, conversation)
+        self._places[conversation].open = found is not None and found.pulled
 
     def _unfollow(self, inbox: int) -> None:
-        for timeline_id in self._pulled.pop(inbox, ()):
-            inboxes = self._by_timeline[timeline_id]
-            inboxes.discard(inbox)
-            if not inboxes:
-                del self._by_timeline[timeline_id]
+        for conversation in self._followed.pop(inbox, ()):
+            place = self._places[conversation]
+            place.inboxes.discard(inbox)
+            place.current.discard(inbox)
+            if not place.inboxes:
+                del self._places[conversation]
+                del self._by_timeline[place.messages], self._by_timeline[place.events]
