@@ -224,6 +224,22 @@ def test_reconnecting_under_traffic_misses_and_repeats_nothing(door: WireDoor, r
     assert found == list(range(1, total + 1))
 
 
+def test_a_stream_keeps_the_order_of_commits_over_both_ways(door: WireDoor, raw: Raw) -> None:
+    """One group of commits holds messages that are delivered and messages that are come for."""
+    small, large = f"small{time.monotonic_ns()}", f"large{time.monotonic_ns()}"
+    door.create(small, "ann", ["bob"])
+    door.create(large, "ann", ["bob", *(f"crowd{number}" for number in range(9))])
+    position = door.conversations("bob").position
+    assert raw.do("USER.SUBSCRIBE", "bob", "phone", "AFTER", position) == b"OK"
+    rooms = [(large, small)[number % 2] for number in range(200)]
+    for _ in range(5):
+        with door.daemon.client().pipeline(transaction=False) as pipe:
+            for room in rooms:
+                pipe.execute_command("CONV.SEND", room, "ann", "*", "text", "x")
+            pipe.execute()
+        assert [raw.pushed()[1].conversation for _ in rooms] == rooms
+
+
 def test_who_does_not_read_delays_nobody_and_is_gone_on_with(
     door: WireDoor, room: str, request: pytest.FixtureRequest
 ) -> None:

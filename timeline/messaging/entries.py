@@ -25,7 +25,7 @@ _KIND_NUMBERS: Final = {name.encode(): number for number, name in enumerate(KIND
 
 def append(draft: Draft, timeline: Timeline, items: Sequence[bytes]) -> int:
     """Append an entry; its number."""
-    return draft.append(timeline, items)[0]
+    return draft.append(timeline, items)
 
 
 def check_fields(conversation: Conversation, items: Sequence[bytes], most: int) -> None:

@@ -12,7 +12,7 @@ to be nothing; it never leaves one out. Nothing is kept for in-boxes nobody wait
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from timeline.engine import Engine, Group
@@ -33,7 +33,6 @@ from timeline.formats.messages import (
 from timeline.formats.records import DELIVER, NOTIFY, decode_target
 from timeline.messaging.access import is_current, load_conversation, member_of
 from timeline.messaging.entries import split_event
-from timeline.tails import Timeline
 from timeline.view import Applied
 
 
@@ -137,7 +136,8 @@ class Watch:
         for each in fresh:
             if several[each.lsn] > 1:  # which comes first is told by whoever reads them
                 look.update(each.inboxes)
-        return News(look, [each for each in fresh if several[each.lsn] == 1])
+        alone = [each for each in fresh if several[each.lsn] == 1]
+        return News(look, sorted(alone))  # in the order of commits, whichever way each goes
 
     def _fresh(self, timeline_id: int, seq: int, inboxes: list[int]) -> Fresh | None:
         timeline = self._view.load(timeline_id)
@@ -150,26 +150,21 @@ class Watch:
         self, group: Group, unsettled: set[int], look: set[int], fresh: list[Fresh]
     ) -> None:
         """What the group appended to conversations whose messages users come for."""
-        for timeline, appended in Counter(group.timelines).items():
+        for conversation in unsettled:
+            if conversation in self._places:
+                look.update(self._places[conversation].inboxes)
+        appended = group.appended
+        for timeline, seq in zip(appended.timelines, appended.seqs, strict=True):
             place = self._by_timeline.get(timeline.id)
-            if place is None:
+            if place is None or not place.open or place.messages in unsettled:
                 continue
-            if place.messages in unsettled:
-                look.update(place.inboxes)
-            elif place.open:
-                inboxes = list(place.current)
-                for seq, payload in self._newest(timeline, appended):
-                    if timeline.id == place.messages:
-                        found = self._fresh(timeline.id, seq, inboxes)
-                        if found is not None:
-                            fresh.append(found)
-                    elif split_event(payload)[0] not in (JOIN, LEAVE, ROLE):
-                        look.update(inboxes)
-
-    def _newest(self, timeline: Timeline, count: int) -> Iterator[tuple[int, bytes]]:
-        head = self._view.extent(timeline).head
-        for row in self._view.rows(timeline, head - count + 1, head):
-            yield row[0], row[3]
+            found = self._fresh(timeline.id, seq, list(place.current))
+            if found is None:
+                continue
+            if timeline.id == place.messages:
+                fresh.append(found)
+            elif split_event(found.payload)[0] not in (JOIN, LEAVE, ROLE):
+                look.update(found.inboxes)
 
     # --- what users come for ------------------------------------------------------------------
 
