@@ -71,3 +71,4 @@ bench: $(BUILT)
 	$(VENV)/bin/pytest bench --quiet --benchmark-enable --benchmark-only \
 	  --benchmark-columns=median,iqr,rounds --benchmark-sort=fullname $(PYTEST_ARGS)
 	$(VENV)/bin/python -m bench.streams $(BENCH_ARGS)
+	$(VENV)/bin/python -m bench.conversations

@@ -73,11 +73,11 @@ def compare(
     sides = (peer, ours)
     for side in sides:
         work.prepare(side)
-        _drive(work, side, warm_up)
+        drive(work, side, warm_up)
     comparison = Comparison(work.name)
     for _ in range(pairs):
-        comparison.peer.append(_drive(work, peer, requests))
-        comparison.ours.append(_drive(work, ours, requests))
+        comparison.peer.append(drive(work, peer, requests))
+        comparison.ours.append(drive(work, ours, requests))
     for side in sides:
         work.check(side, warm_up + pairs * requests)
     return comparison
@@ -88,7 +88,8 @@ def _whole_pipelines(requests: int, work: Work) -> int:
     return -(-requests // work.pipeline) * work.pipeline
 
 
-def _drive(work: Work, server: Server, requests: int) -> Run:
+def drive(work: Work, server: Server, requests: int) -> Run:
+    """Repeat the command of `work` so many times on one server."""
     command = ["redis-benchmark", "-h", "127.0.0.1", "-p", str(server.port), "--csv"]
     command += ["-c", str(CONNECTIONS), "-n", str(requests), "-P", str(work.pipeline)]
     if work.random_up_to:

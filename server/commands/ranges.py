@@ -6,7 +6,9 @@ grows beyond `reply_bytes`: a read that would is refused, and COUNT is the way o
 
 from __future__ import annotations
 
+from timeline.errors import WrongTypeError
 from timeline.formats.keys import MAX
+from timeline.formats.rows import INBOX
 from timeline.tails import Timeline
 
 from .. import replies
@@ -20,6 +22,16 @@ from .arguments import syntax_error
 _KEY = (1, 1, 1)
 _FIRST_STEP = 256  # entries read before it is known how large they are
 _STEP_BYTES = 4 << 20
+
+
+def stream(view: View, name: bytes) -> Timeline | None:
+    """The timeline called `name`. Raises `WrongTypeError` for an in-box, which has no entries."""
+    timeline = view.find(name)
+    if timeline is not None:
+        row = timeline.staged or timeline.row
+        if row is not None and row.kind == INBOX:
+            raise WrongTypeError("an in-box holds references, not entries: read it by USER.SYNC")
+    return timeline
 
 
 def entries(
@@ -73,7 +85,7 @@ def entries(
     keys=_KEY,
 )
 def xlen(session: Session, args: Arguments, view: View) -> bytes:
-    timeline = view.find(args[1])
+    timeline = stream(view, args[1])
     return replies.integer(0 if timeline is None else view.extent(timeline).length)
 
 
@@ -91,7 +103,7 @@ def _range(
         at += 2
     if count == 0:
         return replies.nil_array(session.resp)
-    timeline = view.find(args[1])
+    timeline = stream(view, args[1])
     if timeline is None or first > last:
         return replies.EMPTY_ARRAY
     return entries(session, view, timeline, first, last, count, reverse=reverse)
@@ -152,7 +164,7 @@ class StreamRead:
         return replies.array([b"*2\r\n" + part for part in parts])
 
     def _one(self, view: View, name: bytes, first: int) -> bytes | None:
-        timeline = view.find(name)
+        timeline = stream(view, name)
         if timeline is None or view.extent(timeline).head < first:
             return None
         found = entries(self.session, view, timeline, first, MAX, self.count)
@@ -215,10 +227,10 @@ def xread(session: Session, args: Arguments, view: View) -> bytes | None:
 
 def _first_wanted(view: View, name: bytes, value: bytes) -> int:
     if value == b"$":
-        timeline = view.find(name)
+        timeline = stream(view, name)
         return 1 if timeline is None else view.extent(timeline).head + 1
     if value == b"+":  # Redis 7.4: the last entry
-        timeline = view.find(name)
+        timeline = stream(view, name)
         if timeline is None:
             return 1
         newest = view.read(timeline, limit=1, reverse=True).last
@@ -247,7 +259,7 @@ def xinfo_stream(session: Session, args: Arguments, view: View) -> bytes:
                 raise syntax_error()
             number = arguments.integer(args[5])
             count = number if number > 0 else None
-    timeline = view.find(args[2])
+    timeline = stream(view, args[2])
     if timeline is None:
         raise CommandError("no such key")
     extent = view.extent(timeline)

@@ -351,3 +351,24 @@ def test_sends_in_a_transaction_are_one_commit(door: WireDoor, room: str) -> Non
     with pytest.raises(redis.ResponseError):
         pipe.execute()
     assert door.info(room)["head"] == 5
+
+
+def test_raw_commands_read_messages_and_write_nothing(door: WireDoor, room: str) -> None:
+    door.send(room, "ann", "hi")
+    client = door.client
+    assert client.xlen(f"@conv:{room}") == 1
+    for words in (("XLEN", "@user:bob"), ("XRANGE", "@user:bob", "-", "+")):
+        with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+            client.execute_command(*words)
+    before = door.lsn()
+    refused: list[tuple[str, ...]] = [
+        ("XADD", f"@conv:{room}", "*", "text", "forged"),
+        ("XADD", "@user:bob", "*", "text", "forged"),
+        ("DEL", f"@conv:{room}"),
+        ("XTRIM", f"@event:{room}", "MAXLEN", "0"),
+        ("TIMELINE.META", f"@conv:{room}", "*", "title", "forged"),
+    ]
+    for each in refused:
+        with pytest.raises(redis.ResponseError):
+            client.execute_command(*each)
+    assert door.lsn() == before
