@@ -206,6 +206,29 @@ def test_read_diffused_conversations_of_a_user_are_bounded(tmp_path: Path) -> No
         assert im.join("small", ["ann"]) == 1
 
 
+def test_what_all_devices_have_passed_makes_room(tmp_path: Path) -> None:
+    with timeline.open(tmp_path / "store", diffusion_limit=1, pulled_limit=2) as db:
+        im = db.messaging
+        for number in range(4):
+            im.create(f"room{number}", f"bob{number}", members=[f"cat{number}"])
+        im.join("room0", ["ann"])
+        im.ack("ann", "phone", im.conversations("ann").position)
+        im.join("room1", ["ann"])
+        im.send("room0", "bob0", {"text": "last words"})
+        im.leave("room0", ["ann"])
+        with pytest.raises(TooLargeError):
+            im.join("room2", ["ann"])
+        page = im.sync("ann", "phone")
+        assert [entry.kind for entry in page.entries] == ["join", "message", "leave"]
+        im.ack("ann", "phone", page.cursor)
+        assert im.join("room2", ["ann"]) == 1
+        with pytest.raises(TooLargeError):
+            im.join("room3", ["ann"])
+        im.send("room2", "bob2", {"text": "hi"})
+        told = [(entry.kind, entry.conversation) for entry in im.sync("ann", "phone").entries]
+        assert told == [("join", "room2"), ("message", "room2")]
+
+
 def test_pages_of_large_messages_end_early(tmp_path: Path) -> None:
     with timeline.open(tmp_path / "store") as db:
         im = db.messaging
@@ -266,3 +289,34 @@ def test_sets_of_numbers_go_with_what_is_trimmed(tmp_path: Path) -> None:
         assert rows == {UNCOUNTED: 1, MENTIONED: 1}
         (row,) = im.conversations("bob").conversations
         assert (row.unread, row.mentions) == (1, 1)
+
+
+def test_what_was_applied_untold_makes_everybody_look(tmp_path: Path) -> None:
+    """As after healing, when a group that was uncertain turns out to stand."""
+    with timeline.open(tmp_path / "store", fsync="inline") as db:
+        im, engine = db.messaging, db.engine
+        im.create("team", "ann", members=["bob"])
+        watch = im.messages.watch
+        with engine.lock:
+            bob = engine.find(b"@user:bob")
+            assert bob is not None
+            calls: list[object] = []
+            watch.add(bob.id, calls.append)
+
+        def send(*, tell: bool) -> None:
+            with engine.lock:
+                draft = engine.begin()
+                place = draft.find(b"@conv:team")
+                assert place is not None
+                draft.deliver(place.id, place, draft.append(place, [b"text", b"x"]), 1)
+                group = draft.commit().group
+                if tell:
+                    group.on_done(watch.tell)
+            engine.flush()
+
+        send(tell=True)
+        assert len(calls) == 1
+        assert isinstance(calls[0], tuple), "exactly this message"
+        send(tell=False)
+        send(tell=True)
+        assert calls[1] is None, "look for yourself"

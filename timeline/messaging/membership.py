@@ -23,11 +23,13 @@ from timeline.fanout import notify, push
 from timeline.formats.keys import MAX, number, split_number
 from timeline.formats.messages import (
     ADMIN,
+    DEVICE,
     JOIN,
     LEAVE,
     NONE,
     OPEN,
     PLAIN,
+    PULLED,
     PULLED_COUNT,
     ROLE,
     ROLES,
@@ -36,10 +38,12 @@ from timeline.formats.messages import (
     RosterRow,
     Stretch,
     between,
+    decode_device,
     decode_roster,
     encode_roster,
     pulled_key,
     roster_key,
+    second_id,
     split_roster_key,
 )
 from timeline.messaging.access import (
@@ -47,6 +51,7 @@ from timeline.messaging.access import (
     enter,
     find_or_create_user,
     is_current,
+    load_conversation,
     member_of,
     save_member,
 )
@@ -173,11 +178,33 @@ def _pull(draft: Draft, inbox: int, conversation: int, most: int) -> None:
     value = draft.get(count_key)
     count = 0 if value is None else split_number(value)
     if count >= most:
+        count -= _forget_passed(draft, inbox)
+    if count >= most:
         raise TooLargeError(
             f"a user may be in {most} read-diffused conversations (option pulled_limit)"
         )
     draft.put(key, b"")
     draft.put(count_key, number(count + 1))
+
+
+def _forget_passed(draft: Draft, inbox: int) -> int:
+    """Forget what a user no longer comes for and all his devices have passed; how much that was."""
+    devices = draft.scan(*between(DEVICE + number(inbox)))
+    known = [row.lsn for row in (decode_device(value) for _, value in devices) if row.known]
+    passed = min(known, default=OPEN)
+    gone = 0
+    for key, _ in list(draft.scan(*between(PULLED + number(inbox)))):
+        conversation = second_id(key)
+        place = load_conversation(draft, conversation)
+        member = member_of(draft, inbox, conversation)
+        if place is None or member is None:
+            ended = 0
+        else:
+            ended = min(member.spans[-1].ended, place.row.pulled[-1].ended)
+        if ended <= passed and ended != OPEN:
+            draft.remove(key)
+            gone += 1
+    return gone
 
 
 def forget_pulled(draft: Draft, inbox: int, conversation: int) -> None:

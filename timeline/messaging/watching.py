@@ -77,6 +77,7 @@ class Watch:
         self._watchers: dict[int, dict[Woken, None]] = {}
         self._places: dict[int, _Place] = {}
         self._by_timeline: dict[int, _Place] = {}
+        self._told = engine.applied  # the last LSN of the last group told of
         self._followed: dict[int, list[int]] = {}  # in-box → places
 
     def __len__(self) -> int:
@@ -84,6 +85,8 @@ class Watch:
 
     def add(self, inbox: int, woken: Woken) -> None:
         """Call `woken` after each group that may concern the in-box."""
+        if not self._watchers:
+            self._told = self._engine.applied
         watchers = self._watchers.setdefault(inbox, {})
         watchers[woken] = None
         if len(watchers) == 1:
@@ -99,7 +102,17 @@ class Watch:
             self._unfollow(inbox)
 
     def tell(self, group: Group) -> None:
-        """Call everybody whom an applied group concerns."""
+        """Call everybody whom an applied group concerns.
+
+        When groups were applied that nobody told of (the store healed, and what was uncertain
+        stands), everybody is to look for himself.
+        """
+        missed = group.first != self._told + 1
+        self._told = group.last
+        if missed:
+            for inbox in list(self._watchers):
+                for woken in list(self._watchers.get(inbox, ())):
+                    woken(None)
         look, fresh = self.news(group)
         watchers = self._watchers
         for inbox in look:
