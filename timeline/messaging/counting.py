@@ -36,6 +36,7 @@ from timeline.messaging.access import (
 from timeline.messaging.numbers import Numbers, count
 from timeline.messaging.sight import Sight
 from timeline.tails import Timeline
+from timeline.timelines import Extent
 from timeline.view import View
 
 
@@ -47,12 +48,20 @@ class Unread(NamedTuple):
 _NOTHING = Unread(0, 0)
 
 
-def count_unread(view: View, inbox: int, conversation: Conversation, member: MemberRow) -> Unread:
-    extent = view.extent(conversation.messages)
+def count_unread(
+    view: View,
+    inbox: int,
+    conversation: Conversation,
+    member: MemberRow,
+    extent: Extent,
+    sight: Sight | None = None,
+) -> Unread:
+    """`extent` is that of the conversation's messages."""
     floor = max(member.read, member.cleared, extent.first - 1)
     if extent.head <= floor:
         return _NOTHING
-    ranges = Sight(view, conversation, inbox, member).above(floor, extent.head)
+    sight = sight or Sight(view, conversation, inbox, member)
+    ranges = sight.above(floor, extent.head)
     if not ranges:
         return _NOTHING
     flags = conversation.row.flags
@@ -83,7 +92,7 @@ def members_of(view: View, inbox: int) -> Iterator[tuple[Timeline, MemberRow]]:
 
 def unread_in(view: View, user: bytes, conversation: bytes) -> int:
     place, inbox, member = enter_as_user(view, conversation, user)
-    return count_unread(view, inbox.id, place, member).messages
+    return count_unread(view, inbox.id, place, member, view.extent(place.messages)).messages
 
 
 def unread_of(view: View, user: bytes) -> int:
@@ -91,7 +100,10 @@ def unread_of(view: View, user: bytes) -> int:
     inbox = find_user(view, user).id
     total = 0
     for messages, member in members_of(view, inbox):
-        if not member.flags & MUTED and view.extent(messages).head > member.read:
+        if member.flags & MUTED:
+            continue
+        extent = view.extent(messages)
+        if extent.head > member.read:
             place = open_conversation(view, messages)
-            total += count_unread(view, inbox, place, member).messages
+            total += count_unread(view, inbox, place, member, extent).messages
     return total

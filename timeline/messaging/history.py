@@ -19,6 +19,7 @@ from timeline.messaging.numbers import runs
 from timeline.messaging.roles import Action
 from timeline.messaging.sight import Sight
 from timeline.messaging.told import Told, event_told
+from timeline.timelines import Extent
 from timeline.view import View
 
 
@@ -40,9 +41,10 @@ def history(
     place = entry.conversation
     inbox = 0 if entry.inbox is None else entry.inbox.id
     sight = Sight(view, place, inbox, entry.member)
-    head = view.extent(place.messages).head
+    extent = view.extent(place.messages)
+    head = extent.head
     high = head if last is None else min(last, head)
-    low = first
+    low = max(first, extent.first)
     if since is not None:
         low = max(low, first_since(view, place.messages, since, 1, head))
     if until is not None:
@@ -61,17 +63,15 @@ def shown(
     view: View, place: Conversation, sight: Sight, low: int, high: int, *, reverse: bool
 ) -> Iterator[Row]:
     """The messages numbered `low` to `high` that are shown, in the order read."""
-    low = max(low, view.extent(place.messages).first)
     ranges = [(a, min(b, high)) for a, b in sight.above(low - 1, high)]
     for a, b in reversed(ranges) if reverse else ranges:
         for start, stop in runs(a, b, sight.hidden, reverse=reverse):
             yield from view.rows(place.messages, start, stop, reverse=reverse)
 
 
-def newest(view: View, place: Conversation, sight: Sight) -> Row | None:
-    """The newest message shown."""
-    head = view.extent(place.messages).head
-    return next(shown(view, place, sight, 1, head, reverse=True), None)
+def newest(view: View, place: Conversation, sight: Sight, extent: Extent) -> Row | None:
+    """The newest message shown; `extent` is that of the conversation's messages."""
+    return next(shown(view, place, sight, extent.first, extent.head, reverse=True), None)
 
 
 def events(

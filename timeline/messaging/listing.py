@@ -117,9 +117,10 @@ def _describe(
     view: View, inbox: int, conversation: Conversation, member: MemberRow, time: int
 ) -> Listed:
     sight = Sight(view, conversation, inbox, member)
-    unread = count_unread(view, inbox, conversation, member)
-    head = view.extent(conversation.messages).head
-    last: Row | None = newest(view, conversation, sight)
+    extent = view.extent(conversation.messages)
+    head = extent.head
+    unread = count_unread(view, inbox, conversation, member, extent, sight)
+    last: Row | None = newest(view, conversation, sight, extent)
     return Listed(
         conversation.name,
         CONVERSATION_KINDS[conversation.row.kind],
