@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -100,6 +101,15 @@ class Machine(RuleBasedStateMachine):
 
     # --- conversations ------------------------------------------------------------------------
 
+    @initialize(
+        histories=st.lists(st.sampled_from(["join", "all"]), min_size=2, max_size=2),
+        members=st.lists(some_users, min_size=2, max_size=2),
+    )
+    def begin(self, histories: list[str], members: list[list[str]]) -> None:
+        for name, history, people in zip(NAMES, histories, members, strict=False):
+            self.create(name, history, "-", people)
+        self.create(NAMES[2], "join", "-", USERS)  # which is large
+
     @rule(
         name=names,
         history=st.sampled_from(["join", "all"]),
@@ -159,6 +169,28 @@ class Machine(RuleBasedStateMachine):
             self.oracle.tell(people, "delete", name, 0)
 
     # --- messages -----------------------------------------------------------------------------
+
+    # What matters most is drawn more often: a message, and a look by one of those who may see some.
+    @rule(name=names, number=places, text=texts)
+    def send_plainly(self, name: str, number: int, text: str) -> None:
+        sender = self.somebody(name, number, "admin", "member")
+        if sender is not None:
+            seq = self.oracle.send(name, Sent(0, sender, text))
+            assert self.im.send(name, sender, {"text": text}).seq == seq
+
+    @rule(name=names)
+    def look_at_all(self, name: str) -> None:
+        place = self.place(name)
+        for user in place.members if place else ():
+            assert place is not None
+            found = self.im.history(name, user, limit=1_000)
+            assert [entry.seq for entry in found] == [sent.seq for sent in place.shown(user)]
+            assert self.im.unread(user, name) == len(place.unread(user))
+
+    @rule(limit=st.integers(1, 3))
+    def all_catch_up(self, limit: int) -> None:
+        for user in USERS:
+            self.catch_up(user, "phone", limit, 1_000)
 
     @rule(
         name=names,
