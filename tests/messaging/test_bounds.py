@@ -13,9 +13,10 @@ import pytest
 import timeline
 from tests.engine.stores import SMALL, Clock
 from timeline.database import Database
-from timeline.errors import ConflictError, TooLargeError
+from timeline.errors import ConflictError, NoPermissionError, TooLargeError
 from timeline.formats.messages import KEY, MENTIONED, UNCOUNTED, between
 from timeline.messaging import membership
+from timeline.messaging.conversations import Deletion
 from timeline.messaging.embedded import SyncPage
 from timeline.options import DAY
 
@@ -320,3 +321,28 @@ def test_what_was_applied_untold_makes_everybody_look(tmp_path: Path) -> None:
         send(tell=False)
         send(tell=True)
         assert calls[1] is None, "look for yourself"
+
+
+def test_a_deletion_that_is_sent_again_half_way_ends_well(tmp_path: Path) -> None:
+    with timeline.open(tmp_path / "store", fsync="inline") as db:
+        im, engine = db.messaging, db.engine
+        im.create("town", "ann", members=[f"citizen{number}" for number in range(600)])
+
+        def step(deletion: Deletion) -> bool:
+            with engine.lock:
+                draft = engine.begin()
+                more = deletion.step(draft)
+                draft.commit()
+            engine.flush()
+            return more
+
+        first, second = Deletion(b"town", b"-"), Deletion(b"town", b"-")
+        assert step(first)
+        with pytest.raises(NoPermissionError):
+            im.send("town", "citizen599", {"text": "still there?"})
+        assert step(second)
+        while step(second):
+            pass
+        assert not step(first)
+        assert im.conversations("citizen599").conversations == []
+        im.create("town", "ann")

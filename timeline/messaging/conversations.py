@@ -190,10 +190,14 @@ class Deletion:
         self._name = conversation
         self._actor = actor
         self._begun = False
+        self._after = b""  # the last key of the roster that is gone: those before need no look
 
     def step(self, draft: Draft) -> bool:
+        if self._begun and find_conversation(draft, self._name) is None:
+            return False  # the same command, sent twice, has done the rest
         place = self._open(draft)
         start, stop = between(ROSTER + number(place.id))
+        start = max(start, self._after)
         members = list(islice(draft.scan(start, stop), _A_COMMIT))
         inboxes = []
         for key, _ in members:
@@ -208,6 +212,7 @@ class Deletion:
             place.row = place.row._replace(flags=place.row.flags | DYING)
             place.save(draft)
             self._begun = True
+            self._after = members[-1][0]
             return True
         for family in (UNCOUNTED, CALLED):
             numbers.drop(draft, family, place.id)
