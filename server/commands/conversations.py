@@ -12,7 +12,7 @@ from typing import cast
 from timeline.engine import Draft, Engine
 from timeline.errors import UsageError
 from timeline.formats.messages import BINARY, CONVERSATION_KINDS, HISTORIES, ROLES
-from timeline.messaging import conversations, history, membership, reading, sending
+from timeline.messaging import bulk, conversations, history, membership, reading, sending
 from timeline.messaging.service import Messages
 from timeline.view import View
 
@@ -236,8 +236,8 @@ def delete(session: Session, args: Arguments, draft: Draft) -> bytes | None:
     complexity="O(N) for N users",
 )
 def join(session: Session, args: Arguments, draft: Draft) -> bytes | None:
-    bulk = membership.join(args[1], args[2], args[3:], messages_of(session).options)
-    return in_parts(session, bulk, draft, lambda: replies.integer(bulk.changed))
+    steps = bulk.join(args[1], args[2], args[3:], messages_of(session).options)
+    return in_parts(session, steps, draft, lambda: replies.integer(steps.changed))
 
 
 @write(
@@ -249,8 +249,8 @@ def join(session: Session, args: Arguments, draft: Draft) -> bytes | None:
     complexity="O(N) for N users",
 )
 def leave(session: Session, args: Arguments, draft: Draft) -> bytes | None:
-    bulk = membership.leave(args[1], args[2], args[3:], messages_of(session).options)
-    return in_parts(session, bulk, draft, lambda: replies.integer(bulk.changed))
+    steps = bulk.leave(args[1], args[2], args[3:], messages_of(session).options)
+    return in_parts(session, steps, draft, lambda: replies.integer(steps.changed))
 
 
 @write(
@@ -282,7 +282,7 @@ def members(session: Session, args: Arguments, view: Readable) -> bytes:
 
 @write(
     "CONV.SEND",
-    "conversation sender [KEY key] [MENTIONS count (user)...] [MENTIONALL] [SILENT] "
+    "conversation sender [KEY message-key] [MENTIONS count (user)...] [MENTIONALL] [SILENT] "
     "* (field value)...",
     "Sends a message: its number, its time, and stored or duplicate.",
     group=_GROUP,

@@ -17,7 +17,7 @@ from timeline.errors import ConflictError, NoPermissionError, TooLargeError
 from timeline.formats.messages import KEY, MENTIONED, UNCOUNTED, between
 from timeline.messaging import membership
 from timeline.messaging.conversations import Deletion
-from timeline.messaging.embedded import SyncPage
+from timeline.messaging.pages import SyncPage
 from timeline.options import DAY
 
 

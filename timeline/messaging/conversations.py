@@ -54,9 +54,10 @@ from timeline.messaging.access import (
     find_or_create_user,
     member_of,
 )
+from timeline.messaging.bulk import Bulk
 from timeline.messaging.entries import check_own_fields, record_event
 from timeline.messaging.idempotency import digest_of
-from timeline.messaging.membership import Bulk, admit, forget_pulled, make_admin
+from timeline.messaging.membership import admit, forget_pulled, make_admin
 from timeline.messaging.names import (
     APPLICATION,
     CONVERSATIONS,

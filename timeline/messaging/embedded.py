@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from timeline.draft import Draft
 from timeline.engine import Engine
@@ -18,6 +18,7 @@ from timeline.errors import UsageError
 from timeline.formats.entries import decode_items
 from timeline.formats.messages import CONVERSATION_KINDS, HISTORIES, ROLES
 from timeline.messaging import (
+    bulk,
     conversations,
     counting,
     devices,
@@ -30,6 +31,18 @@ from timeline.messaging import (
 )
 from timeline.messaging.access import find_user
 from timeline.messaging.names import check_device
+from timeline.messaging.pages import (
+    ConversationInfo,
+    DeviceInfo,
+    EventPage,
+    Listed,
+    ListPage,
+    MemberInfo,
+    MemberPage,
+    Receipts,
+    SyncEntry,
+    SyncPage,
+)
 from timeline.messaging.sending import Sent
 from timeline.messaging.service import Messages
 from timeline.messaging.told import Told
@@ -38,92 +51,6 @@ T = TypeVar("T")
 
 Ids = Iterable[Value]
 _PAGE = 100
-
-
-class SyncEntry(NamedTuple):
-    """What a device is told: `kind` of contract, the conversation, the message or position."""
-
-    kind: str
-    conversation: str
-    seq: int
-    fields: Fields
-
-    @property
-    def id(self) -> str:
-        return f"{self.seq}-0"
-
-    def text(self, name: str) -> str:
-        """The value of field `name` as text. Raises `KeyError`."""
-        return self.fields[name].decode()
-
-
-class SyncPage(NamedTuple):
-    entries: list[SyncEntry]
-    cursor: str
-    more: bool
-    resync: bool
-
-
-class EventPage(NamedTuple):
-    entries: list[SyncEntry]
-    cursor: str
-
-
-class ConversationInfo(NamedTuple):
-    id: str
-    kind: str
-    history: str
-    binary: bool
-    created: int
-    members: int
-    head: int
-    role: str
-    meta: dict[bytes, bytes]
-
-
-class MemberInfo(NamedTuple):
-    user: str
-    role: str
-    joined: int
-
-
-class MemberPage(NamedTuple):
-    members: list[MemberInfo]
-    cursor: str
-
-
-class Listed(NamedTuple):
-    """One conversation of a user's list; `last` is the newest message he is shown."""
-
-    id: str
-    kind: str
-    role: str
-    unread: int
-    mentions: int
-    head: int
-    read: int
-    time: int
-    settings: Fields
-    last: tuple[int, Fields] | None
-
-
-class ListPage(NamedTuple):
-    conversations: list[Listed]
-    cursor: str
-    position: str
-
-
-class Receipts(NamedTuple):
-    read: list[str]
-    delivered: list[str]
-
-
-class DeviceInfo(NamedTuple):
-    device: str
-    acked: str
-    online: bool
-    seen: int
-    fields: dict[bytes, bytes]
 
 
 class _Steps(Protocol):
@@ -199,15 +126,15 @@ class Messaging:
 
     def join(self, conversation: Value, users: Ids, actor: Value = "-") -> int:
         """Add users; how many were no members. Many are several commits: call again if it fails."""
-        bulk = membership.join(_id(conversation), _id(actor), _ids(users), self._options)
-        self._steps(bulk)
-        return bulk.changed
+        command = bulk.join(_id(conversation), _id(actor), _ids(users), self._options)
+        self._steps(command)
+        return command.changed
 
     def leave(self, conversation: Value, users: Ids, actor: Value = "-") -> int:
         """Remove users; how many were members."""
-        bulk = membership.leave(_id(conversation), _id(actor), _ids(users), self._options)
-        self._steps(bulk)
-        return bulk.changed
+        command = bulk.leave(_id(conversation), _id(actor), _ids(users), self._options)
+        self._steps(command)
+        return command.changed
 
     def set_role(self, conversation: Value, user: Value, role: str, actor: Value = "-") -> None:
         self._write(

@@ -5,16 +5,14 @@ write and read diffusion as it grows and shrinks.
 
 Rule: a member's stretches are told by numbers: from the message after the head when he joins to
 the head when he leaves. Above `diffusion_limit` members a conversation is read-diffused, and
-write-diffused again below four fifths of it, so that one member coming and going does not switch
-it to and fro. A commit admits or dismisses at most `_A_COMMIT`; a command that names more is a
-series of commits that may be repeated after a failure, each member told in his own commit and
-everybody else in the last.
+write-diffused again at four fifths of it, so that one member coming and going does not switch it
+to and fro. Everything here is part of one commit; commands that need several are in `bulk`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from timeline.draft import Draft
@@ -24,8 +22,6 @@ from timeline.formats.keys import MAX, number, split_number
 from timeline.formats.messages import (
     ADMIN,
     DEVICE,
-    JOIN,
-    LEAVE,
     NONE,
     OPEN,
     PLAIN,
@@ -61,8 +57,6 @@ from timeline.messaging.roles import Action
 from timeline.options import Options
 from timeline.view import View
 
-_A_COMMIT: Final = 250  # members; some ten milliseconds
-_NAMED: Final = 20  # users that an event names
 _STRETCHES: Final = 128  # read-diffused stretches that a conversation lists
 _TOKEN: Final = re.compile(rb"([01])-([0-9]{1,19})")
 
@@ -277,99 +271,7 @@ def announce(
     )
 
 
-# --- commands -------------------------------------------------------------------------------------
-
-
-class Bulk:
-    """A command that may take several commits: call `step` with a draft each until it says False.
-
-    `changed` is how many members were added or removed so far.
-    """
-
-    def __init__(
-        self,
-        open_: Callable[[Draft], Conversation],
-        kind: int,
-        actor: bytes,
-        users: Sequence[bytes],
-        options: Options,
-        end: Callable[[Draft, Conversation], None] = lambda _draft, _conversation: None,
-    ) -> None:
-        self._open = open_
-        self._kind = kind
-        self._actor = actor
-        self._users = list(dict.fromkeys(check_user(user) for user in users))
-        self._options = options
-        self._end = end
-        self._at = 0
-        self._names: list[bytes] = []
-        self._told: set[int] = set()
-        self.changed = 0
-
-    def finish(self) -> None:
-        """All of it was done before: nothing is left."""
-        self._at = len(self._users)
-
-    def note(self, draft: Draft, user: bytes) -> None:
-        """Count a member who was admitted by other means."""
-        self.changed += 1
-        self._names.append(user)
-        if len(self._users) > _A_COMMIT:
-            inbox = find_or_create_user(draft, user)
-            notify(draft, [inbox.id], self._open(draft).messages, 0, self._kind)
-            self._told.add(inbox.id)
-
-    def step(self, draft: Draft) -> bool:
-        """Do the next part in `draft`; whether there is more."""
-        conversation = self._open(draft)
-        users = self._users[self._at : self._at + _A_COMMIT]
-        single = len(self._users) <= _A_COMMIT
-        if self._kind == JOIN:
-            inboxes = admit(draft, conversation, users, self._options)
-        else:
-            inboxes = dismiss(draft, conversation, users, self._options, seeing=int(single))
-        at = self._at + len(users)
-        self.changed += len(inboxes)
-        if len(self._names) < _NAMED and inboxes:
-            self._names += _names(draft, inboxes[: _NAMED - len(self._names)])
-        if not single and inboxes:
-            notify(draft, inboxes, conversation.messages, 0, self._kind)
-            self._told.update(inboxes)
-        more = at < len(self._users)
-        if not more:
-            if self.changed:
-                self._tell(draft, conversation, inboxes if single else [])
-            self._end(draft, conversation)
-        self._at = at
-        return more
-
-    def _tell(self, draft: Draft, conversation: Conversation, concerned: Sequence[int]) -> None:
-        items = [item for name in self._names for item in (b"@user", name)]
-        items += [b"@count", b"%d" % self.changed]
-        event = record_event(draft, conversation, self._kind, self._actor, 0, items)
-        announce(draft, conversation, self._kind, event, concerned, frozenset(self._told))
-
-
-def _names(view: View, inboxes: Sequence[int]) -> list[bytes]:
-    loaded = (view.load(inbox) for inbox in inboxes)
-    return [user_of(timeline.name) for timeline in loaded if timeline is not None]
-
-
-def join(conversation: bytes, actor: bytes, users: Sequence[bytes], options: Options) -> Bulk:
-    def open_(draft: Draft) -> Conversation:
-        return enter(draft, conversation, actor, Action.ADD).conversation
-
-    return Bulk(open_, JOIN, actor, users, options)
-
-
-def leave(conversation: bytes, actor: bytes, users: Sequence[bytes], options: Options) -> Bulk:
-    """Who removes nobody but himself leaves; anything else needs the right to remove."""
-    action = Action.LEAVE if set(users) == {actor} else Action.REMOVE
-
-    def open_(draft: Draft) -> Conversation:
-        return enter(draft, conversation, actor, action).conversation
-
-    return Bulk(open_, LEAVE, actor, users, options)
+# --- roles and lists ------------------------------------------------------------------------------
 
 
 def set_role(draft: Draft, conversation: bytes, actor: bytes, user: bytes, role: bytes) -> None:

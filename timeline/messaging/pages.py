@@ -1,0 +1,96 @@
+"""What the embedded API gives back: pages, entries, rows of lists.
+
+Rule: values only. Ids are `str`, fields as the store keeps them; a page says where the next begins.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from timeline.entry import Fields
+
+
+class SyncEntry(NamedTuple):
+    """What a device is told: `kind` of contract, the conversation, the message or position."""
+
+    kind: str
+    conversation: str
+    seq: int
+    fields: Fields
+
+    @property
+    def id(self) -> str:
+        return f"{self.seq}-0"
+
+    def text(self, name: str) -> str:
+        """The value of field `name` as text. Raises `KeyError`."""
+        return self.fields[name].decode()
+
+
+class SyncPage(NamedTuple):
+    entries: list[SyncEntry]
+    cursor: str
+    more: bool
+    resync: bool
+
+
+class EventPage(NamedTuple):
+    entries: list[SyncEntry]
+    cursor: str
+
+
+class ConversationInfo(NamedTuple):
+    id: str
+    kind: str
+    history: str
+    binary: bool
+    created: int
+    members: int
+    head: int
+    role: str
+    meta: dict[bytes, bytes]
+
+
+class MemberInfo(NamedTuple):
+    user: str
+    role: str
+    joined: int
+
+
+class MemberPage(NamedTuple):
+    members: list[MemberInfo]
+    cursor: str
+
+
+class Listed(NamedTuple):
+    """One conversation of a user's list; `last` is the newest message he is shown."""
+
+    id: str
+    kind: str
+    role: str
+    unread: int
+    mentions: int
+    head: int
+    read: int
+    time: int
+    settings: Fields
+    last: tuple[int, Fields] | None
+
+
+class ListPage(NamedTuple):
+    conversations: list[Listed]
+    cursor: str
+    position: str
+
+
+class Receipts(NamedTuple):
+    read: list[str]
+    delivered: list[str]
+
+
+class DeviceInfo(NamedTuple):
+    device: str
+    acked: str
+    online: bool
+    seen: int
+    fields: dict[bytes, bytes]
