@@ -20,7 +20,6 @@ from timeline.stage import Group
 
 from . import replies
 from .blocking import LOG, Waiters
-from .bulk import Bulk, Steps
 from .config import Configuration
 from .errors import CommandError
 from .logs import Logger
@@ -125,9 +124,16 @@ class Service:
             self.messages.watch.tell(group)
         self.push.schedule()
 
-    def carry_on(self, connection: Connection, steps: Steps, reply: Callable[[], bytes]) -> None:
+    def carry_on(self, connection: Connection, step: Step, reply: Callable[[], bytes]) -> None:
         """Does the parts of a command behind the first, which is about to be committed."""
-        self.loop.call_soon(Bulk(self, connection, steps, reply).go_on)
+        self.loop.call_soon(self._see_off)
+        self.commit_in_steps(connection, step, reply)
+
+    def _see_off(self) -> None:
+        """What is staged is made durable, though nobody's reply waits for it."""
+        with self.engine.lock:
+            if self.engine.group.commits:
+                self.pipeline.flight()
 
     def detach(self, connection: Connection, work: Callable[[], bytes]) -> None:
         """Answers with what `work` returns, done on another thread without the engine's lock."""
@@ -145,13 +151,16 @@ class Service:
 
         self.loop.run_in_executor(None, work).add_done_callback(done)
 
-    def commit_in_steps(self, connection: Connection, step: Step) -> None:
-        """Answers OK once everything that `step` stages, a commit at a time, is durable."""
+    def commit_in_steps(
+        self, connection: Connection, step: Step, answer: Callable[[], bytes] = lambda: replies.OK
+    ) -> None:
+        """Answers once everything that `step` stages, a commit at a time, is durable."""
         waiter = self.waiters.hold(connection)
 
         def done(problem: TimelineError | None) -> None:
-            reply = replies.OK
-            if problem is not None:
+            if problem is None:
+                reply = answer()
+            else:
                 # What was done stands, whatever the sentence says of the commit that failed.
                 unfinished = "only a part may have been done: send the command once more"
                 reply = replies.error(CommandError(f"{problem}; {unfinished}", problem.code))

@@ -7,7 +7,7 @@ application itself. Options may come in any order and end at `*`, behind which t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Protocol, cast
 
 from timeline.engine import Draft, Engine
 from timeline.errors import UsageError
@@ -17,7 +17,6 @@ from timeline.messaging.service import Messages
 from timeline.view import View
 
 from .. import replies
-from ..bulk import Steps
 from ..entries import encode_entries, encode_fields, encode_map
 from ..registry import Arguments, View as Readable, read, write
 from ..session import Session
@@ -25,6 +24,12 @@ from . import arguments
 from .arguments import syntax_error
 
 _GROUP = "conversation"
+
+
+class Steps(Protocol):
+    """A command in parts: `step` stages the next one and says whether there is more."""
+
+    def step(self, draft: Draft) -> bool: ...
 
 
 def view_of(session: Session, view: Readable) -> View:
@@ -112,7 +117,7 @@ def in_parts(
         return reply()
     if session.executing:
         raise UsageError("this takes several commits: call it outside MULTI, or name fewer users")
-    session.service.carry_on(session.connection, steps, reply)
+    session.service.carry_on(session.connection, steps.step, reply)
     return None
 
 

@@ -132,8 +132,9 @@ def test_a_failed_commit_leaves_neither_message_nor_key(
             patch.setattr(storage, "write", fail)
             with pytest.raises(timeline.errors.UncertainError):
                 im.send("team", "ann", {"text": "hi"}, key="k")
-        db.engine._poisoned_at = 0.0
+        monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.0)
         db.engine.work()
+        assert not db.engine.poisoned
         assert im.sync("bob", "phone").entries == []
         assert im.history("team", "bob") == []
         assert im.info("team").head == 0
