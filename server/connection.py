@@ -209,9 +209,10 @@ class Connection(asyncio.Protocol):
         with self._service.engine.lock:
             while place < end:
                 if session.plain and commands[place][0] in _ADD:
-                    place += self._append(commands, place)
-                    if place == end:
-                        break
+                    done = self._append(commands, place)
+                    if done:
+                        place += done
+                        continue
                 if not self._carry_out(commands[place]):
                     self._backlog = commands[place:]
                     break
@@ -240,6 +241,8 @@ class Connection(asyncio.Protocol):
         Returns how many those were. What follows is another command, or one that the engine
         refuses: it is carried out, and refused, like any other.
         """
+        if len(commands) - place < _RUN:
+            return self._append_one(commands[place])
         columns = appends_from(commands, place)
         if not columns:
             return 0
@@ -256,6 +259,18 @@ class Connection(asyncio.Protocol):
                 self._out += map(resp_id, seqs)
             _ADD_COMMAND.calls += len(seqs)
         return len(seqs)
+
+    def _append_one(self, command: Command) -> int:
+        if not is_append(command, len(command)):
+            return 0
+        try:
+            seq = self._service.engine.append(command[1], command[3:])
+        except TimelineError:
+            return 0
+        self._board()
+        self._out.append(IDS[seq] if seq < KNOWN_IDS else resp_id(seq))
+        _ADD_COMMAND.calls += 1
+        return 1
 
     def _append_singly(self, run: list[Command]) -> list[int]:
         append = self._service.engine.append
@@ -284,7 +299,7 @@ class Connection(asyncio.Protocol):
             # Also one that changed nothing: it may have seen what is staged and not durable.
             if kind == WRITE and not refused and self._service.engine.pending:
                 self._board()
-            else:
+            elif self._flight is not None:
                 self._kept.append(len(self._out))
             self._out.append(reply)
             self._size += len(reply)
@@ -296,6 +311,8 @@ class Connection(asyncio.Protocol):
         if self._flight is not flight:
             if self._flight is not None:  # those before leave earlier, with their own group
                 self._out, self._kept = [], []
+            else:  # those before waited for nothing
+                self._kept = list(range(len(self._out)))
             flight.entries.append((self, self._out, self._kept))
             self._flight = flight
 

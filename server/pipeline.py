@@ -71,6 +71,10 @@ class Pipeline:
 
     def flight(self) -> Flight:
         """The flight of what was staged last and is not done. Called under the engine's lock."""
+        flight = self._open
+        if flight is not None and flight.group is self._engine.stage.open:
+            self._joined += 1
+            return flight
         group = self._engine.stage.latest()
         flight = self._flights[-1] if self._flights else None
         if flight is None or flight.group is not group:

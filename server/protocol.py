@@ -159,7 +159,10 @@ class Parser:
                 add(reply)
                 reply = gets()
             # Joining is the cheapest way to see that every argument is bytes.
-            _exhaust(map(b"".join, found))
+            if len(found) == 1:
+                b"".join(found[0])
+            else:
+                _exhaust(map(b"".join, found))
         except (hiredis.ProtocolError, TypeError, MemoryError):
             self._reader = hiredis.Reader()
             return 0

@@ -60,9 +60,10 @@ class Appender:
         tails = stage.tails
         if timeline.generation != tails.young.number:
             tails.touch(timeline)
-        timeline.tail.append(group.end)
+        appended = group.appended
+        timeline.tail.append(group.base + len(appended.seqs))
         timeline.next = seq + 1
-        group.appended.add(timeline, seq, payload)
+        appended.add(timeline, seq, payload)
         self._count(1, len(payload))
         return seq
 

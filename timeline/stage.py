@@ -135,7 +135,7 @@ class Group:
     @property
     def end(self) -> int:
         """The row of the first entry of the next group."""
-        return self.base + len(self.appended)
+        return self.base + len(self.appended.seqs)
 
     def appends(self) -> Appends:
         """The columns that its record holds."""

@@ -27,7 +27,7 @@ _STEP_BYTES = 4 << 20
 def stream(view: View, name: bytes) -> Timeline | None:
     """The timeline called `name`. Raises `WrongTypeError` for an in-box, which has no entries."""
     timeline = view.find(name)
-    if timeline is not None:
+    if timeline is not None and timeline.next == MAX:  # it takes no entries
         row = timeline.staged or timeline.row
         if row is not None and row.kind == INBOX:
             raise WrongTypeError("an in-box holds references, not entries: read it by USER.SYNC")
@@ -92,21 +92,28 @@ def xlen(session: Session, args: Arguments, view: View) -> bytes:
 def _range(
     session: Session, args: Arguments, view: View, low: bytes, high: bytes, *, reverse: bool
 ) -> bytes:
-    first = arguments.range_start(low)
-    last = arguments.range_end(high)
-    count: int | None = None
-    at = 4
-    while at < len(args):
-        if args[at].upper() != b"COUNT" or at + 1 >= len(args):
-            raise syntax_error()
-        count = max(0, arguments.integer(args[at + 1]))
-        at += 2
+    first = 0 if low == b"-" else arguments.range_start(low)
+    last = MAX if high == b"+" else arguments.range_end(high)
+    count = _count(args) if len(args) > 4 else None
     if count == 0:
         return replies.nil_array(session.resp)
     timeline = stream(view, args[1])
     if timeline is None or first > last:
         return replies.EMPTY_ARRAY
+    if count is not None and count <= _FIRST_STEP:
+        page = view.read(timeline, first, last, count, reverse=reverse)
+        return b"".join((replies.array_header(page.count), *page.chunks))
     return entries(session, view, timeline, first, last, count, reverse=reverse)
+
+
+def _count(args: Arguments) -> int:
+    """What the last COUNT of a range says."""
+    count = 0
+    for at in range(4, len(args), 2):
+        if args[at].upper() != b"COUNT" or at + 1 >= len(args):
+            raise syntax_error()
+        count = max(0, arguments.integer(args[at + 1]))
+    return count
 
 
 @read(
