@@ -176,7 +176,7 @@ class Timelines:
         if row is None:
             raise CorruptError(f"timeline {timeline.id} is read before it was applied")
         head = self._tails.head(timeline)
-        length = head - row.first + 1 - row.holes
+        length = head - max(row.first, 1) + 1 - row.holes  # the first of an in-box is 0
         return Extent(row.first, head, length, row.created, row.deleted)
 
     def read(

@@ -46,7 +46,7 @@ def info(session: Session, args: Arguments, view: View) -> bytes:
             "id": timeline.id,
             "first": extent.first,
             "head": extent.head,
-            "length": extent.length if extent.head else 0,  # in-boxes have no entries
+            "length": extent.length,
             "created": extent.created,
             "maxage": retention.age,
             "maxlen": retention.length,
