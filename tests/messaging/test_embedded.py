@@ -79,3 +79,11 @@ def test_a_closed_store_says_so(db: Database) -> None:
         db.messaging.sync("bob", "phone")
     with pytest.raises(ClosedError):
         db.messaging.send("team", "ann", {"text": "x"})
+
+
+def test_an_inbox_counts_no_entries_among_timelines(tmp_path: Path) -> None:
+    with timeline.open(tmp_path / "store") as db:
+        db.messaging.create("team", "ann", members=["bob"])
+        db.messaging.send("team", "ann", {"text": "hi"})
+        extent = db.timeline("@user:bob").extent()
+        assert (extent.head, extent.length) == (0, 0)
