@@ -42,7 +42,7 @@ $(BUILT): pyproject.toml
 	@touch $@
 
 # The daemon says `ready on …` itself; behind that comes the line to paste. It replaces the shell,
-# so that it is make's own child and every signal reaches it.
+# so that it is make's own child: Ctrl-C reaches it from a terminal, and make hands SIGTERM on.
 run: $(BUILT)
 	@if command -v redis-cli >/dev/null; \
 	then hint="redis-cli -p $(PORT) XADD hello '*' text 'first message'"; \

@@ -19,7 +19,7 @@ from typing import Any, Self, TypeVar
 
 from timeline.draft import Draft
 from timeline.engine import Engine, Group
-from timeline.entry import Entry, FieldsLike, Value, encode_fields
+from timeline.entry import Entry, FieldsLike, Value, encode_fields, encode_name
 from timeline.errors import ClosedError, NoPermissionError, NotFoundError
 from timeline.formats import keys
 from timeline.formats.rows import Retention
@@ -52,11 +52,11 @@ class Database:
 
     def timeline(self, name: Value) -> TimelineHandle:
         """A handle on the timeline called `name`, which the first append makes."""
-        return TimelineHandle(self.engine, _name(name))
+        return TimelineHandle(self.engine, encode_name(name))
 
     def timelines(self, prefix: Value = b"") -> Iterator[bytes]:
         """The names of raw timelines that begin with `prefix`, in byte order."""
-        for name, _ in self.engine.each(_name(prefix)):
+        for name, _ in self.engine.each(encode_name(prefix)):
             if not name.startswith(b"@"):
                 yield name
 
@@ -68,7 +68,7 @@ class Database:
         self, prefix: Value = b"", *, progress: Callable[[bytes], None] | None = None
     ) -> int:
         """Merge small segments and free what was deleted; how many segments fewer there are."""
-        return self.engine.compact(prefix=_name(prefix), progress=progress)
+        return self.engine.compact(prefix=encode_name(prefix), progress=progress)
 
     def flush(self) -> None:
         """Return when everything staged so far is durable."""
@@ -352,20 +352,20 @@ class Transaction:
         return self._draft
 
     def append(self, name: Value, fields: FieldsLike, *, seq: int | None = None) -> int:
-        target = _writable(_name(name))
+        target = _writable(encode_name(name))
         draft = self.draft
         return draft.append(draft.find_or_create(target), encode_fields(fields), seq)
 
     def delete(self, name: Value, *seqs: int) -> int:
-        timeline = self.draft.find(_writable(_name(name)))
+        timeline = self.draft.find(_writable(encode_name(name)))
         return 0 if timeline is None else self.draft.delete(timeline, seqs)
 
     def trim(self, name: Value, *, before: int) -> int:
-        timeline = self.draft.find(_writable(_name(name)))
+        timeline = self.draft.find(_writable(encode_name(name)))
         return 0 if timeline is None else self.draft.trim(timeline, before)
 
     def drop(self, name: Value) -> bool:
-        timeline = self.draft.find(_writable(_name(name)))
+        timeline = self.draft.find(_writable(encode_name(name)))
         if timeline is not None:
             self.draft.drop(timeline)
         return timeline is not None
@@ -412,20 +412,16 @@ class LogView:
         """The LSN that consumer `name` has reached. Raises `NotFoundError`."""
         with self._engine.lock:
             self._engine.check_usable()
-            return self._engine.log.checkpoint(_name(name))
+            return self._engine.log.checkpoint(encode_name(name))
 
     def move(self, name: Value, lsn: int | None) -> None:
         """Say that consumer `name` has dealt with everything up to `lsn`; None forgets it."""
-        self._engine.move_checkpoint(_name(name), lsn)
+        self._engine.move_checkpoint(encode_name(name), lsn)
 
     def checkpoints(self) -> dict[bytes, int]:
         with self._engine.lock:
             self._engine.check_usable()
             return self._engine.log.checkpoints()
-
-
-def _name(name: Value) -> bytes:
-    return name.encode() if isinstance(name, str) else bytes(name)
 
 
 def _writable(name: bytes) -> bytes:

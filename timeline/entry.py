@@ -118,6 +118,14 @@ def encode_fields(fields: FieldsLike) -> list[bytes]:
     return items
 
 
+def encode_name(value: Value) -> bytes:
+    """A name, an id or a key as bytes; text becomes UTF-8. Raises `UsageError`."""
+    try:
+        return _bytes(value)
+    except TypeError as error:
+        raise UsageError(f"a name is bytes or str: {error}") from None
+
+
 def _bytes(value: object) -> bytes:
     if type(value) is bytes:
         return value

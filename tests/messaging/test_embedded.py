@@ -87,3 +87,23 @@ def test_an_inbox_counts_no_entries_among_timelines(tmp_path: Path) -> None:
         db.messaging.send("team", "ann", {"text": "hi"})
         extent = db.timeline("@user:bob").extent()
         assert (extent.head, extent.length) == (0, 0)
+
+
+@pytest.mark.parametrize("odd", [5, 0, None, ["bob"]])
+def test_a_name_that_is_no_text_is_refused_and_makes_nothing(tmp_path: Path, odd: str) -> None:
+    """`odd` is what a caller without a type checker may pass for a `str`."""
+    with timeline.open(tmp_path / "store") as db:
+        db.messaging.create("team", "ann")
+        before = db.log.head
+        with pytest.raises(UsageError, match="bytes or str"):
+            db.messaging.send("team", odd, {"text": "hi"})
+        with pytest.raises(UsageError, match="bytes or str"):
+            db.messaging.create(odd, "ann")
+        with pytest.raises(UsageError, match="bytes or str"):
+            db.messaging.sync("ann", odd)
+        if odd is not None:
+            with pytest.raises(UsageError, match="bytes or str"):
+                db.messaging.send("team", "ann", {"text": "hi"}, key=odd)
+        with pytest.raises(UsageError, match="bytes or str"):
+            db.timeline(odd).append({"a": "b"})
+        assert db.log.head == before

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from timeline.draft import Draft
 from timeline.engine import Engine
-from timeline.entry import Entry, Fields, FieldsLike, Value, encode_fields
+from timeline.entry import Entry, Fields, FieldsLike, Value, encode_fields, encode_name
 from timeline.errors import UsageError
 from timeline.formats.entries import decode_items
 from timeline.formats.messages import CONVERSATION_KINDS, HISTORIES, ROLES
@@ -79,8 +79,8 @@ class Messaging:
         """Make a conversation; the same call again does nothing. Raises `ExistsError`."""
         self._steps(
             conversations.create(
-                _id(conversation),
-                _id(actor),
+                encode_name(conversation),
+                encode_name(actor),
                 kind=_one_of(kind, CONVERSATION_KINDS[:2], "kind"),
                 history=_one_of(history, HISTORIES, "history"),
                 binary=binary,
@@ -92,13 +92,15 @@ class Messaging:
 
     def direct(self, user: Value, other: Value) -> str:
         """The id of two users' conversation, made at need."""
-        one, two = _id(user), _id(other)
+        one, two = encode_name(user), encode_name(other)
         name = self._write(lambda draft: conversations.direct(draft, one, two, self._options))
         return name.decode()
 
     def info(self, conversation: Value, actor: Value = "-") -> ConversationInfo:
         with self._reading():
-            entry, meta = conversations.describe(self.messages.view, _id(conversation), _id(actor))
+            entry, meta = conversations.describe(
+                self.messages.view, encode_name(conversation), encode_name(actor)
+            )
             place = entry.conversation
             return ConversationInfo(
                 place.name.decode(),
@@ -118,28 +120,38 @@ class Messaging:
         """Merge fields into what describes a conversation, an empty value removing."""
         items = encode_fields(fields)
         return self._write(
-            lambda draft: conversations.set_metadata(draft, _id(conversation), _id(actor), items)
+            lambda draft: conversations.set_metadata(
+                draft, encode_name(conversation), encode_name(actor), items
+            )
         )
 
     def delete(self, conversation: Value, actor: Value = "-") -> None:
-        self._steps(conversations.Deletion(_id(conversation), _id(actor)))
+        self._steps(conversations.Deletion(encode_name(conversation), encode_name(actor)))
 
     def join(self, conversation: Value, users: Ids, actor: Value = "-") -> int:
         """Add users; how many were no members. Many are several commits: call again if it fails."""
-        command = bulk.join(_id(conversation), _id(actor), _ids(users), self._options)
+        command = bulk.join(
+            encode_name(conversation), encode_name(actor), _ids(users), self._options
+        )
         self._steps(command)
         return command.changed
 
     def leave(self, conversation: Value, users: Ids, actor: Value = "-") -> int:
         """Remove users; how many were members."""
-        command = bulk.leave(_id(conversation), _id(actor), _ids(users), self._options)
+        command = bulk.leave(
+            encode_name(conversation), encode_name(actor), _ids(users), self._options
+        )
         self._steps(command)
         return command.changed
 
     def set_role(self, conversation: Value, user: Value, role: str, actor: Value = "-") -> None:
         self._write(
             lambda draft: membership.set_role(
-                draft, _id(conversation), _id(actor), _id(user), role.encode()
+                draft,
+                encode_name(conversation),
+                encode_name(actor),
+                encode_name(user),
+                role.encode(),
             )
         )
 
@@ -153,7 +165,11 @@ class Messaging:
     ) -> MemberPage:
         with self._reading():
             found, cursor = membership.members(
-                self.messages.view, _id(conversation), _id(actor), _id(after), limit
+                self.messages.view,
+                encode_name(conversation),
+                encode_name(actor),
+                encode_name(after),
+                limit,
             )
         return MemberPage(
             [MemberInfo(each.user.decode(), ROLES[each.role], each.joined) for each in found],
@@ -182,12 +198,12 @@ class Messaging:
         return self._write(
             lambda draft: sending.send(
                 draft,
-                _id(conversation),
-                _id(sender),
+                encode_name(conversation),
+                encode_name(sender),
                 items,
                 keys=self.messages.keys,
                 options=self._options,
-                key=None if key is None else _id(key),
+                key=None if key is None else encode_name(key),
                 mentions=named,
                 mention_all=mention_all,
                 silent=silent,
@@ -199,13 +215,15 @@ class Messaging:
         items = encode_fields(fields)
         self._write(
             lambda draft: sending.edit(
-                draft, _id(conversation), seq, _id(actor), items, self._options
+                draft, encode_name(conversation), seq, encode_name(actor), items, self._options
             )
         )
 
     def recall(self, conversation: Value, seq: int, actor: Value = "-") -> None:
         self._write(
-            lambda draft: sending.recall(draft, _id(conversation), seq, _id(actor), self._options)
+            lambda draft: sending.recall(
+                draft, encode_name(conversation), seq, encode_name(actor), self._options
+            )
         )
 
     def history(
@@ -224,8 +242,8 @@ class Messaging:
         with self._reading():
             found = history.history(
                 self.messages.view,
-                _id(conversation),
-                _id(actor),
+                encode_name(conversation),
+                encode_name(actor),
                 first=first,
                 last=last,
                 since=since,
@@ -245,14 +263,22 @@ class Messaging:
     ) -> EventPage:
         with self._reading():
             found, cursor = history.events(
-                self.messages.view, _id(conversation), _id(actor), _id(after), limit
+                self.messages.view,
+                encode_name(conversation),
+                encode_name(actor),
+                encode_name(after),
+                limit,
             )
         return EventPage([_entry(told) for told in found], cursor.decode())
 
     def receipts(self, conversation: Value, seq: int, actor: Value = "-") -> Receipts:
         with self._reading():
             was_read, delivered = reading.receipts(
-                self.messages.view, _id(conversation), seq, _id(actor), self._options
+                self.messages.view,
+                encode_name(conversation),
+                seq,
+                encode_name(actor),
+                self._options,
             )
         return Receipts([user.decode() for user in was_read], [u.decode() for u in delivered])
 
@@ -272,33 +298,37 @@ class Messaging:
         With `block` (seconds) it waits for something to happen. `resync` means: list the
         conversations to the end, and sync after the position that the first page gives.
         """
-        cursor = None if after is None else _id(after)
+        cursor = None if after is None else encode_name(after)
         deadline = time.monotonic() + block
         engine, messages = self._engine, self.messages
         with engine.woken:
             page = self._sync(user, device, cursor, limit)
             if page.entries or page.resync or page.more or block <= 0:
                 return _page(page)
-            messages.presence.arrive(_id(user), _id(device))
+            messages.presence.arrive(encode_name(user), encode_name(device))
             try:
                 while (left := deadline - time.monotonic()) > 0 and engine.woken.wait(left):
                     page = self._sync(user, device, page.cursor, limit)
                     if page.entries or page.resync or page.more:
                         break
             finally:
-                messages.presence.depart(_id(user), _id(device))
+                messages.presence.depart(encode_name(user), encode_name(device))
         return _page(page)
 
     def _sync(self, user: Value, device: Value, after: bytes | None, limit: int) -> syncing.Page:
         self._engine.check_usable()
-        return self.messages.reader.sync(_id(user), _id(device), after, limit)
+        return self.messages.reader.sync(encode_name(user), encode_name(device), after, limit)
 
     def ack(self, user: Value, device: Value, cursor: Value) -> None:
         """Say that a device has dealt with everything up to `cursor`; never moves back."""
 
         def work(draft: Draft) -> None:
-            position = self.messages.reader.cursors.decode(_id(cursor), self._engine.applied)
-            devices.acknowledge(draft, _id(user), _id(device), position, self._options)
+            position = self.messages.reader.cursors.decode(
+                encode_name(cursor), self._engine.applied
+            )
+            devices.acknowledge(
+                draft, encode_name(user), encode_name(device), position, self._options
+            )
 
         self._write(work)
 
@@ -306,7 +336,7 @@ class Messaging:
         with self._reading():
             found = devices.devices_of(
                 self.messages.view,
-                _id(user),
+                encode_name(user),
                 self._engine.stage.now(),
                 self._options,
                 self.messages.reader.cursors,
@@ -316,7 +346,7 @@ class Messaging:
             DeviceInfo(
                 each.name.decode(),
                 each.acked.decode(),
-                online(_id(user), each.name),
+                online(encode_name(user), each.name),
                 each.seen,
                 each.fields,
             )
@@ -327,20 +357,20 @@ class Messaging:
         items = encode_fields(fields)
         self._write(
             lambda draft: devices.set_device(
-                draft, _id(user), check_device(_id(device)), items, self._options
+                draft, encode_name(user), check_device(encode_name(device)), items, self._options
             )
         )
 
     def forget_device(self, user: Value, device: Value) -> None:
         self._write(
             lambda draft: devices.forget_device(
-                draft, _id(user), check_device(_id(device)), self._options
+                draft, encode_name(user), check_device(encode_name(device)), self._options
             )
         )
 
     def online(self, user: Value) -> bool:
         """Whether a subscription or a blocked sync of the user is open in this process."""
-        return self.messages.presence.is_online(_id(user))
+        return self.messages.presence.is_online(encode_name(user))
 
     # --- what is a user's own -------------------------------------------------------------------
 
@@ -349,40 +379,58 @@ class Messaging:
         with self._reading():
             position = self.messages.reader.cursors.encode(self.messages.reader.now)
             found, cursor = listing.conversations(
-                self.messages.view, self.messages.activity, _id(user), _id(after), limit
+                self.messages.view,
+                self.messages.activity,
+                encode_name(user),
+                encode_name(after),
+                limit,
             )
         return ListPage([_listed(each) for each in found], cursor.decode(), position.decode())
 
     def read(self, user: Value, conversation: Value, seq: int) -> int:
         """Move the read position to `seq`, never back; where it is then."""
-        return self._write(lambda draft: reading.read(draft, _id(user), _id(conversation), seq))
+        return self._write(
+            lambda draft: reading.read(draft, encode_name(user), encode_name(conversation), seq)
+        )
 
     def unread(self, user: Value, conversation: Value | None = None) -> int:
         """Of one conversation, or of all that are not muted."""
         with self._reading():
             if conversation is None:
-                return counting.unread_of(self.messages.view, _id(user))
-            return counting.unread_in(self.messages.view, _id(user), _id(conversation))
+                return counting.unread_of(self.messages.view, encode_name(user))
+            return counting.unread_in(
+                self.messages.view, encode_name(user), encode_name(conversation)
+            )
 
     def hide(self, user: Value, conversation: Value, *seqs: int) -> int:
-        return self._write(lambda draft: reading.hide(draft, _id(user), _id(conversation), seqs))
+        return self._write(
+            lambda draft: reading.hide(draft, encode_name(user), encode_name(conversation), seqs)
+        )
 
     def clear(self, user: Value, conversation: Value, seq: int) -> None:
-        self._write(lambda draft: reading.clear(draft, _id(user), _id(conversation), seq))
+        self._write(
+            lambda draft: reading.clear(draft, encode_name(user), encode_name(conversation), seq)
+        )
 
     def set(self, user: Value, conversation: Value, fields: FieldsLike) -> None:
         """Settings: `@pin`, `@mute`, `@listed`, and fields of the application's own."""
         items = encode_fields(fields)
-        self._write(lambda draft: reading.set_fields(draft, _id(user), _id(conversation), items))
+        self._write(
+            lambda draft: reading.set_fields(
+                draft, encode_name(user), encode_name(conversation), items
+            )
+        )
 
     def set_user_meta(self, user: Value, fields: FieldsLike) -> dict[bytes, bytes]:
         items = encode_fields(fields)
         pairs = list(zip(items[::2], items[1::2], strict=True))
-        return self._write(lambda draft: conversations.set_user_metadata(draft, _id(user), pairs))
+        return self._write(
+            lambda draft: conversations.set_user_metadata(draft, encode_name(user), pairs)
+        )
 
     def user_meta(self, user: Value) -> dict[bytes, bytes]:
         with self._reading():
-            return self.messages.view.metadata(find_user(self.messages.view, _id(user)))
+            return self.messages.view.metadata(find_user(self.messages.view, encode_name(user)))
 
     # --- commits --------------------------------------------------------------------------------
 
@@ -421,14 +469,10 @@ class _Reading:
         self._engine.lock.release()
 
 
-def _id(value: Value) -> bytes:
-    return value.encode() if isinstance(value, str) else bytes(value)
-
-
 def _ids(values: Ids) -> list[bytes]:
     if isinstance(values, (str, bytes)):
         raise UsageError("several users are given as a list")
-    return [_id(value) for value in values]
+    return [encode_name(value) for value in values]
 
 
 def _items(fields: FieldsLike | None) -> list[bytes]:
