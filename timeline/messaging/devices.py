@@ -33,6 +33,7 @@ from timeline.options import Options
 from timeline.view import View
 
 _CURSOR: Final = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,10})")
+_MOST_ORDINAL: Final = 2**32 - 1  # no commit holds as many, and no row
 _FIELDS_BYTES: Final = 16 * 1024
 _NEW: Final = DeviceRow(0, 0, 0, 0, b"")
 
@@ -64,6 +65,8 @@ class Cursors:
             raise UsageError("a cursor is `<epoch>-<lsn>-<n>`, as USER.SYNC gives it")
         epoch, lsn, ordinal = map(int, match.groups())
         if epoch != self.epoch or lsn > applied or (ordinal and lsn >= applied):
+            return None
+        if ordinal > _MOST_ORDINAL:
             return None
         return Position(lsn, ordinal)
 
