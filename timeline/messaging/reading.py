@@ -151,8 +151,8 @@ def settings_of(
 
 
 def is_listed(member: MemberRow, head: int) -> bool:
-    """Taken off the list, a conversation comes back with the next message."""
-    return not member.unlisted or head >= member.unlisted
+    """Taken off the list, a conversation comes back with the next message he is sent."""
+    return not member.unlisted or min(head, member.spans[-1].last) >= member.unlisted
 
 
 def receipts(
