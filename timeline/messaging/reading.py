@@ -159,11 +159,14 @@ def receipts(
     view: View, conversation: bytes, seq: int, actor: bytes, options: Options
 ) -> tuple[list[bytes], list[bytes]]:
     """(who has read message `seq`, to whose devices it was delivered), the sender left out."""
-    place = enter(view, conversation, actor, Action.SEE_MEMBERS).conversation
+    entry = enter(view, conversation, actor, Action.SEE_MEMBERS)
+    place = entry.conversation
     if place.row.members > options.receipts_limit:
         raise UsageError(
             f"receipts are kept for conversations of up to {options.receipts_limit} members"
         )
+    if entry.inbox is not None:
+        check_seen(Sight(view, place, entry.inbox.id, entry.member), seq)
     row = next(view.rows(place.messages, seq, seq), None)
     if row is None:
         raise NotFoundError(f"there is no message {seq}")
