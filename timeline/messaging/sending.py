@@ -93,6 +93,8 @@ def send(
         before = keys.find(draft, place.id, sender_id, key, digest)
         if before is not None:
             return Sent(before.seq, before.time, "duplicate")
+    if entry is not None:
+        entry.require(Action.SEND)
     stamped = [b"@from", sender, b"@time", b"%d" % draft.time]
     if key is not None:
         stamped += (b"@key", key)
@@ -119,13 +121,15 @@ def send(
 
 
 def _sender(draft: Draft, conversation: bytes, sender: bytes) -> tuple[Conversation, Entry | None]:
-    """The conversation and who sends: a member who may, or the store's own `@system`."""
+    """The conversation and who sends: somebody in it, or the store's own `@system`. Whether he may
+    is asked once it is known that he did not send this before.
+    """
     if sender == SYSTEM:
         place = find_conversation(draft, conversation)
         if place is None or place.row.flags & DYING:
             raise no_such_conversation()
         return place, None
-    entry = enter(draft, conversation, check_user(sender), Action.SEND)
+    entry = enter(draft, conversation, check_user(sender), Action.SEE)
     return entry.conversation, entry
 
 
