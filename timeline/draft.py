@@ -304,6 +304,10 @@ class Draft(Overlay):
             changed += 1
         return changed
 
+    def appended_to(self, timeline: Timeline) -> bool:
+        """Whether this commit has appended to a timeline, or moved its head."""
+        return timeline in self._nexts
+
     def reaches(self, audience_id: int, inbox_id: int) -> bool:
         """Whether what this commit delivers to an audience reaches the in-box."""
         spans = self._spans(audience_id, inbox_id)

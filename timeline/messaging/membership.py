@@ -142,7 +142,10 @@ def dismiss(
         draft.leave(conversation.id, gone)
     count = conversation.row.members - len(gone)
     conversation.row = conversation.row._replace(members=count)
-    if conversation.pulled and count <= options.diffusion_limit * 4 // 5:
+    small = count <= options.diffusion_limit * 4 // 5
+    # What a commit has sent is met behind what it delivers: such a commit does not switch.
+    fresh = draft.appended_to(conversation.messages) or draft.appended_to(conversation.events)
+    if conversation.pulled and small and not fresh:
         _end_pulling(draft, conversation)
     conversation.save(draft)
     return gone
