@@ -139,23 +139,20 @@ def runs(
         if not out:
             yield base + low, base + high
             continue
-        left = BitMap(range(low, high + 1)) - out
-        for start, stop in _stretches(left, reverse=reverse):
+        for start, stop in _stretches(out, low, high, reverse=reverse):
             yield base + start, base + stop
 
 
-def _stretches(bits: BitMap, *, reverse: bool) -> Iterator[tuple[int, int]]:
-    """The unbroken stretches of a set, in order."""
-    start = stop = -1
-    for number in reversed(list(bits)) if reverse else bits:
-        if start >= 0 and number == (start - 1 if reverse else stop + 1):
-            if reverse:
-                start = number
-            else:
-                stop = number
-            continue
-        if start >= 0:
-            yield start, stop
-        start = stop = number
-    if start >= 0:
+def _stretches(out: BitMap, low: int, high: int, *, reverse: bool) -> Iterator[tuple[int, int]]:
+    """The unbroken stretches of `low` to `high` less `out`, in the order read. Each is found by
+    itself: who wants only the first pays only for that.
+    """
+    left = BitMap(range(low, high + 1)) - out
+    at = len(left) if reverse else 0  # how many lie below what is still to come
+    while at > 0 if reverse else at < len(left):
+        inside = left[at - 1] if reverse else left[at]
+        below = out.rank(inside)
+        start = max(low, out[below - 1] + 1) if below else low
+        stop = min(high, out[below] - 1) if below < len(out) else high
         yield start, stop
+        at += start - stop - 1 if reverse else stop + 1 - start
