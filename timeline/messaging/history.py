@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import Final
 
 from timeline.errors import TooLargeError, UsageError
 from timeline.fanout import Position, first_since
@@ -21,6 +22,10 @@ from timeline.messaging.sight import Sight
 from timeline.messaging.told import Told, event_told
 from timeline.timelines import Extent
 from timeline.view import View
+
+_BYTES: Final = 4 << 20  # after which a page of events ends
+_LOOKED_AT: Final = 4  # events looked at for each asked for, and
+_AT_LEAST: Final = 512
 
 
 def history(
@@ -78,7 +83,8 @@ def events(
     view: View, conversation: bytes, actor: bytes, after: bytes | None, count: int
 ) -> tuple[list[Told], bytes]:
     """A page of what happened beside messages, oldest first, and the cursor of the next page; empty
-    at the end.
+    at the end. A page looks at a bounded number of events and holds a bounded number of bytes, so
+    that it may come back short: an edit tells the whole message.
     """
     entry = enter(view, conversation, actor, Action.SEE)
     place = entry.conversation
@@ -89,15 +95,19 @@ def events(
         raise UsageError("the token is the cursor of the page before")
     at = int(after) if after else 0
     found: list[Told] = []
+    size = 0
+    budget = max(_AT_LEAST, _LOOKED_AT * count)
     for low, high in sight.events:
         for seq, lsn, _, payload in view.rows(place.events, max(low, at + 1), min(high, head)):
-            if len(found) == count:
+            if len(found) == count or size >= _BYTES or not budget:
                 return found, b"%d" % at
             at = seq
+            budget -= 1
             kind, concerned, _ = split_event(payload)
             if kind in (EDIT, RECALL) and not sight.shows(concerned):
                 continue
             told = event_told(view, place, Position(lsn, 0), payload)
             if told is not None:
                 found.append(told)
+                size += len(told.payload)
     return found, b""

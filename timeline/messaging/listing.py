@@ -32,6 +32,7 @@ from timeline.messaging.sight import Sight
 from timeline.tails import Timeline
 from timeline.view import View
 
+_BYTES: Final = 4 << 20  # after which a page ends
 _TOKEN: Final = re.compile(rb"([01])-([0-9]{1,20})-([0-9]{1,20})")
 
 
@@ -96,11 +97,15 @@ def conversations(
         if place > floor:
             candidates.append((place, messages, member, max(time, member.joined)))
     chosen = nsmallest(count + 1, candidates, key=lambda each: each[0])
-    page = [
-        _describe(view, inbox, open_conversation(view, messages), member, time)
-        for _, messages, member, time in chosen[:count]
-    ]
-    cursor = b"%d-%d-%d" % chosen[count - 1][0] if len(chosen) > count else b""
+    page: list[Listed] = []
+    size = 0
+    for _, messages, member, time in chosen[:count]:
+        listed = _describe(view, inbox, open_conversation(view, messages), member, time)
+        page.append(listed)
+        size += len(listed.last or b"") + sum(map(len, listed.settings))
+        if size >= _BYTES:
+            break
+    cursor = b"%d-%d-%d" % chosen[len(page) - 1][0] if len(chosen) > len(page) else b""
     return page, cursor
 
 
