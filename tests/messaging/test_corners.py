@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pyroaring import BitMap
+from redis.exceptions import ExecAbortError
 
 from tests.engine.adapters import Refused
 from tests.messaging.adapters import Door, EmbeddedDoor, WireDoor
@@ -100,6 +101,17 @@ def test_the_last_entry_of_a_leaver_is_his_leave(wire: WireDoor) -> None:
     execute(wire, said("1"), ("CONV.LEAVE", "team", "-", "eve"))
     entries = wire.sync("eve", "phone", position).entries
     assert [each.kind for each in entries] == ["message", "leave"]
+
+
+def test_a_transaction_that_was_refused_leaves_the_list_as_it_was(wire: WireDoor) -> None:
+    for team in ("team", "other"):
+        wire.create(team, members=["ann", "bob"])
+    with pytest.raises(ExecAbortError):
+        execute(wire, said("never"), ("USER.CONVERSATIONS", "bob"), ("CONV.INFO", "none", "-"))
+    wire.send("other", "ann", "1")
+    wire.send("other", "ann", "2")
+    wire.send("team", "ann", "newest")
+    assert [row.id for row in wire.conversations("bob").rows] == ["team", "other"]
 
 
 LARGE = "y" * 1_000_000

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from heapq import nsmallest
 from typing import Final, NamedTuple
 
+from timeline.draft import Draft
 from timeline.errors import UsageError
 from timeline.formats.messages import (
     CONVERSATION_KINDS,
@@ -73,6 +74,8 @@ class Activity:
             return known[1], known[2]
         row = next(view.rows(messages, 1, head, reverse=True), None)
         lsn, time = (0, 0) if row is None else (row[1], row[2])
+        if isinstance(view, Draft):  # it may never be committed, and its number given once more
+            return lsn, time
         self._known[messages.id] = (head, lsn, time)
         while len(self._known) > self._most:
             self._known.popitem(last=False)
