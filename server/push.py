@@ -130,6 +130,12 @@ class Push:
         for user, device, streams in list(self._by_connection.get(connection, ())):
             self.remove(connection, user, device, streams=streams)
 
+    def end_streams(self, connection: Connection) -> None:
+        """End what only RESP3 can carry: the connection speaks RESP2 from now on."""
+        for user, device, streams in list(self._by_connection.get(connection, ())):
+            if streams:
+                self.remove(connection, user, device, streams=True)
+
     def count(self, connection: Connection) -> int:
         return len(self._by_connection.get(connection, ()))
 

@@ -95,6 +95,8 @@ def hello(session: Session, args: Arguments) -> bytes:
     if name is not None:
         session.name = name
     session.resp = resp
+    if resp == 2:
+        session.service.push.end_streams(session.connection)
     session.settle()
     return replies.encode(
         {

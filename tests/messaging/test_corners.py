@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,22 @@ def test_a_transaction_that_was_refused_leaves_the_list_as_it_was(wire: WireDoor
     wire.send("other", "ann", "2")
     wire.send("team", "ann", "newest")
     assert [row.id for row in wire.conversations("bob").rows] == ["team", "other"]
+
+
+def test_frames_end_when_a_connection_goes_back_to_resp2(wire: WireDoor) -> None:
+    wire.create("team", members=["ann", "bob"])
+    wire.ack("bob", "phone", wire.conversations("bob").position)
+    with socket.create_connection(("127.0.0.1", wire.daemon.port), timeout=5) as client:
+        client.sendall(b"HELLO 3\r\nUSER.SUBSCRIBE bob phone\r\nHELLO 2\r\n")
+        wire.send("team", "ann", "hi")
+        client.sendall(b"PING\r\n")
+        got = b""
+        while not got.endswith(b"+PONG\r\n"):
+            got += client.recv(65_536)
+        wire.send("team", "ann", "hi")
+        client.sendall(b"PING\r\n")
+        assert client.recv(65_536) == b"+PONG\r\n"
+    assert b"message" not in got
 
 
 LARGE = "y" * 1_000_000
