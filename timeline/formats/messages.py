@@ -91,6 +91,7 @@ HAS_MENTIONS: Final = 16
 
 _CONVERSATION = Struct("<BBBQQQQ8s")
 _MEMBER = Struct("<BBQQQQ")
+_SMALL: Final = 512  # bytes of a member's row
 _ROSTER = Struct("<BQ")
 _DEVICE = Struct("<BQIQ")
 _KEY = Struct("<QQ16s")
@@ -208,14 +209,21 @@ def encode_member(row: MemberRow) -> bytes:
     return _MEMBER.pack(*row[:6]) + _encode_stretches(row.spans)
 
 
-@lru_cache(maxsize=65_536)
 def decode_member(value: bytes) -> MemberRow:
+    # Who came and went often has a large row, another each time: those are not worth keeping.
+    return _decode_member(value) if len(value) > _SMALL else _decode_small_member(value)
+
+
+def _decode_member(value: bytes) -> MemberRow:
     try:
         return MemberRow._make(
             (*_MEMBER.unpack_from(value), _decode_stretches(value[_MEMBER.size :]))
         )
     except (StructError, ValueError):
         raise _damaged("a member") from None
+
+
+_decode_small_member = lru_cache(maxsize=65_536)(_decode_member)
 
 
 def encode_roster(row: RosterRow) -> bytes:
