@@ -18,7 +18,8 @@ from timeline.view import View
 
 from .. import replies
 from ..entries import encode_entries, encode_fields, encode_map
-from ..registry import Arguments, View as Readable, read, write
+from ..errors import CommandError
+from ..registry import Arguments, View as Readable, read, shown, write
 from ..session import Session
 from . import arguments
 from .arguments import syntax_error
@@ -57,7 +58,7 @@ class Options:
 
     def value(self) -> bytes:
         if self.at >= len(self._args):
-            raise syntax_error()
+            raise CommandError(f"a value is missing behind {shown(self._args[-1])}")
         self.at += 1
         return self._args[self.at - 1]
 
@@ -65,7 +66,7 @@ class Options:
         """`n value …`"""
         count = arguments.integer(self.value(), 0)
         if self.at + count > len(self._args):
-            raise syntax_error()
+            raise CommandError(f"{count} values are announced, {len(self._args) - self.at} follow")
         self.at += count
         return self._args[self.at - count : self.at]
 
@@ -75,8 +76,15 @@ class Options:
         if not rest and not needed:
             return []
         if len(rest) < 3 or rest[0] != b"*" or not len(rest) & 1:
-            raise syntax_error()
+            raise CommandError("pairs of field and value come behind '*' (in a shell, quote it)")
         return rest[1:]
+
+    def unknown(self) -> CommandError:
+        """The refusal of the word that was read last."""
+        word = shown(self._args[self.at - 1])
+        return CommandError(
+            f"there is no option {word} here; fields come behind '*' (in a shell, quote it)"
+        )
 
 
 def page_size(session: Session, value: bytes | None) -> int:
@@ -95,7 +103,7 @@ def paging(session: Session, args: Arguments, at: int) -> tuple[bytes | None, in
         elif word == b"COUNT":
             count = options.value()
         else:
-            raise syntax_error()
+            raise options.unknown()
     if options.at != len(args):
         raise syntax_error()
     return after, page_size(session, count)
@@ -145,7 +153,7 @@ def create(session: Session, args: Arguments, draft: Draft) -> bytes | None:
         elif word == b"MEMBERS":
             members = options.values()
         else:
-            raise syntax_error()
+            raise options.unknown()
     steps = conversations.create(
         args[1],
         args[2],
@@ -162,7 +170,7 @@ def create(session: Session, args: Arguments, draft: Draft) -> bytes | None:
 def _choice(value: bytes, choices: tuple[str, ...]) -> int:
     names = [name.encode() for name in choices]
     if value.lower() not in names:
-        raise syntax_error()
+        raise CommandError(f"one of {', '.join(choices)} is wanted, not {shown(value)}")
     return names.index(value.lower())
 
 
@@ -309,7 +317,7 @@ def send(session: Session, args: Arguments, draft: Draft) -> bytes:
         elif word == b"SILENT":
             silent = True
         else:
-            raise syntax_error()
+            raise options.unknown()
     messages = messages_of(session)
     sent = sending.send(
         draft,
@@ -354,7 +362,7 @@ def history_(session: Session, args: Arguments, view: Readable) -> bytes:
         elif word == b"REV":
             reverse = True
         else:
-            raise syntax_error()
+            raise options.unknown()
     if options.at != len(args):
         raise syntax_error()
     found = history.history(

@@ -58,7 +58,7 @@ def sync(session: Session, args: Arguments, view: Readable) -> bytes | None:
         elif word == b"BLOCK":
             block = arguments.milliseconds(options.value())
         else:
-            raise syntax_error()
+            raise options.unknown()
     if options.at != len(args):
         raise syntax_error()
     user, device, size = args[1], args[2], page_size(session, count)

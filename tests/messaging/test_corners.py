@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from pyroaring import BitMap
-from redis.exceptions import ExecAbortError
+from redis.exceptions import ExecAbortError, ResponseError
 
 from tests.engine.adapters import Refused
 from tests.messaging.adapters import Door, EmbeddedDoor, WireDoor
@@ -199,3 +199,23 @@ def test_runs_are_what_is_left(hidden: list[int], *, reverse: bool) -> None:
     ]
     left = [number for number in range(3, 12) if number not in hidden]
     assert found == (left[::-1] if reverse else left)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("CONV.SEND team ann hi there you", "no option hi here; fields come behind"),
+        ("CONV.SEND team ann SILENT MENTIONALL KEY", "a value is missing behind KEY"),
+        ("CONV.SEND team ann KEY * text hi", "no option text here"),
+        ("CONV.SEND team ann MENTIONS 5 bob * text hi", "5 values are announced, 4 follow"),
+        ("CONV.SEND team ann KEY k * text", "pairs of field and value come behind"),
+        ("CONV.CREATE other ann KIND banana", "one of group, channel is wanted, not banana"),
+        ("USER.CONVERSATIONS ann FROM 3", "no option FROM here"),
+    ],
+)
+def test_a_mistake_in_a_command_is_named(wire: WireDoor, line: str, sentence: str) -> None:
+    wire.create("team", members=["ann", "bob"])
+    before = wire.lsn()
+    with pytest.raises(ResponseError, match=sentence):
+        wire.client.execute_command(*line.split())
+    assert wire.lsn() == before
