@@ -46,11 +46,6 @@ class Columns:
         self._records: list[bytes] = []
         self._times: list[int] = []  # of each record
 
-    @property
-    def stop(self) -> int:
-        """The first row that is not here yet."""
-        return self.start + len(self.seqs)
-
     def extend(
         self, record: bytes, at: int, appends: Appends, lsns: Sequence[int], time: int
     ) -> None:
@@ -70,14 +65,8 @@ class Columns:
             self._places.append(place)
             self._places.frombytes(ends[:-1].tobytes())
 
-    def payload(self, row: int) -> bytes:
-        """The entry at `row` in stored form."""
-        index = row - self.start
-        place = self._places[index]
-        offset = place & _OFFSET
-        return self._records[place >> _RECORD][offset : offset + self._sizes[index]]
-
     def payloads(self, rows: Sequence[int]) -> list[bytes]:
+        """The entries at `rows` in stored form."""
         start, places, sizes, records = self.start, self._places, self._sizes, self._records
         return [
             records[(place := places[row - start]) >> _RECORD][

@@ -29,9 +29,6 @@ class Dormant:
         self._packed: dict[int, bytes] = {}  # id → head ‖ row
         self._ids: dict[bytes, int] = {}
 
-    def __len__(self) -> int:
-        return len(self._packed)
-
     def keep(self, timeline_id: int, row: TimelineRow, head: int) -> None:
         """Remember a timeline that is about to be forgotten."""
         self._packed[timeline_id] = _HEAD.pack(head) + encode_row(row)

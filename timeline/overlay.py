@@ -69,7 +69,7 @@ class Overlay:
             for index, owner in enumerate(own.timelines)
             if owner is timeline and first <= own.seqs[index] <= last
         ]
-        applied = self._applied(timeline, first, last, reverse=reverse)
+        applied = stage.timelines.each(timeline, first, last, reverse=reverse)
         parts = (iter(extra[::-1]), applied) if reverse else (applied, iter(extra))
         for part in parts:
             for seq, lsn, at, payload in part:
@@ -121,17 +121,3 @@ class Overlay:
         if self._header(timeline).kind == INBOX:
             raise WrongTypeError("an in-box holds references and takes no entries")
         return self._nexts.get(timeline, timeline.next)
-
-    def _applied(
-        self, timeline: Timeline, first: int, last: int, *, reverse: bool
-    ) -> Iterator[Row]:
-        """Applied rows, a page at a time."""
-        while first <= last:
-            page = self._stage.timelines.rows(timeline, first, last, 256, reverse=reverse)
-            yield from page
-            if len(page) < 256:
-                return
-            if reverse:
-                last = page[-1][0] - 1
-            else:
-                first = page[-1][0] + 1

@@ -53,6 +53,7 @@ class Page:
     last: int | None
 
 
+_PAGE = 256  # entries read at a time where nobody says how many are wanted
 _TURN = 64  # timelines looked at, at least, when some are to be forgotten
 
 # A run of entries in one place, on disk or in memory, from start to stop (exclusive).
@@ -265,6 +266,19 @@ class Timelines:
                 part.reverse()
             found += part
         return found
+
+    def each(self, timeline: Timeline, first: int, last: int, *, reverse: bool) -> Iterator[Row]:
+        """As `rows` without a limit, read a page at a time."""
+        while first <= last:
+            most = min(_PAGE, last - first + 1)
+            page = self.rows(timeline, first, last, most, reverse=reverse)
+            yield from page
+            if len(page) < _PAGE:
+                return
+            if reverse:
+                last = page[-1][0] - 1
+            else:
+                first = page[-1][0] + 1
 
     def runs(
         self, timeline: Timeline, first: int, last: int, limit: int | None, *, reverse: bool

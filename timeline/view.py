@@ -31,9 +31,6 @@ class View(Protocol):
     def metadata(self, timeline: Timeline) -> dict[bytes, bytes]: ...
 
 
-_PAGE = 256
-
-
 class Applied:
     """What was applied, and is therefore durable."""
 
@@ -52,16 +49,7 @@ class Applied:
     def rows(
         self, timeline: Timeline, first: int, last: int, *, reverse: bool = False
     ) -> Iterator[Row]:
-        read = self._engine.timelines.rows
-        while first <= last:
-            page = read(timeline, first, last, min(_PAGE, last - first + 1), reverse=reverse)
-            yield from page
-            if len(page) < _PAGE:
-                return
-            if reverse:
-                last = page[-1][0] - 1
-            else:
-                first = page[-1][0] + 1
+        return self._engine.timelines.each(timeline, first, last, reverse=reverse)
 
     def get(self, key: bytes) -> bytes | None:
         return self._engine.state.get(key)

@@ -100,9 +100,6 @@ def _range(
     timeline = stream(view, args[1])
     if timeline is None or first > last:
         return replies.EMPTY_ARRAY
-    if count is not None and count <= _FIRST_STEP:
-        page = view.read(timeline, first, last, count, reverse=reverse)
-        return b"".join((replies.array_header(page.count), *page.chunks))
     return entries(session, view, timeline, first, last, count, reverse=reverse)
 
 

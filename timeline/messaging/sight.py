@@ -46,9 +46,6 @@ class Sight:
             return False
         return self.hidden is None or seq not in self.hidden
 
-    def shows_event(self, seq: int) -> bool:
-        return _within(self.events, seq)
-
     def above(self, floor: int, head: int) -> Ranges:
         """The numbers above `floor` that he may see, up to the head, hidden ones included."""
         low = max(floor, self.cleared) + 1
