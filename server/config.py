@@ -155,7 +155,7 @@ _ENGINE_HELP = {
     "idempotency_bytes": "bytes of keys after which older ones go sooner",
     "edit_window_ms": "milliseconds after sending in which a message may be edited",
     "recall_window_ms": "milliseconds after sending in which its sender may recall a message",
-    "activity_cache": "conversations whose last activity is kept in memory",
+    "list_cache_bytes": "bytes of lists of conversations, of users who asked of late",
     "write_buffer_bytes": "RocksDB's memtable",
     "block_cache_bytes": "RocksDB's block cache",
 }

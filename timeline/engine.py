@@ -73,6 +73,7 @@ class Engine:
         self._synced = time.monotonic()
         self._unsynced = False
         self._closed = False
+        self._observers: list[Callable[[Group], None]] = []
         self._chores: list[Callable[[Draft], bool]] = []
         self._next_chores = 0.0
         self._thread: CommitThread | None = None
@@ -201,10 +202,12 @@ class Engine:
                 assert group.first == applied + 1, "groups are applied in order"
                 try:
                     self.store.applier.apply(group, record, appends)
+                    self.log.applied = group.last
+                    for observe in self._observers:
+                        observe(group)
                 except Exception as error:  # memory can no longer be trusted: rebuild it
                     self.health.poison(group, error)
                     return True
-                self.log.applied = group.last
                 self.stage.flying = None
                 self.flushes += 1
                 self._keep_pace()
@@ -317,6 +320,13 @@ class Engine:
         more = self.store.work(seconds)
         self.health.relent(self.store.tails.size)
         return more or self._do_chores()
+
+    def add_observer(self, observe: Callable[[Group], None]) -> None:
+        """Call `observe(group)` under the lock for each group that is applied from now on, before
+        anybody reads what it brought. What a healed store replays is not among them.
+        """
+        with self.lock:
+            self._observers.append(observe)
 
     def add_chore(self, chore: Callable[[Draft], bool]) -> None:
         """Call `chore(draft)` when there is nothing better to do, every `retention_check_ms`, and

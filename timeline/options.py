@@ -74,7 +74,7 @@ class Options:
     idempotency_bytes: int = 256 * MIB  # so much of them came sooner
     edit_window_ms: int = 3_650 * DAY  # how long after sending a message may be edited, and
     recall_window_ms: int = 3_650 * DAY  # recalled, by its sender
-    activity_cache: int = 100_000  # conversations whose last activity is kept in memory
+    list_cache_bytes: int = 64 * MIB  # of lists of conversations, of users who asked of late
 
     # RocksDB.
     write_buffer_bytes: int = 32 * MIB

@@ -12,6 +12,7 @@ from timeline.messaging import conversations, counting, devices, listing, readin
 from timeline.messaging.access import find_user
 from timeline.messaging.names import check_device, check_user
 from timeline.messaging.syncing import Page
+from timeline.messaging.userlist import Listed
 
 from .. import replies
 from ..blocking import Shared
@@ -175,7 +176,7 @@ def conversations_(session: Session, args: Arguments, view: Readable) -> bytes:
     messages = messages_of(session)
     position = messages.reader.cursors.encode(messages.reader.now)
     found, cursor = listing.conversations(
-        view_of(session, view), messages.activity, args[1], after, count
+        view_of(session, view), messages.lists, args[1], after, count
     )
     pairs = [
         (b"conversations", replies.array([_listed(each, session.resp) for each in found])),
@@ -185,7 +186,7 @@ def conversations_(session: Session, args: Arguments, view: Readable) -> bytes:
     return encode_map(pairs, session.resp)
 
 
-def _listed(each: listing.Listed, resp: int) -> bytes:
+def _listed(each: Listed, resp: int) -> bytes:
     pairs = [
         (b"id", replies.bulk(each.id)),
         (b"kind", replies.bulk(each.kind.encode())),
@@ -227,7 +228,7 @@ def unread(session: Session, args: Arguments, view: Readable) -> bytes:
     seen = view_of(session, view)
     if len(args) == 3:
         return replies.integer(counting.unread_in(seen, args[1], args[2]))
-    return replies.integer(counting.unread_of(seen, args[1]))
+    return replies.integer(listing.unread_of(seen, messages_of(session).lists, args[1]))
 
 
 @write(

@@ -36,6 +36,7 @@ SMALL = Options(
     timeline_cache=3,
     dormant_timelines=2,
     audience_cache=4,
+    list_cache_bytes=8_000,
     compact_after=2,
     slice_ms=0.001,
     retention_check_ms=10**9,

@@ -38,6 +38,8 @@ from tests.engine.stores import (
 from tests.messaging.oracle import Conversation, Oracle, Sent
 from timeline.errors import NotFoundError
 from timeline.messaging import membership
+from timeline.messaging.access import find_user
+from timeline.messaging.userlist import Summaries, UserList
 
 USERS = ["ann", "bob", "cat", "dan", "eve"]
 DEVICES = ["phone", "desk"]
@@ -461,6 +463,19 @@ class Machine(RuleBasedStateMachine):
             assert (each.last[0] if each.last else None) == (shown[-1].seq if shown else None)
             if each.last is not None:
                 self.check_message(shown[-1], dict(each.last[1]))
+
+    @rule(user=users)
+    def kept_lists_are_as_new_ones(self, user: str) -> None:
+        messages = self.im.messages
+        view = messages.view
+        with self.db.engine.lock:
+            inbox = find_user(view, user.encode()).id
+            kept, new = messages.lists.of(view, inbox), UserList(view, inbox, Summaries())
+            found, expected = (
+                [(item.place, each.describe(view, item)) for item in each.behind(None, 100)]
+                for each in (kept, new)
+            )
+        assert found == expected
 
     @rule(user=users)
     def count_unread(self, user: str) -> None:

@@ -7,10 +7,8 @@ that name him or everybody. When nothing lies above, nothing is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
-from timeline.formats.keys import number
 from timeline.formats.messages import (
     CALLED,
     HAS_CALLED,
@@ -18,24 +16,16 @@ from timeline.formats.messages import (
     HAS_MENTIONS,
     HAS_UNCOUNTED,
     HIDDEN,
-    MEMBER,
     MENTIONED,
-    MUTED,
     UNCOUNTED,
     MemberRow,
-    between,
-    decode_member,
-    second_id,
 )
 from timeline.messaging.access import (
     Conversation,
     enter_as_user,
-    find_user,
-    open_conversation,
 )
 from timeline.messaging.numbers import Numbers, count
 from timeline.messaging.sight import Sight
-from timeline.tails import Timeline
 from timeline.timelines import Extent
 from timeline.view import View
 
@@ -81,29 +71,6 @@ def count_unread(
     )
 
 
-def members_of(view: View, inbox: int) -> Iterator[tuple[Timeline, MemberRow]]:
-    """The messages of what a user is or was in, less what was deleted, and what he has of each."""
-    load = view.load
-    for key, value in view.scan(*between(MEMBER + number(inbox))):
-        messages = load(second_id(key))
-        if messages is not None:
-            yield messages, decode_member(value)
-
-
 def unread_in(view: View, user: bytes, conversation: bytes) -> int:
     place, inbox, member = enter_as_user(view, conversation, user)
     return count_unread(view, inbox.id, place, member, view.extent(place.messages)).messages
-
-
-def unread_of(view: View, user: bytes) -> int:
-    """Over all conversations, muted ones left out. Raises `NotFoundError`."""
-    inbox = find_user(view, user).id
-    total = 0
-    for messages, member in members_of(view, inbox):
-        if member.flags & MUTED:
-            continue
-        extent = view.extent(messages)
-        if extent.head > member.read:
-            place = open_conversation(view, messages)
-            total += count_unread(view, inbox, place, member, extent).messages
-    return total

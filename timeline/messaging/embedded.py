@@ -28,6 +28,7 @@ from timeline.messaging import (
     reading,
     sending,
     syncing,
+    userlist,
 )
 from timeline.messaging.access import find_user
 from timeline.messaging.names import check_device
@@ -380,7 +381,7 @@ class Messaging:
             position = self.messages.reader.cursors.encode(self.messages.reader.now)
             found, cursor = listing.conversations(
                 self.messages.view,
-                self.messages.activity,
+                self.messages.lists,
                 encode_name(user),
                 encode_name(after),
                 limit,
@@ -397,7 +398,7 @@ class Messaging:
         """Of one conversation, or of all that are not muted."""
         with self._reading():
             if conversation is None:
-                return counting.unread_of(self.messages.view, encode_name(user))
+                return listing.unread_of(self.messages.view, self.messages.lists, encode_name(user))
             return counting.unread_in(
                 self.messages.view, encode_name(user), encode_name(conversation)
             )
@@ -495,7 +496,7 @@ def _page(page: syncing.Page) -> SyncPage:
     )
 
 
-def _listed(each: listing.Listed) -> Listed:
+def _listed(each: userlist.Listed) -> Listed:
     last = None
     if each.last is not None:
         last = _seq_of(each.last), Fields(decode_items(each.last))

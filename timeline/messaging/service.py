@@ -10,7 +10,7 @@ from __future__ import annotations
 from timeline.draft import Draft
 from timeline.engine import Engine
 from timeline.messaging.idempotency import Keys
-from timeline.messaging.listing import Activity
+from timeline.messaging.lists import Lists
 from timeline.messaging.presence import Presence
 from timeline.messaging.syncing import Reader
 from timeline.messaging.watching import Watch
@@ -22,7 +22,7 @@ class Messages:
         self.engine = engine
         self.options = engine.options
         self.keys = Keys(engine.options)
-        self.activity = Activity(engine.options.activity_cache)
+        self.lists = Lists(engine, engine.options.list_cache_bytes)
         self.reader = Reader(engine, engine.options)
         self.watch = Watch(engine)
         self.presence = Presence()
@@ -31,7 +31,12 @@ class Messages:
 
     def stats(self) -> dict[str, int]:
         """What INFO shows; the caller holds the engine's lock."""
-        return {**self.keys.stats(self.view), "watched_inboxes": len(self.watch)}
+        return {
+            **self.keys.stats(self.view),
+            "watched_inboxes": len(self.watch),
+            "cached_lists": len(self.lists),
+            "cached_lists_bytes": self.lists.size,
+        }
 
     def _sweep(self, draft: Draft) -> bool:
         return self.keys.sweep(draft)

@@ -1,0 +1,274 @@
+"""A user's list: his conversations in the order he is shown them, as one view shows them.
+
+Responsibility: keep for each conversation where it stands, how much is unread and what it is shown
+as; and after a change do over only what changed.
+
+Rule: derived. A conversation is looked at once for all whose lists have it (`Summary`); what a
+user has of it is his alone (`Item`). Whoever keeps a list says what changed: a summary by its
+`version`, an item by `change`. A list that is used once needs neither.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from operator import attrgetter
+from typing import Final, NamedTuple
+
+from timeline.errors import CorruptError
+from timeline.formats.keys import number
+from timeline.formats.messages import (
+    CONVERSATION_KINDS,
+    MEMBER,
+    OPEN,
+    PINNED,
+    ROLES,
+    ConversationRow,
+    MemberRow,
+    between,
+    decode_member,
+    second_id,
+)
+from timeline.messaging.access import Conversation, member_of, open_conversation
+from timeline.messaging.counting import Unread, count_unread
+from timeline.messaging.history import newest
+from timeline.messaging.reading import is_listed, settings_of
+from timeline.messaging.sight import Sight
+from timeline.timelines import Extent
+from timeline.view import View
+
+# What a list, and a conversation in it, take in memory beside bytes of messages, measured.
+LIST_COST: Final = 1_000
+ITEM_COST: Final = 700
+
+_UNKNOWN: Final = Extent(1, 0, 0, 0, 0)
+
+
+class Listed(NamedTuple):
+    """One conversation of a user. `last` is the newest message he is shown, in stored form."""
+
+    id: bytes
+    kind: str
+    role: str
+    unread: int
+    mentions: int
+    head: int
+    read: int
+    time: int
+    settings: list[bytes]
+    last: bytes | None
+
+    @property
+    def size(self) -> int:
+        """Bytes of what users sent in it."""
+        return len(self.last or b"") + sum(map(len, self.settings))
+
+
+class Place(NamedTuple):
+    """Where a conversation stands in a list: smaller is further up."""
+
+    unpinned: int
+    age: int  # OPEN less the LSN of the last message
+    conversation: int
+
+
+class Summary:
+    """A conversation as far as lists need it; `version` moves with every change of it."""
+
+    __slots__ = ("conversation", "extent", "holders", "lsn", "row", "seen", "time", "version")
+
+    def __init__(self, conversation: int) -> None:
+        self.conversation = conversation
+        self.holders = 0  # lists that have it
+        self.version = 0
+        self.seen = -1  # the version that the rest is of
+        self.row: ConversationRow | None = None  # None: it was deleted
+        self.extent = _UNKNOWN
+        self.lsn = self.time = 0  # of the newest message
+
+    def look(self, view: View) -> None:
+        if self.seen == self.version:
+            return
+        messages = view.load(self.conversation)
+        if messages is None:
+            self.row = None
+        else:
+            self.row = open_conversation(view, messages).row
+            self.extent = view.extent(messages)
+            self.lsn, self.time = _newest(view, self.conversation, self.extent.head)
+        self.seen = self.version
+
+
+def _newest(view: View, conversation: int, last: int) -> tuple[int, int]:
+    """(LSN, time) of the newest message numbered at most `last`; zeros when there is none."""
+    messages = view.load(conversation)
+    row = None if messages is None else next(view.rows(messages, 1, last, reverse=True), None)
+    return (0, 0) if row is None else (row[1], row[2])
+
+
+class Summaries:
+    """The conversations of all lists that are kept, one object each; `size` is about what those
+    lists take in memory.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[int, Summary] = {}
+        self.size = 0
+
+    def hold(self, conversation: int) -> Summary:
+        summary = self.known.get(conversation)
+        if summary is None:
+            summary = self.known[conversation] = Summary(conversation)
+        summary.holders += 1
+        return summary
+
+    def release(self, summary: Summary) -> None:
+        summary.holders -= 1
+        if not summary.holders:
+            del self.known[summary.conversation]
+
+
+class Item:
+    """A conversation in the list of one user; `place` is None while it is off the list."""
+
+    __slots__ = ("listed", "member", "place", "seen", "summary", "time", "unread")
+
+    def __init__(self, summary: Summary, member: MemberRow) -> None:
+        self.summary = summary
+        self.member = member
+        self.seen = -1  # the version of the summary that the rest was made from
+        self.place: Place | None = None
+        self.time = 0
+        self.unread: Unread | None = None  # None, and so for `listed`: nobody asked
+        self.listed: Listed | None = None
+
+    def look(self, view: View) -> None:
+        summary, member = self.summary, self.member
+        summary.look(view)
+        self.place = self.unread = self.listed = None
+        head = summary.extent.head
+        if summary.row is not None and is_listed(member, head):
+            lsn, time, last = summary.lsn, summary.time, member.spans[-1].last
+            if last < head:
+                lsn, time = _newest(view, summary.conversation, last)
+            self.place = Place(0 if member.flags & PINNED else 1, OPEN - lsn, summary.conversation)
+            self.time = max(time, member.joined)
+        self.seen = summary.version
+
+
+_place_of = attrgetter("place")
+
+
+class UserList:
+    """The list of the user with this in-box."""
+
+    def __init__(self, view: View, inbox: int, summaries: Summaries) -> None:
+        self.inbox = inbox
+        self._size = 0
+        self._summaries = summaries
+        self._items: dict[int, Item] = {}
+        self._changed: set[int] = set()
+        self._order: list[Item] | None = None  # None: to be worked out
+        self._grow(LIST_COST)
+        for key, value in view.scan(*between(MEMBER + number(inbox))):
+            self._set(second_id(key), decode_member(value))
+        self.refresh(view)
+
+    def change(self, conversation: int) -> None:
+        """What the user has of a conversation is another now."""
+        self._changed.add(conversation)
+
+    def refresh(self, view: View) -> None:
+        """Follow what changed since the last time."""
+        for conversation in list(self._changed):
+            self._set(conversation, member_of(view, self.inbox, conversation))
+            self._changed.discard(conversation)
+        stale = [item for item in self._items.values() if item.seen != item.summary.version]
+        for item in stale:
+            self._forget(item)
+            item.look(view)
+        if stale or self._order is None:
+            self._order = [item for item in self._items.values() if item.place is not None]
+            self._order.sort(key=_place_of)
+
+    def close(self) -> None:
+        """Let go of the conversations."""
+        for item in self._items.values():
+            self._summaries.release(item.summary)
+        self._items.clear()
+        self._grow(-self._size)
+
+    def _grow(self, size: int) -> None:
+        self._size += size
+        self._summaries.size += size
+
+    def _set(self, conversation: int, member: MemberRow | None) -> None:
+        before = self._items.get(conversation)
+        if before is not None:
+            self._forget(before)
+        if member is not None:
+            if before is None:
+                self._grow(ITEM_COST)
+            summary = self._summaries.hold(conversation) if before is None else before.summary
+            self._items[conversation] = Item(summary, member)
+        elif before is not None:
+            self._grow(-ITEM_COST)
+            self._summaries.release(before.summary)
+            del self._items[conversation]
+            self._order = None
+
+    def _forget(self, item: Item) -> None:
+        if item.listed is not None:
+            self._grow(-item.listed.size)
+            item.listed = None
+
+    # --- reading ------------------------------------------------------------------------------
+
+    @property
+    def items(self) -> list[Item]:
+        """All conversations he has or had, on the list or off it, in no order."""
+        return list(self._items.values())
+
+    def behind(self, place: Place | None, count: int) -> list[Item]:
+        """At most `count` conversations further down than `place`, in order."""
+        order = self._order or []
+        start = 0 if place is None else bisect_right(order, place, key=_place_of)
+        return order[start : start + count]
+
+    def unread(self, view: View, item: Item) -> Unread:
+        if item.unread is None:
+            summary = item.summary
+            if summary.extent.head <= item.member.read or summary.row is None:
+                item.unread = Unread(0, 0)
+            else:
+                place = self._conversation(view, item)
+                item.unread = count_unread(view, self.inbox, place, item.member, summary.extent)
+        return item.unread
+
+    def describe(self, view: View, item: Item) -> Listed:
+        if item.listed is None:
+            item.listed = self._describe(view, item)
+            self._grow(item.listed.size)
+        return item.listed
+
+    def _describe(self, view: View, item: Item) -> Listed:
+        place, member, extent = self._conversation(view, item), item.member, item.summary.extent
+        unread = self.unread(view, item)
+        last = newest(view, place, Sight(view, place, self.inbox, member), extent)
+        return Listed(
+            place.name,
+            CONVERSATION_KINDS[place.row.kind],
+            ROLES[member.role],
+            unread.messages,
+            unread.mentions,
+            extent.head,
+            member.read,
+            item.time,
+            settings_of(view, self.inbox, place.id, member, extent.head),
+            None if last is None else last[3],
+        )
+
+    def _conversation(self, view: View, item: Item) -> Conversation:
+        messages, row = view.load(item.summary.conversation), item.summary.row
+        if messages is None or row is None:
+            raise CorruptError(f"conversation {item.summary.conversation} is listed and is gone")
+        return Conversation(view, messages, row)
