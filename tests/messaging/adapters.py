@@ -200,7 +200,7 @@ class EmbeddedDoor:
 
     def set_meta(self, conversation: str, fields: Fields, actor: str = "-") -> dict[str, str]:
         with refusals():
-            return _texts(self.im.set_meta(conversation, fields, actor))
+            return _texts(self.im.set_meta(conversation, actor, fields))
 
     def delete(self, conversation: str, actor: str = "-") -> None:
         with refusals():
@@ -208,15 +208,15 @@ class EmbeddedDoor:
 
     def join(self, conversation: str, users: Iterable[str], actor: str = "-") -> int:
         with refusals():
-            return self.im.join(conversation, list(users), actor)
+            return self.im.join(conversation, actor, list(users))
 
     def leave(self, conversation: str, users: Iterable[str], actor: str = "-") -> int:
         with refusals():
-            return self.im.leave(conversation, list(users), actor)
+            return self.im.leave(conversation, actor, list(users))
 
     def set_role(self, conversation: str, user: str, role: str, actor: str = "-") -> None:
         with refusals():
-            self.im.set_role(conversation, user, role, actor)
+            self.im.set_role(conversation, actor, user, role)
 
     def members(
         self, conversation: str, actor: str = "-", after: str = "", limit: int = 100
@@ -250,7 +250,7 @@ class EmbeddedDoor:
 
     def edit(self, conversation: str, seq: int, text: str | Fields, actor: str = "-") -> None:
         with refusals():
-            self.im.edit(conversation, seq, _fields(text), actor)
+            self.im.edit(conversation, seq, actor, _fields(text))
 
     def recall(self, conversation: str, seq: int, actor: str = "-") -> None:
         with refusals():

@@ -186,11 +186,11 @@ def test_more_switches_than_are_known_resync(
         im.create("team", "ann", members=["bob"])
         im.ack("bob", "phone", im.conversations("bob").position)
         for number in range(3):
-            im.join("team", crowd)
+            im.join("team", users=crowd)
             im.send("team", "ann", {"text": "x"})
-            im.leave("team", crowd)
+            im.leave("team", users=crowd)
             assert not im.sync("bob", "phone").resync, number
-        im.join("team", crowd)
+        im.join("team", users=crowd)
         assert im.sync("bob", "phone").resync
 
 
@@ -202,10 +202,10 @@ def test_read_diffused_conversations_of_a_user_are_bounded(tmp_path: Path) -> No
         im.create("small", members=["cat"])
         before = db.engine.applied
         with pytest.raises(TooLargeError):
-            im.join("small", ["ann"])
+            im.join("small", users=["ann"])
         assert db.engine.applied == before
         im.delete("room1")
-        assert im.join("small", ["ann"]) == 1
+        assert im.join("small", users=["ann"]) == 1
 
 
 def test_what_all_devices_have_passed_makes_room(tmp_path: Path) -> None:
@@ -213,19 +213,19 @@ def test_what_all_devices_have_passed_makes_room(tmp_path: Path) -> None:
         im = db.messaging
         for number in range(4):
             im.create(f"room{number}", f"bob{number}", members=[f"cat{number}"])
-        im.join("room0", ["ann"])
+        im.join("room0", users=["ann"])
         im.ack("ann", "phone", im.conversations("ann").position)
-        im.join("room1", ["ann"])
+        im.join("room1", users=["ann"])
         im.send("room0", "bob0", {"text": "last words"})
-        im.leave("room0", ["ann"])
+        im.leave("room0", users=["ann"])
         with pytest.raises(TooLargeError):
-            im.join("room2", ["ann"])
+            im.join("room2", users=["ann"])
         page = im.sync("ann", "phone")
         assert [entry.kind for entry in page.entries] == ["join", "message", "leave"]
         im.ack("ann", "phone", page.cursor)
-        assert im.join("room2", ["ann"]) == 1
+        assert im.join("room2", users=["ann"]) == 1
         with pytest.raises(TooLargeError):
-            im.join("room3", ["ann"])
+            im.join("room3", users=["ann"])
         im.send("room2", "bob2", {"text": "hi"})
         told = [(entry.kind, entry.conversation) for entry in im.sync("ann", "phone").entries]
         assert told == [("join", "room2"), ("message", "room2")]

@@ -134,18 +134,18 @@ class Machine(RuleBasedStateMachine):
     @rule(name=names, people=some_users)
     def join(self, name: str, people: list[str]) -> None:
         if self.place(name) is not None:
-            assert self.im.join(name, people) == self.oracle.join(name, people)
+            assert self.im.join(name, users=people) == self.oracle.join(name, people)
 
     @rule(name=names, people=some_users)
     def leave(self, name: str, people: list[str]) -> None:
         if self.place(name) is not None:
-            assert self.im.leave(name, people) == self.oracle.leave(name, people)
+            assert self.im.leave(name, users=people) == self.oracle.leave(name, people)
 
     @rule(name=names, number=places, role=st.sampled_from(["admin", "member", "reader"]))
     def give_role(self, name: str, number: int, role: str) -> None:
         user = self.somebody(name, number, "admin", "member", "reader")
         if user is not None:
-            self.im.set_role(name, user, role)
+            self.im.set_role(name, user=user, role=role)
             self.oracle.set_role(name, user, role)
 
     @rule(name=names, value=texts)
@@ -153,7 +153,7 @@ class Machine(RuleBasedStateMachine):
         place = self.place(name)
         if place is not None:
             before = self.im.info(name).meta
-            merged = self.im.set_meta(name, {"title": value})
+            merged = self.im.set_meta(name, fields={"title": value})
             if merged != before:
                 self.oracle.commit()
                 self.oracle.tell(place.current(), "meta", name, 0)
@@ -243,9 +243,9 @@ class Machine(RuleBasedStateMachine):
         sent = place.messages[seq]
         if sent.recalled is not None:
             with pytest.raises(NotFoundError):
-                self.im.edit(name, seq, {"text": text})
+                self.im.edit(name, seq, fields={"text": text})
             return
-        self.im.edit(name, seq, {"text": text})
+        self.im.edit(name, seq, fields={"text": text})
         sent.text, sent.edited = text, True
         self.oracle.commit()
         self.oracle.tell(place.current(), "edit", name, seq)

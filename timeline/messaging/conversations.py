@@ -254,5 +254,7 @@ def set_user_metadata(
 ) -> dict[bytes, bytes]:
     """Merge fields into what describes a user, an empty value removing; all after that."""
     pairs = list(changes)
+    if not pairs:
+        raise UsageError("metadata is one or more pairs of field and value")
     check_own_fields([item for pair in pairs for item in pair])
     return draft.merge_metadata(find_or_create_user(draft, user), pairs)

@@ -25,8 +25,6 @@ def conversations(
     view: View, lists: Lists, user: bytes, after: bytes | None, count: int
 ) -> tuple[list[Listed], bytes]:
     """A page of a user's list, and the token of the next; empty at the end."""
-    if count < 1:
-        raise UsageError("COUNT is at least 1")
     own = lists.of(view, find_user(view, user).id)
     items = own.behind(_parse(after), count + 1)
     page: list[Listed] = []

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from timeline.engine import Engine
-from timeline.errors import UsageError
 from timeline.fanout import Item, Outlet, Position, Pull
 from timeline.formats.entries import encode_entry
 from timeline.formats.keys import number
@@ -112,8 +111,6 @@ class Reader:
 
     def sync(self, user: bytes, device: bytes, after: bytes | None, count: int) -> Page:
         """The next page for a device. Raises `NotFoundError`, `UsageError`."""
-        if count < 1:
-            raise UsageError("COUNT is at least 1")
         inbox, position = self.begin(user, device, after)
         if position is None:
             return Page([], self.cursors.encode(self.now), more=False, resync=True)

@@ -1,0 +1,209 @@
+"""Calls about users: what happened for them, their devices, and what is their own.
+
+Rule: as in `timeline.messaging.embedded`: arguments in, one verb of `timeline.messaging`, its
+result as values of `pages` out. Only a blocking sync waits, on what wakes after each commit.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from timeline.draft import Draft
+from timeline.entry import Fields, FieldsLike, Value, encode_fields, encode_name
+from timeline.formats.entries import decode_items
+from timeline.messaging import (
+    conversations,
+    counting,
+    devices,
+    listing,
+    reading,
+    syncing,
+    userlist,
+)
+from timeline.messaging.access import find_user
+from timeline.messaging.embedded import calls
+from timeline.messaging.embedded.calls import PAGE, Calls
+from timeline.messaging.names import check_device
+from timeline.messaging.pages import DeviceInfo, Listed, ListPage, SyncPage
+
+
+class UserCalls(Calls):
+    # --- what happened for them ---------------------------------------------------------------
+
+    def sync(
+        self,
+        user: Value,
+        device: Value,
+        *,
+        after: Value | None = None,
+        limit: int = PAGE,
+        block: float = 0.0,
+    ) -> SyncPage:
+        """What happened behind a cursor, or behind what the device acknowledged.
+
+        With `block` (seconds) it waits for something to happen. `resync` means: list the
+        conversations to the end, and sync after the position that the first page gives.
+        """
+        who, name = encode_name(user), encode_name(device)
+        cursor = None if after is None else encode_name(after)
+        count = calls.page(limit)
+        deadline = time.monotonic() + calls.seconds(block, "block")
+        engine, messages = self._engine, self.messages
+        with engine.woken:
+            page = self._sync(who, name, cursor, count)
+            if page.entries or page.resync or page.more or block <= 0:
+                return _page(page)
+            messages.presence.arrive(who, name)
+            try:
+                while (left := deadline - time.monotonic()) > 0:
+                    if not engine.woken.wait(min(left, threading.TIMEOUT_MAX)):
+                        break
+                    page = self._sync(who, name, page.cursor, count)
+                    if page.entries or page.resync or page.more:
+                        break
+            finally:
+                messages.presence.depart(who, name)
+        return _page(page)
+
+    def _sync(self, user: bytes, device: bytes, after: bytes | None, count: int) -> syncing.Page:
+        self._engine.check_usable()
+        return self.messages.reader.sync(user, device, after, count)
+
+    def ack(self, user: Value, device: Value, cursor: Value) -> None:
+        """Say that a device has dealt with everything up to `cursor`; never moves back."""
+        who, name, reached = encode_name(user), encode_name(device), encode_name(cursor)
+
+        def work(draft: Draft) -> None:
+            position = self.messages.reader.cursors.decode(reached, self._engine.applied)
+            devices.acknowledge(draft, who, name, position, self._options)
+
+        self._write(work)
+
+    # --- their devices ------------------------------------------------------------------------
+
+    def devices(self, user: Value) -> list[DeviceInfo]:
+        """The devices of a user: how far each has come, whether it is there, its fields."""
+        who = encode_name(user)
+        with self._reading():
+            found = devices.devices_of(
+                self.messages.view,
+                who,
+                self._engine.stage.now(),
+                self._options,
+                self.messages.reader.cursors,
+            )
+        online = self.messages.presence.is_online
+        return [
+            DeviceInfo(
+                each.name.decode(),
+                each.acked.decode(),
+                online(who, each.name),
+                each.seen,
+                each.fields,
+            )
+            for each in found
+        ]
+
+    def set_device(self, user: Value, device: Value, fields: FieldsLike) -> None:
+        """Merge fields into what is known of a device, an empty value removing."""
+        who, name, changes = encode_name(user), encode_name(device), encode_fields(fields)
+        check_device(name)
+        self._write(lambda draft: devices.set_device(draft, who, name, changes, self._options))
+
+    def forget_device(self, user: Value, device: Value) -> None:
+        """Forget a device: its position and its fields. Raises `NotFoundError`."""
+        who, name = encode_name(user), check_device(encode_name(device))
+        self._write(lambda draft: devices.forget_device(draft, who, name, self._options))
+
+    def online(self, user: Value) -> bool:
+        """Whether a subscription or a blocked sync of the user is open in this process."""
+        return self.messages.presence.is_online(encode_name(user))
+
+    # --- what is their own --------------------------------------------------------------------
+
+    def conversations(self, user: Value, *, after: Value = "", limit: int = PAGE) -> ListPage:
+        """A page of the list, pinned first, then newest; `position` is where to sync from.
+
+        It may hold fewer than `limit`: large last messages end it sooner.
+        """
+        who, token, count = encode_name(user), encode_name(after), calls.page(limit)
+        messages = self.messages
+        with self._reading():
+            position = messages.reader.cursors.encode(messages.reader.now)
+            found, cursor = listing.conversations(messages.view, messages.lists, who, token, count)
+        return ListPage([_listed(each) for each in found], cursor.decode(), position.decode())
+
+    def read(self, user: Value, conversation: Value, seq: int) -> int:
+        """Move the read position to `seq`, never back; where it is then."""
+        who, name, where = encode_name(user), encode_name(conversation), calls.sequence(seq)
+        return self._write(lambda draft: reading.read(draft, who, name, where))
+
+    def unread(self, user: Value, conversation: Value | None = None) -> int:
+        """Of one conversation, or of all that are not muted."""
+        who, name = encode_name(user), None if conversation is None else encode_name(conversation)
+        with self._reading():
+            if name is None:
+                return listing.unread_of(self.messages.view, self.messages.lists, who)
+            return counting.unread_in(self.messages.view, who, name)
+
+    def hide(self, user: Value, conversation: Value, *seqs: int) -> int:
+        """Leave messages out of what the user is shown; how many he had not hidden before."""
+        who, name = encode_name(user), encode_name(conversation)
+        which = [calls.sequence(seq) for seq in seqs]
+        return self._write(lambda draft: reading.hide(draft, who, name, which))
+
+    def clear(self, user: Value, conversation: Value, seq: int) -> None:
+        """Show the user nothing up to message `seq` any more."""
+        who, name, where = encode_name(user), encode_name(conversation), calls.sequence(seq)
+        self._write(lambda draft: reading.clear(draft, who, name, where))
+
+    def set(self, user: Value, conversation: Value, fields: FieldsLike) -> None:
+        """Settings: `@pin`, `@mute`, `@listed`, and fields of the application's own."""
+        who, name, changes = encode_name(user), encode_name(conversation), encode_fields(fields)
+        self._write(lambda draft: reading.set_fields(draft, who, name, changes))
+
+    def user_meta(self, user: Value) -> dict[bytes, bytes]:
+        """What describes a user. Raises `NotFoundError`."""
+        who = encode_name(user)
+        with self._reading():
+            return self.messages.view.metadata(find_user(self.messages.view, who))
+
+    def set_user_meta(self, user: Value, fields: FieldsLike) -> dict[bytes, bytes]:
+        """Merge fields into what describes a user, who is made at need; all of it after that."""
+        who, changes = encode_name(user), encode_fields(fields)
+        pairs = list(zip(changes[::2], changes[1::2], strict=True))
+        return self._write(lambda draft: conversations.set_user_metadata(draft, who, pairs))
+
+
+def _page(page: syncing.Page) -> SyncPage:
+    return SyncPage(
+        [calls.entry_of(told) for told in page.entries],
+        page.cursor.decode(),
+        page.more,
+        page.resync,
+    )
+
+
+def _listed(each: userlist.Listed) -> Listed:
+    last = None
+    if each.last is not None:
+        last = _seq_of(each.last), Fields(decode_items(each.last))
+    return Listed(
+        each.id.decode(),
+        each.kind,
+        each.role,
+        each.unread,
+        each.mentions,
+        each.head,
+        each.read,
+        each.time,
+        Fields(each.settings),
+        last,
+    )
+
+
+def _seq_of(payload: bytes) -> int:
+    """The number of an entry in stored form."""
+    start = payload.index(b"\n", 4) + 1
+    return int(payload[start : payload.index(b"-", start)])
