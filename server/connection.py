@@ -165,7 +165,6 @@ class Connection(asyncio.Protocol):
         service.clients.pop(self.session.id, None)
         if not service.clients:
             service.emptied.set()
-        service.channels.forget(self)
         service.push.forget(self)
         self.session.transaction = None
         if self.waiter is not None:

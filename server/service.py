@@ -24,7 +24,6 @@ from .config import Configuration
 from .errors import CommandError
 from .logs import Logger
 from .pipeline import Pipeline
-from .pubsub import Channels
 from .push import Push
 from .series import Series, Step
 
@@ -74,7 +73,6 @@ class Service:
     port: int = 0
     counters: Counters = field(default_factory=Counters)
     clients: dict[int, Connection] = field(default_factory=dict)
-    channels: Channels = field(default_factory=Channels)
     slow: deque[SlowCommand] = field(default_factory=deque)
     slow_id: int = 0
     next_client: int = 1

@@ -20,7 +20,7 @@ from typing import Any, Self, TypeVar
 from timeline.draft import Draft
 from timeline.engine import Engine, Group
 from timeline.entry import Entry, FieldsLike, Value, encode_fields, encode_name
-from timeline.errors import ClosedError, NoPermissionError, NotFoundError
+from timeline.errors import ClosedError, NoPermissionError, NotFoundError, shown
 from timeline.formats import keys
 from timeline.formats.rows import Retention
 from timeline.log import LogCommit
@@ -189,7 +189,7 @@ class TimelineHandle:
         def work(draft: Draft) -> None:
             timeline = draft.find(self.name)
             if timeline is None:
-                raise NotFoundError(f"there is no timeline {self.name!r}")
+                raise NotFoundError(f"there is no timeline {shown(self.name)}")
             draft.replace(timeline, seq, items)
 
         self._commit(work)

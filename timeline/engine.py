@@ -34,6 +34,7 @@ from timeline.errors import (
     NotFoundError,
     StallError,
     TimelineError,
+    shown,
 )
 from timeline.formats import keys
 from timeline.formats.records import encode_record
@@ -398,7 +399,7 @@ class Engine:
         with self.lock:
             timeline = self.timelines.find(name)
         if timeline is None:
-            raise NotFoundError(f"there is no timeline {name!r}")
+            raise NotFoundError(f"there is no timeline {shown(name)}")
         return [(name, timeline.id)]
 
     # --- reading ------------------------------------------------------------------------------

@@ -10,6 +10,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+def shown(name: bytes) -> str:
+    """A name as a sentence shows it."""
+    return "'" + name.decode("utf-8", "backslashreplace") + "'"
+
+
 class TimelineError(Exception):
     """Anything that Timeline refuses or reports."""
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import Final, NamedTuple
 
-from timeline.errors import NotFoundError, TrimmedError, UsageError
+from timeline.errors import NotFoundError, TrimmedError, UsageError, shown
 from timeline.formats import keys
 from timeline.formats.records import (
     DELIVER,
@@ -109,7 +109,7 @@ class Log:
         """The LSN that follower `name` has reached. Raises `NotFoundError`."""
         value = self._storage.get(META, _CHECKPOINT + name)
         if value is None:
-            raise NotFoundError(f"there is no consumer {name!r}: move it to an LSN to make it")
+            raise NotFoundError(f"there is no consumer {shown(name)}: move it to an LSN to make it")
         return keys.split_number(value)
 
     def checkpoints(self) -> dict[bytes, int]:

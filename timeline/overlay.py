@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from timeline.errors import NotFoundError, WrongTypeError
+from timeline.errors import NotFoundError, WrongTypeError, shown
 from timeline.formats import keys
 from timeline.formats.records import Operation
 from timeline.formats.rows import (
@@ -114,7 +114,7 @@ class Overlay:
     def _header(self, timeline: Timeline) -> TimelineRow:
         header = self._headers.get(timeline, timeline.staged)
         if header is None:
-            raise NotFoundError(f"timeline {timeline.name!r} was deleted in this commit")
+            raise NotFoundError(f"timeline {shown(timeline.name)} was deleted in this commit")
         return header
 
     def _next(self, timeline: Timeline) -> int:

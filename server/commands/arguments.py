@@ -12,6 +12,7 @@ from timeline.errors import NoPermissionError, UsageError
 from timeline.formats.keys import MAX
 
 from ..errors import CommandError
+from ..registry import shown
 
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 _ID = re.compile(rb"([0-9]{1,20})(?:-([0-9]{1,20}))?")
@@ -97,6 +98,36 @@ def writable(name: bytes) -> bytes:
     if name[:1] == b"@":
         raise refuse_reserved()
     return name
+
+
+def count(value: bytes) -> int:
+    """COUNT of a page that holds one at least (Redis's ranges take less, and then nothing)."""
+    return _number(value, 1, "behind COUNT comes a whole number, 1 or more")
+
+
+def moment(value: bytes) -> int:
+    """SINCE or UNTIL."""
+    return _number(value, 0, "a time is a whole number of milliseconds since 1970")
+
+
+def how_many(value: bytes) -> int:
+    """The number before a list of words."""
+    return _number(value, 0, "a list begins with how many follow, as in MENTIONS 2 ann bob")
+
+
+def message(value: bytes) -> int:
+    """The number of a message, `5` or `5-0`, or a position in its conversation."""
+    match = _ID.fullmatch(value)
+    if match is None or (number := int(match[1])) > MAX or int(match[2] or 0):
+        raise UsageError(f"the number of a message is written 5 or 5-0, not {shown(value)}")
+    return number
+
+
+def _number(value: bytes, low: int, sentence: str) -> int:
+    try:
+        return integer(value, low)
+    except CommandError:
+        raise UsageError(f"{sentence}, not {shown(value)}") from None
 
 
 def milliseconds(value: bytes) -> int:

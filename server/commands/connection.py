@@ -59,7 +59,7 @@ def select(session: Session, args: Arguments) -> bytes:
 )
 def reset(session: Session, args: Arguments) -> bytes:
     session.transaction = None
-    session.service.channels.forget(session.connection)
+    session.channels.clear()
     session.service.push.forget(session.connection)
     session.resp = 2
     session.name = b""

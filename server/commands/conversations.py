@@ -64,7 +64,7 @@ class Options:
 
     def values(self) -> list[bytes]:
         """`n value …`"""
-        count = arguments.integer(self.value(), 0)
+        count = arguments.how_many(self.value())
         if self.at + count > len(self._args):
             raise CommandError(f"{count} values are announced, {len(self._args) - self.at} follow")
         self.at += count
@@ -90,7 +90,7 @@ class Options:
 def page_size(session: Session, value: bytes | None) -> int:
     """COUNT, cut to the largest page; without it 100."""
     most = session.service.configuration.settings.page_entries
-    return min(most, 100 if value is None else arguments.integer(value, 1))
+    return min(most, 100 if value is None else arguments.count(value))
 
 
 def paging(session: Session, args: Arguments, at: int) -> tuple[bytes | None, int]:
@@ -107,14 +107,6 @@ def paging(session: Session, args: Arguments, at: int) -> tuple[bytes | None, in
     if options.at != len(args):
         raise syntax_error()
     return after, page_size(session, count)
-
-
-def message_number(value: bytes) -> int:
-    """`n` or `n-0`."""
-    number = arguments.entry_id(value)
-    if number is None:
-        raise UsageError("numbers of messages are <seq> or <seq>-0")
-    return number
 
 
 def in_parts(
@@ -216,14 +208,17 @@ def info(session: Session, args: Arguments, view: Readable) -> bytes:
 
 @write(
     "CONV.META",
-    "conversation actor * (field value)...",
-    "Merges fields into what describes a conversation, an empty value removing; all of it then.",
+    "conversation actor [* (field value)...]",
+    "What describes a conversation, once fields were merged into it, an empty value removing.",
     group=_GROUP,
     flags="write fast",
 )
 def meta(session: Session, args: Arguments, draft: Draft) -> bytes:
-    changes = Options(args, 3).fields()
-    found = conversations.set_metadata(draft, args[1], args[2], changes)
+    changes = Options(args, 3).fields(needed=False)
+    if changes:
+        found = conversations.set_metadata(draft, args[1], args[2], changes)
+    else:
+        _, found = conversations.describe(draft, args[1], args[2])
     return encode_fields(found, session.resp)
 
 
@@ -352,11 +347,11 @@ def history_(session: Session, args: Arguments, view: Readable) -> bytes:
     reverse = False
     while (word := options.word()) is not None:
         if word == b"FROM":
-            first = message_number(options.value())
+            first = arguments.message(options.value())
         elif word == b"TO":
-            last = message_number(options.value())
+            last = arguments.message(options.value())
         elif word in (b"SINCE", b"UNTIL"):
-            times[word] = arguments.integer(options.value(), 0)
+            times[word] = arguments.moment(options.value())
         elif word == b"COUNT":
             count = options.value()
         elif word == b"REV":
@@ -404,7 +399,7 @@ def events(session: Session, args: Arguments, view: Readable) -> bytes:
 )
 def edit(session: Session, args: Arguments, draft: Draft) -> bytes:
     fields = Options(args, 4).fields()
-    seq = message_number(args[2])
+    seq = arguments.message(args[2])
     sending.edit(draft, args[1], seq, args[3], fields, messages_of(session).options)
     return replies.OK
 
@@ -417,7 +412,7 @@ def edit(session: Session, args: Arguments, draft: Draft) -> bytes:
     flags="write fast",
 )
 def recall(session: Session, args: Arguments, draft: Draft) -> bytes:
-    seq = message_number(args[2])
+    seq = arguments.message(args[2])
     sending.recall(draft, args[1], seq, args[3], messages_of(session).options)
     return replies.OK
 
@@ -434,7 +429,7 @@ def receipts(session: Session, args: Arguments, view: Readable) -> bytes:
     was_read, delivered = reading.receipts(
         view_of(session, view),
         args[1],
-        message_number(args[2]),
+        arguments.message(args[2]),
         args[3],
         messages_of(session).options,
     )

@@ -39,7 +39,7 @@ def tail(session: Session, args: Arguments, view: View) -> bytes | None:
             case b"AFTER":
                 after = service.engine.applied if value == b"$" else arguments.integer(value, 0)
             case b"COUNT":
-                count = min(count, arguments.integer(value, 1))
+                count = min(count, arguments.count(value))
             case b"BLOCK":
                 block = arguments.milliseconds(value)
             case _:

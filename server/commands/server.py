@@ -86,6 +86,8 @@ def _persistence(service: Service) -> Section:
 
 def _stats(service: Service) -> Section:
     counters = service.counters
+    clients = service.clients.values()
+    channels = {channel for client in clients for channel in client.session.channels}
     return {
         "total_connections_received": counters.connections,
         "total_commands_processed": counters.commands,
@@ -94,7 +96,7 @@ def _stats(service: Service) -> Section:
         "rejected_connections": counters.rejected,
         "closed_connections": counters.disconnected,
         "total_error_replies": counters.errors,
-        "pubsub_channels": len(service.channels),
+        "pubsub_channels": len(channels),
         "commit_groups": service.pipeline.groups,
     }
 

@@ -73,7 +73,7 @@ def list_(session: Session, args: Arguments, view: View) -> bytes:
         elif word == b"AFTER":
             after = value
         elif word == b"COUNT":
-            count = arguments.integer(value, 1)
+            count = arguments.count(value)
         else:
             raise syntax_error()
     count = min(count, most)

@@ -10,7 +10,7 @@ from timeline.engine import Draft
 from timeline.errors import TrimmedError, UsageError
 from timeline.messaging import conversations, counting, devices, listing, reading
 from timeline.messaging.access import find_user
-from timeline.messaging.names import check_device, check_user
+from timeline.messaging.names import check_user
 from timeline.messaging.syncing import Page
 from timeline.messaging.userlist import Listed
 
@@ -21,7 +21,7 @@ from ..registry import Arguments, View as Readable, plain, read, write
 from ..session import Session
 from . import arguments
 from .arguments import syntax_error
-from .conversations import Options, message_number, messages_of, page_size, paging, view_of
+from .conversations import Options, messages_of, page_size, paging, view_of
 
 _GROUP = "user"
 
@@ -213,7 +213,7 @@ def _listed(each: Listed, resp: int) -> bytes:
     flags="write fast",
 )
 def read_(session: Session, args: Arguments, draft: Draft) -> bytes:
-    return replies.integer(reading.read(draft, args[1], args[2], message_number(args[3])))
+    return replies.integer(reading.read(draft, args[1], args[2], arguments.message(args[3])))
 
 
 @read(
@@ -243,7 +243,7 @@ def hide(session: Session, args: Arguments, draft: Draft) -> bytes:
     most = session.service.configuration.settings.page_entries
     if len(args) - 3 > most:
         raise UsageError(f"at most {most} messages at a time (option page_entries)")
-    seqs = [message_number(value) for value in args[3:]]
+    seqs = [arguments.message(value) for value in args[3:]]
     return replies.integer(reading.hide(draft, args[1], args[2], seqs))
 
 
@@ -255,7 +255,7 @@ def hide(session: Session, args: Arguments, draft: Draft) -> bytes:
     flags="write fast",
 )
 def clear(session: Session, args: Arguments, draft: Draft) -> bytes:
-    reading.clear(draft, args[1], args[2], message_number(args[3]))
+    reading.clear(draft, args[1], args[2], arguments.message(args[3]))
     return replies.OK
 
 
@@ -342,33 +342,16 @@ def online(session: Session, args: Arguments) -> bytes:
 
 @write(
     "USER.META",
-    "user * (field value)...",
-    "Merges fields into what describes a user, an empty value removing; all of it then.",
+    "user [* (field value)...]",
+    "What describes a user, once fields were merged into it, an empty value removing.",
     group=_GROUP,
     flags="write fast",
 )
 def meta(session: Session, args: Arguments, draft: Draft) -> bytes:
-    items = Options(args, 2).fields()
-    pairs = zip(items[::2], items[1::2], strict=True)
-    found = conversations.set_user_metadata(draft, args[1], pairs)
+    items = Options(args, 2).fields(needed=False)
+    if items:
+        pairs = zip(items[::2], items[1::2], strict=True)
+        found = conversations.set_user_metadata(draft, args[1], pairs)
+    else:
+        found = draft.metadata(find_user(draft, args[1]))
     return encode_fields(found, session.resp)
-
-
-def subscribe_to_notes(session: Session, channel: bytes) -> None:
-    """Checks that `sync:<user>:<device>` names a user, and tells the device from now on."""
-    user, name = split_channel(channel)
-    inbox = find_user(messages_of(session).view, user).id
-    session.service.push.add(session.connection, user, check_device(name), inbox, None)
-
-
-def check_channel(session: Session, channel: bytes) -> None:
-    """Raises `UsageError` or `NotFoundError` unless a channel names a device of a user."""
-    find_user(messages_of(session).view, split_channel(channel)[0])
-
-
-def split_channel(channel: bytes) -> tuple[bytes, bytes]:
-    """(user, device) of `sync:<user>:<device>`."""
-    user, colon, name = channel.removeprefix(b"sync:").rpartition(b":")
-    if not colon:
-        raise UsageError("the channel of a device is sync:<user>:<device>")
-    return check_user(user), check_device(name)

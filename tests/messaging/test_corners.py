@@ -211,6 +211,27 @@ def test_runs_are_what_is_left(hidden: list[int], *, reverse: bool) -> None:
         ("CONV.SEND team ann KEY k * text", "pairs of field and value come behind"),
         ("CONV.CREATE other ann KIND banana", "one of group, channel is wanted, not banana"),
         ("USER.CONVERSATIONS ann FROM 3", "no option FROM here"),
+        ("CONV.SEND team ann MENTIONS bob * text hi", "a list begins with how many follow"),
+        ("CONV.EDIT team ann 1 * text hi", "the number of a message is written 5 or 5-0, not ann"),
+        ("CONV.RECALL team 1-1 ann", "the number of a message is written 5 or 5-0, not 1-1"),
+        ("CONV.RECALL team 18446744073709551616 ann", "the number of a message is written"),
+        ("CONV.RECEIPTS team -1 ann", "the number of a message is written 5 or 5-0, not -1"),
+        ("CONV.HISTORY team ann FROM - TO +", "the number of a message is written 5 or 5-0, not -"),
+        ("CONV.HISTORY team ann TO +", "the number of a message is written"),
+        ("CONV.HISTORY team ann SINCE today", "a time is a whole number of milliseconds"),
+        ("USER.READ ann team last", "the number of a message is written"),
+        ("USER.HIDE ann team 1 x", "the number of a message is written"),
+        ("USER.CLEAR ann team 1-", "the number of a message is written"),
+        ("CONV.HISTORY team ann COUNT 0", "behind COUNT comes a whole number, 1 or more, not 0"),
+        ("CONV.EVENTS team ann COUNT 0", "behind COUNT comes a whole number, 1 or more, not 0"),
+        ("CONV.MEMBERS team ann COUNT x", "behind COUNT comes a whole number, 1 or more, not x"),
+        ("USER.CONVERSATIONS ann COUNT -1", "behind COUNT comes a whole number, 1 or more, not -1"),
+        ("USER.SYNC ann phone COUNT 0", "behind COUNT comes a whole number, 1 or more, not 0"),
+        ("LOG.TAIL COUNT 0", "behind COUNT comes a whole number, 1 or more, not 0"),
+        ("TIMELINE.LIST COUNT 0", "behind COUNT comes a whole number, 1 or more, not 0"),
+        ("LOG.CONSUMER indexer", "there is no consumer 'indexer': move it to an LSN"),
+        ("CONV.META team ann title x", "pairs of field and value come behind"),
+        ("USER.META nobody", "there is no such user"),
     ],
 )
 def test_a_mistake_in_a_command_is_named(wire: WireDoor, line: str, sentence: str) -> None:
@@ -219,3 +240,47 @@ def test_a_mistake_in_a_command_is_named(wire: WireDoor, line: str, sentence: st
     with pytest.raises(ResponseError, match=sentence):
         wire.client.execute_command(*line.split())
     assert wire.lsn() == before
+
+
+def test_numbers_of_messages_are_written_with_and_without_their_second_part(wire: WireDoor) -> None:
+    wire.create("team", "ann", ["bob"])
+    for number in range(1, 6):
+        wire.send("team", "ann", str(number))
+    for first, second in (("2", "3-0"), ("2-0", "3")):
+        found = wire.do("CONV.HISTORY", "team", "bob", "FROM", first, "TO", second)
+        assert [entry[0] for entry in found] == [b"2-0", b"3-0"]
+    assert wire.do("USER.READ", "bob", "team", "1-0") == 1
+    assert wire.do("USER.READ", "bob", "team", "2") == 2
+    assert wire.do("CONV.RECEIPTS", "team", "2-0", "ann")[b"read"] == [b"bob"]
+    assert wire.do("CONV.EDIT", "team", "5-0", "ann", "*", "text", "five") == b"OK"
+    assert wire.do("CONV.RECALL", "team", "4-0", "ann") == b"OK"
+    assert wire.do("USER.HIDE", "bob", "team", "3-0", "5") == 2
+    assert wire.do("USER.CLEAR", "bob", "team", "1-0") == b"OK"
+    assert [message.seq for message in wire.history("team", "bob")] == [2, 4]
+
+
+def test_what_describes_is_read_without_being_written(wire: WireDoor) -> None:
+    wire.create("team", "ann", ["bob", "cat"], meta={"title": "Team"})
+    wire.set_role("team", "cat", "reader")
+    wire.leave("team", ["bob"], "bob")
+    wire.set_user_meta("ann", {"name": "Ann"})
+    before = wire.lsn()
+    for actor in ("ann", "cat", "bob", "-"):  # as its history, also who has left
+        assert wire.do("CONV.META", "team", actor) == {b"title": b"Team"}
+    assert wire.do("USER.META", "ann") == {b"name": b"Ann"}
+    assert wire.do("USER.META", "bob") == {}
+    with pytest.raises(ResponseError, match="no such conversation"):
+        wire.client.execute_command("CONV.META", "team", "stranger")
+    assert wire.lsn() == before
+
+
+def test_whom_a_message_mentions_is_kept_as_the_client_said(wire: WireDoor) -> None:
+    """Who is no member is told nothing, and may have been one when the message was written."""
+    wire.create("team", "ann", ["bob"])
+    wire.leave("team", ["bob"], "bob")
+    wire.send("team", "ann", "hi", mentions=["bob", "nobody"])
+    (message,) = wire.history("team", "ann")
+    assert message.stamp("@mentions") == ["bob", "nobody"]
+    assert wire.conversations("bob").rows[0].mentions == 0
+    wire.join("team", ["bob"])
+    assert wire.conversations("bob").rows[0].mentions == 0

@@ -124,7 +124,8 @@ def test_redis_py_with_asyncio(daemon: Daemon, protocol: int) -> None:
         found = await asyncio.gather(*(client.xadd("aio", {"n": n}) for n in range(50)))
         assert sorted(found, key=lambda each: int(each[:-2])) == [f"{n}-0" for n in range(4, 54)]
         subscriber = client.pubsub()
-        await subscriber.subscribe("channel")
+        await client.execute_command("USER.META", "u", "*", "name", "U")
+        await subscriber.subscribe("sync:u:phone")
         assert (await subscriber.get_message(timeout=5))["type"] == "subscribe"
         await subscriber.aclose()
         await other.aclose()

@@ -217,20 +217,40 @@ def test_quit_answers_everything_before_it(daemon: Daemon) -> None:
 
 
 def test_subscriptions_in_both_protocols(daemon: Daemon) -> None:
-    sent = b"DEL sub\r\nSUBSCRIBE a b\r\nPING\r\nXLEN sub\r\nUNSUBSCRIBE\r\nXLEN sub\r\n"
+    with daemon.client() as client:
+        client.execute_command("USER.META", "u", "*", "name", "U")
+    sent = (
+        b"DEL sub\r\nSUBSCRIBE sync:u:a sync:u:b sync:u:a\r\nPING\r\nXLEN sub\r\n"
+        b"UNSUBSCRIBE sync:u:a none\r\nUNSUBSCRIBE\r\nUNSUBSCRIBE\r\nXLEN sub\r\n"
+    )
     assert converse(daemon, sent) == (
         b":0\r\n"
-        b"*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n"
-        b"*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n"
+        b"*3\r\n$9\r\nsubscribe\r\n$8\r\nsync:u:a\r\n:1\r\n"
+        b"*3\r\n$9\r\nsubscribe\r\n$8\r\nsync:u:b\r\n:2\r\n"
+        b"*3\r\n$9\r\nsubscribe\r\n$8\r\nsync:u:a\r\n:2\r\n"
         b"*2\r\n$4\r\npong\r\n$0\r\n\r\n"
         b"-ERR Can't execute 'xlen': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET "
         b"are allowed in this context\r\n"
-        b"*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:1\r\n"
-        b"*3\r\n$11\r\nunsubscribe\r\n$1\r\nb\r\n:0\r\n"
+        b"*3\r\n$11\r\nunsubscribe\r\n$8\r\nsync:u:a\r\n:1\r\n"
+        b"*3\r\n$11\r\nunsubscribe\r\n$4\r\nnone\r\n:1\r\n"
+        b"*3\r\n$11\r\nunsubscribe\r\n$8\r\nsync:u:b\r\n:0\r\n"
+        b"*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n"
         b":0\r\n"
     )
-    answer = converse(daemon, b"HELLO 3\r\nSUBSCRIBE a\r\nXLEN sub\r\nRESET\r\nPING\r\n")
-    assert answer.endswith(b">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n:0\r\n+RESET\r\n+PONG\r\n")
+    answer = converse(daemon, b"HELLO 3\r\nSUBSCRIBE sync:u:a\r\nXLEN sub\r\nRESET\r\nPING\r\n")
+    assert answer.endswith(
+        b">3\r\n$9\r\nsubscribe\r\n$8\r\nsync:u:a\r\n:1\r\n:0\r\n+RESET\r\n+PONG\r\n"
+    )
+
+
+def test_a_channel_that_would_never_say_anything_is_refused(daemon: Daemon) -> None:
+    with daemon.client() as client:
+        client.execute_command("USER.META", "u", "*", "name", "U")
+    sent = b"SUBSCRIBE sync:u:a news\r\nSUBSCRIBE user:u:a\r\nXLEN none\r\n"
+    first, second, rest = converse(daemon, sent).split(b"\r\n", 2)
+    assert first == b"-ERR there is no channel news: that of a device is sync:<user>:<device>"
+    assert second == b"-ERR there is no channel user:u:a: that of a device is sync:<user>:<device>"
+    assert rest == b":0\r\n", "nothing was subscribed to"
 
 
 def test_a_mixed_pipeline_costs_no_more_than_its_length() -> None:

@@ -115,12 +115,12 @@ SCRIPTS = {
     """,
     "RESP3": """
         HELLO 3 SETNAME a / XREAD STREAMS t u 0 0 / XREAD STREAMS t $ / XRANGE none - + / XADD
-        none NOMKSTREAM * f v / CONFIG GET maxmemory nosuch / SUBSCRIBE c / UNSUBSCRIBE c /
-        UNSUBSCRIBE / MULTI / XLEN t / EXEC
+        none NOMKSTREAM * f v / CONFIG GET maxmemory nosuch / UNSUBSCRIBE c / UNSUBSCRIBE / MULTI
+        / XLEN t / EXEC
     """,
     "pubsub": """
-        SUBSCRIBE a b a / PING / PING x / UNSUBSCRIBE a / UNSUBSCRIBE none / UNSUBSCRIBE /
-        UNSUBSCRIBE
+        SUBSCRIBE sync:u:a sync:u:b sync:u:a / PING / PING x / UNSUBSCRIBE sync:u:a / UNSUBSCRIBE
+        none / UNSUBSCRIBE / UNSUBSCRIBE
     """,
     "scanning": """
         SCAN 0 MATCH none* COUNT 100 / SCAN 0 COUNT 0 / SCAN 0 COUNT a / SCAN x / SCAN 0 TYPE
@@ -156,6 +156,8 @@ def normal(answer: bytes) -> list[bytes]:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_the_same_bytes_come_back(daemon: Daemon, peer: Path, name: str) -> None:
+    with daemon.client() as client:  # whose devices the channels are
+        client.execute_command("USER.META", "u", "*", "name", "U")
     commands = " ".join(SCRIPTS[name].split()).split(" / ")
     sent = (SETUP + "\n".join(commands) + "\n").replace("\n", "\r\n").encode()
     ours, theirs = both(daemon, peer, sent)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from timeline.draft import Draft
-from timeline.errors import CorruptError, NoPermissionError, NotFoundError
+from timeline.errors import CorruptError, NoPermissionError, NotFoundError, shown
 from timeline.formats.messages import (
     DYING,
     NONE,
@@ -60,7 +60,7 @@ class Conversation:
         """What happened beside messages."""
         events = self.view.load(self.row.events)
         if events is None:
-            raise CorruptError(f"conversation {self.messages.name!r} has lost its events")
+            raise CorruptError(f"conversation {shown(self.messages.name)} has lost its events")
         return events
 
     @property
@@ -102,7 +102,7 @@ def open_conversation(view: View, messages: Timeline) -> Conversation:
     """The conversation whose messages these are."""
     value = view.get(conversation_key(messages.id))
     if value is None:
-        raise CorruptError(f"conversation {messages.name!r} has lost its row")
+        raise CorruptError(f"conversation {shown(messages.name)} has lost its row")
     return Conversation(view, messages, decode_conversation(value))
 
 
