@@ -2,6 +2,6 @@
 
 From the socket inwards: `daemon` starts and stops, `connection` is one client, `protocol` turns its
 bytes into commands, `commands` carries them out, `pipeline` holds their replies until the commit
-group is durable, `blocking` and `pubsub` deliver to those who wait. Nothing here is needed by an
+group is durable, `blocking` and `push` deliver to those who wait. Nothing here is needed by an
 embedder.
 """

@@ -12,16 +12,22 @@ import dataclasses
 import ipaddress
 import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, NoReturn, get_type_hints
 
 from timeline.errors import UsageError
 from timeline.options import Options
 
 from .protocol import Limits
 
+try:
+    VERSION = version("timeline")
+except PackageNotFoundError:  # run from a checkout that is not installed
+    VERSION = "0.1.0"
 _PREFIX = "TIMELINED_"
 _SUFFIXES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
@@ -234,23 +240,23 @@ class Configuration:
 def load(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> Configuration:
     """The configuration that the command line, the environment and the file give together.
 
-    Raises `UsageError`; exits with status 2 on an unknown argument and 0 on `--help`, as argparse
-    does.
+    Raises `UsageError`; `--help` and `--version` print and exit with status 0.
     """
     environment = os.environ if environment is None else environment
     known = {option.name: option for option in options()}
-    given = vars(_arguments(known).parse_args(argv))
-    file = given.pop("config") or environment.get(f"{_PREFIX}CONFIG")
+    given = _from_words(argv, known)
+    _check_names(environment, known)
+    file = given.pop("config") or environment.get(_variable("config"))
     values: dict[str, Any] = {}
     if file:
         values.update(_from_file(Path(file), known))
     for name, option in known.items():
-        text = environment.get(_PREFIX + name.upper())
+        text = environment.get(_variable(name))
         if text is not None:
-            values[name] = option.read(text, _PREFIX + name.upper())
+            values[name] = option.read(text, _variable(name))
     for name, text in given.items():
         if text is not None:
-            values[name] = known[name].read(text, "--" + name.replace("_", "-"))
+            values[name] = known[name].read(text, _word(name))
     settings = Settings(**{name: value for name, value in values.items() if not known[name].engine})
     engine = Options(**{name: value for name, value in values.items() if known[name].engine})
     return Configuration(settings, engine)
@@ -265,24 +271,65 @@ def _from_file(path: Path, known: Mapping[str, Option]) -> dict[str, Any]:
     for name, value in content.items():
         option = known.get(name.replace("-", "_"))
         if option is None:
-            raise UsageError(f"{path}: there is no option {name!r}; see timelined --help")
+            raise UsageError(f"{path}: there is no option {name}{_nearest(name, known)}")
         values[option.name] = option.read(value, str(path))
     return values
 
 
+def _variable(name: str) -> str:
+    return _PREFIX + name.upper()
+
+
+def _word(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _nearest(name: str, known: Iterable[str], written: Callable[[str], str] = str) -> str:
+    """How the refusal of a name that is not known ends."""
+    near = get_close_matches(name, known, 1)
+    return f": did you mean {written(near[0])}?" if near else "; see timelined --help"
+
+
+def _check_names(environment: Mapping[str, str], known: Iterable[str]) -> None:
+    """A misspelt variable is refused: unheard, it would leave a default where none is wanted."""
+    ours = {_variable(name): name for name in (*known, "config")}
+    for name in environment:
+        if name.startswith(_PREFIX) and name not in ours:
+            meant = name.removeprefix(_PREFIX).lower()
+            near = _nearest(meant, ours.values(), _variable)
+            raise UsageError(f"there is no variable {name}{near}")
+
+
+def _from_words(argv: Sequence[str], known: Mapping[str, Option]) -> dict[str, Any]:
+    found, rest = _arguments(known).parse_known_args(argv)
+    if rest:
+        name = rest[0].partition("=")[0]
+        meant = name.lstrip("-").replace("-", "_")
+        near = _nearest(meant, (*known, "config", "version", "help"), _word)
+        raise UsageError(f"there is no argument {name}{near}")
+    return vars(found)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see timelined --help")
+
+
 def _arguments(known: Mapping[str, Option]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="timelined",
         description="The daemon of Timeline: timelines that any Redis client appends to and reads.",
         epilog="Every option is also read from the TOML file and, in capitals behind "
         f"{_PREFIX}, from the environment ({_PREFIX}PORT=7420). The command line wins over the "
-        "environment, that over the file.",
+        "environment, that over the file. Exit status: 0 when it was asked to stop, 1 when it "
+        "cannot serve, 2 when an option is wrong.",
         allow_abbrev=False,
     )
+    parser.add_argument("--version", action="version", version=f"timelined {VERSION}")
     parser.add_argument("--config", metavar="FILE", help="TOML file with options")
     for option in known.values():
         parser.add_argument(
-            "--" + option.name.replace("_", "-"),
+            _word(option.name),
             dest=option.name,
             metavar=option.kind.__name__.upper(),
             help=f"{option.text} (default {option.default})".replace("%", "%%"),

@@ -23,9 +23,11 @@ import uvloop
 
 from timeline.engine import Engine
 from timeline.errors import TimelineError, UsageError
+from timeline.store import prepare_directory
 
 from .config import Configuration, load
 from .connection import Connection
+from .listening import bind
 from .logs import Logger, configure
 from .service import Service
 
@@ -66,9 +68,9 @@ def open_engine(configuration: Configuration, log: Logger) -> Engine:
     """Opens the store, with fsync where the options or the disk say."""
     settings = configuration.settings
     path = Path(settings.data)
+    prepare_directory(path, create=configuration.engine.create)
     where = settings.fsync
     if where == "auto":
-        path.mkdir(parents=True, exist_ok=True)
         seconds = fsync_seconds(path)
         where = "inline" if seconds < _INLINE_BELOW else "thread"
         log.info("fsync measured", microseconds=round(seconds * 1e6), where=where)
@@ -89,23 +91,28 @@ async def serve(configuration: Configuration, log: Logger) -> int:
     """Opens the store and serves it until asked to stop."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
+    settings = configuration.settings
+    sockets = bind(settings.host, settings.port)
+    host, port = sockets[0].getsockname()[:2]
     engine = open_engine(configuration, log)
     try:
-        service = Service(engine, configuration, loop, log, stopping.set)
-        settings = configuration.settings
-        server = await loop.create_server(
-            lambda: Connection(service), settings.host, settings.port, backlog=settings.backlog
-        )
+        service = Service(engine, configuration, loop, log, stopping.set, port)
+        servers = [
+            await loop.create_server(
+                lambda: Connection(service), sock=each, backlog=settings.backlog
+            )
+            for each in sockets
+        ]
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _asked, number, stopping, log)
-        host, service.port = server.sockets[0].getsockname()[:2]
         if not engine.threaded:
             service.pipeline.work()
         _settle_memory()
-        log.info("ready", host=host, port=service.port)
-        print(f"ready on {host}:{service.port}", flush=True)  # noqa: T201  the ready line
+        log.info("ready", host=host, port=port)
+        print(f"ready on {host}:{port}", flush=True)  # noqa: T201  the ready line
         await stopping.wait()
-        server.close()
+        for server in servers:
+            server.close()
         await _drain(service)
     finally:
         engine.close()

@@ -70,7 +70,7 @@ class Service:
     loop: asyncio.AbstractEventLoop
     log: Logger
     stop: Callable[[], None]
-    port: int = 0
+    port: int
     counters: Counters = field(default_factory=Counters)
     clients: dict[int, Connection] = field(default_factory=dict)
     slow: deque[SlowCommand] = field(default_factory=deque)

@@ -112,7 +112,7 @@ class FormatVersionError(TimelineError):
 
 
 class StorageError(TimelineError):
-    """RocksDB refused a call for a reason that has no better name; the text is its own."""
+    """RocksDB or the system below it refused, for a reason that has no better name."""
 
 
 class StallError(BusyError):

@@ -21,7 +21,13 @@ _SLOT: Final = 512  # a sector each, so that no write can tear both
 
 class DurableMark:
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        """Raises `StorageError` when the file cannot be opened or made."""
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StorageError(
+                f"{path} cannot be opened ({error.strerror}): run as the owner of the store"
+            ) from error
         self._turn = 0
         self.size = len(encode_mark(0))
 

@@ -26,6 +26,7 @@ from timeline.errors import (
     FormatVersionError,
     NotFoundError,
     StallError,
+    StorageError,
 )
 from timeline.formats import keys
 from timeline.formats.rows import (
@@ -58,8 +59,21 @@ def prepare_directory(path: Path, *, create: bool) -> None:
     """Make sure that `path` is a store or may become one.
 
     Raises `NotFoundError` when it is none and `create` is off, `FormatVersionError` when it holds
-    something else.
+    something else, `StorageError` when it is no directory, or not one to write to.
     """
+    try:
+        _prepare(path, create=create)
+    except (FileExistsError, NotADirectoryError):
+        raise StorageError(f"{path} is no directory: name one for the store") from None
+    except PermissionError:
+        raise StorageError(
+            f"no permission to write to {path}: run as its owner, or choose another directory"
+        ) from None
+    except OSError as error:
+        raise StorageError(f"{path} cannot hold a store: {error.strerror}") from error
+
+
+def _prepare(path: Path, *, create: bool) -> None:
     if not (path / ROCKS / "CURRENT").exists():
         if not create:
             raise NotFoundError(f"{path} is no Timeline store")
@@ -68,6 +82,8 @@ def prepare_directory(path: Path, *, create: bool) -> None:
                 f"{path} is not empty and is no Timeline store: choose another directory"
             )
     path.mkdir(parents=True, exist_ok=True)
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        raise PermissionError
 
 
 class Store:

@@ -6,9 +6,8 @@ that user's name succeeds and anything else is refused; the daemon listens on lo
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
 from .. import replies
+from ..config import VERSION
 from ..errors import CommandError
 from ..registry import Arguments, plain, shown
 from ..session import Session
@@ -16,11 +15,6 @@ from . import arguments
 
 # The Redis whose commands and replies these are, for clients that look.
 REDIS_VERSION = "7.0.15"
-
-try:
-    VERSION = version("timeline")
-except PackageNotFoundError:  # run from a checkout that is not installed
-    VERSION = "0.1.0"
 
 
 @plain("PING", "[message]", "Answers PONG, or the message.", group="connection", flags="fast")

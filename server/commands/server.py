@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from .. import replies
-from ..config import options
+from ..config import VERSION, options
 from ..errors import CommandError
 from ..registry import COMMANDS, Arguments, container, plain, shown
 from ..service import Service
 from ..session import Session
 from . import arguments
-from .connection import REDIS_VERSION, VERSION
+from .connection import REDIS_VERSION
 from .keys import matches
 
 Section = Mapping[str, object]

@@ -4,19 +4,22 @@ one way by file, environment and command line.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import redis
 
+import timeline
 from tests.server.daemon import Daemon, Start
-from timeline.errors import UsageError
+from timeline.errors import StorageError, UsageError
 from timeline_server import config
 
 
@@ -154,3 +157,118 @@ def test_logs_are_structured(start: Start) -> None:
     lines = daemon.log.read_text().splitlines()
     assert lines
     assert all(line.startswith("{") and '"event"' in line for line in lines)
+
+
+# --- refusals at the start: one line that says what to do -----------------------------------------
+
+
+def one_line(found: subprocess.CompletedProcess[str]) -> str:
+    """The sentence, behind what was logged."""
+    assert found.stdout == ""
+    *logged, line = found.stderr.splitlines()
+    assert all(each.startswith("timestamp=") for each in logged)
+    assert line.startswith("timelined: ")
+    return line.removeprefix("timelined: ")
+
+
+def test_a_taken_port_is_noticed_before_the_store_is_made(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        found = run("--data", str(tmp_path / "data"), "--port", str(port))
+    assert found.returncode == 1
+    assert one_line(found).startswith(f"port {port} of 127.0.0.1 is taken: stop what listens there")
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_port_that_was_just_left_is_no_obstacle(start: Start) -> None:
+    daemon = start()
+    with socket.create_connection((daemon.host, daemon.port), 20) as link:
+        link.sendall(b"QUIT\r\n")  # the daemon closes first, so its side of the link lingers
+        assert link.recv(100) == b"+OK\r\n"
+        assert link.recv(100) == b""
+    assert daemon.stop() == 0
+    assert start("--port", str(daemon.port)).port == daemon.port
+
+
+def test_every_address_of_the_host_answers_on_one_port(start: Start) -> None:
+    daemon = start("--host", "localhost")
+    for *_, address in socket.getaddrinfo("localhost", daemon.port, type=socket.SOCK_STREAM):
+        host = str(address[0])
+        try:
+            link = socket.create_connection((host, daemon.port), 20)
+        except OSError:
+            assert host == "::1", "which is where IPv6 may be switched off"
+            continue
+        with link:
+            link.sendall(b"PING\r\n")
+            assert link.recv(100) == b"+PONG\r\n"
+
+
+def test_a_file_is_no_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        found = run("--data", str(path), "--port", "0")
+        assert found.returncode == 1
+        assert one_line(found) == f"{path} is no directory: name one for the store"
+
+
+def test_a_directory_that_may_not_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without permission to make it, or to write to it: root, who may be running this, has both."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    for owner, name, stub in (
+        (Path, "mkdir", refuse),
+        (os, "access", lambda *_: False),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, name, stub)
+            with pytest.raises(
+                StorageError, match=r"^no permission to write to .*: run as its owner"
+            ):
+                timeline.open(tmp_path / name)
+
+
+def test_a_store_that_was_not_to_be_made_is_not_made(tmp_path: Path) -> None:
+    found = run("--data", str(tmp_path / "data"), "--create", "no", "--port", "0")
+    assert found.returncode == 1
+    assert "is no Timeline store" in one_line(found)
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "sentence"),
+    [
+        ("TIMELINED_PROT", "there is no variable TIMELINED_PROT: did you mean TIMELINED_PORT?"),
+        ("TIMELINED_CONFG", "there is no variable TIMELINED_CONFG: did you mean TIMELINED_CONFIG?"),
+        ("TIMELINED_ZZZ", "there is no variable TIMELINED_ZZZ; see timelined --help"),
+    ],
+)
+def test_a_misspelt_variable_is_refused(variable: str, sentence: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        config.load([], {variable: "1", "OTHER_PROT": "1"})
+    assert str(refusal.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--prot 1", "there is no argument --prot: did you mean --port?"),
+        ("--max-clients=5", "there is no argument --max-clients: did you mean --maxclients?"),
+        ("data", "there is no argument data: did you mean --data?"),
+        ("--port", "argument --port: expected one argument; see timelined --help"),
+        ("--port x", "--port: port takes a number, or a size such as 64k, not 'x'"),
+    ],
+)
+def test_a_misspelt_argument_is_refused_in_one_line(words: str, sentence: str) -> None:
+    found = run(*words.split())
+    assert found.returncode == 2
+    assert one_line(found) == sentence
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    found = run("--version")
+    assert (found.returncode, found.stdout) == (0, f"timelined {version('timeline')}\n")
