@@ -55,9 +55,12 @@ class Database:
         return TimelineHandle(self.engine, encode_name(name))
 
     def timelines(self, prefix: Value = b"") -> Iterator[bytes]:
-        """The names of raw timelines that begin with `prefix`, in byte order."""
-        for name, _ in self.engine.each(encode_name(prefix)):
-            if not name.startswith(b"@"):
+        """The names of raw timelines that begin with `prefix`, in byte order; with a prefix that
+        begins with `@` those of the store: `@conv:`, `@event:`, `@user:`.
+        """
+        start = encode_name(prefix)
+        for name, _ in self.engine.each(start):
+            if start[:1] == b"@" or name[:1] != b"@":
                 yield name
 
     def transaction(self) -> Transaction:
