@@ -129,6 +129,8 @@ def _sender(draft: Draft, conversation: bytes, sender: bytes) -> tuple[Conversat
         if place is None or place.row.flags & DYING:
             raise no_such_conversation()
         return place, None
+    if sender == APPLICATION:
+        raise UsageError("the application sends as @system: `-` is nobody to answer")
     entry = enter(draft, conversation, check_user(sender), Action.SEE)
     return entry.conversation, entry
 
