@@ -284,7 +284,7 @@ class Connection(asyncio.Protocol):
     def _carry_out(self, args: Command) -> bool:
         """Carries out one command; False when it must wait, and nothing was done."""
         session = self.session
-        command = resolve(args[0])
+        command = resolve(args)
         kind = command.kind if command and session.plain else kind_of(session, command)
         if kind == READ and self._flight is not None:
             return False

@@ -14,10 +14,11 @@ commits) or never.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Generic, Protocol, TypeVar
 
 from timeline.engine import Draft
+from timeline.formats.rows import Retention
 from timeline.tails import Timeline
 from timeline.timelines import Extent, Page
 
@@ -36,6 +37,8 @@ class View(Protocol):
 
     def find(self, name: bytes) -> Timeline | None: ...
     def extent(self, timeline: Timeline) -> Extent: ...
+    def metadata(self, timeline: Timeline) -> dict[bytes, bytes]: ...
+    def retention(self, timeline: Timeline) -> Retention: ...
     def read(
         self,
         timeline: Timeline,
@@ -71,6 +74,8 @@ class Command:
     # First, last and step of its keys, as in COMMAND INFO; zeros when it has none.
     keys: tuple[int, int, int]
     queued: bool = True  # MULTI queues it; others run at once (EXEC, DISCARD, …)
+    # What it is when called with so few words that there is nothing to write; see `reads`.
+    reading: Command | None = None
     subcommands: dict[bytes, Command] = field(default_factory=dict)
     calls: int = 0
     failures: int = 0
@@ -88,13 +93,16 @@ _SPELLINGS: dict[bytes, Command] = {}
 _MOST_SPELLINGS = 4096
 
 
-def resolve(name: bytes) -> Command | None:
-    """The command called `name` in any case; None when there is none."""
+def resolve(args: Arguments) -> Command | None:
+    """The command that `args` call, its name in any case; None when there is none."""
+    name = args[0]
     command = _SPELLINGS.get(name)
     if command is None:
         command = COMMANDS.get(name.upper())
         if command is not None and len(_SPELLINGS) < _MOST_SPELLINGS:
             _SPELLINGS[name] = command
+    if command is not None and command.reading is not None and len(args) <= command.reading.high:
+        return command.reading
     return command
 
 
@@ -183,6 +191,20 @@ plain = Declarer[PlainHandler](PLAIN)
 read = Declarer[ReadHandler](READ)
 write = Declarer[WriteHandler](WRITE)
 execute = Declarer[PlainHandler](EXECUTE)
+
+
+def reads(name: str, syntax: str) -> Callable[[ReadHandler], ReadHandler]:
+    """Declares what the command `name`, which writes, does when called with no more than `syntax`:
+    it reads, also while writing is off.
+    """
+
+    def decorate(handler: ReadHandler) -> ReadHandler:
+        command = COMMANDS[name.encode()]
+        high = bounds(parse(syntax))[1] + len(name.split())
+        command.reading = replace(command, kind=READ, handler=handler, high=high)
+        return handler
+
+    return decorate
 
 
 def container(name: str, summary: str, *, kind: int = PLAIN, group: str = "server") -> None:

@@ -19,7 +19,7 @@ from timeline.view import View
 from .. import replies
 from ..entries import encode_entries, encode_fields, encode_map
 from ..errors import CommandError
-from ..registry import Arguments, View as Readable, read, shown, write
+from ..registry import Arguments, View as Readable, read, reads, shown, write
 from ..session import Session
 from . import arguments
 from .arguments import syntax_error
@@ -214,11 +214,14 @@ def info(session: Session, args: Arguments, view: Readable) -> bytes:
     flags="write fast",
 )
 def meta(session: Session, args: Arguments, draft: Draft) -> bytes:
-    changes = Options(args, 3).fields(needed=False)
-    if changes:
-        found = conversations.set_metadata(draft, args[1], args[2], changes)
-    else:
-        _, found = conversations.describe(draft, args[1], args[2])
+    changes = Options(args, 3).fields()
+    found = conversations.set_metadata(draft, args[1], args[2], changes)
+    return encode_fields(found, session.resp)
+
+
+@reads("CONV.META", "conversation actor")
+def read_meta(session: Session, args: Arguments, view: Readable) -> bytes:
+    _, found = conversations.describe(view_of(session, view), args[1], args[2])
     return encode_fields(found, session.resp)
 
 

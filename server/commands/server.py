@@ -114,12 +114,14 @@ def _commandstats(service: Service) -> Section:
     found: dict[str, object] = {}
     for command in COMMANDS.values():
         for each in (command, *command.subcommands.values()):
-            if each.calls:
-                microseconds = int(each.seconds * 1e6)
+            ways = [each] if each.reading is None else [each, each.reading]
+            calls = sum(way.calls for way in ways)
+            if calls:
+                microseconds = int(sum(way.seconds for way in ways) * 1e6)
                 found[f"cmdstat_{each.name.lower().replace(' ', '|')}"] = (
-                    f"calls={each.calls},usec={microseconds},"
-                    f"usec_per_call={microseconds / each.calls:.2f},"
-                    f"rejected_calls=0,failed_calls={each.failures}"
+                    f"calls={calls},usec={microseconds},"
+                    f"usec_per_call={microseconds / calls:.2f},"
+                    f"rejected_calls=0,failed_calls={sum(way.failures for way in ways)}"
                 )
     return found
 

@@ -10,10 +10,12 @@ from itertools import islice
 
 from timeline.engine import Draft
 from timeline.errors import NotFoundError, UsageError
+from timeline.formats.rows import Retention
 from timeline.tails import Timeline
 
 from .. import replies
-from ..registry import Arguments, View, read, shown, write
+from ..entries import encode_fields
+from ..registry import Arguments, View, read, reads, shown, write
 from ..session import Session
 from . import arguments
 from .arguments import syntax_error, writable
@@ -39,7 +41,7 @@ def _existing(view: View | Draft, name: bytes) -> Timeline:
 def info(session: Session, args: Arguments, view: View) -> bytes:
     timeline = _existing(view, args[1])
     extent = view.extent(timeline)
-    retention = session.service.engine.retention(timeline)
+    retention = view.retention(timeline)
     return replies.encode(
         {
             "name": timeline.name,
@@ -98,17 +100,17 @@ def _pairs(args: Arguments, at: int) -> list[tuple[bytes, bytes]]:
     keys=_KEY,
 )
 def meta(session: Session, args: Arguments, draft: Draft) -> bytes:
-    timeline = _existing(draft, args[1] if len(args) == 2 else writable(args[1]))
-    if len(args) == 2:
-        found = draft.metadata(timeline)
-    else:
-        items = args[3:]
-        if args[2] != b"*" or not items or len(items) & 1:
-            raise syntax_error()
-        found = draft.merge_metadata(timeline, zip(items[::2], items[1::2], strict=True))
-    return replies.map_header(len(found), session.resp) + b"".join(
-        [replies.bulk(name) + replies.bulk(value) for name, value in found.items()]
-    )
+    timeline = _existing(draft, writable(args[1]))
+    items = args[3:]
+    if args[2] != b"*" or not items or len(items) & 1:
+        raise syntax_error()
+    found = draft.merge_metadata(timeline, zip(items[::2], items[1::2], strict=True))
+    return encode_fields(found, session.resp)
+
+
+@reads("TIMELINE.META", "key")
+def read_meta(session: Session, args: Arguments, view: View) -> bytes:
+    return encode_fields(view.metadata(_existing(view, args[1])), session.resp)
 
 
 @write(
@@ -121,7 +123,7 @@ def meta(session: Session, args: Arguments, draft: Draft) -> bytes:
 )
 def retention(session: Session, args: Arguments, draft: Draft) -> bytes:
     name = args[1]
-    if name[:6] != b"@conv:" and len(args) > 2:
+    if name[:6] != b"@conv:":
         writable(name)
     timeline = _existing(draft, name)
     bounds = draft.retention(timeline)
@@ -135,10 +137,18 @@ def retention(session: Session, args: Arguments, draft: Draft) -> bytes:
             bounds = bounds._replace(size=number)
         else:
             raise syntax_error()
-    if len(args) > 2:
-        draft.set_retention(timeline, bounds)
+    draft.set_retention(timeline, bounds)
+    return _encode_bounds(bounds, session.resp)
+
+
+@reads("TIMELINE.RETENTION", "key")
+def read_retention(session: Session, args: Arguments, view: View) -> bytes:
+    return _encode_bounds(view.retention(_existing(view, args[1])), session.resp)
+
+
+def _encode_bounds(bounds: Retention, resp: int) -> bytes:
     return replies.encode(
-        {"maxage": bounds.age, "maxlen": bounds.length, "maxbytes": bounds.size}, session.resp
+        {"maxage": bounds.age, "maxlen": bounds.length, "maxbytes": bounds.size}, resp
     )
 
 

@@ -17,7 +17,7 @@ from timeline.messaging.userlist import Listed
 from .. import replies
 from ..blocking import Shared
 from ..entries import encode_entries, encode_fields, encode_map
-from ..registry import Arguments, View as Readable, plain, read, write
+from ..registry import Arguments, View as Readable, plain, read, reads, write
 from ..session import Session
 from . import arguments
 from .arguments import syntax_error
@@ -348,10 +348,13 @@ def online(session: Session, args: Arguments) -> bytes:
     flags="write fast",
 )
 def meta(session: Session, args: Arguments, draft: Draft) -> bytes:
-    items = Options(args, 2).fields(needed=False)
-    if items:
-        pairs = zip(items[::2], items[1::2], strict=True)
-        found = conversations.set_user_metadata(draft, args[1], pairs)
-    else:
-        found = draft.metadata(find_user(draft, args[1]))
+    items = Options(args, 2).fields()
+    pairs = zip(items[::2], items[1::2], strict=True)
+    found = conversations.set_user_metadata(draft, args[1], pairs)
     return encode_fields(found, session.resp)
+
+
+@reads("USER.META", "user")
+def read_meta(session: Session, args: Arguments, view: Readable) -> bytes:
+    seen = view_of(session, view)
+    return encode_fields(seen.metadata(find_user(seen, args[1])), session.resp)

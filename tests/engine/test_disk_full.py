@@ -6,6 +6,7 @@ On a small file system in memory, which takes root to mount; skipped where that 
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+import redis
 
 import timeline
 from tests.engine.stores import abandon
+from tests.server.daemon import Client, Daemon
 from timeline.database import Database
 from timeline.errors import ReadOnlyError, TimelineError, UncertainError
 from timeline.options import KIB, MIB, Options
@@ -138,3 +141,35 @@ def test_a_store_on_a_full_disk_closes_and_opens_again_when_there_is_space(
     with timeline.open(small_disk / "store", OPTIONS) as again:
         assert readable(again) == list(range(1, 201))
         assert again.timeline("a").append({"v": value(201)}) == 201
+
+
+def use_up(client: Client) -> None:
+    for number in range(10_000):
+        client.xadd("a", {"v": value(number)})
+
+
+def test_what_describes_is_still_read_over_the_wire(small_disk: Path, tmp_path: Path) -> None:
+    """By the same commands that change it: called without a change, they only read."""
+    (small_disk / "store").mkdir()
+    (tmp_path / "store").symlink_to(small_disk / "store")  # the daemon logs beside its directory
+    words = [f"--unsealed-bytes={2 * MIB}", f"--write-buffer-bytes={MIB}"]
+    daemon = Daemon(tmp_path / "store", *words)
+    try:
+        with daemon.client(protocol=3) as client:
+            do = client.execute_command
+            do("CONV.CREATE", "team", "ann", "*", "title", "Team")
+            do("USER.META", "ann", "*", "name", "Ann")
+            do("XADD", "a", "*", "v", "1")
+            do("TIMELINE.META", "a", "*", "owner", "ann")
+            do("TIMELINE.RETENTION", "a", "MAXLEN", 5_000)
+            fill(small_disk, 0)
+            with pytest.raises(redis.ResponseError):
+                use_up(client)
+            with pytest.raises(redis.exceptions.ReadOnlyError):
+                do("USER.META", "ann", "*", "name", "Anna")
+            assert do("CONV.META", "team", "ann") == {b"title": b"Team"}
+            assert do("USER.META", "ann") == {b"name": b"Ann"}
+            assert do("TIMELINE.META", "a") == {b"owner": b"ann"}
+            assert do("TIMELINE.RETENTION", "a")[b"maxlen"] == 5_000
+    finally:
+        daemon.stop(signal.SIGKILL)

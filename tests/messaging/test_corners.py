@@ -284,3 +284,27 @@ def test_whom_a_message_mentions_is_kept_as_the_client_said(wire: WireDoor) -> N
     assert wire.conversations("bob").rows[0].mentions == 0
     wire.join("team", ["bob"])
     assert wire.conversations("bob").rows[0].mentions == 0
+
+
+def test_a_transaction_reads_what_it_has_described(wire: WireDoor) -> None:
+    wire.create("team", "ann")
+    wire.client.xadd("a", {"f": "v"})
+    words = (
+        ("CONV.META", "team", "ann"), ("USER.META", "ann"), ("TIMELINE.META", "a"),
+    )  # fmt: skip
+    pipe = wire.client.pipeline(transaction=True)
+    for each in words:
+        pipe.execute_command(*each, "*", "title", "x")
+        pipe.execute_command(*each)
+    pipe.execute_command("TIMELINE.RETENTION", "a", "MAXLEN", 7)
+    pipe.execute_command("TIMELINE.RETENTION", "a")
+    *described, bounds, read = pipe.execute()
+    assert described == [{b"title": b"x"}] * 6
+    assert bounds == read == {b"maxage": 0, b"maxlen": 7, b"maxbytes": 0}
+
+
+def test_reading_and_changing_by_one_command_are_counted_as_one(wire: WireDoor) -> None:
+    wire.create("team", "ann")
+    wire.do("CONV.META", "team", "ann", "*", "title", "x")
+    wire.do("CONV.META", "team", "ann")
+    assert wire.client.info("commandstats")["cmdstat_conv.meta"]["calls"] == 2
