@@ -1,0 +1,52 @@
+"""The promise: docs/embedding.md names every call of the embedded API as it is to be called, and
+its example prints what is shown.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from timeline import Database, LogView, TimelineHandle, Transaction
+from timeline.messaging.embedded import Messaging
+
+PAGE: Final = (Path(__file__).parent.parent / "docs" / "embedding.md").read_text("utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_the_example_prints_what_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (program,), (shown,) = blocks("python"), blocks("text")
+    exec(compile(program, "embedding.md", "exec"), {})
+    assert capsys.readouterr().out == shown
+
+
+def signature(owner: type, name: str) -> str:
+    """A call as one writes it: without types, without `self`."""
+    found = inspect.signature(getattr(owner, name))
+    _, *parameters = [
+        each.replace(annotation=inspect.Parameter.empty) for each in found.parameters.values()
+    ]
+    plain = found.replace(parameters=parameters, return_annotation=inspect.Signature.empty)
+    return f"{owner.__name__}.{name}{plain}".replace("'", '"')
+
+
+def test_every_call_is_there_as_it_is_to_be_called() -> None:
+    shown = [line.partition("  #")[0] for text in blocks("signatures") for line in text.split("\n")]
+    owners = (Messaging, Database, TimelineHandle, Transaction, LogView)
+    expected = [
+        signature(owner, name)
+        for owner in owners
+        for name, _ in inspect.getmembers(owner, inspect.isfunction)
+        if not name.startswith("_")
+    ]
+    assert sorted(filter(None, shown)) == sorted(expected)
