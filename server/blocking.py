@@ -1,8 +1,9 @@
-"""Reads that wait: XREAD BLOCK and LOG.TAIL BLOCK, for thousands of clients.
+"""Reads that wait: XREAD, USER.SYNC and LOG.TAIL with BLOCK, for thousands of clients.
 
-Rule: nothing polls. A waiter is listed under each timeline it waits for, in order of arrival, and
-is tried when a group that appended there was applied; one that finds nothing (what was appended is
-gone again) goes on waiting. Waiters that ask for the same page share one answer.
+Rule: nothing polls. A waiter is listed under what it waits for, in order of arrival: a timeline by
+its name, an in-box by its id. It is tried when a group that concerns that was applied; one that
+finds nothing (what was appended is gone again) goes on waiting. Waiters that ask for the same page
+share one answer.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 Shared = dict[object, bytes | None]
 Attempt = Callable[[Shared], bytes | None]
 
+# A timeline, or the id of an in-box.
+Name = bytes | int
+
 # Stands for the commit log among the names of timelines, which are never empty.
 LOG = b""
 
@@ -35,7 +39,7 @@ class Waiter:
     def __init__(
         self,
         connection: Connection,
-        names: Sequence[bytes],
+        names: Sequence[Name],
         attempt: Attempt,
         expired: bytes,
         ended: Callable[[], None] | None = None,
@@ -52,21 +56,21 @@ class Waiters:
     def __init__(self, loop: asyncio.AbstractEventLoop, most: int) -> None:
         self._loop = loop
         self._most = most
-        self._by_name: dict[bytes, dict[Waiter, None]] = {}
+        self._by_name: dict[Name, dict[Waiter, None]] = {}
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
     @property
-    def names(self) -> dict[bytes, dict[Waiter, None]]:
+    def names(self) -> dict[Name, dict[Waiter, None]]:
         """What is waited for; empty means that nobody need be woken."""
         return self._by_name
 
     def block(
         self,
         connection: Connection,
-        names: Iterable[bytes],
+        names: Iterable[Name],
         attempt: Attempt,
         expired: bytes,
         seconds: float | None,
@@ -100,7 +104,7 @@ class Waiters:
             connection.push(reply)
             connection.proceed()
 
-    def wake(self, names: Iterable[bytes]) -> None:
+    def wake(self, names: Iterable[Name]) -> None:
         """Answers those who wait for any of `names` and now find something, in order of arrival."""
         shared: Shared = {}
         woken: list[Connection] = []

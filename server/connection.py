@@ -388,6 +388,25 @@ class Connection(asyncio.Protocol):
         if self._transport.get_write_buffer_size() > self._settings.output_bytes:
             self.disconnect("slow reader: more than output_bytes wait for it")
 
+    def offer(self, data: bytes) -> bool:
+        """Sends what a subscriber is owed; False when it is to be offered again once the client
+        takes more, of which `Push.resume` is told.
+        """
+        if self._full or self._flight is not None or self._lost:
+            return False
+        self._service.counters.output_bytes += len(data)
+        self._transport.write(data)
+        return True
+
+    def offer_shared(self, prefix: bytes, tails: Sequence[bytes]) -> bool:
+        """As `offer` of `prefix.join(tails)`, without a copy of the tails for each who waits."""
+        parts = [part for tail in tails for part in (tail, prefix)][1:-1]
+        if self._full or self._flight is not None or self._lost:
+            return False
+        self._service.counters.output_bytes += sum(map(len, parts))
+        self._transport.writelines(parts)
+        return True
+
     def close(self) -> None:
         """Closes once everything answered so far is sent; later commands are not carried out."""
         self._closing = True

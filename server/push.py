@@ -6,16 +6,20 @@ payload is the newest cursor. A stream, for RESP3: frames `["sync", user, cursor
 
 Rule: what is sent is read from the store at the subscriber's own position, so backlog and live are
 the same thing and nothing lies between them. Who has everything so far is `live`: a message to many
-is then encoded once and given to each behind his own few bytes. Who does not read is sent nothing
-more, is no longer live, and is gone on with from his position when he has caught up; notes only
-ever need the newest. Subscribers are served some at a time, other clients between them.
+is then encoded once and given to each behind his own few bytes, together with those to the same
+many that came while others were served. Who does not read is sent nothing more, is no longer live,
+and is gone on with from his position when he has caught up; notes only ever need the newest.
+Subscribers are served some at a time, other clients between them, and everything kept for them is
+bounded in bytes.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
-from functools import partial
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from timeline.fanout import Position
@@ -23,7 +27,7 @@ from timeline.formats.messages import MESSAGE
 from timeline.messaging.names import conversation_of
 from timeline.messaging.service import Messages
 from timeline.messaging.told import Told
-from timeline.messaging.watching import Fresh, Woken
+from timeline.messaging.watching import Fresh, News
 
 from . import replies
 from .entries import encode_told
@@ -32,18 +36,24 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .service import Service
 
-_AT_A_TIME = 64  # subscribers served in one turn of the loop
-_FRAMES = 4_096  # encoded ones kept for the subscribers to come
-_GIVEN_AT_A_TIME = 256  # subscribers given a message in one turn of the loop
-_ROUNDS = 256  # messages that wait to be given; beyond, subscribers look for themselves
-_PAGE = 128  # entries read for one of them at a time
+# In one turn of the loop at most so many are sent something, and
+_AT_A_TIME = 64
+# no more of them are read for once this has taken so many seconds.
+_READING = 0.001
+_PAGE = 128  # entries read for one of them at a time, and
+_PAGE_BYTES = 256 << 10  # bytes, the last entry being above
+_FRAMES_BYTES = 4 << 20  # of encoded entries kept for the subscribers to come
+_ROUNDS = 256  # rounds, and
+_ROUNDS_BYTES = 8 << 20  # bytes of messages to be given; beyond, subscribers look for themselves
+_ROUND_BYTES = 64 << 10  # of messages given together
+_COPIED = 16 << 10  # bytes; what is longer is shared by those it is sent to
 
 
 class Subscriber:
     """One device on one connection; `position` is None when it only wants notes."""
 
     __slots__ = (
-        "channel", "connection", "device", "inbox", "live", "position", "prefix", "user", "woken",
+        "connection", "device", "ended", "inbox", "live", "position", "prefix", "user",
     )  # fmt: skip
 
     def __init__(
@@ -53,29 +63,55 @@ class Subscriber:
         device: bytes,
         inbox: int,
         position: Position | None,
-        push: Push,
     ) -> None:
         self.connection = connection
         self.user = user
         self.device = device
         self.inbox = inbox
         self.position = position
-        self.channel = b"sync:%b:%b" % (user, device)
-        self.prefix = b">7\r\n$4\r\nsync\r\n" + replies.bulk(user)
-        self.live = False  # nothing that happened before the newest group is owed to it
-        self.woken: Woken = partial(push.wake, self)
+        # What each frame of his begins with.
+        if position is None:
+            self.prefix = replies.bulk(b"message") + replies.bulk(b"sync:%b:%b" % (user, device))
+        else:
+            self.prefix = replies.push_header(7, 3) + replies.bulk(b"sync") + replies.bulk(user)
+        self.live = False  # nothing is owed to it but the rounds
+        self.ended = False  # though a round may still come to it
 
 
 class _Round:
-    """A message, and the live subscribers who are to be given it; `at` of them were."""
+    """Messages, one after the other, to the same in-boxes; `to` are the subscribers to be served.
 
-    __slots__ = ("at", "fresh", "subscribers", "tail")
+    `tails` are the frames without what they begin with, `positions` those behind them.
+    """
 
-    def __init__(self, fresh: Fresh) -> None:
-        self.fresh = fresh
-        self.subscribers: list[Subscriber] = []
-        self.tail = b""
-        self.at = 0
+    __slots__ = ("begun", "inboxes", "positions", "size", "tails", "to")
+
+    def __init__(self, inboxes: Sequence[int], to: Iterator[Subscriber]) -> None:
+        self.inboxes = inboxes
+        self.to = to
+        self.tails: list[bytes] = []
+        self.positions: list[Position] = []
+        self.size = 0
+        self.begun = False
+
+    def add(self, tail: bytes, position: Position) -> None:
+        self.tails.append(tail)
+        self.positions.append(position)
+        self.size += len(tail)
+
+    def behind(self, position: Position) -> list[bytes]:
+        """The tails that somebody who has read that far has yet to be given, as `join` takes
+        them.
+        """
+        return [b"", *self.tails[bisect_right(self.positions, position) :]]
+
+    def takes(self, inboxes: Sequence[int], size: int) -> bool:
+        """Whether a message to `inboxes` may be given together with these."""
+        return (
+            not self.begun
+            and self.size + size <= _ROUND_BYTES
+            and (self.inboxes is inboxes or self.inboxes == inboxes)
+        )
 
 
 class Push:
@@ -83,10 +119,13 @@ class Push:
         self._service = service
         self._messages = messages
         self._by_connection: dict[Connection, dict[tuple[bytes, bytes, bool], Subscriber]] = {}
+        self._by_inbox: dict[int, tuple[Subscriber, ...]] = {}
         self._waiting: dict[Subscriber, None] = {}  # something may have come for them
         self._scheduled = False
-        self._frames: dict[Told, bytes] = {}  # of this round
-        self._fresh: deque[_Round] = deque()
+        self._frames: dict[Told, bytes] = {}  # encoded of late
+        self._frames_bytes = 0
+        self._rounds: deque[_Round] = deque()
+        self._rounds_bytes = 0
 
     def __len__(self) -> int:
         return sum(map(len, self._by_connection.values()))
@@ -104,12 +143,13 @@ class Push:
         """Tell a device from now on; a stream begins behind `position`, None is for notes."""
         streams = position is not None
         self.remove(connection, user, device, streams=streams)
-        subscriber = Subscriber(connection, user, device, inbox, position, self)
+        subscriber = Subscriber(connection, user, device, inbox, position)
         self._by_connection.setdefault(connection, {})[user, device, streams] = subscriber
-        self._messages.watch.add(inbox, subscriber.woken)
+        self._by_inbox[inbox] = (*self._by_inbox.get(inbox, ()), subscriber)
+        self._messages.watch.add(inbox)
         self._messages.presence.arrive(user, device)
-        self.wake(subscriber, None)
-        self.schedule()
+        self._waiting[subscriber] = None
+        self._schedule()
 
     def remove(self, connection: Connection, user: bytes, device: bytes, *, streams: bool) -> bool:
         """Whether there was something to end."""
@@ -119,9 +159,15 @@ class Push:
             return False
         if not subscribers:
             del self._by_connection[connection]
+        inbox = subscriber.inbox
+        others = tuple(each for each in self._by_inbox[inbox] if each is not subscriber)
+        if others:
+            self._by_inbox[inbox] = others
+        else:
+            del self._by_inbox[inbox]
+        subscriber.live, subscriber.ended = False, True
         self._waiting.pop(subscriber, None)
-        self._messages.watch.remove(subscriber.inbox, subscriber.woken)
-        subscriber.live = False
+        self._messages.watch.remove(inbox)
         self._messages.presence.depart(user, device)
         return True
 
@@ -141,15 +187,13 @@ class Push:
 
     # --- telling ------------------------------------------------------------------------------
 
-    def wake(self, subscriber: Subscriber, fresh: Fresh | None) -> None:
-        """Something may have come for a subscriber, or exactly `fresh` has."""
-        if fresh is not None and subscriber.live and len(self._fresh) < _ROUNDS:
-            if not self._fresh or self._fresh[-1].fresh is not fresh:
-                self._fresh.append(_Round(fresh))
-            self._fresh[-1].subscribers.append(subscriber)
-        else:
-            subscriber.live = False
-            self._waiting[subscriber] = None
+    def tell(self, news: News) -> None:
+        """Tell those whom a group of commits concerns, in the turns to come."""
+        for inbox in news.look:
+            self._look(inbox)
+        for fresh in news.fresh:
+            self._line_up(fresh)
+        self._schedule()
 
     def resume(self, connection: Connection) -> None:
         """A connection takes more again."""
@@ -158,84 +202,139 @@ class Push:
             for subscriber in subscribers.values():
                 if not subscriber.live:
                     self._waiting[subscriber] = None
-            self.schedule()
+            self._schedule()
 
-    def schedule(self) -> None:
+    def _look(self, inbox: int) -> None:
+        """What came for an in-box is to be read by its subscribers themselves."""
+        for subscriber in self._by_inbox.get(inbox, ()):
+            subscriber.live = False
+            self._waiting[subscriber] = None
+
+    def _line_up(self, fresh: Fresh) -> None:
+        """Let a message wait for its turn."""
+        position = Position(fresh.lsn, 0)
+        name = conversation_of(fresh.conversation)
+        tail = self._encode(Told(MESSAGE, name, fresh.seq, fresh.payload, position))
+        round_ = self._round_for(fresh.inboxes, len(tail))
+        if round_ is None:
+            for inbox in fresh.inboxes:
+                self._look(inbox)
+        else:
+            round_.add(tail, position)
+            self._rounds_bytes += len(tail)
+
+    def _round_for(self, inboxes: Sequence[int], size: int) -> _Round | None:
+        """Where a message of `size` bytes waits; None when too much waits already."""
+        if self._rounds_bytes + size > _ROUNDS_BYTES:
+            return None
+        if self._rounds and self._rounds[-1].takes(inboxes, size):
+            return self._rounds[-1]
+        if len(self._rounds) == _ROUNDS:
+            return None
+        self._rounds.append(_Round(inboxes, self._each(inboxes)))
+        return self._rounds[-1]
+
+    def _each(self, inboxes: Sequence[int]) -> Iterator[Subscriber]:
+        """The subscribers of in-boxes, as they are when it comes to them."""
+        return chain.from_iterable(self._by_inbox.get(inbox, ()) for inbox in inboxes)
+
+    def _schedule(self) -> None:
         """Serve those who wait, in the turns to come."""
-        if (self._waiting or self._fresh) and not self._scheduled:
+        if (self._waiting or self._rounds) and not self._scheduled:
             self._scheduled = True
             self._service.loop.call_soon(self._serve)
 
     def _serve(self) -> None:
         self._scheduled = False
-        if self._fresh:
-            self._give(self._fresh[0])
+        room = _AT_A_TIME
+        while self._rounds and room:
+            room -= self._give(self._rounds[0], room)
+        if self._waiting:
+            self._look_after()
+        self._schedule()
+
+    # --- giving -------------------------------------------------------------------------------
+
+    def _give(self, round_: _Round, most: int) -> int:
+        """Send the messages of a round to its next subscribers; how many those were."""
+        round_.begun = True
+        first, last = round_.positions[0], round_.positions[-1]
+        together = (b"", *round_.tails)  # joined by what a frame begins with, that is the frames
+        long = round_.size > _COPIED
+        seen = 0
+        for subscriber in islice(round_.to, most):
+            seen += 1
+            position = subscriber.position
+            if position is None:
+                if not subscriber.ended:
+                    self._waiting[subscriber] = None
+                continue
+            if not subscriber.live or position >= last:
+                continue  # it is gone on with from its position
+            tails = together if position < first else round_.behind(position)
+            prefix, connection = subscriber.prefix, subscriber.connection
+            if long:
+                sent = connection.offer_shared(prefix, tails)
+            else:
+                sent = connection.offer(prefix.join(tails))
+            if sent:
+                subscriber.position = last
+            else:
+                subscriber.live = False
+        if seen < most:
+            self._rounds.popleft()
+            self._rounds_bytes -= round_.size
+        return seen
+
+    def _look_after(self) -> None:
+        """Read for the next of those who wait, and send them what there is."""
+        reader = self._messages.reader
+        until = perf_counter() + _READING
         with self._service.engine.lock:
+            newest = replies.bulk(reader.cursors.encode(reader.now))
             for subscriber in list(islice(self._waiting, _AT_A_TIME)):
                 del self._waiting[subscriber]
                 if not subscriber.connection.takes_more:
                     continue  # `resume` wakes it
                 if subscriber.position is None:
-                    self._note(subscriber)
+                    header = replies.push_header(3, subscriber.connection.session.resp)
+                    subscriber.connection.offer(header + subscriber.prefix + newest)
                 else:
                     self._stream(subscriber, subscriber.position)
-        if not self._waiting or len(self._frames) > _FRAMES:
+                if perf_counter() > until:
+                    break
+        if not self._waiting:
             self._frames.clear()
-        self.schedule()
-
-    def _give(self, round_: _Round) -> None:
-        """Send a message to the next subscribers of its round."""
-        fresh = round_.fresh
-        position = Position(fresh.lsn, 0)
-        if not round_.tail:
-            name = conversation_of(fresh.conversation)
-            round_.tail = self._encode(Told(MESSAGE, name, fresh.seq, fresh.payload, position))
-        tail = round_.tail
-        stop = round_.at + _GIVEN_AT_A_TIME
-        for subscriber in round_.subscribers[round_.at : stop]:
-            if not subscriber.live or subscriber.position is None:
-                continue  # it is gone on with from its position
-            if subscriber.position >= position:
-                continue
-            if not subscriber.connection.takes_more:
-                subscriber.live = False
-                continue
-            subscriber.connection.push(subscriber.prefix + tail)
-            subscriber.position = position
-        round_.at = stop
-        if stop >= len(round_.subscribers):
-            self._fresh.popleft()
-
-    def _note(self, subscriber: Subscriber) -> None:
-        reader = self._messages.reader
-        subscriber.connection.push(
-            b"".join(
-                (
-                    replies.push_header(3, subscriber.connection.session.resp),
-                    replies.bulk(b"message"),
-                    replies.bulk(subscriber.channel),
-                    replies.bulk(reader.cursors.encode(reader.now)),
-                )
-            )
-        )
+            self._frames_bytes = 0
 
     def _stream(self, subscriber: Subscriber, position: Position) -> None:
-        entries, behind, more = self._messages.reader.page(subscriber.inbox, position, _PAGE)
-        subscriber.position = behind
+        """Send a subscriber the next page behind its position."""
+        entries, subscriber.position, more = self._messages.reader.page(
+            subscriber.inbox, position, _PAGE, _PAGE_BYTES
+        )
         if entries:
-            prefix = subscriber.prefix
-            frames = self._frames
-            parts: list[bytes] = []
-            for told in entries:
-                tail = frames.get(told)
-                if tail is None:
-                    tail = frames[told] = self._encode(told)
-                parts += (prefix, tail)
-            subscriber.connection.push(b"".join(parts))
+            tails = [b"", *map(self._frame, entries)]
+            prefix, connection = subscriber.prefix, subscriber.connection
+            if sum(map(len, tails)) > _COPIED * len(entries):
+                connection.offer_shared(prefix, tails)
+            else:
+                connection.offer(prefix.join(tails))
         if more:
             self._waiting[subscriber] = None
         else:
             subscriber.live = True
+
+    def _frame(self, told: Told) -> bytes:
+        """An entry encoded, the same object for all who are told of it at about the same time."""
+        frame = self._frames.get(told)
+        if frame is None:
+            frame = self._encode(told)
+            self._frames_bytes += len(frame) + len(told.payload)
+            if self._frames_bytes > _FRAMES_BYTES:
+                self._frames.clear()
+                self._frames_bytes = len(frame) + len(told.payload)
+            self._frames[told] = frame
+        return frame
 
     def _encode(self, told: Told) -> bytes:
         cursor = self._messages.reader.cursors.encode(told.behind)

@@ -77,7 +77,6 @@ class Service:
     slow_id: int = 0
     next_client: int = 1
     emptied: asyncio.Event = field(default_factory=asyncio.Event)  # the last client has gone
-    woken: dict[bytes, None] = field(default_factory=dict)  # names of blocked syncs to be tried
     cursors: dict[int, bytes] = field(default_factory=dict)
     pipeline: Pipeline = field(init=False)
     waiters: Waiters = field(init=False)
@@ -98,29 +97,28 @@ class Service:
         )
 
     def _applied(self, group: Group) -> None:
-        """Wakes blocked reads of what `group` appended to, and whom it delivered to."""
+        """Wakes blocked reads of what `group` appended to, and whom it reached."""
+        news = None
         if len(self.messages.watch):
-            self._tell(group)
+            with self.engine.lock:
+                news = self.messages.watch.tell(group)
+                self.push.tell(news)
         waited = self.waiters.names
         if not waited:
             return
-        names = list(self.woken)
-        self.woken.clear()
-        names += [
+        woken: list[bytes | int] = [
             name
             for name in dict.fromkeys(each.name for each in group.appended.timelines)
             if name in waited
         ]
+        if news is not None:
+            for inboxes in (news.look, *(fresh.inboxes for fresh in news.fresh)):
+                woken += [inbox for inbox in inboxes if inbox in waited]
         if LOG in waited:
-            names.append(LOG)
-        if names:
+            woken.append(LOG)
+        if woken:
             with self.engine.lock:
-                self.waiters.wake(names)
-
-    def _tell(self, group: Group) -> None:
-        with self.engine.lock:
-            self.messages.watch.tell(group)
-        self.push.schedule()
+                self.waiters.wake(woken)
 
     def carry_on(self, connection: Connection, step: Step, reply: Callable[[], bytes]) -> None:
         """Does the parts of a command behind the first, which is about to be committed."""

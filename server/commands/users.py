@@ -79,28 +79,24 @@ def _wait(
     service, messages = session.service, messages_of(session)
     most = service.configuration.settings.sync_block_ms
     inbox = find_user(messages.view, user).id
-    name = b"\0sync\0%d" % inbox  # never a timeline that XREAD could wait for: see `Waiters`
     resp = session.resp
 
     def attempt(shared: Shared) -> bytes | None:
-        asked = (name, after, count, resp)
+        asked = (inbox, after, count, resp)
         if asked not in shared:
             page = messages.reader.sync(user, device, after, count)
             found = page.entries or page.more or page.resync
             shared[asked] = _page(page, resp) if found else None
         return shared[asked]
 
-    def woken(_: object) -> None:
-        service.woken[name] = None
-
     def ended() -> None:
-        messages.watch.remove(inbox, woken)
+        messages.watch.remove(inbox)
         messages.presence.depart(user, device)
 
     nothing = _page(Page([], after, more=False, resync=False), resp)
     milliseconds = min(block or most, most)
-    service.waiters.block(session.connection, [name], attempt, nothing, milliseconds / 1000, ended)
-    messages.watch.add(inbox, woken)
+    service.waiters.block(session.connection, [inbox], attempt, nothing, milliseconds / 1000, ended)
+    messages.watch.add(inbox)
     messages.presence.arrive(user, device)
 
 

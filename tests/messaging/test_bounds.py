@@ -18,6 +18,7 @@ from timeline.formats.messages import KEY, MENTIONED, UNCOUNTED, between
 from timeline.messaging import membership
 from timeline.messaging.conversations import Deletion
 from timeline.messaging.pages import SyncPage
+from timeline.messaging.watching import News
 from timeline.options import DAY
 
 
@@ -302,8 +303,8 @@ def test_what_was_applied_untold_makes_everybody_look(tmp_path: Path) -> None:
         with engine.lock:
             bob = engine.find(b"@user:bob")
             assert bob is not None
-            calls: list[object] = []
-            watch.add(bob.id, calls.append)
+            watch.add(bob.id)
+        told: list[News] = []
 
         def send(*, tell: bool) -> None:
             with engine.lock:
@@ -313,15 +314,15 @@ def test_what_was_applied_untold_makes_everybody_look(tmp_path: Path) -> None:
                 draft.deliver(place.id, place, draft.append(place, [b"text", b"x"]), 1)
                 group = draft.commit().group
                 if tell:
-                    group.on_done(watch.tell)
+                    group.on_done(lambda done: told.append(watch.tell(done)))
             engine.flush()
 
         send(tell=True)
-        assert len(calls) == 1
-        assert isinstance(calls[0], tuple), "exactly this message"
+        assert told[0].look == set()
+        assert [(each.seq, each.inboxes) for each in told[0].fresh] == [(1, [bob.id])]
         send(tell=False)
         send(tell=True)
-        assert calls[1] is None, "look for yourself"
+        assert told[1].look == {bob.id}
 
 
 def test_a_deletion_that_is_sent_again_half_way_ends_well(tmp_path: Path) -> None:

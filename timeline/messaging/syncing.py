@@ -117,22 +117,29 @@ class Reader:
         entries, position, more = self.page(inbox, position, count)
         return Page(entries, self.cursors.encode(position), more, resync=False)
 
-    def page(self, inbox: int, after: Position, count: int) -> tuple[list[Told], Position, bool]:
-        """(entries, position behind them, whether there is more)."""
+    def page(
+        self, inbox: int, after: Position, count: int, most: int = _BYTES
+    ) -> tuple[list[Told], Position, bool]:
+        """(entries, position behind them, whether there is more). At most `count` entries, and none
+        behind the one with which they come to `most` bytes.
+        """
         pull = Pull(self._view, self._engine.inboxes, inbox, after, self._outlets(inbox, after))
         resolver = _Resolver(self._view, inbox)
         found: list[Told] = []
         budget = max(_AT_LEAST, _LOOKED_AT * count)
         size = looked = 0
         room = _AT_A_TIME
-        while pull.more and len(found) < count and budget > 0 and size < _BYTES:
+        while pull.more and len(found) < count and budget > 0 and size < most:
             items = pull.take(min(count - len(found), budget, room))
             budget -= len(items)
             looked += len(items)
             told = resolver.resolve(items)
-            size += sum([len(each.payload) for each in told])
+            for at, each in enumerate(told, 1):
+                size += len(each.payload)
+                if size >= most and at < len(told):  # the rest was read in vain
+                    return collapse(found + told[:at]), each.behind, True
             found += told
-            room = max(_AT_A_TIME, (_BYTES - size) * looked // (size or 1))
+            room = max(_AT_A_TIME, (most - size) * looked // (size or 1))
         position = pull.position if pull.more else self.now
         return collapse(found), position, pull.more
 
