@@ -21,6 +21,7 @@ import redis
 
 REDIS: Final = "redis"
 TIMELINED: Final = "timelined"
+BARE: Final = "a bare loop"
 
 _START_SECONDS: Final = 20.0
 _STOP_SECONDS: Final = 60.0
@@ -121,6 +122,13 @@ def start_timelined(directory: Path) -> Server:
     program = Path(sys.executable).with_name(TIMELINED)
     command = [str(program), "--data", str(directory / "data"), "--port", str(port)]
     return Server(TIMELINED, command, port, directory)
+
+
+def start_bare(directory: Path) -> Server:
+    """A loop that stores nothing: see `bench.bare`."""
+    port = _free_port()
+    program = Path(__file__).with_name("bare.py")
+    return Server(BARE, [sys.executable, str(program), "--port", str(port)], port, directory)
 
 
 def _free_port() -> int:

@@ -36,24 +36,27 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .service import Service
 
-# In one turn of the loop at most so many are sent something, and
-_AT_A_TIME = 64
-# no more of them are read for once this has taken so many seconds.
-_READING = 0.001
+# In one turn of the loop at most so many are sent something: others wait for some 0.2 ms, beside
+# which a turn costs little. No more of them are read for once that has taken so many seconds.
+_AT_A_TIME = 32
+_READING = 0.0005
 _PAGE = 128  # entries read for one of them at a time, and
 _PAGE_BYTES = 256 << 10  # bytes, the last entry being above
-_FRAMES_BYTES = 4 << 20  # of encoded entries kept for the subscribers to come
+_FRAMES_BYTES = 16 << 20  # of encoded entries kept for the subscribers to come
 _ROUNDS = 256  # rounds, and
 _ROUNDS_BYTES = 8 << 20  # bytes of messages to be given; beyond, subscribers look for themselves
 _ROUND_BYTES = 64 << 10  # of messages given together
+_NOTHING = Position(-1, 0)  # before the first note
 _COPIED = 16 << 10  # bytes; what is longer is shared by those it is sent to
 
 
 class Subscriber:
-    """One device on one connection; `position` is None when it only wants notes."""
+    """One device on one connection, which wants a stream, or only notes: everything up to
+    `position` is told.
+    """
 
     __slots__ = (
-        "connection", "device", "ended", "inbox", "live", "position", "prefix", "user",
+        "connection", "device", "ended", "inbox", "live", "position", "prefix", "streams", "user",
     )  # fmt: skip
 
     def __init__(
@@ -68,13 +71,14 @@ class Subscriber:
         self.user = user
         self.device = device
         self.inbox = inbox
-        self.position = position
+        self.streams = position is not None
+        self.position = _NOTHING if position is None else position
         # What each frame of his begins with.
-        if position is None:
-            self.prefix = replies.bulk(b"message") + replies.bulk(b"sync:%b:%b" % (user, device))
-        else:
+        if self.streams:
             self.prefix = replies.push_header(7, 3) + replies.bulk(b"sync") + replies.bulk(user)
-        self.live = False  # nothing is owed to it but the rounds
+        else:
+            self.prefix = replies.bulk(b"message") + replies.bulk(b"sync:%b:%b" % (user, device))
+        self.live = False  # a stream to which nothing is owed but the rounds
         self.ended = False  # though a round may still come to it
 
 
@@ -265,12 +269,10 @@ class Push:
         for subscriber in islice(round_.to, most):
             seen += 1
             position = subscriber.position
-            if position is None:
-                if not subscriber.ended:
-                    self._waiting[subscriber] = None
-                continue
             if not subscriber.live or position >= last:
-                continue  # it is gone on with from its position
+                if not subscriber.streams and not subscriber.ended:
+                    self._waiting[subscriber] = None
+                continue  # a stream is gone on with from its position
             tails = together if position < first else round_.behind(position)
             prefix, connection = subscriber.prefix, subscriber.connection
             if long:
@@ -279,7 +281,7 @@ class Push:
                 sent = connection.offer(prefix.join(tails))
             if sent:
                 subscriber.position = last
-            else:
+            else:  # `resume` wakes it
                 subscriber.live = False
         if seen < most:
             self._rounds.popleft()
@@ -291,26 +293,25 @@ class Push:
         reader = self._messages.reader
         until = perf_counter() + _READING
         with self._service.engine.lock:
-            newest = replies.bulk(reader.cursors.encode(reader.now))
+            now = reader.now
+            newest = replies.bulk(reader.cursors.encode(now))
             for subscriber in list(islice(self._waiting, _AT_A_TIME)):
                 del self._waiting[subscriber]
                 if not subscriber.connection.takes_more:
                     continue  # `resume` wakes it
-                if subscriber.position is None:
+                if subscriber.streams:
+                    self._stream(subscriber)
+                elif subscriber.position < now:
                     header = replies.push_header(3, subscriber.connection.session.resp)
                     subscriber.connection.offer(header + subscriber.prefix + newest)
-                else:
-                    self._stream(subscriber, subscriber.position)
+                    subscriber.position = now
                 if perf_counter() > until:
                     break
-        if not self._waiting:
-            self._frames.clear()
-            self._frames_bytes = 0
 
-    def _stream(self, subscriber: Subscriber, position: Position) -> None:
+    def _stream(self, subscriber: Subscriber) -> None:
         """Send a subscriber the next page behind its position."""
         entries, subscriber.position, more = self._messages.reader.page(
-            subscriber.inbox, position, _PAGE, _PAGE_BYTES
+            subscriber.inbox, subscriber.position, _PAGE, _PAGE_BYTES
         )
         if entries:
             tails = [b"", *map(self._frame, entries)]
@@ -325,7 +326,9 @@ class Push:
             subscriber.live = True
 
     def _frame(self, told: Told) -> bytes:
-        """An entry encoded, the same object for all who are told of it at about the same time."""
+        """An entry encoded: mostly the same object for all who are told of it at about the same
+        time.
+        """
         frame = self._frames.get(told)
         if frame is None:
             frame = self._encode(told)

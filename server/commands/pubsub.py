@@ -13,7 +13,7 @@ from timeline.messaging.names import check_device, check_user
 
 from .. import replies
 from ..errors import CommandError
-from ..registry import Arguments, plain, shown
+from ..registry import Arguments, View, plain, read, shown
 from ..session import Session
 
 _SYNC = b"sync:"
@@ -45,7 +45,7 @@ def _split(channel: bytes) -> tuple[bytes, bytes]:
     return check_user(user), check_device(device)
 
 
-@plain(
+@read(  # so that it sees what the client wrote just before
     "SUBSCRIBE",
     "channel...",
     "Tells devices on sync:<user>:<device> how far to sync: at once, and when something happens.",
@@ -53,7 +53,7 @@ def _split(channel: bytes) -> tuple[bytes, bytes]:
     flags="pubsub noscript",
     complexity="O(N) for N channels",
 )
-def subscribe(session: Session, args: Arguments) -> bytes:
+def subscribe(session: Session, args: Arguments, _: View) -> bytes:
     _refuse_in_transaction(session)
     service = session.service
     most = service.configuration.settings.channels

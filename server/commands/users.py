@@ -114,14 +114,14 @@ def ack(session: Session, args: Arguments, draft: Draft) -> bytes:
     return replies.OK
 
 
-@plain(
+@read(  # so that it sees what the client wrote just before
     "USER.SUBSCRIBE",
     "user device [AFTER cursor]",
     "Pushes to this connection (RESP3) what was missed, then what happens.",
     group=_GROUP,
     flags="pubsub",
 )
-def subscribe(session: Session, args: Arguments) -> bytes:
+def subscribe(session: Session, args: Arguments, _: Readable) -> bytes:
     if session.resp != 3:
         raise UsageError("frames need RESP3 (HELLO 3); any client may SUBSCRIBE sync:user:device")
     if session.executing:

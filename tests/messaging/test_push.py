@@ -41,8 +41,11 @@ class Raw:
             raise
 
     def send(self, *words: str | int) -> None:
-        packed: tuple[Any, ...] = tuple(map(str, words))
-        self.socket.sendall(hiredis.pack_command(packed))
+        self.send_together(words)
+
+    def send_together(self, *commands: tuple[str | int, ...]) -> None:
+        packed: list[tuple[Any, ...]] = [tuple(map(str, words)) for words in commands]
+        self.socket.sendall(b"".join(map(hiredis.pack_command, packed)))
 
     def next(self) -> Any:
         while (found := self.reader.gets()) is False:
