@@ -72,3 +72,4 @@ bench: $(BUILT)
 	  --benchmark-columns=median,iqr,rounds --benchmark-sort=fullname $(PYTEST_ARGS)
 	$(VENV)/bin/python -m bench.streams $(BENCH_ARGS)
 	$(VENV)/bin/python -m bench.conversations
+	$(VENV)/bin/python -m bench.pushes

@@ -13,17 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import selectors
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import quantiles
 from typing import Any, Final
-
-import hiredis
 
 from bench import report
 from bench.pairs import Comparison, Run, Work, drive
@@ -188,54 +184,9 @@ def lists(server: Server) -> Iterator[tuple[str, dict[str, float]]]:
             )
 
 
-def pushes(server: Server, devices: int) -> dict[str, float]:
-    """Deliveries a second to devices of one group, each on a connection of its own."""
-    make_group(server, "crowd", devices)
-    with server.connect() as client, connected(server, client, devices) as selector:
-        rounds = 10
-        cpu, begin = server.cpu_seconds(), time.perf_counter()
-        for _ in range(rounds):
-            client.execute_command("CONV.SEND", "crowd", user(0), "*", "text", TEXT)
-            missing = devices
-            while missing:
-                for key, _ in selector.select(10):
-                    assert isinstance(key.fileobj, socket.socket)
-                    missing -= key.fileobj.recv(1 << 16).count(b"$4\r\nsync\r\n")
-        seconds = time.perf_counter() - begin
-    count = rounds * devices
-    return {
-        "deliveries_per_s": round(count / seconds),
-        "server_cpu_us": round((server.cpu_seconds() - cpu) / count * 1e6, 1),
-    }
-
-
-@contextmanager
-def connected(server: Server, client: Any, devices: int) -> Iterator[selectors.BaseSelector]:  # noqa: ANN401
-    """So many devices, subscribed by a stream."""
-    position = listed(client.execute_command("USER.CONVERSATIONS", user(0)))[b"position"].decode()
-    with ExitStack() as stack:
-        selector = stack.enter_context(selectors.DefaultSelector())
-        for number in range(devices):
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
-            greeting: tuple[Any, ...] = ("HELLO", "3")
-            words: tuple[Any, ...] = ("USER.SUBSCRIBE", user(number), "phone", "AFTER", position)
-            connection.sendall(hiredis.pack_command(greeting) + hiredis.pack_command(words))
-            reader = hiredis.Reader()
-            replies = 0
-            while replies < 2:
-                if reader.gets() is False:
-                    reader.feed(connection.recv(1 << 16))
-                else:
-                    replies += 1
-            connection.setblocking(False)
-            selector.register(connection, selectors.EVENT_READ)
-        yield selector
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.conversations", description=__doc__)
     parser.add_argument("--pairs", type=int, default=5, help="runs of each side (default 5)")
-    parser.add_argument("--devices", type=int, default=5_000, help="devices on line (5000)")
     parser.add_argument("--out", type=Path, default=Path("bench/results"), metavar="DIR")
     arguments = parser.parse_args()
     if missing := missing_programs():
@@ -260,9 +211,6 @@ def main() -> None:
             for name, figures in part:
                 alone[name] = figures
                 print(name, figures, flush=True)
-        name = f"push to {arguments.devices:,} devices"
-        alone[name] = pushes(ours, arguments.devices)
-        print(name, alone[name], flush=True)
     print("\n" + report.table(rows))
     for path in report.write(rows, "Conversations beside Redis", arguments.out, "conversations"):
         print(f"written: {path}")

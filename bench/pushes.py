@@ -2,11 +2,11 @@
 
 Run by `python -m bench.pushes` (and by `make bench`). The peer is `bench.bare`, a uvloop server
 that writes the same bytes to as many sockets and does nothing else: what it takes is the floor of
-one write each. Messages are sent one at a time, the next when every device has the last; and several
-under way at a time, which a server may then give together. A rate counts deliveries.
+one write each. Messages are sent one at a time, the next when every device has the last; and
+several under way at a time, which a server may then give together. A rate counts deliveries.
 
-Beside that, how long a send to another conversation takes, alone and while messages are pushed one
-after the other: it is sent from a process of its own, so three want two cores.
+Beside that, how long a send to another conversation takes, from a process of its own: alone; while
+the bare loop pushes, which shows what it costs to share the processors; and while the daemon does.
 """
 
 from __future__ import annotations
@@ -138,16 +138,15 @@ def probe(port: int, seconds: float) -> list[float]:
     return took
 
 
-def beside(crowd: Crowd, pool: ProcessPoolExecutor) -> dict[str, dict[str, float]]:
+def beside(peer: Crowd, ours: Crowd, pool: ProcessPoolExecutor) -> dict[str, dict[str, float]]:
     """What a send to another conversation takes, alone and beside pushes."""
-    alone = pool.submit(probe, crowd.server.port, PROBE_SECONDS).result()
-    busy: Future[list[float]] = pool.submit(probe, crowd.server.port, PROBE_SECONDS)
-    while not busy.done():
-        crowd.drive(1, 1)
-    return {
-        "a send to another conversation, alone": _quantiles(alone),
-        "a send to another conversation, beside pushes": _quantiles(busy.result()),
-    }
+    found = {}
+    for name, crowd in (("alone", None), ("beside a bare loop", peer), ("beside pushes", ours)):
+        took: Future[list[float]] = pool.submit(probe, ours.server.port, PROBE_SECONDS)
+        while crowd is not None and not took.done():
+            crowd.drive(1, 1)
+        found[f"a send to another conversation, {name}"] = _quantiles(took.result())
+    return found
 
 
 def _quantiles(took: list[float]) -> dict[str, float]:
@@ -172,7 +171,7 @@ def measure(devices: int, pairs: int) -> tuple[list[Comparison], dict[str, dict[
                 rows.peer.append(peer.drive(MESSAGES, window))
                 rows.ours.append(ours.drive(MESSAGES, window))
             print(report.line(rows), flush=True)
-        alone = beside(ours, pool)
+        alone = beside(peer, ours, pool)
     return [one, several], alone
 
 
