@@ -56,7 +56,7 @@ class Subscriber:
     """
 
     __slots__ = (
-        "connection", "device", "ended", "inbox", "live", "position", "prefix", "streams", "user",
+        "connection", "device", "inbox", "live", "position", "prefix", "streams", "user",
     )  # fmt: skip
 
     def __init__(
@@ -78,8 +78,7 @@ class Subscriber:
             self.prefix = replies.push_header(7, 3) + replies.bulk(b"sync") + replies.bulk(user)
         else:
             self.prefix = replies.bulk(b"message") + replies.bulk(b"sync:%b:%b" % (user, device))
-        self.live = False  # a stream to which nothing is owed but the rounds
-        self.ended = False  # though a round may still come to it
+        self.live = False  # nothing is owed to it but what the rounds bring
 
 
 class _Round:
@@ -169,7 +168,7 @@ class Push:
             self._by_inbox[inbox] = others
         else:
             del self._by_inbox[inbox]
-        subscriber.live, subscriber.ended = False, True
+        subscriber.live = False  # a round may still come to it
         self._waiting.pop(subscriber, None)
         self._messages.watch.remove(inbox)
         self._messages.presence.depart(user, device)
@@ -263,17 +262,23 @@ class Push:
         """Send the messages of a round to its next subscribers; how many those were."""
         round_.begun = True
         first, last = round_.positions[0], round_.positions[-1]
-        together = (b"", *round_.tails)  # joined by what a frame begins with, that is the frames
+        together = [b"", *round_.tails]  # joined by what a frame begins with, that is the frames
         long = round_.size > _COPIED
         seen = 0
         for subscriber in islice(round_.to, most):
             seen += 1
-            position = subscriber.position
-            if not subscriber.live or position >= last:
-                if not subscriber.streams and not subscriber.ended:
-                    self._waiting[subscriber] = None
-                continue  # a stream is gone on with from its position
-            tails = together if position < first else round_.behind(position)
+            if not subscriber.live:
+                continue  # it is gone on with from its position
+            if subscriber.position < first:
+                tails = together
+            elif subscriber.position < last:
+                tails = round_.behind(subscriber.position)
+            else:
+                continue
+            if not subscriber.streams:  # one note for all that came until its turn
+                subscriber.live = False
+                self._waiting[subscriber] = None
+                continue
             prefix, connection = subscriber.prefix, subscriber.connection
             if long:
                 sent = connection.offer_shared(prefix, tails)
@@ -301,10 +306,11 @@ class Push:
                     continue  # `resume` wakes it
                 if subscriber.streams:
                     self._stream(subscriber)
-                elif subscriber.position < now:
-                    header = replies.push_header(3, subscriber.connection.session.resp)
-                    subscriber.connection.offer(header + subscriber.prefix + newest)
-                    subscriber.position = now
+                else:
+                    if subscriber.position < now:
+                        header = replies.push_header(3, subscriber.connection.session.resp)
+                        subscriber.connection.offer(header + subscriber.prefix + newest)
+                    subscriber.position, subscriber.live = now, True
                 if perf_counter() > until:
                     break
 

@@ -214,6 +214,26 @@ def test_notes_are_told_to_a_user_made_by_the_command_before(door: WireDoor) -> 
         raw.close()
 
 
+def test_an_acknowledgement_is_answered_by_no_note(door: WireDoor) -> None:
+    """Or a client that syncs and acknowledges at each note would never come to rest."""
+    door.create("two", "ann", ["bob"])
+    raw = Raw(door.daemon.port)
+    try:
+        raw.send("SUBSCRIBE", "sync:bob:phone")
+        assert raw.next()[0] == b"subscribe"
+        for _ in range(3):
+            note = raw.next()
+            assert note[:2] == [b"message", b"sync:bob:phone"]
+            for _ in range(3):
+                raw.send("USER.ACK", "bob", "phone", note[2].decode())
+                assert raw.next() == b"OK"
+            raw.send("PING")
+            assert raw.next() == b"PONG"
+            door.send("two", "ann", "hi")
+    finally:
+        raw.close()
+
+
 def test_notes_of_a_burst_are_few_and_the_last_is_the_newest(door: WireDoor) -> None:
     door.create("town", "mayor", USERS)
     total = 400

@@ -45,7 +45,7 @@ class Watched:
                     self.inboxes[user] = found.id
                     self.messages.watch.add(found.id)
 
-    def group(self, *steps: Step) -> News:
+    def group(self, *steps: Step, tell: bool = True) -> News:
         """Commit each step on its own, all in one group; refused ones leave no trace."""
         told: list[News] = []
         with self.engine.lock:
@@ -57,7 +57,7 @@ class Watched:
                 except TimelineError:
                     continue
                 group = draft.commit().group
-                if not done and self.engine.group.commits:
+                if tell and not done and self.engine.group.commits:
                     group.on_done(lambda each: told.append(self.messages.watch.tell(each)))
                     done = True
         self.engine.flush()
@@ -145,6 +145,19 @@ def test_a_switch_of_diffusion_unsettles_everybody(
     before = watched.messages.reader.now
     leave = bulk.leave(b"town", b"-", TOWN[:7], watched.options)
     news = watched.group(watched.send(b"town", b"mayor"), leave.step, leave.step)
+    watched.check(news, before)
+
+
+def test_what_was_untold_is_not_held_against_what_comes(watched: Watched) -> None:
+    """After healing: the group has become large again, and nobody said so."""
+    watched.db.messaging.create("town", "mayor", members=TOWN)
+    watched.watch([b"mayor", *TOWN])
+    watched.group(watched.leave(b"town", *TOWN[3:]))
+    watched.group(watched.join(b"town", *TOWN[3:]), tell=False)
+    assert len(watched.group(watched.send(b"town", b"mayor")).look) == 1 + len(TOWN)
+    before = watched.messages.reader.now
+    news = watched.group(watched.send(b"town", b"mayor"))
+    assert news.fresh
     watched.check(news, before)
 
 
