@@ -377,7 +377,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(data)
 
     def push(self, data: bytes) -> None:
-        """Sends what was not asked for just now: a message, or the answer to a blocked read."""
+        """Sends what was not asked for just now: the answer to a blocked read."""
         if self._lost:
             return
         if self._flight is not None:  # behind the replies that wait
@@ -392,7 +392,7 @@ class Connection(asyncio.Protocol):
         """Sends what a subscriber is owed; False when it is to be offered again once the client
         takes more, of which `Push.resume` is told.
         """
-        if self._full or self._flight is not None or self._lost:
+        if not self.takes_more:
             return False
         self._service.counters.output_bytes += len(data)
         self._transport.write(data)
@@ -400,9 +400,9 @@ class Connection(asyncio.Protocol):
 
     def offer_shared(self, prefix: bytes, tails: Sequence[bytes]) -> bool:
         """As `offer` of `prefix.join(tails)`, without a copy of the tails for each who waits."""
-        parts = [part for tail in tails for part in (tail, prefix)][1:-1]
-        if self._full or self._flight is not None or self._lost:
+        if not self.takes_more:
             return False
+        parts = [part for tail in tails for part in (tail, prefix)][1:-1]
         self._service.counters.output_bytes += sum(map(len, parts))
         self._transport.writelines(parts)
         return True

@@ -234,7 +234,7 @@ def test_a_stream_keeps_the_order_of_commits_over_both_ways(door: WireDoor, raw:
     door.create(large, "ann", ["bob", *(f"crowd{number}" for number in range(9))])
     position = door.conversations("bob").position
     assert raw.do("USER.SUBSCRIBE", "bob", "phone", "AFTER", position) == b"OK"
-    rooms = [(large, small)[number % 2] for number in range(200)]
+    rooms = [(large, small)[number % 2] for number in range(600)]  # more than wait to be given
     for _ in range(5):
         with door.daemon.client().pipeline(transaction=False) as pipe:
             for room in rooms:
