@@ -29,6 +29,7 @@ from timeline.formats.records import (
     Appends,
     Operation,
     Record,
+    Target,
     decode_target,
     entries_start,
     split_put,
@@ -74,14 +75,16 @@ class Applier:
     def apply_operations(self, operations: Sequence[Operation]) -> None:
         for kind, lsn, target, argument, body in operations:
             if kind == DELIVER:
-                timeline_id, what, _ = decode_target(body)
-                self.deliver(
-                    self._inboxes.audience(target).reached(lsn), lsn, timeline_id, argument, what
-                )
+                to = decode_target(body)
+                reached = self._inboxes.audience(target).reached(lsn)
+                if to.inboxes:
+                    left_out = set(to.inboxes)
+                    reached = [inbox for inbox in reached if inbox.id not in left_out]
+                self.deliver(reached, lsn, argument, to)
             elif kind == NOTIFY:
-                timeline_id, what, inbox_ids = decode_target(body)
-                inboxes = [self._inboxes.inbox(inbox_id) for inbox_id in inbox_ids]
-                self.deliver(inboxes, lsn, timeline_id, argument, what)
+                to = decode_target(body)
+                inboxes = [self._inboxes.inbox(inbox_id) for inbox_id in to.inboxes]
+                self.deliver(inboxes, lsn, argument, to)
             elif kind == PATCH:
                 timeline = self._timelines.load(target)
                 if timeline is not None:
@@ -94,10 +97,9 @@ class Applier:
             elif kind == DROP:
                 self._drop(target)
 
-    def deliver(
-        self, inboxes: Sequence[Inbox], lsn: int, timeline_id: int, seq: int, kind: int
-    ) -> None:
-        self._tails.deliver(inboxes, encode_reference(lsn, timeline_id, seq, kind))
+    def deliver(self, inboxes: Sequence[Inbox], lsn: int, seq: int, to: Target) -> None:
+        reference = encode_reference(lsn, to.timeline_id, seq, to.kind, to.ordinal)
+        self._tails.deliver(inboxes, reference)
 
     def _put(self, key: bytes, value: bytes | None) -> None:
         self._tails.put(key, value)
@@ -187,12 +189,10 @@ class Replay(Applier):
         tails.append(record.value, record.start, appends, appends.lsns(record.first), record.time)
         self.apply_operations(record.operations)
 
-    def deliver(
-        self, inboxes: Sequence[Inbox], lsn: int, timeline_id: int, seq: int, kind: int
-    ) -> None:
+    def deliver(self, inboxes: Sequence[Inbox], lsn: int, seq: int, to: Target) -> None:
         if lsn <= self._progress.upto:
             inboxes = [inbox for inbox in inboxes if lsn > self._last_on_disk(INBOXES, inbox.id)]
-        super().deliver(inboxes, lsn, timeline_id, seq, kind)
+        super().deliver(inboxes, lsn, seq, to)
 
     def _last_on_disk(self, family: str, owner: int) -> int:
         known = self._on_disk.get((family, owner))

@@ -12,6 +12,7 @@ it returns may be shown only once its group is done. Keep the engine's lock from
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
@@ -70,7 +71,16 @@ class Draft(Overlay):
         super().__init__(stage)
         self._group = stage.open
         self._created: list[Timeline] = []
+        self._left: dict[int, set[int]] = {}  # audience → in-boxes that left it in this commit
         self._size = 0
+        self._made = 0
+
+    @property
+    def made(self) -> int:
+        """How many things, entries and references, this commit has made so far: the ordinal of
+        the next.
+        """
+        return self._made
 
     # --- timelines ----------------------------------------------------------------------------
 
@@ -131,6 +141,7 @@ class Draft(Overlay):
         self._appended.add(timeline, number, payload)
         self._nexts[timeline] = number + 1
         self._size += len(payload)
+        self._made += 1
         return number
 
     def append_many(self, timeline: Timeline, entries: Sequence[Sequence[bytes]]) -> int:
@@ -158,6 +169,7 @@ class Draft(Overlay):
             )
             self._size += sum(sizes)
             self._nexts[timeline] = seqs.stop
+            self._made += len(seqs)
         return first
 
     def trim(self, timeline: Timeline, first: int) -> int:
@@ -278,8 +290,9 @@ class Draft(Overlay):
     # --- in-boxes -----------------------------------------------------------------------------
 
     def join(self, audience_id: int, inbox_ids: Sequence[int]) -> int:
-        """Make in-boxes members from this commit on, itself included; how many were not."""
+        """Make in-boxes members from now on; how many were not."""
         changed = 0
+        fresh: list[int] = []
         for inbox_id in inbox_ids:
             spans = self._spans(audience_id, inbox_id)
             if spans and spans[-1][1] == OPEN:
@@ -288,12 +301,22 @@ class Draft(Overlay):
                 spans[-1] = (spans[-1][0], OPEN)
             else:
                 spans.append((self.lsn, OPEN))
+                fresh.append(inbox_id)
             self._set_spans(audience_id, inbox_id, spans)
+            self._left.get(audience_id, set()).discard(inbox_id)
             changed += 1
+        self._leave_out(audience_id, fresh)
         return changed
 
+    def _leave_out(self, audience_id: int, inbox_ids: Sequence[int]) -> None:
+        """What this commit has delivered so far does not reach who joins now."""
+        for at, operation in enumerate(self._operations):
+            if operation.kind == DELIVER and operation.id == audience_id:
+                body = operation.body + array("Q", inbox_ids).tobytes()
+                self._operations[at] = operation._replace(body=body)
+
     def leave(self, audience_id: int, inbox_ids: Sequence[int]) -> int:
-        """End membership with this commit, itself included; how many were members."""
+        """End membership now; how many were members."""
         changed = 0
         for inbox_id in inbox_ids:
             spans = self._spans(audience_id, inbox_id)
@@ -301,25 +324,33 @@ class Draft(Overlay):
                 continue
             spans[-1] = (spans[-1][0], self.lsn)
             self._set_spans(audience_id, inbox_id, spans)
+            self._left.setdefault(audience_id, set()).add(inbox_id)
             changed += 1
         return changed
 
-    def appended_to(self, timeline: Timeline) -> bool:
-        """Whether this commit has appended to a timeline, or moved its head."""
-        return timeline in self._nexts
-
-    def reaches(self, audience_id: int, inbox_id: int) -> bool:
-        """Whether what this commit delivers to an audience reaches the in-box."""
-        spans = self._spans(audience_id, inbox_id)
-        return any(start <= self.lsn <= end for start, end in spans)
-
     def deliver(self, audience_id: int, timeline: Timeline, seq: int, kind: int) -> None:
-        """Put a reference into the in-box of every member, recorded once."""
-        self._operate(DELIVER, audience_id, seq, encode_target(timeline.id, kind))
+        """Put a reference into the in-box of every member, recorded once; who has left in this
+        commit is no member any more.
+        """
+        left_out = sorted(self._left.get(audience_id, ()))
+        self._refer(DELIVER, audience_id, seq, timeline, kind, left_out)
 
     def notify(self, inbox_ids: Sequence[int], timeline: Timeline, seq: int, kind: int) -> None:
         """Put a reference into the in-boxes named."""
-        self._operate(NOTIFY, 0, seq, encode_target(timeline.id, kind, inbox_ids))
+        self._refer(NOTIFY, 0, seq, timeline, kind, inbox_ids)
+
+    def _refer(
+        self,
+        operation: int,
+        audience_id: int,
+        seq: int,
+        timeline: Timeline,
+        kind: int,
+        inbox_ids: Sequence[int],
+    ) -> None:
+        body = encode_target(timeline.id, kind, self._made, inbox_ids)
+        self._operate(operation, audience_id, seq, body)
+        self._made += 1
 
     def _spans(self, audience_id: int, inbox_id: int) -> list[tuple[int, int]]:
         value = self.get(keys.AUDIENCE + keys.pair(audience_id, inbox_id))

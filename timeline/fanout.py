@@ -7,7 +7,11 @@
 Rule: an entry reaches a reader by exactly one of the two ways. Which one is decided when it is
 written, and what is pulled is bounded by numbers, so that switching from one way to the other
 between two entries loses and repeats nothing. A position is (LSN, n): everything up to that commit
-and the first n things of the next; it means the same for every reader.
+and the first n things that the next one made; it means the same for every reader.
+
+What a commit makes comes in the order in which it was made, whichever way it comes: a reference
+holds its ordinal, how many things its commit had made before it; so does an entry that readers come
+for, in a field of its own (`stamp`), which the first thing of a commit does not need.
 
 It knows neither users nor messages: who may see what is decided above. The caller holds the
 engine's lock.
@@ -21,16 +25,19 @@ from typing import Final, NamedTuple
 
 from timeline.draft import Draft
 from timeline.formats import keys
+from timeline.formats.entries import decode_items
 from timeline.inboxes import Inboxes
 from timeline.tails import Timeline
 from timeline.view import View
 
 _PAGE: Final = 1_024
-_EVERY: Final = keys.MAX  # above every ordinal
+_EVERY: Final = keys.MAX  # above every number
+
+ORDINAL: Final = b"@ordinal"  # the field of an entry that readers come for
 
 
 class Position(NamedTuple):
-    """Everything up to commit `lsn`, and the first `ordinal` things of the commit after it."""
+    """Everything up to commit `lsn`, and the first `ordinal` things the commit after it made."""
 
     lsn: int
     ordinal: int
@@ -50,7 +57,8 @@ class Item(NamedTuple):
     """
 
     lsn: int
-    rank: int  # in-box first, then each timeline pulled
+    ordinal: int
+    rank: int  # in-box first, then each timeline pulled: for commits that kept no ordinals
     order: int
     timeline_id: int
     seq: int
@@ -67,6 +75,13 @@ def notify(draft: Draft, inboxes: Sequence[int], timeline: Timeline, seq: int, k
     """Put one reference into the in-boxes named; `seq` may be a number without an entry."""
     if inboxes:
         draft.notify(inboxes, timeline, seq, kind)
+
+
+def stamp(draft: Draft) -> list[bytes]:
+    """What is added to the fields of an entry that readers come for, so that it keeps its place in
+    the commit.
+    """
+    return [ORDINAL, b"%d" % draft.made] if draft.made else []
 
 
 def first_above(view: View, timeline: Timeline, lsn: int, low: int, high: int) -> int:
@@ -113,27 +128,28 @@ class Pull:
         self._items = sources[0] if len(sources) == 1 else merge(*sources)
         self._next = next(self._items, None)
         self._lsn = 0  # of the last item taken
-        self._taken = 0  # items of that commit taken or skipped
-        skip = after.ordinal
-        while skip and self._next is not None and self._next.lsn == after.lsn + 1:
+        self._passed = 0  # how many things of that commit were taken or skipped, or not his
+        while self._next is not None and self._next.lsn == after.lsn + 1:
+            if max(self._next.ordinal, self._passed) >= after.ordinal:
+                break
             self.take(1)
-            skip -= 1
 
     def take(self, most: int) -> list[tuple[Item, Position]]:
         """At most `most` items, each with the position behind it; fewer only at the end."""
         found: list[tuple[Item, Position]] = []
         following, items = self._next, self._items
-        lsn, taken, position = self._lsn, self._taken, self._position
+        lsn, passed, position = self._lsn, self._passed, self._position
         while len(found) < most and following is not None:
             item, following = following, next(items, None)
-            taken = taken + 1 if item.lsn == lsn else 1
+            # Where no ordinals were kept all are 0, and things are counted as they come.
+            passed = 1 + (max(item.ordinal, passed) if item.lsn == lsn else item.ordinal)
             lsn = item.lsn
             if following is not None and following.lsn == lsn:
-                position = Position(lsn - 1, taken)
+                position = Position(lsn - 1, passed)
             else:
                 position = Position(lsn, 0)
             found.append((item, position))
-        self._next, self._lsn, self._taken, self._position = following, lsn, taken, position
+        self._next, self._lsn, self._passed, self._position = following, lsn, passed, position
         return found
 
     @property
@@ -147,23 +163,31 @@ class Pull:
 
 
 def _references(inboxes: Inboxes, inbox: int, lsn: int) -> Iterator[Item]:
-    ordinal = _EVERY
+    number = _EVERY
     order = 0
     while True:
-        page = inboxes.read(inbox, lsn, ordinal, _PAGE)
-        for reference, ordinal in page:  # noqa: B007  the last one is where the next page begins
+        page = inboxes.read(inbox, lsn, number, _PAGE)
+        for (at, timeline_id, seq, kind, ordinal), _ in page:
             order += 1
-            yield Item(
-                reference.lsn, 0, order, reference.timeline_id, reference.seq, reference.kind, b""
-            )
+            yield Item(at, ordinal, 0, order, timeline_id, seq, kind, b"")
         if len(page) < _PAGE:
             return
         lsn = page[-1][0].lsn
-        ordinal = page[-1][1]
+        number = page[-1][1]
 
 
 def _entries(view: View, outlet: Outlet, rank: int, lsn: int) -> Iterator[Item]:
     timeline, low, last = outlet
     first = first_above(view, timeline, lsn, low, min(last, view.extent(timeline).head))
     for seq, at, _, payload in view.rows(timeline, first, last):
-        yield Item(at, rank, seq, timeline.id, seq, 0, payload)
+        ordinal = _ordinal_of(payload) if ORDINAL in payload else 0
+        yield Item(at, ordinal, rank, seq, timeline.id, seq, 0, payload)
+
+
+def _ordinal_of(payload: bytes) -> int:
+    """The ordinal of an entry in stored form; 0 when it says none."""
+    items = decode_items(payload)
+    for field, value in zip(items[::2], items[1::2], strict=True):
+        if field == ORDINAL and value.isdigit():
+            return int(value)
+    return 0

@@ -3,10 +3,10 @@
 Responsibility: deliver one shared reference to every member of an audience, read an in-box in
 commit order, and keep who belongs to an audience at which LSNs.
 
-Rule: a commit reaches exactly the members one of whose spans contains its LSN, both ends
-included (who joins or leaves in a commit still gets what that commit delivers). The rows of
-membership say so for every LSN that may still be replayed, so that applying the log again over
-newer rows gives the same in-boxes.
+Rule: a delivery reaches exactly the members one of whose spans contains the LSN of its commit, both
+ends included, less those it leaves out since they joined later, or left sooner, in that commit. The
+rows of membership say so for every LSN that may still be replayed, so that applying the log again
+over newer rows gives the same in-boxes.
 
 The caller holds the engine's lock. Caches are bounded: `Inbox` objects live as long as a tail or
 an audience holds them, audiences are forgotten, least recently used first, beyond a number of
@@ -132,7 +132,9 @@ class Inboxes:
     def read(
         self, inbox_id: int, lsn: int, ordinal: int, limit: int
     ) -> list[tuple[Reference, int]]:
-        """At most `limit` references after (`lsn`, `ordinal`), each with its own ordinal."""
+        """At most `limit` references after number `ordinal` of those of commit `lsn`, each with its
+        own number among those of its commit in this in-box, counted from 0.
+        """
         found: list[tuple[Reference, int]] = []
         previous = number = -1
         for packed in self._packed_from(inbox_id, lsn):

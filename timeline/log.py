@@ -187,7 +187,7 @@ def _describe(operation: Operation) -> Change | None:
     if kind == DROP:
         return Change(DROPPED, target, 0, 0)
     if kind in (DELIVER, NOTIFY):
-        timeline_id, what, _ = decode_target(body)
+        to = decode_target(body)
         verb = DELIVERED if kind == DELIVER else NOTIFIED
-        return Change(verb, timeline_id, argument, what, target)
+        return Change(verb, to.timeline_id, argument, to.kind, target)
     return None

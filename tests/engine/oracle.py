@@ -108,7 +108,7 @@ class Pending:
         self._spans = deepcopy(oracle.spans)
         self._appends: list[Change] = []
         self._operations: list[Change] = []
-        self._deliveries: list[tuple[Sequence[int], int, Kept, int, int]] = []
+        self._deliveries: list[tuple[Sequence[int], Kept, int, int]] = []
         self.changed = False
 
     def find(self, name: bytes) -> Kept | None:
@@ -224,12 +224,12 @@ class Pending:
 
     def deliver(self, audience: int, kept: Kept, seq: int, kind: int) -> None:
         self._operations.append(Change("deliver", kept, seq, kind, audience))
-        self._deliveries.append(((), audience, kept, seq, kind))
+        self._deliveries.append((self._members(audience), kept, seq, kind))
         self.changed = True
 
     def notify(self, inboxes: Sequence[int], kept: Kept, seq: int, kind: int) -> None:
         self._operations.append(Change("notify", kept, seq, kind))
-        self._deliveries.append((inboxes, 0, kept, seq, kind))
+        self._deliveries.append((inboxes, kept, seq, kind))
         self.changed = True
 
     # --- the end ------------------------------------------------------------------------------
@@ -248,16 +248,16 @@ class Pending:
         oracle.time = self.time
         oracle.timelines = self.timelines
         oracle.spans = self._spans
-        for inboxes, audience, kept, seq, kind in self._deliveries:
+        for inboxes, kept, seq, kind in self._deliveries:
             assert kept.id is not None
             reference = (self.lsn, kept.id, seq, kind)
-            for inbox in inboxes if not audience else self._reached(audience):
+            for inbox in inboxes:
                 oracle.inboxes.setdefault(inbox, Inbox()).references.append(reference)
         oracle.log.append(Commit(self.lsn, self.time, self._appends + self._operations))
 
-    def _reached(self, audience: int) -> list[int]:
+    def _members(self, audience: int) -> list[int]:
         return [
             inbox
             for (owner, inbox), spans in self._spans.items()
-            if owner == audience and any(start <= self.lsn <= end for start, end in spans)
+            if owner == audience and spans and spans[-1][1] == OPEN
         ]

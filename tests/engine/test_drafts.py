@@ -38,20 +38,27 @@ def test_a_timeline_is_loaded_by_id_before_it_is_applied(engine: Engine) -> None
         assert engine.begin().load(made.id) is None
 
 
-def test_a_draft_tells_whom_it_reaches(engine: Engine) -> None:
+def test_a_delivery_reaches_those_who_are_members_when_it_is_made(engine: Engine) -> None:
     with engine.lock:
         draft = engine.begin()
-        inbox = draft.create(b"@user:a", INBOX).id
-        assert not draft.reaches(7, inbox)
-        draft.join(7, [inbox])
-        assert draft.reaches(7, inbox)
+        early, late = (draft.create(name, INBOX).id for name in (b"@user:a", b"@user:b"))
+        target = draft.create(b"t")
+        draft.join(7, [early])
+        draft.deliver(7, target, 1, 0)
+        draft.join(7, [late])
+        draft.deliver(7, target, 2, 0)
+        draft.leave(7, [early])
+        draft.deliver(7, target, 3, 0)
+        draft.join(7, [early])
+        draft.deliver(7, target, 4, 0)
         draft.commit()
-        leaving = engine.begin()
-        leaving.leave(7, [inbox])
-        assert leaving.reaches(7, inbox), "who leaves still gets what this commit delivers"
-        leaving.commit()
-        assert not engine.begin().reaches(7, inbox)
-        engine.begin()
+    engine.flush()
+    with engine.lock:
+        got = [
+            [(reference.seq, reference.ordinal) for reference, _ in engine.inboxes.read(*place)]
+            for place in ((early, 0, 0, 9), (late, 0, 0, 9))
+        ]
+    assert got == [[(1, 0), (2, 1), (4, 3)], [(2, 1), (3, 2), (4, 3)]]
 
 
 def test_references_in_memory_are_read_from_a_position_on(engine: Engine) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import struct
 from array import array
 from pathlib import Path
 
 import pytest
+from crc32c import crc32c
 from hypothesis import given, strategies as st
 
 import timeline
@@ -19,7 +21,9 @@ from timeline.formats.records import (
     Appends,
     Operation,
     decode_record,
+    decode_target,
     encode_record,
+    encode_target,
 )
 from timeline.formats.references import (
     cut_references,
@@ -58,6 +62,7 @@ def segments_of(
     return list(encode_segments(timeline_id, seqs, lsns, times, payloads, most_entries, most_bytes))
 
 
+u32 = st.integers(0, 2**32 - 1)
 u64 = st.integers(0, 2**64 - 1)
 small = st.integers(1, 2**32)
 
@@ -238,9 +243,9 @@ class TestRecords:
 
 
 class TestReferences:
-    @given(st.lists(st.tuples(st.integers(1, 9), u64, u64, st.integers(0, 255)), min_size=1))
+    @given(st.lists(st.tuples(st.integers(1, 9), u64, u64, st.integers(0, 255), u32), min_size=1))
     def test_references_come_back_and_commits_stay_whole(
-        self, fields: list[tuple[int, int, int, int]]
+        self, fields: list[tuple[int, int, int, int, int]]
     ) -> None:
         packed = [encode_reference(*each) for each in sorted(fields)]
         found = []
@@ -249,7 +254,24 @@ class TestReferences:
             found += decode_references(packed_references(key, encode_references(key, run)))
             if len(found) < len(packed):
                 assert lsn_of(packed[len(found)]) != found[-1].lsn
-        assert found == sorted(fields)
+        assert list(map(tuple, found)) == sorted(fields)
+
+    def test_a_segment_of_version_1_has_no_ordinals(self) -> None:
+        key = keys.pair(4, 9)
+        body = struct.pack("<B3xI", 1, 2)
+        body += struct.pack("<QQQB", 8, 3, 1, 1) + struct.pack("<QQQB", 9, 3, 2, 1)
+        value = body + struct.pack("<I", crc32c(body, crc32c(key)))
+        found = decode_references(packed_references(key, value))
+        assert list(map(tuple, found)) == [(8, 3, 1, 1, 0), (9, 3, 2, 1, 0)]
+
+    @pytest.mark.parametrize("inboxes", [[], [5], [5, 6]])
+    def test_a_target_of_a_store_without_ordinals_is_told_apart(self, inboxes: list[int]) -> None:
+        ids = struct.pack(f"<{len(inboxes)}Q", *inboxes)
+        old = decode_target(struct.pack("<QB", 3, 1) + ids)
+        new = decode_target(encode_target(3, 1, 258, inboxes))
+        assert (old.ordinal, new.ordinal) == (0, 258)
+        for found in (old, new):
+            assert (found.timeline_id, found.kind, list(found.inboxes)) == (3, 1, inboxes)
 
 
 class TestRows:

@@ -95,7 +95,6 @@ def test_a_commit_that_switches_the_diffusion_keeps_the_order(wire: WireDoor) ->
     assert [each.seq for each in entries if each.kind == "message"] == [1, 2, 3, 4, 5, 6]
 
 
-@pytest.mark.xfail(reason="in a commit, what was delivered comes before what is come for")
 def test_the_last_entry_of_a_leaver_is_his_leave(wire: WireDoor) -> None:
     wire.create("team", members=["ann", "bob", "cat", "dan", "eve"])
     position = wire.conversations("eve").position

@@ -41,7 +41,7 @@ REMOVE: Final = 2  # state: body = key
 PATCH: Final = 3  # timeline, seq; body = the entry's new stored form, empty to delete it
 TRIM: Final = 4  # timeline, lowest number that stays
 DROP: Final = 5  # timeline
-DELIVER: Final = 6  # audience, seq; body = target: timeline u64 · kind u8
+DELIVER: Final = 6  # audience, seq; body = target · ids of in-boxes that are left out u64 × n
 NOTIFY: Final = 7  # 0, seq; body = target · in-box ids u64 × n
 
 
@@ -165,18 +165,35 @@ def _decode_appends(value: bytes, count: int, spread: int) -> Appends:
     )
 
 
-_TARGET = Struct("<QB")
+_TARGET = Struct("<QBI")
+_OLD_TARGET = Struct("<QB")  # which had no ordinal
 
 
-def encode_target(timeline_id: int, kind: int, inboxes: Sequence[int] = ()) -> bytes:
-    """Body of DELIVER (no in-boxes) and NOTIFY."""
-    return _TARGET.pack(timeline_id, kind) + array("Q", inboxes).tobytes()
+class Target(NamedTuple):
+    """What a DELIVER or NOTIFY refers to: its commit made `ordinal` things before it. `inboxes` are
+    those it reaches (NOTIFY), or does not although they are in the audience (DELIVER).
+    """
+
+    timeline_id: int
+    kind: int
+    ordinal: int
+    inboxes: Sequence[int]
 
 
-def decode_target(body: bytes) -> tuple[int, int, Sequence[int]]:
-    """(timeline id, kind, in-box ids) of a DELIVER or NOTIFY body."""
-    timeline_id, kind = _TARGET.unpack_from(body)
-    return timeline_id, kind, array("Q", body[_TARGET.size :])
+def encode_target(
+    timeline_id: int, kind: int, ordinal: int = 0, inboxes: Sequence[int] = ()
+) -> bytes:
+    """Body of DELIVER and NOTIFY."""
+    return _TARGET.pack(timeline_id, kind, ordinal) + array("Q", inboxes).tobytes()
+
+
+def decode_target(body: bytes) -> Target:
+    """What the body of a DELIVER or NOTIFY says."""
+    if len(body) % 8 == _OLD_TARGET.size % 8:
+        timeline_id, kind = _OLD_TARGET.unpack_from(body)
+        return Target(timeline_id, kind, 0, array("Q", body[_OLD_TARGET.size :]))
+    timeline_id, kind, ordinal = _TARGET.unpack_from(body)
+    return Target(timeline_id, kind, ordinal, array("Q", body[_TARGET.size :]))
 
 
 def split_put(operation: Operation) -> tuple[bytes, bytes]:

@@ -1,11 +1,13 @@
 """References: what an in-box holds instead of a copy of a message.
 
-    reference   LSN u64 · timeline id u64 · seq u64 · kind u8        (25 bytes, little-endian)
+    reference   LSN u64 · timeline id u64 · seq u64 · kind u8 · ordinal u32
+                (29 bytes, little-endian)
     segment     version u8 · reserved u8 × 3 · count u32 · references · crc32c u32 over the key
                 and everything before it; stored under in-box id ‖ LSN of its last reference
 
-Several references of one commit share its LSN and are told apart by their order; a segment never
-ends between them.
+Several references of one commit share its LSN and are told apart by their ordinals: how many things
+the commit had made before each. A segment never ends between them. In version 1 of a segment,
+references have no ordinal (25 bytes); they are read as if it were 0.
 """
 
 from __future__ import annotations
@@ -22,25 +24,30 @@ from crc32c import crc32c
 from timeline.errors import CorruptError
 from timeline.formats.keys import split_pair
 
-VERSION: Final = 1
+VERSION: Final = 2
 
-_REFERENCE = Struct("<QQQB")
+_REFERENCE = Struct("<QQQBI")
+_OLD_SIZE: Final = 25  # of a reference of version 1
 _HEADER = Struct("<B3xI")
 _CRC = Struct("<I")
 SIZE: Final = _REFERENCE.size
+_FIRST: Final = bytes(4)  # ordinal 0
 
 
 class Reference(NamedTuple):
-    """`seq` of timeline `timeline_id` was written, edited, … (`kind`) by commit `lsn`."""
+    """`seq` of timeline `timeline_id` was written, edited, … (`kind`) by commit `lsn`, which had
+    made `ordinal` things before.
+    """
 
     lsn: int
     timeline_id: int
     seq: int
     kind: int
+    ordinal: int
 
 
-def encode_reference(lsn: int, timeline_id: int, seq: int, kind: int) -> bytes:
-    return _REFERENCE.pack(lsn, timeline_id, seq, kind)
+def encode_reference(lsn: int, timeline_id: int, seq: int, kind: int, ordinal: int = 0) -> bytes:
+    return _REFERENCE.pack(lsn, timeline_id, seq, kind, ordinal)
 
 
 def decode_references(packed: bytes) -> list[Reference]:
@@ -63,7 +70,8 @@ def packed_references(key: bytes, value: bytes) -> bytes:
         version, count = _HEADER.unpack_from(value)
         (crc,) = _CRC.unpack_from(value, len(value) - 4)
         packed = value[_HEADER.size : -4]
-        if version != VERSION or len(packed) != count * SIZE:
+        size = {1: _OLD_SIZE, VERSION: SIZE}.get(version)
+        if size is None or len(packed) != count * size:
             raise ValueError
         if crc != crc32c(memoryview(value)[:-4], crc32c(key)):
             raise ValueError
@@ -73,6 +81,9 @@ def packed_references(key: bytes, value: bytes) -> bytes:
             f"the references of in-box {inbox_id} up to LSN {last} are damaged: "
             "run `timeline verify`, then restore a backup or run `timeline repair`"
         ) from None
+    if version == 1:
+        starts = range(0, len(packed), _OLD_SIZE)
+        packed = b"".join([packed[at : at + _OLD_SIZE] + _FIRST for at in starts])
     return packed
 
 

@@ -2,7 +2,8 @@
 
 Rule: field names that begin with `@` belong to the store and come first. Messages carry `@from`,
 `@time`, `@key`, `@mentions`, `@silent`, later `@edited` or `@recalled`; events carry `@kind` and
-`@id`, the message concerned. Values are UTF-8 unless the conversation is binary, since one
+`@id`, the message concerned. What members come for and a transaction made behind something else
+carries its place in it, `@ordinal`. Values are UTF-8 unless the conversation is binary, since one
 undecodable value breaks every client that decodes replies.
 """
 
@@ -13,19 +14,16 @@ from typing import Final
 
 from timeline.draft import Draft
 from timeline.errors import CorruptError, TooLargeError, UsageError
+from timeline.fanout import stamp
 from timeline.formats.entries import decode_items
-from timeline.formats.messages import BINARY, KINDS
+from timeline.formats.messages import BINARY, JOIN, KINDS, LEAVE, ROLE
 from timeline.messaging.access import Conversation
 from timeline.tails import Timeline
 from timeline.view import View
 
 EVERYBODY: Final = b"@all"  # what `@mentions` says when everybody is
+OF_MEMBERSHIP: Final = frozenset((JOIN, LEAVE, ROLE))  # told to those concerned, never come for
 _KIND_NUMBERS: Final = {name.encode(): number for number, name in enumerate(KINDS)}
-
-
-def append(draft: Draft, timeline: Timeline, items: Sequence[bytes]) -> int:
-    """Append an entry; its number."""
-    return draft.append(timeline, items)
 
 
 def check_fields(conversation: Conversation, items: Sequence[bytes], most: int) -> None:
@@ -58,12 +56,12 @@ def record_event(
     items: Sequence[bytes] = (),
 ) -> int:
     """Append what happened to the conversation's events; the number of the event."""
-    return append(
-        draft,
+    place = stamp(draft) if conversation.pulled and kind not in OF_MEMBERSHIP else []
+    return draft.append(
         conversation.events,
         [
             b"@kind", KINDS[kind].encode(), b"@id", b"%d" % seq,
-            b"@from", actor, b"@time", b"%d" % draft.time, *items,
+            b"@from", actor, b"@time", b"%d" % draft.time, *place, *items,
         ],
     )  # fmt: skip
 

@@ -22,6 +22,7 @@ from timeline.formats.keys import MAX, number, split_number
 from timeline.formats.messages import (
     ADMIN,
     DEVICE,
+    LEAVE,
     NONE,
     OPEN,
     PLAIN,
@@ -142,10 +143,7 @@ def dismiss(
         draft.leave(conversation.id, gone)
     count = conversation.row.members - len(gone)
     conversation.row = conversation.row._replace(members=count)
-    small = count <= options.diffusion_limit * 4 // 5
-    # What a commit has sent is met behind what it delivers: such a commit does not switch.
-    fresh = draft.appended_to(conversation.messages) or draft.appended_to(conversation.events)
-    if conversation.pulled and small and not fresh:
+    if conversation.pulled and count <= options.diffusion_limit * 4 // 5:
         _end_pulling(draft, conversation)
     conversation.save(draft)
     return gone
@@ -258,10 +256,8 @@ def announce(
     """
     if not conversation.pulled and not told:
         push(draft, conversation.id, conversation.events, event, kind)
-        # Who left is reached by the audience, unless this commit made it anew.
-        reached = {inbox for inbox in concerned if draft.reaches(conversation.id, inbox)}
-        left_out = [inbox for inbox in concerned if inbox not in reached]
-        notify(draft, left_out, conversation.events, event, kind)
+        if kind == LEAVE:  # the audience has lost them
+            notify(draft, concerned, conversation.events, event, kind)
         return
     others = [inbox for inbox, _ in roster(draft, conversation.id, admins=conversation.pulled)]
     unique = dict.fromkeys((*concerned, *others))

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from timeline.draft import Draft
 from timeline.errors import NoPermissionError, NotFoundError, TooLargeError, UsageError
-from timeline.fanout import push
+from timeline.fanout import ORDINAL, push, stamp
 from timeline.formats.entries import decode_items
 from timeline.formats.messages import (
     CALLED,
@@ -41,7 +41,6 @@ from timeline.messaging.access import (
 )
 from timeline.messaging.entries import (
     EVERYBODY,
-    append,
     check_fields,
     find_entry,
     record_event,
@@ -104,7 +103,9 @@ def send(
         stamped += (b"@mentions", EVERYBODY)
     if silent:
         stamped += (b"@silent", b"1")
-    seq = append(draft, place.messages, [*stamped, *items])
+    if place.pulled:
+        stamped += stamp(draft)
+    seq = draft.append(place.messages, [*stamped, *items])
     if not place.pulled:
         push(draft, place.id, place.messages, seq, MESSAGE)
     if entry is not None and entry.inbox is not None and entry.member is not None:
@@ -197,9 +198,12 @@ def recall(draft: Draft, conversation: bytes, seq: int, actor: bytes, options: O
         _check_author(draft, entry, current, options.recall_window_ms)
     if value_of(current, b"@recalled") is not None:
         return
-    author = value_of(current, b"@from") or b""
-    sent = value_of(current, b"@time") or b"0"
-    draft.replace(place.messages, seq, [b"@from", author, b"@time", sent, b"@recalled", actor])
+    kept: list[bytes] = []
+    for field in (b"@from", b"@time", ORDINAL):
+        value = value_of(current, field)
+        if value is not None:
+            kept += (field, value)
+    draft.replace(place.messages, seq, [*kept, b"@recalled", actor])
     _mark(draft, place, UNCOUNTED, HAS_UNCOUNTED, seq)
     record_event(draft, place, RECALL, actor, seq)
     if not place.pulled:

@@ -24,14 +24,11 @@ from timeline.formats.messages import (
     EDIT,
     GRAVE,
     HIDE,
-    JOIN,
-    LEAVE,
     MESSAGE,
     PULLED,
     READ,
     RECALL,
     RECEIPT,
-    ROLE,
     SET,
     MemberRow,
     between,
@@ -44,7 +41,7 @@ from timeline.messaging.access import (
     member_of,
 )
 from timeline.messaging.devices import Cursors, find_device
-from timeline.messaging.entries import split_event
+from timeline.messaging.entries import OF_MEMBERSHIP, split_event
 from timeline.messaging.names import CONVERSATIONS, user_of
 from timeline.messaging.reading import settings_of
 from timeline.messaging.sight import Sight
@@ -278,7 +275,7 @@ class _Resolver:
     ) -> Told | None:
         if not item.kind:  # come for, not delivered: those concerned were told of membership
             kind, seq, _ = split_event(payload)
-            if kind in (JOIN, LEAVE, ROLE):
+            if kind in OF_MEMBERSHIP:
                 return None
             if kind in (EDIT, RECALL) and not sight.shows(seq):
                 return None

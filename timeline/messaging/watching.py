@@ -20,12 +20,9 @@ from timeline.engine import Engine, Group
 from timeline.formats.keys import number, split_number, split_pair
 from timeline.formats.messages import (
     CONVERSATION,
-    JOIN,
-    LEAVE,
     MEMBER,
     MESSAGE,
     PULLED,
-    ROLE,
     ROSTER,
     Stretch,
     between,
@@ -34,7 +31,7 @@ from timeline.formats.messages import (
 )
 from timeline.formats.records import DELIVER, NOTIFY, decode_target
 from timeline.messaging.access import Conversation, is_current, load_conversation, member_of
-from timeline.messaging.entries import split_event
+from timeline.messaging.entries import OF_MEMBERSHIP, split_event
 from timeline.view import Applied
 
 
@@ -144,16 +141,17 @@ class Watch:
             if operation.kind == DELIVER:
                 reached = self._engine.inboxes.audience(operation.id).reached(operation.lsn)
                 inboxes = [inbox.id for inbox in reached if inbox.id in self._watchers]
-                timeline_id, kind, _ = decode_target(operation.body)
+                to = decode_target(operation.body)
                 found = None
-                if inboxes and kind == MESSAGE:
-                    found = self._fresh(timeline_id, operation.argument, inboxes)
+                # One that leaves somebody out goes with a change of the audience: look.
+                if inboxes and to.kind == MESSAGE and not to.inboxes:
+                    found = self._fresh(to.timeline_id, operation.argument, inboxes)
                 if found is None:
                     look.update(inboxes)
                 else:
                     fresh.append(found)
             elif operation.kind == NOTIFY:
-                _, _, named = decode_target(operation.body)
+                named = decode_target(operation.body).inboxes
                 look.update(inbox for inbox in named if inbox in self._watchers)
         if self._by_timeline:
             self._come_for(group, look, fresh)
@@ -183,7 +181,7 @@ class Watch:
                 continue
             if timeline.id == place.messages:
                 fresh.append(found)
-            elif split_event(found.payload)[0] not in (JOIN, LEAVE, ROLE):
+            elif split_event(found.payload)[0] not in OF_MEMBERSHIP:
                 look.update(found.inboxes)
 
     # --- what users come for ------------------------------------------------------------------
