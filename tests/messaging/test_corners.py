@@ -103,6 +103,27 @@ def test_the_last_entry_of_a_leaver_is_his_leave(wire: WireDoor) -> None:
     assert [each.kind for each in entries] == ["message", "leave"]
 
 
+def test_a_group_made_small_is_written_to_again_whatever_the_transaction_sent(
+    wire: WireDoor,
+) -> None:
+    wire.create("team", members=["ann", "bob", "cat", "dan", "eve"])
+    execute(wire, said("1"), ("CONV.LEAVE", "team", "-", "cat", "dan", "eve"))
+    assert wire.info("team")["diffusion"] == "write"
+
+
+def test_who_leaves_in_a_transaction_is_not_told_what_it_does_then(wire: WireDoor) -> None:
+    wire.create("team", members=["ann", "eve"])
+    wire.send("team", "ann", "old")
+    position = wire.conversations("eve").position
+    execute(
+        wire,
+        ("CONV.LEAVE", "team", "-", "eve"),
+        ("CONV.EDIT", "team", 1, "ann", "*", "text", "new"),
+        ("CONV.META", "team", "-", "*", "title", "ours"),
+    )
+    assert [each.kind for each in wire.sync("eve", "phone", position).entries] == ["leave"]
+
+
 def test_a_transaction_that_was_refused_leaves_the_list_as_it_was(wire: WireDoor) -> None:
     for team in ("team", "other"):
         wire.create(team, members=["ann", "bob"])

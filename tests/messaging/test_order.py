@@ -38,7 +38,7 @@ USERS = [b"ann", b"bob", b"cat", b"dan", b"eve"]
 NAMES = [b"one", b"two"]
 LIMIT = 3
 
-# (verb, conversation, user, number)
+# What a transaction does: the verb, where, who, and a number for verbs that need one.
 verbs = st.tuples(
     st.sampled_from(["send"] * 4 + ["edit", "settle", "describe"] + ["join", "leave"] * 3),
     st.sampled_from(NAMES),
