@@ -181,14 +181,13 @@ def direct(session: Session, args: Arguments, draft: Draft) -> bytes:
 @read(
     "CONV.INFO",
     "conversation actor",
-    "What a conversation is, and the actor's role in it.",
+    "What a conversation is, and the actor's role in it; to who left, as far as he was there.",
     group=_GROUP,
     flags="readonly fast",
 )
 def info(session: Session, args: Arguments, view: Readable) -> bytes:
-    seen = view_of(session, view)
-    entry, metadata = conversations.describe(seen, args[1], args[2])
-    place = entry.conversation
+    found = conversations.describe(view_of(session, view), args[1], args[2])
+    place = found.place
     return replies.encode(
         {
             "id": place.name,
@@ -196,11 +195,11 @@ def info(session: Session, args: Arguments, view: Readable) -> bytes:
             "history": HISTORIES[place.row.history],
             "binary": int(bool(place.row.flags & BINARY)),
             "created": place.row.created,
-            "members": place.row.members,
-            "head": seen.extent(place.messages).head,
-            "diffusion": "read" if place.pulled else "write",
-            "role": conversations.role_name(entry),
-            "meta": {name.decode(): value for name, value in metadata.items()},
+            "members": found.members,
+            "head": found.head,
+            "diffusion": found.diffusion,
+            "role": found.role,
+            "meta": {name.decode(): value for name, value in found.metadata.items()},
         },
         session.resp,
     )
@@ -221,7 +220,7 @@ def meta(session: Session, args: Arguments, draft: Draft) -> bytes:
 
 @reads("CONV.META", "conversation actor")
 def read_meta(session: Session, args: Arguments, view: Readable) -> bytes:
-    _, found = conversations.describe(view_of(session, view), args[1], args[2])
+    found = conversations.describe(view_of(session, view), args[1], args[2]).metadata
     return encode_fields(found, session.resp)
 
 

@@ -59,6 +59,11 @@ class Conversation:
     def current(self) -> list[str]:
         return [user for user, member in self.members.items() if member.role != "none"]
 
+    def head_seen(self, user: str) -> int:
+        """Where the conversation ends for somebody: for who left, where he left it."""
+        last = self.members[user].spans[-1][1]
+        return self.head if last is None else last
+
     def reaches(self, user: str, seq: int) -> bool:
         spans = self.members[user].spans
         if not spans:

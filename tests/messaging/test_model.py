@@ -296,7 +296,7 @@ class Machine(RuleBasedStateMachine):
         place = self.mine(user, which)
         if place is None:
             return
-        seq = min(number, place.head)
+        seq = min(number, place.head_seen(user))
         member = place.members[user]
         moved = seq > member.read
         member.read = max(member.read, seq)
@@ -330,7 +330,7 @@ class Machine(RuleBasedStateMachine):
         place = self.mine(user, which)
         if place is None:
             return
-        seq = min(number, place.head)
+        seq = min(number, place.head_seen(user))
         self.im.clear(user, place.name, seq)
         if seq > place.members[user].cleared:
             place.members[user].cleared = seq
@@ -458,7 +458,7 @@ class Machine(RuleBasedStateMachine):
             assert each.unread == len(place.unread(user)), each.id
             assert each.mentions == len(place.mentions(user)), each.id
             assert each.read == member.read
-            assert each.head == place.head
+            assert each.head == place.head_seen(user)
             shown = place.shown(user)
             assert (each.last[0] if each.last else None) == (shown[-1].seq if shown else None)
             if each.last is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from timeline.draft import Draft
 from timeline.errors import ExistsError, UsageError
@@ -48,10 +48,10 @@ from timeline.formats.messages import (
 from timeline.messaging import numbers
 from timeline.messaging.access import (
     Conversation,
-    Entry,
     enter,
     find_conversation,
     find_or_create_user,
+    is_current,
     member_of,
 )
 from timeline.messaging.bulk import Bulk
@@ -68,6 +68,7 @@ from timeline.messaging.names import (
     direct_id,
 )
 from timeline.messaging.roles import Action
+from timeline.messaging.sight import head_seen
 from timeline.options import Options
 from timeline.view import View
 
@@ -159,10 +160,30 @@ def direct(draft: Draft, one: bytes, other: bytes, options: Options) -> bytes:
     return name
 
 
-def describe(view: View, conversation: bytes, actor: bytes) -> tuple[Entry, dict[bytes, bytes]]:
-    """The conversation as `actor` meets it, and its metadata."""
+class Description(NamedTuple):
+    """A conversation as somebody meets it. To who left it ends where he left it, and what it is
+    now is not told: no members, no metadata, no diffusion.
+    """
+
+    place: Conversation
+    role: str
+    head: int
+    members: int
+    diffusion: str
+    metadata: dict[bytes, bytes]
+
+
+def describe(view: View, conversation: bytes, actor: bytes) -> Description:
+    """What `actor` may know of a conversation."""
     entry = enter(view, conversation, actor, Action.SEE)
-    return entry, view.metadata(entry.conversation.messages)
+    place, member = entry.conversation, entry.member
+    role = "-" if member is None else ROLES[member.role]
+    head = head_seen(member, view.extent(place.messages).head)
+    if member is not None and not is_current(member):
+        return Description(place, role, head, 0, "", {})
+    diffusion = "read" if place.pulled else "write"
+    metadata = view.metadata(place.messages)
+    return Description(place, role, head, place.row.members, diffusion, metadata)
 
 
 def set_metadata(
@@ -243,10 +264,6 @@ class Deletion:
         for flag, family in ((HAS_HIDDEN, HIDDEN), (HAS_MENTIONS, MENTIONED)):
             if member.flags & flag:
                 numbers.drop(draft, family, inbox, conversation)
-
-
-def role_name(entry: Entry) -> str:
-    return "-" if entry.member is None else ROLES[entry.member.role]
 
 
 def set_user_metadata(

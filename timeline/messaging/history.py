@@ -90,7 +90,7 @@ def events(
     place = entry.conversation
     inbox = 0 if entry.inbox is None else entry.inbox.id
     sight = Sight(view, place, inbox, entry.member)
-    head = view.extent(place.events).head
+    head = min(view.extent(place.events).head, sight.events[-1][1])
     if after and not (after.isdigit() and len(after) < 20 and int(after) <= head):
         raise UsageError("the token is the cursor of the page before")
     at = int(after) if after else 0
@@ -106,7 +106,7 @@ def events(
             kind, concerned, _ = split_event(payload)
             if kind in (EDIT, RECALL) and not sight.shows(concerned):
                 continue
-            told = event_told(view, place, Position(lsn, 0), payload)
+            told = event_told(view, place, entry.member, Position(lsn, 0), payload)
             if told is not None:
                 found.append(told)
                 size += len(told.payload)

@@ -42,7 +42,7 @@ from timeline.messaging.membership import roster
 from timeline.messaging.names import user_of
 from timeline.messaging.roles import Action
 from timeline.messaging.sending import check_position, check_seen
-from timeline.messaging.sight import Sight
+from timeline.messaging.sight import Sight, head_seen
 from timeline.options import Options
 from timeline.view import View
 
@@ -53,7 +53,7 @@ _SWITCHES: Final = {b"@pin": PINNED, b"@mute": MUTED}
 def read(draft: Draft, user: bytes, conversation: bytes, seq: int) -> int:
     """Move the read position to `seq`, never back; where it is then."""
     place, inbox, member = enter_as_user(draft, conversation, user)
-    check_position(draft.extent(place.messages).head, seq)
+    check_position(head_seen(member, draft.extent(place.messages).head), seq)
     if seq <= member.read:
         return member.read
     save_member(draft, inbox.id, place.id, member._replace(read=seq))
@@ -86,7 +86,7 @@ def hide(draft: Draft, user: bytes, conversation: bytes, seqs: Sequence[int]) ->
 def clear(draft: Draft, user: bytes, conversation: bytes, seq: int) -> None:
     """Show `user` nothing up to message `seq` any more."""
     place, inbox, member = enter_as_user(draft, conversation, user)
-    check_position(draft.extent(place.messages).head, seq)
+    check_position(head_seen(member, draft.extent(place.messages).head), seq)
     if seq > member.cleared:
         save_member(draft, inbox.id, place.id, member._replace(cleared=seq))
         notify(draft, [inbox.id], place.messages, seq, CLEAR)
@@ -152,7 +152,7 @@ def settings_of(
 
 def is_listed(member: MemberRow, head: int) -> bool:
     """Taken off the list, a conversation comes back with the next message he is sent."""
-    return not member.unlisted or min(head, member.spans[-1].last) >= member.unlisted
+    return not member.unlisted or head_seen(member, head) >= member.unlisted
 
 
 def receipts(

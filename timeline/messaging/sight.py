@@ -3,7 +3,7 @@
 Rule: decided at every call from the stretches in which he was a member, never stored. With history
 `join` he sees what was sent during those stretches; with `all` everything up to the end of the
 last one. What he cleared or hid is left out of what he is shown; whether it exists is another
-matter (`reaches`).
+matter (`reaches`). To who left, the conversation ends where he left it (`head_seen`).
 """
 
 from __future__ import annotations
@@ -54,6 +54,11 @@ class Sight:
             for first, last in self.messages
             if max(first, low) <= min(last, head)
         ]
+
+
+def head_seen(member: MemberRow | None, head: int) -> int:
+    """The number of the newest message that a member, or with None the application, knows of."""
+    return head if member is None else min(head, member.spans[-1].last)
 
 
 def stretches_seen(history: int, spans: Sequence[Stretch]) -> tuple[Ranges, Ranges]:

@@ -194,7 +194,7 @@ class _Resolver:
     def __init__(self, view: Applied, inbox: int) -> None:
         self._view = view
         self._inbox = inbox
-        self._places: dict[int, tuple[Conversation, MemberRow | None, Sight] | None] = {}
+        self._places: dict[int, tuple[Conversation, MemberRow, Sight] | None] = {}
 
     def resolve(self, items: Sequence[tuple[Item, Position]]) -> list[Told]:
         payloads = self._read([item for item, _ in items])
@@ -210,12 +210,11 @@ class _Resolver:
             if item.timeline_id != conversation.id:
                 payload = item.payload or payloads.get((item.timeline_id, item.seq))
                 if payload:
-                    told = self._event(conversation, sight, item, behind, payload)
+                    told = self._event(conversation, member, sight, item, behind, payload)
                     if told is not None:
                         add(told)
             elif item.kind in _OWN:
-                if member is not None:
-                    add(self._own(conversation, member, item, behind))
+                add(self._own(conversation, member, item, behind))
             elif item.seq == 0:  # joined or left with many others
                 add(Told(item.kind, conversation.name, 0, self._plain(), behind))
             elif sight.shows(item.seq):
@@ -225,7 +224,7 @@ class _Resolver:
                     add(Told(kind, conversation.name, item.seq, payload, behind))
         return found
 
-    def _place(self, timeline_id: int) -> tuple[Conversation, MemberRow | None, Sight] | None:
+    def _place(self, timeline_id: int) -> tuple[Conversation, MemberRow, Sight] | None:
         if timeline_id in self._places:
             return self._places[timeline_id]
         found = None
@@ -268,6 +267,7 @@ class _Resolver:
     def _event(
         self,
         place: Conversation,
+        member: MemberRow,
         sight: Sight,
         item: Item,
         behind: Position,
@@ -279,7 +279,7 @@ class _Resolver:
                 return None
             if kind in (EDIT, RECALL) and not sight.shows(seq):
                 return None
-        return event_told(self._view, place, behind, payload)
+        return event_told(self._view, place, member, behind, payload)
 
     def _own(self, place: Conversation, member: MemberRow, item: Item, behind: Position) -> Told:
         fields: list[bytes] = []

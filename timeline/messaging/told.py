@@ -1,8 +1,8 @@
 """What a device is told: entries of USER.SYNC, from references to their present state.
 
 Rule: references, not copies: a message comes in its present state, settings as they are now, and
-what is gone is left out. The fields of an entry are kept in stored form, `id` and all, so that what
-goes to a socket is not built anew.
+what is gone is left out. What describes a conversation is not told to who left it. The fields of an
+entry are kept in stored form, `id` and all, so that what goes to a socket is not built anew.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import NamedTuple
 from timeline.entry import Fields
 from timeline.fanout import Position
 from timeline.formats.entries import decode_items, encode_entry
-from timeline.formats.messages import EDIT, KINDS, META, RECALL
-from timeline.messaging.access import Conversation
+from timeline.formats.messages import EDIT, KINDS, META, RECALL, MemberRow
+from timeline.messaging.access import Conversation, is_current
 from timeline.messaging.entries import find_entry, split_event
 from timeline.view import View
 
@@ -46,13 +46,18 @@ class Told(NamedTuple):
         return self.fields[name].decode()
 
 
-def event_told(view: View, place: Conversation, behind: Position, payload: bytes) -> Told | None:
-    """What a stored event tells now; None when the message concerned is gone."""
+def event_told(
+    view: View, place: Conversation, member: MemberRow | None, behind: Position, payload: bytes
+) -> Told | None:
+    """What a stored event tells a member, or with None the application, now; None when the message
+    concerned is gone.
+    """
     kind, seq, items = split_event(payload)
     if kind in (EDIT, RECALL):
         message = find_entry(view, place.messages, seq)
         return None if message is None else Told(kind, place.name, seq, message, behind)
     if kind == META:
-        metadata = view.metadata(place.messages)
+        current = member is None or is_current(member)
+        metadata = view.metadata(place.messages) if current else {}
         items = [item for pair in metadata.items() for item in pair]
     return Told(kind, place.name, 0, encode_entry(0, items), behind)

@@ -32,7 +32,7 @@ from timeline.messaging.access import Conversation, member_of, open_conversation
 from timeline.messaging.counting import Unread, count_unread
 from timeline.messaging.history import newest
 from timeline.messaging.reading import is_listed, settings_of
-from timeline.messaging.sight import Sight
+from timeline.messaging.sight import Sight, head_seen
 from timeline.timelines import Extent
 from timeline.view import View
 
@@ -260,7 +260,7 @@ class UserList:
             ROLES[member.role],
             unread.messages,
             unread.mentions,
-            extent.head,
+            head_seen(member, extent.head),
             member.read,
             item.time,
             settings_of(view, self.inbox, place.id, member, extent.head),

@@ -56,21 +56,23 @@ class ConversationCalls(Calls):
         return name.decode()
 
     def info(self, conversation: Value, actor: Value = "-") -> ConversationInfo:
-        """What a conversation is, what describes it, and the actor's role in it."""
+        """What a conversation is, what describes it, and the actor's role in it. To who left it ends
+        where he left it: what it is now, members and metadata, is not told him.
+        """
         name, who = encode_name(conversation), encode_name(actor)
         with self._reading():
-            entry, meta = conversations.describe(self.messages.view, name, who)
-            place = entry.conversation
+            found = conversations.describe(self.messages.view, name, who)
+            place = found.place
             return ConversationInfo(
                 place.name.decode(),
                 CONVERSATION_KINDS[place.row.kind],
                 HISTORIES[place.row.history],
                 bool(place.row.flags & BINARY),
                 place.row.created,
-                place.row.members,
-                self._engine.extent(place.messages).head,
-                conversations.role_name(entry),
-                meta,
+                found.members,
+                found.head,
+                found.role,
+                found.metadata,
             )
 
     def meta(self, conversation: Value, actor: Value = "-") -> dict[bytes, bytes]:

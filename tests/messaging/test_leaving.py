@@ -1,0 +1,92 @@
+"""What a conversation is to who left it: it ends there, and stays as readable as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.engine.adapters import Refused
+from tests.messaging.adapters import Door, EmbeddedDoor, WireDoor
+
+
+@pytest.fixture(params=[EmbeddedDoor, WireDoor], ids=["embedded", "wire"])
+def door(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Door]:
+    door = request.param(tmp_path / "store", diffusion_limit=3)
+    yield door
+    door.close()
+
+
+def make_and_leave(door: Door, history: str = "join") -> None:
+    """Bob was sent two messages of three."""
+    door.create("team", members=["ann", "bob"], meta={"title": "then"}, history=history)
+    door.send("team", "ann", "1")
+    door.send("team", "ann", "2")
+    door.leave("team", ["bob"])
+    door.send("team", "ann", "3")
+    door.set_meta("team", {"title": "now"})
+
+
+@pytest.mark.parametrize("history", ["join", "all"])
+def test_it_ends_where_he_left_it(door: Door, history: str) -> None:
+    make_and_leave(door, history)
+    info = door.info("team", "bob")
+    told = {name: info[name] for name in ("role", "head", "members", "meta")}
+    assert told == {"role": "none", "head": 2, "members": 0, "meta": {}}
+    (row,) = door.conversations("bob").rows
+    assert (row.role, row.head, row.unread) == ("none", 2, 2)
+    assert row.last is not None
+    assert row.last.seq == 2
+    assert [message.seq for message in door.history("team", "bob")] == [1, 2]
+
+
+def test_to_members_and_to_the_application_it_goes_on(door: Door) -> None:
+    make_and_leave(door)
+    for actor, role in (("ann", "member"), ("-", "-")):
+        info = door.info("team", actor)
+        told = {name: info[name] for name in ("role", "head", "members", "meta")}
+        assert told == {"role": role, "head": 3, "members": 1, "meta": {"title": "now"}}
+
+
+def test_there_is_no_position_behind_where_he_left_it(door: Door) -> None:
+    make_and_leave(door)
+    before = door.lsn()
+    for verb in (door.read, door.clear):
+        with pytest.raises(Refused, match="the newest message is 2"):
+            verb("bob", "team", 3)
+    assert door.lsn() == before
+    assert door.read("bob", "team", 2) == 2
+    assert door.unread("bob") == 0
+
+
+def test_what_describes_it_now_is_not_told_him(door: Door) -> None:
+    door.create("team", members=["ann", "bob"])
+    position = door.conversations("bob").position
+    door.set_meta("team", {"title": "then"})
+    door.leave("team", ["bob"])
+    door.set_meta("team", {"title": "now"})
+    entries = door.sync("bob", "phone", position).entries
+    assert [(each.kind, each.own()) for each in entries] == [("meta", {}), ("leave", {})]
+    listed, _ = door.events("team", "bob")
+    assert [(each.kind, each.own()) for each in listed[1:]] == [("meta", {}), ("leave", {})]
+    with pytest.raises(Refused, match="the token is"):
+        door.events("team", "bob", "4")
+
+
+def test_what_he_could_see_is_shown_as_it_is_now(door: Door) -> None:
+    make_and_leave(door)
+    door.edit("team", 1, "better", "ann")
+    door.recall("team", 2, "ann")
+    one, two = door.history("team", "bob")
+    assert one.own() == {"text": "better"}
+    assert (two.own(), two.stamp("@recalled")) == ({}, ["ann"])
+    assert door.unread("bob") == 1
+
+
+def test_it_goes_on_for_who_comes_back(door: Door) -> None:
+    make_and_leave(door)
+    door.join("team", ["bob"])
+    info = door.info("team", "bob")
+    assert (info["role"], info["head"], info["members"]) == ("member", 3, 2)
+    assert door.read("bob", "team", 3) == 3
