@@ -9,6 +9,7 @@ import pytest
 
 from tests.engine.adapters import Refused
 from tests.messaging.adapters import Door, EmbeddedDoor, WireDoor
+from timeline.messaging.access import find_conversation, find_user, member_of
 
 
 @pytest.fixture(params=[EmbeddedDoor, WireDoor], ids=["embedded", "wire"])
@@ -90,3 +91,32 @@ def test_it_goes_on_for_who_comes_back(door: Door) -> None:
     info = door.info("team", "bob")
     assert (info["role"], info["head"], info["members"]) == ("member", 3, 2)
     assert door.read("bob", "team", 3) == 3
+
+
+@pytest.mark.parametrize("history", ["join", "all"])
+@pytest.mark.parametrize("size", [2, 5])  # delivered to, and come for
+def test_of_many_memberships_the_newest_count(tmp_path: Path, history: str, size: int) -> None:
+    door = EmbeddedDoor(tmp_path / "store", diffusion_limit=3, fsync="inline")
+    members = ["ann", "bob", "cat", "dan", "eve"][:size]
+    door.create("team", members=members, history=history)
+    seen: list[int] = []  # by bob
+    cursors: list[str] = []
+    for _ in range(300):
+        cursors.append(door.conversations("bob").position)
+        seen.append(door.send("team", "ann", "here").seq)
+        door.leave("team", ["bob"])
+        missed = door.send("team", "ann", "away").seq
+        door.join("team", ["bob"])
+    view = door.im.messages.view
+    inbox, place = find_user(view, b"bob"), find_conversation(view, b"team")
+    assert place is not None
+    member = member_of(view, inbox.id, place.id)
+    assert member is not None
+    assert len(member.spans) == 256
+    shown = [message.seq for message in door.history("team", "bob", limit=1_000)]
+    assert shown == (seen[-254:] if history == "join" else list(range(1, 601)))
+    for back in (1, 254):
+        entries = door.sync("bob", "phone", cursors[-back], limit=10_000).entries
+        assert [each.seq for each in entries if each.kind == "message"] == seen[-back:]
+    assert door.sync("bob", "phone", cursors[0]).resync == (size == 5)
+    door.close()

@@ -102,7 +102,8 @@ _THREE = Struct(">QQQ")
 
 class Stretch(NamedTuple):
     """Part of a conversation: messages and events by number, both ends inclusive, and the LSN at
-    which it ended (`OPEN`: it has not).
+    which it ended (`OPEN`: it has not). One of numbers 0 holds nothing: it stands for those that
+    ended up to `ended` and were forgotten.
     """
 
     first: int
@@ -110,6 +111,10 @@ class Stretch(NamedTuple):
     first_event: int
     last_event: int
     ended: int
+
+    @property
+    def forgotten(self) -> bool:
+        return self.first == 0
 
 
 class ConversationRow(NamedTuple):
@@ -132,7 +137,7 @@ class ConversationRow(NamedTuple):
 
 class MemberRow(NamedTuple):
     """What a user has of a conversation. `unlisted` is 0, or one above the head at which he took
-    it off his list; `spans` are the stretches during which he was a member.
+    it off his list; `spans` are the stretches during which he was a member, the newest last.
     """
 
     role: int

@@ -4,9 +4,11 @@ Responsibility: admit and dismiss members, give roles, list them, and switch a c
 write and read diffusion as it grows and shrinks.
 
 Rule: a member's stretches are told by numbers: from the message after the head when he joins to
-the head when he leaves. Above `diffusion_limit` members a conversation is read-diffused, and
-write-diffused again at four fifths of it, so that one member coming and going does not switch it
-to and fro. Everything here is part of one commit; commands that need several are in `bulk`.
+the head when he leaves. The newest are kept; what lies in older ones is no longer his to see, and a
+device that has not passed them is told to begin anew. Above `diffusion_limit` members a
+conversation is read-diffused, and write-diffused again at four fifths of it, so that one member
+coming and going does not switch it to and fro. Everything here is part of one commit; commands that
+need several are in `bulk`.
 """
 
 from __future__ import annotations
@@ -59,6 +61,7 @@ from timeline.options import Options
 from timeline.view import View
 
 _STRETCHES: Final = 128  # read-diffused stretches that a conversation lists
+_MEMBERSHIPS: Final = 256  # stretches that are kept of one member
 _TOKEN: Final = re.compile(rb"([01])-([0-9]{1,19})")
 
 
@@ -97,7 +100,7 @@ def admit(
                 joined=draft.time,
                 read=max(before.read, head),
                 unlisted=0,
-                spans=(*_worth_keeping(before.spans), span),
+                spans=_newest([*_worth_keeping(before.spans), span]),
             )
         save_member(draft, inbox, conversation.id, row)
         _enrol(draft, conversation.id, inbox, PLAIN, draft.time)
@@ -162,6 +165,14 @@ def _worth_keeping(spans: Sequence[Stretch]) -> list[Stretch]:
     return [
         span for span in spans if span.last >= span.first or span.last_event - span.first_event >= 2
     ]
+
+
+def _newest(spans: Sequence[Stretch]) -> tuple[Stretch, ...]:
+    """At most so many stretches as are kept, the first then standing for those that are not."""
+    if len(spans) <= _MEMBERSHIPS:
+        return tuple(spans)
+    kept = spans[1 - _MEMBERSHIPS :]
+    return Stretch(0, 0, 0, 0, spans[-_MEMBERSHIPS].ended), *kept
 
 
 def _pull(draft: Draft, inbox: int, conversation: int, most: int) -> None:

@@ -185,7 +185,12 @@ class Reader:
 
     def _forgotten(self, inbox: int) -> int:
         """The LSN below which what he came for himself is no longer told apart."""
-        return max((place.row.forgotten for place, _ in self._pulled(inbox)), default=0)
+        found = [0]
+        for place, member in self._pulled(inbox):
+            found.append(place.row.forgotten)
+            if member.spans[0].forgotten:
+                found.append(member.spans[0].ended)
+        return max(found)
 
 
 class _Resolver:
