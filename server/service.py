@@ -121,7 +121,7 @@ class Service:
                 self.waiters.wake(woken)
 
     def carry_on(self, connection: Connection, step: Step, reply: Callable[[], bytes]) -> None:
-        """Does the parts of a command behind the first, which is about to be committed."""
+        """Does the parts of a command behind the first, which was just committed."""
         self.loop.call_soon(self._see_off)
         self.commit_in_steps(connection, step, reply)
 

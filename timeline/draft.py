@@ -13,7 +13,7 @@ it returns may be shown only once its group is done. Keep the engine's lock from
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -74,6 +74,7 @@ class Draft(Overlay):
         self._left: dict[int, set[int]] = {}  # audience → in-boxes that left it in this commit
         self._size = 0
         self._made = 0
+        self._committed: list[Callable[[], None]] = []
 
     @property
     def made(self) -> int:
@@ -369,12 +370,24 @@ class Draft(Overlay):
 
     # --- the end ------------------------------------------------------------------------------
 
+    def on_commit(self, callback: Callable[[], None]) -> None:
+        """Call `callback()` once this is staged as a commit, or was found to be nothing; not when
+        it is refused or dropped.
+        """
+        self._committed.append(callback)
+
     @property
     def empty(self) -> bool:
         return not (self._appended.seqs or self._operations or self._state or self._headers)
 
     def commit(self) -> Commit:
         """Stage all of it as one commit; an empty draft commits nothing."""
+        commit = self._stage_all()
+        for callback in self._committed:
+            callback()
+        return commit
+
+    def _stage_all(self) -> Commit:
         stage, group = self._stage, self._group
         if stage.open is not group or group.next != self.lsn:
             raise UsageError("a draft must be committed before anything else is staged")

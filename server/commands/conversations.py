@@ -117,7 +117,8 @@ def in_parts(
         return reply()
     if session.executing:
         raise UsageError("this takes several commits: call it outside MULTI, or name fewer users")
-    session.service.carry_on(session.connection, steps.step, reply)
+    service, connection = session.service, session.connection
+    draft.on_commit(lambda: service.carry_on(connection, steps.step, reply))
     return None
 
 

@@ -6,7 +6,7 @@ blocked sync and a subscription need beyond that, waking and presence, is here a
 
 from __future__ import annotations
 
-from timeline.engine import Draft
+from timeline.engine import Draft, Engine
 from timeline.errors import TrimmedError, UsageError
 from timeline.messaging import conversations, counting, devices, listing, reading
 from timeline.messaging.access import find_user
@@ -62,6 +62,11 @@ def sync(session: Session, args: Arguments, view: Readable) -> bytes | None:
             raise options.unknown()
     if options.at != len(args):
         raise syntax_error()
+    if not isinstance(view, Engine):
+        raise UsageError(
+            "what this transaction stages has no position yet: sync outside it, or in one that "
+            "only reads"
+        )
     user, device, size = args[1], args[2], page_size(session, count)
     reader = messages_of(session).reader
     page = reader.sync(user, device, after, size)

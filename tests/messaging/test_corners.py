@@ -328,3 +328,47 @@ def test_reading_and_changing_by_one_command_are_counted_as_one(wire: WireDoor) 
     wire.do("CONV.META", "team", "ann", "*", "title", "x")
     wire.do("CONV.META", "team", "ann")
     assert wire.client.info("commandstats")["cmdstat_conv.meta"]["calls"] == 2
+
+
+def test_keys_of_a_transaction_that_was_refused_are_not_counted(wire: WireDoor) -> None:
+    wire.create("team", members=["ann", "bob"])
+    wire.send("team", "ann", "hi", key="first")
+    before = wire.client.info()["idempotency_bytes"]
+    with pytest.raises(ExecAbortError):
+        execute(
+            wire,
+            *(("CONV.SEND", "team", "ann", "KEY", f"{n}", "*", "text", "hi") for n in range(300)),
+            ("CONV.INFO", "none", "-"),
+        )
+    assert wire.client.info()["idempotency_bytes"] == before
+    execute(wire, ("CONV.SEND", "team", "ann", "KEY", "second", "*", "text", "hi"))
+    assert wire.client.info()["idempotency_bytes"] - before == 96 + len("second")
+
+
+def test_a_command_whose_first_commit_is_refused_goes_no_further(tmp_path: Path) -> None:
+    people = [f"user{number}" for number in range(300)]
+    door = WireDoor(tmp_path / "store")
+    door.create("team", members=people)
+    door.close()
+    door = WireDoor(tmp_path / "store", group_bytes=20_000, entry_bytes=10_000)
+    before = door.lsn()
+    with socket.create_connection(("127.0.0.1", door.daemon.port), timeout=5) as client:
+        client.sendall(f"CONV.LEAVE team - {' '.join(people)}\r\nPING\r\n".encode())
+        got = b""
+        while not got.endswith(b"+PONG\r\n"):
+            got += client.recv(65_536)
+    assert got.startswith(b"-TOOLARGE a commit of ")
+    assert b"once more" not in got, "nothing was done"
+    assert door.lsn() == before
+    door.close()
+
+
+def test_a_transaction_that_writes_has_nothing_to_sync(wire: WireDoor) -> None:
+    wire.create("team", members=["ann", "bob"])
+    position = wire.conversations("bob").position
+    before = wire.lsn()
+    sync = ("USER.SYNC", "bob", "phone", "AFTER", position)
+    with pytest.raises(ExecAbortError, match="no position yet"):
+        execute(wire, said("never"), sync)
+    assert wire.lsn() == before
+    execute(wire, sync, ("USER.UNREAD", "bob"))

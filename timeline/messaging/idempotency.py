@@ -9,8 +9,8 @@ keeps a digest of what was first sent, so a later edit changes nothing. Keys fil
 a time. A generation ends with the window, or early when it holds `idempotency_bytes`; a key is
 looked for in two, and older ones are swept away some at a time.
 
-The size of the filling generation is counted in memory and written every `_NOTED` keys, so that a
-restart forgets fewer than that many.
+The size of the filling generation is counted in memory, with the commits that stand, and written
+every `_NOTED` keys, so that a restart forgets fewer than that many.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from timeline.draft import Draft
 from timeline.errors import ConflictError, UsageError
@@ -53,14 +53,28 @@ def digest_of(parts: Sequence[Sequence[bytes]]) -> bytes:
     return state.digest()
 
 
+class _Added(NamedTuple):
+    """What is in the filling generation beyond its row."""
+
+    size: int
+    keys: int
+
+    def one(self, size: int) -> _Added:
+        return _Added(self.size + size, self.keys + 1)
+
+
+_NOTHING: Final = _Added(0, 0)
+
+
 class Keys:
-    """The keys of one store. `added` bytes are in the filling generation beyond its row."""
+    """The keys of one store."""
 
     def __init__(self, options: Options) -> None:
         self._window = options.idempotency_window_ms
         self._most = options.idempotency_bytes
-        self._added = 0
-        self._count = 0
+        self._added = _NOTHING
+        self._draft: Draft | None = None  # the last that added a key and was not committed
+        self._staged = _NOTHING  # what it makes of `_added`
 
     def find(
         self, view: View, conversation: int, sender: int, key: bytes, digest: bytes
@@ -84,20 +98,28 @@ class Keys:
     def keep(self, draft: Draft, conversation: int, sender: int, key: bytes, row: KeyRow) -> None:
         """Remember in `draft` what `key` stored."""
         filling = self._filling(draft)
+        if self._draft is not draft:
+            self._draft, self._staged = draft, self._added
+            draft.on_commit(self._stand)
+        added = self._staged
         if not filling.since:
             filling = filling._replace(since=draft.time)
             draft.put(GENERATION, encode_generation(filling))
-        elif draft.time - filling.since >= self._window or filling.size + self._added >= self._most:
+        elif draft.time - filling.since >= self._window or filling.size + added.size >= self._most:
             filling = GenerationRow(filling.number + 1, draft.time, 0)
-            self._added = self._count = 0
+            added = _NOTHING
             draft.put(GENERATION, encode_generation(filling))
         draft.put(idempotency_key(filling.number, conversation, sender, key), encode_key(row))
-        self._added += len(key) + _COST
-        self._count += 1
-        if self._count >= _NOTED:
-            size = filling.size + self._added
+        added = added.one(len(key) + _COST)
+        if added.keys >= _NOTED:
+            size = filling.size + added.size
             draft.put(GENERATION, encode_generation(filling._replace(size=size)))
-            self._added = self._count = 0
+            added = _NOTHING
+        self._staged = added
+
+    def _stand(self) -> None:
+        """The draft that added keys was committed."""
+        self._draft, self._added = None, self._staged
 
     def sweep(self, draft: Draft) -> bool:
         """Remove some keys of generations that are no longer looked into; whether any."""
@@ -117,5 +139,5 @@ class Keys:
         filling = self._filling(view)
         return {
             "idempotency_generation": filling.number,
-            "idempotency_bytes": filling.size + self._added,
+            "idempotency_bytes": filling.size + self._added.size,
         }
