@@ -209,6 +209,27 @@ def test_read_diffused_conversations_of_a_user_are_bounded(tmp_path: Path) -> No
         assert im.join("small", users=["ann"]) == 1
 
 
+@pytest.mark.parametrize("size", [200, 700, 2_500])
+def test_who_may_come_for_no_more_is_named_before_anybody_joins(tmp_path: Path, size: int) -> None:
+    with timeline.open(tmp_path / "store", diffusion_limit=3, pulled_limit=1) as db:
+        im = db.messaging
+        people = [f"user{number}" for number in range(size)]
+        im.create("other", members=["a", "b", "c", people[-1]])
+        im.create("team", members=["ann", people[0]])
+        before = db.engine.applied
+        refusal = f"user {people[-1]} is in 1 read-diffused conversations"
+        with pytest.raises(TooLargeError, match=refusal):
+            im.join("team", people)
+        with pytest.raises(TooLargeError, match=refusal):
+            im.create("new", "ann", members=people)
+        assert db.engine.applied == before
+        assert im.join("team", [people[-1]]) == 1, "small as it is, it is delivered to him"
+        im.leave("team", [people[-1]])
+        assert im.join("team", people[:-1]) == size - 2
+        with pytest.raises(TooLargeError, match=refusal):
+            im.join("team", [people[-1]])
+
+
 def test_what_all_devices_have_passed_makes_room(tmp_path: Path) -> None:
     with timeline.open(tmp_path / "store", diffusion_limit=1, pulled_limit=2) as db:
         im = db.messaging

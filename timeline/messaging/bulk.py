@@ -6,6 +6,8 @@ one event for all of them.
 Rule: a commit admits or dismisses at most `_A_COMMIT`. Up to so many, command and event are one
 commit. Beyond, each user is told in his own commit and everybody else by the event in the last, so
 that a command which failed half way is simply repeated: who is a member already is passed over.
+Whether all may join a conversation that will be read-diffused is found out before the first commit:
+who may not is named, and nobody joins.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from timeline.fanout import notify
 from timeline.formats.messages import JOIN, LEAVE
 from timeline.messaging.access import Conversation, enter, find_or_create_user
 from timeline.messaging.entries import record_event
-from timeline.messaging.membership import admit, announce, dismiss
+from timeline.messaging.membership import admit, announce, dismiss, no_room, room_of
 from timeline.messaging.names import check_user, user_of
 from timeline.messaging.roles import Action
 from timeline.options import Options
@@ -26,6 +28,7 @@ from timeline.view import View
 
 _A_COMMIT: Final = 250  # members; some ten milliseconds
 _NAMED: Final = 20  # users that an event names
+_LOOKED_AT: Final = 1_000  # users at a time, before anybody joins
 
 
 class Bulk:
@@ -41,15 +44,21 @@ class Bulk:
         actor: bytes,
         users: Sequence[bytes],
         options: Options,
+        look: Callable[[View], Conversation | None],
         end: Callable[[Draft, Conversation], None] = lambda _draft, _conversation: None,
     ) -> None:
+        """`open_` gives the conversation, making it at need; `look` what there is of it."""
         self._open = open_
+        self._look = look
         self._kind = kind
         self._actor = actor
         self._users = list(dict.fromkeys(check_user(user) for user in users))
         self._options = options
         self._end = end
         self._at = 0
+        self._checked = 0
+        self._outside = 0  # users looked at who are no members
+        self._full = b""  # one of them who may come for no more conversations
         self._names: list[bytes] = []
         self._told: set[int] = set()
         self.changed = 0
@@ -69,6 +78,8 @@ class Bulk:
 
     def step(self, draft: Draft) -> bool:
         """Do the next part in `draft`; whether there is more."""
+        if self._kind == JOIN and self._checked < len(self._users) and self._check(draft):
+            return True
         conversation = self._open(draft)
         users = self._users[self._at : self._at + _A_COMMIT]
         single = len(self._users) <= _A_COMMIT
@@ -91,6 +102,29 @@ class Bulk:
         self._at = at
         return more
 
+    def _check(self, view: View) -> bool:
+        """Look whether the next users may join; whether there are more to be looked at. Raises
+        `TooLargeError` when one may not.
+        """
+        place = self._look(view)
+        conversation, members = (0, 0) if place is None else (place.id, place.row.members)
+        pulled, limit = place is not None and place.pulled, self._options.diffusion_limit
+        start, stop = self._checked, self._checked + _LOOKED_AT
+        if not pulled and members + len(self._users) <= limit:
+            start = stop = len(self._users)
+        most = self._options.pulled_limit
+        for user in self._users[start:stop]:
+            room = room_of(view, conversation, user, most)
+            self._outside += room is not None
+            if room is not None and room <= 0:
+                self._full = self._full or user
+        self._checked = stop
+        if stop < len(self._users):
+            return True
+        if self._full and (pulled or members + self._outside > limit):
+            raise no_room(self._full, most)
+        return False
+
     def _tell(self, draft: Draft, conversation: Conversation, concerned: Sequence[int]) -> None:
         items = [item for name in self._names for item in (b"@user", name)]
         items += [b"@count", b"%d" % self.changed]
@@ -104,17 +138,17 @@ def _names(view: View, inboxes: Sequence[int]) -> list[bytes]:
 
 
 def join(conversation: bytes, actor: bytes, users: Sequence[bytes], options: Options) -> Bulk:
-    def open_(draft: Draft) -> Conversation:
-        return enter(draft, conversation, actor, Action.ADD).conversation
+    def open_(view: View) -> Conversation:
+        return enter(view, conversation, actor, Action.ADD).conversation
 
-    return Bulk(open_, JOIN, actor, users, options)
+    return Bulk(open_, JOIN, actor, users, options, open_)
 
 
 def leave(conversation: bytes, actor: bytes, users: Sequence[bytes], options: Options) -> Bulk:
     """Who removes nobody but himself leaves; anything else needs the right to remove."""
     action = Action.LEAVE if set(users) == {actor} else Action.REMOVE
 
-    def open_(draft: Draft) -> Conversation:
-        return enter(draft, conversation, actor, action).conversation
+    def open_(view: View) -> Conversation:
+        return enter(view, conversation, actor, action).conversation
 
-    return Bulk(open_, LEAVE, actor, users, options)
+    return Bulk(open_, LEAVE, actor, users, options, open_)

@@ -100,11 +100,15 @@ def create(
     )
     digest = digest_of(made)[:8]
 
+    def look(view: View) -> Conversation | None:
+        found = find_conversation(view, conversation)
+        if found is not None and (found.row.digest != digest or found.row.flags & DYING):
+            raise ExistsError("there is a conversation of this name, made with other settings")
+        return found
+
     def open_(draft: Draft) -> Conversation:
-        found = find_conversation(draft, conversation)
+        found = look(draft)
         if found is not None:
-            if found.row.digest != digest or found.row.flags & DYING:
-                raise ExistsError("there is a conversation of this name, made with other settings")
             if not found.row.flags & FILLING:
                 bulk.finish()
             return found
@@ -124,7 +128,7 @@ def create(
             found.row = found.row._replace(flags=found.row.flags & ~FILLING)
             found.save(draft)
 
-    bulk = Bulk(open_, JOIN, actor, users, options, end)
+    bulk = Bulk(open_, JOIN, actor, users, options, look, end)
     return bulk
 
 

@@ -183,34 +183,56 @@ def _pull(draft: Draft, inbox: int, conversation: int, most: int) -> None:
     count_key = PULLED_COUNT + number(inbox)
     value = draft.get(count_key)
     count = 0 if value is None else split_number(value)
+    if count >= most:  # forget what he has no use for any more
+        passed = _passed(draft, inbox)
+        for each in passed:
+            draft.remove(each)
+        count -= len(passed)
     if count >= most:
-        count -= _forget_passed(draft, inbox)
-    if count >= most:
-        raise TooLargeError(
-            f"a user may be in {most} read-diffused conversations (option pulled_limit)"
-        )
+        timeline = draft.load(inbox)
+        raise no_room(b"" if timeline is None else user_of(timeline.name), most)
     draft.put(key, b"")
     draft.put(count_key, number(count + 1))
 
 
-def _forget_passed(draft: Draft, inbox: int) -> int:
-    """Forget what a user no longer comes for and all his devices have passed; how much that was."""
-    devices = draft.scan(*between(DEVICE + number(inbox)))
+def no_room(user: bytes, most: int) -> TooLargeError:
+    return TooLargeError(
+        f"user {user.decode()} is in {most} read-diffused conversations, as many as a user may be "
+        "(option pulled_limit): nobody can join with him; leave him out, or let him leave one"
+    )
+
+
+def room_of(view: View, conversation: int, user: bytes, most: int) -> int | None:
+    """How many more conversations a user may come for; None when he is in this one already."""
+    inbox = view.find(USERS + user)
+    if inbox is None:
+        return most
+    if is_current(member_of(view, inbox.id, conversation)):
+        return None
+    value = view.get(PULLED_COUNT + number(inbox.id))
+    room = most - (0 if value is None else split_number(value))
+    if room > 0 or view.get(pulled_key(inbox.id, conversation)) is not None:
+        return max(1, room)
+    return room + len(_passed(view, inbox.id))
+
+
+def _passed(view: View, inbox: int) -> list[bytes]:
+    """The keys of what a user no longer comes for and all his devices have passed."""
+    devices = view.scan(*between(DEVICE + number(inbox)))
     known = [row.lsn for row in (decode_device(value) for _, value in devices) if row.known]
     passed = min(known, default=OPEN)
-    gone = 0
-    for key, _ in list(draft.scan(*between(PULLED + number(inbox)))):
+    found: list[bytes] = []
+    for key, _ in view.scan(*between(PULLED + number(inbox))):
         conversation = second_id(key)
-        place = load_conversation(draft, conversation)
-        member = member_of(draft, inbox, conversation)
+        place = load_conversation(view, conversation)
+        member = member_of(view, inbox, conversation)
         if place is None or member is None:
             ended = 0
         else:
             ended = min(member.spans[-1].ended, place.row.pulled[-1].ended)
         if ended <= passed and ended != OPEN:
-            draft.remove(key)
-            gone += 1
-    return gone
+            found.append(key)
+    return found
 
 
 def forget_pulled(draft: Draft, inbox: int, conversation: int) -> None:
