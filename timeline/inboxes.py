@@ -47,8 +47,6 @@ class Audience:
 
     def reached(self, lsn: int) -> list[Inbox]:
         """The in-boxes that commit `lsn` is delivered to."""
-        if self._current is None:
-            self._settle()
         if lsn >= self._settled and self._current is not None:
             return self._current
         return [
@@ -64,16 +62,25 @@ class Audience:
         else:
             self.spans[inbox.id] = (inbox, value)
 
-    def _settle(self) -> None:
-        """Work out who is a member from some LSN on until the next change."""
-        current, settled = [], 0
+    def settle(self, sealed: int) -> None:
+        """Work out who is a member from some LSN on until the next change; who was none after LSN
+        `sealed` is forgotten.
+        """
+        if self._current is not None:
+            return
+        current, settled, gone = [], 0, []
         for inbox, value in self.spans.values():
             start = int.from_bytes(value[-16:-8], "little")
-            if value[-8:] == b"\xff" * 8:
+            end = int.from_bytes(value[-8:], "little")
+            if end == OPEN:
                 current.append(inbox)
                 settled = max(settled, start)
+            elif end > sealed:
+                settled = max(settled, end + 1)
             else:
-                settled = max(settled, int.from_bytes(value[-8:], "little") + 1)
+                gone.append(inbox.id)
+        for inbox_id in gone:
+            del self.spans[inbox_id]
         self._current, self._settled = current, settled
 
 
@@ -111,6 +118,9 @@ class Inboxes:
         audience = self._audiences.get(audience_id)
         if audience is not None:
             self._audiences.move_to_end(audience_id)
+            before = len(audience.spans)
+            audience.settle(self.sealed)
+            self._members += len(audience.spans) - before
             return audience
         prefix = keys.AUDIENCE + keys.number(audience_id)
         spans = {}
@@ -118,7 +128,8 @@ class Inboxes:
             inbox_id = keys.split_number(key[9:])
             spans[inbox_id] = (self.inbox(inbox_id), value)
         audience = self._audiences[audience_id] = Audience(spans)
-        self._members += len(spans)
+        audience.settle(self.sealed)
+        self._members += len(audience.spans)
         while self._members > self._limit and len(self._audiences) > 1:
             _, gone = self._audiences.popitem(last=False)
             self._members -= len(gone.spans)

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from timeline.formats.keys import pair
+from timeline.formats.keys import AUDIENCE, pair
 from timeline.formats.references import cut_references, encode_references, lsn_of
 from timeline.formats.rows import Progress, encode_progress
 from timeline.formats.segments import Column, encode_segments
@@ -36,6 +36,8 @@ from timeline.storage import INBOXES, META, PATCHES, SEGMENTS, STATE, Batch, Sto
 from timeline.tails import Generation, Tails, Timeline
 
 PROGRESS_KEY = b"progress"
+
+_OPEN: Final = b"\xff" * 8  # how a row of membership ends while it lasts
 
 _ROWS = 1_024  # the most rows, and
 _OBJECTS = 64  # the most timelines or in-boxes, of a slice
@@ -265,8 +267,11 @@ class Sealing:
 
     @staticmethod
     def _write_state(batch: Batch, item: tuple[bytes, bytes | None]) -> None:
+        """A membership that has ended goes: all that it decided was delivered, and is on disk by
+        now, since a pass writes in-boxes first.
+        """
         key, value = item
-        if value is None:
+        if value is None or (key[:1] == AUDIENCE and value[-8:] != _OPEN):
             batch.delete(STATE, key)
         else:
             batch.put(STATE, key, value)

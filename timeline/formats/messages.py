@@ -22,7 +22,8 @@ from timeline.formats.entries import decode_items, encode_entry
 
 # Sub-families of `u`: what the second byte of a key says.
 CONVERSATION: Final = keys.OWN + b"c"  # conversation → its row
-GRAVE: Final = keys.OWN + b"z"  # conversation that was deleted → its name
+GRAVE: Final = keys.OWN + b"t"  # LSN, conversation of whose deletion it told → its name
+FLOOR: Final = keys.OWN + b"f"  # the LSN below which cursors lead nowhere
 ROSTER: Final = keys.OWN + b"r"  # conversation, rank, in-box → role and time of joining
 MEMBER: Final = keys.OWN + b"m"  # in-box, conversation → what the user has of it
 PULLED: Final = keys.OWN + b"p"  # in-box, conversation: read-diffused while he was in it
@@ -74,6 +75,7 @@ READER: Final = 1
 PLAIN: Final = 2
 ADMIN: Final = 3
 ROLES: Final = ("none", "reader", "member", "admin")
+_RANKS: Final = (2, 1, 1, 0)  # by role, in the roster
 
 # Flags of a conversation.
 BINARY: Final = 1
@@ -93,6 +95,7 @@ _CONVERSATION = Struct("<BBBQQQQ8s")
 _MEMBER = Struct("<BBQQQQ")
 _SMALL: Final = 512  # bytes of a member's row
 _ROSTER = Struct("<BQ")
+_GRAVE = Struct("<Q")
 _DEVICE = Struct("<BQIQ")
 _KEY = Struct("<QQ16s")
 _GENERATION = Struct("<QQQ")
@@ -152,6 +155,13 @@ class MemberRow(NamedTuple):
 class RosterRow(NamedTuple):
     role: int
     joined: int
+
+
+class GraveRow(NamedTuple):
+    """The name of a conversation that was deleted, and when somebody was told."""
+
+    time: int
+    name: bytes
 
 
 class DeviceRow(NamedTuple):
@@ -242,6 +252,18 @@ def decode_roster(value: bytes) -> RosterRow:
         raise _damaged("a member") from None
 
 
+def encode_grave(row: GraveRow) -> bytes:
+    return _GRAVE.pack(row.time) + row.name
+
+
+def decode_grave(value: bytes) -> GraveRow:
+    try:
+        (time,) = _GRAVE.unpack_from(value)
+        return GraveRow(time, value[_GRAVE.size :])
+    except StructError:
+        raise _damaged("a deleted conversation") from None
+
+
 def encode_device(row: DeviceRow) -> bytes:
     return _DEVICE.pack(*row[:4]) + row.fields
 
@@ -307,8 +329,16 @@ def settings_key(inbox: int, conversation: int) -> bytes:
 
 
 def roster_key(conversation: int, role: int, inbox: int) -> bytes:
-    """Admins are kept first, so that they are found without a walk over everybody."""
-    return ROSTER + _RANKED.pack(conversation, 0 if role == ADMIN else 1, inbox)
+    """Admins are kept first, so that they are found without a walk over everybody, and those who
+    left last.
+    """
+    return ROSTER + _RANKED.pack(conversation, _RANKS[role], inbox)
+
+
+def roster_between(conversation: int, *, admins: bool = False) -> tuple[bytes, bytes]:
+    """Where the keys of the current members of a conversation, or of its admins, start and stop."""
+    stop = _RANKS[READER if admins else NONE]
+    return ROSTER + keys.number(conversation), ROSTER + _RANKED.pack(conversation, stop, 0)
 
 
 def split_roster_key(key: bytes) -> tuple[int, int, int]:
@@ -318,6 +348,15 @@ def split_roster_key(key: bytes) -> tuple[int, int, int]:
     except StructError:
         raise _damaged("a member") from None
     return conversation, rank, inbox
+
+
+def grave_key(lsn: int, conversation: int) -> bytes:
+    return GRAVE + keys.pair(lsn, conversation)
+
+
+def split_grave_key(key: bytes) -> tuple[int, int]:
+    """(LSN, conversation)."""
+    return keys.split_pair(key[2:])
 
 
 def device_key(inbox: int, device: bytes) -> bytes:

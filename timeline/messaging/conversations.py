@@ -24,7 +24,6 @@ from timeline.formats.messages import (
     DIRECT,
     DYING,
     FILLING,
-    GRAVE,
     HAS_HIDDEN,
     HAS_MENTIONS,
     HAS_SETTINGS,
@@ -33,6 +32,7 @@ from timeline.formats.messages import (
     JOIN,
     MENTIONED,
     META,
+    NONE,
     ROLES,
     ROSTER,
     UNCOUNTED,
@@ -40,6 +40,7 @@ from timeline.formats.messages import (
     ConversationRow,
     between,
     conversation_key,
+    decode_roster,
     member_key,
     pulled_key,
     settings_key,
@@ -69,6 +70,7 @@ from timeline.messaging.names import (
 )
 from timeline.messaging.roles import Action
 from timeline.messaging.sight import head_seen
+from timeline.messaging.tombstones import bury
 from timeline.options import Options
 from timeline.view import View
 
@@ -224,25 +226,27 @@ class Deletion:
         place = self._open(draft)
         start, stop = between(ROSTER + number(place.id))
         start = max(start, self._after)
-        members = list(islice(draft.scan(start, stop), _A_COMMIT))
-        inboxes = []
-        for key, _ in members:
+        found = list(islice(draft.scan(start, stop), _A_COMMIT))
+        members = []
+        for key, value in found:
             _, _, inbox = split_roster_key(key)
             draft.remove(key)
             self._forget(draft, place.id, inbox)
-            inboxes.append(inbox)
+            if decode_roster(value).role != NONE:
+                members.append(inbox)
         if not place.pulled:
-            draft.leave(place.id, inboxes)
-        notify(draft, inboxes, place.messages, 0, DELETE)
-        if len(members) == _A_COMMIT:
+            draft.leave(place.id, members)
+        if members:
+            notify(draft, members, place.messages, 0, DELETE)
+            bury(draft, place)
+        if len(found) == _A_COMMIT:
             place.row = place.row._replace(flags=place.row.flags | DYING)
             place.save(draft)
             self._begun = True
-            self._after = members[-1][0]
+            self._after = found[-1][0]
             return True
         for family in (UNCOUNTED, CALLED):
             numbers.drop(draft, family, place.id)
-        draft.put(GRAVE + number(place.id), place.name)
         draft.remove(conversation_key(place.id))
         draft.drop(place.messages)
         draft.drop(place.events)

@@ -32,7 +32,6 @@ from timeline.formats.messages import (
     PULLED_COUNT,
     ROLE,
     ROLES,
-    ROSTER,
     MemberRow,
     RosterRow,
     Stretch,
@@ -41,6 +40,7 @@ from timeline.formats.messages import (
     decode_roster,
     encode_roster,
     pulled_key,
+    roster_between,
     roster_key,
     second_id,
     split_roster_key,
@@ -102,6 +102,7 @@ def admit(
                 unlisted=0,
                 spans=_newest([*_worth_keeping(before.spans), span]),
             )
+            draft.remove(roster_key(conversation.id, NONE, inbox))
         save_member(draft, inbox, conversation.id, row)
         _enrol(draft, conversation.id, inbox, PLAIN, draft.time)
         if conversation.pulled:
@@ -139,6 +140,7 @@ def dismiss(
             member._replace(role=NONE, spans=(*member.spans[:-1], span)),
         )
         draft.remove(roster_key(conversation.id, member.role, inbox.id))
+        _enrol(draft, conversation.id, inbox.id, NONE, member.joined)  # found when it is deleted
         gone.append(inbox.id)
     if not gone:
         return []
@@ -245,10 +247,9 @@ def forget_pulled(draft: Draft, inbox: int, conversation: int) -> None:
 
 def roster(view: View, conversation: int, *, admins: bool = False) -> list[tuple[int, RosterRow]]:
     """(in-box, row) of every member, or of every admin, admins first."""
-    prefix = ROSTER + number(conversation) + (b"\0" if admins else b"")
     return [
         (split_roster_key(key)[2], decode_roster(value))
-        for key, value in view.scan(*between(prefix))
+        for key, value in view.scan(*roster_between(conversation, admins=admins))
     ]
 
 
@@ -343,7 +344,7 @@ def members(
 ) -> tuple[list[Member], bytes]:
     """A page of members, admins first, and the token of the next; empty at the end."""
     place = enter(view, conversation, actor, Action.SEE_MEMBERS).conversation
-    start, stop = between(ROSTER + number(place.id))
+    start, stop = roster_between(place.id)
     if after:
         match = _TOKEN.fullmatch(after)
         if match is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from timeline.draft import Draft
 from timeline.engine import Engine
+from timeline.messaging import tombstones
 from timeline.messaging.idempotency import Keys
 from timeline.messaging.lists import Lists
 from timeline.messaging.presence import Presence
@@ -39,4 +40,5 @@ class Messages:
         }
 
     def _sweep(self, draft: Draft) -> bool:
-        return self.keys.sweep(draft)
+        swept = self.keys.sweep(draft)
+        return tombstones.sweep(draft, self.options.device_idle_ms) or swept

@@ -22,7 +22,6 @@ from timeline.formats.messages import (
     CLEAR,
     DELETE,
     EDIT,
-    GRAVE,
     HIDE,
     MESSAGE,
     PULLED,
@@ -34,6 +33,7 @@ from timeline.formats.messages import (
     between,
     second_id,
 )
+from timeline.messaging import tombstones
 from timeline.messaging.access import (
     Conversation,
     find_user,
@@ -184,8 +184,8 @@ class Reader:
         return [Outlet(timeline, first, last)]
 
     def _forgotten(self, inbox: int) -> int:
-        """The LSN below which what he came for himself is no longer told apart."""
-        found = [0]
+        """The LSN below which what happened for him is no longer told apart."""
+        found = [tombstones.floor(self._view)]
         for place, member in self._pulled(inbox):
             found.append(place.row.forgotten)
             if member.spans[0].forgotten:
@@ -298,7 +298,7 @@ class _Resolver:
         return encode_entry(0, [] if me is None else [b"@user", user_of(me.name)])
 
     def _deleted(self, item: Item, behind: Position, found: list[Told]) -> None:
-        name = self._view.get(GRAVE + number(item.timeline_id))
+        name = tombstones.name_of(self._view, item.lsn, item.timeline_id)
         if name is not None:
             found.append(Told(DELETE, name, 0, encode_entry(0, []), behind))
 
