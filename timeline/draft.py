@@ -72,6 +72,11 @@ class Draft(Overlay):
         self._group = stage.open
         self._created: list[Timeline] = []
         self._left: dict[int, set[int]] = {}  # audience → in-boxes that left it in this commit
+        # Of deliveries, by their place among the operations: audience → places, and in-boxes that
+        # are left out, so many in all.
+        self._delivered: dict[int, list[int]] = {}
+        self._left_out: dict[int, array[int]] = {}
+        self._named = 0
         self._size = 0
         self._made = 0
         self._committed: list[Callable[[], None]] = []
@@ -306,15 +311,16 @@ class Draft(Overlay):
             self._set_spans(audience_id, inbox_id, spans)
             self._left.get(audience_id, set()).discard(inbox_id)
             changed += 1
-        self._leave_out(audience_id, fresh)
+        # What this commit has delivered so far does not reach who joins now.
+        for at in self._delivered.get(audience_id, ()):
+            self._leave_out(at, fresh)
         return changed
 
-    def _leave_out(self, audience_id: int, inbox_ids: Sequence[int]) -> None:
-        """What this commit has delivered so far does not reach who joins now."""
-        for at, operation in enumerate(self._operations):
-            if operation.kind == DELIVER and operation.id == audience_id:
-                body = operation.body + array("Q", inbox_ids).tobytes()
-                self._operations[at] = operation._replace(body=body)
+    def _leave_out(self, at: int, inbox_ids: Sequence[int]) -> None:
+        self._left_out.setdefault(at, array("Q")).extend(inbox_ids)
+        self._named += len(inbox_ids)
+        if 8 * self._named > self._stage.group_limit:
+            raise TooLargeError("too many join and leave an audience in one commit: take several")
 
     def leave(self, audience_id: int, inbox_ids: Sequence[int]) -> int:
         """End membership now; how many were members."""
@@ -333,24 +339,16 @@ class Draft(Overlay):
         """Put a reference into the in-box of every member, recorded once; who has left in this
         commit is no member any more.
         """
-        left_out = sorted(self._left.get(audience_id, ()))
-        self._refer(DELIVER, audience_id, seq, timeline, kind, left_out)
+        at = len(self._operations)
+        self._delivered.setdefault(audience_id, []).append(at)
+        if self._left.get(audience_id):
+            self._leave_out(at, sorted(self._left[audience_id]))
+        self._operate(DELIVER, audience_id, seq, encode_target(timeline.id, kind, self._made))
+        self._made += 1
 
     def notify(self, inbox_ids: Sequence[int], timeline: Timeline, seq: int, kind: int) -> None:
         """Put a reference into the in-boxes named."""
-        self._refer(NOTIFY, 0, seq, timeline, kind, inbox_ids)
-
-    def _refer(
-        self,
-        operation: int,
-        audience_id: int,
-        seq: int,
-        timeline: Timeline,
-        kind: int,
-        inbox_ids: Sequence[int],
-    ) -> None:
-        body = encode_target(timeline.id, kind, self._made, inbox_ids)
-        self._operate(operation, audience_id, seq, body)
+        self._operate(NOTIFY, 0, seq, encode_target(timeline.id, kind, self._made, inbox_ids))
         self._made += 1
 
     def _spans(self, audience_id: int, inbox_id: int) -> list[tuple[int, int]]:
@@ -396,6 +394,10 @@ class Draft(Overlay):
         for timeline, header in self._headers.items():
             if header is not None:
                 self.put(keys.ROW + keys.number(timeline.id), encode_row(header))
+        for at, left_out in self._left_out.items():
+            operation = self._operations[at]
+            body = operation.body + left_out.tobytes()
+            self._operations[at] = operation._replace(body=body)
         operations = [
             Operation(REMOVE, self.lsn, 0, 0, key)
             if value is None

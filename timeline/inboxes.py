@@ -42,13 +42,13 @@ class Audience:
 
     def __init__(self, spans: dict[int, tuple[Inbox, bytes]]) -> None:
         self.spans = spans  # in-box id → (in-box, its encoded spans)
-        self._current: list[Inbox] | None = None
+        self.current: list[Inbox] | None = None  # None: to be settled
         self._settled = 0
 
     def reached(self, lsn: int) -> list[Inbox]:
         """The in-boxes that commit `lsn` is delivered to."""
-        if lsn >= self._settled and self._current is not None:
-            return self._current
+        if lsn >= self._settled and self.current is not None:
+            return self.current
         return [
             inbox
             for inbox, value in self.spans.values()
@@ -56,7 +56,7 @@ class Audience:
         ]
 
     def change(self, inbox: Inbox, value: bytes | None) -> None:
-        self._current = None
+        self.current = None
         if value is None:
             self.spans.pop(inbox.id, None)
         else:
@@ -66,8 +66,6 @@ class Audience:
         """Work out who is a member from some LSN on until the next change; who was none after LSN
         `sealed` is forgotten.
         """
-        if self._current is not None:
-            return
         current, settled, gone = [], 0, []
         for inbox, value in self.spans.values():
             start = int.from_bytes(value[-16:-8], "little")
@@ -81,7 +79,7 @@ class Audience:
                 gone.append(inbox.id)
         for inbox_id in gone:
             del self.spans[inbox_id]
-        self._current, self._settled = current, settled
+        self.current, self._settled = current, settled
 
 
 class Inboxes:
@@ -118,9 +116,10 @@ class Inboxes:
         audience = self._audiences.get(audience_id)
         if audience is not None:
             self._audiences.move_to_end(audience_id)
-            before = len(audience.spans)
-            audience.settle(self.sealed)
-            self._members += len(audience.spans) - before
+            if audience.current is None:
+                before = len(audience.spans)
+                audience.settle(self.sealed)
+                self._members += len(audience.spans) - before
             return audience
         prefix = keys.AUDIENCE + keys.number(audience_id)
         spans = {}

@@ -189,6 +189,9 @@ def encode_target(
 
 def decode_target(body: bytes) -> Target:
     """What the body of a DELIVER or NOTIFY says."""
+    if len(body) == _TARGET.size:  # nearly all
+        timeline_id, kind, ordinal = _TARGET.unpack(body)
+        return Target(timeline_id, kind, ordinal, ())
     if len(body) % 8 == _OLD_TARGET.size % 8:
         timeline_id, kind = _OLD_TARGET.unpack_from(body)
         return Target(timeline_id, kind, 0, array("Q", body[_OLD_TARGET.size :]))
