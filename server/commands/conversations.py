@@ -241,7 +241,8 @@ def delete(session: Session, args: Arguments, draft: Draft) -> bytes | None:
 @write(
     "CONV.JOIN",
     "conversation actor user...",
-    "Adds users; how many were no members. Many are several commits: it may be repeated.",
+    "Adds users; how many were no members. Many are several commits: it may be repeated. Who may "
+    "be in no more large conversations is named, and nobody is added.",
     group=_GROUP,
     flags="write",
     complexity="O(N) for N users",

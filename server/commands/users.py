@@ -41,7 +41,8 @@ def _page(page: Page, resp: int) -> bytes:
 @read(
     "USER.SYNC",
     "user device [AFTER cursor] [COUNT count] [BLOCK milliseconds]",
-    "What happened for a user behind a cursor, or behind what the device acknowledged.",
+    "What happened for a user behind a cursor, or behind what the device acknowledged; not in a "
+    "transaction that writes.",
     group=_GROUP,
     flags="readonly blocking",
     complexity="O(M) for M entries returned",
