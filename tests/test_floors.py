@@ -32,6 +32,7 @@ FLOORS: Final = (
         "columns",
         "dormant",
         "compaction",
+        "deliveries",
         "draft",
         "inboxes",
         "log",

@@ -12,11 +12,11 @@ it returns may be shown only once its group is done. Keep the engine's lock from
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from timeline.deliveries import Deliveries
 from timeline.errors import (
     NotFoundError,
     SequenceError,
@@ -71,12 +71,7 @@ class Draft(Overlay):
         super().__init__(stage)
         self._group = stage.open
         self._created: list[Timeline] = []
-        self._left: dict[int, set[int]] = {}  # audience → in-boxes that left it in this commit
-        # Of deliveries, by their place among the operations: audience → places, and in-boxes that
-        # are left out, so many in all.
-        self._delivered: dict[int, list[int]] = {}
-        self._left_out: dict[int, array[int]] = {}
-        self._named = 0
+        self._deliveries = Deliveries(stage.group_limit // 8)
         self._size = 0
         self._made = 0
         self._committed: list[Callable[[], None]] = []
@@ -305,22 +300,14 @@ class Draft(Overlay):
                 continue
             if spans and spans[-1][1] == self.lsn:  # left and re-joined in one commit
                 spans[-1] = (spans[-1][0], OPEN)
+                self._deliveries.come_back(audience_id, inbox_id)
             else:
                 spans.append((self.lsn, OPEN))
                 fresh.append(inbox_id)
             self._set_spans(audience_id, inbox_id, spans)
-            self._left.get(audience_id, set()).discard(inbox_id)
             changed += 1
-        # What this commit has delivered so far does not reach who joins now.
-        for at in self._delivered.get(audience_id, ()):
-            self._leave_out(at, fresh)
+        self._deliveries.join(audience_id, fresh)
         return changed
-
-    def _leave_out(self, at: int, inbox_ids: Sequence[int]) -> None:
-        self._left_out.setdefault(at, array("Q")).extend(inbox_ids)
-        self._named += len(inbox_ids)
-        if 8 * self._named > self._stage.group_limit:
-            raise TooLargeError("too many join and leave an audience in one commit: take several")
 
     def leave(self, audience_id: int, inbox_ids: Sequence[int]) -> int:
         """End membership now; how many were members."""
@@ -331,7 +318,7 @@ class Draft(Overlay):
                 continue
             spans[-1] = (spans[-1][0], self.lsn)
             self._set_spans(audience_id, inbox_id, spans)
-            self._left.setdefault(audience_id, set()).add(inbox_id)
+            self._deliveries.leave(audience_id, inbox_id)
             changed += 1
         return changed
 
@@ -339,10 +326,7 @@ class Draft(Overlay):
         """Put a reference into the in-box of every member, recorded once; who has left in this
         commit is no member any more.
         """
-        at = len(self._operations)
-        self._delivered.setdefault(audience_id, []).append(at)
-        if self._left.get(audience_id):
-            self._leave_out(at, sorted(self._left[audience_id]))
+        self._deliveries.add(audience_id, len(self._operations))
         self._operate(DELIVER, audience_id, seq, encode_target(timeline.id, kind, self._made))
         self._made += 1
 
@@ -394,10 +378,9 @@ class Draft(Overlay):
         for timeline, header in self._headers.items():
             if header is not None:
                 self.put(keys.ROW + keys.number(timeline.id), encode_row(header))
-        for at, left_out in self._left_out.items():
-            operation = self._operations[at]
-            body = operation.body + left_out.tobytes()
-            self._operations[at] = operation._replace(body=body)
+        for place, left_out in self._deliveries.left_out():
+            operation = self._operations[place]
+            self._operations[place] = operation._replace(body=operation.body + left_out)
         operations = [
             Operation(REMOVE, self.lsn, 0, 0, key)
             if value is None

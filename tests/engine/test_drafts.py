@@ -9,6 +9,7 @@ import pytest
 
 from timeline.draft import Draft
 from timeline.engine import Engine
+from timeline.errors import TooLargeError
 from timeline.formats.rows import INBOX
 from timeline.options import Options
 
@@ -59,6 +60,16 @@ def test_a_delivery_reaches_those_who_are_members_when_it_is_made(engine: Engine
             for place in ((early, 0, 0, 9), (late, 0, 0, 9))
         ]
     assert got == [[(1, 0), (2, 1), (4, 3)], [(2, 1), (3, 2), (4, 3)]]
+
+
+def test_who_comes_and_goes_in_one_commit_is_bounded(engine: Engine) -> None:
+    with engine.lock:
+        draft = engine.begin()
+        target = draft.create(b"t")
+        people = range(1_000, 1_000 + engine.options.group_bytes // 8 + 1)
+        draft.deliver(7, target, 1, 0)
+        with pytest.raises(TooLargeError):
+            draft.join(7, people)
 
 
 def test_references_in_memory_are_read_from_a_position_on(engine: Engine) -> None:
