@@ -372,3 +372,19 @@ def test_a_transaction_that_writes_has_nothing_to_sync(wire: WireDoor) -> None:
         execute(wire, said("never"), sync)
     assert wire.lsn() == before
     execute(wire, sync, ("USER.UNREAD", "bob"))
+
+
+def test_a_large_join_over_the_wire_is_looked_at_before_it_is_begun(tmp_path: Path) -> None:
+    people = [f"user{number}" for number in range(2_100)]
+    door = WireDoor(tmp_path / "store", diffusion_limit=3, pulled_limit=1)
+    door.create("other", members=["a", "b", "c", people[-1]])
+    before = door.lsn()
+    with pytest.raises(Refused, match=f"user {people[-1]} is in 1 read-diffused"):
+        door.create("team", "ann", members=people)
+    assert door.lsn() == before
+    with pytest.raises(Refused, match="NOPERM"):
+        door.join("team", people)
+    door.create("team", "ann", members=people[:-1])
+    assert door.info("team", "ann")["members"] == 2_100
+    assert door.join("team", people[:-1]) == 0
+    door.close()

@@ -43,6 +43,11 @@ ROWS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], bytes], Callable[[
         rows.encode_device,
         rows.decode_device,
     ),
+    "tombstone": (
+        st.builds(rows.GraveRow, numbers, st.binary(min_size=1)),
+        rows.encode_grave,
+        rows.decode_grave,
+    ),
     "key": (
         st.builds(rows.KeyRow, numbers, numbers, st.binary(min_size=16, max_size=16)),
         rows.encode_key,
@@ -83,8 +88,13 @@ def test_a_member_is_laid_out_as_described() -> None:
     )  # fmt: skip
 
 
-def test_admins_come_first_in_a_roster() -> None:
+def test_admins_come_first_in_a_roster_and_who_left_last() -> None:
     admin, member = rows.roster_key(7, rows.ADMIN, 9), rows.roster_key(7, rows.READER, 1)
-    assert admin < member < rows.roster_key(8, rows.ADMIN, 1)
+    gone = rows.roster_key(7, rows.NONE, 1)
+    assert admin < member < gone < rows.roster_key(8, rows.ADMIN, 1)
+    start, stop = rows.roster_between(7)
+    assert start < admin < member < stop < gone
+    start, stop = rows.roster_between(7, admins=True)
+    assert start < admin < stop < member
     assert rows.split_roster_key(admin) == (7, 0, 9)
     assert admin.hex() == "7572" + "0000000000000007" + "00" + "0000000000000009"

@@ -10,9 +10,12 @@ killed.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -30,8 +33,10 @@ from tests.engine.stores import (
     scratch_directory,
     small_steps,
 )
+from timeline import draft as draft_module
 from timeline.draft import Draft
-from timeline.messaging import bulk, conversations, reading, sending
+from timeline.formats.records import encode_target
+from timeline.messaging import bulk, conversations, entries, reading, sending
 from timeline.options import Options
 
 USERS = [b"ann", b"bob", b"cat", b"dan", b"eve"]
@@ -237,3 +242,51 @@ def test_every_reader_is_told_in_the_order_of_making(model_examples: int) -> Non
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+def without_ordinal(
+    timeline_id: int, kind: int, _ordinal: int, inboxes: Sequence[int] = ()
+) -> bytes:
+    return encode_target(timeline_id, kind, 0, inboxes)
+
+
+def test_a_commit_that_kept_no_ordinals_is_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the first stores wrote it: what was delivered, then what is come for."""
+    monkeypatch.setattr(draft_module, "encode_target", without_ordinal)
+    for module in (sending, entries):
+        monkeypatch.setattr(module, "stamp", lambda _: [])
+    with timeline.open(tmp_path / "store", fsync="inline", diffusion_limit=LIMIT) as db:
+        im = db.messaging
+        im.create("one", members=USERS)
+        im.create("two", members=USERS[:2])
+        start = im.conversations("ann").position
+        with db.engine.lock:
+            draft = db.engine.begin()
+            for name in (b"one", b"two", b"one", b"two"):
+                sending.send(
+                    draft,
+                    name,
+                    b"ann",
+                    [b"text", b"hi"],
+                    keys=im.messages.keys,
+                    options=db.engine.options,
+                )
+                reading.set_fields(draft, b"ann", name, [b"@pin", b"1"])
+            draft.commit()
+        db.flush()
+        whole = im.sync("ann", "phone", after=start).entries
+        assert [(each.kind, each.conversation, each.seq) for each in whole] == [
+            ("set", "one", 0), ("message", "two", 1), ("set", "two", 0),
+            ("set", "one", 0), ("message", "two", 2), ("set", "two", 0),
+            ("message", "one", 1), ("message", "one", 2),
+        ]  # fmt: skip
+        one_by_one = []
+        cursor = start
+        for _ in whole:
+            page = im.sync("ann", "phone", after=cursor, limit=1)
+            one_by_one += page.entries
+            cursor = page.cursor
+        assert one_by_one == whole
+        assert not im.sync("ann", "phone", after=cursor).entries

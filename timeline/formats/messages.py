@@ -257,11 +257,11 @@ def encode_grave(row: GraveRow) -> bytes:
 
 
 def decode_grave(value: bytes) -> GraveRow:
-    try:
-        (time,) = _GRAVE.unpack_from(value)
-        return GraveRow(time, value[_GRAVE.size :])
-    except StructError:
-        raise _damaged("a deleted conversation") from None
+    name = value[_GRAVE.size :]
+    if not name:
+        raise _damaged("a deleted conversation")
+    (time,) = _GRAVE.unpack_from(value)
+    return GraveRow(time, name)
 
 
 def encode_device(row: DeviceRow) -> bytes:
