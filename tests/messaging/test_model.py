@@ -432,7 +432,9 @@ class Machine(RuleBasedStateMachine):
         expected = []
         for name, place in self.oracle.conversations.items():
             member = place.members.get(user)
-            if member is None or (member.unlisted is not None and place.head <= member.unlisted):
+            if member is None:
+                continue
+            if member.unlisted is not None and place.head_seen(user) <= member.unlisted:
                 continue
             expected.append((not member.pinned, -place.newest_lsn(user), name))
         expected.sort(key=lambda each: each[:2])
