@@ -16,6 +16,7 @@ from timeline.database import Database
 from timeline.errors import ConflictError, NoPermissionError, TooLargeError
 from timeline.formats.messages import KEY, MENTIONED, UNCOUNTED, between
 from timeline.messaging import membership
+from timeline.messaging.access import find_conversation
 from timeline.messaging.conversations import Deletion
 from timeline.messaging.pages import SyncPage
 from timeline.messaging.watching import News
@@ -228,6 +229,33 @@ def test_who_may_come_for_no_more_is_named_before_anybody_joins(tmp_path: Path, 
         assert im.join("team", people[:-1]) == size - 2
         with pytest.raises(TooLargeError, match=refusal):
             im.join("team", [people[-1]])
+
+
+@pytest.mark.parametrize("change", ["join", "leave"])
+def test_a_group_follows_another_limit_when_next_somebody_comes_or_goes(
+    tmp_path: Path, change: str
+) -> None:
+    people = ["ann", "bob", "cat", "dan"]
+    position = ""
+    for limit, pulled in ((3, True), (100, False), (2, True)):
+        with timeline.open(tmp_path / "store", diffusion_limit=limit) as db:
+            im = db.messaging
+            if limit == 3:
+                im.create("team", members=people)
+                position = im.conversations("ann").position
+            elif change == "join":
+                im.join("team", [f"new{limit}"])
+            else:
+                im.leave("team", [people.pop()])
+                im.join("team", ["eve"])
+                people.append("eve")
+            im.send("team", "ann", {"text": "hi"})
+            place = find_conversation(im.messages.view, b"team")
+            assert place is not None
+            assert place.pulled == pulled
+    with timeline.open(tmp_path / "store", diffusion_limit=2) as db:
+        entries = db.messaging.sync("ann", "phone", after=position).entries
+        assert [each.seq for each in entries if each.kind == "message"] == [1, 2, 3]
 
 
 def test_what_all_devices_have_passed_makes_room(tmp_path: Path) -> None:

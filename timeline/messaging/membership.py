@@ -87,8 +87,7 @@ def admit(
     if not fresh:
         return []
     count = conversation.row.members + len(fresh)
-    if not conversation.pulled and count > options.diffusion_limit:
-        _begin_pulling(draft, conversation)
+    _switch(draft, conversation, count, options)
     head, events = _heads(draft, conversation)
     for inbox, before in fresh.items():
         span = Stretch(head + 1, OPEN, events + 1, OPEN, OPEN)
@@ -148,8 +147,7 @@ def dismiss(
         draft.leave(conversation.id, gone)
     count = conversation.row.members - len(gone)
     conversation.row = conversation.row._replace(members=count)
-    if conversation.pulled and count <= options.diffusion_limit * 4 // 5:
-        _end_pulling(draft, conversation)
+    _switch(draft, conversation, count, options)
     conversation.save(draft)
     return gone
 
@@ -251,6 +249,14 @@ def roster(view: View, conversation: int, *, admins: bool = False) -> list[tuple
         (split_roster_key(key)[2], decode_roster(value))
         for key, value in view.scan(*roster_between(conversation, admins=admins))
     ]
+
+
+def _switch(draft: Draft, conversation: Conversation, count: int, options: Options) -> None:
+    """Change the diffusion if `count` members ask for it, also since the option is another now."""
+    if conversation.pulled and count <= options.diffusion_limit * 4 // 5:
+        _end_pulling(draft, conversation)
+    elif not conversation.pulled and count > options.diffusion_limit:
+        _begin_pulling(draft, conversation)
 
 
 def _begin_pulling(draft: Draft, conversation: Conversation) -> None:
