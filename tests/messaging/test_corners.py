@@ -124,6 +124,18 @@ def test_who_leaves_in_a_transaction_is_not_told_what_it_does_then(wire: WireDoo
     assert [each.kind for each in wire.sync("eve", "phone", position).entries] == ["leave"]
 
 
+def test_a_cursor_in_a_transaction_counts_what_it_made_and_not_what_is_left(wire: WireDoor) -> None:
+    for name in ("other", "team"):
+        wire.create(name, members=["ann", "bob", "cat", "dan", "eve"])
+    position = wire.conversations("bob").position
+    execute(wire, said("1"), said("2"), said("3"), ("CONV.LEAVE", "other", "-", "eve"))
+    first = wire.sync("bob", "phone", position, limit=2)
+    wire.delete("other")
+    rest = wire.sync("bob", "phone", first.cursor).entries
+    seqs = [each.seq for each in (*first.entries, *rest) if each.kind == "message"]
+    assert seqs == [1, 2, 3]
+
+
 def test_a_transaction_that_was_refused_leaves_the_list_as_it_was(wire: WireDoor) -> None:
     for team in ("team", "other"):
         wire.create(team, members=["ann", "bob"])

@@ -56,7 +56,7 @@ def record_event(
     items: Sequence[bytes] = (),
 ) -> int:
     """Append what happened to the conversation's events; the number of the event."""
-    place = stamp(draft) if conversation.pulled and kind not in OF_MEMBERSHIP else []
+    place = stamp(draft) if conversation.pulled else []
     return draft.append(
         conversation.events,
         [
