@@ -220,15 +220,15 @@ def test_who_may_come_for_no_more_is_named_before_anybody_joins(tmp_path: Path, 
         before = db.engine.applied
         refusal = f"user {people[-1]} is in 1 read-diffused conversations"
         with pytest.raises(TooLargeError, match=refusal):
-            im.join("team", people)
+            im.join("team", users=people)
         with pytest.raises(TooLargeError, match=refusal):
             im.create("new", "ann", members=people)
         assert db.engine.applied == before
-        assert im.join("team", [people[-1]]) == 1, "small as it is, it is delivered to him"
-        im.leave("team", [people[-1]])
-        assert im.join("team", people[:-1]) == size - 2
+        assert im.join("team", users=[people[-1]]) == 1, "small as it is, it is delivered to him"
+        im.leave("team", users=[people[-1]])
+        assert im.join("team", users=people[:-1]) == size - 2
         with pytest.raises(TooLargeError, match=refusal):
-            im.join("team", [people[-1]])
+            im.join("team", users=[people[-1]])
 
 
 @pytest.mark.parametrize("change", ["join", "leave"])
@@ -244,10 +244,10 @@ def test_a_group_follows_another_limit_when_next_somebody_comes_or_goes(
                 im.create("team", members=people)
                 position = im.conversations("ann").position
             elif change == "join":
-                im.join("team", [f"new{limit}"])
+                im.join("team", users=[f"new{limit}"])
             else:
-                im.leave("team", [people.pop()])
-                im.join("team", ["eve"])
+                im.leave("team", users=[people.pop()])
+                im.join("team", users=["eve"])
                 people.append("eve")
             im.send("team", "ann", {"text": "hi"})
             place = find_conversation(im.messages.view, b"team")

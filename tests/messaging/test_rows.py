@@ -57,8 +57,8 @@ def live(db: Database, size: int, number: int) -> None:
     for user in ("ann", "bob"):
         im.hide(user, "team", 1)
         im.set(user, "team", {"@pin": "1", "nick": user})
-    im.edit("team", 2, {"text": "ho"}, "ann")
-    im.leave("team", PEOPLE[1 : size - 1])
+    im.edit("team", 2, "ann", {"text": "ho"})
+    im.leave("team", users=PEOPLE[1 : size - 1])
     im.delete("team", "ann")
 
 
@@ -87,13 +87,13 @@ def test_who_comes_and_goes_leaves_a_row_of_each_kind(tmp_path: Path) -> None:
         im.create("team", "ann", members=["bob"])
         for _ in range(20):
             im.send("team", "ann", {"text": "hi"})
-            im.join("team", ["eve"])
-            im.leave("team", ["eve"])
+            im.join("team", users=["eve"])
+            im.leave("team", users=["eve"])
         db.compact()
         found = rows(db)
         assert found[b"a"] == 2, "of those who are members"
         assert (found[b"um"], found[b"ur"]) == (3, 3)
-        im.join("team", ["cat"])
+        im.join("team", users=["cat"])
         im.send("team", "ann", {"text": "hi"})
         (audience,) = db.engine.inboxes._audiences.values()
         assert len(audience.spans) == 3, "and the same in memory"
@@ -125,7 +125,7 @@ def test_a_deletion_in_many_commits_is_told_with_each(tmp_path: Path) -> None:
         patch.setattr(conversations, "_A_COMMIT", 2)
         im = db.messaging
         im.create("team", members=PEOPLE)
-        im.leave("team", ["cat"])
+        im.leave("team", users=["cat"])
         positions = {user: im.conversations(user).position for user in PEOPLE}
         engine = db.engine
         deletion = conversations.Deletion(b"team", b"-")

@@ -56,8 +56,8 @@ class ConversationCalls(Calls):
         return name.decode()
 
     def info(self, conversation: Value, actor: Value = "-") -> ConversationInfo:
-        """What a conversation is, what describes it, and the actor's role in it. To who left it ends
-        where he left it: what it is now, members and metadata, is not told him.
+        """What a conversation is, what describes it, and the actor's role in it. To who left, it
+        ends where he left it: members and metadata, which are of now, are not told him.
         """
         name, who = encode_name(conversation), encode_name(actor)
         with self._reading():
