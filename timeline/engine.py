@@ -470,6 +470,8 @@ class Engine:
             "segment_cache_hits": cache.hits,
             "segment_cache_misses": cache.misses,
             "segments_merged": self.store.compaction.merged,
+            "inbox_floor": self.inboxes.floor,
+            "inbox_sweep": int(self.store.expiry.sweeping),
             "epoch": self.store.epoch,
             "durability": self.options.durability,
             "writing": "off" if self.stage.refusal is not None else "on",

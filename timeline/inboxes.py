@@ -91,6 +91,7 @@ class Inboxes:
         self._audiences: OrderedDict[int, Audience] = OrderedDict()
         self._members = 0
         self.sealed = 0  # what lies at or below this LSN is never replayed
+        self.floor = 0  # what commits up to this LSN delivered is in no in-box any more
 
     def inbox(self, inbox_id: int) -> Inbox:
         """The one object of an in-box; making it reads nothing."""
@@ -145,6 +146,8 @@ class Inboxes:
         """At most `limit` references after number `ordinal` of those of commit `lsn`, each with its
         own number among those of its commit in this in-box, counted from 0.
         """
+        if lsn <= self.floor:  # expired, though it may still be on the disk
+            lsn, ordinal = self.floor, OPEN
         found: list[tuple[Reference, int]] = []
         previous = number = -1
         for packed in self._packed_from(inbox_id, lsn):

@@ -15,6 +15,8 @@ KIB = 1024
 MIB = 1024 * KIB
 DAY = 24 * 60 * 60 * 1000
 
+_MAY_BE_ZERO = ("inbox_age_ms",)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -70,6 +72,7 @@ class Options:
     receipts_limit: int = 200  # members up to which a conversation has receipts
     devices: int = 32  # of one user
     device_idle_ms: int = 90 * DAY  # until a device is forgotten
+    inbox_age_ms: int = 90 * DAY  # for which in-boxes keep what came at least; 0: for ever
     idempotency_window_ms: int = DAY  # for which a key is remembered at least, unless
     idempotency_bytes: int = 256 * MIB  # so much of them came sooner
     edit_window_ms: int = 3_650 * DAY  # how long after sending a message may be edited, and
@@ -83,6 +86,8 @@ class Options:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
+            if field.name in _MAY_BE_ZERO and value == 0:
+                continue
             if isinstance(value, (int, float)) and not isinstance(value, bool) and value <= 0:
                 raise UsageError(f"option {field.name} must be above zero, not {value}")
         if self.durability not in ("sync", "interval"):

@@ -44,7 +44,6 @@ _OBJECTS = 64  # the most timelines or in-boxes, of a slice
 _REFERENCES_A_SEGMENT = 1_024
 EntryColumns = tuple[Column, Column, Column, Sequence[bytes]]
 _NOTHING: Final[EntryColumns] = (array("Q"), array("Q"), array("Q"), ())
-_FEW_KEYS = 64  # up to which segments are deleted one by one and not by a range
 
 
 class Sealing:
@@ -56,13 +55,17 @@ class Sealing:
         options: Options,
         progress: Progress,
         note: Callable[[int], None],
+        end: Callable[[Batch, int, int], None],
     ) -> None:
-        """`note(timeline id)` is called for every small segment written."""
+        """`note(timeline id)` is called for every small segment written, `end(batch, last LSN,
+        time)` for the last batch of a pass, again when that met a stall.
+        """
         self._storage = storage
         self._tails = tails
         self._log = log
         self._options = options
         self._note = note
+        self._end = end
         self.progress = self._reached = progress  # as written, as the next slice writes it
         self.passes = 0
         self._ended = time.monotonic()  # when the last pass did
@@ -281,14 +284,7 @@ class Sealing:
         timeline_id, first = item
         stop = pair(timeline_id + 1, 0) if first is None else pair(timeline_id, first)
         for family in (SEGMENTS, PATCHES, INBOXES) if first is None else (SEGMENTS, PATCHES):
-            found = list(
-                islice(self._storage.keys(family, pair(timeline_id, 0), stop), _FEW_KEYS + 1)
-            )
-            if len(found) > _FEW_KEYS:
-                batch.delete_range(family, found[0], stop)
-            else:
-                for key in found:
-                    batch.delete(family, key)
+            self._storage.clear(batch, family, pair(timeline_id, 0), stop)
 
     def _finish(self, batch: Batch) -> None:
         options = self._options
@@ -304,6 +300,7 @@ class Sealing:
             most=options.log_bytes,
             oldest=max(0, progress.time - options.log_age_ms),
         )
+        self._end(batch, upto, progress.time)
         self._after.append(self._release)
 
     def _release(self) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -55,6 +56,7 @@ PATCHES: Final = "patches"  # timeline ‖ seq → the entry as it now is, empty
 STATE: Final = "state"  # names, rows of timelines, memberships, and what is built above
 _ALL: Final = ""  # the database itself, among its families
 FAMILIES: Final = (META, LOG, SEGMENTS, INBOXES, PATCHES, STATE)
+_FEW_KEYS: Final = 64
 
 
 class Batch:
@@ -194,6 +196,17 @@ class Storage:
             iterator.status()
         except Exception as error:
             _translate(error, self.path)
+
+    def clear(self, batch: Batch, family: str, start: bytes, stop: bytes) -> None:
+        """Delete in `batch` the keys from `start` up to, without, `stop`: few of them one by one,
+        which costs later reads less, many as a range.
+        """
+        found = list(islice(self.keys(family, start, stop), _FEW_KEYS + 1))
+        if len(found) > _FEW_KEYS:
+            batch.delete_range(family, found[0], stop)
+        else:
+            for key in found:
+                batch.delete(family, key)
 
     def compact(self, family: str, start: bytes | None, stop: bytes | None) -> None:
         """Rewrite the files of a key range, so that what was deleted leaves the disk."""

@@ -28,6 +28,7 @@ from timeline.errors import (
     StallError,
     StorageError,
 )
+from timeline.expiry import Expiry
 from timeline.formats import keys
 from timeline.formats.rows import (
     FORMAT,
@@ -45,7 +46,7 @@ from timeline.retention import RetentionKeeper
 from timeline.sealing import PROGRESS_KEY, Sealing
 from timeline.stage import Stage
 from timeline.state import State
-from timeline.storage import LOG, META, PATCHES, SEGMENTS, Storage
+from timeline.storage import INBOXES, LOG, META, PATCHES, SEGMENTS, Storage
 from timeline.tails import Tails
 from timeline.timelines import Timelines
 
@@ -133,8 +134,15 @@ class Store:
         self.inboxes.sealed = progress.sealed
         self.log = Log(storage)
         self.compaction = Compaction(storage, self.tails, self.timelines, options)
+        self.expiry = Expiry(storage, self.inboxes, options)
         self.sealing = Sealing(
-            storage, self.tails, self.log, options, progress, self.compaction.note
+            storage,
+            self.tails,
+            self.log,
+            options,
+            progress,
+            note=self.compaction.note,
+            end=self.expiry.keep,
         )
         replay = Replay(storage, self.tails, self.timelines, self.inboxes, progress)
         replay.run(self.log, lambda: self._relieve(replay))
@@ -157,6 +165,7 @@ class Store:
 
     def _relieve(self, replay: Replay) -> None:
         """Seal what was replayed so far when it is as much as memory may hold."""
+        self.expiry.note(replay.lsn, replay.time)
         if not self.sealing.due():
             return
         replay.settle()
@@ -185,9 +194,10 @@ class Store:
             self.compaction.step()
         else:
             self.retention.step()
+            self.expiry.step(self._stage.now())
             self._erase()
         self._tidy()
-        return self.sealing.due() or self.compaction.due()
+        return self.sealing.due() or self.compaction.due() or self.expiry.sweeping
 
     def seal(self) -> None:
         """Seal everything applied so far."""
@@ -210,16 +220,29 @@ class Store:
         self.timelines.forget_idle()
 
     def _erase(self) -> None:
-        """Rewrite the files that still hold what patches replaced, on a thread of its own."""
+        """Rewrite the files that still hold what patches replaced or what in-boxes have forgotten,
+        on a thread of its own.
+        """
         if self._rewriting is not None and self._rewriting.is_alive():
             return
         self._rewriting = None
+        expired = self.expiry.deleted and not self.expiry.sweeping
         erased = self.compaction.erase()
-        if erased:
+        if erased or expired:
             self._rewriting = threading.Thread(
-                target=self.rewrite, args=(erased,), name="timeline-erase", daemon=True
+                target=self._rewrite, args=(erased, expired), name="timeline-erase", daemon=True
             )
             self._rewriting.start()
+            self.expiry.deleted = self.expiry.deleted and not expired
+
+    def _rewrite(self, erased: list[int], expired: bool) -> None:
+        if erased:
+            self.rewrite(erased)
+        if expired:
+            try:
+                self.storage.compact(INBOXES, None, None)
+            except ClosedError:
+                return  # RocksDB does it in time
 
     def rewrite(self, timeline_ids: Iterable[int]) -> None:
         """Make RocksDB drop from its files what was deleted of these timelines and of the log."""

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import timeline
-from timeline import compaction, database, retention, sealing, stage, tails
+from timeline import compaction, database, expiry, retention, sealing, stage, storage, tails
 from timeline.database import Database
 from timeline.options import Options
 from timeline.storage import FAMILIES
@@ -74,7 +74,8 @@ def small_steps() -> Iterator[None]:
         patch.setattr(sealing, "_ROWS", 5)
         patch.setattr(sealing, "_OBJECTS", 2)
         patch.setattr(sealing, "_REFERENCES_A_SEGMENT", 3)
-        patch.setattr(sealing, "_FEW_KEYS", 2)
+        patch.setattr(storage, "_FEW_KEYS", 2)
+        patch.setattr(expiry, "_A_STEP", 1)
         patch.setattr(compaction, "_STEP", 4)
         patch.setattr(database, "_PAGE", 5)
         patch.setattr(tails, "_SCANNED", 3)

@@ -28,6 +28,7 @@ _ROW = Struct("<BQQQQQ")
 _RETENTION = Struct("<QQQ")
 _STORE = Struct("<8sIQ")
 _PROGRESS = Struct("<QQQQ")
+_EXPIRY = Struct("<QQ")
 _MARK = Struct("<QI")
 
 
@@ -149,6 +150,30 @@ def decode_progress(value: bytes) -> Progress:
         return Progress(*_PROGRESS.unpack(value))
     except StructError:
         raise CorruptError("the progress of sealing is damaged: restore a backup") from None
+
+
+class ExpiryRow(NamedTuple):
+    """What in-boxes have forgotten: everything up to LSN `floor`, and up to `swept` also on disk.
+
+    Each of `marks` says that the commits up to an LSN were made by a time.
+    """
+
+    floor: int
+    swept: int
+    marks: tuple[tuple[int, int], ...]
+
+
+def encode_expiry(row: ExpiryRow) -> bytes:
+    pairs = ((row.floor, row.swept), *row.marks)
+    return b"".join([_EXPIRY.pack(*pair) for pair in pairs])
+
+
+def decode_expiry(value: bytes) -> ExpiryRow:
+    try:
+        (floor, swept), *marks = _EXPIRY.iter_unpack(value)
+    except (StructError, ValueError):
+        raise CorruptError("the row of expiry is damaged: restore a backup") from None
+    return ExpiryRow(floor, swept, tuple((lsn, time) for lsn, time in marks))
 
 
 def encode_mark(lsn: int) -> bytes:

@@ -86,6 +86,11 @@ class Reader:
         """Behind everything that readers see."""
         return Position(self._engine.applied, 0)
 
+    @property
+    def floor(self) -> Position:
+        """The lowest position behind which in-boxes are whole."""
+        return Position(self._engine.inboxes.floor, 0)
+
     def begin(self, user: bytes, device: bytes, after: bytes | None) -> tuple[int, Position | None]:
         """(in-box, position to go on from); None for the latter means `resync`."""
         inbox = find_user(self._view, user).id
@@ -99,7 +104,9 @@ class Reader:
             position = Position(row.lsn, row.ordinal) if row is not None and known else None
             if position is not None and position.lsn > applied:
                 position = None
-        if position is not None and self._forgotten(inbox) > position.lsn:
+        if position is not None and (
+            position < self.floor or position.lsn < self._forgotten(inbox)
+        ):
             position = None
         return inbox, position
 

@@ -1,0 +1,122 @@
+"""Expiry: in-boxes forget what is older than any device may come back for.
+
+Responsibility: keep the floor of all in-boxes, move it up as time goes by, and delete what lies
+below it from the disk, some in-boxes at a time.
+
+Rule: the floor is an LSN. What commits up to it delivered is in no in-box any more, whether or not
+its row is still on the disk: readers clip by the floor, and a position below it cannot be gone on
+from. It moves to a mark, which says by what time commits up to an LSN were made. Each pass of
+sealing, and each record replayed, makes one; of three within a sixteenth of `inbox_age_ms` the
+middle one goes. So a reference stays for that age and at most a sixteenth longer, and nothing is
+kept for each commit.
+
+Floor, marks and deletions are written as sealing writes, outside the WAL: RocksDB brings them to
+the disk in their order, so a crash that takes the floor back brings back the rows below it, and no
+floor on the disk is above the sealed LSN. The caller holds the engine's lock.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from typing import Final
+
+from timeline.formats.keys import MAX, pair, split_pair
+from timeline.formats.rows import ExpiryRow, decode_expiry, encode_expiry
+from timeline.inboxes import Inboxes
+from timeline.options import Options
+from timeline.storage import INBOXES, META, Batch, Storage
+
+EXPIRY_KEY: Final = b"expiry"
+
+_MARKS: Final = 16  # within the age
+_A_STEP: Final = 32  # in-boxes looked at in one slice, and
+_DELETED: Final = 256  # rows after whose deletion it ends
+
+
+class Expiry:
+    def __init__(self, storage: Storage, inboxes: Inboxes, options: Options) -> None:
+        self._storage = storage
+        self._inboxes = inboxes
+        self._age = options.inbox_age_ms
+        self._period = options.retention_check_ms / 1000
+        self._next_round = 0.0
+        self._position = 0  # the in-box at which the sweep goes on
+        value = storage.get(META, EXPIRY_KEY)
+        self._row = ExpiryRow(0, 0, ()) if value is None else decode_expiry(value)
+        inboxes.floor = self._row.floor
+        self.deleted = False  # since the files were last rewritten
+
+    @property
+    def sweeping(self) -> bool:
+        """Whether rows below the floor may be left on the disk."""
+        return self._row.swept < self._row.floor
+
+    def note(self, lsn: int, now: int) -> None:
+        """Make a mark: commits up to `lsn` were made by time `now`."""
+        if not self._age:
+            return
+        marks = self._row.marks
+        if len(marks) > 1 and now - marks[-2][1] < self._age // _MARKS:
+            marks = marks[:-1]  # the new one takes the place of the last
+        # Of those that are old enough only the last will ever be asked for.
+        old = bisect_right(marks, now - self._age, key=_time)
+        self._row = self._row._replace(marks=(*marks[max(0, old - 1) :], (lsn, now)))
+
+    def keep(self, batch: Batch, lsn: int, now: int) -> None:
+        """The same, and write the marks with `batch`, which ends a pass of sealing up to `lsn`."""
+        self.note(lsn, now)
+        if self._row.marks:
+            batch.put(META, EXPIRY_KEY, encode_expiry(self._row))
+
+    def step(self, now: int) -> None:
+        """Do a slice of the sweep, or move the floor when that is due. Raises what storage does."""
+        if self.sweeping:
+            self._sweep()
+        elif self._age and time.monotonic() >= self._next_round:
+            self._next_round = time.monotonic() + self._period
+            marks = self._row.marks
+            old = min(
+                bisect_right(marks, now - self._age, key=_time),
+                bisect_right(marks, self._inboxes.sealed, key=_lsn),
+            )
+            if old:
+                row = ExpiryRow(marks[old - 1][0], self._row.swept, marks[old:])
+                self._write(self._storage.batch(), row)
+
+    def _sweep(self) -> None:
+        """Delete the rows below the floor of the next in-boxes."""
+        batch, row = self._storage.batch(), self._row
+        position = self._position
+        for _ in range(_A_STEP):
+            found = self._storage.at_or_after(INBOXES, pair(position, 0), pair(MAX, MAX))
+            if found is None:
+                position = 0
+                row = row._replace(swept=row.floor)
+                break
+            inbox_id, last = split_pair(found[0])
+            if last <= row.floor:
+                stop = pair(inbox_id, row.floor + 1)
+                self._storage.clear(batch, INBOXES, pair(inbox_id, 0), stop)
+            position = inbox_id + 1
+            if len(batch) >= _DELETED:
+                break
+        self.deleted = self.deleted or len(batch) > 0
+        self._write(batch, row)
+        self._position = position
+
+    def _write(self, batch: Batch, row: ExpiryRow) -> None:
+        if row != self._row:
+            batch.put(META, EXPIRY_KEY, encode_expiry(row))
+        if len(batch):
+            self._storage.write(batch, logged=False)
+        self._row = row
+        self._inboxes.floor = row.floor
+
+
+def _lsn(mark: tuple[int, int]) -> int:
+    return mark[0]
+
+
+def _time(mark: tuple[int, int]) -> int:
+    return mark[1]
