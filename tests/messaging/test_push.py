@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import hiredis
 import pytest
 import redis
 
+from tests.engine.adapters import Refused
 from tests.messaging.adapters import Told, WireDoor, wire_page
 from tests.server.daemon import Client
 
@@ -375,3 +377,92 @@ def test_raw_commands_read_messages_and_write_nothing(door: WireDoor, room: str)
         with pytest.raises(redis.ResponseError):
             client.execute_command(*each)
     assert door.lsn() == before
+
+
+# --- what has expired --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def forgetful(tmp_path: Path) -> Iterator[WireDoor]:
+    """In-boxes that keep half a second."""
+    door = WireDoor(
+        tmp_path / "store",
+        diffusion_limit=5,
+        output_pause_bytes=16_384,
+        inbox_age_ms=500,
+        seal_after_ms=1,
+        retention_check_ms=1,
+    )
+    yield door
+    door.close()
+
+
+def wait_for_floor(door: WireDoor, lsn: int) -> None:
+    deadline = time.monotonic() + WAIT
+    while door.client.info("timeline")["inbox_floor"] < lsn:
+        assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize("members", [2, 8], ids=["written to all", "read by all"])
+def test_a_quiet_stream_goes_on_though_its_position_has_expired(
+    forgetful: WireDoor, members: int
+) -> None:
+    door = forgetful
+    crowd = [f"user{number}" for number in range(members)]
+    door.create("team", "user0", crowd)
+    door.create("other", "user0", ["eve"])
+    position = door.conversations("user1").position
+    stream = Raw(door.daemon.port)
+    try:
+        assert stream.do("USER.SUBSCRIBE", "user1", "phone", "AFTER", position) == b"OK"
+        door.send("team", "user0", "1")
+        assert stream.pushed()[1].seq == 1
+        for number in (2, 3):
+            door.send("other", "user0", "nothing for him")
+            wait_for_floor(door, door.lsn())
+            door.send("team", "user0", "again")
+            assert stream.pushed()[1].seq == number
+        door.send("other", "user0", "nothing for him")
+        wait_for_floor(door, door.lsn())
+        door.edit("team", 1, "which makes him look for himself", "user0")
+        assert stream.pushed()[1].kind == "edit"
+    finally:
+        stream.close()
+
+
+def test_a_stream_from_below_the_floor_is_refused(forgetful: WireDoor) -> None:
+    door = forgetful
+    door.create("team", "ann", ["bob"])
+    position = door.conversations("bob").position
+    door.send("team", "ann", "1")
+    wait_for_floor(door, door.lsn())
+    with pytest.raises(Refused, match="resync"):
+        door.do("USER.SUBSCRIBE", "bob", "phone", "AFTER", position)
+
+
+def test_a_stream_that_was_too_slow_ends_and_never_skips(forgetful: WireDoor) -> None:
+    door = forgetful
+    door.create("team", "ann", ["bob"])
+    position = door.conversations("bob").position
+    slow = Raw(door.daemon.port, buffer=4_096)
+    try:
+        slow.send("USER.SUBSCRIBE", "bob", "phone", "AFTER", position)
+        assert slow.next() == b"OK"
+        total = 4_000
+        with door.daemon.client().pipeline(transaction=False) as pipe:
+            for _ in range(total):
+                pipe.execute_command("CONV.SEND", "team", "ann", "*", "text", "x" * 5_000)
+            pipe.execute()
+        wait_for_floor(door, door.lsn())
+        found: list[int] = []
+        cursor = position
+        with suppress(AssertionError, ConnectionError):  # the daemon closed it
+            while len(found) < total:
+                cursor, told = slow.pushed()
+                found.append(told.seq)
+        assert found == list(range(1, len(found) + 1))
+        assert len(found) < total
+        with pytest.raises(Refused, match="resync"):
+            door.do("USER.SUBSCRIBE", "bob", "phone", "AFTER", cursor)
+    finally:
+        slow.close()

@@ -1,0 +1,142 @@
+"""A device that was away for longer than in-boxes keep is told so; any other misses nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import timeline
+from tests.engine.stores import Clock
+from tests.messaging.adapters import Door, EmbeddedDoor, WireDoor
+from timeline.database import Database
+from timeline.errors import UsageError
+from timeline.options import DAY
+
+SECONDS = 20.0
+AT_ONCE: dict[str, Any] = {"inbox_age_ms": 1, "seal_after_ms": 1, "retention_check_ms": 1}
+
+
+@pytest.fixture(params=[EmbeddedDoor, WireDoor], ids=["embedded", "wire"])
+def door(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Door]:
+    door = request.param(tmp_path / "store", diffusion_limit=3, **AT_ONCE)
+    yield door
+    door.close()
+
+
+def floor_of(door: Door) -> int:
+    if isinstance(door, WireDoor):
+        return int(door.client.info("timeline")["inbox_floor"])
+    assert isinstance(door, EmbeddedDoor)
+    return int(door.db.engine.stats()["inbox_floor"])
+
+
+def wait_for_floor(door: Door) -> None:
+    """Return when all that was committed so far has expired."""
+    deadline = time.monotonic() + SECONDS
+    while floor_of(door) < door.lsn():
+        assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize("members", [2, 5], ids=["written to all", "read by all"])
+def test_an_absence_that_was_too_long_is_answered_by_resync(door: Door, members: int) -> None:
+    crowd = [f"user{number}" for number in range(members)]
+    bob = crowd[1]
+    door.create("team", "user0", crowd)
+    door.ack(bob, "phone", door.conversations(bob).position)
+    early = door.conversations(bob).position
+    for number in range(5):
+        door.send("team", "user0", str(number))
+    wait_for_floor(door)
+    page = door.sync(bob, "phone")
+    assert (page.entries, page.resync) == ([], True)
+    assert door.sync(bob, "desk", after=early).resync
+
+    listed = door.conversations(bob)
+    assert [(row.id, row.unread) for row in listed.rows] == [("team", 5)]
+    assert len(door.history("team", bob)) == 5, "what expires is where to look, not what is there"
+    page = door.sync(bob, "phone", after=listed.position)
+    assert (page.entries, page.resync) == ([], False), "exactly at the floor"
+    door.send("team", "user0", "more")
+    page = door.sync(bob, "phone", after=listed.position)
+    assert page.resync or [told.seq for told in page.entries] == [6], "never a silent gap"
+
+
+def work(db: Database) -> None:
+    """All that waits, and a look at what has expired."""
+    db.engine.store.expiry._next_round = 0.0
+    db.engine.work()
+    while db.engine.work():
+        pass
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    with Clock().installed() as clock:
+        yield clock
+
+
+def test_positions_from_the_floor_on_go_on(tmp_path: Path, clock: Clock) -> None:
+    with timeline.open(tmp_path / "store", fsync="inline") as db:
+        im, engine = db.messaging, db.engine
+        im.create("team", "ann", members=["bob"])
+        im.ack("bob", "phone", im.conversations("bob").position)
+        for number in range(5):
+            im.send("team", "ann", {"text": str(number)})
+        engine.seal()
+        clock.now += 10 * DAY
+        for number in range(5, 10):
+            im.send("team", "ann", {"text": str(number)})
+        engine.seal()
+        epoch = engine.store.epoch
+
+        def sync(lsn: int, ordinal: int = 0) -> list[int] | None:
+            page = im.sync("bob", "desk", after=f"{epoch}-{lsn}-{ordinal}")
+            return None if page.resync else [entry.seq for entry in page.entries]
+
+        clock.now += 80 * DAY - 1
+        work(db)
+        assert sync(0) is not None
+        page = im.sync("bob", "phone")
+        assert [entry.seq for entry in page.entries] == list(range(1, 11))
+        clock.now += 1
+        work(db)
+        floor = engine.inboxes.floor
+        assert sync(floor) == list(range(6, 11))
+        assert sync(floor + 1) == list(range(7, 11))
+        assert sync(floor, 1) == list(range(7, 11))
+        assert sync(floor - 1) is None
+        assert sync(floor - 1, 1) is None
+        assert im.sync("bob", "phone").resync, "what it acknowledged is below the floor"
+        im.ack("bob", "phone", f"{epoch}-{floor}-0")
+        assert not im.sync("bob", "phone").resync
+        with pytest.raises(UsageError):
+            im.sync("bob", "desk", after="nonsense")
+
+
+def test_a_device_that_is_not_forgotten_and_had_everything_is_not_resynced(
+    tmp_path: Path, clock: Clock
+) -> None:
+    """Devices are forgotten after 90 idle days, in-boxes keep 90 days: the two must not clash."""
+    with timeline.open(tmp_path / "store", fsync="inline") as db:
+        im = db.messaging
+        im.create("team", "ann", members=["bob"])
+        floors = []
+        for number in range(5):
+            im.send("team", "ann", {"text": "x"})
+            db.engine.seal()
+            page = im.sync("bob", "phone", after=im.conversations("bob").position)
+            im.ack("bob", "phone", page.cursor)
+            clock.now += DAY
+            im.send("team", "ann", {"text": "y"})
+            db.engine.seal()
+            clock.now += 89 * DAY
+            work(db)
+            floors.append(db.engine.inboxes.floor)
+            page = im.sync("bob", "phone")
+            assert not page.resync
+            assert [entry.seq for entry in page.entries] == [2 * number + 2]
+        assert 0 < floors[0] < floors[-1]
