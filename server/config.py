@@ -158,6 +158,7 @@ _ENGINE_HELP = {
     "devices": "devices of one user",
     "device_idle_ms": "milliseconds until a device that acknowledges nothing is forgotten",
     "inbox_age_ms": "milliseconds in-boxes keep at least what came; 0: for ever",
+    "inbox_references": "references an in-box keeps at least of what came in that time; 0: all",
     "idempotency_window_ms": "milliseconds a message's key is remembered at least",
     "idempotency_bytes": "bytes of keys after which older ones go sooner",
     "edit_window_ms": "milliseconds after sending in which a message may be edited",

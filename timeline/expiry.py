@@ -1,4 +1,4 @@
-"""Expiry: in-boxes forget what is older than any device may come back for.
+"""Expiry: in-boxes forget what is older, or more, than any device may come back for.
 
 Responsibility: keep the floor of all in-boxes, move it up as time goes by, and delete what lies
 below it from the disk, some in-boxes at a time.
@@ -10,7 +10,10 @@ sealing, and each record replayed, makes one; of three within a sixteenth of `in
 middle one goes. So a reference stays for that age and at most a sixteenth longer, and nothing is
 kept for each commit.
 
-Floor, marks and deletions are written as sealing writes, outside the WAL: RocksDB brings them to
+Beside it an in-box that holds more than `inbox_references` gets a floor of its own. It is counted
+when an eighth of that came since it was last counted, or since the store was opened.
+
+Floors, marks and deletions are written as sealing writes, outside the WAL: RocksDB brings them to
 the disk in their order, so a crash that takes the floor back brings back the rows below it, and no
 floor on the disk is above the sealed LSN. The caller holds the engine's lock.
 """
@@ -19,9 +22,11 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
+from collections import OrderedDict
 from typing import Final
 
 from timeline.formats.keys import MAX, pair, split_pair
+from timeline.formats.references import count_references, decode_floor, encode_floor
 from timeline.formats.rows import ExpiryRow, decode_expiry, encode_expiry
 from timeline.inboxes import Inboxes
 from timeline.options import Options
@@ -32,6 +37,9 @@ EXPIRY_KEY: Final = b"expiry"
 _MARKS: Final = 16  # within the age
 _A_STEP: Final = 32  # in-boxes looked at in one slice, and
 _DELETED: Final = 256  # rows after whose deletion it ends
+_COUNTED: Final = 64  # rows counted in one slice
+_CHECKS: Final = 8  # while as many references come as an in-box keeps
+_NOTED: Final = 100_000  # the most in-boxes whose growth is remembered
 
 
 class Expiry:
@@ -45,7 +53,15 @@ class Expiry:
         value = storage.get(META, EXPIRY_KEY)
         self._row = ExpiryRow(0, 0, ()) if value is None else decode_expiry(value)
         inboxes.floor = self._row.floor
+        self._most = options.inbox_references
+        self._grown: OrderedDict[int, int] = OrderedDict()  # in-box → references noted
+        self._ready: OrderedDict[int, tuple[int, int]] = OrderedDict()  # in-box → count so far
         self.deleted = False  # since the files were last rewritten
+
+    @property
+    def due(self) -> bool:
+        """Whether there is something to go on with at once."""
+        return self.sweeping or bool(self._ready)
 
     @property
     def sweeping(self) -> bool:
@@ -73,6 +89,13 @@ class Expiry:
         """Do a slice of the sweep, or move the floor when that is due. Raises what storage does."""
         if self.sweeping:
             self._sweep()
+        elif self._ready:
+            inbox_id, so_far = next(iter(self._ready.items()))
+            further = self._count(inbox_id, *so_far)
+            if further is None:
+                del self._ready[inbox_id]
+            else:
+                self._ready[inbox_id] = further
         elif self._age and time.monotonic() >= self._next_round:
             self._next_round = time.monotonic() + self._period
             marks = self._row.marks
@@ -83,6 +106,39 @@ class Expiry:
             if old:
                 row = ExpiryRow(marks[old - 1][0], self._row.swept, marks[old:])
                 self._write(self._storage.batch(), row)
+
+    def grew(self, inbox_id: int, count: int) -> None:
+        """So many references of an in-box were sealed."""
+        if not self._most:
+            return
+        count += self._grown.pop(inbox_id, 0)
+        if count * _CHECKS > self._most:
+            self._ready.setdefault(inbox_id, (MAX, 0))
+        else:
+            self._grown[inbox_id] = count
+            if len(self._grown) > _NOTED:
+                self._grown.popitem(last=False)
+
+    def _count(self, inbox_id: int, position: int, count: int) -> tuple[int, int] | None:
+        """Count references back from `position`, `count` being those above it, and make a floor
+        below as many as are kept; where to go on, None when all is done.
+        """
+        start = pair(inbox_id, 1)
+        for _ in range(_COUNTED):
+            found = self._storage.at_or_before(INBOXES, pair(inbox_id, position), start)
+            if found is None:
+                return None
+            last = split_pair(found[0])[1]
+            if count >= self._most:
+                batch = self._storage.batch()
+                key = pair(inbox_id, 0)
+                batch.put(INBOXES, key, encode_floor(key, last))
+                self._storage.clear(batch, INBOXES, start, pair(inbox_id, last + 1))
+                self._storage.write(batch, logged=False)
+                self._inboxes.inbox(inbox_id).floor = last
+                return None
+            position, count = last - 1, count + count_references(found[1])
+        return position, count
 
     def _sweep(self) -> None:
         """Delete the rows below the floor of the next in-boxes."""
@@ -95,7 +151,9 @@ class Expiry:
                 row = row._replace(swept=row.floor)
                 break
             inbox_id, last = split_pair(found[0])
-            if last <= row.floor:
+            if last == 0 and decode_floor(*found) > row.floor:
+                pass  # what lies below went when that floor was made
+            elif last <= row.floor:
                 stop = pair(inbox_id, row.floor + 1)
                 self._storage.clear(batch, INBOXES, pair(inbox_id, 0), stop)
             position = inbox_id + 1

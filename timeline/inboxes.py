@@ -23,6 +23,7 @@ from weakref import WeakValueDictionary
 from timeline.formats import keys
 from timeline.formats.references import (
     Reference,
+    decode_floor,
     decode_references,
     lsn_of,
     packed_references,
@@ -91,7 +92,7 @@ class Inboxes:
         self._audiences: OrderedDict[int, Audience] = OrderedDict()
         self._members = 0
         self.sealed = 0  # what lies at or below this LSN is never replayed
-        self.floor = 0  # what commits up to this LSN delivered is in no in-box any more
+        self.floor = 0  # that of all in-boxes, see `expiry`
 
     def inbox(self, inbox_id: int) -> Inbox:
         """The one object of an in-box; making it reads nothing."""
@@ -140,14 +141,24 @@ class Inboxes:
         value = self._state.get(keys.AUDIENCE + keys.pair(audience_id, inbox_id))
         return [] if value is None else decode_spans(value)
 
+    def floor_of(self, inbox_id: int) -> int:
+        """What commits up to this LSN delivered is no longer in the in-box."""
+        inbox = self.inbox(inbox_id)
+        if inbox.floor is None:
+            key = keys.pair(inbox_id, 0)
+            value = self._storage.get(INBOXES, key)
+            inbox.floor = 0 if value is None else decode_floor(key, value)
+        return max(self.floor, inbox.floor)
+
     def read(
         self, inbox_id: int, lsn: int, ordinal: int, limit: int
     ) -> list[tuple[Reference, int]]:
         """At most `limit` references after number `ordinal` of those of commit `lsn`, each with its
         own number among those of its commit in this in-box, counted from 0.
         """
-        if lsn <= self.floor:  # expired, though it may still be on the disk
-            lsn, ordinal = self.floor, OPEN
+        floor = self.floor_of(inbox_id)
+        if lsn <= floor:  # expired, though it may still be on the disk
+            lsn, ordinal = floor, OPEN
         found: list[tuple[Reference, int]] = []
         previous = number = -1
         for packed in self._packed_from(inbox_id, lsn):
@@ -165,7 +176,7 @@ class Inboxes:
         inbox = self.inbox(inbox_id)
         memory = [rows for rows in (inbox.old, inbox.tail) if rows]
         boundary = lsn_of(memory[0][0]) if memory else OPEN
-        at = lsn
+        at = max(lsn, 1)  # its floor lies at 0
         while at < boundary:
             found = self._storage.at_or_after(
                 INBOXES, keys.pair(inbox_id, at), keys.pair(inbox_id + 1, 0)

@@ -15,7 +15,7 @@ KIB = 1024
 MIB = 1024 * KIB
 DAY = 24 * 60 * 60 * 1000
 
-_MAY_BE_ZERO = ("inbox_age_ms",)
+_MAY_BE_ZERO = ("inbox_age_ms", "inbox_references")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +73,7 @@ class Options:
     devices: int = 32  # of one user
     device_idle_ms: int = 90 * DAY  # until a device is forgotten
     inbox_age_ms: int = 90 * DAY  # for which in-boxes keep what came at least; 0: for ever
+    inbox_references: int = 100_000  # which an in-box keeps of it at least; 0: all
     idempotency_window_ms: int = DAY  # for which a key is remembered at least, unless
     idempotency_bytes: int = 256 * MIB  # so much of them came sooner
     edit_window_ms: int = 3_650 * DAY  # how long after sending a message may be edited, and

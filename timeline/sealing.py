@@ -25,6 +25,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from timeline.expiry import Expiry
 from timeline.formats.keys import AUDIENCE, pair
 from timeline.formats.references import cut_references, encode_references, lsn_of
 from timeline.formats.rows import Progress, encode_progress
@@ -55,17 +56,15 @@ class Sealing:
         options: Options,
         progress: Progress,
         note: Callable[[int], None],
-        end: Callable[[Batch, int, int], None],
+        expiry: Expiry,
     ) -> None:
-        """`note(timeline id)` is called for every small segment written, `end(batch, last LSN,
-        time)` for the last batch of a pass, again when that met a stall.
-        """
+        """`note(timeline id)` is called for every small segment written."""
         self._storage = storage
         self._tails = tails
         self._log = log
         self._options = options
         self._note = note
-        self._end = end
+        self._expiry = expiry
         self.progress = self._reached = progress  # as written, as the next slice writes it
         self.passes = 0
         self._ended = time.monotonic()  # when the last pass did
@@ -239,9 +238,10 @@ class Sealing:
         def release() -> None:
             for inbox in inboxes:
                 if inbox.generation > number:
-                    inbox.old = []
+                    sealed, inbox.old = inbox.old, []
                 else:
-                    inbox.tail = []
+                    sealed, inbox.tail = inbox.tail, []
+                self._expiry.grew(inbox.id, len(sealed))
             self._done += len(inboxes)
 
         self._after.append(release)
@@ -300,7 +300,7 @@ class Sealing:
             most=options.log_bytes,
             oldest=max(0, progress.time - options.log_age_ms),
         )
-        self._end(batch, upto, progress.time)
+        self._expiry.keep(batch, upto, progress.time)
         self._after.append(self._release)
 
     def _release(self) -> None:

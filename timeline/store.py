@@ -141,8 +141,8 @@ class Store:
             self.log,
             options,
             progress,
-            note=self.compaction.note,
-            end=self.expiry.keep,
+            self.compaction.note,
+            self.expiry,
         )
         replay = Replay(storage, self.tails, self.timelines, self.inboxes, progress)
         replay.run(self.log, lambda: self._relieve(replay))
@@ -197,7 +197,7 @@ class Store:
             self.expiry.step(self._stage.now())
             self._erase()
         self._tidy()
-        return self.sealing.due() or self.compaction.due() or self.expiry.sweeping
+        return self.sealing.due() or self.compaction.due() or self.expiry.due
 
     def seal(self) -> None:
         """Seal everything applied so far."""

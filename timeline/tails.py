@@ -79,15 +79,19 @@ class Timeline:
 
 
 class Inbox:
-    """The unsealed references of one in-box, each the same bytes object for every member."""
+    """The unsealed references of one in-box, each the same bytes object for every member.
 
-    __slots__ = ("__weakref__", "generation", "id", "old", "tail")
+    `floor` is that of this in-box alone, None until it was asked for.
+    """
+
+    __slots__ = ("__weakref__", "floor", "generation", "id", "old", "tail")
 
     def __init__(self, inbox_id: int) -> None:
         self.id = inbox_id
         self.generation = 0
         self.tail: list[bytes] = []
         self.old: list[bytes] = []
+        self.floor: int | None = None
 
 
 class Generation:

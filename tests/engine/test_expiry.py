@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 import timeline
-from tests.engine.stores import SMALL, Clock, abandon, copy_between_calls, small_steps
+from tests.engine.stores import (
+    SMALL,
+    Clock,
+    abandon,
+    copy_as_killed,
+    copy_between_calls,
+    small_steps,
+)
 from timeline.database import Database
 from timeline.errors import StallError, StorageError
 from timeline.formats.rows import INBOX
@@ -225,6 +232,65 @@ def test_the_disk_shrinks(tmp_path: Path) -> None:
         assert rows(db) == []
 
 
+def keep_few(db: Database, count: int, seals: int) -> list[int]:
+    """Send `count` in all, sealed so many times, with work in between; their LSNs."""
+    sent: list[int] = []
+    for _ in range(seals):
+        sent += send(db, count // seals)
+        db.engine.seal()
+        while db.engine.store.expiry.due:
+            db.engine.work()
+    return sent
+
+
+FEW = replace(OPTIONS, inbox_references=20)
+
+
+def check_few(db: Database, user: int, sent: list[int]) -> int:
+    """The newest are there, at least so many as are kept; returns how many."""
+    found = lsns(db, user)
+    with db.engine.lock:
+        floor = db.engine.inboxes.floor_of(user)
+    assert found == [lsn for lsn in sent if floor < lsn <= db.engine.applied]
+    assert len(found) >= min(20, len(sent))
+    return len(found)
+
+
+def test_an_in_box_keeps_so_many_references(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "store"
+    with timeline.open(path, FEW) as db:
+        users = join(db, b"@user:ann", b"@user:bob")
+        sent = keep_few(db, 200, 40)
+        for user in users:
+            assert check_few(db, user, sent) <= 20 + 5 + 3 + 3
+        assert len(rows(db)) < 2 * 20
+        assert db.engine.inboxes.floor == 0, "nothing is old"
+        before = [lsns(db, user) for user in users]
+    with timeline.open(path, FEW) as db:
+        assert [lsns(db, user) for user in users] == before
+        clock.now += 16 * DAY
+        late = send(db, 2)
+        expire(db, sent[-1])
+        assert [lsns(db, user) for user in users] == [late] * 2
+        assert rows(db) == [], "their own floors went as well"
+
+
+def test_a_sweep_leaves_a_floor_that_is_higher(tmp_path: Path, clock: Clock) -> None:
+    with timeline.open(tmp_path / "store", FEW) as db:
+        (user,) = join(db, b"@user:ann")
+        old = send(db, 5)
+        db.engine.seal()
+        clock.now += 15 * DAY
+        young = keep_few(db, 100, 20)
+        clock.now += DAY
+        expire(db, old[-1])
+        assert check_few(db, user, old + young) < 40
+        path = tmp_path / "copy"
+        copy_as_killed(db, path)
+    with timeline.open(path, FEW) as db:
+        check_few(db, user, old + young)
+
+
 def around_writes(
     monkeypatch: pytest.MonkeyPatch, before: Callable[[], None], after: Callable[[], None]
 ) -> None:
@@ -280,6 +346,36 @@ def test_a_kill_at_any_slice_loses_nothing_above_the_floor(
             ] * 3
             assert min(int.from_bytes(key[8:], "big") for key in rows(db)) > old[-1]
     assert old[-1] in floors
+
+
+@pytest.mark.parametrize("flushed", [False, True], ids=["unflushed", "flushed"])
+def test_a_kill_while_an_in_box_is_cut_loses_none_of_the_newest(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, flushed: bool
+) -> None:
+    db = timeline.open(tmp_path / "store", FEW)
+    users = join(db, b"@user:ann", b"@user:bob")
+    copies: list[tuple[Path, int]] = []
+
+    def copy() -> None:
+        if flushed:
+            db.engine.store.storage.flush()
+        copies.append((tmp_path / str(len(copies)), db.engine.applied))
+        copy_between_calls(db, copies[-1][0])
+
+    with monkeypatch.context() as patch:
+        around_writes(patch, lambda: None, copy)
+        sent = keep_few(db, 60, 6)
+    assert check_few(db, users[0], sent) < 60
+    abandon(db)
+    for path, applied in copies:
+        with timeline.open(path, FEW) as db:
+            assert db.engine.applied >= applied
+            here = [lsn for lsn in sent if lsn <= db.engine.applied]
+            for user in users:
+                check_few(db, user, here)
+            more = here + keep_few(db, 30, 3)
+            for user in users:
+                assert check_few(db, user, more) <= 20 + 10 + 3 + 3
 
 
 @pytest.mark.parametrize("error", [StallError, StorageError])

@@ -14,7 +14,7 @@ from tests.engine.stores import Clock
 from tests.messaging.adapters import Door, EmbeddedDoor, WireDoor
 from timeline.database import Database
 from timeline.errors import UsageError
-from timeline.options import DAY
+from timeline.options import DAY, Options
 
 SECONDS = 20.0
 AT_ONCE: dict[str, Any] = {"inbox_age_ms": 1, "seal_after_ms": 1, "retention_check_ms": 1}
@@ -140,3 +140,37 @@ def test_a_device_that_is_not_forgotten_and_had_everything_is_not_resynced(
             assert not page.resync
             assert [entry.seq for entry in page.entries] == [2 * number + 2]
         assert 0 < floors[0] < floors[-1]
+
+
+def test_who_has_too_much_waiting_resyncs_and_nobody_else(tmp_path: Path) -> None:
+    options = Options(fsync="inline", inbox_references=50)
+    with timeline.open(tmp_path / "store", options) as db:
+        im = db.messaging
+        im.create("busy", "ann", members=["bob"])
+        im.create("quiet", "ann", members=["cat"])
+        early = im.conversations("bob").position
+        for user in ("bob", "cat"):
+            im.ack(user, "phone", early)
+        im.send("quiet", "ann", {"text": "hi"})
+        for number in range(300):
+            if number % 20 == 0:
+                db.engine.seal()
+                work(db)
+            im.send("busy", "ann", {"text": str(number)})
+        assert [entry.seq for entry in im.sync("cat", "phone").entries] == [1]
+        page = im.sync("bob", "phone")
+        assert (page.entries, page.resync) == ([], True)
+        assert im.sync("bob", "desk", after=early).resync
+        position = im.conversations("bob").position
+        im.send("busy", "ann", {"text": "more"})
+        page = im.sync("bob", "phone", after=position)
+        assert [entry.seq for entry in page.entries] == [301]
+        epoch, _, _ = early.split("-")
+        inbox = db.engine.find(b"@user:bob")
+        assert inbox is not None
+        floor = db.engine.inboxes.floor_of(inbox.id)
+        page = im.sync("bob", "desk", after=f"{epoch}-{floor}-0", limit=1_000)
+        seqs = [entry.seq for entry in page.entries]
+        assert seqs == list(range(302 - len(seqs), 302))
+        assert 50 < len(seqs) < 120
+        assert im.sync("bob", "desk", after=f"{epoch}-{floor - 1}-0").resync

@@ -2,6 +2,7 @@
 
     reference   LSN u64 · timeline id u64 · seq u64 · kind u8 · ordinal u32
                 (29 bytes, little-endian)
+    floor       LSN u64 · crc32c u32 over the key and it; stored under in-box id ‖ 0
     segment     version u8 · reserved u8 × 3 · count u32 · references · crc32c u32 over the key
                 and everything before it; stored under in-box id ‖ LSN of its last reference
 
@@ -85,6 +86,28 @@ def packed_references(key: bytes, value: bytes) -> bytes:
         starts = range(0, len(packed), _OLD_SIZE)
         packed = b"".join([packed[at : at + _OLD_SIZE] + _FIRST for at in starts])
     return packed
+
+
+def count_references(value: bytes) -> int:
+    """How many references a stored in-box segment says it holds; it is not verified."""
+    return int.from_bytes(value[4:8], "little")
+
+
+def encode_floor(key: bytes, lsn: int) -> bytes:
+    """The floor of an in-box that holds as many references as it may."""
+    body = lsn.to_bytes(8, "little")
+    return body + _CRC.pack(crc32c(body, crc32c(key)))
+
+
+def decode_floor(key: bytes, value: bytes) -> int:
+    """Raises `CorruptError`."""
+    lsn = int.from_bytes(value[:8], "little")
+    if value != encode_floor(key, lsn):
+        raise CorruptError(
+            f"the floor of in-box {split_pair(key)[0]} is damaged: run `timeline verify`, then "
+            "restore a backup or run `timeline repair`"
+        )
+    return lsn
 
 
 def cut_references(references: Sequence[bytes], most: int) -> Iterator[Sequence[bytes]]:

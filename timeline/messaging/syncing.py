@@ -86,10 +86,9 @@ class Reader:
         """Behind everything that readers see."""
         return Position(self._engine.applied, 0)
 
-    @property
-    def floor(self) -> Position:
-        """The lowest position behind which in-boxes are whole."""
-        return Position(self._engine.inboxes.floor, 0)
+    def floor(self, inbox: int) -> Position:
+        """The lowest position behind which an in-box is whole."""
+        return Position(self._engine.inboxes.floor_of(inbox), 0)
 
     def begin(self, user: bytes, device: bytes, after: bytes | None) -> tuple[int, Position | None]:
         """(in-box, position to go on from); None for the latter means `resync`."""
@@ -105,7 +104,7 @@ class Reader:
             if position is not None and position.lsn > applied:
                 position = None
         if position is not None and (
-            position < self.floor or position.lsn < self._forgotten(inbox)
+            position < self.floor(inbox) or position.lsn < self._forgotten(inbox)
         ):
             position = None
         return inbox, position
