@@ -51,7 +51,7 @@ from timeline.options import KIB, MIB, Options
 META: Final = "default"  # what the store is, progress of sealing, checkpoints
 LOG: Final = "log"  # last LSN → record
 SEGMENTS: Final = "segments"  # timeline ‖ last seq → entries
-INBOXES: Final = "inboxes"  # in-box ‖ last LSN → references
+INBOXES: Final = "inboxes"  # in-box ‖ last LSN → references; in-box ‖ 0 → its floor
 PATCHES: Final = "patches"  # timeline ‖ seq → the entry as it now is, empty when deleted
 STATE: Final = "state"  # names, rows of timelines, memberships, and what is built above
 _ALL: Final = ""  # the database itself, among its families

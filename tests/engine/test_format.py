@@ -27,17 +27,22 @@ from timeline.formats.records import (
 )
 from timeline.formats.references import (
     cut_references,
+    decode_floor,
     decode_references,
+    encode_floor,
     encode_reference,
     encode_references,
     lsn_of,
     packed_references,
 )
 from timeline.formats.rows import (
+    ExpiryRow,
     TimelineRow,
+    decode_expiry,
     decode_mark,
     decode_row,
     decode_spans,
+    encode_expiry,
     encode_mark,
     encode_row,
     encode_spans,
@@ -273,6 +278,19 @@ class TestReferences:
         for found in (old, new):
             assert (found.timeline_id, found.kind, list(found.inboxes)) == (3, 1, inboxes)
 
+    @given(u64, u64, st.integers(0, 95))
+    def test_a_floor_comes_back_and_damage_does_not_pass(
+        self, inbox_id: int, lsn: int, bit: int
+    ) -> None:
+        key = keys.pair(inbox_id, 0)
+        value = encode_floor(key, lsn)
+        assert decode_floor(key, value) == lsn
+        damaged = bytearray(value)
+        damaged[bit // 8] ^= 1 << bit % 8
+        for bad in (bytes(damaged), value[:-1], value + b"\0", b""):
+            with pytest.raises(CorruptError):
+                decode_floor(key, bad)
+
 
 class TestRows:
     @given(st.builds(TimelineRow, st.integers(0, 1), u64, u64, u64, u64, u64, st.binary()))
@@ -282,6 +300,16 @@ class TestRows:
     @given(st.lists(st.tuples(u64, u64)))
     def test_spans_come_back(self, spans: list[tuple[int, int]]) -> None:
         assert decode_spans(encode_spans(spans)) == spans
+
+    @given(u64, u64, st.lists(st.tuples(u64, u64)).map(tuple))
+    def test_the_row_of_expiry_comes_back(
+        self, floor: int, swept: int, marks: tuple[tuple[int, int], ...]
+    ) -> None:
+        row = ExpiryRow(floor, swept, marks)
+        assert decode_expiry(encode_expiry(row)) == row
+        for bad in (b"", encode_expiry(row)[:-1]):
+            with pytest.raises(CorruptError):
+                decode_expiry(bad)
 
     @given(u64, st.integers(0, 95))
     def test_a_torn_mark_counts_for_nothing(self, lsn: int, bit: int) -> None:
