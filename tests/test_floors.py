@@ -34,6 +34,7 @@ FLOORS: Final = (
         "compaction",
         "deliveries",
         "draft",
+        "expiry",
         "inboxes",
         "log",
         "overlay",
