@@ -50,7 +50,7 @@ FLOORS: Final = (
     {"engine"},
     {"view"},
     {"search"},
-    {"fanout"},
+    {"fanout", "unresolved"},
     {"messaging"},
     {"database"},
     {"__init__"},

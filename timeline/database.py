@@ -20,13 +20,14 @@ from typing import Any, Self, TypeVar
 from timeline.draft import Draft
 from timeline.engine import Engine, Group
 from timeline.entry import Entry, FieldsLike, Value, encode_fields, encode_name
-from timeline.errors import ClosedError, NoPermissionError, NotFoundError, shown
+from timeline.errors import ClosedError, NoPermissionError, NotFoundError, WrongTypeError, shown
 from timeline.formats import keys
 from timeline.formats.rows import Retention
 from timeline.log import LogCommit
 from timeline.messaging.embedded import Messaging
 from timeline.options import Options
 from timeline.timelines import Extent
+from timeline.unresolved import Unresolved, is_inbox, last_number, number_of, show_reference
 
 T = TypeVar("T")
 
@@ -254,7 +255,11 @@ class TimelineHandle:
         engine = self._engine
         with engine.lock:
             timeline = engine.find(self.name)
-            return Extent(0, 0, 0, 0, 0) if timeline is None else engine.extent(timeline)
+            if timeline is None:
+                return Extent(0, 0, 0, 0, 0)
+            if is_inbox(timeline):
+                return Unresolved(engine).span(timeline)
+            return engine.extent(timeline)
 
     def __len__(self) -> int:
         return self.extent().length
@@ -285,16 +290,26 @@ class TimelineHandle:
         reverse: bool = False,
     ) -> Iterator[Entry]:
         """Entries numbered `first` to `last` and committed at times `since` to `until` (ms), all
-        inclusive, oldest first or with `reverse` newest first, at most `limit`, lazily."""
+        inclusive, oldest first or with `reverse` newest first, at most `limit`, lazily.
+
+        Of an in-box (`@user:…`) these are references, numbered by LSN and without times: fields
+        `kind`, `timeline`, `seq`.
+        """
         engine = self._engine
         with engine.lock:
             timeline = engine.find(self.name)
             if timeline is None:
                 return
+            inbox = is_inbox(timeline)
+            if inbox and (since is not None or until is not None):
+                raise WrongTypeError("an in-box knows no times: range over it by LSN")
             if since is not None:
                 first = max(first, engine.timelines.first_since(timeline, since))
             if until is not None:
                 last = min(last, engine.timelines.first_since(timeline, until + 1) - 1)
+        if inbox:
+            yield from self._references(first, last, limit, reverse=reverse)
+            return
         left = keys.MAX if limit is None else limit
         size = min(left, 64)  # a first look is often all
         while left > 0 and first <= last:
@@ -316,6 +331,30 @@ class TimelineHandle:
                 last = page[-1].seq - 1
             else:
                 first = page[-1].seq + 1
+
+    def _references(
+        self, first: int, last: int, limit: int | None, *, reverse: bool
+    ) -> Iterator[Entry]:
+        """The references of commits `first` to `last` in an in-box, lazily."""
+        engine = self._engine
+        low, high = number_of(first), last_number(last)
+        left = keys.MAX if limit is None else limit
+        while left > 0 and low <= high:
+            with engine.lock:
+                engine.check_usable()
+                inbox = engine.find(self.name)
+                if inbox is None:
+                    return
+                asked = min(_PAGE, left)
+                page = Unresolved(engine).read(inbox, low, high, asked, reverse=reverse)
+            yield from map(show_reference, page.chunks)
+            if page.last is None or page.count < asked:
+                return
+            left -= page.count
+            if reverse:
+                high = page.last - 1
+            else:
+                low = page.last + 1
 
     def __iter__(self) -> Iterator[Entry]:
         return self.range()

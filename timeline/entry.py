@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from timeline.errors import UsageError
-from timeline.formats.entries import decode_items
+from timeline.formats.entries import decode_id, decode_items
 
 Value = bytes | str
 FieldsLike = Mapping[str, Value] | Mapping[bytes, Value] | Iterable[tuple[Value, Value]]
@@ -75,7 +75,10 @@ class Fields(Sequence[tuple[bytes, bytes]]):
 
 
 class Entry:
-    """One entry: its number, the time of its commit (ms since the epoch), its fields."""
+    """One entry: its number, the time of its commit (ms since the epoch), its fields.
+
+    Of a reference in an in-box `seq` is the LSN and `time` 0: an in-box does not know it.
+    """
 
     __slots__ = ("_payload", "seq", "time")
 
@@ -83,6 +86,11 @@ class Entry:
         self.seq = seq
         self.time = time
         self._payload = payload
+
+    @property
+    def id(self) -> str:
+        """The id by which streams name it, `<seq>-0`; of a reference `<lsn>-<n>`."""
+        return decode_id(self._payload).decode()
 
     @property
     def fields(self) -> Fields:

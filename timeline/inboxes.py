@@ -15,14 +15,16 @@ members.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
 from weakref import WeakValueDictionary
 
 from timeline.formats import keys
 from timeline.formats.references import (
+    SIZE,
     Reference,
+    cut_references,
     decode_floor,
     decode_references,
     lsn_of,
@@ -183,23 +185,81 @@ class Inboxes:
             )
             if found is None:
                 break
-            packed = packed_references(*found)
-            last = keys.split_pair(found[0])[1]
-            if last >= boundary:  # sealed by now, and still in memory
-                size = len(packed)
-                references = decode_references(packed)
-                below = sum(reference.lsn < boundary for reference in references)
-                packed = packed[: size // len(references) * below]
-            yield packed
-            at = last + 1
+            yield _below(*found, boundary)
+            at = keys.split_pair(found[0])[1] + 1
         for rows in memory:
             if lsn_of(rows[-1]) >= lsn:
                 first = bisect_left(rows, lsn, key=lsn_of)
                 for start in range(first, len(rows), _A_TIME):  # the reader may want only a few
                     yield b"".join(rows[start : start + _A_TIME])
 
+    def read_back(
+        self, inbox_id: int, lsn: int, ordinal: int, limit: int
+    ) -> list[tuple[Reference, int]]:
+        """At most `limit` references up to and with (`lsn`, `ordinal`), newest first."""
+        found: list[tuple[Reference, int]] = []
+        floor = self.floor_of(inbox_id)
+        for packed in self._packed_back(inbox_id, lsn, floor):
+            numbered: list[tuple[Reference, int]] = []
+            for reference in decode_references(packed):
+                same = numbered and numbered[-1][0].lsn == reference.lsn
+                numbered.append((reference, numbered[-1][1] + 1 if same else 0))
+            for reference, number in reversed(numbered):
+                if reference.lsn <= floor:
+                    return found
+                if (reference.lsn, number) <= (lsn, ordinal):
+                    if len(found) >= limit:
+                        return found
+                    found.append((reference, number))
+        return found
+
+    def _packed_back(self, inbox_id: int, lsn: int, floor: int) -> Iterator[bytes]:
+        """Packed references of whole commits, from about `lsn` back to `floor`, each ascending."""
+        inbox = self.inbox(inbox_id)
+        memory = [rows for rows in (inbox.tail, inbox.old) if rows]
+        for rows in memory:
+            stop = bisect_right(rows, lsn, key=lsn_of)
+            for run in reversed(list(cut_references(rows[:stop], _A_TIME))):
+                yield b"".join(run)
+        boundary = lsn_of(memory[-1][0]) if memory else OPEN
+        at = min(lsn, boundary - 1)
+        start, stop_key = keys.pair(inbox_id, floor + 1), keys.pair(inbox_id + 1, 0)
+        found = None
+        if at > floor:  # the segment that holds `at` is the one that ends there or behind
+            found = self._storage.at_or_after(INBOXES, keys.pair(inbox_id, at), stop_key)
+            if found is None:
+                found = self._storage.at_or_before(INBOXES, keys.pair(inbox_id, at), start)
+        while found is not None:
+            yield _below(*found, boundary)
+            before = keys.pair(inbox_id, keys.split_pair(found[0])[1] - 1)
+            found = self._storage.at_or_before(INBOXES, before, start)
+
+    def count(self, inbox_id: int) -> int:
+        """How many references an in-box holds; looks at every segment."""
+        inbox = self.inbox(inbox_id)
+        floor = self.floor_of(inbox_id)
+        memory = [rows for rows in (inbox.old, inbox.tail) if rows]
+        boundary = lsn_of(memory[0][0]) if memory else OPEN
+        start, stop = keys.pair(inbox_id, floor + 1), keys.pair(inbox_id + 1, 0)
+        total = sum(len(rows) - bisect_right(rows, floor, key=lsn_of) for rows in memory)
+        for key, value in self._storage.scan(INBOXES, start, stop):
+            packed = _below(key, value, boundary)
+            total += len(packed) // SIZE
+            if packed and lsn_of(packed) <= floor:
+                total -= sum(each.lsn <= floor for each in decode_references(packed))
+        return total
+
     def live_spans(self, value: bytes | None) -> list[tuple[int, int]]:
         """The spans of a row of membership without those no replay can reach."""
         if value is None:
             return []
         return [span for span in decode_spans(value) if span[1] > self.sealed]
+
+
+def _below(key: bytes, value: bytes, boundary: int) -> bytes:
+    """The packed references of a segment below LSN `boundary`, from which on they are in memory."""
+    packed = packed_references(key, value)
+    if keys.split_pair(key)[1] >= boundary:  # sealed by now, and still in memory
+        below = sum(reference.lsn < boundary for reference in decode_references(packed))
+        packed = packed[: SIZE * below]
+    return packed

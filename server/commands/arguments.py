@@ -1,15 +1,19 @@
 """Arguments of commands: numbers, ids, bounds, names.
 
 Rule: bytes in, values out, or a refusal in Redis's words where clients know them. An id is
-`<seq>-0`; a bare `<seq>` means the same. Ranges are pairs of numbers, both inclusive.
+`<seq>-0`; a bare `<seq>` means the same. Ranges are pairs of numbers, both inclusive. In-boxes have
+ids `<lsn>-<n>`, which are numbers as `timeline.unresolved` says.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import NamedTuple
 
 from timeline.errors import NoPermissionError, UsageError
 from timeline.formats.keys import MAX
+from timeline.unresolved import TOP, id_of, last_number, number_of
 
 from ..errors import CommandError
 from ..registry import shown
@@ -64,11 +68,7 @@ def after_id(value: bytes) -> int:
 
 
 def range_start(value: bytes) -> int:
-    """The first number of a range: `-`, an id, or `(` and an id, which is left out."""
-    if value == b"-":
-        return 0
-    if value == b"+":
-        return MAX
+    """The first number of a range: an id, or `(` and an id, which is left out."""
     if value[:1] == b"(":
         return after_id(value[1:])
     number, rest = split_id(value)
@@ -76,15 +76,45 @@ def range_start(value: bytes) -> int:
 
 
 def range_end(value: bytes) -> int:
-    """The last number of a range: `+`, an id, or `(` and an id, which is left out. -1: nothing."""
-    if value == b"+":
-        return MAX
-    if value == b"-":
-        return 0
+    """The last number of a range: an id, or `(` and an id, which is left out. -1: nothing."""
     if value[:1] == b"(":
         number, rest = split_id(value[1:])
         return number if rest else number - 1
     return split_id(value)[0]
+
+
+class Ids(NamedTuple):
+    """How ids are read and shown: those of entries, or those of references in in-boxes."""
+
+    start: Callable[[bytes], int]
+    end: Callable[[bytes], int]
+    after: Callable[[bytes], int]
+    show: Callable[[int], bytes]
+    top: int
+
+
+def _reference(value: bytes) -> int:
+    lsn, ordinal = split_id(value)
+    return number_of(lsn, ordinal or 0)
+
+
+def _reference_start(value: bytes) -> int:
+    return _after_reference(value[1:]) if value[:1] == b"(" else _reference(value)
+
+
+def _reference_end(value: bytes) -> int:
+    if value[:1] == b"(":
+        return _reference(value[1:]) - 1
+    lsn, ordinal = split_id(value)  # Redis XRANGE: all of `lsn` where the rest is left out
+    return last_number(lsn) if ordinal is None else min(number_of(lsn, ordinal), last_number(lsn))
+
+
+def _after_reference(value: bytes) -> int:
+    return _reference(value) + 1
+
+
+ENTRIES = Ids(range_start, range_end, after_id, lambda seq: b"%d-0" % seq, MAX)
+REFERENCES = Ids(_reference_start, _reference_end, _after_reference, id_of, TOP)
 
 
 def refuse_reserved() -> NoPermissionError:

@@ -1,15 +1,19 @@
 """Raw timelines as Redis streams: what reads them (XLEN, XRANGE, XREVRANGE, XREAD, XINFO).
 
 Rule: entries are stored as they are sent, so a range is a header and slices of the store. No reply
-grows beyond `reply_bytes`: a read that would is refused, and COUNT is the way out.
+grows beyond `reply_bytes`: a read that would is refused, and COUNT is the way out. In-boxes
+(`@user:…`) are read the same way and show references.
 """
 
 from __future__ import annotations
 
-from timeline.errors import WrongTypeError
-from timeline.formats.keys import MAX
-from timeline.formats.rows import INBOX
+from collections.abc import Callable
+from functools import partial
+
+from timeline.messaging.names import USERS
+from timeline.messaging.watching import Woken
 from timeline.tails import Timeline
+from timeline.unresolved import TOP, Unresolved
 
 from .. import replies
 from ..blocking import Shared
@@ -17,21 +21,18 @@ from ..errors import CommandError
 from ..registry import READ, Arguments, View, container, read
 from ..session import Session
 from . import arguments
-from .arguments import syntax_error
+from .arguments import ENTRIES, REFERENCES, Ids, syntax_error
 
 _KEY = (1, 1, 1)
 _FIRST_STEP = 256  # entries read before it is known how large they are
 _STEP_BYTES = 4 << 20
 
 
-def stream(view: View, name: bytes) -> Timeline | None:
-    """The timeline called `name`. Raises `WrongTypeError` for an in-box, which has no entries."""
-    timeline = view.find(name)
-    if timeline is not None and timeline.next == MAX:  # it takes no entries
-        row = timeline.staged or timeline.row
-        if row is not None and row.kind == INBOX:
-            raise WrongTypeError("an in-box holds references, not entries: read it by USER.SYNC")
-    return timeline
+def source(session: Session, view: View, name: bytes) -> tuple[View, Ids]:
+    """What to read the timeline called `name` from, and how its ids are read and shown."""
+    if name.startswith(USERS):
+        return Unresolved(session.service.engine), REFERENCES
+    return view, ENTRIES
 
 
 def entries(
@@ -49,7 +50,7 @@ def entries(
         page = view.read(timeline, first, last, count, reverse=reverse)
         return b"".join((replies.array_header(page.count), *page.chunks))
     most = session.service.configuration.settings.reply_bytes
-    left = MAX if count is None else count
+    left = TOP if count is None else count
     step = _FIRST_STEP
     found = size = 0
     chunks: list[bytes] = [b""]
@@ -79,28 +80,34 @@ def entries(
 @read(
     "XLEN",
     "key",
-    "How many entries a timeline has.",
+    "How many entries a timeline has, or references an in-box (O(N) then).",
     group="stream",
     flags="readonly fast",
     keys=_KEY,
 )
 def xlen(session: Session, args: Arguments, view: View) -> bytes:
-    timeline = stream(view, args[1])
+    view, _ = source(session, view, args[1])
+    timeline = view.find(args[1])
     return replies.integer(0 if timeline is None else view.extent(timeline).length)
 
 
 def _range(
     session: Session, args: Arguments, view: View, low: bytes, high: bytes, *, reverse: bool
 ) -> bytes:
-    first = 0 if low == b"-" else arguments.range_start(low)
-    last = MAX if high == b"+" else arguments.range_end(high)
+    view, ids = source(session, view, args[1])
+    first = _bound(ids, low, ids.start)
+    last = _bound(ids, high, ids.end)
     count = _count(args) if len(args) > 4 else None
     if count == 0:
         return replies.nil_array(session.resp)
-    timeline = stream(view, args[1])
+    timeline = view.find(args[1])
     if timeline is None or first > last:
         return replies.EMPTY_ARRAY
     return entries(session, view, timeline, first, last, count, reverse=reverse)
+
+
+def _bound(ids: Ids, value: bytes, read_id: Callable[[bytes], int]) -> int:
+    return 0 if value == b"-" else ids.top if value == b"+" else read_id(value)
 
 
 def _count(args: Arguments) -> int:
@@ -116,7 +123,7 @@ def _count(args: Arguments) -> int:
 @read(
     "XRANGE",
     "key start end [COUNT count]",
-    "Entries of a timeline from one id to another, oldest first.",
+    "Entries of a timeline, or references of an in-box, from one id to another, oldest first.",
     group="stream",
     flags="readonly",
     complexity="O(log N + M) for M entries returned",
@@ -129,7 +136,7 @@ def xrange(session: Session, args: Arguments, view: View) -> bytes:
 @read(
     "XREVRANGE",
     "key end start [COUNT count]",
-    "Entries of a timeline from one id back to another, newest first.",
+    "Entries of a timeline, or references of an in-box, from one id back to another, newest first.",
     group="stream",
     flags="readonly",
     complexity="O(log N + M) for M entries returned",
@@ -168,10 +175,13 @@ class StreamRead:
         return replies.array([b"*2\r\n" + part for part in parts])
 
     def _one(self, view: View, name: bytes, first: int) -> bytes | None:
-        timeline = stream(view, name)
-        if timeline is None or view.extent(timeline).head < first:
+        view, ids = source(self.session, view, name)
+        timeline = view.find(name)
+        if timeline is None:
             return None
-        found = entries(self.session, view, timeline, first, MAX, self.count)
+        if ids is ENTRIES and view.extent(timeline).head < first:  # the quickest way to know
+            return None
+        found = entries(self.session, view, timeline, first, ids.top, self.count)
         return None if found.startswith(replies.EMPTY_ARRAY) else replies.bulk(name) + found
 
 
@@ -208,7 +218,7 @@ def xread(session: Session, args: Arguments, view: View) -> bytes | None:
         raise syntax_error()
     half = len(names) // 2
     positions = [
-        (name, _first_wanted(view, name, value))
+        (name, _first_wanted(session, view, name, value))
         for name, value in zip(names[:half], names[half:], strict=True)
     ]
     reading = StreamRead(session, positions, count)
@@ -218,28 +228,56 @@ def xread(session: Session, args: Arguments, view: View) -> bytes | None:
     nothing = replies.nil_array(session.resp)
     if block is None or session.executing:
         return nothing
-    service = session.service
-    service.waiters.block(
-        session.connection,
-        names[:half],
-        lambda shared: reading.answer(service.engine, shared),
-        nothing,
-        block / 1000 or None,
-    )
+    _wait(session, names[:half], reading, nothing, block)
     return None
 
 
-def _first_wanted(view: View, name: bytes, value: bytes) -> int:
-    if value == b"$":
-        timeline = stream(view, name)
-        return 1 if timeline is None else view.extent(timeline).head + 1
+def _first_wanted(session: Session, view: View, name: bytes, value: bytes) -> int:
+    view, ids = source(session, view, name)
     if value == b"+":  # Redis 7.4: the last entry
-        timeline = stream(view, name)
-        if timeline is None:
-            return 1
-        newest = view.read(timeline, limit=1, reverse=True).last
-        return view.extent(timeline).head + 1 if newest is None else newest
-    return arguments.after_id(value)
+        timeline = view.find(name)
+        newest = None if timeline is None else view.read(timeline, limit=1, reverse=True).last
+        if newest is not None:
+            return newest
+    if value in (b"$", b"+"):
+        if isinstance(view, Unresolved):
+            return view.head + 1
+        timeline = view.find(name)
+        return 1 if timeline is None else view.extent(timeline).head + 1
+    return ids.after(value)
+
+
+def _wait(
+    session: Session, names: list[bytes], reading: StreamRead, nothing: bytes, block: int
+) -> None:
+    """Answers once there is something; the in-boxes among `names` are watched meanwhile."""
+    service = session.service
+    watch = service.messages.watch
+    watched: dict[bytes, tuple[int, Woken]] = {}
+    inboxes = [name for name in dict.fromkeys(names) if name.startswith(USERS)]
+
+    def follow() -> None:
+        for name in inboxes:
+            inbox = None if name in watched else service.engine.find(name)
+            if inbox is not None:
+                woken = partial(_note, service.woken, name)
+                watched[name] = inbox.id, woken
+                watch.add(inbox.id, woken)
+
+    def attempt(shared: Shared) -> bytes | None:
+        follow()  # it may have been made meanwhile
+        return reading.answer(service.engine, shared)
+
+    def ended() -> None:
+        for inbox, woken in watched.values():
+            watch.remove(inbox, woken)
+
+    service.waiters.block(session.connection, names, attempt, nothing, block / 1000 or None, ended)
+    follow()
+
+
+def _note(names: dict[bytes, None], name: bytes, _: object) -> None:
+    names[name] = None
 
 
 container("XINFO", "What is known of a timeline.", kind=READ, group="stream")
@@ -263,7 +301,8 @@ def xinfo_stream(session: Session, args: Arguments, view: View) -> bytes:
                 raise syntax_error()
             number = arguments.integer(args[5])
             count = number if number > 0 else None
-    timeline = stream(view, args[2])
+    view, ids = source(session, view, args[2])
+    timeline = view.find(args[2])
     if timeline is None:
         raise CommandError("no such key")
     extent = view.extent(timeline)
@@ -272,14 +311,14 @@ def xinfo_stream(session: Session, args: Arguments, view: View) -> bytes:
         ("length", replies.integer(extent.length)),
         ("radix-tree-keys", replies.integer(1 if extent.length else 0)),
         ("radix-tree-nodes", replies.integer(2)),
-        ("last-generated-id", _id(extent.head)),
-        ("max-deleted-entry-id", _id(extent.deleted)),
-        ("entries-added", replies.integer(extent.head)),
-        ("recorded-first-entry-id", _id(extent.first if extent.length else 0)),
+        ("last-generated-id", _id(ids, extent.head)),
+        ("max-deleted-entry-id", _id(ids, extent.deleted)),
+        ("entries-added", replies.integer(extent.head if ids is ENTRIES else extent.length)),
+        ("recorded-first-entry-id", _id(ids, extent.first if extent.length else 0)),
     ]
     if len(args) > 3:
         pairs += [
-            ("entries", entries(session, view, timeline, 0, MAX, count)),
+            ("entries", entries(session, view, timeline, 0, ids.top, count)),
             ("groups", replies.EMPTY_ARRAY),
         ]
     else:
@@ -293,8 +332,8 @@ def xinfo_stream(session: Session, args: Arguments, view: View) -> bytes:
     )
 
 
-def _id(seq: int) -> bytes:
-    return replies.bulk(b"%d-0" % seq)
+def _id(ids: Ids, number: int) -> bytes:
+    return replies.bulk(ids.show(number))
 
 
 def _entry(view: View, timeline: Timeline, resp: int, *, reverse: bool) -> bytes:

@@ -12,6 +12,7 @@ from timeline.engine import Draft
 from timeline.errors import NotFoundError, UsageError
 from timeline.formats.rows import Retention
 from timeline.tails import Timeline
+from timeline.unresolved import Unresolved, is_inbox
 
 from .. import replies
 from ..entries import encode_fields
@@ -40,7 +41,10 @@ def _existing(view: View | Draft, name: bytes) -> Timeline:
 )
 def info(session: Session, args: Arguments, view: View) -> bytes:
     timeline = _existing(view, args[1])
-    extent = view.extent(timeline)
+    if is_inbox(timeline):  # its numbers are LSNs
+        extent = Unresolved(session.service.engine).span(timeline)
+    else:
+        extent = view.extent(timeline)
     retention = view.retention(timeline)
     return replies.encode(
         {

@@ -58,6 +58,15 @@ def encode_entry(seq: int, items: Sequence[bytes]) -> bytes:
     return b"".join(parts)
 
 
+def encode_shown(identity: bytes, items: Sequence[bytes]) -> bytes:
+    """What is no entry and is shown as one, under an id of its own."""
+    parts = [b"*2\r\n$%d\r\n%b\r\n*%d" % (len(identity), identity, len(items))]
+    for item in items:
+        parts += (resp_size(len(item)), item)
+    parts.append(b"\r\n")
+    return b"".join(parts)
+
+
 def encode_run(
     seqs: Sequence[int], columns: Sequence[Sequence[bytes]]
 ) -> tuple[list[bytes], list[int]]:
@@ -100,6 +109,14 @@ def encode_run(
     for place, strand in enumerate(strands[:-1]):
         parts[place::width] = strand
     return parts, [size + len(constant) for size in sizes]
+
+
+def decode_id(payload: bytes) -> bytes:
+    """The id of an encoded entry. Raises `CorruptError`."""
+    parts = payload.split(b"\r\n", 3)
+    if len(parts) < 4 or parts[0] != b"*2":
+        raise CorruptError(f"an entry of {len(payload)} bytes is not in stored form")
+    return parts[2]
 
 
 def decode_items(payload: bytes) -> list[bytes]:
