@@ -97,6 +97,8 @@ class Unresolved:
     ) -> Page:
         """References numbered `first` to `last`, inclusive, at most `limit`."""
         limit = MAX if limit is None else limit
+        if limit <= 0:
+            return Page(0, [], None)
         inboxes = self._engine.inboxes
         if reverse:
             found = inboxes.read_back(timeline.id, last >> _BITS, last & _LAST, limit)
