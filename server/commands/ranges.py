@@ -188,7 +188,7 @@ class StreamRead:
 @read(
     "XREAD",
     "[COUNT count] [BLOCK milliseconds] STREAMS key... id...",
-    "What several timelines hold behind given ids; with BLOCK it waits for the first.",
+    "What several timelines or in-boxes hold behind given ids; with BLOCK it waits for the first.",
     group="stream",
     flags="readonly blocking movablekeys",
     complexity="O(M) for M entries returned",
@@ -286,7 +286,7 @@ container("XINFO", "What is known of a timeline.", kind=READ, group="stream")
 @read(
     "XINFO STREAM",
     "key [FULL [COUNT count]]",
-    "Length, head, first and last entry of a timeline.",
+    "Length, head, first and last entry of a timeline, or reference of an in-box.",
     group="stream",
     flags="readonly",
     keys=(2, 2, 1),
