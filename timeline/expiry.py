@@ -25,6 +25,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from typing import Final
 
+from timeline.errors import CorruptError
 from timeline.formats.keys import MAX, pair, split_pair
 from timeline.formats.references import count_references, decode_floor, encode_floor
 from timeline.formats.rows import ExpiryRow, decode_expiry, encode_expiry
@@ -90,11 +91,9 @@ class Expiry:
         if self.sweeping:
             self._sweep()
         elif self._ready:
-            inbox_id, so_far = next(iter(self._ready.items()))
-            further = self._count(inbox_id, *so_far)
-            if further is None:
-                del self._ready[inbox_id]
-            else:
+            inbox_id, so_far = self._ready.popitem(last=False)
+            further = self._count(inbox_id, *so_far)  # where it fails, later growth brings it back
+            if further is not None:
                 self._ready[inbox_id] = further
         elif self._age and time.monotonic() >= self._next_round:
             self._next_round = time.monotonic() + self._period
@@ -151,9 +150,7 @@ class Expiry:
                 row = row._replace(swept=row.floor)
                 break
             inbox_id, last = split_pair(found[0])
-            if last == 0 and decode_floor(*found) > row.floor:
-                pass  # what lies below went when that floor was made
-            elif last <= row.floor:
+            if last <= row.floor and not (last == 0 and _stays(*found, row.floor)):
                 stop = pair(inbox_id, row.floor + 1)
                 self._storage.clear(batch, INBOXES, pair(inbox_id, 0), stop)
             position = inbox_id + 1
@@ -170,6 +167,17 @@ class Expiry:
             self._storage.write(batch, logged=False)
         self._row = row
         self._inboxes.floor = row.floor
+
+
+def _stays(key: bytes, value: bytes, floor: int) -> bool:
+    """Whether the floor of one in-box is above `floor`: what lies below went when it was made.
+
+    A damaged one stays, with all of its in-box: whoever reads that is told.
+    """
+    try:
+        return decode_floor(key, value) > floor
+    except CorruptError:
+        return True
 
 
 def _lsn(mark: tuple[int, int]) -> int:

@@ -194,8 +194,8 @@ class Store:
             self.compaction.step()
         else:
             self.retention.step()
-            self.expiry.step(self._stage.now())
             self._erase()
+            self.expiry.step(self._stage.now())
         self._tidy()
         return self.sealing.due() or self.compaction.due() or self.expiry.due
 
