@@ -29,7 +29,7 @@ from timeline.storage import FAMILIES, INBOXES, Storage
 
 MESSAGE = 1
 AUDIENCE = 7
-SECONDS = 20.0
+SECONDS = 60.0
 SIZE = "total-sst-files-size"
 OPTIONS = replace(
     SMALL,

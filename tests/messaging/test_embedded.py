@@ -83,12 +83,19 @@ def test_a_closed_store_says_so(db: Database) -> None:
         db.messaging.send("team", "ann", {"text": "x"})
 
 
-def test_an_inbox_counts_no_entries_among_timelines(tmp_path: Path) -> None:
+def test_the_extent_of_an_inbox_counts_references_and_names_commits(tmp_path: Path) -> None:
     with timeline.open(tmp_path / "store") as db:
+        db.messaging.set_user_meta("bob", {"name": "Bob"})
+        handle = db.timeline("@user:bob")
+        assert handle.extent()[:3] == (0, 0, 0)
         db.messaging.create("team", "ann", members=["bob"])
+        joined = db.log.head
         db.messaging.send("team", "ann", {"text": "hi"})
-        extent = db.timeline("@user:bob").extent()
-        assert (extent.head, extent.length) == (0, 0)
+        assert handle.extent()[:3] == (joined, db.log.head, 2)
+        assert len(handle) == 2
+        newest = handle.latest()
+        assert newest is not None
+        assert (newest.seq, newest.id) == (db.log.head, f"{db.log.head}-0")
 
 
 @pytest.mark.parametrize("odd", [5, 0, None, ["bob"]])

@@ -16,7 +16,7 @@ from timeline.database import Database
 from timeline.errors import UsageError
 from timeline.options import DAY, Options
 
-SECONDS = 20.0
+SECONDS = 60.0
 AT_ONCE: dict[str, Any] = {"inbox_age_ms": 1, "seal_after_ms": 1, "retention_check_ms": 1}
 
 

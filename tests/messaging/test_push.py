@@ -381,12 +381,12 @@ def test_raw_commands_read_messages_and_write_nothing(door: WireDoor, room: str)
 
 @pytest.fixture
 def forgetful(tmp_path: Path) -> Iterator[WireDoor]:
-    """In-boxes that keep half a second."""
+    """In-boxes that keep two seconds."""
     door = WireDoor(
         tmp_path / "store",
         diffusion_limit=5,
         output_pause_bytes=16_384,
-        inbox_age_ms=500,
+        inbox_age_ms=2_000,
         seal_after_ms=1,
         retention_check_ms=1,
     )
@@ -408,9 +408,9 @@ def test_a_quiet_stream_goes_on_though_its_position_has_expired(
     crowd = [f"user{number}" for number in range(members)]
     door.create("team", "user0", crowd)
     door.create("other", "user0", ["eve"])
-    position = door.conversations("user1").position
     stream = Raw(door.daemon.port)
     try:
+        position = door.conversations("user1").position
         assert stream.do("USER.SUBSCRIBE", "user1", "phone", "AFTER", position) == b"OK"
         door.send("team", "user0", "1")
         assert stream.pushed()[1].seq == 1
@@ -440,9 +440,9 @@ def test_a_stream_from_below_the_floor_is_refused(forgetful: WireDoor) -> None:
 def test_a_stream_that_was_too_slow_ends_and_never_skips(forgetful: WireDoor) -> None:
     door = forgetful
     door.create("team", "ann", ["bob"])
-    position = door.conversations("bob").position
     slow = Raw(door.daemon.port, buffer=4_096)
     try:
+        position = door.conversations("bob").position
         slow.send("USER.SUBSCRIBE", "bob", "phone", "AFTER", position)
         assert slow.next() == b"OK"
         total = 4_000
