@@ -198,6 +198,19 @@ class Push:
             self._line_up(fresh)
         self._schedule()
 
+    def _settle(self, subscriber: Subscriber) -> None:
+        """It is no longer live, and is to be gone on with from behind everything that it has.
+
+        That is all below the first message yet to be given: what has expired since it was last
+        told of something was not for it.
+        """
+        if subscriber.live and subscriber.position is not None:
+            reached = self._messages.reader.floor(subscriber.inbox)
+            if self._fresh:
+                reached = Position(self._fresh[0].fresh.lsn - 1, 0)
+            subscriber.position = max(subscriber.position, reached)
+        subscriber.live = False
+
     def resume(self, connection: Connection) -> None:
         """A connection takes more again."""
         subscribers = self._by_connection.get(connection)

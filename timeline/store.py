@@ -164,7 +164,7 @@ class Store:
         )
 
     def _relieve(self, replay: Replay) -> None:
-        """Seal what was replayed so far when it is as much as memory may hold."""
+        """Mark how far the replay has come, and seal it when it is as much as memory may hold."""
         self.expiry.note(replay.lsn, replay.time)
         if not self.sealing.due():
             return

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,8 +15,12 @@ import timeline
 from tests.engine.stores import Clock
 from tests.messaging.adapters import Door, EmbeddedDoor, WireDoor
 from timeline.database import Database
+from timeline.draft import Draft
 from timeline.errors import UsageError
+from timeline.formats.messages import MESSAGE, READ
 from timeline.options import DAY, Options
+from timeline.tails import Timeline
+from timeline_server.push import Push
 
 SECONDS = 60.0
 AT_ONCE: dict[str, Any] = {"inbox_age_ms": 1, "seal_after_ms": 1, "retention_check_ms": 1}
@@ -174,3 +180,87 @@ def test_who_has_too_much_waiting_resyncs_and_nobody_else(tmp_path: Path) -> Non
         assert seqs == list(range(302 - len(seqs), 302))
         assert 50 < len(seqs) < 120
         assert im.sync("bob", "desk", after=f"{epoch}-{floor - 1}-0").resync
+
+
+# --- streams ------------------------------------------------------------------------------------
+
+
+class Turns:
+    """An event loop whose turns a test takes itself."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], object]] = []
+
+    def call_soon(self, call: Callable[..., object], *arguments: object) -> None:
+        self.calls.append(partial(call, *arguments))
+
+    def run(self) -> None:
+        while self.calls:
+            self.calls.pop(0)()
+
+
+class Line:
+    """A connection as `Push` sees it."""
+
+    def __init__(self) -> None:
+        self.session = SimpleNamespace(resp=3)
+        self.takes_more = True
+        self.frames: list[bytes] = []
+        self.reason = ""
+
+    def push(self, frame: bytes) -> None:
+        self.frames.append(frame)
+
+    def disconnect(self, reason: str) -> None:
+        self.reason = reason
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["reads", "does not read"])
+def test_a_stream_that_had_everything_goes_on_whatever_comes_at_once(
+    tmp_path: Path, clock: Clock, *, reads: bool
+) -> None:
+    """Its position is below the floor, since nothing was for it; then two groups come in a turn."""
+    turns, line = Turns(), Line()
+    with timeline.open(tmp_path / "store", fsync="inline") as db:
+        im, engine = db.messaging, db.engine
+        im.create("team", "ann", members=["bob"])
+        service: Any = SimpleNamespace(loop=turns, engine=engine)
+        push = Push(service, im.messages)
+
+        def commit(work: Callable[[Draft, Timeline], None]) -> None:
+            with engine.lock:
+                draft = engine.begin()
+                place = draft.find(b"@conv:team")
+                assert place is not None
+                work(draft, place)
+                draft.commit().group.on_done(im.messages.watch.tell)
+            engine.flush()
+
+        bob = engine.find(b"@user:bob")
+        assert bob is not None
+        connection: Any = line
+        push.add(connection, b"bob", b"phone", bob.id, im.messages.reader.now)
+        turns.run()
+        for _ in range(2):
+            commit(lambda draft, _: draft.put(b"u-test", b""))
+            engine.seal()
+            clock.now += 91 * DAY
+        work(db)
+        turns.run()
+        before = engine.inboxes.floor
+        assert before == engine.applied
+
+        commit(
+            lambda draft, place: draft.deliver(
+                place.id, place, draft.append(place, [b"text", b"hi"]), MESSAGE
+            )
+        )
+        line.takes_more = reads
+        commit(lambda draft, place: draft.notify([bob.id], place, 1, READ))
+        turns.run()
+        line.takes_more = True
+        push.resume(connection)
+        turns.run()
+        assert line.reason == ""
+        assert [b"hi" in frame for frame in line.frames] in ([True], [True, False])
+        assert sum(frame.count(b"$4\r\nsync") for frame in line.frames) == 2
