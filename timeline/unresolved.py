@@ -19,7 +19,7 @@ from timeline.formats.entries import decode_id, encode_shown
 from timeline.formats.keys import MAX
 from timeline.formats.messages import KINDS
 from timeline.formats.references import Reference
-from timeline.formats.rows import INBOX
+from timeline.formats.rows import INBOX, Retention
 from timeline.tails import Timeline
 from timeline.timelines import Extent, Page
 
@@ -77,6 +77,12 @@ class Unresolved:
         head = self.read(timeline, limit=1, reverse=True).last or 0
         length = inboxes.count(timeline.id)
         return Extent(first, head, length, created, number_of(inboxes.floor_of(timeline.id)))
+
+    def metadata(self, timeline: Timeline) -> dict[bytes, bytes]:
+        return self._engine.metadata(timeline)
+
+    def retention(self, timeline: Timeline) -> Retention:
+        return self._engine.retention(timeline)
 
     def span(self, timeline: Timeline) -> Extent:
         """The same with LSNs for numbers, as where ids are no more than numbers."""
