@@ -9,7 +9,7 @@ share one answer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from timeline.errors import TimelineError
@@ -39,7 +39,7 @@ class Waiter:
     def __init__(
         self,
         connection: Connection,
-        names: Sequence[Name],
+        names: list[Name],
         attempt: Attempt,
         expired: bytes,
         ended: Callable[[], None] | None = None,
@@ -90,9 +90,16 @@ class Waiters:
             waiter.timer = self._loop.call_later(seconds, self._expire, waiter)
         connection.waiter = waiter
 
+    def listen(self, connection: Connection, name: Name) -> None:
+        """From now on `connection`, which is blocked, waits for `name` too."""
+        waiter = connection.waiter
+        if waiter is not None and name not in waiter.names:
+            waiter.names.append(name)
+            self._by_name.setdefault(name, {})[waiter] = None
+
     def hold(self, connection: Connection) -> Waiter:
         """Makes `connection` wait for work done elsewhere; `answer` ends it."""
-        waiter = connection.waiter = Waiter(connection, (), _nothing, b"")
+        waiter = connection.waiter = Waiter(connection, [], _nothing, b"")
         self._count += 1
         return waiter
 

@@ -8,7 +8,8 @@ Rule: what is sent is read from the store at the subscriber's own position, so b
 the same thing and nothing lies between them. Who has everything so far is `live`: a message to many
 is then encoded once and given to each behind his own few bytes, together with those to the same
 many that came while others were served. Who does not read is sent nothing more, is no longer live,
-and is gone on with from his position when he has caught up; notes only ever need the newest.
+and is gone on with from his position when he has caught up; notes only ever need the newest. A
+stream whose position has expired meanwhile is disconnected.
 Subscribers are served some at a time, other clients between them, and everything kept for them is
 bounded in bytes.
 """
@@ -204,10 +205,10 @@ class Push:
         That is all below the first message yet to be given: what has expired since it was last
         told of something was not for it.
         """
-        if subscriber.live and subscriber.position is not None:
+        if subscriber.live and subscriber.streams:
             reached = self._messages.reader.floor(subscriber.inbox)
-            if self._fresh:
-                reached = Position(self._fresh[0].fresh.lsn - 1, 0)
+            if self._rounds:
+                reached = Position(self._rounds[0].positions[0].lsn - 1, 0)
             subscriber.position = max(subscriber.position, reached)
         subscriber.live = False
 
@@ -223,7 +224,7 @@ class Push:
     def _look(self, inbox: int) -> None:
         """What came for an in-box is to be read by its subscribers themselves."""
         for subscriber in self._by_inbox.get(inbox, ()):
-            subscriber.live = False
+            self._settle(subscriber)
             self._waiting[subscriber] = None
 
     def _line_up(self, fresh: Fresh) -> None:
@@ -299,7 +300,8 @@ class Push:
                 sent = connection.offer(prefix.join(tails))
             if sent:
                 subscriber.position = last
-            else:  # `resume` wakes it
+            else:  # `resume` wakes it; it has everything below
+                subscriber.position = max(subscriber.position, Position(first.lsn - 1, 0))
                 subscriber.live = False
         if seen < most:
             self._rounds.popleft()
@@ -329,6 +331,10 @@ class Push:
 
     def _stream(self, subscriber: Subscriber) -> None:
         """Send a subscriber the next page behind its position."""
+        if subscriber.position < self._messages.reader.floor(subscriber.inbox):
+            reason = "what it was too slow for has expired: subscribing again tells it to resync"
+            self._service.loop.call_soon(subscriber.connection.disconnect, reason)
+            return
         entries, subscriber.position, more = self._messages.reader.page(
             subscriber.inbox, subscriber.position, _PAGE, _PAGE_BYTES
         )

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from timeline.engine import Engine
@@ -106,10 +107,9 @@ class Service:
         waited = self.waiters.names
         if not waited:
             return
+        touched = chain(group.appended.timelines, group.created)
         woken: list[bytes | int] = [
-            name
-            for name in dict.fromkeys(each.name for each in group.appended.timelines)
-            if name in waited
+            name for name in dict.fromkeys(each.name for each in touched) if name in waited
         ]
         if news is not None:
             for inboxes in (news.look, *(fresh.inboxes for fresh in news.fresh)):

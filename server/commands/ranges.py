@@ -8,10 +8,8 @@ grows beyond `reply_bytes`: a read that would is refused, and COUNT is the way o
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from timeline.messaging.names import USERS
-from timeline.messaging.watching import Woken
 from timeline.tails import Timeline
 from timeline.unresolved import TOP, Unresolved
 
@@ -253,31 +251,27 @@ def _wait(
     """Answers once there is something; the in-boxes among `names` are watched meanwhile."""
     service = session.service
     watch = service.messages.watch
-    watched: dict[bytes, tuple[int, Woken]] = {}
+    watched: dict[bytes, int] = {}
     inboxes = [name for name in dict.fromkeys(names) if name.startswith(USERS)]
 
     def follow() -> None:
         for name in inboxes:
             inbox = None if name in watched else service.engine.find(name)
             if inbox is not None:
-                woken = partial(_note, service.woken, name)
-                watched[name] = inbox.id, woken
-                watch.add(inbox.id, woken)
+                watched[name] = inbox.id
+                watch.add(inbox.id)
+                service.waiters.listen(session.connection, inbox.id)
 
     def attempt(shared: Shared) -> bytes | None:
         follow()  # it may have been made meanwhile
         return reading.answer(service.engine, shared)
 
     def ended() -> None:
-        for inbox, woken in watched.values():
-            watch.remove(inbox, woken)
+        for inbox in watched.values():
+            watch.remove(inbox)
 
     service.waiters.block(session.connection, names, attempt, nothing, block / 1000 or None, ended)
     follow()
-
-
-def _note(names: dict[bytes, None], name: bytes, _: object) -> None:
-    names[name] = None
 
 
 container("XINFO", "What is known of a timeline.", kind=READ, group="stream")

@@ -208,8 +208,10 @@ class Line:
         self.frames: list[bytes] = []
         self.reason = ""
 
-    def push(self, frame: bytes) -> None:
-        self.frames.append(frame)
+    def offer(self, frame: bytes) -> bool:
+        if self.takes_more:
+            self.frames.append(frame)
+        return self.takes_more
 
     def disconnect(self, reason: str) -> None:
         self.reason = reason
@@ -233,7 +235,7 @@ def test_a_stream_that_had_everything_goes_on_whatever_comes_at_once(
                 place = draft.find(b"@conv:team")
                 assert place is not None
                 work(draft, place)
-                draft.commit().group.on_done(im.messages.watch.tell)
+                draft.commit().group.on_done(lambda group: push.tell(im.messages.watch.tell(group)))
             engine.flush()
 
         bob = engine.find(b"@user:bob")
