@@ -113,7 +113,7 @@ def test_positions_from_the_floor_on_go_on(tmp_path: Path, clock: Clock) -> None
         floor = engine.inboxes.floor
         assert sync(floor) == list(range(6, 11))
         assert sync(floor + 1) == list(range(7, 11))
-        assert sync(floor, 1) == list(range(7, 11))
+        assert sync(floor, 2) == list(range(7, 11)), "what is there was the second thing it made"
         assert sync(floor - 1) is None
         assert sync(floor - 1, 1) is None
         assert im.sync("bob", "phone").resync, "what it acknowledged is below the floor"

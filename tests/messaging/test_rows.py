@@ -25,7 +25,9 @@ def clock() -> Iterator[Clock]:
 
 
 def open_store(tmp_path: Path) -> Database:
-    options = replace(SMALL, fsync="inline", diffusion_limit=3, retention_check_ms=1)
+    options = replace(
+        SMALL, fsync="inline", diffusion_limit=3, retention_check_ms=1, inbox_age_ms=0
+    )
     return timeline.open(tmp_path / "store", options)
 
 
