@@ -20,19 +20,18 @@ engine's lock.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from heapq import merge
+from itertools import count, repeat
 from typing import Final, NamedTuple
 
 from timeline.draft import Draft
-from timeline.formats import keys
 from timeline.formats.entries import decode_items
 from timeline.inboxes import Inboxes
 from timeline.tails import Timeline
 from timeline.view import View
 
 _PAGE: Final = 1_024
-_EVERY: Final = keys.MAX  # above every number
-
 ORDINAL: Final = b"@ordinal"  # the field of an entry that readers come for
 
 
@@ -64,6 +63,10 @@ class Item(NamedTuple):
     seq: int
     kind: int
     payload: bytes
+
+
+_new_item = partial(tuple.__new__, Item)  # a third of what its constructor takes
+_new_position = partial(tuple.__new__, Position)
 
 
 def push(draft: Draft, audience: int, timeline: Timeline, seq: int, kind: int) -> None:
@@ -119,9 +122,11 @@ class Pull:
         inbox: int,
         after: Position,
         outlets: Sequence[Outlet],
+        expected: int = _PAGE,
     ) -> None:
+        """`expected` is about how many will be taken."""
         self._position = after
-        sources = [_references(inboxes, inbox, after.lsn)]
+        sources = [_references(inboxes, inbox, after.lsn, expected + 1)]
         sources += [
             _entries(view, outlet, rank, after.lsn) for rank, outlet in enumerate(outlets, 1)
         ]
@@ -145,9 +150,9 @@ class Pull:
             passed = 1 + (max(item.ordinal, passed) if item.lsn == lsn else item.ordinal)
             lsn = item.lsn
             if following is not None and following.lsn == lsn:
-                position = Position(lsn - 1, passed)
+                position = _new_position((lsn - 1, passed))
             else:
-                position = Position(lsn, 0)
+                position = _new_position((lsn, 0))
             found.append((item, position))
         self._next, self._lsn, self._passed, self._position = following, lsn, passed, position
         return found
@@ -162,18 +167,17 @@ class Pull:
         return self._position
 
 
-def _references(inboxes: Inboxes, inbox: int, lsn: int) -> Iterator[Item]:
-    number = _EVERY
-    order = 0
+def _references(inboxes: Inboxes, inbox: int, lsn: int, most: int) -> Iterator[Item]:
+    orders = count()
     while True:
-        page = inboxes.read(inbox, lsn, number, _PAGE)
-        for (at, timeline_id, seq, kind, ordinal), _ in page:
-            order += 1
-            yield Item(at, ordinal, 0, order, timeline_id, seq, kind, b"")
-        if len(page) < _PAGE:
+        page = inboxes.above(inbox, lsn, most)
+        if page:
+            lsns, timelines, seqs, kinds, ordinals = zip(*page, strict=True)
+            columns = (lsns, ordinals, repeat(0), orders, timelines, seqs, kinds, repeat(b""))
+            yield from map(_new_item, zip(*columns, strict=False))
+        if len(page) < most:
             return
-        lsn = page[-1][0].lsn
-        number = page[-1][1]
+        lsn, most = page[-1][0], _PAGE
 
 
 def _entries(view: View, outlet: Outlet, rank: int, lsn: int) -> Iterator[Item]:

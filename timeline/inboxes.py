@@ -23,12 +23,14 @@ from weakref import WeakValueDictionary
 from timeline.formats import keys
 from timeline.formats.references import (
     SIZE,
+    Fields,
     Reference,
     cut_references,
     decode_floor,
     decode_references,
     lsn_of,
     packed_references,
+    references_above,
 )
 from timeline.formats.rows import decode_spans
 from timeline.state import State
@@ -173,8 +175,22 @@ class Inboxes:
                         return found
         return found
 
+    def above(self, inbox_id: int, lsn: int, most: int) -> list[Fields]:
+        """What the commits above `lsn` brought, as the fields of references: at least `most` where
+        there are so many, and whole commits.
+        """
+        lsn = max(lsn, self.floor_of(inbox_id))
+        found: list[Fields] = []
+        for packed in self._packed_from(inbox_id, lsn + 1):
+            found += references_above(packed, lsn, most - len(found))
+            if len(found) >= most:
+                break
+        return found
+
     def _packed_from(self, inbox_id: int, lsn: int) -> Iterator[bytes]:
-        """Packed references from about `lsn` on: sealed ones, then those in memory."""
+        """Packed references of whole commits from about `lsn` on: sealed ones, then those in
+        memory.
+        """
         inbox = self.inbox(inbox_id)
         memory = [rows for rows in (inbox.old, inbox.tail) if rows]
         boundary = lsn_of(memory[0][0]) if memory else OPEN
@@ -189,9 +205,13 @@ class Inboxes:
             at = keys.split_pair(found[0])[1] + 1
         for rows in memory:
             if lsn_of(rows[-1]) >= lsn:
-                first = bisect_left(rows, lsn, key=lsn_of)
-                for start in range(first, len(rows), _A_TIME):  # the reader may want only a few
-                    yield b"".join(rows[start : start + _A_TIME])
+                start = bisect_left(rows, lsn, key=lsn_of)
+                while start < len(rows):  # some at a time: the reader may want only a few
+                    stop = min(start + _A_TIME, len(rows))
+                    while stop < len(rows) and rows[stop][:8] == rows[stop - 1][:8]:
+                        stop += 1
+                    yield b"".join(rows[start:stop])
+                    start = stop
 
     def read_back(
         self, inbox_id: int, lsn: int, ordinal: int, limit: int

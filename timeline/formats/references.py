@@ -13,6 +13,7 @@ references have no ordinal (25 bytes); they are read as if it were 0.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from struct import (
     Struct,
@@ -35,6 +36,9 @@ SIZE: Final = _REFERENCE.size
 _FIRST: Final = bytes(4)  # ordinal 0
 
 
+Fields = tuple[int, int, int, int, int]  # those of a `Reference`
+
+
 class Reference(NamedTuple):
     """`seq` of timeline `timeline_id` was written, edited, … (`kind`) by commit `lsn`, which had
     made `ordinal` things before.
@@ -54,6 +58,22 @@ def encode_reference(lsn: int, timeline_id: int, seq: int, kind: int, ordinal: i
 def decode_references(packed: bytes) -> list[Reference]:
     """Every reference of a packed array, in order."""
     return [Reference._make(fields) for fields in _REFERENCE.iter_unpack(packed)]
+
+
+def references_above(packed: bytes, lsn: int, most: int) -> list[Fields]:
+    """Of a packed array, the fields of references above LSN `lsn`: the first `most`, and what else
+    belongs to the last one's commit.
+    """
+    count = len(packed) // SIZE
+
+    def lsn_at(index: int) -> int:
+        return int.from_bytes(packed[index * SIZE : index * SIZE + 8], "little")
+
+    start = bisect_right(range(count), lsn, key=lsn_at)
+    stop = min(count, start + most)
+    while 0 < stop < count and lsn_at(stop) == lsn_at(stop - 1):
+        stop += 1
+    return list(_REFERENCE.iter_unpack(packed[start * SIZE : stop * SIZE]))
 
 
 def lsn_of(reference: bytes) -> int:

@@ -74,4 +74,7 @@ def stretches_seen(history: int, spans: Sequence[Stretch]) -> tuple[Ranges, Rang
 
 
 def _within(ranges: Ranges, seq: int) -> bool:
-    return any(first <= seq <= last for first, last in reversed(ranges))
+    for first, last in reversed(ranges):  # noqa: SIM110  `any` takes twice the time, a message
+        if first <= seq <= last:
+            return True
+    return False

@@ -126,7 +126,8 @@ class Reader:
         """(entries, position behind them, whether there is more). At most `count` entries, and none
         behind the one with which they come to `most` bytes.
         """
-        pull = Pull(self._view, self._engine.inboxes, inbox, after, self._outlets(inbox, after))
+        outlets = self._outlets(inbox, after)
+        pull = Pull(self._view, self._engine.inboxes, inbox, after, outlets, count)
         resolver = _Resolver(self._view, inbox)
         found: list[Told] = []
         budget = max(_AT_LEAST, _LOOKED_AT * count)
@@ -199,25 +200,31 @@ class Reader:
         return max(found)
 
 
+# A conversation, what the user has of it and sees of it, and its name.
+_Place = tuple[Conversation, MemberRow, Sight, bytes]
+
+
 class _Resolver:
     """Turns items into entries; what one page needs of a conversation is read once."""
 
     def __init__(self, view: Applied, inbox: int) -> None:
         self._view = view
         self._inbox = inbox
-        self._places: dict[int, tuple[Conversation, MemberRow, Sight] | None] = {}
+        self._places: dict[int, _Place | None] = {}
 
     def resolve(self, items: Sequence[tuple[Item, Position]]) -> list[Told]:
         payloads = self._read([item for item, _ in items])
         found: list[Told] = []
         add = found.append
+        places = self._places
         for item, behind in items:
-            place = self._place(item.timeline_id)
+            timeline_id = item.timeline_id
+            place = places[timeline_id] if timeline_id in places else self._place(timeline_id)
             if place is None:
                 if item.kind == DELETE:
                     self._deleted(item, behind, found)
                 continue
-            conversation, member, sight = place
+            conversation, member, sight, name = place
             if item.timeline_id != conversation.id:
                 payload = item.payload or payloads.get((item.timeline_id, item.seq))
                 if payload:
@@ -227,18 +234,15 @@ class _Resolver:
             elif item.kind in _OWN:
                 add(self._own(conversation, member, item, behind))
             elif item.seq == 0:  # joined or left with many others
-                add(Told(item.kind, conversation.name, 0, self._plain(), behind))
+                add(Told(item.kind, name, 0, self._plain(), behind))
             elif sight.shows(item.seq):
                 payload = item.payload or payloads.get((item.timeline_id, item.seq))
                 if payload:
-                    kind = item.kind or MESSAGE
-                    add(Told(kind, conversation.name, item.seq, payload, behind))
+                    add(Told(item.kind or MESSAGE, name, item.seq, payload, behind))
         return found
 
-    def _place(self, timeline_id: int) -> tuple[Conversation, MemberRow, Sight] | None:
-        if timeline_id in self._places:
-            return self._places[timeline_id]
-        found = None
+    def _place(self, timeline_id: int) -> _Place | None:
+        found: _Place | None = None
         timeline = self._view.load(timeline_id)
         if timeline is not None:
             messages: Timeline | None = timeline
@@ -249,7 +253,8 @@ class _Resolver:
             if place is not None:
                 member = member_of(self._view, self._inbox, place.id)
                 if member is not None:
-                    found = place, member, Sight(self._view, place, self._inbox, member)
+                    sight = Sight(self._view, place, self._inbox, member)
+                    found = place, member, sight, place.name
         self._places[timeline_id] = found
         return found
 
