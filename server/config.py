@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NoReturn, get_type_hints
+from typing import Any, NoReturn, get_origin, get_type_hints
 
 from timeline.errors import UsageError
 from timeline.options import Options
@@ -164,6 +164,12 @@ _ENGINE_HELP = {
     "edit_window_ms": "milliseconds after sending in which a message may be edited",
     "recall_window_ms": "milliseconds after sending in which its sender may recall a message",
     "list_cache_bytes": "bytes of lists of conversations, of users who asked of late",
+    "search": "keep an index of messages and metadata",
+    "search_fields": "fields of messages that are indexed, separated by commas",
+    "search_prefixes": "beginnings of names of raw timelines that are indexed too, likewise",
+    "search_memory_bytes": "memory of documents that are being indexed",
+    "search_commit_ms": "milliseconds after which what was sent can be found, about",
+    "search_directory": "directory of the index; empty: index, in that of the store",
     "write_buffer_bytes": "RocksDB's memtable",
     "block_cache_bytes": "RocksDB's block cache",
 }
@@ -171,7 +177,7 @@ _ENGINE_HELP = {
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option as a user meets it: `kind` is str, int, float or bool."""
+    """One option as a user meets it: `kind` is str, int, float, bool, or tuple for names."""
 
     name: str
     kind: type
@@ -179,7 +185,7 @@ class Option:
     text: str
     engine: bool
 
-    def read(self, value: object, source: str) -> Any:  # noqa: ANN401  one of four types
+    def read(self, value: object, source: str) -> Any:  # noqa: ANN401  as `kind` says
         """The value of this option from text or TOML. Raises `UsageError`."""
         try:
             if self.kind is bool:
@@ -188,6 +194,8 @@ class Option:
                 return _number(value)
             if self.kind is float:
                 return float(str(value))
+            if self.kind is tuple:
+                return _names(value)
             return str(value)
         except ValueError:
             raise UsageError(
@@ -200,6 +208,7 @@ _KINDS = {
     int: "a number, or a size such as 64k",
     float: "a number",
     str: "text",
+    tuple: "names, separated by commas",
 }
 
 
@@ -210,6 +219,11 @@ def _boolean(value: object) -> bool:
     if text in ("false", "no", "off", "0"):
         return False
     raise ValueError
+
+
+def _names(value: object) -> tuple[str, ...]:
+    each = value if isinstance(value, list) else str(value).split(",")
+    return tuple(name for part in each if (name := str(part).strip()))
 
 
 def _number(value: object) -> int:
@@ -226,7 +240,8 @@ def options() -> Iterator[Option]:
         for item in dataclasses.fields(owner):
             if engine and item.name == "fsync":  # the daemon's own, which also knows `auto`
                 continue
-            kind = hints[item.name] if hints[item.name] in _KINDS else str
+            hint = get_origin(hints[item.name]) or hints[item.name]
+            kind = hint if hint in _KINDS else str
             text = item.metadata.get("help") or _ENGINE_HELP.get(
                 item.name, "an option of the engine"
             )
@@ -262,6 +277,11 @@ def load(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> C
     settings = Settings(**{name: value for name, value in values.items() if not known[name].engine})
     engine = Options(**{name: value for name, value in values.items() if known[name].engine})
     return Configuration(settings, engine)
+
+
+def as_given(value: object) -> str:
+    """A value as it would be given."""
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _from_file(path: Path, known: Mapping[str, Option]) -> dict[str, Any]:
@@ -333,7 +353,7 @@ def _arguments(known: Mapping[str, Option]) -> argparse.ArgumentParser:
         parser.add_argument(
             _word(option.name),
             dest=option.name,
-            metavar=option.kind.__name__.upper(),
-            help=f"{option.text} (default {option.default})".replace("%", "%%"),
+            metavar="NAMES" if option.kind is tuple else option.kind.__name__.upper(),
+            help=f"{option.text} (default {as_given(option.default)})".replace("%", "%%"),
         )
     return parser

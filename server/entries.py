@@ -35,6 +35,11 @@ def encode_entries(entries: Sequence[Told]) -> bytes:
     return b"".join(parts)
 
 
+def encode_stored(payload: bytes) -> bytes:
+    """`id, [field, value, …]` of a stored entry, without the header of an array."""
+    return payload[_ENTRY:]
+
+
 def encode_map(pairs: Sequence[tuple[bytes, bytes]], resp: int) -> bytes:
     """A map of names to replies that are encoded already."""
     return replies.map_header(len(pairs), resp) + b"".join(

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -17,10 +18,11 @@ from typing import TYPE_CHECKING
 from timeline.engine import Engine
 from timeline.errors import TimelineError
 from timeline.messaging.service import Messages
+from timeline.search.indexer import lagging
 from timeline.stage import Group
 
 from . import replies
-from .blocking import LOG, Waiters
+from .blocking import LOG, Waiter, Waiters
 from .config import Configuration
 from .errors import CommandError
 from .logs import Logger
@@ -133,8 +135,31 @@ class Service:
 
     def detach(self, connection: Connection, work: Callable[[], bytes]) -> None:
         """Answers with what `work` returns, done on another thread without the engine's lock."""
-        waiter = self.waiters.hold(connection)
+        self._work(self.waiters.hold(connection), work)
 
+    def detach_when_indexed(
+        self, connection: Connection, lsn: int, seconds: float, work: Callable[[], bytes]
+    ) -> None:
+        """As `detach`, once the index has reached `lsn`; INDEXLAG if that takes longer."""
+        waiter = self.waiters.hold(connection)
+        indexer = self.messages.searchable
+
+        def go_on() -> None:
+            timer.cancel()
+            self._work(waiter, work)
+
+        def fail() -> None:
+            call_off()
+            self.waiters.answer(waiter, replies.error(lagging(indexer.reached, lsn)))
+
+        def reached(there: bool) -> None:  # on the indexer's thread
+            with suppress(RuntimeError):  # the loop has ended, and the connection with it
+                self.loop.call_soon_threadsafe(go_on if there else fail)
+
+        timer = self.loop.call_later(seconds, fail)
+        call_off = indexer.when_reached(lsn, reached)
+
+    def _work(self, waiter: Waiter, work: Callable[[], bytes]) -> None:
         def done(future: asyncio.Future[bytes]) -> None:
             try:
                 reply = future.result()

@@ -15,17 +15,20 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from timeline.draft import Draft
 from timeline.engine import Engine, Group
-from timeline.entry import Entry, FieldsLike, Value, encode_fields, encode_name
+from timeline.entry import Entry, Fields, FieldsLike, Value, encode_fields, encode_name
 from timeline.errors import ClosedError, NoPermissionError, NotFoundError, WrongTypeError, shown
 from timeline.formats import keys
+from timeline.formats.entries import decode_items, seq_of
 from timeline.formats.rows import Retention
 from timeline.log import LogCommit
 from timeline.messaging.embedded import Messaging
 from timeline.options import Options
+from timeline.search.finder import find_entries, find_timelines
+from timeline.search.indexer import Indexer
 from timeline.timelines import Extent
 from timeline.unresolved import Unresolved, is_inbox, last_number, number_of, show_reference
 
@@ -64,6 +67,55 @@ class Database:
             if start[:1] == b"@" or name[:1] != b"@":
                 yield name
 
+    def search(
+        self,
+        query: str,
+        *,
+        timelines: Iterable[Value] | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        limit: int = 20,
+        after: Value = "",
+        wait: float = 0.0,
+    ) -> EntryPage:
+        """Entries of conversations, and of timelines whose name begins with one of the option
+        `search_prefixes`, the newest first. No more is asked than who may open the store.
+
+        With `wait` (seconds), first let the index reach what was committed before this call.
+        Raises `IndexLagError` when that takes longer, `UsageError`, `NotFoundError`.
+        """
+        indexer = self._indexer(wait)
+        total, exact, hits, cursor = find_entries(
+            self.engine,
+            indexer.index,
+            self.engine.options.search_fields,
+            query,
+            timelines=None if timelines is None else [encode_name(name) for name in timelines],
+            since=since,
+            until=until,
+            limit=limit,
+            after=encode_name(after),
+        )
+        found = [
+            EntryHit(name, seq_of(payload), Fields(decode_items(payload)), marked)
+            for name, payload, marked in hits
+        ]
+        return EntryPage(total, exact, found, cursor.decode())
+
+    def find(
+        self, query: str, *, limit: int = 100, wait: float = 0.0
+    ) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        """Names and metadata of timelines by their metadata: words of any value, or a value as a
+        whole by its field (`city:oslo`).
+        """
+        return find_timelines(self.engine, self._indexer(wait).index, query, limit)
+
+    def _indexer(self, wait: float) -> Indexer:
+        indexer = self.messaging.messages.searchable
+        if wait > 0:
+            indexer.wait(self.engine.applied, wait)
+        return indexer
+
     def transaction(self) -> Transaction:
         """Several operations as one commit: all or nothing."""
         return Transaction(self.engine)
@@ -86,6 +138,24 @@ class Database:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+class EntryHit(NamedTuple):
+    """An entry that was found; `snippet` is HTML, with the matches between `<b>` and `</b>`."""
+
+    timeline: bytes
+    seq: int
+    fields: Fields
+    snippet: str
+
+
+class EntryPage(NamedTuple):
+    """`total` hits in all when `exact`, else at least so many; `cursor` is empty at the end."""
+
+    total: int
+    exact: bool
+    hits: list[EntryHit]
+    cursor: str
 
 
 class TimelineHandle:

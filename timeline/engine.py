@@ -74,6 +74,7 @@ class Engine:
         self._synced = time.monotonic()
         self._unsynced = False
         self._closed = False
+        self._parts: list[Callable[[], None]] = []
         self._observers: list[Callable[[Group], None]] = []
         self._chores: list[Callable[[Draft], bool]] = []
         self._next_chores = 0.0
@@ -322,6 +323,11 @@ class Engine:
         self.health.relent(self.store.tails.size)
         return more or self._do_chores()
 
+    def before_closing(self, stop: Callable[[], None]) -> None:
+        """Call `stop()` first when the engine is closed, without the lock."""
+        with self.lock:
+            self._parts.append(stop)
+
     def add_observer(self, observe: Callable[[Group], None]) -> None:
         """Call `observe(group)` under the lock for each group that is applied from now on, before
         anybody reads what it brought. What a healed store replays is not among them.
@@ -481,6 +487,8 @@ class Engine:
 
     def close(self) -> None:
         """Make everything staged durable, seal it, and release the directory."""
+        while self._parts:
+            self._parts.pop()()
         with self.lock:
             if self._closed:
                 return

@@ -99,6 +99,13 @@ class CorruptError(TimelineError):
     code = "CORRUPT"
 
 
+class IndexLagError(TimelineError):
+    """The search index has not reached what was to be searched; it goes on by itself."""
+
+    code = "INDEXLAG"
+    retryable = True
+
+
 class LockedError(TimelineError):
     """Another process holds the data directory."""
 

@@ -76,6 +76,20 @@ class Log:
         for key, value in pairs:
             yield decode_record(keys.split_number(key), value)
 
+    def stored(self, after: int, most: int) -> list[tuple[int, bytes]]:
+        """The next applied records above LSN `after` as they are stored, by their last LSN: about
+        `most` bytes of them, one at least. For who decodes them without the lock.
+        """
+        found: list[tuple[int, bytes]] = []
+        size = 0
+        pairs = self._storage.scan(LOG, keys.number(after + 1), keys.number(self.applied + 1))
+        for key, value in pairs:
+            found.append((keys.split_number(key), value))
+            size += len(value)
+            if size >= most:
+                break
+        return found
+
     def first(self) -> int:
         """The lowest LSN still kept; one above the last when there is none."""
         found = self._storage.at_or_after(LOG, keys.number(0), keys.number(keys.MAX))

@@ -80,6 +80,14 @@ class Options:
     recall_window_ms: int = 3_650 * DAY  # recalled, by its sender
     list_cache_bytes: int = 64 * MIB  # of lists of conversations, of users who asked of late
 
+    # Search.
+    search: bool = True
+    search_fields: tuple[str, ...] = ("text", "title")  # of messages, that are indexed
+    search_prefixes: tuple[str, ...] = ()  # of names of raw timelines that are indexed too
+    search_memory_bytes: int = 32 * MIB  # that documents take before they are written
+    search_commit_ms: int = 200  # after which what was sent can be found, about
+    search_directory: str = ""  # of the index; empty: `index` in that of the store
+
     # RocksDB.
     write_buffer_bytes: int = 32 * MIB
     block_cache_bytes: int = 64 * MIB

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from .. import replies
-from ..config import VERSION, options
+from ..config import VERSION, as_given, options
 from ..errors import CommandError
 from ..registry import COMMANDS, Arguments, container, plain, shown
 from ..service import Service
@@ -197,7 +197,7 @@ def _configuration(service: Service) -> dict[str, str]:
     for option in options():
         value = getattr(engine if option.engine else settings, option.name)
         found[option.name.replace("_", "-")] = (
-            str(value).lower() if isinstance(value, bool) else str(value)
+            str(value).lower() if isinstance(value, bool) else as_given(value)
         )
     found["port"] = str(service.port)
     for name in _TUNABLE:

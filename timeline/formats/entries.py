@@ -33,6 +33,12 @@ def resp_size(size: int) -> bytes:
     return SIZES[size] if size < KNOWN_SIZES else b"\r\n$%d\r\n" % size
 
 
+def seq_of(payload: bytes) -> int:
+    """The number of an encoded entry."""
+    start = payload.index(b"\n", 4) + 1
+    return int(payload[start : payload.index(b"-", start)])
+
+
 def encode_entry(seq: int, items: Sequence[bytes]) -> bytes:
     """The entry of number `seq` with `items` (field, value, field, value, …)."""
     opening = _OPENINGS[seq] if seq < KNOWN_IDS else b"*2\r\n" + resp_id(seq)

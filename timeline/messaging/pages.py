@@ -83,6 +83,28 @@ class ListPage(NamedTuple):
     position: str
 
 
+class Hit(NamedTuple):
+    """A message that was found; `snippet` is HTML, with the matches between `<b>` and `</b>`."""
+
+    conversation: str
+    seq: int
+    fields: Fields
+    snippet: str
+
+    def text(self, name: str) -> str:
+        """The value of field `name` as text. Raises `KeyError`."""
+        return self.fields[name].decode()
+
+
+class SearchPage(NamedTuple):
+    """`total` hits in all when `exact`, else at least so many; `cursor` is empty at the end."""
+
+    total: int
+    exact: bool
+    hits: list[Hit]
+    cursor: str
+
+
 class Receipts(NamedTuple):
     read: list[str]
     delivered: list[str]

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from timeline.draft import Draft
 from timeline.engine import Engine
+from timeline.errors import UsageError
 from timeline.messaging import tombstones
 from timeline.messaging.idempotency import Keys
 from timeline.messaging.lists import Lists
+from timeline.messaging.names import CONVERSATIONS
 from timeline.messaging.presence import Presence
+from timeline.messaging.searching import Request, search
 from timeline.messaging.syncing import Reader
 from timeline.messaging.watching import Watch
+from timeline.search.indexer import Indexer
+from timeline.search.pages import Results
 from timeline.view import Applied
 
 
@@ -28,13 +33,33 @@ class Messages:
         self.watch = Watch(engine)
         self.presence = Presence()
         self.view = Applied(engine)
+        self.indexer: Indexer | None = None
+        if engine.options.search:
+            prefixes = tuple(prefix.encode() for prefix in engine.options.search_prefixes)
+            self.indexer = Indexer(engine, engine.options, (CONVERSATIONS, *prefixes))
+            engine.before_closing(self.indexer.stop)
         engine.add_chore(self._sweep)
 
-    def stats(self) -> dict[str, int]:
+    def search(self, request: Request) -> Results:
+        """A page of what a user searches for; call it without the engine's lock. Raises
+        `IndexLagError` while there is no index.
+        """
+        index = self.searchable.index
+        return search(self.engine, self.lists, index, self.options.search_fields, request)
+
+    @property
+    def searchable(self) -> Indexer:
+        """Raises `UsageError` when search is off."""
+        if self.indexer is None:
+            raise UsageError("search is off: open the store with the option search")
+        return self.indexer
+
+    def stats(self) -> dict[str, int | str]:
         """What INFO shows; the caller holds the engine's lock."""
         return {
             **self.keys.stats(self.view),
             "watched_inboxes": len(self.watch),
+            **({} if self.indexer is None else self.indexer.stats()),
             "cached_lists": len(self.lists),
             "cached_lists_bytes": self.lists.size,
         }

@@ -122,6 +122,12 @@ def at(value: int | None, what: str) -> int | None:
     return None if value is None else _whole(value, what, 0, _LATEST)
 
 
+def text(value: str, what: str) -> str:
+    if not isinstance(value, str):
+        raise UsageError(f"{what} is text, not {_shown(value)}")
+    return value
+
+
 def seconds(value: object, what: str) -> float:
     """A time to wait."""
     if isinstance(value, (int, float)) and value >= 0:

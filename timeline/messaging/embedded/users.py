@@ -11,7 +11,7 @@ import time
 
 from timeline.draft import Draft
 from timeline.entry import Fields, FieldsLike, Value, encode_fields, encode_name
-from timeline.formats.entries import decode_items
+from timeline.formats.entries import decode_items, seq_of
 from timeline.messaging import (
     conversations,
     counting,
@@ -25,7 +25,8 @@ from timeline.messaging.access import find_user
 from timeline.messaging.embedded import calls
 from timeline.messaging.embedded.calls import PAGE, Calls
 from timeline.messaging.names import check_device
-from timeline.messaging.pages import DeviceInfo, Listed, ListPage, SyncPage
+from timeline.messaging.pages import DeviceInfo, Hit, Listed, ListPage, SearchPage, SyncPage
+from timeline.messaging.searching import Request
 
 
 class UserCalls(Calls):
@@ -79,6 +80,44 @@ class UserCalls(Calls):
             devices.acknowledge(draft, who, name, position, self._options)
 
         self._write(work)
+
+    def search(
+        self,
+        user: Value,
+        query: str,
+        *,
+        conversation: Value | None = None,
+        sender: Value | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        limit: int = 20,
+        after: Value = "",
+        wait: float = 0.0,
+    ) -> SearchPage:
+        """Messages that `user` may see, the newest first; `since` and `until` are times in ms.
+
+        With `wait` (seconds), first let the index reach what was committed before this call.
+        Raises `IndexLagError` when that takes longer, `UsageError`, `NotFoundError`,
+        `NoPermissionError`.
+        """
+        request = Request(
+            encode_name(user),
+            calls.text(query, "query"),
+            None if conversation is None else encode_name(conversation),
+            None if sender is None else encode_name(sender),
+            calls.at(since, "since"),
+            calls.at(until, "until"),
+            calls.page(limit),
+            encode_name(after),
+        )
+        if calls.seconds(wait, "wait") > 0:
+            self.messages.searchable.wait(self._engine.applied, wait)
+        total, exact, hits, cursor = self.messages.search(request)
+        found = [
+            Hit(name.decode(), seq_of(payload), Fields(decode_items(payload)), marked)
+            for name, payload, marked in hits
+        ]
+        return SearchPage(total, exact, found, cursor.decode())
 
     # --- their devices ------------------------------------------------------------------------
 
@@ -188,7 +227,7 @@ def _page(page: syncing.Page) -> SyncPage:
 def _listed(each: userlist.Listed) -> Listed:
     last = None
     if each.last is not None:
-        last = _seq_of(each.last), Fields(decode_items(each.last))
+        last = seq_of(each.last), Fields(decode_items(each.last))
     return Listed(
         each.id.decode(),
         each.kind,
@@ -201,9 +240,3 @@ def _listed(each: userlist.Listed) -> Listed:
         Fields(each.settings),
         last,
     )
-
-
-def _seq_of(payload: bytes) -> int:
-    """The number of an entry in stored form."""
-    start = payload.index(b"\n", 4) + 1
-    return int(payload[start : payload.index(b"-", start)])

@@ -1,0 +1,180 @@
+"""USER.SEARCH, TIMELINE.SEARCH and TIMELINE.FIND: what the index finds.
+
+Rule: the index is searched on another thread, so that nobody else waits for it. With WAIT the
+command first waits, without a thread, until the index has reached what was committed before it.
+None of them is part of a commit: the index knows durable ones only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from timeline.errors import UsageError
+from timeline.messaging.searching import Request
+from timeline.search.finder import find_entries, find_timelines
+from timeline.search.pages import Results
+
+from .. import replies
+from ..entries import encode_fields, encode_map, encode_stored
+from ..registry import Arguments, View, read
+from ..session import Session
+from . import arguments
+from .arguments import syntax_error
+from .conversations import Options, messages_of, page_size
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise UsageError("a query is UTF-8") from None
+
+
+def _answer(session: Session, wait: int, work: Callable[[], bytes]) -> None:
+    if session.executing:
+        raise UsageError("searching is not part of a commit: call it outside MULTI")
+    indexer = messages_of(session).searchable
+    service = session.service
+    if wait and indexer.reached < service.engine.applied:
+        most = service.configuration.settings.sync_block_ms
+        seconds = min(wait, most) / 1000
+        service.detach_when_indexed(session.connection, service.engine.applied, seconds, work)
+    else:
+        service.detach(session.connection, work)
+
+
+def _results(results: Results, resp: int) -> bytes:
+    hits = [
+        b"*4\r\n" + replies.bulk(name) + encode_stored(payload) + replies.bulk(marked.encode())
+        for name, payload, marked in results.hits
+    ]
+    return encode_map(
+        [
+            (b"total", replies.integer(results.total)),
+            (b"exact", replies.integer(int(results.exact))),
+            (b"hits", replies.array(hits)),
+            (b"cursor", replies.bulk(results.cursor)),
+        ],
+        resp,
+    )
+
+
+@read(
+    "USER.SEARCH",
+    "user query [CONV conversation] [SENDER user] [SINCE milliseconds] [UNTIL milliseconds] "
+    "[COUNT count] [AFTER token] [WAIT milliseconds]",
+    'Messages that a user may see, the newest first: words, "phrases", begin*, AND OR NOT, '
+    "field:word. WAIT: first reach what was committed before.",
+    group="user",
+    complexity="O(log(N)+M) for N messages and M that are found",
+)
+def search(session: Session, args: Arguments, _: View) -> None:
+    request = Request(args[1], _text(args[2]), limit=page_size(session, None))
+    options = Options(args, 3)
+    wait = 0
+    while (word := options.word()) is not None:
+        value = options.value()
+        if word == b"CONV":
+            request = request._replace(conversation=value)
+        elif word == b"SENDER":
+            request = request._replace(sender=value)
+        elif word == b"SINCE":
+            request = request._replace(since=arguments.milliseconds(value))
+        elif word == b"UNTIL":
+            request = request._replace(until=arguments.milliseconds(value))
+        elif word == b"COUNT":
+            request = request._replace(limit=page_size(session, value))
+        elif word == b"AFTER":
+            request = request._replace(after=value)
+        elif word == b"WAIT":
+            wait = arguments.milliseconds(value)
+        else:
+            raise options.unknown()
+    if options.at != len(args):
+        raise syntax_error()
+    messages, resp = messages_of(session), session.resp
+    _answer(session, wait, lambda: _results(messages.search(request), resp))
+
+
+@read(
+    "TIMELINE.SEARCH",
+    "query [KEY key] [SINCE milliseconds] [UNTIL milliseconds] [COUNT count] [AFTER token] "
+    "[WAIT milliseconds]",
+    "Entries of conversations and of raw timelines that are indexed, whoever may see them, the "
+    "newest first.",
+    group="timeline",
+    complexity="O(log(N)+M) for N entries and M that are found",
+)
+def search_timelines(session: Session, args: Arguments, _: View) -> None:
+    query = _text(args[1])
+    options = Options(args, 2)
+    names: list[bytes] | None = None
+    since: int | None = None
+    until: int | None = None
+    after: bytes | None = None
+    limit, wait = page_size(session, None), 0
+    while (word := options.word()) is not None:
+        value = options.value()
+        if word == b"KEY":
+            names = [*(names or ()), value]
+        elif word == b"SINCE":
+            since = arguments.milliseconds(value)
+        elif word == b"UNTIL":
+            until = arguments.milliseconds(value)
+        elif word == b"COUNT":
+            limit = page_size(session, value)
+        elif word == b"AFTER":
+            after = value
+        elif word == b"WAIT":
+            wait = arguments.milliseconds(value)
+        else:
+            raise options.unknown()
+    if options.at != len(args):
+        raise syntax_error()
+    engine, resp = session.service.engine, session.resp
+    indexer = messages_of(session).searchable
+
+    def work() -> bytes:
+        found = find_entries(
+            engine, indexer.index, engine.options.search_fields, query,
+            timelines=names, since=since, until=until, limit=limit, after=after,
+        )  # fmt: skip
+        return _results(found, resp)
+
+    _answer(session, wait, work)
+
+
+@read(
+    "TIMELINE.FIND",
+    "query [COUNT count] [WAIT milliseconds]",
+    "Timelines by their metadata: words of any value, or field:value for a value as a whole.",
+    group="timeline",
+    complexity="O(log(N)+M) for N timelines and M that are found",
+)
+def find(session: Session, args: Arguments, _: View) -> None:
+    query = _text(args[1])
+    options = Options(args, 2)
+    limit, wait = page_size(session, None), 0
+    while (word := options.word()) is not None:
+        if word == b"COUNT":
+            limit = page_size(session, options.value())
+        elif word == b"WAIT":
+            wait = arguments.milliseconds(options.value())
+        else:
+            raise options.unknown()
+    if options.at != len(args):
+        raise syntax_error()
+    engine, resp = session.service.engine, session.resp
+    indexer = messages_of(session).searchable
+
+    def work() -> bytes:
+        found = find_timelines(engine, indexer.index, query, limit)
+        maps = [
+            encode_map(
+                [(b"name", replies.bulk(name)), (b"metadata", encode_fields(metadata, resp))], resp
+            )
+            for name, metadata in found
+        ]
+        return replies.array(maps)
+
+    _answer(session, wait, work)

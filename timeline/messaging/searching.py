@@ -1,0 +1,149 @@
+"""Searching one's messages: what the index finds, less what is not one's to see.
+
+Rule: exactly what CONV.HISTORY would show. The conversations of the caller are part of the query,
+and so are the stretches he sees of those in which he misses most; every hit is checked against the
+store all the same, and shown as it is now. Call it without the engine's lock.
+"""
+
+from __future__ import annotations
+
+from heapq import nlargest
+from typing import Final, NamedTuple
+
+from timeline.engine import Engine
+from timeline.formats.entries import decode_items
+from timeline.formats.messages import HAS_HIDDEN, MemberRow
+from timeline.messaging.access import Conversation, enter_as_user, find_user, load_conversation
+from timeline.messaging.entries import find_entry, value_of
+from timeline.messaging.lists import Lists
+from timeline.messaging.names import check_user
+from timeline.messaging.sight import Sight, stretches_seen
+from timeline.search.index import Index
+from timeline.search.language import parse
+from timeline.search.pages import Pages, Results, parse_token
+from timeline.search.search import Hit, Scope, Search, Stretch
+from timeline.timelines import Extent
+from timeline.view import Applied
+
+_STRETCHED: Final = 32  # conversations of which the query names stretches
+_MOST_STRETCHES: Final = 8  # of one of them
+
+
+class Request(NamedTuple):
+    """What a user searches for."""
+
+    user: bytes
+    query: str
+    conversation: bytes | None = None
+    sender: bytes | None = None
+    since: int | None = None
+    until: int | None = None
+    limit: int = 20
+    after: bytes | None = None
+
+
+def search(
+    engine: Engine, lists: Lists, index: Index, fields: tuple[str, ...], request: Request
+) -> Results:
+    """A page of what a user may see and asks for, the newest first. Raises `UsageError`,
+    `TooLargeError`, `NotFoundError`, `NoPermissionError`.
+    """
+    after, total = parse_token(request.after)
+    expression = parse(request.query, fields)
+    sender = None if request.sender is None else check_user(request.sender).decode()
+    with engine.lock:
+        engine.check_usable()
+        view = Applied(engine)
+        viewer = _Viewer(view, find_user(view, request.user).id)
+        scope, exactly = _scope(viewer, lists, request)
+    found = Search(
+        index, expression, fields, scope, sender=sender, since=request.since, until=request.until
+    )
+    pages = Pages(engine, found, viewer.look, expression, fields)
+    if total is None and exactly:
+        total = pages.count()
+    return pages.fill(after, request.limit, total)
+
+
+class _Viewer:
+    """Who searches, and what he sees of each conversation; looked up once for a search."""
+
+    def __init__(self, view: Applied, inbox: int) -> None:
+        self.view = view
+        self.inbox = inbox
+        self.members: dict[int, MemberRow] = {}
+        self._seen: dict[int, tuple[Conversation, Sight] | None] = {}
+
+    def of(self, conversation: int) -> tuple[Conversation, Sight] | None:
+        if conversation not in self._seen:
+            place = load_conversation(self.view, conversation)
+            member = self.members.get(conversation)
+            self._seen[conversation] = (
+                None
+                if place is None or member is None
+                else (place, Sight(self.view, place, self.inbox, member))
+            )
+        return self._seen[conversation]
+
+    def look(self, hit: Hit) -> tuple[bytes, bytes] | None:
+        """The message as it is now; None when it is not his to see, or was recalled."""
+        seen = self.of(hit.timeline)
+        if seen is None or not seen[1].shows(hit.seq):
+            return None
+        payload = find_entry(self.view, seen[0].messages, hit.seq)
+        if payload is None or (b"@recalled" in payload and _is_recalled(payload)):
+            return None
+        return payload, seen[0].name
+
+
+def _is_recalled(payload: bytes) -> bool:
+    return value_of(decode_items(payload), b"@recalled") is not None
+
+
+# --- where to look --------------------------------------------------------------------------------
+
+
+def _scope(viewer: _Viewer, lists: Lists, request: Request) -> tuple[Scope, bool]:
+    """Where to look, and whether that is exactly what he sees."""
+    view = viewer.view
+    if request.conversation is not None:
+        place, _, member = enter_as_user(view, request.conversation, request.user)
+        places = [(place.id, place.row.history, view.extent(place.messages), member)]
+    else:
+        items = lists.of(view, viewer.inbox).items
+        places = [
+            (item.summary.conversation, item.summary.row.history, item.summary.extent, item.member)
+            for item in items
+            if item.summary.row is not None
+        ]
+    whole: list[int] = []
+    partly: list[tuple[int, int, list[tuple[int, int]]]] = []
+    exactly = True
+    for conversation, history, extent, member in places:
+        viewer.members[conversation] = member
+        ranges = _ranges(history, extent, member)
+        seen = sum(last - first + 1 for first, last in ranges)
+        missed = extent.head - extent.first + 1 - seen
+        exactly = exactly and not member.flags & HAS_HIDDEN
+        if missed <= 0:
+            whole.append(conversation)
+        elif seen:
+            partly.append((missed, conversation, ranges))
+    stretched = [each for each in nlargest(_STRETCHED, partly) if len(each[2]) <= _MOST_STRETCHES]
+    named = {conversation for _, conversation, _ in stretched}
+    others = [conversation for _, conversation, _ in partly if conversation not in named]
+    stretches = [
+        Stretch(conversation, first, last)
+        for _, conversation, ranges in stretched
+        for first, last in ranges
+    ]
+    return Scope(whole + others, stretches), exactly and not others
+
+
+def _ranges(history: int, extent: Extent, member: MemberRow) -> list[tuple[int, int]]:
+    low, high = max(extent.first, member.cleared + 1), extent.head
+    return [
+        (max(first, low), min(last, high))
+        for first, last in stretches_seen(history, member.spans)[0]
+        if max(first, low) <= min(last, high)
+    ]

@@ -1,0 +1,13 @@
+"""Search: an index that follows the commit log. The only importer of tantivy.
+
+    analysis    text → tokens, the same for what is stored and what is asked
+    language    what somebody types → an expression
+    index       documents on disk, and how far in the log they reach
+    documents   entries and metadata → documents
+    indexer     follows the log on a thread of its own, and builds anew what is lost
+    search      expression and filters → hits, newest first
+    snippets    the matches marked in a text
+
+Rule: derived. The index may lag, crash or vanish, and nobody loses anything; it knows timelines and
+entries, and neither conversations nor users: who may see what is decided above.
+"""

@@ -1,0 +1,78 @@
+"""Finding entries and timelines for whoever may see everything.
+
+Rule: as elsewhere: newest first, shown as they are now, an entry that is gone left out. What a
+conversation holds is found here too; who may ask is decided above.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from timeline.engine import Engine
+from timeline.errors import NotFoundError, UsageError
+from timeline.search.index import Index
+from timeline.search.language import ANY_FIELD, parse
+from timeline.search.pages import Pages, Results, parse_token
+from timeline.search.search import Hit, Scope, Search, find_described
+
+
+def find_entries(
+    engine: Engine,
+    index: Index,
+    fields: Sequence[str],
+    query: str,
+    *,
+    timelines: Sequence[bytes] | None = None,
+    since: int | None = None,
+    until: int | None = None,
+    limit: int = 20,
+    after: bytes | None = None,
+) -> Results:
+    """A page of entries, of all that are indexed or of `timelines`. Raises `UsageError`,
+    `TooLargeError`, `NotFoundError`.
+    """
+    behind, total = parse_token(after)
+    expression = parse(query, fields)
+    scope = Scope(None if timelines is None else _ids(engine, timelines))
+    found = Search(index, expression, fields, scope, since=since, until=until)
+
+    def look(hit: Hit) -> tuple[bytes, bytes] | None:
+        timeline = engine.timelines.load(hit.timeline)
+        if timeline is None:
+            return None
+        rows = engine.timelines.rows(timeline, hit.seq, hit.seq, 1, reverse=False)
+        return (rows[0][3], timeline.name) if rows else None
+
+    pages = Pages(engine, found, look, expression, fields)
+    return pages.fill(behind, limit, total or pages.count())
+
+
+def _ids(engine: Engine, names: Sequence[bytes]) -> list[int]:
+    with engine.lock:
+        engine.check_usable()
+        found = []
+        for name in names:
+            timeline = engine.timelines.find(name)
+            if timeline is None:
+                raise NotFoundError(f"there is no timeline {name!r}")
+            found.append(timeline.id)
+    return found
+
+
+def find_timelines(
+    engine: Engine, index: Index, query: str, limit: int
+) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    """Names and metadata of the timelines that a query fits, the oldest first. A word with a field
+    stands for a value as a whole (`city:oslo`), any other for a word of any value.
+    """
+    if limit < 1:
+        raise UsageError("COUNT is at least 1")
+    ids = find_described(index, parse(query, ANY_FIELD), limit)
+    found = []
+    with engine.lock:
+        engine.check_usable()
+        for timeline_id in ids:
+            timeline = engine.timelines.load(timeline_id)
+            if timeline is not None:
+                found.append((timeline.name, engine.metadata(timeline)))
+    return found

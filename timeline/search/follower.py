@@ -1,0 +1,153 @@
+"""A follower of the commit log: what commits say goes into an index.
+
+Rule: in order, a record at a time, and as if each commit had just been made; but what was edited,
+recalled or deleted is looked up in the store, so that an index never says what the store no longer
+does. Doing a record over again makes no difference beyond what was committed with the index, and
+that is never done over: the index says itself how far it goes.
+
+The engine's lock is held for reading bytes and rows only, never while documents are made.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from timeline.engine import Engine
+from timeline.errors import TrimmedError
+from timeline.formats import keys
+from timeline.formats.records import DROP, PATCH, PUT, REMOVE, TRIM, Record, decode_record
+from timeline.formats.rows import decode_row
+from timeline.search.documents import Documents
+from timeline.search.index import Index
+from timeline.search.schema import Checkpoint, entry_key, metadata_key
+
+_BYTES: Final = 1 << 20  # of log read at a time
+_KNOWN: Final = 100_000  # timelines of which it is remembered whether they are indexed
+_AT_A_TIME: Final = 64  # changed entries looked up while holding the lock
+
+
+class Follower:
+    """Brings `index` from commit `position` on; `seen` bytes of log passed since it committed."""
+
+    def __init__(self, engine: Engine, index: Index, documents: Documents, position: int) -> None:
+        self._engine = engine
+        self._documents = documents
+        self._covered: dict[int, bool] = {}
+        self.index = index
+        self.position = position
+        self.seen = 0
+        self.time = 0  # ms, of the newest commit taken in since it was opened
+
+    def step(self) -> bool:
+        """Take in the next records; False when there are none. Raises `TrimmedError`."""
+        with self._engine.lock:
+            self._engine.check_usable()
+            stored = self._engine.log.stored(self.position, _BYTES)
+        changed: dict[tuple[int, int], None] = {}
+        trimmed: dict[int, int] = {}
+        for lsn, value in stored:
+            record = decode_record(lsn, value)
+            if record.first > self.position + 1:
+                raise TrimmedError(f"the log begins at {record.first}, behind {self.position}")
+            self._take(record, changed, trimmed)
+            self.position, self.time = lsn, record.time
+            self.seen += len(value)
+        for timeline, first in trimmed.items():
+            self.index.remove_below(timeline, first)
+        self._look_up(list(changed))
+        return bool(stored)
+
+    def commit(self, epoch: int, made: str) -> None:
+        self.index.commit(Checkpoint(self.position, epoch, made))
+        self.seen = 0
+
+    # --- one record ---------------------------------------------------------------------------
+
+    def _take(
+        self, record: Record, changed: dict[tuple[int, int], None], trimmed: dict[int, int]
+    ) -> None:
+        self._append(record)
+        for operation in record.operations:
+            kind, target = operation.kind, operation.id
+            if kind in (PUT, REMOVE):
+                if operation.body[:1] == keys.META:
+                    self._describe(operation.body, operation.argument)
+            elif kind == PATCH:
+                if self._covers(target):
+                    changed[target, operation.argument] = None
+            elif kind == TRIM:
+                if self._covers(target):
+                    trimmed[target] = operation.argument
+            elif kind == DROP and self._covered.get(target, True):
+                self.index.remove_timeline(target)
+                trimmed.pop(target, None)
+
+    def _append(self, record: Record) -> None:
+        appends = record.appends
+        covered = {each for each in set(appends.timelines) if self._covers(each)}
+        if not covered:
+            return
+        start, value, time = record.start, record.value, record.time
+        make, add = self._documents.entry, self.index.add
+        for timeline, seq, size, lsn in zip(
+            appends.timelines,
+            appends.seqs,
+            appends.sizes,
+            appends.lsns(record.first),
+            strict=True,
+        ):
+            if timeline in covered:
+                document = make(timeline, (seq, lsn, time, value[start : start + size]))
+                if document is not None:
+                    add(document)
+            start += size
+
+    def _describe(self, body: bytes, size: int) -> None:
+        """Metadata was put (`size` is that of the key) or removed."""
+        key, value = (body[:size], body[size:]) if size else (body, None)
+        timeline = keys.split_number(key[1:])
+        self.index.remove(metadata_key(timeline))
+        if value is not None:
+            self.index.add(self._documents.metadata(timeline, value))
+
+    def _covers(self, timeline_id: int) -> bool:
+        known = self._covered.get(timeline_id)
+        if known is None:
+            if len(self._covered) >= _KNOWN:
+                self._covered.clear()
+            name = self._name(timeline_id)
+            if name is None:  # dropped meanwhile; the log will say so
+                return False
+            known = self._covered[timeline_id] = self._documents.covers(name)
+        return known
+
+    def _name(self, timeline_id: int) -> bytes | None:
+        timeline = self._engine.timelines.by_id.get(timeline_id)  # what is written to is in memory
+        if timeline is not None:
+            return timeline.name
+        with self._engine.lock:
+            value = self._engine.state.get(keys.ROW + keys.number(timeline_id))
+        return None if value is None else decode_row(value).name
+
+    # --- what was changed ---------------------------------------------------------------------
+
+    def _look_up(self, changed: list[tuple[int, int]]) -> None:
+        """Put into the index what entries say now, nothing if they are gone or say nothing."""
+        for at in range(0, len(changed), _AT_A_TIME):
+            part = changed[at : at + _AT_A_TIME]
+            with self._engine.lock:
+                self._engine.check_usable()
+                rows = []
+                for timeline_id, seq in part:
+                    timeline = self._engine.timelines.load(timeline_id)
+                    found = (
+                        self._engine.timelines.rows(timeline, seq, seq, 1, reverse=False)
+                        if timeline is not None
+                        else []
+                    )
+                    rows.append(found[0] if found else None)
+            for (timeline_id, seq), row in zip(part, rows, strict=True):
+                self.index.remove(entry_key(timeline_id, seq))
+                document = None if row is None else self._documents.entry(timeline_id, row)
+                if document is not None:
+                    self.index.add(document)

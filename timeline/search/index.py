@@ -1,0 +1,203 @@
+"""The index on disk: documents, and how far in the log they reach.
+
+    <directory>/<generation>/    a tantivy index each; the newest that is whole is the one in use
+
+Responsibility: open the newest generation, write documents, and put another generation in place of
+one that is lost or was made with something else.
+
+Rule: the position reached is a document of its own, written in the same commit as what it vouches
+for, so that whatever a crash leaves says truly how far it goes, and what lies behind is read from
+the log again. A generation without it was never finished, and goes when the directory is opened.
+What documents mean is the schema's and the indexer's.
+
+How it fails: whatever tantivy or the disk say becomes `IndexFaultError`. The writer is dead then
+and what was not committed is lost: open the index again and go on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from tantivy import Document, FieldType, Index as Tantivy, IndexWriter, Occur, Query, Searcher
+
+from timeline.errors import StorageError
+from timeline.search import analysis
+from timeline.search.schema import (
+    CHECKPOINT,
+    Checkpoint,
+    build_schema,
+    checkpoint_document,
+    fingerprint,
+    read_checkpoint,
+)
+
+LEAST_MEMORY: Final = 15_000_000  # bytes a writer takes at least, says tantivy
+
+
+class IndexFaultError(StorageError):
+    """The index cannot be read or written; the store itself is whole."""
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, SystemError) as error:
+        raise IndexFaultError(f"the index in {path}: {error}") from error
+
+
+class Index:
+    """One generation. `checkpoint` is None until it was finished once."""
+
+    def __init__(self, path: Path, tantivy: Tantivy, memory: int) -> None:
+        self.path = path
+        self._tantivy = tantivy
+        self._memory = max(memory, LEAST_MEMORY)
+        self._writer: IndexWriter | None = None
+        analysis.register(tantivy)
+        self.schema = tantivy.schema
+        self.searcher: Searcher = tantivy.searcher()
+        self.checkpoint = self._read_checkpoint()
+        self.added = 0  # documents, since it was opened
+        self.waiting = 0  # changes since the last commit
+
+    @classmethod
+    def make(cls, directory: Path, fields: tuple[str, ...], memory: int) -> Index:
+        """A new, empty generation."""
+        newest = max(_generations(directory), default=0)
+        path = directory / f"{newest + 1:08}"
+        with translated(path):
+            path.mkdir(parents=True)
+            return cls(path, Tantivy(build_schema(fields), path=str(path)), memory)
+
+    @classmethod
+    def find(
+        cls, directory: Path, fields: tuple[str, ...], memory: int, epoch: int
+    ) -> Index | None:
+        """The newest generation that was finished, of this store and made with these `fields`.
+        The others are removed.
+        """
+        found = None
+        for path in sorted(_generations(directory).values(), reverse=True):
+            index = None
+            if found is None:
+                index = _open(path, memory)
+                if index is not None and not index.is_of(fields, epoch):
+                    index = None
+                found = index
+            if index is None:
+                shutil.rmtree(path, ignore_errors=True)
+        return found
+
+    def is_of(self, fields: tuple[str, ...], epoch: int) -> bool:
+        known = self.checkpoint
+        return known is not None and (known.epoch, known.made) == (epoch, fingerprint(fields))
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def add(self, document: Document) -> None:
+        with translated(self.path):
+            self._open_writer().add_document(document)
+        self.added += 1
+        self.waiting += 1
+
+    def remove(self, key: str) -> None:
+        """Remove the document with a key, if it is there."""
+        with translated(self.path):
+            self._open_writer().delete_documents_by_term("key", key)
+        self.waiting += 1
+
+    def remove_timeline(self, timeline: int) -> None:
+        """Remove every entry of a timeline."""
+        with translated(self.path):
+            self._open_writer().delete_documents_by_term("timeline", timeline)
+        self.waiting += 1
+
+    def remove_below(self, timeline: int, first: int) -> None:
+        """Remove the entries of a timeline that are numbered below `first`."""
+        if first <= 0:
+            return
+        below = Query.range_query(
+            self.schema, "seq", FieldType.Unsigned, upper_bound=first, include_upper=False
+        )
+        entries = Query.term_query(self.schema, "timeline", timeline)
+        with translated(self.path):
+            self._open_writer().delete_documents_by_query(
+                Query.boolean_query([(Occur.Must, entries), (Occur.Must, below)])
+            )
+        self.waiting += 1
+
+    def commit(self, checkpoint: Checkpoint | None) -> None:
+        """Make what was added durable and searchable, and with it how far it reaches; None for a
+        generation that is not finished yet.
+        """
+        with translated(self.path):
+            writer = self._open_writer()
+            if checkpoint is not None:
+                writer.delete_documents_by_term("key", CHECKPOINT)
+                writer.add_document(checkpoint_document(checkpoint))
+            writer.commit()
+            self._tantivy.reload()
+            self.searcher = self._tantivy.searcher()
+        self.waiting = 0
+        if checkpoint is not None:
+            self.checkpoint = checkpoint
+
+    def _open_writer(self) -> IndexWriter:
+        if self._writer is None:
+            self._writer = self._tantivy.writer(heap_size=self._memory, num_threads=1)
+        return self._writer
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def _read_checkpoint(self) -> Checkpoint | None:
+        query = Query.term_query(self.schema, "key", CHECKPOINT)
+        hits = self.searcher.search(query, limit=1, count=False).hits
+        return read_checkpoint(self.searcher.doc(hits[0][1])) if hits else None
+
+    @property
+    def documents(self) -> int:
+        return max(0, self.searcher.num_docs - (self.checkpoint is not None))
+
+    @property
+    def segments(self) -> int:
+        return self.searcher.num_segments
+
+    def size(self) -> int:
+        """Bytes on disk."""
+        total = 0
+        for file in self.path.iterdir():
+            try:
+                total += file.stat().st_size
+            except FileNotFoundError:  # merged away meanwhile
+                continue
+        return total
+
+    # --- the end ------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Let go of the writer; what was not committed is lost."""
+        self._writer = None
+
+    def discard(self) -> None:
+        """Close it, and remove it from disk."""
+        self.close()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _generations(directory: Path) -> dict[int, Path]:
+    if not directory.is_dir():
+        return {}
+    return {int(path.name): path for path in directory.iterdir() if path.name.isdigit()}
+
+
+def _open(path: Path, memory: int) -> Index | None:
+    """The generation in `path`; None when it cannot be read."""
+    try:
+        return Index(path, Tantivy.open(str(path)), memory)
+    except (OSError, ValueError, RuntimeError, SystemError):
+        return None

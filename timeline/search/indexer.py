@@ -1,0 +1,331 @@
+"""The indexer: keeps an index up with the store, on a thread of its own.
+
+Responsibility: open the index or begin to build it, follow the log, commit by age and size, keep
+the checkpoint `index` of the log, tell who waits for a position, and begin anew after any failure.
+
+Rule: nobody loses anything by what happens here. Whatever goes wrong with the index is logged, and
+met by opening it again or by building it anew; the store knows nothing of it but the checkpoint.
+While an index is built, the one before it serves and is followed too. The thread takes in what has
+come at most so often, so that it seldom contends with who writes.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from timeline.engine import Engine
+from timeline.errors import ClosedError, IndexLagError, TimelineError, TrimmedError
+from timeline.options import Options
+from timeline.search.build import Build
+from timeline.search.documents import Documents
+from timeline.search.follower import Follower
+from timeline.search.index import Index
+from timeline.search.schema import fingerprint
+
+CONSUMER: Final = b"index"  # its checkpoint in the log
+
+_log = logging.getLogger("timeline.search")
+
+_DOCUMENTS: Final = 20_000  # waiting, that are committed whatever their age
+_LOG_BYTES: Final = 16 << 20  # of log with nothing to index, after which that is noted
+_STEPS: Final = 32  # of a build, between looks at the log
+_BACK_OFF: Final = 1.0  # seconds before another try after a failure
+_TRIES: Final = 3  # failures in a row, after which the index is given up
+_REPORT: Final = 5.0  # seconds between lines about a build
+
+# Called once, from any thread: whether the index got there.
+Reached = Callable[[bool], None]
+
+
+class Indexer:
+    def __init__(self, engine: Engine, options: Options, prefixes: tuple[bytes, ...]) -> None:
+        self._engine = engine
+        self._fields = options.search_fields
+        self._prefixes = prefixes
+        self._memory = options.search_memory_bytes
+        self._pause = options.search_commit_ms / 1000
+        self._directory = Path(options.search_directory or engine.path / "index")
+        self._documents = Documents(options.search_fields, prefixes)
+        self._made = fingerprint(options.search_fields)
+        self._lock = threading.Condition()
+        self._waiting: list[tuple[int, Reached]] = []
+        self._urgent = False
+        self._ended = threading.Event()
+        self._rebuild = False
+        self._current: Follower | None = None
+        self._build: Build | None = None
+        self._reported = 0.0
+        self._in_a_row = 0  # failures since the last commit
+        self.builds = 0
+        self.failures = 0
+        self.failure = ""  # the last one, in words
+        self._thread = threading.Thread(target=self._run, name="timeline-index", daemon=True)
+        self._thread.start()
+
+    # --- what others ask ----------------------------------------------------------------------
+
+    @property
+    def index(self) -> Index:
+        """The index to search. Raises `IndexLagError` while there is none."""
+        current = self._current
+        if current is None or current.index.checkpoint is None:
+            raise IndexLagError("the search index is being built: try again later")
+        return current.index
+
+    @property
+    def reached(self) -> int:
+        """Everything up to this LSN can be found."""
+        current = self._current
+        known = None if current is None else current.index.checkpoint
+        return 0 if known is None else known.lsn
+
+    def when_reached(self, lsn: int, reached: Reached) -> Callable[[], None]:
+        """Call `reached(True)` once everything up to `lsn` can be found, soon; `reached(False)` if
+        the indexer ends before. Returns what calls that off.
+        """
+        entry = (lsn, reached)
+        with self._lock:
+            if not self._ended.is_set() and self.reached < lsn:
+                self._waiting.append(entry)
+                self._urgent = True
+                self._lock.notify_all()
+                return lambda: self._forget(entry)
+            there = self.reached >= lsn
+        reached(there)
+        return lambda: None
+
+    def wait(self, lsn: int, seconds: float) -> None:
+        """Return once everything up to `lsn` can be found. Raises `IndexLagError`."""
+        done = threading.Event()
+        outcome: list[bool] = []
+
+        def tell(there: bool) -> None:
+            outcome.append(there)
+            done.set()
+
+        call_off = self.when_reached(lsn, tell)
+        if not done.wait(seconds):
+            call_off()
+        if outcome != [True]:
+            raise lagging(self.reached, lsn)
+
+    def rebuild(self) -> None:
+        """Build the index anew; the one there is serves until then."""
+        with self._lock:
+            self._rebuild = True
+            self._lock.notify_all()
+
+    def stop(self) -> None:
+        """Commit what was taken in, and end."""
+        with self._lock:
+            self._ended.set()
+            self._lock.notify_all()
+        self._thread.join()
+        self._tell()
+
+    def stats(self) -> dict[str, int | str]:
+        """What INFO shows."""
+        current, build = self._current, self._build
+        index = None if current is None else current.index
+        return {
+            "index_documents": 0 if index is None else index.documents,
+            "index_segments": 0 if index is None else index.segments,
+            "index_bytes": 0 if index is None else index.size(),
+            "index_lsn": self.reached,
+            "index_lag": max(0, self._engine.applied - self.reached),
+            "index_lag_ms": self._lag_ms(),
+            "index_building": 0 if build is None else 1,
+            "index_build_documents": 0 if build is None else build.index.added,
+            "index_builds": self.builds,
+            "index_failures": self.failures,
+            "index_last_failure": self.failure,
+        }
+
+    def _lag_ms(self) -> int:
+        """From the newest commit that can be found to the newest there is."""
+        current = self._current
+        if current is None or not current.time or self.reached >= self._engine.applied:
+            return 0
+        return max(0, self._engine.stage.last_time - current.time)
+
+    def _forget(self, entry: tuple[int, Reached]) -> None:
+        with self._lock:
+            if entry in self._waiting:
+                self._waiting.remove(entry)
+
+    # --- the thread ---------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self._open()
+                while not self._ended.is_set():
+                    self._work()
+                    self._rest()
+                if self._current is not None:
+                    self._commit(self._current)
+            except ClosedError:
+                break
+            except TrimmedError as error:
+                self._lose(str(error))
+            except (TimelineError, OSError) as error:
+                self._fail(str(error))
+            except Exception as error:
+                _log.exception("the indexer met what it did not expect")
+                self._fail(repr(error))
+        self._let_go()
+        with self._lock:
+            self._ended.set()
+        self._tell()
+
+    def _open(self) -> None:
+        """Open the index, or begin to build one."""
+        engine = self._engine
+        index = Index.find(self._directory, self._fields, self._memory, engine.store.epoch)
+        if index is not None and index.checkpoint is not None:
+            with engine.lock:
+                engine.check_usable()
+                first, applied = engine.log.first(), engine.applied
+            if first - 1 <= index.checkpoint.lsn <= applied:
+                lsn = index.checkpoint.lsn
+                self._current = Follower(engine, index, self._documents, lsn)
+                self._keep_log(lsn)
+                return
+            index.discard()
+        self._begin_build()
+
+    def _work(self) -> None:
+        """Take in what there is."""
+        rebuild, self._rebuild = self._rebuild, False
+        if rebuild and self._build is None:
+            self._begin_build()
+        if self._current is not None:
+            self._follow(self._current)
+        if self._build is not None:
+            self._build_on(self._build)
+        self._tell()
+
+    def _follow(self, current: Follower) -> None:
+        if current.position > self._engine.applied:
+            self._lose("the index is ahead of the store")
+            return
+        urgent, self._urgent = self._urgent, False
+        while not self._ended.is_set() and current.step():
+            if current.index.waiting >= _DOCUMENTS:
+                self._commit(current)
+        if current.index.waiting or current.seen >= _LOG_BYTES or urgent:
+            self._commit(current)
+
+    def _commit(self, current: Follower) -> None:
+        if current.position != self.reached:
+            current.commit(self._engine.store.epoch, self._made)
+            self._keep_log(current.position)
+            self._in_a_row = 0
+
+    def _keep_log(self, lsn: int) -> None:
+        """The log is needed above `lsn`, and by a build above where it began."""
+        if self._build is not None:
+            lsn = min(lsn, self._build.position)
+        try:
+            self._engine.move_checkpoint(CONSUMER, lsn)
+        except ClosedError:
+            raise
+        except TimelineError:
+            return  # writing is off; the next commit tries again
+
+    def _rest(self) -> None:
+        """Let time pass, unless somebody waits."""
+        with self._lock:
+            if not (self._urgent or self._ended.is_set() or self._rebuild or self._build):
+                self._lock.wait(self._pause)
+
+    # --- building -----------------------------------------------------------------------------
+
+    def _begin_build(self) -> None:
+        index = Index.make(self._directory, self._fields, self._memory)
+        self._build = build = Build(self._engine, index, self._documents, self._prefixes)
+        self._reported = time.monotonic()
+        if self._current is None:
+            self._keep_log(build.position)
+
+    def _build_on(self, build: Build) -> None:
+        for _ in range(_STEPS):
+            if self._ended.is_set():
+                return
+            if not build.step():
+                self._finish(build)
+                return
+        if time.monotonic() - self._reported >= _REPORT:
+            self._reported = time.monotonic()
+            _log.info(
+                "building the search index: %d timelines, %d documents so far",
+                build.timelines, build.index.added,
+            )  # fmt: skip
+
+    def _finish(self, build: Build) -> None:
+        """Catch up with what came meanwhile, and put the new index in place of the old."""
+        follower = Follower(self._engine, build.index, self._documents, build.position)
+        while not self._ended.is_set() and follower.step():
+            pass
+        if self._ended.is_set():
+            return
+        follower.commit(self._engine.store.epoch, self._made)
+        before, self._current, self._build = self._current, follower, None
+        self.builds += 1
+        self._in_a_row = 0
+        self._keep_log(follower.position)
+        if before is not None:
+            before.index.discard()
+        if build.index.added:
+            _log.info("the search index was built: %d documents", build.index.added)
+
+    # --- failing ------------------------------------------------------------------------------
+
+    def _lose(self, why: str) -> None:
+        """The index there is leads nowhere: build another."""
+        _log.warning("the search index is built anew: %s", why)
+        current = self._current
+        self._let_go()
+        if current is not None:
+            current.index.discard()
+
+    def _fail(self, why: str) -> None:
+        """Open the index again after a while; when that does not help, build it anew."""
+        self.failures += 1
+        self._in_a_row += 1
+        self.failure = why
+        _log.warning("the search index failed and is opened again: %s", why)
+        if self._in_a_row >= _TRIES:
+            self._lose(f"it failed {self._in_a_row} times in a row")
+        else:
+            self._let_go()
+        with self._lock:
+            if not self._ended.is_set():
+                self._lock.wait(_BACK_OFF)
+
+    def _let_go(self) -> None:
+        for part in (self._current, self._build):
+            if part is not None:
+                part.index.close()
+        self._current = self._build = None
+
+    def _tell(self) -> None:
+        """Tell those whose position is reached, and at the end all."""
+        with self._lock:
+            reached = self.reached
+            told = [each for each in self._waiting if each[0] <= reached or self._ended.is_set()]
+            self._waiting = [each for each in self._waiting if each not in told]
+            self._urgent = self._urgent or bool(self._waiting)
+        for lsn, tell in told:
+            tell(lsn <= reached)
+
+
+def lagging(reached: int, lsn: int) -> IndexLagError:
+    return IndexLagError(
+        f"the search index has reached commit {reached} and {lsn} was asked for: try again later"
+    )

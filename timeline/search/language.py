@@ -1,0 +1,202 @@
+"""The language in which people search.
+
+    coffee tomorrow           both words, in any order
+    "see you tomorrow"        these words one after another
+    tomor*                    words that begin so (at least two letters)
+    coffee OR tea             either
+    coffee NOT decaf, -decaf  the one without the other
+    title:minutes             in this field only
+    (tea OR coffee) milk      grouped
+
+Rule: whatever somebody types means something, as near to what he meant as can be: operators are
+words in capitals that stand between others, a quote or bracket that is not closed ends with the
+query, a field that is none is a word, and punctuation is left out. Only a query in which nothing is
+left to search for, or one that is too much, is refused.
+
+It knows nothing of the index: `parse` gives an expression, whose words are tokens already.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from typing import Final, NamedTuple
+
+from timeline.errors import TooLargeError, UsageError
+from timeline.search.analysis import is_single, words
+
+MOST_BYTES: Final = 4_096
+MOST_WORDS: Final = 64
+MOST_DEPTH: Final = 16
+_SHORTEST: Final = 2  # letters of a prefix
+
+_LEXEME: Final = re.compile(
+    r"""\s+
+    | (?P<open>\()
+    | (?P<close>\))
+    | (?P<minus>-)(?=[^\s)])
+    | (?:(?P<field>[^\s():"]+):)?  # a field, when it is one
+      (?: "(?P<phrase>[^"]*)(?:"|\Z) | (?P<word>[^\s()"]+) )(?P<star>\*)?
+    | .""",
+    re.VERBOSE,
+)
+
+
+class Words(NamedTuple):
+    """These tokens one after another; with `prefix`, the last one begins a word. In `field`, or in
+    any when it is None.
+    """
+
+    tokens: tuple[str, ...]
+    prefix: bool
+    field: str | None
+
+
+class Not(NamedTuple):
+    part: Expression
+
+
+class All(NamedTuple):
+    parts: tuple[Expression, ...]
+
+
+class Any(NamedTuple):
+    parts: tuple[Expression, ...]
+
+
+Expression = Words | Not | All | Any
+
+
+class _Everything(Collection[str]):
+    """Whatever stands before a colon is a field."""
+
+    def __contains__(self, field: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+ANY_FIELD: Final = _Everything()
+
+
+def parse(query: str, fields: Collection[str]) -> Expression:
+    """What a query means, with terms of `fields`. Raises `UsageError`, `TooLargeError`."""
+    if len(query) > MOST_BYTES or len(query.encode("utf-8", "replace")) > MOST_BYTES:
+        raise TooLargeError(f"a query is at most {MOST_BYTES} bytes")
+    found = _Parser(query, fields).parse()
+    if found is None:
+        raise UsageError("there is no word in this query to search for")
+    return found
+
+
+class _Lexeme(NamedTuple):
+    kind: str  # "(", ")", "-", "AND", "OR", "NOT" or "text"
+    text: str = ""
+    field: str | None = None
+    star: bool = False
+
+
+class _Parser:
+    """By recursive descent; each rule gives None where nothing is to be searched for."""
+
+    def __init__(self, query: str, fields: Collection[str]) -> None:
+        self._lexemes = [
+            lexeme for match in _LEXEME.finditer(query) if (lexeme := _lexeme(match, fields))
+        ]
+        self._at = 0
+        self._depth = 0
+        self._words = 0
+
+    def parse(self) -> Expression | None:
+        parts = []
+        while self._at < len(self._lexemes):  # more than once when a bracket was closed too often
+            parts.append(self._either())
+            self._skip(")")
+        return _join(All, parts)
+
+    def _next(self) -> str:
+        return self._lexemes[self._at].kind if self._at < len(self._lexemes) else ""
+
+    def _skip(self, kind: str) -> bool:
+        if self._next() != kind:
+            return False
+        self._at += 1
+        return True
+
+    def _either(self) -> Expression | None:
+        parts = [self._together()]
+        while self._skip("OR"):
+            parts.append(self._together())
+        return _join(Any, parts)
+
+    def _together(self) -> Expression | None:
+        parts: list[Expression | None] = []
+        while self._next() not in ("", "OR", ")"):
+            if not self._skip("AND"):
+                parts.append(self._one())
+        return _join(All, parts)
+
+    def _one(self) -> Expression | None:
+        negated = False
+        while self._next() in ("NOT", "-"):
+            self._at += 1
+            negated = not negated
+        if self._next() in ("", "AND", "OR", ")"):
+            return None
+        lexeme = self._lexemes[self._at]
+        self._at += 1
+        found = self._group() if lexeme.kind == "(" else self._text(lexeme)
+        return Not(found) if negated and found is not None else found
+
+    def _group(self) -> Expression | None:
+        self._depth += 1
+        if self._depth > MOST_DEPTH:
+            raise TooLargeError(f"brackets in a query are at most {MOST_DEPTH} deep")
+        found = self._either()
+        self._skip(")")
+        self._depth -= 1
+        return found
+
+    def _text(self, lexeme: _Lexeme) -> Expression | None:
+        tokens = tuple(words(lexeme.text))
+        if not tokens:
+            return None
+        self._words += len(tokens)
+        if self._words > MOST_WORDS:
+            raise TooLargeError(f"a query is at most {MOST_WORDS} words")
+        prefix = lexeme.star and not is_single(tokens[-1])
+        if prefix and len(tokens[-1]) < _SHORTEST:
+            raise UsageError(f"the beginning of a word is at least {_SHORTEST} letters, before *")
+        return Words(tokens, prefix, lexeme.field)
+
+
+def _lexeme(match: re.Match[str], fields: Collection[str]) -> _Lexeme | None:
+    if match["open"]:
+        return _Lexeme("(")
+    if match["close"]:
+        return _Lexeme(")")
+    if match["minus"]:
+        return _Lexeme("-")
+    phrase, word, field = match["phrase"], match["word"], match["field"]
+    if phrase is None and word is None:
+        return None
+    if word in ("AND", "OR", "NOT") and field is None:
+        return _Lexeme(word)
+    text = phrase if word is None else word
+    star = bool(match["star"])
+    if word is not None and word.endswith("*"):
+        text, star = word.rstrip("*"), True
+    if field is not None and field not in fields:
+        text, field = f"{field} {text}", None
+    return _Lexeme("text", text, field, star)
+
+
+def _join(kind: type[All | Any], parts: list[Expression | None]) -> Expression | None:
+    found = tuple([part for part in parts if part is not None])
+    if len(found) < 2:
+        return found[0] if found else None
+    return kind(found)

@@ -1,0 +1,142 @@
+"""Pages of hits as whoever asks is shown them: looked up in the store, marked, counted.
+
+Rule: a hit is shown as the store has it now, if the caller's `look` says that it is his to see.
+Pages are full whatever is left out, within a bounded number of hits looked at. The total is exact
+up to `COUNTED`, and goes along in the token, so that it does not change from page to page. The
+engine's lock is held for looking hits up, some at a time, and not while the index is searched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from timeline.engine import Engine
+from timeline.errors import UsageError
+from timeline.formats.entries import decode_items
+from timeline.search.analysis import decode
+from timeline.search.language import Expression
+from timeline.search.search import Hit, Search
+from timeline.search.snippets import snippet
+
+COUNTED: Final = 1_000  # hits up to which the total is exact
+_LOOKED_AT: Final = 20_000  # hits, for one page
+_AT_A_TIME: Final = 256
+_BYTES: Final = 4 << 20  # after which a page ends
+_TOKEN: Final = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,4})([.+])")
+
+
+class Found(NamedTuple):
+    """An entry that was found, in stored form; the matches are marked in `snippet`, as HTML."""
+
+    name: bytes  # of what it was found in
+    payload: bytes
+    snippet: str
+
+
+class Results(NamedTuple):
+    """`total` hits in all when `exact`, else at least so many."""
+
+    total: int
+    exact: bool
+    hits: list[Found]
+    cursor: bytes
+
+
+# The entry and the name of what it is in; None when it is not there to be shown. Under the lock.
+Look = Callable[[Hit], tuple[bytes, bytes] | None]
+
+
+class Total(NamedTuple):
+    number: int
+    exact: bool
+
+
+def parse_token(token: bytes | None) -> tuple[Hit | None, Total | None]:
+    """Behind which hit a page begins, and the total, if known. Raises `UsageError`."""
+    if not token:
+        return None, None
+    match = _TOKEN.fullmatch(token)
+    if match is None or any(int(part) >= 1 << 64 for part in match.groups()[:3]):
+        raise UsageError("the token is the cursor of the page before")
+    rank, timeline, seq, number = map(int, match.groups()[:4])
+    return Hit(rank, timeline, seq), Total(number, match[5] == b".")
+
+
+def _token(hit: Hit, total: Total) -> bytes:
+    return b"%d-%d-%d-%d%b" % (*hit, total.number, b"." if total.exact else b"+")
+
+
+class Pages:
+    """Fills pages from `found`, which searches for `expression` in `fields`."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        found: Search,
+        look: Look,
+        expression: Expression,
+        fields: Sequence[str],
+    ) -> None:
+        self._engine = engine
+        self._found = found
+        self._look = look
+        self._expression = expression
+        self._names = {field.encode(): field for field in fields}
+        self._looked_at = 0
+        self._behind: Hit | None = None  # everything up to this hit was looked at
+        self._ended = False  # there was nothing more to look at
+
+    def count(self) -> Total:
+        """The total when nothing of what is found is left out."""
+        number = self._found.count()
+        return Total(min(number, COUNTED), number <= COUNTED)
+
+    def fill(self, after: Hit | None, limit: int, total: Total | None) -> Results:
+        """The page behind `after`; without a `total` it is found out by looking at the hits."""
+        if limit < 1:
+            raise UsageError("COUNT is at least 1")
+        hits: list[Found] = []
+        last: Hit | None = None  # of a page that is full
+        seen = size = 0
+        for hit, payload, name in self._shown(after, limit):
+            seen += 1
+            if last is None:
+                hits.append(self._describe(name, payload))
+                size += len(payload)
+                last = hit if len(hits) == limit or size >= _BYTES else None
+            elif total is not None or seen > COUNTED:
+                break
+        if total is None:
+            total = Total(min(seen, COUNTED), self._ended and seen <= COUNTED)
+        behind = last or self._behind
+        more = seen > len(hits) or not self._ended
+        return Results(*total, hits, _token(behind, total) if more and behind else b"")
+
+    def _shown(self, after: Hit | None, limit: int) -> Iterator[tuple[Hit, bytes, bytes]]:
+        """Hits that are shown, the newest first, as far as is looked."""
+        most = min(_AT_A_TIME, limit + 1)
+        while self._looked_at < _LOOKED_AT:
+            batch = self._found.hits(after, most)
+            self._looked_at += len(batch)
+            with self._engine.lock:
+                self._engine.check_usable()
+                looked = [(hit, self._look(hit)) for hit in batch]
+            for hit, shown in looked:
+                if shown is not None:
+                    yield hit, *shown
+            if len(batch) < most:
+                self._ended = True
+                return
+            after = self._behind = batch[-1]
+            most = _AT_A_TIME
+
+    def _describe(self, name: bytes, payload: bytes) -> Found:
+        items = decode_items(payload)
+        texts = {
+            self._names[field]: decode(value)
+            for field, value in zip(items[::2], items[1::2], strict=True)
+            if field in self._names
+        }
+        return Found(name, payload, snippet(texts, self._expression))

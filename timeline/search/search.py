@@ -1,0 +1,199 @@
+"""Searching: an expression and what bounds it → hits, the newest first.
+
+Rule: a hit is a timeline and a number, whose place in the order never changes: a page goes on
+behind the last hit of the page before, whatever was indexed meanwhile. Everything runs on one
+snapshot of the index, without the engine's lock; what a hit says now, and who may see it, is for
+the caller to look up.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from tantivy import FieldType, Occur, Query, Searcher
+
+from timeline.search.index import Index, translated
+from timeline.search.language import All, Any, Expression, Not, Words
+from timeline.search.schema import pair_of
+
+_MOST: Final = 2**64 - 1
+
+
+class Hit(NamedTuple):
+    """Hits are ordered as these are, the greatest first."""
+
+    rank: int
+    timeline: int
+    seq: int
+
+
+class Stretch(NamedTuple):
+    """Numbers `first` to `last` of a timeline, inclusive."""
+
+    timeline: int
+    first: int
+    last: int
+
+
+class Scope(NamedTuple):
+    """Where to look. `timelines` wholly, None for all that are indexed; and these `stretches`."""
+
+    timelines: Sequence[int] | None = None
+    stretches: Sequence[Stretch] = ()
+
+
+class Search:
+    """One search over one snapshot of `index`."""
+
+    def __init__(
+        self,
+        index: Index,
+        expression: Expression,
+        fields: Sequence[str],
+        scope: Scope,
+        *,
+        sender: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+    ) -> None:
+        self._index = index
+        self._searcher: Searcher = index.searcher
+        self._fields = fields
+        must = [self._compile(expression), self._within(scope)]
+        if sender is not None:
+            must.append(Query.term_query(index.schema, "from", sender))
+        if since is not None or until is not None:
+            must.append(self._range("time", since or 0, _MOST if until is None else until))
+        self._query = Query.boolean_query([(Occur.Must, each) for each in must])
+
+    def hits(self, after: Hit | None, limit: int) -> list[Hit]:
+        """At most `limit` hits further down than `after`; fewer only at the end."""
+        query = self._query
+        if after is not None:
+            below = self._range("rank", 0, after.rank)
+            query = Query.boolean_query([(Occur.Must, query), (Occur.Must, below)])
+        most = limit + 1
+        while True:
+            found = self._collect(query, most)
+            whole = len(found) < most
+            if not whole:
+                # Of those that share the last rank some may be missing: all of them wait.
+                last = found[-1].rank
+                found = [hit for hit in found if hit.rank != last]
+            found = sorted((hit for hit in found if after is None or hit < after), reverse=True)
+            if whole or len(found) >= limit:
+                return found[:limit]
+            most *= 2
+
+    def count(self) -> int:
+        """How many hits there are in all."""
+        with translated(self._index.path):
+            result = self._searcher.search(self._query, limit=1, count=True)
+        return int(result.count)  # type: ignore[attr-defined]  # missing in its stub
+
+    def _collect(self, query: Query, limit: int) -> list[Hit]:
+        searcher = self._searcher
+        with translated(self._index.path):
+            result = searcher.search(query, limit=limit, count=False, order_by_field="rank")
+            addresses = [address for _, address in result.hits]
+            ranks = [rank for rank, _ in result.hits]
+            timelines = searcher.fast_field_values("timeline", addresses)
+            seqs = searcher.fast_field_values("seq", addresses)
+        return [
+            Hit(int(rank), int(timeline), int(seq))
+            for rank, timeline, seq in zip(ranks, timelines, seqs, strict=True)
+            if timeline is not None and seq is not None
+        ]
+
+    # --- queries ------------------------------------------------------------------------------
+
+    def _within(self, scope: Scope) -> Query:
+        if scope.timelines is None:
+            return Query.exists_query("timeline")
+        schema = self._index.schema
+        parts = [Query.term_set_query(schema, "timeline", list(scope.timelines))]
+        for timeline, first, last in scope.stretches:
+            one = Query.term_query(schema, "timeline", timeline)
+            numbers = self._range("seq", first, last)
+            parts.append(Query.boolean_query([(Occur.Must, one), (Occur.Must, numbers)]))
+        return Query.boolean_query([(Occur.Should, part) for part in parts])
+
+    def _range(self, field: str, low: int, high: int) -> Query:
+        return Query.range_query(self._index.schema, field, FieldType.Unsigned, low, high)
+
+    def _compile(self, expression: Expression) -> Query:
+        if isinstance(expression, Words):
+            return self._words(expression)
+        if isinstance(expression, Not):
+            return _without(self._compile(expression.part))
+        if isinstance(expression, Any):
+            return Query.boolean_query(
+                [(Occur.Should, self._compile(part)) for part in expression.parts]
+            )
+        return self._all(expression)
+
+    def _all(self, expression: All) -> Query:
+        clauses = []
+        for part in expression.parts:
+            if isinstance(part, Not):
+                clauses.append((Occur.MustNot, self._compile(part.part)))
+            else:
+                clauses.append((Occur.Must, self._compile(part)))
+        if all(occur == Occur.MustNot for occur, _ in clauses):
+            clauses.append((Occur.Must, Query.all_query()))
+        return Query.boolean_query(clauses)
+
+    def _words(self, wanted: Words) -> Query:
+        names = [
+            f"f{number}"
+            for number, field in enumerate(self._fields)
+            if wanted.field in (None, field)
+        ]
+        parts = [words_query(self._index, name, wanted) for name in names]
+        return Query.boolean_query([(Occur.Should, part) for part in parts])
+
+
+def words_query(index: Index, field: str, wanted: Words) -> Query:
+    """These words in one field of the index."""
+    schema = index.schema
+    tokens: list[str | tuple[int, str]] = list(wanted.tokens)
+    if not wanted.prefix:
+        if len(tokens) == 1:
+            return Query.term_query(schema, field, wanted.tokens[0])
+        return Query.phrase_query(schema, field, tokens)
+    *before, last = map(re.escape, wanted.tokens)
+    if not before:
+        return Query.regex_query(schema, field, last + ".*")
+    return Query.regex_phrase_query(schema, field, [*before, last + ".*"])
+
+
+def _without(query: Query) -> Query:
+    return Query.boolean_query([(Occur.Must, Query.all_query()), (Occur.MustNot, query)])
+
+
+def find_described(index: Index, expression: Expression, limit: int) -> list[int]:
+    """The timelines whose metadata an expression fits, at most `limit`, the lowest ids first.
+
+    A word with a field stands for a value as a whole: `city:oslo`.
+    """
+    searcher = index.searcher
+
+    def compile_(part: Expression) -> Query:
+        if isinstance(part, Not):
+            return _without(compile_(part.part))
+        if isinstance(part, (All, Any)):
+            occur = Occur.Must if isinstance(part, All) else Occur.Should
+            return Query.boolean_query([(occur, compile_(each)) for each in part.parts])
+        if part.field is None:
+            return words_query(index, "meta", part)
+        return Query.term_query(index.schema, "pair", pair_of(part.field, part.tokens))
+
+    query = Query.boolean_query(
+        [(Occur.Must, compile_(expression)), (Occur.Must, Query.exists_query("about"))]
+    )
+    with translated(index.path):
+        result = searcher.search(query, limit=limit, count=False)
+        found = searcher.fast_field_values("about", [address for _, address in result.hits])
+    return sorted(int(each) for each in found if each is not None)
