@@ -26,6 +26,7 @@ from timeline.storage import FAMILIES
 from timeline.store import Store
 
 SHM = Path("/dev/shm")
+INDEX = "index"  # where a store keeps its search index
 
 SMALL = Options(
     unsealed_bytes=6_000,
@@ -37,6 +38,7 @@ SMALL = Options(
     dormant_timelines=2,
     audience_cache=4,
     list_cache_bytes=8_000,
+    search=False,
     compact_after=2,
     slice_ms=0.001,
     retention_check_ms=10**9,
@@ -111,8 +113,30 @@ def copy_store(store: Store, target: Path) -> Path:
         )
     ):
         wait.wait(0.001)
-    shutil.copytree(store.path, target)
+    shutil.copytree(store.path, target, ignore=shutil.ignore_patterns(INDEX))
     return target
+
+
+def copy_index(db: Database, target: Path) -> None:
+    """Copy the search index of an open store, as it is between two of its changes. Before the store
+    is copied: an index is never ahead of its store.
+    """
+    source = db.engine.path / INDEX
+    while source.is_dir():
+        before = state_of(source)
+        shutil.rmtree(target / INDEX, ignore_errors=True)
+        with suppress(shutil.Error, FileNotFoundError):
+            shutil.copytree(source, target / INDEX)
+            if state_of(source) == before:
+                return
+
+
+def state_of(directory: Path) -> list[tuple[str, int, int]]:
+    found = []
+    for path in sorted(directory.rglob("*")):
+        with suppress(FileNotFoundError):
+            found.append((str(path), path.stat().st_size, path.stat().st_mtime_ns))
+    return found
 
 
 def abandon(db: Database) -> None:

@@ -95,7 +95,7 @@ def test_retention_by_bytes_runs_by_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", ["trim", "drop", "delete"])
 def test_the_disk_shrinks_by_what_was_removed(tmp_path: Path, how: str) -> None:
     path = tmp_path / "store"
-    with timeline.open(path, fsync="inline") as db:
+    with timeline.open(path, fsync="inline", search=False) as db:
         handle = db.timeline("a")
         for _ in range(10):
             handle.append_many([{"v": random.randbytes(1_000)} for _ in range(200)])
@@ -122,7 +122,7 @@ def test_removed_content_is_gone_from_every_file_after_compaction(
 ) -> None:
     path = tmp_path / "store"
     secret = random.randbytes(64)
-    with timeline.open(path, fsync="inline") as db:
+    with timeline.open(path, fsync="inline", search=False) as db:
         handle = db.timeline("a")
         handle.append({"v": secret})
         handle.append({"v": "other"})

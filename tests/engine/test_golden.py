@@ -91,7 +91,7 @@ def listing(db: Database) -> dict[str, Any]:
 def test_it_reads_exactly_as_listed(store: Path, listed: dict[str, Any]) -> None:
     for _ in range(2):  # the second time everything is sealed
         # Its entries are older than its retention, which is not to run here.
-        with timeline.open(store, fsync="inline") as db:
+        with timeline.open(store, fsync="inline", search=False) as db:
             assert listing(db) == listed
             reached = listed["checkpoints"]["golden"]
             commits = db.log.read(after=reached, limit=10**6)

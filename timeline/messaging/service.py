@@ -18,7 +18,7 @@ from timeline.messaging.presence import Presence
 from timeline.messaging.searching import Request, search
 from timeline.messaging.syncing import Reader
 from timeline.messaging.watching import Watch
-from timeline.search.indexer import Indexer
+from timeline.search.indexer import Indexer, let_log_go
 from timeline.search.pages import Results
 from timeline.view import Applied
 
@@ -38,6 +38,8 @@ class Messages:
             prefixes = tuple(prefix.encode() for prefix in engine.options.search_prefixes)
             self.indexer = Indexer(engine, engine.options, (CONVERSATIONS, *prefixes))
             engine.before_closing(self.indexer.stop)
+        else:
+            let_log_go(engine)
         engine.add_chore(self._sweep)
 
     def search(self, request: Request) -> Results:

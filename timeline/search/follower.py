@@ -27,7 +27,7 @@ _AT_A_TIME: Final = 64  # changed entries looked up while holding the lock
 
 
 class Follower:
-    """Brings `index` from commit `position` on; `seen` bytes of log passed since it committed."""
+    """Brings `index` from commit `position` on."""
 
     def __init__(self, engine: Engine, index: Index, documents: Documents, position: int) -> None:
         self._engine = engine
@@ -35,7 +35,6 @@ class Follower:
         self._covered: dict[int, bool] = {}
         self.index = index
         self.position = position
-        self.seen = 0
         self.time = 0  # ms, of the newest commit taken in since it was opened
 
     def step(self) -> bool:
@@ -51,7 +50,6 @@ class Follower:
                 raise TrimmedError(f"the log begins at {record.first}, behind {self.position}")
             self._take(record, changed, trimmed)
             self.position, self.time = lsn, record.time
-            self.seen += len(value)
         for timeline, first in trimmed.items():
             self.index.remove_below(timeline, first)
         self._look_up(list(changed))
@@ -59,7 +57,6 @@ class Follower:
 
     def commit(self, epoch: int, made: str) -> None:
         self.index.commit(Checkpoint(self.position, epoch, made))
-        self.seen = 0
 
     # --- one record ---------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ CONSUMER: Final = b"index"  # its checkpoint in the log
 _log = logging.getLogger("timeline.search")
 
 _DOCUMENTS: Final = 20_000  # waiting, that are committed whatever their age
-_LOG_BYTES: Final = 16 << 20  # of log with nothing to index, after which that is noted
+_QUIET: Final = 5.0  # seconds of log with nothing to index, after which that is noted
 _STEPS: Final = 32  # of a build, between looks at the log
 _BACK_OFF: Final = 1.0  # seconds before another try after a failure
 _TRIES: Final = 3  # failures in a row, after which the index is given up
@@ -60,10 +60,12 @@ class Indexer:
         self._current: Follower | None = None
         self._build: Build | None = None
         self._reported = 0.0
+        self._committed = 0.0
         self._in_a_row = 0  # failures since the last commit
         self.builds = 0
         self.failures = 0
         self.failure = ""  # the last one, in words
+        self._hold_log()
         self._thread = threading.Thread(target=self._run, name="timeline-index", daemon=True)
         self._thread.start()
 
@@ -76,6 +78,11 @@ class Indexer:
         if current is None or current.index.checkpoint is None:
             raise IndexLagError("the search index is being built: try again later")
         return current.index
+
+    @property
+    def alive(self) -> bool:
+        """Whether it goes on."""
+        return self._thread.is_alive()
 
     @property
     def reached(self) -> int:
@@ -218,13 +225,15 @@ class Indexer:
         while not self._ended.is_set() and current.step():
             if current.index.waiting >= _DOCUMENTS:
                 self._commit(current)
-        if current.index.waiting or current.seen >= _LOG_BYTES or urgent:
+        quiet = time.monotonic() - self._committed >= _QUIET
+        if current.index.waiting or urgent or quiet:
             self._commit(current)
 
     def _commit(self, current: Follower) -> None:
         if current.position != self.reached:
             current.commit(self._engine.store.epoch, self._made)
             self._keep_log(current.position)
+            self._committed = time.monotonic()
             self._in_a_row = 0
 
     def _keep_log(self, lsn: int) -> None:
@@ -237,6 +246,14 @@ class Indexer:
             raise
         except TimelineError:
             return  # writing is off; the next commit tries again
+
+    def _hold_log(self) -> None:
+        """From the first moment on, the log is kept for whatever index there will be."""
+        with self._engine.lock:
+            known = CONSUMER in self._engine.log.checkpoints()
+            applied = self._engine.applied
+        if not known:
+            self._keep_log(applied)
 
     def _rest(self) -> None:
         """Let time pass, unless somebody waits."""
@@ -323,6 +340,14 @@ class Indexer:
             self._urgent = self._urgent or bool(self._waiting)
         for lsn, tell in told:
             tell(lsn <= reached)
+
+
+def let_log_go(engine: Engine) -> None:
+    """No index follows this store: what one left of a checkpoint holds no log any more."""
+    with engine.lock:
+        left = CONSUMER in engine.log.checkpoints()
+    if left:
+        engine.move_checkpoint(CONSUMER, None)
 
 
 def lagging(reached: int, lsn: int) -> IndexLagError:

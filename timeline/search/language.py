@@ -85,9 +85,10 @@ ANY_FIELD: Final = _Everything()
 
 def parse(query: str, fields: Collection[str]) -> Expression:
     """What a query means, with terms of `fields`. Raises `UsageError`, `TooLargeError`."""
-    if len(query) > MOST_BYTES or len(query.encode("utf-8", "replace")) > MOST_BYTES:
+    encoded = query.encode("utf-8", "replace")
+    if len(encoded) > MOST_BYTES:
         raise TooLargeError(f"a query is at most {MOST_BYTES} bytes")
-    found = _Parser(query, fields).parse()
+    found = _Parser(encoded.decode(), fields).parse()
     if found is None:
         raise UsageError("there is no word in this query to search for")
     return found

@@ -134,9 +134,9 @@ class Pages:
 
     def _describe(self, name: bytes, payload: bytes) -> Found:
         items = decode_items(payload)
-        texts = {
-            self._names[field]: decode(value)
+        texts = [
+            (self._names[field], decode(value))
             for field, value in zip(items[::2], items[1::2], strict=True)
             if field in self._names
-        }
+        ]
         return Found(name, payload, snippet(texts, self._expression))

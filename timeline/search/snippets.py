@@ -7,7 +7,7 @@ so that a snippet can be put into HTML as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Final
 
@@ -23,13 +23,13 @@ _LOOKED_AT: Final = 64 * 1024  # characters of a text
 Range = tuple[int, int]
 
 
-def snippet(texts: Mapping[str, str], expression: Expression) -> str:
-    """From the first of `texts`, by field, in which something is found; else the beginning of the
-    first there is.
+def snippet(texts: Sequence[tuple[str, str]], expression: Expression) -> str:
+    """From the first of `texts` (pairs of field and text) in which something is found; else the
+    beginning of the first there is.
     """
     wanted = list(_asked_for(expression))
     first = ""
-    for field, value in texts.items():
+    for field, value in texts:
         text = compose(value)[:_LOOKED_AT]
         first = first or text
         mine = [each for each in wanted if each.field in (None, field)]
