@@ -87,8 +87,7 @@ class Database:
         indexer = self._indexer(wait)
         total, exact, hits, cursor = find_entries(
             self.engine,
-            indexer.index,
-            self.engine.options.search_fields,
+            indexer,
             query,
             timelines=None if timelines is None else [encode_name(name) for name in timelines],
             since=since,
@@ -108,7 +107,7 @@ class Database:
         """Names and metadata of timelines by their metadata: words of any value, or a value as a
         whole by its field (`city:oslo`).
         """
-        return find_timelines(self.engine, self._indexer(wait).index, query, limit)
+        return find_timelines(self.engine, self._indexer(wait), query, limit)
 
     def _indexer(self, wait: float) -> Indexer:
         indexer = self.messaging.messages.searchable

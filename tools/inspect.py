@@ -30,7 +30,7 @@ _USER = "{:>12}  {}"
 def inspect(directory: Path, prefix: str) -> None:
     """List what the store in DIRECTORY holds, which no process may have open."""
     try:
-        with timeline.open(directory, create=False) as database:
+        with timeline.open(directory, create=False, search=False) as database:
             for line in _Listing(database, prefix.encode()).lines():
                 click.echo(line)
     except timeline.TimelineError as error:

@@ -16,7 +16,7 @@ from timeline.search.pages import Results
 
 from .. import replies
 from ..entries import encode_fields, encode_map, encode_stored
-from ..registry import Arguments, View, read
+from ..registry import Arguments, View, plain, read
 from ..session import Session
 from . import arguments
 from .arguments import syntax_error
@@ -136,12 +136,25 @@ def search_timelines(session: Session, args: Arguments, _: View) -> None:
 
     def work() -> bytes:
         found = find_entries(
-            engine, indexer.index, engine.options.search_fields, query,
+            engine, indexer, query,
             timelines=names, since=since, until=until, limit=limit, after=after,
         )  # fmt: skip
         return _results(found, resp)
 
     _answer(session, wait, work)
+
+
+@plain(
+    "TIMELINE.REINDEX",
+    "",
+    "Builds the search index anew in the background; the one there is serves until then. INFO "
+    "timeline shows how far it is (index_building, index_build_documents).",
+    group="timeline",
+    flags="fast",
+)
+def reindex(session: Session, _: Arguments) -> bytes:
+    messages_of(session).searchable.rebuild()
+    return replies.OK
 
 
 @read(
@@ -168,7 +181,7 @@ def find(session: Session, args: Arguments, _: View) -> None:
     indexer = messages_of(session).searchable
 
     def work() -> bytes:
-        found = find_timelines(engine, indexer.index, query, limit)
+        found = find_timelines(engine, indexer, query, limit)
         maps = [
             encode_map(
                 [(b"name", replies.bulk(name)), (b"metadata", encode_fields(metadata, resp))], resp

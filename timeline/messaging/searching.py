@@ -8,21 +8,21 @@ store all the same, and shown as it is now. Call it without the engine's lock.
 from __future__ import annotations
 
 from heapq import nlargest
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from timeline.engine import Engine
 from timeline.formats.entries import decode_items
-from timeline.formats.messages import HAS_HIDDEN, MemberRow
+from timeline.formats.messages import DYING, HAS_HIDDEN, MemberRow
 from timeline.messaging.access import Conversation, enter_as_user, find_user, load_conversation
 from timeline.messaging.entries import find_entry, value_of
 from timeline.messaging.lists import Lists
 from timeline.messaging.names import check_user
-from timeline.messaging.sight import Sight, stretches_seen
+from timeline.messaging.sight import Sight
 from timeline.search.index import Index
 from timeline.search.language import parse
 from timeline.search.pages import Pages, Results, parse_token
 from timeline.search.search import Hit, Scope, Search, Stretch
-from timeline.timelines import Extent
 from timeline.view import Applied
 
 _STRETCHED: Final = 32  # conversations of which the query names stretches
@@ -80,7 +80,7 @@ class _Viewer:
             member = self.members.get(conversation)
             self._seen[conversation] = (
                 None
-                if place is None or member is None
+                if place is None or member is None or place.row.flags & DYING
                 else (place, Sight(self.view, place, self.inbox, member))
             )
         return self._seen[conversation]
@@ -106,44 +106,25 @@ def _is_recalled(payload: bytes) -> bool:
 def _scope(viewer: _Viewer, lists: Lists, request: Request) -> tuple[Scope, bool]:
     """Where to look, and whether that is exactly what he sees."""
     view = viewer.view
+    items = lists.of(view, viewer.inbox).items
     if request.conversation is not None:
-        place, _, member = enter_as_user(view, request.conversation, request.user)
-        places = [(place.id, place.row.history, view.extent(place.messages), member)]
-    else:
-        items = lists.of(view, viewer.inbox).items
-        places = [
-            (item.summary.conversation, item.summary.row.history, item.summary.extent, item.member)
-            for item in items
-            if item.summary.row is not None
-        ]
-    whole: list[int] = []
-    partly: list[tuple[int, int, list[tuple[int, int]]]] = []
-    exactly = True
-    for conversation, history, extent, member in places:
-        viewer.members[conversation] = member
-        ranges = _ranges(history, extent, member)
-        seen = sum(last - first + 1 for first, last in ranges)
-        missed = extent.head - extent.first + 1 - seen
-        exactly = exactly and not member.flags & HAS_HIDDEN
-        if missed <= 0:
-            whole.append(conversation)
-        elif seen:
-            partly.append((missed, conversation, ranges))
-    stretched = [each for each in nlargest(_STRETCHED, partly) if len(each[2]) <= _MOST_STRETCHES]
-    named = {conversation for _, conversation, _ in stretched}
-    others = [conversation for _, conversation, _ in partly if conversation not in named]
-    stretches = [
-        Stretch(conversation, first, last)
-        for _, conversation, ranges in stretched
-        for first, last in ranges
+        place, _, _ = enter_as_user(view, request.conversation, request.user)
+        items = [item for item in items if item.summary.conversation == place.id]
+    viewer.members = {item.summary.conversation: item.member for item in items}
+    partly = [item for item in items if item.missed > 0]
+    named = [
+        (item.summary.conversation, ranges)
+        for item in nlargest(_STRETCHED, partly, key=_missed)
+        if len(ranges := item.ranges) <= _MOST_STRETCHES
     ]
-    return Scope(whole + others, stretches), exactly and not others
+    apart = {conversation for conversation, _ in named}
+    wholly = [item for item in items if item.summary.conversation not in apart]
+    scope = Scope(
+        [item.summary.conversation for item in wholly],
+        [Stretch(where, first, last) for where, ranges in named for first, last in ranges],
+    )
+    hidden = any(item.member.flags & HAS_HIDDEN for item in items)
+    return scope, not hidden and len(partly) == len(named)
 
 
-def _ranges(history: int, extent: Extent, member: MemberRow) -> list[tuple[int, int]]:
-    low, high = max(extent.first, member.cleared + 1), extent.head
-    return [
-        (max(first, low), min(last, high))
-        for first, last in stretches_seen(history, member.spans)[0]
-        if max(first, low) <= min(last, high)
-    ]
+_missed = attrgetter("missed")

@@ -7,6 +7,8 @@ healing the store or replaying its log never makes it wrong.
 
 from __future__ import annotations
 
+from functools import partial
+
 from timeline.draft import Draft
 from timeline.engine import Engine
 from timeline.errors import UsageError
@@ -39,15 +41,17 @@ class Messages:
             self.indexer = Indexer(engine, engine.options, (CONVERSATIONS, *prefixes))
             engine.before_closing(self.indexer.stop)
         else:
-            let_log_go(engine)
+            engine.before_closing(partial(let_log_go, engine, engine.applied))
         engine.add_chore(self._sweep)
 
     def search(self, request: Request) -> Results:
         """A page of what a user searches for; call it without the engine's lock. Raises
         `IndexLagError` while there is no index.
         """
-        index = self.searchable.index
-        return search(self.engine, self.lists, index, self.options.search_fields, request)
+        indexer = self.searchable
+        fields = self.options.search_fields
+        with indexer.trusting() as index:
+            return search(self.engine, self.lists, index, fields, request)
 
     @property
     def searchable(self) -> Indexer:

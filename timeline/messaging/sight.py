@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from timeline.formats.messages import EVERYTHING, HAS_HIDDEN, HIDDEN, MemberRow, Stretch
 from timeline.messaging.access import Conversation
 from timeline.messaging.numbers import Numbers
+from timeline.timelines import Extent
 from timeline.view import View
 
 Ranges = list[tuple[int, int]]
@@ -71,6 +72,18 @@ def stretches_seen(history: int, spans: Sequence[Stretch]) -> tuple[Ranges, Rang
         [(span.first, span.last) for span in spans],
         [(span.first_event, span.last_event) for span in spans],
     )
+
+
+def shown_ranges(history: int, extent: Extent, cleared: int, spans: Sequence[Stretch]) -> Ranges:
+    """Ascending, disjoint ranges of the messages there are that a member is shown, hidden ones
+    included.
+    """
+    low, high = max(extent.first, cleared + 1), extent.head
+    return [
+        (max(first, low), min(last, high))
+        for first, last in stretches_seen(history, spans)[0]
+        if max(first, low) <= min(last, high)
+    ]
 
 
 def _within(ranges: Ranges, seq: int) -> bool:

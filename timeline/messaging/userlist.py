@@ -32,7 +32,7 @@ from timeline.messaging.access import Conversation, member_of, open_conversation
 from timeline.messaging.counting import Unread, count_unread
 from timeline.messaging.history import newest
 from timeline.messaging.reading import is_listed, settings_of
-from timeline.messaging.sight import Sight, head_seen
+from timeline.messaging.sight import Ranges, Sight, head_seen, shown_ranges
 from timeline.timelines import Extent
 from timeline.view import View
 
@@ -130,7 +130,7 @@ class Summaries:
 class Item:
     """A conversation in the list of one user; `place` is None while it is off the list."""
 
-    __slots__ = ("listed", "member", "place", "seen", "summary", "time", "unread")
+    __slots__ = ("listed", "member", "missed", "place", "seen", "summary", "time", "unread")
 
     def __init__(self, summary: Summary, member: MemberRow) -> None:
         self.summary = summary
@@ -138,6 +138,7 @@ class Item:
         self.seen = -1  # the version of the summary that the rest was made from
         self.place: Place | None = None
         self.time = 0
+        self.missed = 0  # of the messages there are, those that he is not shown
         self.unread: Unread | None = None  # None, and so for `listed`: nobody asked
         self.listed: Listed | None = None
 
@@ -146,6 +147,8 @@ class Item:
         summary.look(view)
         self.place = self.unread = self.listed = None
         head = summary.extent.head
+        shown = sum([last - first + 1 for first, last in self.ranges])
+        self.missed = head - summary.extent.first + 1 - shown
         if summary.row is not None and is_listed(member, head):
             lsn, time, last = summary.lsn, summary.time, member.spans[-1].last
             if last < head:
@@ -153,6 +156,14 @@ class Item:
             self.place = Place(0 if member.flags & PINNED else 1, OPEN - lsn, summary.conversation)
             self.time = max(time, member.joined)
         self.seen = summary.version
+
+    @property
+    def ranges(self) -> Ranges:
+        """The numbers of the messages that he is shown, hidden ones included."""
+        summary, member = self.summary, self.member
+        if summary.row is None:
+            return []
+        return shown_ranges(summary.row.history, summary.extent, member.cleared, member.spans)
 
 
 _place_of = attrgetter("place")

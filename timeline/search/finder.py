@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from timeline.engine import Engine
 from timeline.errors import NotFoundError, UsageError
-from timeline.search.index import Index
+from timeline.search.indexer import Indexer
 from timeline.search.language import ANY_FIELD, parse
 from timeline.search.pages import Pages, Results, parse_token
 from timeline.search.search import Hit, Scope, Search, find_described
@@ -18,8 +18,7 @@ from timeline.search.search import Hit, Scope, Search, find_described
 
 def find_entries(
     engine: Engine,
-    index: Index,
-    fields: Sequence[str],
+    indexer: Indexer,
     query: str,
     *,
     timelines: Sequence[bytes] | None = None,
@@ -32,9 +31,9 @@ def find_entries(
     `TooLargeError`, `NotFoundError`.
     """
     behind, total = parse_token(after)
+    fields = engine.options.search_fields
     expression = parse(query, fields)
     scope = Scope(None if timelines is None else _ids(engine, timelines))
-    found = Search(index, expression, fields, scope, since=since, until=until)
 
     def look(hit: Hit) -> tuple[bytes, bytes] | None:
         timeline = engine.timelines.load(hit.timeline)
@@ -43,8 +42,10 @@ def find_entries(
         rows = engine.timelines.rows(timeline, hit.seq, hit.seq, 1, reverse=False)
         return (rows[0][3], timeline.name) if rows else None
 
-    pages = Pages(engine, found, look, expression, fields)
-    return pages.fill(behind, limit, total or pages.count())
+    with indexer.trusting() as index:
+        found = Search(index, expression, fields, scope, since=since, until=until)
+        pages = Pages(engine, found, look, expression, fields)
+        return pages.fill(behind, limit, total or pages.count())
 
 
 def _ids(engine: Engine, names: Sequence[bytes]) -> list[int]:
@@ -60,14 +61,16 @@ def _ids(engine: Engine, names: Sequence[bytes]) -> list[int]:
 
 
 def find_timelines(
-    engine: Engine, index: Index, query: str, limit: int
+    engine: Engine, indexer: Indexer, query: str, limit: int
 ) -> list[tuple[bytes, dict[bytes, bytes]]]:
     """Names and metadata of the timelines that a query fits, the oldest first. A word with a field
     stands for a value as a whole (`city:oslo`), any other for a word of any value.
     """
     if limit < 1:
         raise UsageError("COUNT is at least 1")
-    ids = find_described(index, parse(query, ANY_FIELD), limit)
+    expression = parse(query, ANY_FIELD)
+    with indexer.trusting() as index:
+        ids = find_described(index, expression, limit)
     found = []
     with engine.lock:
         engine.check_usable()

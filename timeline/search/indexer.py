@@ -5,7 +5,8 @@ the checkpoint `index` of the log, tell who waits for a position, and begin anew
 
 Rule: nobody loses anything by what happens here. Whatever goes wrong with the index is logged, and
 met by opening it again or by building it anew; the store knows nothing of it but the checkpoint.
-While an index is built, the one before it serves and is followed too. The thread takes in what has
+While an index is built, the one before it serves and is followed too; what failed serves until
+another takes its place. The thread takes in what has
 come at most so often, so that it seldom contends with who writes.
 """
 
@@ -14,7 +15,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +26,7 @@ from timeline.options import Options
 from timeline.search.build import Build
 from timeline.search.documents import Documents
 from timeline.search.follower import Follower
-from timeline.search.index import Index
+from timeline.search.index import Index, IndexFaultError
 from timeline.search.schema import fingerprint
 
 CONSUMER: Final = b"index"  # its checkpoint in the log
@@ -34,7 +36,8 @@ _log = logging.getLogger("timeline.search")
 _DOCUMENTS: Final = 20_000  # waiting, that are committed whatever their age
 _QUIET: Final = 5.0  # seconds of log with nothing to index, after which that is noted
 _STEPS: Final = 32  # of a build, between looks at the log
-_BACK_OFF: Final = 1.0  # seconds before another try after a failure
+_BACK_OFF: Final = 1.0  # seconds before another try after a failure, twice as long after each
+_PATIENCE: Final = 6  # times, that is
 _TRIES: Final = 3  # failures in a row, after which the index is given up
 _REPORT: Final = 5.0  # seconds between lines about a build
 
@@ -57,6 +60,7 @@ class Indexer:
         self._urgent = False
         self._ended = threading.Event()
         self._rebuild = False
+        self._serving: Index | None = None  # the last one that was whole, whatever became of it
         self._current: Follower | None = None
         self._build: Build | None = None
         self._reported = 0.0
@@ -74,10 +78,10 @@ class Indexer:
     @property
     def index(self) -> Index:
         """The index to search. Raises `IndexLagError` while there is none."""
-        current = self._current
-        if current is None or current.index.checkpoint is None:
+        serving = self._serving
+        if serving is None:
             raise IndexLagError("the search index is being built: try again later")
-        return current.index
+        return serving
 
     @property
     def alive(self) -> bool:
@@ -87,8 +91,7 @@ class Indexer:
     @property
     def reached(self) -> int:
         """Everything up to this LSN can be found."""
-        current = self._current
-        known = None if current is None else current.index.checkpoint
+        known = None if self._serving is None else self._serving.checkpoint
         return 0 if known is None else known.lsn
 
     def when_reached(self, lsn: int, reached: Reached) -> Callable[[], None]:
@@ -127,6 +130,22 @@ class Indexer:
             self._rebuild = True
             self._lock.notify_all()
 
+    @contextmanager
+    def trusting(self) -> Iterator[Index]:
+        """The index, to search it. What turns out to be damaged is searched no more, and built
+        anew. Raises `IndexLagError`.
+        """
+        index = self.index
+        try:
+            yield index
+        except IndexFaultError as error:
+            _log.warning("the search index is damaged and built anew: %s", error)
+            self.failure = str(error)
+            if self._serving is index:
+                self._serving = None
+            self.rebuild()
+            raise IndexLagError("the search index is damaged and being built anew") from error
+
     def stop(self) -> None:
         """Commit what was taken in, and end."""
         with self._lock:
@@ -137,8 +156,7 @@ class Indexer:
 
     def stats(self) -> dict[str, int | str]:
         """What INFO shows."""
-        current, build = self._current, self._build
-        index = None if current is None else current.index
+        build, index = self._build, self._serving
         return {
             "index_documents": 0 if index is None else index.documents,
             "index_segments": 0 if index is None else index.segments,
@@ -201,6 +219,7 @@ class Indexer:
             if first - 1 <= index.checkpoint.lsn <= applied:
                 lsn = index.checkpoint.lsn
                 self._current = Follower(engine, index, self._documents, lsn)
+                self._serving = index
                 self._keep_log(lsn)
                 return
             index.discard()
@@ -293,6 +312,7 @@ class Indexer:
             return
         follower.commit(self._engine.store.epoch, self._made)
         before, self._current, self._build = self._current, follower, None
+        self._serving = build.index
         self.builds += 1
         self._in_a_row = 0
         self._keep_log(follower.position)
@@ -323,7 +343,7 @@ class Indexer:
             self._let_go()
         with self._lock:
             if not self._ended.is_set():
-                self._lock.wait(_BACK_OFF)
+                self._lock.wait(_BACK_OFF * 2 ** min(self._in_a_row - 1, _PATIENCE))
 
     def _let_go(self) -> None:
         for part in (self._current, self._build):
@@ -342,11 +362,13 @@ class Indexer:
             tell(lsn <= reached)
 
 
-def let_log_go(engine: Engine) -> None:
-    """No index follows this store: what one left of a checkpoint holds no log any more."""
+def let_log_go(engine: Engine, opened_at: int) -> None:
+    """When the store was written to without an index since LSN `opened_at`: the checkpoint that an
+    index left behind holds no log any more. Whoever only looked into a store leaves it.
+    """
     with engine.lock:
-        left = CONSUMER in engine.log.checkpoints()
-    if left:
+        left = engine.applied > opened_at and CONSUMER in engine.log.checkpoints()
+    if left and not engine.poisoned:
         engine.move_checkpoint(CONSUMER, None)
 
 
