@@ -107,6 +107,10 @@ class Options:
             raise UsageError(
                 "entry_bytes may not exceed group_bytes: no group could hold the entry"
             )
+        if not self.search_fields or not all(self.search_fields):
+            raise UsageError("search_fields names at least one field; search=False turns it off")
+        if any(prefix[:1] in ("", "@") for prefix in self.search_prefixes):
+            raise UsageError("search_prefixes are beginnings of names of raw timelines, never of @")
         if self.diffusion_limit > 1_000:
             raise UsageError("diffusion_limit is at most 1000: what a switch writes is one commit")
         if self.segment_entries > 65_535:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -249,6 +250,21 @@ def test_the_old_index_serves_while_another_is_built(
         pass
     assert indexer.index is not before
     assert texts(db) == ["second word", "first word"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"search_fields": ()},
+        {"search_fields": ("",)},
+        {"search_prefixes": ("@user:",)},
+        {"search_prefixes": ("",)},
+        {"search_commit_ms": 0},
+    ],
+)
+def test_options_that_cannot_work_are_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        timeline.open(tmp_path / "store", **changes)
 
 
 def test_waiting_too_long_says_so(db: Database) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -33,6 +34,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield begin
     for each in running:
         each.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def own() -> str:
+    """A word that no other test uses."""
+    return uuid4().hex[:8]
 
 
 @pytest.fixture(params=[2, 3], ids=["RESP2", "RESP3"])
