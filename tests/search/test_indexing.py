@@ -241,6 +241,8 @@ def test_the_old_index_serves_while_another_is_built(
     monkeypatch.setattr("timeline.search.build.Build.step", lambda _: not go_on.is_set())
     before = indexer.index
     indexer.rebuild()
+    while not stats(db)["index_building"] and indexer.alive:
+        pass
     db.messaging.send("team", "ann", {"text": "second word"})
     assert texts(db) == ["second word", "first word"]
     assert stats(db)["index_building"] == 1
