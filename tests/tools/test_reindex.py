@@ -1,4 +1,4 @@
-"""The promise: `timeline reindex` builds the index anew, of a stopped store and of a live daemon."""
+"""The promise: `timeline reindex` builds the index anew, of a stopped store or a live daemon."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_of_a_stopped_store(store: Path, lost: bool) -> None:
     assert result.exit_code == 0, result.output
     assert "the index was built anew: 5 documents" in result.output
     with timeline.open(store) as db:
-        assert db.messaging.search("ann", "word").total == 5
+        assert db.messaging.search("ann", "word").total == 5, "it serves at once"
         assert db.messaging.messages.searchable.builds == 0, "it is there already"
 
 

@@ -70,6 +70,10 @@ class Indexer:
         self.failures = 0
         self.failure = ""  # the last one, in words
         self._hold_log()
+        try:
+            self._open()
+        except (TimelineError, OSError) as error:  # the thread tries again, and goes on from there
+            self._fail(str(error))
         self._thread = threading.Thread(target=self._run, name="timeline-index", daemon=True)
         self._thread.start()
 
@@ -188,7 +192,8 @@ class Indexer:
     def _run(self) -> None:
         while not self._ended.is_set():
             try:
-                self._open()
+                if self._current is None and self._build is None:
+                    self._open()
                 while not self._ended.is_set():
                     self._work()
                     self._rest()
@@ -200,9 +205,11 @@ class Indexer:
                 self._lose(str(error))
             except (TimelineError, OSError) as error:
                 self._fail(str(error))
+                self._back_off()
             except Exception as error:
                 _log.exception("the indexer met what it did not expect")
                 self._fail(repr(error))
+                self._back_off()
         self._let_go()
         with self._lock:
             self._ended.set()
@@ -332,7 +339,7 @@ class Indexer:
             current.index.discard()
 
     def _fail(self, why: str) -> None:
-        """Open the index again after a while; when that does not help, build it anew."""
+        """Open the index again; when that does not help, build it anew."""
         self.failures += 1
         self._in_a_row += 1
         self.failure = why
@@ -341,6 +348,8 @@ class Indexer:
             self._lose(f"it failed {self._in_a_row} times in a row")
         else:
             self._let_go()
+
+    def _back_off(self) -> None:
         with self._lock:
             if not self._ended.is_set():
                 self._lock.wait(_BACK_OFF * 2 ** min(self._in_a_row - 1, _PATIENCE))
