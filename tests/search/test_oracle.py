@@ -11,6 +11,7 @@ import shutil
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 
+import pytest
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
@@ -79,8 +80,13 @@ class Machine(RuleBasedStateMachine):
         abandon(self.db)
         self.stack.close()
 
-    @initialize(history=st.lists(st.sampled_from(["join", "all"]), min_size=3, max_size=3))
-    def begin(self, history: list[str]) -> None:
+    @initialize(
+        history=st.lists(st.sampled_from(["join", "all"]), min_size=3, max_size=3),
+        many=st.sampled_from([1, 256]),
+    )
+    def begin(self, history: list[str], many: int) -> None:
+        patch = self.stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr("timeline.search.search._MANY", many)
         for name, kind in zip(NAMES, history, strict=True):
             self.im.create(name, "ann", members=["bob"], history=kind)
 

@@ -60,9 +60,7 @@ def search(
         index, expression, fields, scope, sender=sender, since=request.since, until=request.until
     )
     pages = Pages(engine, found, viewer.look, expression, fields)
-    if total is None and exactly:
-        total = pages.count()
-    return pages.fill(after, request.limit, total)
+    return pages.fill(after, request.limit, total, exactly=exactly)
 
 
 class _Viewer:

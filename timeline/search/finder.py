@@ -45,7 +45,7 @@ def find_entries(
     with indexer.trusting() as index:
         found = Search(index, expression, fields, scope, since=since, until=until)
         pages = Pages(engine, found, look, expression, fields)
-        return pages.fill(behind, limit, total or pages.count())
+        return pages.fill(behind, limit, total, exactly=True)
 
 
 def _ids(engine: Engine, names: Sequence[bytes]) -> list[int]:

@@ -39,6 +39,8 @@ class Follower:
 
     def step(self) -> bool:
         """Take in the next records; False when there are none. Raises `TrimmedError`."""
+        if self._engine.applied == self.position:
+            return False
         with self._engine.lock:
             self._engine.check_usable()
             stored = self._engine.log.stored(self.position, _BYTES)

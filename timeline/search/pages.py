@@ -88,13 +88,10 @@ class Pages:
         self._behind: Hit | None = None  # everything up to this hit was looked at
         self._ended = False  # there was nothing more to look at
 
-    def count(self) -> Total:
-        """The total when nothing of what is found is left out."""
-        number = self._found.count()
-        return Total(min(number, COUNTED), number <= COUNTED)
-
-    def fill(self, after: Hit | None, limit: int, total: Total | None) -> Results:
-        """The page behind `after`; without a `total` it is found out by looking at the hits."""
+    def fill(self, after: Hit | None, limit: int, total: Total | None, *, exactly: bool) -> Results:
+        """The page behind `after`. Without a `total` hits are counted: as they are found when that
+        is `exactly` what is shown, else as they are looked at.
+        """
         if limit < 1:
             raise UsageError("COUNT is at least 1")
         hits: list[Found] = []
@@ -106,9 +103,12 @@ class Pages:
                 hits.append(self._describe(name, payload))
                 size += len(payload)
                 last = hit if len(hits) == limit or size >= _BYTES else None
-            elif total is not None or seen > COUNTED:
+            elif total is not None or exactly or seen > COUNTED:
                 break
-        if total is None:
+        if total is None and exactly:
+            number = self._found.count()
+            total = Total(min(number, COUNTED), number <= COUNTED)
+        elif total is None:
             total = Total(min(seen, COUNTED), self._ended and seen <= COUNTED)
         behind = last or self._behind
         more = seen > len(hits) or not self._ended

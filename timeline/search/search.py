@@ -19,6 +19,8 @@ from timeline.search.language import All, Any, Expression, Not, Words
 from timeline.search.schema import pair_of
 
 _MOST: Final = 2**64 - 1
+_MANY: Final = 256  # timelines, that cost some milliseconds to name in a query
+_FEW: Final = 4_096  # hits, that cost less
 
 
 class Hit(NamedTuple):
@@ -61,55 +63,85 @@ class Search:
         self._index = index
         self._searcher: Searcher = index.searcher
         self._fields = fields
-        must = [self._compile(expression), self._within(scope)]
+        self._beside: Scope | None = None  # what the query does not say
+        self._wholly: frozenset[int] = frozenset()
+        self._number: int | None = None
+        must = [self._compile(expression)]
         if sender is not None:
             must.append(Query.term_query(index.schema, "from", sender))
         if since is not None or until is not None:
             must.append(self._range("time", since or 0, _MOST if until is None else until))
-        self._query = Query.boolean_query([(Occur.Must, each) for each in must])
+        if scope.timelines is None or len(scope.timelines) <= _MANY or not self._is_rare(must):
+            must.append(self._in(scope))
+        else:
+            self._beside, self._wholly = scope, frozenset(scope.timelines)
+        self._query = _all_of(must)
+
+    def _is_rare(self, must: Sequence[Query]) -> bool:
+        """Whether so little is found anywhere that looking at all of it costs less than saying in
+        the query where to look.
+        """
+        with translated(self._index.path):
+            return _count(self._searcher, _all_of(must)) <= _FEW
 
     def hits(self, after: Hit | None, limit: int) -> list[Hit]:
         """At most `limit` hits further down than `after`; fewer only at the end."""
         query = self._query
         if after is not None:
-            below = self._range("rank", 0, after.rank)
-            query = Query.boolean_query([(Occur.Must, query), (Occur.Must, below)])
-        most = limit + 1
+            query = _all_of([query, self._range("rank", 0, after.rank)])
+        most = limit + 1 if self._beside is None else _FEW + 1
         while True:
-            found = self._collect(query, most)
+            found, number = self._collect(query, most)
+            if after is None:
+                self._number = number
             whole = len(found) < most
             if not whole:
                 # Of those that share the last rank some may be missing: all of them wait.
                 last = found[-1].rank
                 found = [hit for hit in found if hit.rank != last]
-            found = sorted((hit for hit in found if after is None or hit < after), reverse=True)
+            found = sorted(
+                [hit for hit in found if (after is None or hit < after) and self._admits(hit)],
+                reverse=True,
+            )
             if whole or len(found) >= limit:
                 return found[:limit]
             most *= 2
 
+    def _admits(self, hit: Hit) -> bool:
+        if self._beside is None or hit.timeline in self._wholly:
+            return True
+        return any(
+            timeline == hit.timeline and first <= hit.seq <= last
+            for timeline, first, last in self._beside.stretches
+        )
+
     def count(self) -> int:
         """How many hits there are in all."""
-        with translated(self._index.path):
-            result = self._searcher.search(self._query, limit=1, count=True)
-        return int(result.count)  # type: ignore[attr-defined]  # missing in its stub
+        if self._beside is not None:
+            return len(self.hits(None, _FEW))
+        if self._number is None:
+            with translated(self._index.path):
+                self._number = _count(self._searcher, self._query)
+        return self._number
 
-    def _collect(self, query: Query, limit: int) -> list[Hit]:
+    def _collect(self, query: Query, limit: int) -> tuple[list[Hit], int]:
+        """At most `limit` hits, in order of ranks, and how many there are."""
         searcher = self._searcher
         with translated(self._index.path):
-            result = searcher.search(query, limit=limit, count=False, order_by_field="rank")
+            result = searcher.search(query, limit=limit, count=True, order_by_field="rank")
             addresses = [address for _, address in result.hits]
-            ranks = [rank for rank, _ in result.hits]
             timelines = searcher.fast_field_values("timeline", addresses)
             seqs = searcher.fast_field_values("seq", addresses)
-        return [
+        hits = [
             Hit(int(rank), int(timeline), int(seq))
-            for rank, timeline, seq in zip(ranks, timelines, seqs, strict=True)
+            for (rank, _), timeline, seq in zip(result.hits, timelines, seqs, strict=True)
             if timeline is not None and seq is not None
         ]
+        return hits, int(result.count)  # type: ignore[attr-defined]  # missing in its stub
 
     # --- queries ------------------------------------------------------------------------------
 
-    def _within(self, scope: Scope) -> Query:
+    def _in(self, scope: Scope) -> Query:
         if scope.timelines is None:
             return Query.exists_query("timeline")
         schema = self._index.schema
@@ -153,6 +185,15 @@ class Search:
         ]
         parts = [words_query(self._index, name, wanted) for name in names]
         return Query.boolean_query([(Occur.Should, part) for part in parts])
+
+
+def _all_of(queries: Sequence[Query]) -> Query:
+    return Query.boolean_query([(Occur.Must, query) for query in queries])
+
+
+def _count(searcher: Searcher, query: Query) -> int:
+    result = searcher.search(query, limit=1, count=True)
+    return int(result.count)  # type: ignore[attr-defined]  # missing in its stub
 
 
 def words_query(index: Index, field: str, wanted: Words) -> Query:
