@@ -153,7 +153,7 @@ def forget(db: Database, how: str) -> None:
 def test_recalled_content_leaves_the_disk_by_itself(tmp_path: Path, how: str, sealed: bool) -> None:
     path = tmp_path / "store"
     secret = random.randbytes(64)
-    with timeline.open(path, replace(QUICK, fsync="inline")) as db:
+    with timeline.open(path, replace(QUICK, fsync="inline", search=False)) as db:
         db.timeline("a").append({"v": secret})
         if sealed:
             db.engine.seal()
