@@ -1,0 +1,136 @@
+"""What the tools print: tables and lines for people, JSON for scripts.
+
+Rule: a verb says what it found once, as rows or as names and values, and `Output` prints it either
+way: with `--json` one document, or one a line where there may be no end of them. Tables go to
+standard output, progress and problems to standard error, so that a pipe gets the result alone;
+colours are only where a terminal is. Names and values that are not UTF-8 are escaped for people and
+for JSON alike.
+
+Exit status: 0 done and nothing found wrong, 1 refused or something found, 2 a mistake in the call,
+130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+Value = str | int | float | bool | bytes | None
+
+
+def shown(value: Value) -> str:
+    """A value as people read it."""
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)
+
+
+def size(count: int) -> str:
+    """Bytes as people read them."""
+    amount, unit = float(count), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if amount < 1024 or unit == "TiB":
+            break
+        amount /= 1024
+    return f"{count} B" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401  whatever JSON can hold
+    """A value as JSON can hold it."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, Mapping):
+        return {shown(name): plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    return value
+
+
+class Output:
+    """Prints for people, or with `as_json` for scripts."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._errors = Console(stderr=True, highlight=False)
+
+    def rows(
+        self, columns: Sequence[str], rows: Iterable[Sequence[Value]], *, title: str = ""
+    ) -> None:
+        """A table; with JSON an array of objects."""
+        if self.as_json:
+            self.document([dict(zip(columns, row, strict=True)) for row in rows])
+            return
+        table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+        kept = [list(row) for row in rows]
+        for index, column in enumerate(columns):
+            numeric = bool(kept) and all(
+                isinstance(row[index], (int, float)) and not isinstance(row[index], bool)
+                for row in kept
+            )
+            table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
+        for row in kept:
+            table.add_row(*[Text(shown(value)) for value in row])
+        self._console.print(table)
+
+    def values(self, values: Mapping[str, Value], *, title: str = "") -> None:
+        """Names and values, one a line; with JSON an object."""
+        if self.as_json:
+            self.document(values)
+            return
+        table = Table(
+            title=title or None, title_justify="left", box=None, show_header=False, pad_edge=False
+        )
+        table.add_column(style="bold")
+        table.add_column()
+        for name, value in values.items():
+            table.add_row(name, Text(shown(value)))
+        self._console.print(table)
+
+    def line(self, text: str, document: Mapping[str, Any] | None = None) -> None:
+        """One line of many; with JSON `document` in its place, or nothing."""
+        if not self.as_json:
+            click.echo(text)
+        elif document is not None:
+            click.echo(json.dumps(plain(document), ensure_ascii=False))
+
+    def document(self, document: Any) -> None:  # noqa: ANN401  whatever JSON can hold
+        click.echo(json.dumps(plain(document), ensure_ascii=False, indent=2))
+
+    def note(self, text: str) -> None:
+        """What a person wants to know and no script reads."""
+        if not self.as_json:
+            self._errors.print(Text(text))
+
+    def progress(self) -> Progress:
+        """A bar on standard error, which shows only on a terminal."""
+        return Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._errors,
+            transient=True,
+            disable=self.as_json or not self._errors.is_terminal,
+        )

@@ -1,0 +1,104 @@
+"""A verb of the command line: where it looks, how it prints, how it fails.
+
+    timeline VERB DIR …                  a data directory
+    timeline VERB --connect HOST:PORT …  a live daemon
+
+Rule: every verb is made by `@verb`. One that can do without a daemon, or only with one, says so.
+What Timeline refuses, what the system says and Ctrl-C end in one line and a status, never in a
+trace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from timeline.errors import TimelineError
+
+from .console import Output
+from .wire import Wire
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+STOPPED = 130  # the status after Ctrl-C
+
+
+class Verb(click.Command):
+    """A command whose first argument, DIRECTORY, is left out with `--connect`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not any(arg == "--connect" or arg.startswith("--connect=") for arg in args):
+            return super().parse_args(ctx, args)
+        params = self.params
+        self.params = [param for param in params if param.name != "directory"]
+        try:
+            return super().parse_args(ctx, args)
+        finally:
+            self.params = params
+            ctx.params.setdefault("directory", None)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  as click has it
+        try:
+            return super().invoke(ctx)
+        except (TimelineError, OSError) as error:
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("stopped", err=True)
+            ctx.exit(STOPPED)
+
+
+def verb(
+    name: str, *, examples: str, directory: bool = True, daemon: bool = True
+) -> Callable[[Function], Verb]:
+    """Make a verb of a function that takes `directory: Path | None`, `daemon: Wire | None` (of
+    which one is given) and `output: Output`, beside options and arguments of its own.
+
+    `examples` are lines of a shell. Without `directory` or `daemon` it does not take that.
+    """
+
+    def decorate(function: Function) -> Verb:
+        def run(
+            directory: Path | None = None,
+            connect: str | None = None,
+            *,
+            as_json: bool,
+            **rest: Any,  # noqa: ANN401  what click was told to parse
+        ) -> Any:  # noqa: ANN401  as click has it
+            if takes_directory and takes_daemon and directory is None and connect is None:
+                raise click.UsageError("name a DIRECTORY, or a daemon with --connect HOST:PORT")
+            output = Output(as_json=as_json)
+            if takes_directory:
+                rest["directory"] = directory
+            if not takes_daemon:
+                return function(output=output, **rest)
+            if connect is None:
+                return function(output=output, daemon=None, **rest)
+            with Wire(connect) as wire:
+                return function(output=output, daemon=wire, **rest)
+
+        takes_directory, takes_daemon = directory, daemon
+        run.__doc__ = function.__doc__
+        run.__click_params__ = list(getattr(function, "__click_params__", ()))  # type: ignore[attr-defined]
+        command: Callable[..., Any] = run
+        command = click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+        if daemon:
+            connects = click.option(
+                "--connect",
+                metavar="HOST:PORT",
+                required=not directory,
+                help="A live daemon" + (" instead of a directory." if directory else "."),
+            )
+            command = connects(command)
+        if directory:
+            where = click.argument(
+                "directory",
+                required=not daemon,
+                type=click.Path(exists=True, file_okay=False, path_type=Path),
+            )
+            command = where(command)
+        lines = "\n".join("  " + line for line in examples.strip().splitlines())
+        return click.command(name, cls=Verb, epilog="\b\nExamples:\n" + lines)(command)
+
+    return decorate
