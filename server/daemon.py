@@ -128,6 +128,8 @@ def _asked(number: int, stopping: asyncio.Event, log: Logger) -> None:
 def _settle_memory() -> None:
     """What is loaded now stays: the collector need not look at it again, nor look often."""
     gc.collect()
+    # Beside the indexer's thread the loop would wait five milliseconds for its turn.
+    sys.setswitchinterval(0.0005)
     gc.freeze()
     gc.set_threshold(10_000, 50, 1_000)
 
