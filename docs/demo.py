@@ -133,6 +133,14 @@ def play(client: Any) -> None:  # noqa: ANN401  a Redis client
     for entry_id, items in do("CONV.HISTORY", "trip", "chen"):
         print(f"      {_line([b'message', b'trip', entry_id, items])}")
 
+    print("\nBob searches, and finds what he may see, as it is now:")
+    for query in ("好友", "map OR hello", "nine"):
+        found = do("USER.SEARCH", "bob", query, "WAIT", 4_000)
+        print(f"  {query}: {found[b'total']} found")
+        for conversation, entry_id, _, marked in found[b"hits"]:
+            where = f"{conversation.decode()} {entry_id.decode()}"
+            print(f"      {where:12} {marked.decode()}")
+
 
 if __name__ == "__main__":
     sys.exit(main())

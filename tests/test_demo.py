@@ -25,4 +25,6 @@ def test_the_demo_shows_what_each_device_is_told() -> None:
     assert tablet[0].split() == ["message", "trip", "1-0", "(recalled", "by", "alice)"]
     assert "已添加为好友，明天见" in tablet[1]
     assert tablet[2].endswith("bob: I'll bring the map (edited)")
+    assert "好友: 1 found" in ran.stdout
+    assert "nine: 0 found" in ran.stdout, "it was recalled"
     assert "mpa" not in "".join(tablet)
