@@ -3,24 +3,27 @@
 Rule: a hit is a timeline and a number, whose place in the order never changes: a page goes on
 behind the last hit of the page before, whatever was indexed meanwhile. Everything runs on one
 snapshot of the index, without the engine's lock; what a hit says now, and who may see it, is for
-the caller to look up.
+the caller to look up. A question that is too much is refused, and is no fault of the index.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-from tantivy import FieldType, Occur, Query, Searcher
+from tantivy import FieldType, Occur, Order, Query, Searcher
 
-from timeline.search.index import Index, translated
+from timeline.errors import TooLargeError
+from timeline.search.index import Index, IndexFaultError, translated
 from timeline.search.language import All, Any, Expression, Not, Words
 from timeline.search.schema import pair_of
 
 _MOST: Final = 2**64 - 1
 _MANY: Final = 256  # timelines, that cost some milliseconds to name in a query
 _FEW: Final = 4_096  # hits, that cost less
+_TOO_MANY: Final = "exceeded max expansions"  # says tantivy of a beginning in a phrase
 
 
 class Hit(NamedTuple):
@@ -70,7 +73,8 @@ class Search:
         if sender is not None:
             must.append(Query.term_query(index.schema, "from", sender))
         if since is not None or until is not None:
-            must.append(self._range("time", since or 0, _MOST if until is None else until))
+            low, high = max(0, since or 0), min(_MOST, _MOST if until is None else until)
+            must.append(self._range("time", low, high) if low <= high else Query.empty_query())
         if scope.timelines is None or len(scope.timelines) <= _MANY or not self._is_rare(must):
             must.append(self._in(scope))
         else:
@@ -81,7 +85,7 @@ class Search:
         """Whether so little is found anywhere that looking at all of it costs less than saying in
         the query where to look.
         """
-        with translated(self._index.path):
+        with _asking(self._index):
             return _count(self._searcher, _all_of(must)) <= _FEW
 
     def hits(self, after: Hit | None, limit: int) -> list[Hit]:
@@ -120,14 +124,14 @@ class Search:
         if self._beside is not None:
             return len(self.hits(None, _FEW))
         if self._number is None:
-            with translated(self._index.path):
+            with _asking(self._index):
                 self._number = _count(self._searcher, self._query)
         return self._number
 
     def _collect(self, query: Query, limit: int) -> tuple[list[Hit], int]:
         """At most `limit` hits, in order of ranks, and how many there are."""
         searcher = self._searcher
-        with translated(self._index.path):
+        with _asking(self._index):
             result = searcher.search(query, limit=limit, count=True, order_by_field="rank")
             addresses = [address for _, address in result.hits]
             timelines = searcher.fast_field_values("timeline", addresses)
@@ -234,7 +238,27 @@ def find_described(index: Index, expression: Expression, limit: int) -> list[int
     query = Query.boolean_query(
         [(Occur.Must, compile_(expression)), (Occur.Must, Query.exists_query("about"))]
     )
-    with translated(index.path):
-        result = searcher.search(query, limit=limit, count=False)
+    most = min(limit, searcher.num_docs)  # room for so many is made beforehand
+    if most < 1:
+        return []
+    with _asking(index):
+        result = searcher.search(
+            query, limit=most, count=False, order_by_field="about", order=Order.Asc
+        )
         found = searcher.fast_field_values("about", [address for _, address in result.hits])
-    return sorted(int(each) for each in found if each is not None)
+    return [int(each) for each in found if each is not None]
+
+
+@contextmanager
+def _asking(index: Index) -> Iterator[None]:
+    """What is wrong with the question is told from what is wrong with the index."""
+    try:
+        with translated(index.path):
+            yield
+    except IndexFaultError as error:
+        if _TOO_MANY in str(error):
+            raise TooLargeError(
+                "the beginning of a word in this phrase stands for too many words: give more of "
+                "its letters, or search for it outside the phrase"
+            ) from None
+        raise

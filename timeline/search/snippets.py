@@ -1,8 +1,8 @@
 """Snippets: the part of a text that shows why it was found, with the matches marked.
 
 Rule: what is marked is what the expression asks for: words, or unbroken runs of characters in
-scripts without spaces, never a character of such a run alone. Everything but the marks is escaped,
-so that a snippet can be put into HTML as it is.
+scripts without spaces, never a part of such a run alone, unless the run is longer than a snippet.
+Everything but the marks is escaped, so that a snippet can be put into HTML as it is.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ END: Final = "</b>"
 LENGTH: Final = 160  # characters shown, about
 _BEFORE: Final = 40  # of them before the first match
 _LOOKED_AT: Final = 64 * 1024  # characters of a text
+_FIRST: Final = 2 * 1024  # of them at first: most matches are there
 
 Range = tuple[int, int]
 
@@ -30,7 +31,7 @@ def snippet(texts: Sequence[tuple[str, str]], expression: Expression) -> str:
     wanted = list(_asked_for(expression))
     first = ""
     for field, value in texts:
-        text = compose(value)[:_LOOKED_AT]
+        text = compose(value)
         first = first or text
         mine = [each for each in wanted if each.field in (None, field)]
         found = _merge(_find(text, mine))
@@ -60,18 +61,33 @@ def fits(text: Sequence[Token], at: int, wanted: Words) -> bool:
 
 
 def _find(text: str, wanted: Sequence[Words]) -> list[Range]:
-    found: list[Range] = []
-    if not wanted:
-        return found
-    all_tokens = list(tokens(text))
+    """Where they stand, in order, from the first on as far as can be shown."""
+    for size in (_FIRST, _LOOKED_AT):
+        part = text[:size]
+        # What ends where the text was cut may be the half of a word.
+        found = [each for each in _find_in(part, wanted) if each[1] < size]
+        if found or len(part) == len(text):
+            return found
+    return []
+
+
+def _find_in(text: str, wanted: Sequence[Words]) -> Iterator[Range]:
+    beginnings = tuple([each.tokens[0] for each in wanted if each.prefix and len(each.tokens) == 1])
+    by_first: dict[str, list[Words]] = {}
     for each in wanted:
-        size = len(each.tokens)
-        found += [
-            (all_tokens[at].start, all_tokens[at + size - 1].stop)
-            for at in range(len(all_tokens) - size + 1)
-            if fits(all_tokens, at, each)
-        ]
-    return found
+        by_first.setdefault(each.tokens[0], []).append(each)
+    stop = len(text)
+    all_tokens = list(tokens(text)) if wanted else []
+    for at, token in enumerate(all_tokens):
+        if token.start >= stop:
+            return
+        if beginnings and token.text.startswith(beginnings):
+            yield token.start, token.stop
+            stop = min(stop, token.start + 2 * LENGTH)
+        for each in by_first.get(token.text, ()):
+            if fits(all_tokens, at, each):
+                yield token.start, all_tokens[at + len(each.tokens) - 1].stop
+                stop = min(stop, token.start + 2 * LENGTH)
 
 
 def _merge(found: list[Range]) -> list[Range]:
@@ -86,7 +102,7 @@ def _merge(found: list[Range]) -> list[Range]:
 
 
 def _mark(text: str, found: Sequence[Range]) -> str:
-    start, stop = _window(text, found[0] if found else (0, 0))
+    start, stop = _window(text, found)
     parts = ["…" if start else ""]
     at = start
     for low, high in found:
@@ -98,14 +114,19 @@ def _mark(text: str, found: Sequence[Range]) -> str:
     return "".join(parts)
 
 
-def _window(text: str, first: Range) -> Range:
-    """Where to begin and end: at spaces, where some are near."""
+def _window(text: str, found: Sequence[Range]) -> Range:
+    """Where to begin and end: at spaces, where some are near, and not within a match."""
+    first = found[0] if found else (0, 0)
     start = max(0, first[0] - _BEFORE)
     if start:
         space = text.find(" ", start, first[0])
         start = space + 1 if space >= 0 else start
-    stop = max(start + LENGTH, first[1])
+    most = start + 2 * LENGTH
+    stop = max(start + LENGTH, min(first[1], most))
     if stop < len(text):
         space = text.rfind(" ", max(first[1], stop - _BEFORE), stop)
         stop = space if space >= 0 else stop
+    for low, high in found[1:]:
+        if low < stop < high:
+            stop = high if high <= most else low
     return start, min(stop, len(text))

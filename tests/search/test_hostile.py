@@ -1,0 +1,147 @@
+"""What anybody may ask or write harms nobody: the index stays, time and answer are bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import timeline
+from tests.engine.stores import SMALL
+from timeline.database import Database
+from timeline.errors import TooLargeError, UsageError
+from timeline.search import snippets
+from timeline.search.analysis import tokens
+from timeline.search.language import parse
+from timeline.search.snippets import LENGTH, snippet
+
+OPTIONS = replace(
+    SMALL,
+    fsync="inline",
+    search=True,
+    search_commit_ms=10,
+    search_prefixes=("log:",),
+    unsealed_bytes=64 << 20,
+    entry_bytes=1 << 20,
+    group_bytes=8 << 20,
+)
+FIELDS = ("text", "title")
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    with timeline.open(tmp_path / "store", OPTIONS) as db:
+        db.messaging.create("team", "ann", members=["bob"])
+        yield db
+
+
+def total(db: Database, query: str, **bounds: int) -> int:
+    return db.messaging.search("bob", query, wait=20, **bounds).total  # type: ignore[arg-type]
+
+
+def builds(db: Database) -> int:
+    return int(db.messaging.messages.searchable.stats()["index_builds"])
+
+
+def test_a_beginning_that_stands_for_too_many_words_is_refused_and_harms_nothing(
+    db: Database,
+) -> None:
+    words = " ".join(f"ab{number:x}" for number in range(100_000))
+    db.messaging.send("team", "ann", {"text": f"see {words}"})
+    with pytest.raises(TooLargeError, match="letters"):
+        total(db, '"see ab"*')
+    assert total(db, '"see ab0"*') == 1
+    assert total(db, "ab*") == 1
+    assert builds(db) == 1
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["word", "wo*", '"a wo"*', "-x", "\ud800word", "wo\0rd", "⑴a*", "\u202eword", "é" * 64 + "*"],
+)
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        {},
+        {"since": 2**70},
+        {"until": 2**70},
+        {"since": -1},
+        {"until": -1},
+        {"since": 9, "until": 3},
+    ],
+)
+def test_no_question_harms_the_index(db: Database, query: str, bounds: dict[str, int]) -> None:
+    db.messaging.send("team", "ann", {"text": "a word"})
+    with suppress(UsageError):
+        assert total(db, query, **bounds) <= 1
+    assert total(db, "word") == 1
+    assert builds(db) == 1
+
+
+def test_times_beyond_all_times_are_no_bounds(db: Database) -> None:
+    db.messaging.send("team", "ann", {"text": "a word"})
+    assert total(db, "word", since=-5, until=2**70) == 1
+    assert total(db, "word", until=-1) == 0
+    assert total(db, "word", since=2**64) == 0
+
+
+def test_as_many_timelines_as_one_likes_are_asked_for(db: Database) -> None:
+    db.timeline("a").set_metadata({"city": "Oslo"})
+    assert [name for name, _ in db.find("oslo", limit=2**40, wait=20)] == [b"a"]
+
+
+def test_of_many_timelines_the_oldest_are_given(db: Database) -> None:
+    for number in range(6):
+        db.timeline(f"t{number}").set_metadata({"name": "blue " * (number + 1)})
+    assert [name for name, _ in db.find("blue", limit=2, wait=20)] == [b"t0", b"t1"]
+
+
+def test_values_of_a_mebibyte_are_indexed_as_far_as_they_can_be(db: Database) -> None:
+    db.messaging.send("team", "ann", {"text": "x" * 1_000_000})
+    db.messaging.send("team", "ann", {"text": "添" * 330_000 + "加"})
+    db.timeline("log:a").append({"@from": "y" * 900_000, "text": "word"})
+    db.timeline("log:a").set_metadata({"big": "z " * 400_000, "city": "Oslo"})
+    db.messaging.send("team", "ann", {"text": "word"})
+    assert total(db, "word") == 1
+    assert total(db, "添加") == 1
+    assert [name for name, _ in db.find("city:oslo")] == [b"log:a"]
+    assert builds(db) == 1
+
+
+# --- snippets -------------------------------------------------------------------------------------
+
+
+def marked(query: str, text: str) -> str:
+    return snippet([("text", text)], parse(query, FIELDS))
+
+
+def test_a_match_without_end_is_cut() -> None:
+    found = marked("加", "加" * 20_000)
+    assert len(found) < 3 * LENGTH
+    assert found.startswith("<b>加加")
+    assert found.endswith("</b>…")
+
+
+@pytest.mark.parametrize("before", range(LENGTH - 6, LENGTH + 1))
+def test_no_part_of_a_match_is_marked(before: int) -> None:
+    found = marked("添加好友", "添加好友" + "中" * (before - 4) + "添加好友" + "中" * 200)
+    assert found.replace("<b>添加好友</b>", "").count("<b>") == 0
+
+
+def test_looking_for_matches_costs_what_the_text_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = 0
+
+    def counted(*args: object) -> bool:
+        nonlocal looked_at
+        looked_at += 1
+        return fits(*args)  # type: ignore[arg-type]
+
+    fits = snippets.fits
+    monkeypatch.setattr(snippets, "fits", counted)
+    text = "添加好友再见" * 1_000
+    query = " OR ".join([f"{a}{b}" for a in "丁七万三" for b in "丈上下不"] + ["再见"])
+    assert marked(query, text).startswith("添加好友<b>再见</b>")
+    assert looked_at <= 2 * len(list(tokens(text)))
