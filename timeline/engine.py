@@ -526,6 +526,7 @@ class Engine:
         """In a forked child: refuse every call from now on."""
         self._flushing = threading.Lock()  # the parent's thread may hold the old one
         self.lock = self.woken._lock = threading.RLock()  # type: ignore[attr-defined]  # noqa: SLF001
+        self._parts.clear()  # their threads are the parent's, and so are the locks these hold
         self.stage.refusal = ClosedError(
             "this engine belongs to the parent process: open the store after forking"
         )

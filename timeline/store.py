@@ -146,7 +146,7 @@ class Store:
         )
         replay = Replay(storage, self.tails, self.timelines, self.inboxes, progress)
         replay.run(self.log, lambda: self._relieve(replay))
-        self.log.applied = replay.lsn
+        self.log.applied = self.opened_at = replay.lsn
         self.retention = RetentionKeeper(
             begin, self.state, self.timelines, self.compaction, options
         )

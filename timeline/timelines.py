@@ -152,6 +152,14 @@ class Timelines:
         last = self._storage.at_or_before(SEGMENTS, keys.pair(timeline_id, keys.MAX), start)
         return row.floor if last is None else max(row.floor, keys.split_pair(last[0])[1])
 
+    def segment_end(self, timeline_id: int, first: int) -> int | None:
+        """The last number of the first segment that ends at `first` or behind it, readable or not;
+        None when there is none.
+        """
+        start, stop = keys.pair(timeline_id, first), keys.pair(timeline_id + 1, 0)
+        found = self._storage.at_or_after(SEGMENTS, start, stop)
+        return None if found is None else keys.split_pair(found[0])[1]
+
     def forget_idle(self) -> None:
         """Forget idle timelines beyond the limit, by second chance: the oldest go, unless used
         since the last look. Call it only where nobody holds a `Timeline` across the call."""

@@ -127,7 +127,7 @@ def test_a_damaged_index_is_built_anew(tmp_path: Path, damage: str) -> None:
         for number in range(20):
             db.messaging.send("team", "ann", {"text": f"word {number}"})
         before = texts(db)
-    (generation,) = (path / "index").iterdir()
+    (generation,) = (path / "index").glob("generation-*")
     for file in generation.iterdir():
         content = file.read_bytes()
         changed = {"empty": b"", "cut": content[: len(content) // 2], "garbage": b"x" * 50}

@@ -2,35 +2,44 @@
 
 Rule: in order, a record at a time, and as if each commit had just been made; but what was edited,
 recalled or deleted is looked up in the store, so that an index never says what the store no longer
-does. Doing a record over again makes no difference beyond what was committed with the index, and
-that is never done over: the index says itself how far it goes.
+does; an entry that is damaged says nothing. Doing a record over again makes no difference beyond
+what was committed with the index, and that is never done over: the index says itself how far it
+goes.
+
+Where the log does not lead on (it was let go, is damaged, or the store was opened again and ends
+before) `TrimmedError` is raised: build another index.
 
 The engine's lock is held for reading bytes and rows only, never while documents are made.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from timeline.engine import Engine
-from timeline.errors import TrimmedError
+from timeline.errors import CorruptError, TrimmedError
 from timeline.formats import keys
 from timeline.formats.records import DROP, PATCH, PUT, REMOVE, TRIM, Record, decode_record
 from timeline.formats.rows import decode_row
+from timeline.formats.segments import Row
 from timeline.search.documents import Documents
 from timeline.search.index import Index
 from timeline.search.schema import Checkpoint, entry_key, metadata_key
 
 _BYTES: Final = 1 << 20  # of log read at a time
 _KNOWN: Final = 100_000  # timelines of which it is remembered whether they are indexed
-_AT_A_TIME: Final = 64  # changed entries looked up while holding the lock
+_AT_A_TIME: Final = 16  # changed entries looked up while holding the lock
+
+_log = logging.getLogger("timeline.search")
 
 
 class Follower:
-    """Brings `index` from commit `position` on."""
+    """Brings `index` from commit `position` of `store` on."""
 
     def __init__(self, engine: Engine, index: Index, documents: Documents, position: int) -> None:
         self._engine = engine
+        self.store = engine.store  # the one that `position` is a position of
         self._documents = documents
         self._covered: dict[int, bool] = {}
         self.index = index
@@ -39,23 +48,39 @@ class Follower:
 
     def step(self) -> bool:
         """Take in the next records; False when there are none. Raises `TrimmedError`."""
-        if self._engine.applied == self.position:
+        engine = self._engine
+        if engine.applied == self.position and engine.store is self.store:
             return False
-        with self._engine.lock:
-            self._engine.check_usable()
-            stored = self._engine.log.stored(self.position, _BYTES)
+        records = self._records()
         changed: dict[tuple[int, int], None] = {}
         trimmed: dict[int, int] = {}
-        for lsn, value in stored:
-            record = decode_record(lsn, value)
+        for record in records:
             if record.first > self.position + 1:
                 raise TrimmedError(f"the log begins at {record.first}, behind {self.position}")
             self._take(record, changed, trimmed)
-            self.position, self.time = lsn, record.time
+            self.position, self.time = record.last, record.time
         for timeline, first in trimmed.items():
             self.index.remove_below(timeline, first)
         self._look_up(list(changed))
-        return bool(stored)
+        return bool(records)
+
+    def _records(self) -> list[Record]:
+        """The next ones."""
+        engine = self._engine
+        try:
+            with engine.lock:
+                engine.check_usable()
+                if engine.store is not self.store:
+                    if engine.store.opened_at < self.position:
+                        raise TrimmedError(
+                            f"the store was opened again and ends at {engine.store.opened_at}, "
+                            f"before {self.position}"
+                        )
+                    self.store = engine.store
+                stored = engine.log.stored(self.position, _BYTES)
+            return [decode_record(lsn, value) for lsn, value in stored]
+        except CorruptError as error:
+            raise TrimmedError(f"the log is damaged behind {self.position}: {error}") from error
 
     def commit(self, epoch: int, made: str) -> None:
         self.index.commit(Checkpoint(self.position, epoch, made))
@@ -136,17 +161,21 @@ class Follower:
             part = changed[at : at + _AT_A_TIME]
             with self._engine.lock:
                 self._engine.check_usable()
-                rows = []
-                for timeline_id, seq in part:
-                    timeline = self._engine.timelines.load(timeline_id)
-                    found = (
-                        self._engine.timelines.rows(timeline, seq, seq, 1, reverse=False)
-                        if timeline is not None
-                        else []
-                    )
-                    rows.append(found[0] if found else None)
+                rows = [self._row(timeline_id, seq) for timeline_id, seq in part]
             for (timeline_id, seq), row in zip(part, rows, strict=True):
                 self.index.remove(entry_key(timeline_id, seq))
                 document = None if row is None else self._documents.entry(timeline_id, row)
                 if document is not None:
                     self.index.add(document)
+
+    def _row(self, timeline_id: int, seq: int) -> Row | None:
+        timelines = self._engine.timelines
+        try:
+            timeline = timelines.load(timeline_id)
+            found = (
+                None if timeline is None else timelines.rows(timeline, seq, seq, 1, reverse=False)
+            )
+        except CorruptError as error:
+            _log.warning("an entry is damaged and cannot be found: %s", error)
+            return None
+        return found[0] if found else None

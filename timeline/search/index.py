@@ -1,26 +1,29 @@
 """The index on disk: documents, and how far in the log they reach.
 
-    <directory>/<generation>/    a tantivy index each; the newest that is whole is the one in use
+    <directory>/generation-<number>/    a tantivy index each; the newest that is whole is in use
+    <directory>/LOCK                    held by the one store that keeps its index here
 
 Responsibility: open the newest generation, write documents, and put another generation in place of
-one that is lost or was made with something else.
+one that is lost or was made with something else. What else is in the directory is left alone.
 
 Rule: the position reached is a document of its own, written in the same commit as what it vouches
 for, so that whatever a crash leaves says truly how far it goes, and what lies behind is read from
 the log again. A generation without it was never finished, and goes when the directory is opened.
 What documents mean is the schema's and the indexer's.
 
-How it fails: whatever tantivy or the disk say becomes `IndexFaultError`. The writer is dead then
+How it fails: whatever tantivy or the disk say becomes `IndexFaultError`, and so does a panic, which
+is how tantivy meets damage that it did not expect. The writer is dead then
 and what was not committed is lost: open the index again and go on from its checkpoint.
 """
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from tantivy import Document, FieldType, Index as Tantivy, IndexWriter, Occur, Query, Searcher
 
@@ -31,11 +34,15 @@ from timeline.search.schema import (
     Checkpoint,
     build_schema,
     checkpoint_document,
-    fingerprint,
     read_checkpoint,
 )
 
 LEAST_MEMORY: Final = 15_000_000  # bytes a writer takes at least, says tantivy
+
+_LOCK: Final = "LOCK"
+_GENERATION: Final = "generation-"
+_FAULTS: Final = (OSError, ValueError, RuntimeError, SystemError)
+_PANICS: Final = "pyo3_runtime"  # the module of their class, which cannot be imported
 
 
 class IndexFaultError(StorageError):
@@ -46,8 +53,38 @@ class IndexFaultError(StorageError):
 def translated(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, RuntimeError, SystemError) as error:
-        raise IndexFaultError(f"the index in {path}: {error}") from error
+    except BaseException as error:
+        if isinstance(error, _FAULTS) or is_panic(error):
+            raise IndexFaultError(f"the index in {path}: {error}") from error
+        raise
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether tantivy panicked."""
+    return type(error).__module__ == _PANICS
+
+
+class Hold:
+    """Keeps other stores out of a directory, of this process or another. Raises `IndexFaultError`
+    when one is in it already.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        with translated(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+            self._file: BinaryIO = (directory / _LOCK).open("wb")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            raise IndexFaultError(
+                f"another store keeps its search index in {directory}: give this one another by "
+                "the option search_directory"
+            ) from error
+
+    def release(self) -> None:
+        fcntl.flock(self._file, fcntl.LOCK_UN)  # in forked children too, which have the file open
+        self._file.close()
 
 
 class Index:
@@ -69,33 +106,31 @@ class Index:
     def make(cls, directory: Path, fields: tuple[str, ...], memory: int) -> Index:
         """A new, empty generation."""
         newest = max(_generations(directory), default=0)
-        path = directory / f"{newest + 1:08}"
+        path = directory / f"{_GENERATION}{newest + 1:08}"
         with translated(path):
             path.mkdir(parents=True)
             return cls(path, Tantivy(build_schema(fields), path=str(path)), memory)
 
     @classmethod
-    def find(
-        cls, directory: Path, fields: tuple[str, ...], memory: int, epoch: int
-    ) -> Index | None:
-        """The newest generation that was finished, of this store and made with these `fields`.
-        The others are removed.
+    def find(cls, directory: Path, made: str, memory: int, epoch: int) -> Index | None:
+        """The newest generation that was finished, of this store and `made` as it is to be. The
+        others are removed.
         """
         found = None
         for path in sorted(_generations(directory).values(), reverse=True):
             index = None
             if found is None:
                 index = _open(path, memory)
-                if index is not None and not index.is_of(fields, epoch):
+                if index is not None and not index.is_of(made, epoch):
                     index = None
                 found = index
             if index is None:
                 shutil.rmtree(path, ignore_errors=True)
         return found
 
-    def is_of(self, fields: tuple[str, ...], epoch: int) -> bool:
+    def is_of(self, made: str, epoch: int) -> bool:
         known = self.checkpoint
-        return known is not None and (known.epoch, known.made) == (epoch, fingerprint(fields))
+        return known is not None and (known.epoch, known.made) == (epoch, made)
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -170,11 +205,10 @@ class Index:
     def size(self) -> int:
         """Bytes on disk."""
         total = 0
-        for file in self.path.iterdir():
-            try:
-                total += file.stat().st_size
-            except FileNotFoundError:  # merged away meanwhile
-                continue
+        with suppress(FileNotFoundError):  # it was removed, and is searched to its end all the same
+            for file in self.path.iterdir():
+                with suppress(FileNotFoundError):  # merged away meanwhile
+                    total += file.stat().st_size
         return total
 
     # --- the end ------------------------------------------------------------------------------
@@ -192,12 +226,16 @@ class Index:
 def _generations(directory: Path) -> dict[int, Path]:
     if not directory.is_dir():
         return {}
-    return {int(path.name): path for path in directory.iterdir() if path.name.isdigit()}
+    return {
+        int(path.name.removeprefix(_GENERATION)): path
+        for path in directory.glob(f"{_GENERATION}{'[0-9]' * 8}")
+    }
 
 
 def _open(path: Path, memory: int) -> Index | None:
     """The generation in `path`; None when it cannot be read."""
     try:
-        return Index(path, Tantivy.open(str(path)), memory)
-    except (OSError, ValueError, RuntimeError, SystemError):
+        with translated(path):
+            return Index(path, Tantivy.open(str(path)), memory)
+    except IndexFaultError:
         return None

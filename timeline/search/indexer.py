@@ -22,11 +22,12 @@ from typing import Final
 
 from timeline.engine import Engine
 from timeline.errors import ClosedError, IndexLagError, TimelineError, TrimmedError
+from timeline.health import disk_takes_bytes
 from timeline.options import Options
 from timeline.search.build import Build
 from timeline.search.documents import Documents
 from timeline.search.follower import Follower
-from timeline.search.index import Index, IndexFaultError
+from timeline.search.index import Hold, Index, IndexFaultError, is_panic
 from timeline.search.schema import fingerprint
 
 CONSUMER: Final = b"index"  # its checkpoint in the log
@@ -35,7 +36,7 @@ _log = logging.getLogger("timeline.search")
 
 _DOCUMENTS: Final = 20_000  # waiting, that are committed whatever their age
 _QUIET: Final = 5.0  # seconds of log with nothing to index, after which that is noted
-_STEPS: Final = 32  # of a build, between looks at the log
+_TURN: Final = 0.1  # seconds of building, between looks at the log
 _BACK_OFF: Final = 1.0  # seconds before another try after a failure, twice as long after each
 _PATIENCE: Final = 6  # times, that is
 _TRIES: Final = 3  # failures in a row, after which the index is given up
@@ -54,7 +55,7 @@ class Indexer:
         self._pause = options.search_commit_ms / 1000
         self._directory = Path(options.search_directory or engine.path / "index")
         self._documents = Documents(options.search_fields, prefixes)
-        self._made = fingerprint(options.search_fields)
+        self._made = fingerprint(options.search_fields, prefixes)
         self._lock = threading.Condition()
         self._waiting: list[tuple[int, Reached]] = []
         self._urgent = False
@@ -69,6 +70,10 @@ class Indexer:
         self.builds = 0
         self.failures = 0
         self.failure = ""  # the last one, in words
+        # How far an index may reach, and in which store: what was there before anybody could write,
+        # then what was committed here.
+        self._store, self._most = engine.store, engine.applied
+        self._hold: Hold | None = None
         self._hold_log()
         try:
             self._open()
@@ -156,6 +161,9 @@ class Indexer:
             self._ended.set()
             self._lock.notify_all()
         self._thread.join()
+        hold, self._hold = self._hold, None
+        if hold is not None:
+            hold.release()
         self._tell()
 
     def stats(self) -> dict[str, int | str]:
@@ -199,14 +207,19 @@ class Indexer:
                     self._rest()
                 if self._current is not None:
                     self._commit(self._current)
-            except ClosedError:
-                break
             except TrimmedError as error:
                 self._lose(str(error))
-            except (TimelineError, OSError) as error:
+            except (IndexFaultError, OSError) as error:
                 self._fail(str(error))
                 self._back_off()
-            except Exception as error:
+            except TimelineError as error:
+                if self._engine.closed:
+                    break
+                self._stand_by(str(error))
+                self._back_off()
+            except BaseException as error:
+                if not (isinstance(error, Exception) or is_panic(error)):
+                    raise
                 _log.exception("the indexer met what it did not expect")
                 self._fail(repr(error))
                 self._back_off()
@@ -218,14 +231,20 @@ class Indexer:
     def _open(self) -> None:
         """Open the index, or begin to build one."""
         engine = self._engine
-        index = Index.find(self._directory, self._fields, self._memory, engine.store.epoch)
+        if self._hold is None:
+            self._hold = Hold(self._directory)
+        index = Index.find(self._directory, self._made, self._memory, engine.store.epoch)
         if index is not None and index.checkpoint is not None:
+            lsn = index.checkpoint.lsn
             with engine.lock:
                 engine.check_usable()
-                first, applied = engine.log.first(), engine.applied
-            if first - 1 <= index.checkpoint.lsn <= applied:
-                lsn = index.checkpoint.lsn
-                self._current = Follower(engine, index, self._documents, lsn)
+                if engine.store is not self._store:  # it was opened again
+                    self._store = engine.store
+                    self._most = min(self._most, engine.store.opened_at)
+                known = engine.log.first() - 1 <= lsn <= self._most
+                follower = Follower(engine, index, self._documents, lsn)
+            if known:
+                self._current = follower
                 self._serving = index
                 self._keep_log(lsn)
                 return
@@ -244,9 +263,6 @@ class Indexer:
         self._tell()
 
     def _follow(self, current: Follower) -> None:
-        if current.position > self._engine.applied:
-            self._lose("the index is ahead of the store")
-            return
         urgent, self._urgent = self._urgent, False
         while not self._ended.is_set() and current.step():
             if current.index.waiting >= _DOCUMENTS:
@@ -257,15 +273,20 @@ class Indexer:
 
     def _commit(self, current: Follower) -> None:
         if current.position != self.reached:
-            current.commit(self._engine.store.epoch, self._made)
+            self._note(current)
             self._keep_log(current.position)
             self._committed = time.monotonic()
-            self._in_a_row = 0
+
+    def _note(self, follower: Follower) -> None:
+        """What was taken in is durable, and can be found."""
+        follower.commit(follower.store.epoch, self._made)
+        self._store, self._most = follower.store, follower.position
+        self._in_a_row = 0
 
     def _keep_log(self, lsn: int) -> None:
-        """The log is needed above `lsn`, and by a build above where it began."""
+        """The log is needed above `lsn`, and by a build above where it is."""
         if self._build is not None:
-            lsn = min(lsn, self._build.position)
+            lsn = min(lsn, self._build.follower.position)
         try:
             self._engine.move_checkpoint(CONSUMER, lsn)
         except ClosedError:
@@ -297,12 +318,18 @@ class Indexer:
             self._keep_log(build.position)
 
     def _build_on(self, build: Build) -> None:
-        for _ in range(_STEPS):
-            if self._ended.is_set():
-                return
-            if not build.step():
-                self._finish(build)
-                return
+        until = time.monotonic() + _TURN
+        try:
+            while time.monotonic() < until and not self._ended.is_set():
+                if not build.step():
+                    self._finish(build)
+                    return
+        except TrimmedError as error:
+            _log.warning("the search index that is being built is begun again: %s", error)
+            self._build = None
+            build.index.discard()
+            self._begin_build()
+            return
         if time.monotonic() - self._reported >= _REPORT:
             self._reported = time.monotonic()
             _log.info(
@@ -311,17 +338,12 @@ class Indexer:
             )  # fmt: skip
 
     def _finish(self, build: Build) -> None:
-        """Catch up with what came meanwhile, and put the new index in place of the old."""
-        follower = Follower(self._engine, build.index, self._documents, build.position)
-        while not self._ended.is_set() and follower.step():
-            pass
-        if self._ended.is_set():
-            return
-        follower.commit(self._engine.store.epoch, self._made)
+        """Put the new index in place of the old."""
+        follower = build.follower
+        self._note(follower)
         before, self._current, self._build = self._current, follower, None
         self._serving = build.index
         self.builds += 1
-        self._in_a_row = 0
         self._keep_log(follower.position)
         if before is not None:
             before.index.discard()
@@ -339,20 +361,31 @@ class Indexer:
             current.index.discard()
 
     def _fail(self, why: str) -> None:
-        """Open the index again; when that does not help, build it anew."""
+        """Open the index again; when that does not help, build it anew, unless it is the disk that
+        takes nothing: then what there is serves on, and is gone on with.
+        """
         self.failures += 1
         self._in_a_row += 1
         self.failure = why
         _log.warning("the search index failed and is opened again: %s", why)
-        if self._in_a_row >= _TRIES:
+        if (
+            self._current is not None
+            and self._in_a_row >= _TRIES
+            and disk_takes_bytes(self._directory)
+        ):
             self._lose(f"it failed {self._in_a_row} times in a row")
         else:
             self._let_go()
 
+    def _stand_by(self, why: str) -> None:
+        """The store cannot be read at the moment, and the index cannot help it."""
+        self.failures += 1
+        self.failure = why
+        _log.warning("the search index waits for the store: %s", why)
+        self._let_go()
+
     def _back_off(self) -> None:
-        with self._lock:
-            if not self._ended.is_set():
-                self._lock.wait(_BACK_OFF * 2 ** min(self._in_a_row - 1, _PATIENCE))
+        self._ended.wait(_BACK_OFF * 2 ** min(max(0, self._in_a_row - 1), _PATIENCE))
 
     def _let_go(self) -> None:
         for part in (self._current, self._build):

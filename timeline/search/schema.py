@@ -34,11 +34,11 @@ _RANK_BITS: Final = 20
 _MOST: Final = 2**64 - 1
 
 
-def fingerprint(fields: Sequence[str]) -> str:
+def fingerprint(fields: Sequence[str], prefixes: Sequence[bytes]) -> str:
     """What an index must have been made with to be of use."""
-    return "-".join(
-        [str(VERSION), str(analysis.VERSION), *(field.encode().hex() for field in fields)]
-    )
+    fields_named = ".".join(field.encode().hex() for field in fields)
+    prefixes_named = ".".join(prefix.hex() for prefix in sorted(prefixes))
+    return f"{VERSION}-{analysis.VERSION}-{fields_named}-{prefixes_named}"
 
 
 def build_schema(fields: Sequence[str]) -> Schema:
