@@ -15,6 +15,8 @@ import timeline
 from tests.engine.stores import SMALL
 from timeline.database import Database
 from timeline.errors import IndexLagError, NotFoundError, UsageError
+from timeline.formats.messages import DYING
+from timeline.messaging.access import find_conversation
 from timeline.search.build import Build
 from timeline.search.index import Index, IndexFaultError
 from timeline.search.indexer import CONSUMER
@@ -298,6 +300,25 @@ def test_a_foreign_token_shows_nothing_foreign(db: Database) -> None:
     token = f"{2**64 - 1}-1-1-1000+"
     page = db.messaging.search("bob", "word", after=token)
     assert [hit.text("text") for hit in page.hits] == ["word again", "word"]
+
+
+def test_what_is_being_deleted_is_neither_shown_nor_counted(db: Database) -> None:
+    for name in ("team", "large"):
+        if name == "large":
+            db.messaging.create(name, "ann", members=["bob"])
+        db.messaging.send(name, "ann", {"text": f"word of {name}"})
+    assert texts(db) == ["word of large", "word of team"]
+    engine = db.engine
+    with engine.lock:  # as the first of several commits that delete a large conversation does
+        draft = engine.begin()
+        place = find_conversation(draft, b"large")
+        assert place is not None
+        place.flag(draft, DYING)
+        group = draft.commit().group
+    engine.wait(group)
+    page = db.messaging.search("bob", "word", wait=20)
+    assert [hit.text("text") for hit in page.hits] == ["word of team"]
+    assert (page.total, page.exact) == (1, True)
 
 
 def test_the_total_is_exact_to_a_thousand_and_says_when_it_is_not(db: Database) -> None:

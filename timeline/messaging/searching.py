@@ -104,7 +104,11 @@ def _is_recalled(payload: bytes) -> bool:
 def _scope(viewer: _Viewer, lists: Lists, request: Request) -> tuple[Scope, bool]:
     """Where to look, and whether that is exactly what he sees."""
     view = viewer.view
-    items = lists.of(view, viewer.inbox).items
+    items = [
+        item
+        for item in lists.of(view, viewer.inbox).items
+        if item.summary.row is not None and not item.summary.row.flags & DYING
+    ]
     if request.conversation is not None:
         place, _, _ = enter_as_user(view, request.conversation, request.user)
         items = [item for item in items if item.summary.conversation == place.id]
