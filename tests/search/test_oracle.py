@@ -1,8 +1,9 @@
 """Whatever happened, a search finds exactly what a look at everything would find.
 
-A Hypothesis state machine: several users send, edit, recall, hide, clear, come and go; the store
-and its index are closed, killed, copied, lost and built anew. Every search waits for the index, and
-is compared with a scan over CONV.HISTORY.
+A Hypothesis state machine: several users send, alone and many in one commit, edit, recall, hide,
+clear, come and go; raw timelines are appended to, trimmed and dropped; the store and its index are
+closed, killed, copied, lost, healed and built anew. Every search waits for the index, and is
+compared with a scan over CONV.HISTORY, or over the timelines.
 """
 
 from __future__ import annotations
@@ -17,11 +18,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 import timeline
 from tests.engine.stores import SMALL, Clock, abandon, copy_as_killed, copy_index, scratch_directory
-from tests.search.scan import Message, scan
+from tests.search.scan import FIELDS, Message, fits, scan
 from timeline.errors import NoPermissionError, NotFoundError, TimelineError, UsageError
+from timeline.messaging.sending import send
+from timeline.search.language import parse
 
 USERS = ("ann", "bob", "cid")
-NAMES = ("team", "club", "pair")
+DIRECT = "@ann:bob"  # stands for the id that the store gives the conversation of these two
+NAMES = ("team", "club", "pair", DIRECT)
+RAW = ("log:a", "log:b")
+START = 1_700_000_000_000
 
 WORDS = (
     "see",
@@ -56,20 +62,30 @@ queries = st.lists(terms, min_size=1, max_size=3).flatmap(
 users = st.sampled_from(USERS)
 names = st.sampled_from(NAMES)
 numbers = st.integers(1, 30)
+times = st.none() | st.integers(START - 1, START + 25)
 
 
 class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.stack = ExitStack()
-        self.clock = self.stack.enter_context(Clock().installed())
+        self.clock = self.stack.enter_context(Clock(START).installed())
+        patch = self.stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr("timeline.health._HEAL_SECONDS", 0.0)
+        self.patch = patch
         self.directory = scratch_directory()
         self.stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
         self.options = replace(
-            SMALL, fsync="inline", diffusion_limit=2, search=True, search_commit_ms=10_000
+            SMALL,
+            fsync="inline",
+            diffusion_limit=2,
+            search=True,
+            search_commit_ms=10_000,
+            search_prefixes=("log:",),
         )
         self.generation = 0
-        self.order: list[Message] = []
+        self.commits = 0
+        self.order: dict[Message, tuple[int, int, int]] = {}  # the greatest is the newest
         self.open()
 
     def open(self) -> None:
@@ -83,56 +99,130 @@ class Machine(RuleBasedStateMachine):
     @initialize(
         history=st.lists(st.sampled_from(["join", "all"]), min_size=3, max_size=3),
         many=st.sampled_from([1, 256]),
+        few=st.sampled_from([4, 4_096]),
+        little=st.booleans(),
     )
-    def begin(self, history: list[str], many: int) -> None:
-        patch = self.stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setattr("timeline.search.search._MANY", many)
-        for name, kind in zip(NAMES, history, strict=True):
+    def begin(self, history: list[str], many: int, few: int, little: bool) -> None:
+        self.patch.setattr("timeline.search.search._MANY", many)
+        self.patch.setattr("timeline.search.search._FEW", few)
+        if little:  # everything that is bounded meets its bound
+            self.patch.setattr("timeline.messaging.searching._STRETCHED", 1)
+            self.patch.setattr("timeline.messaging.searching._MOST_STRETCHES", 1)
+            self.patch.setattr("timeline.search.pages._AT_A_TIME", 2)
+            self.patch.setattr("timeline.search.follower._BYTES", 1)
+            self.patch.setattr("timeline.search.build._ROWS", 2)
+            self.patch.setattr("timeline.search.build._BYTES", 50)
+        for name, kind in zip(NAMES, history, strict=False):
             self.im.create(name, "ann", members=["bob"], history=kind)
+        self.direct = self.im.direct("ann", "bob")
+
+    def named(self, name: str) -> str:
+        return self.direct if name == DIRECT else name
+
+    def note(self, name: str, seq: int) -> None:
+        """The message was sent in the commit that is being made."""
+        timeline = self.db.engine.timelines.find(b"@conv:" + name.encode())
+        assert timeline is not None
+        self.order[Message(name, seq)] = (self.commits, seq, timeline.id)
 
     # --- what people do -----------------------------------------------------------------------
 
     @rule(name=names, user=users, text=texts, title=st.none() | texts)
     def send(self, name: str, user: str, text: str, title: str | None) -> None:
         self.clock.now += 1
+        self.commits += 1
+        name = self.named(name)
         fields = {"text": text} if title is None else {"text": text, "title": title}
         with suppress(TimelineError):
-            self.order.append(Message(name, self.im.send(name, user, fields).seq))
+            self.note(name, self.im.send(name, user, fields).seq)
+
+    @rule(sent=st.lists(st.tuples(names, users, texts), min_size=2, max_size=8))
+    def send_at_once(self, sent: list[tuple[str, str, str]]) -> None:
+        """In one commit."""
+        self.clock.now += 1
+        self.commits += 1
+        engine, messages = self.db.engine, self.im.messages
+        done = []
+        with engine.lock:
+            draft = engine.begin()
+            for given, user, text in sent:
+                name = self.named(given)
+                with suppress(TimelineError):
+                    conversation, sender = name.encode(), user.encode()
+                    items = [b"text", text.encode()]
+                    outcome = send(
+                        draft,
+                        conversation,
+                        sender,
+                        items,
+                        keys=messages.keys,
+                        options=self.options,
+                    )
+                    done.append((name, outcome.seq))
+            group = draft.commit().group
+        if done:
+            engine.wait(group)
+        for name, seq in done:
+            self.note(name, seq)
+
+    @rule(name=st.sampled_from(RAW), text=texts)
+    def append(self, name: str, text: str) -> None:
+        self.clock.now += 1
+        self.db.timeline(name).append({"text": text, "level": "see"})
+
+    @rule(name=st.sampled_from(RAW), length=st.integers(0, 4))
+    def trim_raw(self, name: str, length: int) -> None:
+        self.db.timeline(name).trim(length=length)
+
+    @rule(name=st.sampled_from(RAW), seq=numbers)
+    def delete_raw(self, name: str, seq: int) -> None:
+        self.db.timeline(name).delete(seq)
+
+    @rule(name=st.sampled_from(RAW))
+    def drop_raw(self, name: str) -> None:
+        self.db.timeline(name).drop()
+
+    @rule(name=st.sampled_from(RAW), seq=numbers, text=texts)
+    def replace_raw(self, name: str, seq: int, text: str) -> None:
+        with suppress(TimelineError):
+            self.db.timeline(name).replace(seq, {"text": text})
 
     @rule(name=names, seq=numbers, text=texts)
     def edit(self, name: str, seq: int, text: str) -> None:
         with suppress(TimelineError):
-            self.im.edit(name, seq, actor="-", fields={"text": text})
+            self.im.edit(self.named(name), seq, actor="-", fields={"text": text})
 
     @rule(name=names, seq=numbers)
     def recall(self, name: str, seq: int) -> None:
         with suppress(TimelineError):
-            self.im.recall(name, seq, actor="-")
+            self.im.recall(self.named(name), seq, actor="-")
 
     @rule(name=names, user=users, seq=numbers)
     def hide(self, name: str, user: str, seq: int) -> None:
         with suppress(TimelineError):
-            self.im.hide(user, name, seq)
+            self.im.hide(user, self.named(name), seq)
 
     @rule(name=names, user=users, seq=numbers)
     def clear(self, name: str, user: str, seq: int) -> None:
         with suppress(TimelineError):
-            self.im.clear(user, name, seq)
+            self.im.clear(user, self.named(name), seq)
 
     @rule(name=names, user=users)
     def join(self, name: str, user: str) -> None:
-        self.im.join(name, users=[user])
+        with suppress(TimelineError):
+            self.im.join(self.named(name), users=[user])
 
     @rule(name=names, user=users)
     def leave(self, name: str, user: str) -> None:
-        self.im.leave(name, users=[user])
+        with suppress(TimelineError):
+            self.im.leave(self.named(name), users=[user])
 
     @rule(name=names, seq=numbers)
     def trim(self, name: str, seq: int) -> None:
         engine = self.db.engine
         with engine.lock:
             draft = engine.begin()
-            messages = draft.find(b"@conv:" + name.encode())
+            messages = draft.find(b"@conv:" + self.named(name).encode())
             assert messages is not None
             draft.trim(messages, seq)
             group = draft.commit().group
@@ -141,7 +231,8 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def delete(self) -> None:
         self.im.delete("pair")
-        self.order = [each for each in self.order if each.conversation != "pair"]
+        for each in [each for each in self.order if each.conversation == "pair"]:
+            del self.order[each]
         self.im.create("pair", "ann", members=["cid"])
 
     # --- what is found ------------------------------------------------------------------------
@@ -152,21 +243,32 @@ class Machine(RuleBasedStateMachine):
         limit=st.integers(1, 5),
         sender=st.none() | users,
         name=st.none() | names,
+        since=times,
+        until=times,
     )
     def search(
-        self, user: str, query: str, limit: int, sender: str | None, name: str | None
+        self,
+        user: str,
+        query: str,
+        limit: int,
+        sender: str | None,
+        name: str | None,
+        since: int | None,
+        until: int | None,
     ) -> None:
-        within = NAMES if name is None else (name,)
+        within = [self.named(each) for each in (NAMES if name is None else (name,))]
         found: list[Message] = []
         cursor = ""
         try:
-            expected = scan(self.db, user, query, within, sender=sender)
+            expected = scan(self.db, user, query, within, sender=sender, since=since, until=until)
             while True:
                 page = self.im.search(
                     user,
                     query,
-                    conversation=name,
+                    conversation=None if name is None else within[0],
                     sender=sender,
+                    since=since,
+                    until=until,
                     limit=limit,
                     after=cursor,
                     wait=20,
@@ -181,7 +283,28 @@ class Machine(RuleBasedStateMachine):
         except (NotFoundError, NoPermissionError, UsageError):
             return
         assert set(found) == expected
-        assert found == [each for each in reversed(self.order) if each in expected]
+        assert found == sorted(expected, key=self.order.__getitem__, reverse=True)
+
+    @rule(query=queries, limit=st.integers(1, 5))
+    def search_raw(self, query: str, limit: int) -> None:
+        expected = {
+            (name.encode(), entry.seq)
+            for name in RAW
+            for entry in self.db.timeline(name).range()
+            if fits(parse(query, FIELDS), [("text", entry.text("text"))])
+        }
+        there = [name for name in RAW if self.db.timeline(name).extent().created]
+        found: list[tuple[bytes, int]] = []
+        cursor = ""
+        while True:
+            page = self.db.search(query, timelines=there, limit=limit, after=cursor, wait=20)
+            assert page.total == len(expected)
+            found += [(hit.timeline, hit.seq) for hit in page.hits]
+            cursor = page.cursor
+            if not cursor:
+                break
+        assert len(found) == len(expected)
+        assert set(found) == expected
 
     # --- what changes no answer -----------------------------------------------------------------
 
@@ -210,6 +333,12 @@ class Machine(RuleBasedStateMachine):
             (self.directory / "index").rename(copy / "index")
         abandon(self.db)
         self.open()
+
+    @rule()
+    def heal(self) -> None:
+        self.db.engine.health.poison(None, OSError("I/O error"))
+        while self.db.engine.poisoned:
+            self.db.engine.work()
 
     @rule()
     def rebuild(self) -> None:
