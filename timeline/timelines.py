@@ -53,7 +53,8 @@ class Page:
     last: int | None
 
 
-_PAGE = 256  # entries read at a time where nobody says how many are wanted
+_PAGE = 256  # entries read at a time where nobody says how many are wanted, and
+_FIRST_PAGE = 4  # at first
 _TURN = 64  # timelines looked at, at least, when some are to be forgotten
 
 # A run of entries in one place, on disk or in memory, from start to stop (exclusive).
@@ -276,13 +277,16 @@ class Timelines:
         return found
 
     def each(self, timeline: Timeline, first: int, last: int, *, reverse: bool) -> Iterator[Row]:
-        """As `rows` without a limit, read a page at a time."""
+        """As `rows` without a limit, read a page at a time: small ones at first, since many want
+        no more than the first few.
+        """
+        most = _FIRST_PAGE
         while first <= last:
-            most = min(_PAGE, last - first + 1)
             page = self.rows(timeline, first, last, most, reverse=reverse)
             yield from page
-            if len(page) < _PAGE:
+            if len(page) < most:
                 return
+            most = min(2 * most, _PAGE)
             if reverse:
                 last = page[-1][0] - 1
             else:

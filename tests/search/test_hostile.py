@@ -13,6 +13,7 @@ import timeline
 from tests.engine.stores import SMALL
 from timeline.database import Database
 from timeline.errors import TooLargeError, UsageError
+from timeline.messaging.entries import find_entry
 from timeline.search import snippets
 from timeline.search.analysis import tokens
 from timeline.search.language import parse
@@ -109,6 +110,32 @@ def test_values_of_a_mebibyte_are_indexed_as_far_as_they_can_be(db: Database) ->
     assert total(db, "添加") == 1
     assert [name for name, _ in db.find("city:oslo")] == [b"log:a"]
     assert builds(db) == 1
+
+
+def test_hits_are_looked_up_a_few_at_a_time(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever writes waits for no more than a few reads."""
+    for _ in range(100):
+        db.messaging.send("team", "ann", {"text": "word"})
+    assert total(db, "word") == 100
+    lock, together = db.engine.lock, []
+
+    class Counting:
+        def __enter__(self) -> None:
+            together.append(0)
+            lock.acquire()
+
+        def __exit__(self, *_: object) -> None:
+            lock.release()
+
+    def counted(*args: object) -> bytes | None:
+        together[-1] += 1
+        return find_entry(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("timeline.messaging.searching.find_entry", counted)
+    monkeypatch.setattr(db.engine, "lock", Counting())
+    assert len(db.messaging.search("bob", "word", limit=100).hits) == 100
+    assert sum(together) >= 100
+    assert max(together) <= 16
 
 
 # --- snippets -------------------------------------------------------------------------------------

@@ -72,9 +72,9 @@ def find_timelines(
     with indexer.trusting() as index:
         ids = find_described(index, expression, limit)
     found = []
-    with engine.lock:
-        engine.check_usable()
-        for timeline_id in ids:
+    for timeline_id in ids:
+        with engine.lock:
+            engine.check_usable()
             timeline = engine.timelines.load(timeline_id)
             if timeline is not None:
                 found.append((timeline.name, engine.metadata(timeline)))

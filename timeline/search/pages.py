@@ -22,7 +22,8 @@ from timeline.search.snippets import snippet
 
 COUNTED: Final = 1_000  # hits up to which the total is exact
 _LOOKED_AT: Final = 20_000  # hits, for one page
-_AT_A_TIME: Final = 256
+_AT_A_TIME: Final = 256  # of them asked for, and
+_TOGETHER: Final = 16  # looked up in one go: each may cost a segment to be read
 _BYTES: Final = 4 << 20  # after which a page ends
 _TOKEN: Final = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,4})([.+])")
 
@@ -120,12 +121,13 @@ class Pages:
         while self._looked_at < _LOOKED_AT:
             batch = self._found.hits(after, most)
             self._looked_at += len(batch)
-            with self._engine.lock:
-                self._engine.check_usable()
-                looked = [(hit, self._look(hit)) for hit in batch]
-            for hit, shown in looked:
-                if shown is not None:
-                    yield hit, *shown
+            for start in range(0, len(batch), _TOGETHER):
+                with self._engine.lock:
+                    self._engine.check_usable()
+                    looked = [(hit, self._look(hit)) for hit in batch[start : start + _TOGETHER]]
+                for hit, shown in looked:
+                    if shown is not None:
+                        yield hit, *shown
             if len(batch) < most:
                 self._ended = True
                 return
