@@ -20,6 +20,7 @@ from timeline.database import Database
 from timeline.engine import Engine
 from timeline.errors import CorruptError, IndexLagError, TimelineError, TrimmedError
 from timeline.search.build import Build
+from timeline.search.checksums import _files
 from timeline.search.follower import Follower
 from timeline.search.index import Index, IndexFaultError
 from timeline.search.indexer import Indexer
@@ -193,6 +194,48 @@ def test_a_panic_while_indexing_is_a_failure(db: Database, monkeypatch: pytest.M
     db.messaging.send("team", "ann", {"text": "word"})
     assert texts(db) == ["word"]
     assert indexer_of(db).failures == 1
+
+
+def test_a_flipped_bit_anywhere_in_an_index_is_found(tmp_path: Path) -> None:
+    """Also where tantivy does not notice and some messages would be missing."""
+    path = tmp_path / "store"
+    with timeline.open(path, OPTIONS) as db:
+        db.messaging.create("team", "ann", members=["bob"])
+        for number in range(30):
+            db.messaging.send("team", "ann", {"text": f"word {number}"})
+        assert len(texts(db)) == 30
+        db.messaging.recall("team", 7, actor="ann")
+        assert len(texts(db)) == 29
+    (generation,) = (path / "index").glob("generation-*")
+    files = list(_files(generation))
+    assert {each.suffix for each in files} >= {".idx", ".pos", ".term", ".fast", ".del"}
+    for file in files:
+        copy = tmp_path / "copy"
+        shutil.copytree(path, copy)
+        damaged = copy / "index" / generation.name / file.name
+        content = bytearray(damaged.read_bytes())
+        content[5] ^= 0x04  # in the content: a file ends with its checksum
+        damaged.write_bytes(content)
+        with timeline.open(copy, OPTIONS) as db:
+            index = indexer_of(db)
+            until(db, lambda index=index: index.builds == 1)  # type: ignore[misc]
+            assert len(texts(db)) == 29
+            assert len(texts(db, '"word 9"')) == 1
+        shutil.rmtree(copy)
+
+
+def test_what_a_kill_left_half_written_is_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with timeline.open(path, OPTIONS) as db:
+        db.messaging.create("team", "ann", members=["bob"])
+        db.messaging.send("team", "ann", {"text": "word"})
+        assert texts(db) == ["word"]
+    (generation,) = (path / "index").glob("generation-*")
+    (generation / f"{'0' * 32}.idx").write_bytes(b"half")
+    with timeline.open(path, OPTIONS) as db:
+        assert texts(db) == ["word"]
+        assert list(indexer_of(db).index.verify()) != []
+        assert indexer_of(db).failure == ""
 
 
 def test_a_damaged_segment_costs_its_own_messages_only(

@@ -3,6 +3,7 @@
     analysis    text → tokens, the same for what is stored and what is asked
     language    what somebody types → an expression
     index       documents on disk, and how far in the log they reach
+    checksums   whether its files are what was written
     documents   entries and metadata → documents
     indexer     follows the log on a thread of its own, and builds anew what is lost
     search      expression and filters → hits, newest first

@@ -19,16 +19,17 @@ and what was not committed is lost: open the index again and go on from its chec
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from tantivy import Document, FieldType, Index as Tantivy, IndexWriter, Occur, Query, Searcher
 
 from timeline.errors import StorageError
-from timeline.search import analysis
+from timeline.search import analysis, checksums
 from timeline.search.schema import (
     CHECKPOINT,
     Checkpoint,
@@ -39,6 +40,7 @@ from timeline.search.schema import (
 
 LEAST_MEMORY: Final = 15_000_000  # bytes a writer takes at least, says tantivy
 
+_END: Final = object()
 _LOCK: Final = "LOCK"
 _GENERATION: Final = "generation-"
 _FAULTS: Final = (OSError, ValueError, RuntimeError, SystemError)
@@ -70,21 +72,25 @@ class Hold:
     """
 
     def __init__(self, directory: Path) -> None:
+        self._file: int | None = None
         with translated(directory):
             directory.mkdir(parents=True, exist_ok=True)
-            self._file: BinaryIO = (directory / _LOCK).open("wb")
+            self._file = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            self._file.close()
+            self.release()
             raise IndexFaultError(
                 f"another store keeps its search index in {directory}: give this one another by "
                 "the option search_directory"
             ) from error
 
     def release(self) -> None:
-        fcntl.flock(self._file, fcntl.LOCK_UN)  # in forked children too, which have the file open
-        self._file.close()
+        """Let others in, though a forked child may have the file open still."""
+        file, self._file = self._file, None
+        if file is not None:
+            fcntl.flock(file, fcntl.LOCK_UN)
+            os.close(file)
 
 
 class Index:
@@ -210,6 +216,16 @@ class Index:
                 with suppress(FileNotFoundError):  # merged away meanwhile
                     total += file.stat().st_size
         return total
+
+    def verify(self) -> Iterator[None]:
+        """Compare what is on disk with its checksums, some at a time. Raises `IndexFaultError`."""
+        with translated(self.path):
+            steps = checksums.verify(self.path)
+        while True:
+            with translated(self.path):
+                if next(steps, _END) is _END:
+                    return
+            yield
 
     # --- the end ------------------------------------------------------------------------------
 

@@ -6,8 +6,8 @@ the checkpoint `index` of the log, tell who waits for a position, and begin anew
 Rule: nobody loses anything by what happens here. Whatever goes wrong with the index is logged, and
 met by opening it again or by building it anew; the store knows nothing of it but the checkpoint.
 While an index is built, the one before it serves and is followed too; what failed serves until
-another takes its place. The thread takes in what has
-come at most so often, so that it seldom contends with who writes.
+another takes its place, unless it is damaged: that is looked for after opening it. The thread takes
+in what has come at most so often, so that it seldom contends with who writes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ _log = logging.getLogger("timeline.search")
 
 _DOCUMENTS: Final = 20_000  # waiting, that are committed whatever their age
 _QUIET: Final = 5.0  # seconds of log with nothing to index, after which that is noted
-_TURN: Final = 0.1  # seconds of building, between looks at the log
+_TURN: Final = 0.1  # seconds of building, or of verifying, between looks at the log
+_END: Final = object()
 _BACK_OFF: Final = 1.0  # seconds before another try after a failure, twice as long after each
 _PATIENCE: Final = 6  # times, that is
 _TRIES: Final = 3  # failures in a row, after which the index is given up
@@ -64,6 +65,7 @@ class Indexer:
         self._serving: Index | None = None  # the last one that was whole, whatever became of it
         self._current: Follower | None = None
         self._build: Build | None = None
+        self._verifying: Iterator[None] = iter(())
         self._reported = 0.0
         self._committed = 0.0
         self._in_a_row = 0  # failures since the last commit
@@ -148,12 +150,15 @@ class Indexer:
         try:
             yield index
         except IndexFaultError as error:
-            _log.warning("the search index is damaged and built anew: %s", error)
-            self.failure = str(error)
-            if self._serving is index:
-                self._serving = None
-            self.rebuild()
+            self._distrust(index, error)
             raise IndexLagError("the search index is damaged and being built anew") from error
+
+    def _distrust(self, index: Index, error: IndexFaultError) -> None:
+        _log.warning("the search index is damaged and built anew: %s", error)
+        self.failure = str(error)
+        if self._serving is index:
+            self._serving = None
+        self.rebuild()
 
     def stop(self) -> None:
         """Commit what was taken in, and end."""
@@ -161,9 +166,6 @@ class Indexer:
             self._ended.set()
             self._lock.notify_all()
         self._thread.join()
-        hold, self._hold = self._hold, None
-        if hold is not None:
-            hold.release()
         self._tell()
 
     def stats(self) -> dict[str, int | str]:
@@ -198,6 +200,13 @@ class Indexer:
     # --- the thread ---------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._go_on()
+        finally:
+            if self._hold is not None:
+                self._hold.release()
+
+    def _go_on(self) -> None:
         while not self._ended.is_set():
             try:
                 if self._current is None and self._build is None:
@@ -246,6 +255,7 @@ class Indexer:
             if known:
                 self._current = follower
                 self._serving = index
+                self._verifying = index.verify()
                 self._keep_log(lsn)
                 return
             index.discard()
@@ -258,6 +268,7 @@ class Indexer:
             self._begin_build()
         if self._current is not None:
             self._follow(self._current)
+            self._verify(self._current.index)
         if self._build is not None:
             self._build_on(self._build)
         self._tell()
@@ -270,6 +281,16 @@ class Indexer:
         quiet = time.monotonic() - self._committed >= _QUIET
         if current.index.waiting or urgent or quiet:
             self._commit(current)
+
+    def _verify(self, index: Index) -> None:
+        """Go on looking whether what was there when it was opened is whole."""
+        until = time.monotonic() + _TURN
+        try:
+            while time.monotonic() < until and not self._ended.is_set():
+                if next(self._verifying, _END) is _END:
+                    return
+        except IndexFaultError as error:
+            self._distrust(index, error)
 
     def _commit(self, current: Follower) -> None:
         if current.position != self.reached:
