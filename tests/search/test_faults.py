@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import timeline
-from tests.engine.stores import SMALL, abandon
+from tests.engine.stores import SMALL, Clock, abandon
 from tests.engine.test_corruption import damage
 from timeline.database import Database
 from timeline.engine import Engine
@@ -114,14 +114,31 @@ def test_what_cannot_be_written_to_is_kept_until_it_can(
     def full(*_: object) -> None:
         raise IndexFaultError("No space left on device")
 
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, Clock(2**42).installed():
         patch.setattr(Index, "commit", full)
         patch.setattr("timeline.search.indexer.disk_takes_bytes", lambda _: False)
         db.messaging.send("team", "ann", {"text": "another word"})
         until(db, lambda: index.failures >= 5)
         assert texts(db, wait=0) == ["word"]
+        assert int(index.stats()["index_lag_ms"]) > 0, "whoever watches it is told"
     assert texts(db) == ["another word", "word"]
     assert index.builds == 1, "it goes on where it was"
+
+
+def test_a_pause_of_who_writes_is_no_lag(tmp_path: Path) -> None:
+    clock = Clock()
+    with (
+        clock.installed(),
+        timeline.open(tmp_path / "store", OPTIONS, search_commit_ms=10_000) as db,
+    ):
+        db.messaging.create("team", "ann", members=["bob"])
+        db.messaging.send("team", "ann", {"text": "word"})
+        assert texts(db) == ["word"]
+        clock.now += 86_400_000
+        db.messaging.send("team", "ann", {"text": "another word"})
+        stats = indexer_of(db).stats()
+        assert stats["index_lag"] == 1
+        assert int(stats["index_lag_ms"]) < 60_000
 
 
 def test_who_waits_does_not_hasten_another_try(

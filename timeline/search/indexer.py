@@ -68,6 +68,8 @@ class Indexer:
         self._verifying: Iterator[None] = iter(())
         self._reported = 0.0
         self._committed = 0.0
+        self._newest = 0  # ms, of the newest commit that can be found, as far as it was seen
+        self._went_on = time.monotonic()  # when something was taken in, or there was nothing
         self._in_a_row = 0  # failures since the last commit
         self.builds = 0
         self.failures = 0
@@ -186,11 +188,13 @@ class Indexer:
         }
 
     def _lag_ms(self) -> int:
-        """From the newest commit that can be found to the newest there is."""
-        current = self._current
-        if current is None or not current.time or self.reached >= self._engine.applied:
+        """From the newest commit that can be found to the newest there is, but for the time in
+        which nothing was committed.
+        """
+        if self.reached >= self._engine.applied:
             return 0
-        return max(0, self._engine.stage.last_time - current.time)
+        since = int((time.monotonic() - self._went_on) * 1000)
+        return min(since, max(0, self._engine.stage.last_time - self._newest))
 
     def _forget(self, entry: tuple[int, Reached]) -> None:
         with self._lock:
@@ -278,6 +282,8 @@ class Indexer:
         while not self._ended.is_set() and current.step():
             if current.index.waiting >= _DOCUMENTS:
                 self._commit(current)
+        if not current.index.waiting:
+            self._went_on = time.monotonic()
         quiet = time.monotonic() - self._committed >= _QUIET
         if current.index.waiting or urgent or quiet:
             self._commit(current)
@@ -302,6 +308,8 @@ class Indexer:
         """What was taken in is durable, and can be found."""
         follower.commit(follower.store.epoch, self._made)
         self._store, self._most = follower.store, follower.position
+        self._newest = follower.time or self._newest
+        self._went_on = time.monotonic()
         self._in_a_row = 0
 
     def _keep_log(self, lsn: int) -> None:
