@@ -75,6 +75,19 @@ def test_raw_timelines_are_indexed_where_an_option_says_so(db: Database) -> None
     assert texts(db) == [], "what is in no conversation is nobody's"
 
 
+def test_what_was_trimmed_leaves_the_index(db: Database) -> None:
+    log = db.timeline("log:a")
+    log.append_many([{"text": f"word {number}"} for number in range(5)])
+    assert db.search("word", wait=20).total == 5
+    log.trim(before=4)
+    page = db.search("word", wait=20)
+    assert ([hit.seq for hit in page.hits], page.total) == ([5, 4], 2)
+    log.trim(length=0)
+    log.append({"text": "another word"})
+    assert db.search("word", wait=20).total == 1
+    assert stats(db)["index_documents"] == 1
+
+
 def test_entries_are_found_in_the_timelines_named(db: Database) -> None:
     db.timeline("log:a").append({"text": "word a"})
     db.timeline("log:b").append({"text": "word b"})
