@@ -88,6 +88,24 @@ def test_what_was_trimmed_leaves_the_index(db: Database) -> None:
     assert stats(db)["index_documents"] == 1
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3, 7])
+def test_many_timelines_of_one_commit_are_paged_through(db: Database, limit: int) -> None:
+    """Their first entries share a rank."""
+    order = [5, 2, 9, 0, 7, 1, 8, 3, 6, 4]
+    with db.transaction() as transaction:
+        for number in order:
+            transaction.append(f"log:{number}", {"text": "word"})
+    found: list[bytes] = []
+    cursor = ""
+    while True:
+        page = db.search("word", limit=limit, after=cursor, wait=20)
+        found += [hit.timeline for hit in page.hits]
+        cursor = page.cursor
+        if not cursor:
+            break
+    assert found == [b"log:%d" % number for number in reversed(order)]
+
+
 def test_entries_are_found_in_the_timelines_named(db: Database) -> None:
     db.timeline("log:a").append({"text": "word a"})
     db.timeline("log:b").append({"text": "word b"})
