@@ -7,6 +7,7 @@ the moment of the copy, since a kill is instantaneous and a copy is not.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import threading
@@ -133,10 +134,12 @@ def copy_index(db: Database, target: Path) -> None:
 
 def state_of(directory: Path) -> list[tuple[str, int, int]]:
     found = []
-    for path in sorted(directory.rglob("*")):
-        with suppress(FileNotFoundError):
-            found.append((str(path), path.stat().st_size, path.stat().st_mtime_ns))
-    return found
+    for folder, _, names in os.walk(directory):  # which passes over what is removed meanwhile
+        for name in names:
+            path = Path(folder, name)
+            with suppress(FileNotFoundError):
+                found.append((str(path), path.stat().st_size, path.stat().st_mtime_ns))
+    return sorted(found)
 
 
 def abandon(db: Database) -> None:
