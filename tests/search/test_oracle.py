@@ -61,7 +61,7 @@ queries = st.lists(terms, min_size=1, max_size=3).flatmap(
 )
 users = st.sampled_from(USERS)
 names = st.sampled_from(NAMES)
-numbers = st.integers(1, 30)
+numbers = st.one_of(st.integers(1, 4), st.integers(1, 30))
 times = st.none() | st.integers(START - 1, START + 25)
 
 
@@ -284,6 +284,12 @@ class Machine(RuleBasedStateMachine):
             return
         assert set(found) == expected
         assert found == sorted(expected, key=self.order.__getitem__, reverse=True)
+
+    @rule()
+    def find_everything(self) -> None:
+        """Everybody, everything that is his."""
+        for user in USERS:
+            self.search(user, "-nothing", 5, None, None, None, None)
 
     @rule(query=queries, limit=st.integers(1, 5))
     def search_raw(self, query: str, limit: int) -> None:
