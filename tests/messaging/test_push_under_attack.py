@@ -24,8 +24,13 @@ MIB = 1_000_000
 
 @pytest.fixture(params=["inline", "thread"])
 def door(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[WireDoor]:
+    # Without an index: it takes memory of its own, and memory is measured here.
     opened = WireDoor(
-        tmp_path / "store", diffusion_limit=5, fsync=request.param, output_bytes=4 * MIB
+        tmp_path / "store",
+        diffusion_limit=5,
+        fsync=request.param,
+        output_bytes=4 * MIB,
+        search=False,
     )
     yield opened
     opened.close()
