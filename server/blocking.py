@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from timeline.errors import TimelineError
 
-from . import replies
 from .errors import CommandError
 
 if TYPE_CHECKING:
@@ -53,8 +52,14 @@ class Waiter:
 
 
 class Waiters:
-    def __init__(self, loop: asyncio.AbstractEventLoop, most: int) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        most: int,
+        refusal: Callable[[TimelineError], bytes],
+    ) -> None:
         self._loop = loop
+        self._refusal = refusal  # the reply to who meets an error while waiting
         self._most = most
         self._by_name: dict[Name, dict[Waiter, None]] = {}
         self._count = 0
@@ -119,13 +124,19 @@ class Waiters:
             for waiter in list(self._by_name.get(name, ())):
                 if waiter.connection.waiter is not waiter:
                     continue
-                reply = _attempt(waiter, shared)
+                reply = self._attempt(waiter, shared)
                 if reply is not None:
                     self.remove(waiter)
                     waiter.connection.push(reply)
                     woken.append(waiter.connection)
         for connection in woken:
             connection.proceed()
+
+    def _attempt(self, waiter: Waiter, shared: Shared) -> bytes | None:
+        try:
+            return waiter.attempt(shared)
+        except TimelineError as problem:  # damage found while reading
+            return self._refusal(problem)
 
     def _expire(self, waiter: Waiter) -> None:
         self.answer(waiter, waiter.expired)
@@ -147,10 +158,3 @@ class Waiters:
 
 def _nothing(_: Shared) -> None:
     """What a waiter finds that no timeline concerns."""
-
-
-def _attempt(waiter: Waiter, shared: Shared) -> bytes | None:
-    try:
-        return waiter.attempt(shared)
-    except TimelineError as problem:  # damage found while reading
-        return replies.error(problem)

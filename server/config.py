@@ -29,6 +29,8 @@ try:
 except PackageNotFoundError:  # run from a checkout that is not installed
     VERSION = "0.1.0"
 _PREFIX = "TIMELINED_"
+# The least that a number may be; 1 where nothing is said.
+_FLOORS = {"port": 0, "metrics_port": -1, "slowlog_log_slower_than": -1, "slowlog_max_len": 0}
 _SUFFIXES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -45,6 +47,10 @@ class Settings:
         "127.0.0.1", "address to listen on; loopback until authentication is configured"
     )
     port: int = _option(7420, "port to listen on; 0 picks a free one")
+    metrics_host: str = _option("127.0.0.1", "address of /metrics, /healthz and /readyz; loopback")
+    metrics_port: int = _option(
+        -1, "port of /metrics, /healthz and /readyz over HTTP; 0 picks a free one, -1: none"
+    )
     backlog: int = _option(1024, "connections the system may queue before they are accepted")
     log_level: str = _option("info", "debug, info, warning or error")
     log_format: str = _option("text", "text or json, one line an event, on standard error")
@@ -79,13 +85,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
-            floor = (
-                -1
-                if name == "slowlog_log_slower_than"
-                else 0
-                if name in ("port", "slowlog_max_len")
-                else 1
-            )
+            floor = _FLOORS.get(name, 1)
             if isinstance(value, int) and value < floor:
                 raise UsageError(f"option {name} must be at least {floor}, not {value}")
         if self.fsync not in ("auto", "inline", "thread"):
@@ -96,14 +96,18 @@ class Settings:
             raise UsageError(f"log_format is text or json, not {self.log_format!r}")
         if not self.data:
             raise UsageError("data must name a directory")
-        if self.port > 65_535:
-            raise UsageError(f"port is at most 65535, not {self.port}")
-        if not is_loopback(self.host):
-            raise UsageError(
-                f"refusing to listen on {self.host}: without authentication, which this version "
-                "does not have yet, anyone who reaches the port could read and write everything. "
-                "Use 127.0.0.1 and, for other machines, an SSH tunnel"
-            )
+        for name, port in (("port", self.port), ("metrics_port", self.metrics_port)):
+            if port > 65_535:
+                raise UsageError(f"{name} is at most 65535, not {port}")
+        if self.port == self.metrics_port > 0:
+            raise UsageError("port and metrics_port are the same: choose another --metrics-port")
+        for host, could in ((self.host, "read and write"), (self.metrics_host, "watch")):
+            if not is_loopback(host):
+                raise UsageError(
+                    f"refusing to listen on {host}: without authentication, which this version "
+                    f"does not have yet, anyone who reaches the port could {could} everything. "
+                    "Use 127.0.0.1 and, for other machines, an SSH tunnel"
+                )
 
     @property
     def limits(self) -> Limits:

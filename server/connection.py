@@ -293,7 +293,7 @@ class Connection(asyncio.Protocol):
         except BusyError as problem:
             if self._may_stall():
                 return False
-            reply, refused = replies.error(problem), True
+            reply, refused = self._service.refusal(problem), True
         if reply is not None:
             # Also one that changed nothing: it may have seen what is staged and not durable.
             if kind == WRITE and not refused and self._service.engine.pending:
@@ -316,7 +316,7 @@ class Connection(asyncio.Protocol):
             self._flight = flight
 
     def release(
-        self, flight: Flight, out: list[bytes], kept: list[int], problem: bytes | None
+        self, flight: Flight, out: list[bytes], kept: list[int], problem: TimelineError | None
     ) -> None:
         """Sends the replies that waited for `flight`; `problem` replaces promised writes."""
         if self._flight is flight:
@@ -325,7 +325,9 @@ class Connection(asyncio.Protocol):
             return
         if problem is not None:
             keep = set(kept)
-            out = [reply if index in keep else problem for index, reply in enumerate(out)]
+            refusal = replies.error(problem)
+            self._service.counters.errors[problem.code] += len(out) - len(keep)
+            out = [reply if index in keep else refusal for index, reply in enumerate(out)]
         self._send(out)
         if self._flight is None:
             self._service.push.resume(self)
@@ -445,7 +447,7 @@ class Connection(asyncio.Protocol):
             address=self.session.address,
             reason=str(self._fault),
         )
-        self.push(replies.error(self._fault))
+        self.push(service.refusal(self._fault))
         self.close()
         self._settle()
 

@@ -11,6 +11,7 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 import statistics
 import sys
 import tempfile
@@ -29,6 +30,7 @@ from .config import Configuration, load
 from .connection import Connection
 from .listening import bind
 from .logs import Logger, configure
+from .monitor import Monitor
 from .service import Service
 
 _PROBES = 9
@@ -91,33 +93,51 @@ async def serve(configuration: Configuration, log: Logger) -> int:
     """Opens the store and serves it until asked to stop."""
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _asked, number, stopping, log)
     settings = configuration.settings
     sockets = bind(settings.host, settings.port)
-    host, port = sockets[0].getsockname()[:2]
-    engine = open_engine(configuration, log)
+    monitor = Monitor(log)
     try:
-        service = Service(engine, configuration, loop, log, stopping.set, port)
-        servers = [
-            await loop.create_server(
-                lambda: Connection(service), sock=each, backlog=settings.backlog
-            )
-            for each in sockets
-        ]
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, _asked, number, stopping, log)
-        if not engine.threaded:
-            service.pipeline.work()
-        _settle_memory()
-        log.info("ready", host=host, port=port)
-        print(f"ready on {host}:{port}", flush=True)  # noqa: T201  the ready line
-        await stopping.wait()
-        for server in servers:
-            server.close()
-        await _drain(service)
+        if settings.metrics_port >= 0:
+            watched = bind(settings.metrics_host, settings.metrics_port, "metrics-port")
+            await monitor.listen(watched)
+        # On a thread: opening after a crash may take its time, and the monitor answers meanwhile.
+        engine = await loop.run_in_executor(None, open_engine, configuration, log)
+        try:
+            port = sockets[0].getsockname()[1]
+            service = Service(engine, configuration, loop, log, stopping.set, port, monitor.port)
+            if not stopping.is_set():
+                await _serve(service, sockets, stopping, monitor)
+        finally:
+            engine.close()
     finally:
-        engine.close()
+        monitor.close()
     log.info("stopped", lsn=engine.applied)
     return 0
+
+
+async def _serve(
+    service: Service, sockets: list[socket.socket], stopping: asyncio.Event, monitor: Monitor
+) -> None:
+    """Serves clients until asked to stop, and lets them have what is theirs."""
+    backlog = service.configuration.settings.backlog
+    servers = [
+        await service.loop.create_server(lambda: Connection(service), sock=each, backlog=backlog)
+        for each in sockets
+    ]
+    if not service.engine.threaded:
+        service.pipeline.work()
+    _settle_memory()
+    host, port = sockets[0].getsockname()[:2]
+    service.log.info("ready", host=host, port=port, metrics_port=monitor.port)
+    print(f"ready on {host}:{port}", flush=True)  # noqa: T201  the ready line
+    monitor.service = service
+    await stopping.wait()
+    monitor.stopping = True
+    for server in servers:
+        server.close()
+    await _drain(service)
 
 
 def _asked(number: int, stopping: asyncio.Event, log: Logger) -> None:

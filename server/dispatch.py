@@ -92,10 +92,9 @@ def _refuse(session: Session, command: Command | None, problem: TimelineError) -
         session.transaction = None
         session.settle()
         problem = CommandError(f"Transaction discarded because of: {problem}", "EXECABORT")
-    session.service.counters.errors += 1
     if command is None or session.transaction is not None:
         _fail_transaction(session, command)
-    return replies.error(problem)
+    return session.service.refusal(problem)
 
 
 def _fail_transaction(session: Session, command: Command | None) -> None:

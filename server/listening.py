@@ -10,8 +10,10 @@ import errno
 import socket
 
 
-def bind(host: str, port: int) -> list[socket.socket]:
-    """A socket for each address of `host`, all of one port. Raises `OSError`, which says why."""
+def bind(host: str, port: int, option: str = "port") -> list[socket.socket]:
+    """A socket for each address of `host`, all of one port. Raises `OSError`, which says why;
+    `option` is what chooses another.
+    """
     bound: list[socket.socket] = []
     for family, kind, protocol, _, address in socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -24,9 +26,10 @@ def bind(host: str, port: int) -> list[socket.socket]:
                 continue
             for each in bound:
                 each.close()
-            raise OSError(_why(host, taken, problem)) from problem
+            raise OSError(_why(host, taken, option, problem)) from problem
     if not bound:
-        raise OSError(f"{host} is no address of this machine: choose another with --host")
+        chosen = option.replace("port", "host")
+        raise OSError(f"{host} is no address of this machine: choose another with --{chosen}")
     return bound
 
 
@@ -43,12 +46,12 @@ def _bind(family: int, kind: int, protocol: int, address: tuple[str | int, int])
     return made
 
 
-def _why(host: str, port: int, problem: OSError) -> str:
+def _why(host: str, port: int, option: str, problem: OSError) -> str:
     if problem.errno == errno.EADDRINUSE:
         return (
             f"port {port} of {host} is taken: stop what listens there, or choose another with "
-            "--port (0 picks a free one)"
+            f"--{option} (0 picks a free one)"
         )
     if problem.errno == errno.EACCES:
-        return f"no permission to listen on port {port}: choose one above 1023 with --port"
+        return f"no permission to listen on port {port}: choose one above 1023 with --{option}"
     return f"cannot listen on port {port} of {host}: {problem.strerror}"

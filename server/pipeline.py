@@ -17,10 +17,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from timeline.engine import Engine
-from timeline.errors import TimelineError
 from timeline.stage import Group
 
-from . import replies
 from .logs import Logger
 
 if TYPE_CHECKING:
@@ -64,6 +62,7 @@ class Pipeline:
         self._seen = 0  # how many had joined when background work was last done
         self._done: list[Group] = []
         self._stalled: list[Connection] = []
+        self.waits = 0  # for room, of writes that met BUSY
         self._working: asyncio.Handle | None = None
         self.groups = 0
 
@@ -123,25 +122,29 @@ class Pipeline:
             self.groups += 1
             if flight is self._open:
                 self._open = None
-            problem = None if group.error is None else self._refusal(group.error)
+            problem = group.error
+            if problem is not None:
+                self._log.error("group failed", code=problem.code, problem=str(problem))
             for connection, out, kept in flight.entries:
                 connection.release(flight, out, kept, problem)
-            if group.error is None:
+            if problem is None:
                 self._applied(group)
             for connection, _, _ in flight.entries:
                 connection.proceed()
         if self._stalled:
             self._retry()
 
-    def _refusal(self, problem: TimelineError) -> bytes:
-        self._log.error("group failed", code=problem.code, problem=str(problem))
-        return replies.error(problem)
-
     # --- pressure -----------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """How many connections wait for room."""
+        return len(self._stalled)
 
     def stall(self, connection: Connection) -> None:
         """Lets a connection whose write met BUSY try again once there may be room."""
         self._stalled.append(connection)
+        self.waits += 1
         if len(self._stalled) == 1:
             self._loop.call_later(PAUSE, self._retry)
 

@@ -130,6 +130,7 @@ class Push:
         self._frames_bytes = 0
         self._rounds: deque[_Round] = deque()
         self._rounds_bytes = 0
+        self.pushed = 0  # frames and notes sent
 
     def __len__(self) -> int:
         return sum(map(len, self._by_connection.values()))
@@ -188,6 +189,11 @@ class Push:
 
     def count(self, connection: Connection) -> int:
         return len(self._by_connection.get(connection, ()))
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of messages that wait for their turn."""
+        return self._rounds_bytes
 
     # --- telling ------------------------------------------------------------------------------
 
@@ -300,6 +306,7 @@ class Push:
                 sent = connection.offer(prefix.join(tails))
             if sent:
                 subscriber.position = last
+                self.pushed += len(tails) - 1
             else:  # `resume` wakes it; it has everything below
                 subscriber.position = max(subscriber.position, Position(first.lsn - 1, 0))
                 subscriber.live = False
@@ -325,6 +332,7 @@ class Push:
                     if subscriber.position < now:
                         header = replies.push_header(3, subscriber.connection.session.resp)
                         subscriber.connection.offer(header + subscriber.prefix + newest)
+                        self.pushed += 1
                     subscriber.position, subscriber.live = now, True
                 if perf_counter() > until:
                     break
@@ -345,6 +353,7 @@ class Push:
                 connection.offer_shared(prefix, tails)
             else:
                 connection.offer(prefix.join(tails))
+            self.pushed += len(entries)
         if more:
             self._waiting[subscriber] = None
         else:

@@ -82,6 +82,11 @@ class Command:
     seconds: float = 0.0
 
     @property
+    def ways(self) -> list[Command]:
+        """Itself and, where there is one, its reading; what was counted is the sum of theirs."""
+        return [self] if self.reading is None else [self, self.reading]
+
+    @property
     def arity(self) -> int:
         """As Redis counts: negative when it is only a least."""
         return self.low if self.low == self.high else -self.low

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -42,9 +42,9 @@ class Counters:
     rejected: int = 0
     disconnected: int = 0  # by us: slow readers, protocol errors
     commands: int = 0
-    errors: int = 0
     input_bytes: int = 0
     output_bytes: int = 0
+    errors: Counter[str] = field(default_factory=Counter)  # error replies by their first word
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,7 @@ class Service:
     log: Logger
     stop: Callable[[], None]
     port: int
+    metrics_port: int | None = None
     counters: Counters = field(default_factory=Counters)
     clients: dict[int, Connection] = field(default_factory=dict)
     slow: deque[SlowCommand] = field(default_factory=deque)
@@ -92,7 +93,7 @@ class Service:
         settings = self.configuration.settings
         self.started = self.loop.time()
         self.pipeline = Pipeline(self.engine, self.loop, self._applied, self.log)
-        self.waiters = Waiters(self.loop, settings.blocked)
+        self.waiters = Waiters(self.loop, settings.blocked, self.refusal)
         self.messages = Messages(self.engine)
         self.push = Push(self, self.messages)
         self.tunables = Tunables(
@@ -150,7 +151,7 @@ class Service:
 
         def fail() -> None:
             call_off()
-            self.waiters.answer(waiter, replies.error(lagging(indexer.reached, lsn)))
+            self.waiters.answer(waiter, self.refusal(lagging(indexer.reached, lsn)))
 
         def reached(there: bool) -> None:  # on the indexer's thread
             with suppress(RuntimeError):  # the loop has ended, and the connection with it
@@ -164,10 +165,10 @@ class Service:
             try:
                 reply = future.result()
             except TimelineError as problem:
-                reply = replies.error(problem)
+                reply = self.refusal(problem)
             except Exception as problem:  # a mistake of ours: the client must not wait for ever
                 self.log.exception("a command failed", problem=repr(problem))
-                reply = replies.error(CommandError(f"internal error: {problem!r}"))
+                reply = self.refusal(CommandError(f"internal error: {problem!r}"))
             self.waiters.answer(waiter, reply)
 
         self.loop.run_in_executor(None, work).add_done_callback(done)
@@ -184,11 +185,16 @@ class Service:
             else:
                 # What was done stands, whatever the sentence says of the commit that failed.
                 unfinished = "only a part may have been done: send the command once more"
-                reply = replies.error(CommandError(f"{problem}; {unfinished}", problem.code))
+                reply = self.refusal(CommandError(f"{problem}; {unfinished}", problem.code))
             self.waiters.answer(waiter, reply)
 
         busy_seconds = self.configuration.settings.busy_ms / 1000
         Series(self.engine, self.pipeline, self.loop, step, done, busy_seconds=busy_seconds)
+
+    def refusal(self, problem: TimelineError) -> bytes:
+        """The error reply, counted."""
+        self.counters.errors[problem.code] += 1
+        return replies.error(problem)
 
     def timelines(self) -> int:
         """How many raw timelines there are."""

@@ -53,8 +53,10 @@ class Applier:
         self._timelines = timelines
         self._inboxes = inboxes
 
-    def apply(self, group: Group, record: bytes, appends: Appends) -> None:
-        """Apply a group that was staged here and written as `record`."""
+    def apply(self, group: Group, record: bytes, appends: Appends) -> int:
+        """Apply a group that was staged here and written as `record`; how many references it put
+        into in-boxes.
+        """
         for timeline in group.created:
             self._timelines.keep(timeline)
         if group.operations:
@@ -62,8 +64,7 @@ class Applier:
         self._tails.append(
             record, entries_start(appends), appends, appends.lsns(group.first), group.time
         )
-        if group.operations:
-            self.apply_operations(group.operations)
+        return self.apply_operations(group.operations) if group.operations else 0
 
     def apply_state(self, operations: Sequence[Operation]) -> None:
         for operation in operations:
@@ -72,7 +73,8 @@ class Applier:
             elif operation.kind == REMOVE:
                 self._put(operation.body, None)
 
-    def apply_operations(self, operations: Sequence[Operation]) -> None:
+    def apply_operations(self, operations: Sequence[Operation]) -> int:
+        delivered = 0
         for kind, lsn, target, argument, body in operations:
             if kind == DELIVER:
                 to = decode_target(body)
@@ -81,10 +83,12 @@ class Applier:
                     left_out = set(to.inboxes)
                     reached = [inbox for inbox in reached if inbox.id not in left_out]
                 self.deliver(reached, lsn, argument, to)
+                delivered += len(reached)
             elif kind == NOTIFY:
                 to = decode_target(body)
                 inboxes = [self._inboxes.inbox(inbox_id) for inbox_id in to.inboxes]
                 self.deliver(inboxes, lsn, argument, to)
+                delivered += len(inboxes)
             elif kind == PATCH:
                 timeline = self._timelines.load(target)
                 if timeline is not None:
@@ -96,6 +100,7 @@ class Applier:
                     self._tails.trim(timeline, argument)
             elif kind == DROP:
                 self._drop(target)
+        return delivered
 
     def deliver(self, inboxes: Sequence[Inbox], lsn: int, seq: int, to: Target) -> None:
         reference = encode_reference(lsn, to.timeline_id, seq, to.kind, to.ordinal)

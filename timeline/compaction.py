@@ -68,6 +68,11 @@ class Compaction:
             if len(self._small) > _NOTED:
                 self._small.popitem(last=False)
 
+    @property
+    def waiting(self) -> int:
+        """How many timelines have enough small segments to be merged."""
+        return len(self._ready)
+
     def due(self) -> bool:
         return bool(self._ready)
 

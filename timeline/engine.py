@@ -41,6 +41,7 @@ from timeline.formats.records import encode_record
 from timeline.formats.rows import Retention, decode_metadata
 from timeline.health import Health, fsync_is_slow
 from timeline.mark import DurableMark
+from timeline.measures import Measures
 from timeline.options import Options
 from timeline.stage import Group, Stage
 from timeline.storage import FAMILIES, LOG
@@ -67,9 +68,9 @@ class Engine:
         self.stage = Stage(self.options)
         appender = Appender(self.stage, self.options)
         self.append, self.append_run = appender.append, appender.append_run
-        self.health = Health(self.stage, self.options, self.path, self.woken)
+        self.measures = Measures()
+        self.health = Health(self.stage, self.options, self.path, self.woken, self.measures)
         self.fsync_seconds = 0.0  # a moving average
-        self.flushes = 0
         self._flushing = threading.Lock()
         self._synced = time.monotonic()
         self._unsynced = False
@@ -203,7 +204,7 @@ class Engine:
             with self.woken:
                 assert group.first == applied + 1, "groups are applied in order"
                 try:
-                    self.store.applier.apply(group, record, appends)
+                    delivered = self.store.applier.apply(group, record, appends)
                     self.log.applied = group.last
                     for observe in self._observers:
                         observe(group)
@@ -211,7 +212,9 @@ class Engine:
                     self.health.poison(group, error)
                     return True
                 self.stage.flying = None
-                self.flushes += 1
+                self.measures.groups.add(group.commits)
+                self.measures.appends += len(group.appended)
+                self.measures.deliveries += delivered
                 self._keep_pace()
                 group.finish(None)
                 self.woken.notify_all()
@@ -235,6 +238,7 @@ class Engine:
         self.store.storage.sync()
         took = time.perf_counter() - begin
         self.fsync_seconds += (took - self.fsync_seconds) * 0.05
+        self.measures.fsyncs.add(took)
         self.mark.write(lsn)
         self._synced = time.monotonic()
 
@@ -465,8 +469,13 @@ class Engine:
             "lsn": self.log.applied,
             "sealed_lsn": sealing.sealed,
             "sealing": int(sealing.under_way),
+            "sealing_fraction": round(sealing.fraction, 3),
             "sealing_passes": sealing.passes,
-            "groups": self.flushes,
+            "commits": round(self.measures.groups.sum),
+            "groups": self.measures.groups.count,
+            "appends": self.measures.appends,
+            "deliveries": self.measures.deliveries,
+            "fsyncs": self.measures.fsyncs.count,
             "fsync_usec": round(self.fsync_seconds * 1e6),
             "unsealed_bytes": tails.size,
             "unsealed_timelines": tails.young.tails,
@@ -476,11 +485,14 @@ class Engine:
             "segment_cache_hits": cache.hits,
             "segment_cache_misses": cache.misses,
             "segments_merged": self.store.compaction.merged,
+            "compaction_waiting": self.store.compaction.waiting,
+            "retention_trimmed": self.store.retention.trimmed,
             "inbox_floor": self.inboxes.floor,
             "inbox_sweep": int(self.store.expiry.sweeping),
             "epoch": self.store.epoch,
             "durability": self.options.durability,
             "writing": "off" if self.stage.refusal is not None else "on",
+            "writing_turned_off": self.measures.poisoned,
         }
 
     # --- closing ------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from timeline.errors import BusyError, ReadOnlyError, StallError, TimelineError, UncertainError
+from timeline.measures import Measures
 from timeline.options import MIB, Options
 from timeline.stage import Group, Stage
 
@@ -29,12 +30,18 @@ _SLOW_FSYNC_SECONDS: Final = 0.001
 
 class Health:
     def __init__(
-        self, stage: Stage, options: Options, path: Path, woken: threading.Condition
+        self,
+        stage: Stage,
+        options: Options,
+        path: Path,
+        woken: threading.Condition,
+        measures: Measures,
     ) -> None:
         self._stage = stage
         self._options = options
         self._path = path
         self._woken = woken
+        self._measures = measures
         self._tried_at = 0.0  # when it failed, or was last tried
         self._stalled_at = 0.0  # when RocksDB first asked for a pause, 0 when it does not
 
@@ -88,6 +95,7 @@ class Health:
             )
             refusal.__cause__ = cause
             stage.refusal = refusal
+            self._measures.poisoned += 1
             self._tried_at = time.monotonic()
             behind = stage.open
             stage.flying, stage.open = None, Group(behind.next, behind.end)
@@ -112,6 +120,7 @@ class Health:
     def healed(self) -> None:
         """The storage was opened again, and memory rebuilt from the log."""
         self._stage.refusal = None
+        self._measures.healed += 1
 
     def not_healed(self, cause: TimelineError) -> None:
         """The storage could not be opened again; it is tried once more later."""

@@ -42,6 +42,7 @@ class RetentionKeeper:
         self._period = options.retention_check_ms / 1000
         self._position = keys.RETENTION
         self._next_round = 0.0
+        self.trimmed = 0  # entries, since the storage was opened
 
     def get(self, timeline: Timeline) -> Retention:
         value = self._state.get(keys.RETENTION + keys.number(timeline.id))
@@ -77,5 +78,6 @@ class RetentionKeeper:
                 removed += draft.trim_to_length(timeline, retention.length)
             if removed:
                 draft.commit()
+                self.trimmed += removed
         except TimelineError:
             return  # writing is off or busy: the next round tries again

@@ -83,6 +83,11 @@ class Sealing:
     def under_way(self) -> bool:
         return self._steps is not None
 
+    @property
+    def fraction(self) -> float:
+        """How much of the pass under way is done, 0 to 1; 0 when there is none."""
+        return self._done / self._total if self.under_way else 0.0
+
     def due(self) -> bool:
         """Whether a pass is under way or should begin."""
         return self._steps is not None or self._fill() >= 1.0

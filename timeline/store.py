@@ -46,7 +46,7 @@ from timeline.retention import RetentionKeeper
 from timeline.sealing import PROGRESS_KEY, Sealing
 from timeline.stage import Stage
 from timeline.state import State
-from timeline.storage import INBOXES, LOG, META, PATCHES, SEGMENTS, Storage
+from timeline.storage import FAMILIES, INBOXES, LOG, META, PATCHES, SEGMENTS, Storage
 from timeline.tails import Tails
 from timeline.timelines import Timelines
 
@@ -176,6 +176,10 @@ class Store:
             except StallError:
                 time.sleep(STALL_SECONDS)
         self._tidy()
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of RocksDB's files by column family, less what it has yet to write."""
+        return {family: self.storage.measure("total-sst-files-size", family) for family in FAMILIES}
 
     # --- work that is nobody's request --------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from .completion import completion
 from .inspect import inspect
 from .reindex import reindex
 
@@ -14,5 +15,6 @@ def main() -> None:
     """Look into the timelines of a data directory and take care of them."""
 
 
+main.add_command(completion)
 main.add_command(inspect)
 main.add_command(reindex)

@@ -36,6 +36,7 @@ def _server(service: Service) -> Section:
         "multiplexing_api": "uvloop",
         "process_id": os.getpid(),
         "tcp_port": service.port,
+        "metrics_port": -1 if service.metrics_port is None else service.metrics_port,
         "uptime_in_seconds": int(uptime),
         "uptime_in_days": int(uptime // 86_400),
         "executable": "timelined",
@@ -95,7 +96,7 @@ def _stats(service: Service) -> Section:
         "total_net_output_bytes": counters.output_bytes,
         "rejected_connections": counters.rejected,
         "closed_connections": counters.disconnected,
-        "total_error_replies": counters.errors,
+        "total_error_replies": counters.errors.total(),
         "pubsub_channels": len(channels),
         "commit_groups": service.pipeline.groups,
     }
@@ -114,7 +115,7 @@ def _commandstats(service: Service) -> Section:
     found: dict[str, object] = {}
     for command in COMMANDS.values():
         for each in (command, *command.subcommands.values()):
-            ways = [each] if each.reading is None else [each, each.reading]
+            ways = each.ways
             calls = sum(way.calls for way in ways)
             if calls:
                 microseconds = int(sum(way.seconds for way in ways) * 1e6)
@@ -200,6 +201,8 @@ def _configuration(service: Service) -> dict[str, str]:
             str(value).lower() if isinstance(value, bool) else as_given(value)
         )
     found["port"] = str(service.port)
+    if service.metrics_port is not None:
+        found["metrics-port"] = str(service.metrics_port)
     for name in _TUNABLE:
         found[name] = str(getattr(service.tunables, name.replace("-", "_")))
     return found

@@ -1,0 +1,34 @@
+"""`timeline completion`: the script with which a shell completes verbs, options and paths.
+
+Rule: the script asks `timeline` itself at every press of the key, so it knows every verb and never
+has to be made again.
+"""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+from .console import Output
+from .verb import verb
+
+_SHELLS = ("bash", "zsh", "fish")
+
+
+@verb(
+    "completion",
+    directory=False,
+    daemon=False,
+    examples="""
+echo 'eval "$(timeline completion bash)"' >> ~/.bashrc
+echo 'eval "$(timeline completion zsh)"' >> ~/.zshrc           behind compinit
+timeline completion fish > ~/.config/fish/completions/timeline.fish""",
+)
+@click.argument("shell", type=click.Choice(_SHELLS))
+@click.pass_context
+def completion(context: click.Context, /, *, shell: str, output: Output) -> None:
+    """Print the script that makes SHELL complete what is typed behind `timeline`."""
+    found = get_completion_class(shell)
+    assert found is not None, "click knows these three"
+    script = found(context.find_root().command, {}, "timeline", "_TIMELINE_COMPLETE").source()
+    output.line(script, {"shell": shell, "script": script})
