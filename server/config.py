@@ -256,6 +256,7 @@ def options() -> Iterator[Option]:
 class Configuration:
     settings: Settings
     engine: Options
+    file: str = ""  # that was read, by its absolute path
 
 
 def load(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> Configuration:
@@ -280,7 +281,7 @@ def load(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> C
             values[name] = known[name].read(text, _word(name))
     settings = Settings(**{name: value for name, value in values.items() if not known[name].engine})
     engine = Options(**{name: value for name, value in values.items() if known[name].engine})
-    return Configuration(settings, engine)
+    return Configuration(settings, engine, str(Path(file).absolute()) if file else "")
 
 
 def as_given(value: object) -> str:

@@ -1,8 +1,15 @@
-"""Options of the long modes; without them every test runs its short one."""
+"""What tests of every folder share: options of the long modes, without which every test runs its
+short one, and a disk that can be filled.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
+
+from tests.disks import mounted
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,6 +35,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="fail the engine at every N-th of its calls to the disk; 1 is every one",
     )
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 48 MiB."""
+    with mounted(tmp_path / "disk") as path:
+        yield path
 
 
 @pytest.fixture

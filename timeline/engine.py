@@ -21,6 +21,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -463,9 +464,11 @@ class Engine:
             self.store.storage.write(batch)
 
     def stats(self) -> dict[str, int | float | str]:
-        """What INFO shows of the engine."""
+        """What INFO shows of the engine; while the storage is closed after a failure, less what is
+        only there.
+        """
         sealing, tails, cache = self.store.sealing, self.store.tails, self.timelines.cache
-        return {
+        found: dict[str, int | float | str] = {
             "lsn": self.log.applied,
             "sealed_lsn": sealing.sealed,
             "sealing": int(sealing.under_way),
@@ -479,7 +482,6 @@ class Engine:
             "fsync_usec": round(self.fsync_seconds * 1e6),
             "unsealed_bytes": tails.size,
             "unsealed_timelines": tails.young.tails,
-            "timelines": self.count,
             "loaded_timelines": len(self.timelines.by_id),
             "segment_cache_bytes": cache.size,
             "segment_cache_hits": cache.hits,
@@ -494,6 +496,9 @@ class Engine:
             "writing": "off" if self.stage.refusal is not None else "on",
             "writing_turned_off": self.measures.poisoned,
         }
+        with suppress(ClosedError):
+            found["timelines"] = self.count
+        return found
 
     # --- closing ------------------------------------------------------------------------------
 

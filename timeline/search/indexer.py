@@ -438,8 +438,10 @@ def let_log_go(engine: Engine, opened_at: int) -> None:
     index left behind holds no log any more. Whoever only looked into a store leaves it.
     """
     with engine.lock:
+        if engine.poisoned:  # its storage may be closed, and takes nothing anyway
+            return
         left = engine.applied > opened_at and CONSUMER in engine.log.checkpoints()
-    if left and not engine.poisoned:
+    if left:
         engine.move_checkpoint(CONSUMER, None)
 
 
