@@ -1,0 +1,142 @@
+"""The promise: every metric is explained in docs/metrics.md, by the name, type and labels that a
+scrape shows, and says what happened.
+"""
+
+from __future__ import annotations
+
+import re
+import urllib.request
+from pathlib import Path
+from typing import Final
+
+import pytest
+import redis
+from prometheus_client import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.server.daemon import Daemon, Start
+
+PAGE: Final = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text("utf-8")
+ROW: Final = re.compile(r"^\| `(\w+)` \| (\w+) \|([^|]*)\| (\S[^|]*) \|$", re.MULTILINE)
+
+
+@pytest.fixture
+def watched(start: Start) -> Daemon:
+    return start("--metrics-port", "0", "--slowlog-log-slower-than", "0")
+
+
+def scrape(daemon: Daemon) -> dict[str, Metric]:
+    with daemon.client() as client:
+        port = client.info("server")["metrics_port"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+        text = answer.read().decode()
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def value(families: dict[str, Metric], name: str, **labels: str) -> float:
+    """The value of one sample, by the name that Prometheus stores."""
+    for family in families.values():
+        for sample in family.samples:
+            if sample.name == name and sample.labels == labels:
+                return sample.value
+    raise AssertionError(f"{name} {labels} is not among the metrics")
+
+
+def test_the_page_names_exactly_what_is_there(watched: Daemon) -> None:
+    with watched.client() as client:
+        client.xadd("t", {"f": "v"})
+        with pytest.raises(redis.ResponseError):
+            client.execute_command("NOSUCH")
+    shown = set()
+    for family in scrape(watched).values():
+        name = family.name + ("_total" if family.type == "counter" else "")
+        (labels, *others) = {tuple(sorted(set(each.labels) - {"le"})) for each in family.samples}
+        assert not others, f"the samples of {name} have different labels"
+        shown.add((name, family.type, labels))
+    explained = [
+        (name, kind, tuple(sorted(re.findall(r"`(\w+)`", labels))))
+        for name, kind, labels, _ in ROW.findall(PAGE)
+    ]
+    assert len(explained) == len(set(explained))
+    assert set(explained) == shown
+
+
+def test_it_counts_what_was_done(watched: Daemon) -> None:
+    with watched.client() as client:
+        client.execute_command("CONV.CREATE", "team", "ann", "MEMBERS", 2, "bob", "cem")
+        before = scrape(watched)
+        for _ in range(3):
+            client.execute_command("CONV.SEND", "team", "ann", "*", "text", "hi")
+        client.xadd("t", {"f": "v"})
+        client.xrange("t")
+        with pytest.raises(redis.ResponseError):
+            client.execute_command("TIMELINE.COMPACT", "nowhere")
+    after = scrape(watched)
+    for name, grown in {
+        "timeline_commits_total": 4,
+        "timeline_group_commits_sum": 4,
+        "timeline_appends_total": 4,
+        "timeline_deliveries_total": 9,
+        "timeline_lsn": 4,
+    }.items():
+        assert value(after, name) - value(before, name) == grown, name
+    assert value(after, "timeline_fsync_seconds_sum") > value(before, "timeline_fsync_seconds_sum")
+    assert value(after, "timeline_group_commits_bucket", le="+Inf") == value(
+        after, "timeline_group_commits_count"
+    )
+    assert value(after, "timeline_commands_total", command="conv.send") == 3
+    assert value(after, "timeline_commands_total", command="xrange") == 1
+    assert value(after, "timeline_command_seconds_total", command="conv.send") > 0
+    assert value(after, "timeline_command_failures_total", command="timeline.compact") == 1
+    assert value(after, "timeline_errors_total", code="NOTFOUND") == 1
+    assert value(after, "timeline_slow_commands_total") >= 5
+    assert value(after, "timeline_unsealed_bytes") > value(before, "timeline_unsealed_bytes")
+    assert value(after, "timeline_timelines") == 1
+
+
+def test_it_shows_who_is_there_and_who_waits(watched: Daemon) -> None:
+    with watched.client() as client, watched.client(protocol=3) as device:
+        client.execute_command("CONV.CREATE", "team", "ann", "MEMBERS", 1, "bob")
+        listening = device.pubsub()
+        listening.subscribe("sync:bob:phone")
+        assert next(listening.listen())["type"] == "subscribe"
+        assert next(listening.listen())["type"] == "message"  # where the device begins
+        before = scrape(watched)
+        client.execute_command("CONV.SEND", "team", "ann", "*", "text", "hi")
+        assert next(listening.listen())["type"] == "message"
+        after = scrape(watched)
+        assert value(after, "timeline_subscribers") == 1
+        assert value(after, "timeline_connections") >= 2
+        grown = value(after, "timeline_pushes_total") - value(before, "timeline_pushes_total")
+        assert grown == 1
+
+
+def test_consumers_are_shown_with_what_they_lag(watched: Daemon) -> None:
+    with watched.client() as client:
+        client.xadd("t", {"f": "v"})
+        lsn = client.info("timeline")["lsn"]
+        client.execute_command("LOG.CONSUMER", 'Ünal "x"', lsn)
+        for _ in range(4):
+            client.xadd("t", {"f": "v"})
+    found = scrape(watched)
+    assert value(found, "timeline_log_consumer_lag", consumer='Ünal "x"') == 4
+    assert value(found, "timeline_log_consumers") == 2
+
+
+def test_many_consumers_do_not_make_many_series(watched: Daemon) -> None:
+    with watched.client() as client:
+        for number in range(150):
+            client.execute_command("LOG.CONSUMER", f"c{number}", 0)
+    found = scrape(watched)
+    assert value(found, "timeline_log_consumers") == 151
+    assert len(found["timeline_log_consumer_lag"].samples) == 100
+
+
+@pytest.mark.parametrize("fsync", ["inline", "thread"])
+def test_what_searches_is_left_out_without_search(start: Start, fsync: str) -> None:
+    daemon = start("--metrics-port", "0", "--search", "no", "--fsync", fsync)
+    found = scrape(daemon)
+    assert not [name for name in found if name.startswith("timeline_index")]
+    labels = found["timeline_build_info"].samples[0].labels
+    assert labels["fsync"] == fsync
+    assert labels["durability"] == "sync"
