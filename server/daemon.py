@@ -8,6 +8,7 @@ store.
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import os
 import signal
@@ -23,7 +24,7 @@ from pathlib import Path
 import uvloop
 
 from timeline.engine import Engine
-from timeline.errors import TimelineError, UsageError
+from timeline.errors import StorageError, TimelineError, UsageError
 from timeline.store import prepare_directory
 
 from .config import Configuration, load
@@ -49,7 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return uvloop.run(serve(configuration, log))
     except (TimelineError, OSError) as problem:
-        print(f"timelined: {problem}", file=sys.stderr)  # noqa: T201  before logs, and for people
+        if configuration.settings.log_format == "json":
+            log.error("failed", problem=str(problem))  # noqa: TRY400  for people, without a trace
+        else:
+            print(f"timelined: {problem}", file=sys.stderr)  # noqa: T201  for people
         return 1
 
 
@@ -73,7 +77,10 @@ def open_engine(configuration: Configuration, log: Logger) -> Engine:
     prepare_directory(path, create=configuration.engine.create)
     where = settings.fsync
     if where == "auto":
-        seconds = fsync_seconds(path)
+        try:
+            seconds = fsync_seconds(path)
+        except OSError as problem:
+            raise StorageError(_unwritable(path, problem)) from problem
         where = "inline" if seconds < _INLINE_BELOW else "thread"
         log.info("fsync measured", microseconds=round(seconds * 1e6), where=where)
     begin = time.perf_counter()
@@ -87,6 +94,12 @@ def open_engine(configuration: Configuration, log: Logger) -> Engine:
         lsn=engine.applied,
     )
     return engine
+
+
+def _unwritable(path: Path, problem: OSError) -> str:
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk of {path} is full: free some space and start again"
+    return f"{path} cannot be written to ({problem.strerror}): mend the disk, or choose another"
 
 
 async def serve(configuration: Configuration, log: Logger) -> int:
@@ -113,6 +126,8 @@ async def serve(configuration: Configuration, log: Logger) -> int:
             engine.close()
     finally:
         monitor.close()
+        for each in sockets:
+            each.close()
     log.info("stopped", lsn=engine.applied)
     return 0
 

@@ -335,4 +335,8 @@ def _translate(error: Exception, path: Path) -> NoReturn:
         raise StallError("the disk cannot keep up: try again later") from error
     if "Corruption" in text or "checksum mismatch" in text.lower():
         raise CorruptError(f"{path}: RocksDB found damage: {text}") from error
+    if "No space left on device" in text:
+        raise StorageError(f"the disk of {path} is full: free some space ({text})") from error
+    if "No such file or directory" in text:
+        raise CorruptError(f"{path}: a file of the store is missing: {text}") from error
     raise StorageError(f"{path}: {text}") from error

@@ -271,10 +271,12 @@ def _open_storage(path: Path, options: Options) -> Storage:
     """
     try:
         return Storage(path, options)
-    except CorruptError:
-        if options.durability != "interval":
-            raise
-        return Storage(path, options, salvage=True)
+    except CorruptError as error:
+        if options.durability == "interval":
+            return Storage(path, options, salvage=True)
+        raise CorruptError(
+            f"{error}: restore a backup, or keep what can be kept with `timeline repair`"
+        ) from error
 
 
 def _check_store(storage: Storage, path: Path) -> int:

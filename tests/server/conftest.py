@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,3 +49,13 @@ def client(daemon: Daemon, request: pytest.FixtureRequest) -> Iterator[Client]:
     with daemon.client(protocol=request.param) as connected:
         connected.flushall()
         yield connected
+
+
+@pytest.fixture
+def loggers() -> Iterator[None]:
+    """Gives logging back as it was."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = before
+    root.setLevel(level)

@@ -104,7 +104,7 @@ def test_a_full_disk_makes_it_unready_but_not_dead(
         assert "timeline_write_recoveries_total 1.0" in get(port, "/metrics")[1].decode()
 
 
-def test_it_answers_while_the_store_is_opened_and_while_it_stops() -> None:
+def test_it_answers_while_the_store_is_opened_and_while_it_stops(loggers: None) -> None:
     async def look() -> None:
         monitor = Monitor(configure("error", "text"))
         place = socket.create_server(("127.0.0.1", 0))
@@ -154,7 +154,7 @@ def test_head_has_no_body(watched: Daemon) -> None:
 
 
 def test_who_sends_nothing_is_let_go_and_keeps_others_out_no_longer(
-    monkeypatch: pytest.MonkeyPatch,
+    loggers: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("timeline_server.monitor._SECONDS", 0.5)
 
@@ -178,7 +178,7 @@ def test_who_sends_nothing_is_let_go_and_keeps_others_out_no_longer(
 
 
 def test_a_mistake_of_ours_is_told_and_logged(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    loggers: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(self: Monitor) -> None:
         raise RuntimeError("lost the way")

@@ -1,0 +1,205 @@
+"""The promise: what keeps the daemon from serving is one line that says what to do, in the form of
+the log, and a stop that comes meanwhile is heard.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import timeline
+from tests.disks import fill
+from tests.server.daemon import Start
+from timeline.engine import Engine
+from timeline.formats.rows import FORMAT, StoreRow, encode_store
+from timeline.storage import META
+from timeline.store import STORE_KEY
+from timeline_server import daemon as program
+from timeline_server.config import Configuration
+from timeline_server.logs import Logger
+
+NOBODY = 65_534
+
+
+def refused(*words: str, user: int | None = None) -> str:
+    """The sentence with which the daemon did not start."""
+    found = subprocess.run(
+        [sys.executable, "-m", "timeline_server", "--port", "0", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        user=user,
+    )
+    assert found.returncode == 1, found
+    assert found.stdout == ""
+    *logged, line = found.stderr.splitlines()
+    assert all(each.startswith("timestamp=") for each in logged)
+    assert line.startswith("timelined: ")
+    return line.removeprefix("timelined: ")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    path = tmp_path / "data"
+    with timeline.open(path, search=False) as db:
+        db.timeline("t").append({"f": "v"})
+    return path
+
+
+def test_a_taken_metrics_port_is_noticed_before_the_store_is_made(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        line = refused("--data", str(tmp_path / "data"), "--metrics-port", str(port))
+    assert line == (
+        f"port {port} of 127.0.0.1 is taken: stop what listens there, or choose another with "
+        "--metrics-port (0 picks a free one)"
+    )
+    assert not (tmp_path / "data").exists()
+
+
+def test_metrics_are_for_this_machine_only(tmp_path: Path) -> None:
+    words = ["--data", str(tmp_path / "data"), "--metrics-port", "0", "--metrics-host", "0.0.0.0"]
+    found = subprocess.run(
+        [sys.executable, "-m", "timeline_server", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert found.returncode == 2
+    assert found.stderr.startswith("timelined: refusing to listen on 0.0.0.0: without auth")
+    assert len(found.stderr.splitlines()) == 1
+
+
+def test_a_store_of_a_newer_version_is_named(store: Path) -> None:
+    with timeline.open(store, search=False) as db:
+        storage = db.engine.store.storage
+        batch = storage.batch()
+        batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT + 1, 7)))
+        storage.write(batch)
+    line = refused("--data", str(store))
+    assert line.startswith(f"{store} has format {FORMAT + 1}, this version reads {FORMAT}: use the")
+
+
+def test_a_store_in_use_is_named(start: Start, tmp_path: Path) -> None:
+    start()
+    line = refused("--data", str(tmp_path / "data"))
+    assert line.startswith(f"{tmp_path / 'data'}/rocks is in use by another process: stop it, or")
+
+
+def test_a_directory_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").touch()
+    line = refused("--data", str(tmp_path))
+    assert line == (f"{tmp_path} is not empty and is no Timeline store: choose another directory")
+    assert [each.name for each in tmp_path.iterdir()] == ["letter.txt"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run as somebody else")
+def test_who_may_not_read_the_store_is_told(store: Path) -> None:
+    for parent in store.parents[: len(store.parents) - 2]:
+        parent.chmod(0o755)
+    store.chmod(0o700)
+    line = refused("--data", str(store), user=NOBODY)
+    assert (
+        line == f"no permission to write to {store}: run as its owner, or choose another directory"
+    )
+    store.chmod(0o777)
+    (store / "MARK").chmod(0o600)
+    line = refused("--data", str(store), user=NOBODY)
+    assert line.startswith(f"{store}/MARK cannot be opened (Permission denied): run as the owner")
+
+
+@pytest.mark.parametrize("fsync", ["auto", "inline"])
+def test_a_full_disk_is_named(small_disk: Path, store: Path, fsync: str) -> None:
+    for path in (small_disk / "new", small_disk / "old"):
+        if path.name == "old":
+            shutil.copytree(store, path)
+        ballast = fill(small_disk, 0)
+        line = refused("--data", str(path), "--fsync", fsync)
+        assert line.startswith(f"the disk of {path}"), line
+        assert "is full: free some space" in line
+        ballast.unlink()
+
+
+def test_a_disk_that_cannot_be_written_is_named(small_disk: Path) -> None:
+    remount = ["mount", "-o", "remount,ro", str(small_disk)]
+    subprocess.run(remount, check=True)
+    line = refused("--data", str(small_disk / "data"))
+    assert line == f"{small_disk / 'data'} cannot hold a store: Read-only file system"
+
+
+@pytest.mark.parametrize("victim", ["CURRENT", "MANIFEST", "sst"])
+def test_damage_is_named_with_the_way_out(store: Path, victim: str) -> None:
+    for file in (store / "rocks").iterdir():
+        if victim in file.name:
+            if victim == "CURRENT":
+                file.write_bytes(b"garbage\n")
+            else:
+                file.unlink()
+    line = refused("--data", str(store))
+    assert line.startswith(f"{store}/rocks: ")
+    assert line.endswith("restore a backup, or keep what can be kept with `timeline repair`")
+
+
+def test_a_log_in_json_ends_in_json(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    words = ["--data", str(tmp_path / "file"), "--port", "0", "--log-format", "json"]
+    found = subprocess.run(
+        [sys.executable, "-m", "timeline_server", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert found.returncode == 1
+    last = json.loads(found.stderr.splitlines()[-1])
+    assert (last["event"], last["level"]) == ("failed", "error")
+    assert last["problem"].endswith("is no directory: name one for the store")
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_what_the_index_has_to_say_is_logged_like_the_rest(start: Start, form: str) -> None:
+    """A directory that cannot be had: the indexer says so through Python's own logging."""
+    daemon = start("--log-format", form, "--search-directory", "/proc/nowhere")
+    daemon.stop()
+    lines = daemon.log.read_text().splitlines()
+    (line, *_) = [each for each in lines if "timeline.search" in each]
+    assert "the search index failed and is opened again" in line
+    for each in lines:
+        if form == "json":
+            json.loads(each)
+        else:
+            assert each.startswith("timestamp=")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_while_the_store_is_opened_is_heard(
+    store: Path,
+    loggers: None,
+    number: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    opening: Callable[[Configuration, Logger], Engine] = program.open_engine
+
+    def interrupted(configuration: Configuration, log: Logger) -> Engine:
+        os.kill(os.getpid(), number)
+        return opening(configuration, log)
+
+    monkeypatch.setattr(program, "open_engine", interrupted)
+    assert program.main(["--data", str(store), "--port", "0"]) == 0
+    said = capsys.readouterr()
+    assert said.out == "", "it never said that it was ready"
+    assert "Traceback" not in said.err
+    with timeline.open(store, search=False) as db:
+        assert db.timeline("t").head == 1
