@@ -33,6 +33,7 @@ from .listening import bind
 from .logs import Logger, configure
 from .monitor import Monitor
 from .service import Service
+from .supervisor import Supervisor
 
 _PROBES = 9
 _INLINE_BELOW = 0.001  # seconds of fsync; above, a thread lets reads go on meanwhile
@@ -110,7 +111,7 @@ async def serve(configuration: Configuration, log: Logger) -> int:
         loop.add_signal_handler(number, _asked, number, stopping, log)
     settings = configuration.settings
     sockets = bind(settings.host, settings.port)
-    monitor = Monitor(log)
+    monitor, supervisor = Monitor(log), Supervisor(loop)
     try:
         if settings.metrics_port >= 0:
             watched = bind(settings.metrics_host, settings.metrics_port, "metrics-port")
@@ -121,11 +122,12 @@ async def serve(configuration: Configuration, log: Logger) -> int:
             port = sockets[0].getsockname()[1]
             service = Service(engine, configuration, loop, log, stopping.set, port, monitor.port)
             if not stopping.is_set():
-                await _serve(service, sockets, stopping, monitor)
+                await _serve(service, sockets, stopping, monitor, supervisor)
         finally:
             engine.close()
     finally:
         monitor.close()
+        supervisor.close()
         for each in sockets:
             each.close()
     log.info("stopped", lsn=engine.applied)
@@ -133,7 +135,11 @@ async def serve(configuration: Configuration, log: Logger) -> int:
 
 
 async def _serve(
-    service: Service, sockets: list[socket.socket], stopping: asyncio.Event, monitor: Monitor
+    service: Service,
+    sockets: list[socket.socket],
+    stopping: asyncio.Event,
+    monitor: Monitor,
+    supervisor: Supervisor,
 ) -> None:
     """Serves clients until asked to stop, and lets them have what is theirs."""
     backlog = service.configuration.settings.backlog
@@ -148,8 +154,10 @@ async def _serve(
     service.log.info("ready", host=host, port=port, metrics_port=monitor.port)
     print(f"ready on {host}:{port}", flush=True)  # noqa: T201  the ready line
     monitor.service = service
+    supervisor.ready()
     await stopping.wait()
     monitor.stopping = True
+    supervisor.stopping()
     for server in servers:
         server.close()
     await _drain(service)

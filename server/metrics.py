@@ -36,6 +36,8 @@ from .service import Service
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _CONSUMERS: Final = 100
+# Shown from the start, so that the first of them is a rise that an alert sees.
+_CODES: Final = ("BUSY", "READONLY", "UNCERTAIN", "CORRUPT", "INDEXLAG", "ERR")
 _PROCESS: Final = ProcessCollector(registry=None)
 
 
@@ -198,7 +200,12 @@ def _commands(service: Service) -> Iterator[Metric]:
     yield _counters(
         "command_failures", "Those refused.", "command", total(lambda way: way.failures)
     )
-    yield _counters("errors", "Error replies by their first word.", "code", service.counters.errors)
+    yield _counters(
+        "errors",
+        "Error replies by their first word.",
+        "code",
+        dict.fromkeys(_CODES, 0) | service.counters.errors,
+    )
     yield _counter("slow_commands", "Commands noted in SLOWLOG.", service.slow_id)
 
 
