@@ -4,6 +4,7 @@ scrape shows, and says what happened.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import urllib.request
 from pathlib import Path
@@ -15,6 +16,12 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.server.daemon import Daemon, Start
+from timeline.engine import Engine
+from timeline.options import Options
+from timeline_server import metrics
+from timeline_server.config import Configuration, Settings
+from timeline_server.logs import configure
+from timeline_server.service import Service
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text("utf-8")
 ROW: Final = re.compile(r"^\| `(\w+)` \| (\w+) \|([^|]*)\| (\S[^|]*) \|$", re.MULTILINE)
@@ -140,3 +147,51 @@ def test_what_searches_is_left_out_without_search(start: Start, fsync: str) -> N
     labels = found["timeline_build_info"].samples[0].labels
     assert labels["fsync"] == fsync
     assert labels["durability"] == "sync"
+
+
+def test_a_storage_that_is_closed_leaves_out_only_what_it_alone_knows(
+    tmp_path: Path, loggers: None
+) -> None:
+    """As after a failure, until the disk takes bytes again."""
+    configuration = Configuration(Settings(), Options(fsync="inline", search=False))
+
+    async def look() -> tuple[str, str]:
+        loop = asyncio.get_running_loop()
+        with Engine(tmp_path / "data", configuration.engine) as engine:
+            service = Service(engine, configuration, loop, configure("error", "text"), stop, 1)
+            engine.append(b"t", [b"f", b"v"])
+            engine.flush()
+            engine.seal()
+            before = metrics.render(metrics.collect(service)).decode()
+            engine.health.poison(None, OSError("no space left"))
+            engine.store.close()
+            return before, metrics.render(metrics.collect(service)).decode()
+
+    def stop() -> None: ...
+
+    before, after = asyncio.run(look())
+    assert 'timeline_write_refusal{code="READONLY"} 1.0' in after
+    assert "timeline_commits_total 1.0" in after
+    only_there = {"timeline_timelines", "timeline_store_bytes", "timeline_log_consumers"}
+    assert only_there <= names(before)
+    assert not only_there & names(after)
+    assert {"timeline_unsealed_bytes", "process_open_fds", "timeline_lsn"} <= names(after)
+
+
+def names(text: str) -> set[str]:
+    return {family.name for family in text_string_to_metric_families(text)}
+
+
+def test_errors_that_alerts_wait_for_are_there_before_the_first(watched: Daemon) -> None:
+    found = scrape(watched)
+    for code in ("BUSY", "READONLY", "UNCERTAIN", "CORRUPT", "INDEXLAG"):
+        assert value(found, "timeline_errors_total", code=code) == 0
+
+
+def test_the_page_has_every_field_of_our_own_section_of_info(watched: Daemon) -> None:
+    with watched.client() as client:
+        found = client.info("timeline")
+    part = PAGE.partition("## INFO timeline")[2]
+    explained = set(re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE))
+    assert sorted(set(found) - explained) == [], "docs/metrics.md is to explain these too"
+    assert sorted(explained - set(found)) == [], "and not these"

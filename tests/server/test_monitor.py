@@ -104,6 +104,22 @@ def test_a_full_disk_makes_it_unready_but_not_dead(
         assert "timeline_write_recoveries_total 1.0" in get(port, "/metrics")[1].decode()
 
 
+def test_a_stop_on_a_full_disk_is_a_stop(start: Start, small_disk: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").symlink_to(small_disk)
+    words = ("--unsealed-bytes", "2m", "--write-buffer-bytes", "1m")
+    daemon = start(*words)
+    fill(small_disk, 4 * MIB)
+    with daemon.client(retry=None) as client:
+        with pytest.raises(redis.ResponseError):
+            use_up(client)
+        length = client.xlen("t")
+    assert daemon.stop() == 0
+    assert "Traceback" not in daemon.log.read_text()
+    (small_disk / "ballast").unlink()
+    with start(*words).client() as client:
+        assert client.xlen("t") >= length
+
+
 def test_it_answers_while_the_store_is_opened_and_while_it_stops(loggers: None) -> None:
     async def look() -> None:
         monitor = Monitor(configure("error", "text"))
