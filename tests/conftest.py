@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.disks import mounted
+from tests.disks import small_disk as mounted
+from timeline.options import MIB
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 48 MiB."""
-    with mounted(tmp_path / "disk") as path:
+    with mounted(tmp_path / "disk", 48 * MIB) as path:
         yield path
 
 

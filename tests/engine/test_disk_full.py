@@ -5,8 +5,11 @@ On a small file system in memory, which takes root to mount; skipped where that 
 
 from __future__ import annotations
 
+import shutil
 import signal
+import subprocess
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -15,17 +18,45 @@ import pytest
 import redis
 
 import timeline
-from tests.disks import fill
 from tests.engine.stores import abandon
 from tests.server.daemon import Client, Daemon
 from timeline.database import Database
 from timeline.errors import ReadOnlyError, TimelineError, UncertainError
 from timeline.options import KIB, MIB, Options
 
+SIZE = 48 * MIB
 OPTIONS = Options(
     unsealed_bytes=2 * MIB, write_buffer_bytes=MIB, segment_cache_bytes=256 * KIB, slice_ms=5.0
 )
 SECONDS = 30.0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "disk"
+    path.mkdir()
+    mount = shutil.which("mount")
+    command = [mount or "mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(path)]
+    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("a small file system cannot be mounted here: run the tests as root")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def free(path: Path) -> int:
+    return shutil.disk_usage(path).free
+
+
+def fill(path: Path, leave: int) -> Path:
+    """Use up the disk but for `leave` bytes."""
+    ballast = path / "ballast"
+    with ballast.open("ab") as file:  # cutting it first would give space to whoever is waiting
+        while free(path) > leave:
+            file.write(bytes(min(64 * KIB, free(path) - leave)))
+            file.flush()
+    return ballast
 
 
 def value(seq: int) -> str:

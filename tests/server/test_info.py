@@ -10,7 +10,7 @@ import pytest
 import redis
 
 import timeline
-from tests.disks import fill
+from tests.ballast import fill
 from tests.server.daemon import Client, Daemon, Start
 from timeline.errors import ReadOnlyError
 from timeline.options import MIB

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import redis
 
-from tests.disks import fill
+from tests.ballast import fill
 from tests.server.daemon import Client, Daemon, Start
 from timeline.errors import UsageError
 from timeline.options import MIB

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import timeline
-from tests.disks import fill
+from tests.ballast import fill
 from tests.server.daemon import Start
 from timeline.engine import Engine
 from timeline.formats.rows import FORMAT, StoreRow, encode_store
