@@ -11,6 +11,7 @@ import asyncio
 import errno
 import gc
 import os
+import resource
 import signal
 import socket
 import statistics
@@ -37,6 +38,7 @@ from .supervisor import Supervisor
 
 _PROBES = 9
 _INLINE_BELOW = 0.001  # seconds of fsync; above, a thread lets reads go on meanwhile
+_FILES = 1_000  # beside one for each client: RocksDB's 512, the index, our own
 _GRACE = 5.0  # seconds for clients to take their last replies
 
 
@@ -48,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"timelined: {problem}", file=sys.stderr)  # noqa: T201  before logs, and for people
         return 2
     log = configure(configuration.settings.log_level, configuration.settings.log_format)
+    allow_files(configuration.settings.maxclients, log)
     try:
         return uvloop.run(serve(configuration, log))
     except (TimelineError, OSError) as problem:
@@ -56,6 +59,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             print(f"timelined: {problem}", file=sys.stderr)  # noqa: T201  for people
         return 1
+
+
+def allow_files(clients: int, log: Logger) -> None:
+    """Lets the process have as many files and sockets as it may need, or says that it cannot."""
+    wanted = clients + _FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft < wanted:
+        log.warning(
+            "fewer open files than maxclients needs: raise LimitNOFILE or ulimit -n",
+            limit=soft,
+            wanted=wanted,
+        )
 
 
 def fsync_seconds(directory: Path) -> float:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -203,3 +204,36 @@ def test_a_stop_while_the_store_is_opened_is_heard(
     assert "Traceback" not in said.err
     with timeline.open(store, search=False) as db:
         assert db.timeline("t").head == 1
+
+
+def limited(tmp_path: Path, limits: str) -> tuple[int, str]:
+    """Open files that a daemon may have which was started under `limits`, and what it logged."""
+    program = f"{limits}; exec {sys.executable} -m timeline_server --data data --port 0"
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["bash", "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, stderr=log
+        )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"ready on ")
+        allowed, _ = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        process.terminate()
+    assert process.returncode == 0
+    return allowed, (tmp_path / "log").read_text()
+
+
+@pytest.mark.skipif(
+    0 <= resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 11_000, reason="the system allows fewer"
+)
+def test_as_many_files_are_allowed_as_clients_may_need(tmp_path: Path) -> None:
+    allowed, log = limited(tmp_path, "ulimit -S -n 256")
+    assert allowed == 11_000
+    assert "open files" not in log
+
+
+def test_too_few_files_are_told(tmp_path: Path) -> None:
+    allowed, log = limited(tmp_path, "ulimit -n 2000")
+    assert allowed == 2_000
+    (line,) = [each for each in log.splitlines() if "open files" in each]
+    assert "raise LimitNOFILE" in line
+    assert "limit=2000 wanted=11000" in line
