@@ -12,6 +12,7 @@ While the storage is closed after a failure, what only it knows is left out.
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, islice
@@ -268,17 +269,28 @@ def _disk(service: Service) -> Iterator[Metric]:
 
 def _consumers(service: Service) -> Iterator[Metric]:
     """Of the commit log, the index among them."""
-    engine = service.engine
-    checkpoints = engine.log.checkpoints()
+    engine, log = service.engine, service.engine.log
+    checkpoints = log.checkpoints()
+    yield _gauge("log_kept_bytes", "Bytes of sealed log kept for consumers.", log.kept())
+    yield _gauge("log_kept_bytes_limit", "Such bytes at most.", engine.options.log_bytes)
     yield _gauge("log_consumers", "Consumers with a checkpoint.", len(checkpoints))
+    shown = {
+        name.decode("utf-8", "backslashreplace"): lsn
+        for name, lsn in islice(checkpoints.items(), _CONSUMERS)
+    }
     yield _gauges(
         "log_consumer_lag",
         "Commits that a consumer has yet to pass.",
         "consumer",
-        {
-            name.decode("utf-8", "backslashreplace"): max(0, engine.applied - lsn)
-            for name, lsn in islice(checkpoints.items(), _CONSUMERS)
-        },
+        {name: max(0, engine.applied - lsn) for name, lsn in shown.items()},
+    )
+    now = time.time()
+    since = {lsn: log.waiting_since(lsn) / 1000 or now for lsn in set(shown.values())}
+    yield _gauges(
+        "log_consumer_lag_seconds",
+        "Since when the oldest of them waits.",
+        "consumer",
+        {name: max(0.0, now - since[lsn]) for name, lsn in shown.items()},
     )
 
 

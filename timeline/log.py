@@ -149,12 +149,7 @@ class Log:
         Sealed log goes when every checkpoint has passed it, when more than `most` bytes of it
         are kept, or when it was sealed before time `oldest`.
         """
-        prefix = _CHAPTER
-        chapters = [
-            (keys.split_number(key[len(prefix) :]), *_CHAPTER_VALUE.unpack(value))
-            for key, value in self._storage.scan(META, prefix, keys.successor(prefix))
-        ]
-        chapters.append((sealed, size, now))
+        chapters = [*self._chapters(), (sealed, size, now)]
         batch.put(META, _CHAPTER + keys.number(sealed), _CHAPTER_VALUE.pack(size, now))
         needed = min(self.checkpoints().values(), default=sealed)
         kept = sum(chapter[1] for chapter in chapters)
@@ -167,6 +162,25 @@ class Log:
             upto = lsn
         if upto:  # the record that ends at `upto` stays: the newest one is never let go
             batch.delete_range(LOG, keys.number(0), keys.number(upto))
+
+    def _chapters(self) -> list[tuple[int, int, int]]:
+        """What is kept of the sealed log: up to which LSN, bytes, and when it was sealed."""
+        pairs = self._storage.scan(META, _CHAPTER, keys.successor(_CHAPTER))
+        return [
+            (keys.split_number(key[len(_CHAPTER) :]), *_CHAPTER_VALUE.unpack(value))
+            for key, value in pairs
+        ]
+
+    def kept(self) -> int:
+        """Bytes of log that are sealed and kept for followers."""
+        return sum(size for _, size, _ in self._chapters())
+
+    def waiting_since(self, after: int) -> int:
+        """When the first commit above LSN `after` that is kept was made, in ms; 0 when there is
+        none.
+        """
+        found = self.stored(after, 1)
+        return decode_record(*found[0]).time if found else 0
 
 
 def split_record(record: Record) -> Iterator[LogCommit]:

@@ -128,6 +128,26 @@ def test_consumers_are_shown_with_what_they_lag(watched: Daemon) -> None:
     found = scrape(watched)
     assert value(found, "timeline_log_consumer_lag", consumer='Ünal "x"') == 4
     assert value(found, "timeline_log_consumers") == 2
+    assert 0 < value(found, "timeline_log_consumer_lag_seconds", consumer='Ünal "x"') < 60
+    with watched.client() as client:
+        client.execute_command("LOG.CONSUMER", 'Ünal "x"', lsn + 4)
+    found = scrape(watched)
+    assert value(found, "timeline_log_consumer_lag_seconds", consumer='Ünal "x"') == 0
+
+
+def test_the_log_that_is_kept_for_a_consumer_is_weighed(start: Start) -> None:
+    words = ("--seal-after-ms", "1", "--search", "no", "--log-bytes", "1m")
+    daemon = start("--metrics-port", "0", *words)
+    with daemon.client() as client:
+        assert value(scrape(daemon), "timeline_log_kept_bytes") == 0
+        client.execute_command("LOG.CONSUMER", "slow", 0)
+        client.xadd("t", {"f": "v" * 10_000})
+        passes = client.info("timeline")["sealing_passes"]
+        while client.info("timeline")["sealing_passes"] < passes + 2:
+            client.xadd("t", {"f": "v"})
+    found = scrape(daemon)
+    assert value(found, "timeline_log_kept_bytes") > 10_000
+    assert value(found, "timeline_log_kept_bytes_limit") == 1 << 20
 
 
 def test_many_consumers_do_not_make_many_series(watched: Daemon) -> None:
