@@ -48,6 +48,7 @@ FLOORS: Final = (
     {"store"},
     {"health", "threads"},
     {"engine"},
+    {"readonly"},
     {"view"},
     {"search"},
     {"fanout", "unresolved"},

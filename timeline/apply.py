@@ -148,15 +148,15 @@ class Replay(Applier):
         super().__init__(tails, timelines, inboxes)
         self._storage = storage
         self._progress = progress
+        self.lsn, self.time, self.next_id = progress.sealed, progress.time, progress.next_id
         self._on_disk: dict[tuple[str, int], int] = {}
 
     def run(self, log: Log, relieve: Callable[[], None]) -> None:
-        """Apply every record above the sealed LSN; call `relieve` after each, so that memory stays
-        bounded. Raises `CorruptError` where one is missing.
+        """Apply every record above the sealed LSN, or above where the last run ended; call
+        `relieve` after each, so that memory stays bounded. Raises `CorruptError` where one is
+        missing.
         """
-        progress = self._progress
-        self.lsn, self.time, self.next_id = progress.sealed, progress.time, progress.next_id
-        for record in log.records(progress.sealed):
+        for record in log.records(self.lsn):
             if record.first != self.lsn + 1:
                 raise CorruptError(
                     f"the log goes from LSN {self.lsn} to {record.first}: what lies between is "

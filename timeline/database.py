@@ -27,6 +27,7 @@ from timeline.formats.rows import Retention
 from timeline.log import LogCommit
 from timeline.messaging.embedded import Messaging
 from timeline.options import Options
+from timeline.readonly import ReadOnlyEngine
 from timeline.search.finder import find_entries, find_timelines
 from timeline.search.indexer import Indexer
 from timeline.timelines import Extent
@@ -38,14 +39,22 @@ _PAGE = 1_000
 
 
 def open_database(
-    path: str | os.PathLike[str], options: Options | None = None, **changes: Any
+    path: str | os.PathLike[str],
+    options: Options | None = None,
+    *,
+    read_only: bool = False,
+    **changes: Any,
 ) -> Database:
-    """Open the store at `path`, making it if need be; keyword arguments are `Options`.
+    """Open the store at `path`, making it if need be; other keyword arguments are `Options`.
+
+    With `read_only` nothing in the directory is changed, another process may have it open, and
+    `Database.refresh` moves on to what that wrote since.
 
     Raises `LockedError` when another process has it open, `FormatVersionError` and
     `CorruptError` when it cannot be read.
     """
-    return Database(Engine(path, replace(options or Options(), **changes)))
+    opened = ReadOnlyEngine if read_only else Engine
+    return Database(opened(path, replace(options or Options(), **changes)))
 
 
 class Database:
@@ -124,6 +133,12 @@ class Database:
     ) -> int:
         """Merge small segments and free what was deleted; how many segments fewer there are."""
         return self.engine.compact(prefix=encode_name(prefix), progress=progress)
+
+    def refresh(self) -> bool:
+        """Of a store that was opened read only: see what was written by now; whether that is more
+        than before. Any other sees its commits at once.
+        """
+        return self.engine.refresh() if isinstance(self.engine, ReadOnlyEngine) else False
 
     def flush(self) -> None:
         """Return when everything staged so far is durable."""

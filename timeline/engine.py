@@ -25,7 +25,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from timeline.append import Appender
 from timeline.draft import Commit, Draft
@@ -55,6 +55,8 @@ __all__ = ["Commit", "Draft", "Engine", "Extent", "Group", "Page", "Timeline"]
 
 
 class Engine:
+    read_only: ClassVar[bool] = False
+
     # --- opening ------------------------------------------------------------------------------
 
     def __init__(self, path: str | os.PathLike[str], options: Options | None = None) -> None:
@@ -81,6 +83,9 @@ class Engine:
         self._chores: list[Callable[[Draft], bool]] = []
         self._next_chores = 0.0
         self._thread: CommitThread | None = None
+        self._open()
+
+    def _open(self) -> None:
         prepare_directory(self.path, create=self.options.create)
         how = self.options.fsync
         self.threaded = how == "thread" or (how == "auto" and fsync_is_slow(self.path))
@@ -100,10 +105,12 @@ class Engine:
 
     def _load(self) -> None:
         """Open the storage and rebuild memory from it."""
-        self.store = store = Store(
-            self.path, self.options, self.stage, self.begin, self.mark.read()
-        )
+        self._adopt(Store(self.path, self.options, self.stage, self.begin, self.mark.read()))
         self.options = replace(self.options, new_epoch=False)  # healing goes on in this one
+
+    def _adopt(self, store: Store) -> None:
+        """What is asked from now on is asked of `store`."""
+        self.store = store
         self.timelines, self.inboxes = store.timelines, store.inboxes
         self.state, self.log = store.state, store.log
         self.read, self.extent = self.timelines.read, self.timelines.extent

@@ -33,8 +33,7 @@ class DurableMark:
 
     def read(self) -> int:
         """The highest LSN marked, 0 when there is none."""
-        slots = [os.pread(self._file, self.size, at) for at in (0, _SLOT)]
-        return max(decode_mark(slot) or 0 for slot in slots)
+        return _highest([os.pread(self._file, self.size, at) for at in (0, _SLOT)])
 
     def write(self, lsn: int) -> None:
         """Mark `lsn`. Raises `StorageError` when the file cannot be written."""
@@ -46,3 +45,21 @@ class DurableMark:
 
     def close(self) -> None:
         os.close(self._file)
+
+
+def read_mark(path: Path) -> int:
+    """The highest LSN marked in a file that is not to be changed, 0 when there is none. Raises
+    `StorageError`.
+    """
+    size = len(encode_mark(0))
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}") from error
+    return _highest([content[at : at + size] for at in (0, _SLOT)])
+
+
+def _highest(slots: list[bytes]) -> int:
+    return max(decode_mark(slot) or 0 for slot in slots)

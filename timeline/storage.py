@@ -17,9 +17,10 @@ rest.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final, NoReturn
 
 from rocksdict import (
@@ -29,6 +30,7 @@ from rocksdict import (
     Checkpoint,
     DbClosedError,
     DBCompressionType,
+    DBPath,
     DBRecoveryMode,
     Options as RocksOptions,
     Rdict,
@@ -42,6 +44,7 @@ from timeline.errors import (
     ClosedError,
     CorruptError,
     LockedError,
+    ReadOnlyError,
     StallError,
     StorageError,
     TimelineError,
@@ -57,6 +60,7 @@ STATE: Final = "state"  # names, rows of timelines, memberships, and what is bui
 _ALL: Final = ""  # the database itself, among its families
 FAMILIES: Final = (META, LOG, SEGMENTS, INBOXES, PATCHES, STATE)
 _FEW_KEYS: Final = 64
+_TRIES: Final = 5
 
 
 class Batch:
@@ -89,11 +93,16 @@ class Storage:
         """Open `path`; with `salvage` accept a WAL that is damaged, up to the damage."""
         self.path = path
         whole = _database_options(options, salvage=salvage)
+        self._open(path, whole, options, AccessType.read_write())
+
+    def _open(
+        self, where: Path, whole: RocksOptions, options: Options, access: AccessType
+    ) -> None:
         families = {name: _family_options(name, options) for name in FAMILIES}
         try:
-            database = Rdict(str(path), whole, families, AccessType.read_write())
+            database = Rdict(str(where), whole, families, access)
         except Exception as error:
-            _translate(error, path)
+            _translate(error, self.path)
         # Everything that keeps RocksDB open, so that letting go of it closes.
         self._families = {name: database.get_column_family(name) for name in FAMILIES}
         self._families[_ALL] = database
@@ -256,9 +265,98 @@ class Storage:
             return
         if not self.failed:
             self.flush()
+        self._release()
+
+    def _release(self) -> None:
         # RocksDB closes when the last reference goes, without the binding's flush by family.
         self._handles.clear()
         self._families.clear()
+
+
+class ReadOnlyStorage(Storage):
+    """What a RocksDB held when it was opened or last caught up with, whoever has it open.
+
+    RocksDB calls that a secondary. It writes below a directory of its own only, which is temporary;
+    the binding would also write its own file beside the database (rocksdict 0.3.29), so what it is
+    shown is that directory, with links to the files that RocksDB looks for by name.
+    """
+
+    def __init__(self, path: Path, options: Options) -> None:
+        self.path = path
+        self.failed = False
+        try:
+            self._own = TemporaryDirectory(prefix="timeline-")
+        except OSError as error:
+            raise StorageError(
+                f"no temporary directory can be made ({error.strerror}): set TMPDIR"
+            ) from error
+        try:
+            _retried(lambda: self._open_secondary(options))
+        except BaseException:
+            self._own.cleanup()
+            raise
+
+    def _open_secondary(self, options: Options) -> None:
+        own = Path(self._own.name)
+        whole = _database_options(options, salvage=False)
+        whole.create_if_missing(False)
+        whole.set_wal_dir(str(self.path))
+        whole.set_db_paths([DBPath(str(self.path), 1 << 62)])
+        whole.set_max_open_files(-1)  # what the owner deletes stays readable while it is open
+        self._link()
+        access = AccessType.secondary(str(own / "secondary"))
+        self._open(own / "shown", whole, options, access)
+
+    def _link(self) -> None:
+        shown = Path(self._own.name) / "shown"
+        try:
+            shown.mkdir(exist_ok=True)
+            for file in self.path.iterdir():
+                link = shown / file.name
+                if file.name.startswith(("CURRENT", "MANIFEST-")) and not link.is_symlink():
+                    link.symlink_to(file.absolute())
+        except OSError as error:
+            raise StorageError(f"{self.path} cannot be read: {error.strerror}") from error
+
+    def catch_up(self) -> None:
+        """Move on to what is there now. Every scan must be closed before."""
+        _retried(self._catch_up)
+
+    def _catch_up(self) -> None:
+        self._link()
+        try:
+            self._families[_ALL].try_catch_up_with_primary()
+        except Exception as error:
+            _translate(error, self.path)
+
+    def write(self, batch: Batch, *, logged: bool = True) -> None:
+        raise _read_only(self.path)
+
+    def sync(self) -> None:
+        raise _read_only(self.path)
+
+    def compact(self, family: str, start: bytes | None, stop: bytes | None) -> None:
+        raise _read_only(self.path)
+
+    def close(self) -> None:
+        self._release()
+        self._own.cleanup()
+
+
+def _read_only(path: Path) -> ReadOnlyError:
+    return ReadOnlyError(f"{path} was opened read only: nothing was done")
+
+
+def _retried(work: Callable[[], None]) -> None:
+    """Do it again where the owner deleted a file between two looks."""
+    for left in reversed(range(_TRIES)):
+        try:
+            return work()
+        except CorruptError:
+            raise
+        except StorageError:
+            if not left:
+                raise
 
 
 def _database_options(options: Options, *, salvage: bool) -> RocksOptions:

@@ -99,11 +99,9 @@ class Store:
     ) -> None:
         self.path = path
         self.options = options
-        self.storage = _open_storage(path / ROCKS, options)
+        self.storage = self._open_storage()
         try:
-            self.epoch = _check_store(self.storage, path)
-            if options.new_epoch:
-                self.epoch = _begin_epoch(self.storage, self.epoch)
+            self.epoch = self._check_store()
             self._build(stage, begin)
             if self.log.applied < marked:
                 raise CorruptError(
@@ -115,10 +113,25 @@ class Store:
             self.storage.close()
             raise
 
+    def _open_storage(self) -> Storage:
+        return _open_storage(self.path / ROCKS, self.options)
+
+    def _check_store(self) -> int:
+        """The epoch of the store, which is made if this one is new."""
+        value = self.storage.get(META, STORE_KEY)
+        if value is None:
+            return _make_store(self.storage)
+        epoch = check_store(value, self.path)
+        return _begin_epoch(self.storage, epoch) if self.options.new_epoch else epoch
+
+    def stored_progress(self) -> Progress:
+        """How far sealing has come, as it is written."""
+        stored = self.storage.get(META, PROGRESS_KEY)
+        return Progress(0, 0, 1, 0) if stored is None else decode_progress(stored)
+
     def _build(self, stage: Stage, begin: Callable[[], Draft]) -> None:
         storage, options = self.storage, self.options
-        stored = storage.get(META, PROGRESS_KEY)
-        progress = Progress(0, 0, 1, 0) if stored is None else decode_progress(stored)
+        progress = self.stored_progress()
         self.tails = Tails()
         self.state = State(storage, self.tails)
         cache = SegmentCache(storage, self.tails, options.segment_cache_bytes)
@@ -144,8 +157,10 @@ class Store:
             self.compaction.note,
             self.expiry,
         )
-        replay = Replay(storage, self.tails, self.timelines, self.inboxes, progress)
-        replay.run(self.log, lambda: self._relieve(replay))
+        self._replay = replay = Replay(
+            storage, self.tails, self.timelines, self.inboxes, progress
+        )
+        replay.run(self.log, self._relieve)
         self.log.applied = self.opened_at = replay.lsn
         self.retention = RetentionKeeper(
             begin, self.state, self.timelines, self.compaction, options
@@ -163,8 +178,9 @@ class Store:
             next_id=replay.next_id,
         )
 
-    def _relieve(self, replay: Replay) -> None:
+    def _relieve(self) -> None:
         """Mark how far the replay has come, and seal it when it is as much as memory may hold."""
+        replay = self._replay
         self.expiry.note(replay.lsn, replay.time)
         if not self.sealing.due():
             return
@@ -279,17 +295,19 @@ def _open_storage(path: Path, options: Options) -> Storage:
         ) from error
 
 
-def _check_store(storage: Storage, path: Path) -> int:
-    """The epoch of the store, which is made if this one is new."""
-    value = storage.get(META, STORE_KEY)
-    if value is None:
-        epoch = _random_epoch()
-        batch = storage.batch()
-        batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, epoch)))
-        batch.put(META, PROGRESS_KEY, encode_progress(Progress(0, 0, 1, 0)))
-        storage.write(batch)
-        storage.sync()
-        return epoch
+def _make_store(storage: Storage) -> int:
+    """Make a store of what is empty; returns its epoch."""
+    epoch = _random_epoch()
+    batch = storage.batch()
+    batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, epoch)))
+    batch.put(META, PROGRESS_KEY, encode_progress(Progress(0, 0, 1, 0)))
+    storage.write(batch)
+    storage.sync()
+    return epoch
+
+
+def check_store(value: bytes, path: Path) -> int:
+    """The epoch of the store whose row is `value`. Raises `FormatVersionError`, `CorruptError`."""
     row = decode_store(value)
     if row.format != FORMAT:
         raise FormatVersionError(

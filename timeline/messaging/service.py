@@ -21,6 +21,7 @@ from timeline.messaging.searching import Request, search
 from timeline.messaging.syncing import Reader
 from timeline.messaging.watching import Watch
 from timeline.search.indexer import Indexer, let_log_go
+from timeline.search.indexview import IndexView
 from timeline.search.pages import Results
 from timeline.view import Applied
 
@@ -38,7 +39,8 @@ class Messages:
         self.indexer: Indexer | None = None
         if engine.options.search:
             prefixes = tuple(prefix.encode() for prefix in engine.options.search_prefixes)
-            self.indexer = Indexer(engine, engine.options, (CONVERSATIONS, *prefixes))
+            opened = IndexView if engine.read_only else Indexer
+            self.indexer = opened(engine, engine.options, (CONVERSATIONS, *prefixes))
             engine.before_closing(self.indexer.stop)
         else:
             engine.before_closing(partial(let_log_go, engine, engine.applied))

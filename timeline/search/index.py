@@ -111,11 +111,20 @@ class Index:
     @classmethod
     def make(cls, directory: Path, fields: tuple[str, ...], memory: int) -> Index:
         """A new, empty generation."""
-        newest = max(_generations(directory), default=0)
+        newest = max(generations(directory), default=0)
         path = directory / f"{_GENERATION}{newest + 1:08}"
         with translated(path):
             path.mkdir(parents=True)
             return cls(path, Tantivy(build_schema(fields), path=str(path)), memory)
+
+    @classmethod
+    def open(cls, path: Path, memory: int) -> Index | None:
+        """The generation in `path`; None when it cannot be read."""
+        try:
+            with translated(path):
+                return cls(path, Tantivy.open(str(path)), memory)
+        except IndexFaultError:
+            return None
 
     @classmethod
     def find(cls, directory: Path, made: str, memory: int, epoch: int) -> Index | None:
@@ -123,10 +132,10 @@ class Index:
         others are removed.
         """
         found = None
-        for path in sorted(_generations(directory).values(), reverse=True):
+        for path in sorted(generations(directory).values(), reverse=True):
             index = None
             if found is None:
-                index = _open(path, memory)
+                index = cls.open(path, memory)
                 if index is not None and not index.is_of(made, epoch):
                     index = None
                 found = index
@@ -239,19 +248,10 @@ class Index:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def _generations(directory: Path) -> dict[int, Path]:
+def generations(directory: Path) -> dict[int, Path]:
     if not directory.is_dir():
         return {}
     return {
         int(path.name.removeprefix(_GENERATION)): path
         for path in directory.glob(f"{_GENERATION}{'[0-9]' * 8}")
     }
-
-
-def _open(path: Path, memory: int) -> Index | None:
-    """The generation in `path`; None when it cannot be read."""
-    try:
-        with translated(path):
-            return Index(path, Tantivy.open(str(path)), memory)
-    except IndexFaultError:
-        return None

@@ -78,6 +78,9 @@ class Indexer:
         # then what was committed here.
         self._store, self._most = engine.store, engine.applied
         self._hold: Hold | None = None
+        self._start()
+
+    def _start(self) -> None:
         self._hold_log()
         try:
             self._open()

@@ -1,0 +1,113 @@
+"""An engine that only reads: a store that stopped, or one that another process has open.
+
+Responsibility: open a directory without changing a byte in it, and follow what its owner writes.
+
+Rule: what is seen is the store as of one moment, the log above the sealed LSN replayed in memory,
+until `refresh` moves on. Nothing is sealed, marked, healed or kept; every write is refused. Of a
+store that is being written to, a commit may be seen a moment before its fsync returned: look by the
+wire at what must be durable. Memory holds what the owner has not yet brought to its segments, as
+after a crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+from timeline.draft import Draft
+from timeline.engine import Engine
+from timeline.errors import ClosedError, CorruptError, NotFoundError, ReadOnlyError, StorageError
+from timeline.mark import read_mark
+from timeline.options import Options
+from timeline.stage import Stage
+from timeline.storage import META, ReadOnlyStorage
+from timeline.store import MARK, ROCKS, STORE_KEY, Store, check_store
+from timeline.threads import refuse_after_fork
+
+_TRIES = 5  # for the owner to let a log go that was about to be read
+
+
+class ReadOnlyStore(Store):
+    """One opening of a store that is not this process's to change."""
+
+    storage: ReadOnlyStorage
+
+    def __init__(
+        self, path: Path, options: Options, stage: Stage, begin: Callable[[], Draft], marked: int
+    ) -> None:
+        self._rebuild = lambda: self._build(stage, begin)
+        super().__init__(path, options, stage, begin, marked)
+
+    def _open_storage(self) -> ReadOnlyStorage:
+        return ReadOnlyStorage(self.path / ROCKS, self.options)
+
+    def _check_store(self) -> int:
+        value = self.storage.get(META, STORE_KEY)
+        if value is None:
+            raise NotFoundError(f"{self.path} is no Timeline store")
+        return check_store(value, self.path)
+
+    def _relieve(self) -> None:
+        """Nothing is sealed here: memory holds what is replayed."""
+
+    def refresh(self) -> None:
+        """Move on to what is written by now."""
+        for left in reversed(range(_TRIES)):
+            self.storage.catch_up()
+            try:
+                if self.stored_progress() != self.sealing.progress:
+                    self._rebuild()
+                else:
+                    self._replay.run(self.log, self._relieve)
+                    self.log.applied = self._replay.lsn
+                return
+            except CorruptError:  # the log was let go, or it is damaged, which the next look tells
+                if not left:
+                    raise
+
+
+class ReadOnlyEngine(Engine):
+    read_only: ClassVar[bool] = True
+    store: ReadOnlyStore
+
+    def _open(self) -> None:
+        """Raises `NotFoundError`, `FormatVersionError`, `CorruptError`, `StorageError`."""
+        try:
+            found = (self.path / ROCKS / "CURRENT").is_file()
+        except OSError as error:
+            raise StorageError(f"{self.path} cannot be read: {error.strerror}") from error
+        if not found:
+            raise NotFoundError(f"{self.path} is no Timeline store")
+        self.threaded = False
+        self._load()
+        self.stage.refusal = ReadOnlyError(f"{self.path} was opened read only: nothing was done")
+        refuse_after_fork(self)
+
+    def _load(self) -> None:
+        marked = read_mark(self.path / MARK)  # before the log, which only grows
+        self._adopt(ReadOnlyStore(self.path, self.options, self.stage, self.begin, marked))
+
+    def refresh(self) -> bool:
+        """Move on to what is written by now; whether there are commits that were not seen yet."""
+        with self.woken:
+            self.check_usable()
+            before = self.applied
+            self.store.refresh()
+            self._adopt(self.store)
+            self.woken.notify_all()
+            return self.applied > before
+
+    def work(self, seconds: float | None = None) -> bool:
+        return False
+
+    def seal(self) -> None:
+        assert self.stage.refusal is not None
+        raise self.stage.refusal
+
+    def _release(self) -> None:
+        with self.woken:
+            self._closed = True
+            self.stage.refusal = ClosedError("the engine was closed")
+            self.store.close()
+            self.woken.notify_all()

@@ -1,0 +1,105 @@
+"""The index as it lies there, for who opened a store read only.
+
+Responsibility: open the newest generation that its owner finished, and follow the owner's commits
+to it, without a byte changed beside the store.
+
+Rule: tantivy takes a lock, a file, where it reads; so it reads from a temporary directory of links
+to the files of the index. They never change once written, except `meta.json`, which is replaced
+whole. A file that its owner merged away between two looks costs another look. The index may lag
+behind the store; what is found is checked against the store all the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from timeline.errors import IndexLagError, ReadOnlyError, StorageError
+from timeline.search.index import Index, IndexFaultError, generations
+from timeline.search.indexer import Indexer, Reached, lagging
+
+_TRIES: Final = 5
+_LOOK: Final = 0.05  # seconds between looks for what the owner committed
+
+
+class IndexView(Indexer):
+    def _start(self) -> None:
+        self._own: TemporaryDirectory[str] | None = None
+        self._looked = -1  # the LSN applied when it was last opened
+
+    def _open(self) -> None:
+        """Open the newest generation as it is now, if there is one."""
+        engine = self._engine
+        self._looked = engine.applied
+        try:
+            self._own = self._own or TemporaryDirectory(prefix="timeline-")
+            for _, path in sorted(generations(self._directory).items(), reverse=True):
+                index = self._look(path)
+                if index is not None and index.is_of(self._made, engine.store.epoch):
+                    self._serving = index
+                    return
+        except OSError as error:
+            raise StorageError(f"the index cannot be read: {error.strerror}") from error
+
+    def _look(self, path: Path) -> Index | None:
+        for _ in range(_TRIES):
+            assert self._own is not None
+            shown = Path(self._own.name) / path.name
+            shown.mkdir(exist_ok=True)
+            for file in path.iterdir():
+                link = shown / file.name
+                if not file.name.endswith(".lock") and not link.is_symlink():
+                    link.symlink_to(file.absolute())
+            index = Index.open(shown, self._memory)
+            if index is not None:
+                return index
+        return None
+
+    @property
+    def index(self) -> Index:
+        """The index to search. Raises `IndexLagError` where there is none."""
+        if self._looked != self._engine.applied:
+            self._open()
+        if self._serving is None:
+            raise IndexLagError(
+                f"{self._directory} holds no index of the fields {', '.join(self._fields)}: name "
+                "those of the option search_fields, or have the index built"
+            )
+        return self._serving
+
+    @property
+    def alive(self) -> bool:
+        return True
+
+    @contextmanager
+    def trusting(self) -> Iterator[Index]:
+        try:
+            yield self.index
+        except IndexFaultError as error:
+            raise IndexLagError(f"the search index is damaged: {error}") from error
+
+    def when_reached(self, lsn: int, reached: Reached) -> Callable[[], None]:
+        self._open()
+        reached(self.reached >= lsn)
+        return lambda: None
+
+    def wait(self, lsn: int, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        self._open()
+        while self.reached < lsn:
+            if time.monotonic() >= deadline:
+                raise lagging(self.reached, lsn)
+            time.sleep(_LOOK)
+            self._open()
+
+    def rebuild(self) -> None:
+        raise ReadOnlyError("the store was opened read only: its owner builds the index anew")
+
+    def stop(self) -> None:
+        self._serving = None
+        if self._own is not None:
+            self._own.cleanup()
