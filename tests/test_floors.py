@@ -52,6 +52,7 @@ FLOORS: Final = (
     {"view"},
     {"search"},
     {"fanout", "unresolved"},
+    {"inspection"},
     {"messaging"},
     {"database"},
     {"__init__"},

@@ -24,6 +24,14 @@ from timeline.errors import ClosedError, NoPermissionError, NotFoundError, Wrong
 from timeline.formats import keys
 from timeline.formats.entries import decode_items, seq_of
 from timeline.formats.rows import Retention
+from timeline.inspection import (
+    SegmentContent,
+    StoreFacts,
+    TimelineFacts,
+    inspect_segment,
+    inspect_store,
+    inspect_timeline,
+)
 from timeline.log import LogCommit
 from timeline.messaging.embedded import Messaging
 from timeline.options import Options
@@ -123,6 +131,11 @@ class Database:
         if wait > 0:
             indexer.wait(self.engine.applied, wait)
         return indexer
+
+    def inspect(self) -> StoreFacts:
+        """What the store is made of."""
+        indexer = self.messaging.messages.indexer
+        return inspect_store(self.engine, {} if indexer is None else indexer.stats())
 
     def transaction(self) -> Transaction:
         """Several operations as one commit: all or nothing."""
@@ -333,6 +346,16 @@ class TimelineHandle:
         return result
 
     # --- reading ------------------------------------------------------------------------------
+
+    def inspect(self) -> TimelineFacts:
+        """What the timeline is made of. Raises `NotFoundError`."""
+        return inspect_timeline(self._engine, self.name)
+
+    def inspect_segment(self, number: int) -> SegmentContent:
+        """The stored segment that holds entry `number`, also where it is damaged. Raises
+        `NotFoundError`.
+        """
+        return inspect_segment(self._engine, self.name, number)
 
     def extent(self) -> Extent:
         """First number, head, length and time of creation; zeros when there is no timeline."""

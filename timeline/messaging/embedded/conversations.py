@@ -11,6 +11,7 @@ from timeline.formats.messages import BINARY, CONVERSATION_KINDS, HISTORIES, ROL
 from timeline.messaging import bulk, conversations, history, membership, reading, sending
 from timeline.messaging.embedded import calls
 from timeline.messaging.embedded.calls import PAGE, Calls, Ids
+from timeline.messaging.inspection import ConversationFacts, inspect_conversation
 from timeline.messaging.pages import (
     ConversationInfo,
     EventPage,
@@ -74,6 +75,12 @@ class ConversationCalls(Calls):
                 found.role,
                 found.metadata,
             )
+
+    def inspect_conversation(self, conversation: Value) -> ConversationFacts:
+        """What a conversation is made of, for whoever runs the store. Raises `NotFoundError`."""
+        name = encode_name(conversation)
+        with self._reading():
+            return inspect_conversation(self.messages.view, name)
 
     def meta(self, conversation: Value, actor: Value = "-") -> dict[bytes, bytes]:
         """What describes a conversation."""

@@ -24,6 +24,7 @@ from timeline.messaging import (
 from timeline.messaging.access import find_user
 from timeline.messaging.embedded import calls
 from timeline.messaging.embedded.calls import PAGE, Calls
+from timeline.messaging.inspection import UserFacts, inspect_user
 from timeline.messaging.names import check_device
 from timeline.messaging.pages import DeviceInfo, Hit, Listed, ListPage, SearchPage, SyncPage
 from timeline.messaging.searching import Request
@@ -172,6 +173,14 @@ class UserCalls(Calls):
             position = messages.reader.cursors.encode(messages.reader.now)
             found, cursor = listing.conversations(messages.view, messages.lists, who, token, count)
         return ListPage([_listed(each) for each in found], cursor.decode(), position.decode())
+
+    def inspect_user(self, user: Value, *, after: Value = "", limit: int = PAGE) -> UserFacts:
+        """A user's in-box and devices, and of a page of his conversations why how many are unread;
+        for whoever runs the store. Raises `NotFoundError`.
+        """
+        who, token, count = encode_name(user), encode_name(after), calls.page(limit)
+        with self._reading():
+            return inspect_user(self._engine, self.messages, who, token, count)
 
     def read(self, user: Value, conversation: Value, seq: int) -> int:
         """Move the read position to `seq`, never back; where it is then."""

@@ -1,0 +1,286 @@
+"""Inspection of conversations and users: what they are made of, and why a count is what it is.
+
+Rule: as in `timeline.inspection`, read anew from the rows, past every cache, so that it can be held
+against what users are told. The caller holds the engine's lock; a page is bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final, NamedTuple
+
+from timeline.engine import Engine
+from timeline.errors import NotFoundError, UsageError, shown
+from timeline.formats import keys
+from timeline.formats.entries import decode_items
+from timeline.formats.messages import (
+    BINARY,
+    CHUNK_BITS,
+    CONVERSATION_KINDS,
+    DYING,
+    FILLING,
+    HAS_HIDDEN,
+    HAS_UNCOUNTED,
+    HIDDEN,
+    HISTORIES,
+    MEMBER,
+    MUTED,
+    OPEN,
+    PINNED,
+    PULLED_COUNT,
+    ROLES,
+    UNCOUNTED,
+    MemberRow,
+    between,
+    decode_member,
+    second_id,
+)
+from timeline.messaging.access import Conversation, find_conversation, find_user, load_conversation
+from timeline.messaging.counting import count_unread
+from timeline.messaging.devices import devices_of
+from timeline.messaging.entries import value_of
+from timeline.messaging.numbers import Numbers, count
+from timeline.messaging.service import Messages
+from timeline.messaging.sight import Sight
+from timeline.tails import Timeline
+from timeline.unresolved import Unresolved
+from timeline.view import View
+
+_LOOKED_AT: Final = 10_000  # uncounted messages that are told apart; the newest
+
+
+class ConversationFacts(NamedTuple):
+    """A conversation. `uncounted` messages are recalled or silent, `recalled` and `silent` how many
+    of the newest ten thousand of them are which.
+    """
+
+    id: str
+    timeline: int
+    kind: str
+    history: str
+    binary: bool
+    state: str  # whole, being filled, being deleted
+    created: int
+    members: int
+    first: int
+    head: int
+    length: int
+    events: int
+    diffusion: str  # write, read
+    read_diffused: list[list[int]]  # first and last message of each stretch, 0 where it goes on
+    uncounted: int
+    recalled: int
+    silent: int
+    metadata: dict[bytes, bytes]
+
+
+class UnreadFacts(NamedTuple):
+    """What a user has of a conversation. Unread are the messages `above` the highest of `read`,
+    `cleared` and the number before `first` that he may see, less the `uncounted` (recalled or
+    silent) and the `hidden` ones among them.
+    """
+
+    id: str
+    kind: str
+    role: str
+    pinned: bool
+    muted: bool
+    joined: int
+    first: int
+    head: int
+    read: int
+    cleared: int
+    above: int
+    uncounted: int
+    hidden: int
+    unread: int
+    mentions: int
+
+
+class DeviceFacts(NamedTuple):
+    """A device. `behind` are the references in the in-box that it has not acknowledged, `commits`
+    those of the log; both 0 where it never acknowledged anything (`acked` is empty).
+    """
+
+    device: str
+    acked: str
+    online: bool
+    seen: int
+    behind: int
+    commits: int
+    fields: dict[bytes, bytes]
+
+
+class UserFacts(NamedTuple):
+    """A user: his in-box, devices, and a page of his conversations; `cursor` is empty at the end."""
+
+    id: str
+    timeline: int
+    created: int
+    first: int
+    head: int
+    length: int
+    floor: int
+    read_diffused: int
+    devices: list[DeviceFacts]
+    metadata: dict[bytes, bytes]
+    conversations: list[UnreadFacts]
+    cursor: str
+
+
+# --- a conversation -------------------------------------------------------------------------------
+
+
+def inspect_conversation(view: View, conversation: bytes) -> ConversationFacts:
+    """Raises `NotFoundError`."""
+    place = find_conversation(view, conversation)
+    if place is None:
+        raise NotFoundError(f"there is no conversation {shown(conversation)}")
+    row, extent = place.row, view.extent(place.messages)
+    uncounted, recalled, silent = _uncounted(view, place)
+    return ConversationFacts(
+        place.name.decode(),
+        place.id,
+        CONVERSATION_KINDS[row.kind],
+        HISTORIES[row.history],
+        bool(row.flags & BINARY),
+        "being deleted" if row.flags & DYING else "being filled" if row.flags & FILLING else "whole",
+        row.created,
+        row.members,
+        extent.first,
+        extent.head,
+        extent.length,
+        view.extent(place.events).length,
+        "read" if place.pulled else "write",
+        [[each.first, 0 if each.last == OPEN else each.last] for each in row.pulled],
+        uncounted,
+        recalled,
+        silent,
+        view.metadata(place.messages),
+    )
+
+
+def _uncounted(view: View, place: Conversation) -> tuple[int, int, int]:
+    """How many messages are not counted, and of the newest, how many are recalled and silent."""
+    if not place.row.flags & HAS_UNCOUNTED:
+        return 0, 0, 0
+    extent = view.extent(place.messages)
+    total = recalled = silent = 0
+    for seq in _backwards(view, place, extent.first, extent.head):
+        total += 1
+        if total > _LOOKED_AT:
+            continue
+        for _, _, _, payload in view.rows(place.messages, seq, seq):
+            gone = value_of(decode_items(payload), b"@recalled") is not None
+            recalled += gone
+            silent += not gone
+    return total, recalled, silent
+
+
+def _backwards(view: View, place: Conversation, first: int, last: int) -> Iterator[int]:
+    """The numbers from `last` down to `first` that are not counted."""
+    numbers = Numbers(view, UNCOUNTED, place.id)
+    for chunk in range(last >> CHUNK_BITS, (first >> CHUNK_BITS) - 1, -1):
+        for low in reversed(numbers.chunk(chunk)):
+            seq = (chunk << CHUNK_BITS) + low
+            if first <= seq <= last:
+                yield seq
+
+
+# --- a user ---------------------------------------------------------------------------------------
+
+
+def inspect_user(
+    engine: Engine, messages: Messages, user: bytes, after: bytes | None, limit: int
+) -> UserFacts:
+    """A page of `limit` conversations behind the cursor `after`. Raises `NotFoundError`."""
+    view = messages.view
+    inbox = find_user(view, user)
+    if after and not (after.isdigit() and len(after) <= 20 and int(after) <= keys.MAX):
+        raise UsageError("the token is the cursor of the page before")
+    start, stop = between(MEMBER + keys.number(inbox.id))
+    if after:
+        start = MEMBER + keys.pair(inbox.id, int(after)) + b"\0"
+    rows = list(islice(view.scan(start, stop), limit))
+    found = [_explain(view, inbox, second_id(key), decode_member(value)) for key, value in rows]
+    span = Unresolved(engine).span(inbox)
+    pulled = view.get(PULLED_COUNT + keys.number(inbox.id))
+    return UserFacts(
+        user.decode(),
+        inbox.id,
+        span.created,
+        span.first,
+        span.head,
+        span.length,
+        engine.inboxes.floor_of(inbox.id),
+        0 if pulled is None else keys.split_number(pulled),
+        _devices(engine, messages, user, inbox),
+        view.metadata(inbox),
+        [each for each in found if each is not None],
+        str(second_id(rows[-1][0])) if len(rows) == limit else "",
+    )
+
+
+def _devices(
+    engine: Engine, messages: Messages, user: bytes, inbox: Timeline
+) -> list[DeviceFacts]:
+    cursors = messages.reader.cursors
+    found = []
+    for each in devices_of(
+        messages.view, user, engine.stage.now(), engine.options, cursors
+    ):
+        position = cursors.decode(each.acked, engine.applied) if each.acked else None
+        behind = commits = 0
+        if position is not None:
+            commits = engine.applied - position.lsn
+            behind = len(engine.inboxes.above(inbox.id, position.lsn, keys.MAX))
+        found.append(
+            DeviceFacts(
+                each.name.decode(),
+                each.acked.decode(),
+                messages.presence.is_online(user, each.name),
+                each.seen,
+                behind,
+                commits,
+                each.fields,
+            )
+        )
+    return found
+
+
+def _explain(
+    view: View, inbox: Timeline, conversation: int, member: MemberRow
+) -> UnreadFacts | None:
+    """Why so many are unread; None for a conversation that is gone."""
+    place = load_conversation(view, conversation)
+    if place is None:
+        return None
+    extent = view.extent(place.messages)
+    sight = Sight(view, place, inbox.id, member)
+    ranges = sight.above(max(member.read, member.cleared, extent.first - 1), extent.head)
+    silenced, hidden = [], []
+    if place.row.flags & HAS_UNCOUNTED:
+        silenced.append(Numbers(view, UNCOUNTED, place.id))
+    if member.flags & HAS_HIDDEN:
+        hidden.append(Numbers(view, HIDDEN, inbox.id, place.id))
+    above = count(ranges, None, [])
+    counted = count(ranges, None, silenced)
+    unread = count_unread(view, inbox.id, place, member, extent)
+    return UnreadFacts(
+        place.name.decode(),
+        CONVERSATION_KINDS[place.row.kind],
+        ROLES[member.role],
+        bool(member.flags & PINNED),
+        bool(member.flags & MUTED),
+        member.joined,
+        extent.first,
+        extent.head,
+        member.read,
+        member.cleared,
+        above,
+        above - counted,
+        counted - count(ranges, None, silenced + hidden),
+        unread.messages,
+        unread.mentions,
+    )
