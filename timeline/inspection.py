@@ -34,11 +34,11 @@ _KINDS: Final = {b"@conv:": "conversation", b"@event:": "events", b"@user:": "in
 
 
 class FamilyFacts(NamedTuple):
-    """A column family: about how many keys, and bytes in files and in memory."""
+    """A column family: about how many keys, and its bytes in files and in memory."""
 
     name: str
     keys: int
-    bytes: int
+    size: int
     memory: int
 
 
@@ -56,12 +56,12 @@ class LogFacts(NamedTuple):
     first: int
     last: int
     sealed: int
-    bytes: int
+    size: int
     consumers: list[ConsumerFacts]
 
 
 class StoreFacts(NamedTuple):
-    """A store. `index` is empty where there is none."""
+    """A store. `search` is what the index is, empty where there is none."""
 
     format: int
     epoch: int
@@ -72,17 +72,15 @@ class StoreFacts(NamedTuple):
     unsealed_bytes: int
     families: list[FamilyFacts]
     log: LogFacts
-    index: dict[str, int | str]
+    search: dict[str, int | str]
 
 
 class SegmentFacts(NamedTuple):
-    """A stored segment by its first and last number, LSNs for an in-box. `first` is 0 where it is
-    not told without reading all of it.
-    """
+    """A stored segment by its last number, an LSN for an in-box."""
 
     last: int
     entries: int
-    bytes: int
+    size: int
 
 
 class TimelineFacts(NamedTuple):
@@ -135,7 +133,7 @@ class SegmentContent(NamedTuple):
     version: int
     flags: int
     entries: int
-    bytes: int
+    size: int
     intact: bool
     problem: str
     rows: list[RowFacts] | list[ReferenceFacts]
@@ -185,7 +183,7 @@ def inspect_store(engine: Engine, index: dict[str, int | str]) -> StoreFacts:
             engine.log.first(),
             applied,
             engine.store.sealing.sealed,
-            kept.bytes + kept.memory,
+            kept.size + kept.memory,
             consumers,
         )
         return StoreFacts(
@@ -233,7 +231,7 @@ def inspect_timeline(engine: Engine, name: bytes) -> TimelineFacts:
     newest: list[SegmentFacts] = []
     for facts in _segments(engine, timeline_id, INBOXES if inbox else SEGMENTS):
         total += 1
-        size += facts.bytes
+        size += facts.size
         newest.append(facts)
         if len(newest) > 2 * _LISTED:
             del newest[:_LISTED]

@@ -12,6 +12,7 @@ after a crash.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -36,7 +37,7 @@ class ReadOnlyStore(Store):
     def __init__(
         self, path: Path, options: Options, stage: Stage, begin: Callable[[], Draft], marked: int
     ) -> None:
-        self._rebuild = lambda: self._build(stage, begin)
+        self._rebuild = partial(self._build, stage, begin)
         super().__init__(path, options, stage, begin, marked)
 
     def _open_storage(self) -> ReadOnlyStorage:
@@ -56,15 +57,19 @@ class ReadOnlyStore(Store):
         for left in reversed(range(_TRIES)):
             self.storage.catch_up()
             try:
-                if self.stored_progress() != self.sealing.progress:
-                    self._rebuild()
-                else:
-                    self._replay.run(self.log, self._relieve)
-                    self.log.applied = self._replay.lsn
-                return
+                self._move_on()
             except CorruptError:  # the log was let go, or it is damaged, which the next look tells
                 if not left:
                     raise
+            else:
+                return
+
+    def _move_on(self) -> None:
+        if self.stored_progress() != self.sealing.progress:
+            self._rebuild()
+        else:
+            self._replay.run(self.log, self._relieve)
+            self.log.applied = self._replay.lsn
 
 
 class ReadOnlyEngine(Engine):
@@ -98,7 +103,7 @@ class ReadOnlyEngine(Engine):
             self.woken.notify_all()
             return self.applied > before
 
-    def work(self, seconds: float | None = None) -> bool:
+    def work(self, _: float | None = None) -> bool:
         return False
 
     def seal(self) -> None:

@@ -95,9 +95,7 @@ class Storage:
         whole = _database_options(options, salvage=salvage)
         self._open(path, whole, options, AccessType.read_write())
 
-    def _open(
-        self, where: Path, whole: RocksOptions, options: Options, access: AccessType
-    ) -> None:
+    def _open(self, where: Path, whole: RocksOptions, options: Options, access: AccessType) -> None:
         families = {name: _family_options(name, options) for name in FAMILIES}
         try:
             database = Rdict(str(where), whole, families, access)
@@ -329,13 +327,13 @@ class ReadOnlyStorage(Storage):
         except Exception as error:
             _translate(error, self.path)
 
-    def write(self, batch: Batch, *, logged: bool = True) -> None:
+    def write(self, _: Batch, *, logged: bool = True) -> None:  # noqa: ARG002
         raise _read_only(self.path)
 
     def sync(self) -> None:
         raise _read_only(self.path)
 
-    def compact(self, family: str, start: bytes | None, stop: bytes | None) -> None:
+    def compact(self, *_: object) -> None:
         raise _read_only(self.path)
 
     def close(self) -> None:
@@ -351,12 +349,14 @@ def _retried(work: Callable[[], None]) -> None:
     """Do it again where the owner deleted a file between two looks."""
     for left in reversed(range(_TRIES)):
         try:
-            return work()
+            work()
         except CorruptError:
             raise
         except StorageError:
             if not left:
                 raise
+        else:
+            return
 
 
 def _database_options(options: Options, *, salvage: bool) -> RocksOptions:

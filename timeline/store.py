@@ -157,9 +157,7 @@ class Store:
             self.compaction.note,
             self.expiry,
         )
-        self._replay = replay = Replay(
-            storage, self.tails, self.timelines, self.inboxes, progress
-        )
+        self._replay = replay = Replay(storage, self.tails, self.timelines, self.inboxes, progress)
         replay.run(self.log, self._relieve)
         self.log.applied = self.opened_at = replay.lsn
         self.retention = RetentionKeeper(

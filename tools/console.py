@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -55,6 +56,14 @@ def size(count: int) -> str:
     return f"{count} B" if unit == "B" else f"{amount:.1f} {unit}"
 
 
+def when(milliseconds: int) -> str:
+    """A time as people read it, in UTC; nothing where none is known."""
+    if not milliseconds:
+        return ""
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def plain(value: Any) -> Any:  # noqa: ANN401  whatever JSON can hold
     """A value as JSON can hold it."""
     if isinstance(value, bytes):
@@ -73,6 +82,11 @@ class Output:
         self.as_json = as_json
         self._console = Console(highlight=False, soft_wrap=True)
         self._errors = Console(stderr=True, highlight=False)
+
+    @property
+    def terminal(self) -> bool:
+        """Whether somebody reads it on a terminal."""
+        return self._console.is_terminal
 
     def rows(
         self, columns: Sequence[str], rows: Iterable[Sequence[Value]], *, title: str = ""

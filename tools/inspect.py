@@ -1,119 +1,173 @@
-"""`timeline inspect DIR`: what a stopped store holds, by kind: timelines, conversations, users.
+"""`timeline inspect`: what a store is made of, one timeline of it, or one of its segments.
 
-Rule: read through the embedded API and printed as it is met, so that a store of any size is shown
-in little memory. A kind of which there is nothing is left out.
+Rule: the facts as the engine tells them; nothing is worked out here but how they are shown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-import timeline
-from timeline.errors import NoPermissionError
+from .console import Output, Value, size, when
+from .looking import as_bytes, source_of
+from .source import Facts
+from .verb import verb
+from .wire import Wire
 
-_TIMELINE = "{:>12} {:>12} {:>12}  {}"
-_CONVERSATION = "{:>12} {:>12} {:>12} {:>12} {:>12}  {}"
-_USER = "{:>12}  {}"
+_SHOWN = 20  # segments, beside which the others are counted
+_WIDTH = 16  # bytes a line
 
 
-@click.command()
-@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option(
-    "--prefix",
-    default="",
-    help="Only what lies in timelines whose name begins with this; @conv: for conversations, "
-    "@user: for users.",
+@verb(
+    "inspect",
+    examples="""
+timeline inspect data                            the store
+timeline inspect data audit                      one timeline; @conv:team, @user:bob
+timeline inspect data audit --segment 512        the segment that holds entry 512
+timeline inspect data audit --segment 512 --hex  as it is stored
+timeline inspect --connect :7420 audit           the same of a daemon""",
 )
-def inspect(directory: Path, prefix: str) -> None:
-    """List what the store in DIRECTORY holds, which no process may have open."""
-    try:
-        with timeline.open(directory, create=False, search=False) as database:
-            for line in _Listing(database, prefix.encode()).lines():
-                click.echo(line)
-    except timeline.TimelineError as error:
-        raise click.ClickException(str(error)) from error
+@click.argument("name", required=False)
+@click.option("--segment", type=click.IntRange(0), metavar="SEQ", help="The one with this entry.")
+@click.option("--hex", "as_hex", is_flag=True, help="Its bytes too.")
+def inspect(
+    *,
+    directory: Path | None,
+    daemon: Wire | None,
+    output: Output,
+    name: str | None,
+    segment: int | None,
+    as_hex: bool,
+) -> None:
+    """Show what the store in DIRECTORY is made of, or the timeline NAME, or one of its segments.
 
-
-class _Listing:
-    def __init__(self, database: timeline.Database, prefix: bytes) -> None:
-        self._database = database
-        self._prefix = prefix
-        self._totals: list[str] = []
-
-    def lines(self) -> Iterator[str]:
-        yield from self._timelines()
-        yield from self._conversations()
-        yield from self._users()
-        found = ", ".join(self._totals) or "nothing"
-        yield f"{found}; {_counted(self._database.log.head, 'commit')}"
-
-    def _names(self, kind: bytes) -> Iterator[bytes]:
-        """The names of one kind that are asked for, less what makes them of that kind."""
-        if self._prefix.startswith(kind):
-            wanted = self._prefix
-        elif kind.startswith(self._prefix):
-            wanted = kind
+    The directory may be in use; nothing in it is changed.
+    """
+    if name is None and segment is not None:
+        raise click.UsageError("--segment is of a timeline: name it")
+    if segment is None and as_hex:
+        raise click.UsageError("--hex shows a segment: name one with --segment")
+    with source_of(directory, daemon) as source:
+        if name is None:
+            _store(output, source.store())
+        elif segment is None:
+            _timeline(output, source.timeline(as_bytes(name)))
         else:
-            return
-        for name in self._database.timelines(wanted):
-            yield name[len(kind) :]
-
-    def _timelines(self) -> Iterator[str]:
-        if self._prefix.startswith(b"@"):
-            return
-        count = entries = 0
-        for name in self._names(b""):
-            if not count:
-                yield _TIMELINE.format("first", "head", "entries", "timeline")
-            extent = self._database.timeline(name).extent()
-            count += 1
-            entries += extent.length
-            yield _TIMELINE.format(extent.first, extent.head, extent.length, _shown(name))
-        some = _counted(entries, "entry", "entries")
-        self._totals.append(f"{some} in {_counted(count, 'timeline')}")
-
-    def _conversations(self) -> Iterator[str]:
-        count = messages = 0
-        for name in self._names(b"@conv:"):
-            if not count:
-                yield _CONVERSATION.format(
-                    "first", "head", "messages", "events", "members", "conversation"
-                )
-            extent = self._database.timeline(b"@conv:" + name).extent()
-            events = self._database.timeline(b"@event:" + name).extent().length
-            count += 1
-            messages += extent.length
-            yield _CONVERSATION.format(
-                extent.first, extent.head, extent.length, events, self._members(name), _shown(name)
-            )
-        if count:
-            self._totals.append(
-                f"{_counted(messages, 'message')} in {_counted(count, 'conversation')}"
-            )
-
-    def _members(self, conversation: bytes) -> str:
-        try:
-            return str(self._database.messaging.info(conversation).members)
-        except NoPermissionError:
-            return "deleted"  # as far as its members: the command was not finished
-
-    def _users(self) -> Iterator[str]:
-        count = 0
-        for name in self._names(b"@user:"):
-            if not count:
-                yield _USER.format("devices", "user")
-            count += 1
-            yield _USER.format(len(self._database.messaging.devices(name)), _shown(name))
-        if count:
-            self._totals.append(_counted(count, "user"))
+            _segment(output, source.segment(as_bytes(name), segment), as_hex=as_hex)
 
 
-def _counted(number: int, one: str, many: str = "") -> str:
-    return f"{number} {one if number == 1 else many or one + 's'}"
+def _store(output: Output, facts: Facts) -> None:
+    if output.as_json:
+        output.document(facts)
+        return
+    log = facts["log"]
+    output.values(
+        {
+            "format": facts["format"],
+            "epoch": str(facts["epoch"]),
+            "timelines": facts["timelines"],
+            "conversations": facts["conversations"],
+            "users": facts["users"],
+            "entries": facts["entries"],
+            "unsealed": size(facts["unsealed_bytes"]),
+            "log": f"LSN {log['first']:,} to {log['last']:,}, sealed up to {log['sealed']:,}, "
+            + size(log["size"]),
+        }
+    )
+    if facts["search"]:
+        index = facts["search"]
+        output.values(
+            {
+                "documents": index["index_documents"],
+                "size": size(index["index_bytes"]),
+                "reaches LSN": index["index_lsn"],
+                "behind": index["index_lag"],
+            },
+            title="\nSearch index",
+        )
+    output.rows(
+        ("family", "keys, about", "files", "memory"),
+        [
+            (each["name"], each["keys"], size(each["size"]), size(each["memory"]))
+            for each in facts["families"]
+        ],
+        title="\nColumn families",
+    )
+    if log["consumers"]:
+        output.rows(
+            ("consumer", "LSN", "behind"),
+            [(each["name"], each["lsn"], each["behind"]) for each in log["consumers"]],
+            title="\nConsumers of the log",
+        )
 
 
-def _shown(name: bytes) -> str:
-    return name.decode("utf-8", "backslashreplace")
+def _timeline(output: Output, facts: Facts) -> None:
+    if output.as_json:
+        output.document(facts)
+        return
+    inbox = _text(facts["kind"]) == "inbox"
+    values: dict[str, Value] = {
+        "name": facts["name"],
+        "kind": facts["kind"],
+        "id": facts["id"],
+        "created": when(facts["created"]),
+        "first": facts["first"],
+        "head": facts["head"],
+        "length": facts["length"],
+        "not sealed": facts["tail"],
+        "segments": f"{facts['segment_count']:,} of {size(facts['segment_bytes'])}",
+        "patches": facts["patches"],
+    }
+    if inbox:
+        values["floor"] = facts["floor"]
+    bounds = {"maxage": " ms", "maxlen": " entries", "maxbytes": " bytes"}
+    kept = [f"{facts[name]:,}{unit}" for name, unit in bounds.items() if facts[name]]
+    values["retention"] = ", ".join(kept) or "none"
+    output.values(values)
+    if facts["metadata"]:
+        output.rows(("field", "value"), list(facts["metadata"].items()), title="\nMetadata")
+    newest = facts["segments"][-_SHOWN:]
+    if newest:
+        what = "references" if inbox else "entries"
+        left = facts["segment_count"] - len(newest)
+        output.rows(
+            ("up to LSN" if inbox else "last", what, "size"),
+            [(each["last"], each["entries"], size(each["size"])) for each in newest],
+            title="\nSegments" + (f", the newest; {left:,} before them" if left else ""),
+        )
+
+
+def _segment(output: Output, facts: Facts, *, as_hex: bool) -> None:
+    content = facts.pop("value")
+    if output.as_json:
+        shown = {"value": content.hex()} if as_hex else {}
+        output.document({**facts, "key": facts["key"].hex(), **shown})
+        return
+    output.values(
+        {
+            "key": facts["key"].hex(" ", 8),
+            "version": facts["version"],
+            "flags": facts["flags"],
+            "entries": facts["entries"],
+            "size": size(facts["size"]),
+            "checksum": "fits" if facts["intact"] else f"wrong: {_text(facts['problem'])}",
+        }
+    )
+    if facts["rows"]:
+        columns = tuple(facts["rows"][0])
+        rows = [
+            [when(each[name]) if name == "time" else each[name] for name in columns]
+            for each in facts["rows"]
+        ]
+        output.rows(columns, rows, title="\nRows")
+    if as_hex:
+        output.line("")
+        for at in range(0, len(content), _WIDTH):
+            part = content[at : at + _WIDTH]
+            text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in part)
+            output.line(f"{at:08x}  {part.hex(' '):<{3 * _WIDTH}} {text}")
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode()

@@ -5,8 +5,16 @@ from __future__ import annotations
 import click
 
 from .completion import completion
+from .cat import cat
+from .conversation import conversation_verb
 from .inspect import inspect
+from .ls import ls
 from .reindex import reindex
+from .search import search
+from .stats import stats
+from .tail import tail
+from .top import top
+from .user import user_verb
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -16,5 +24,13 @@ def main() -> None:
 
 
 main.add_command(completion)
+main.add_command(cat)
+main.add_command(conversation_verb)
 main.add_command(inspect)
+main.add_command(ls)
 main.add_command(reindex)
+main.add_command(search)
+main.add_command(stats)
+main.add_command(tail)
+main.add_command(top)
+main.add_command(user_verb)

@@ -42,6 +42,8 @@ class Verb(click.Command):
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  as click has it
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # the reader of a pipe has seen enough: click ends without a word
         except (TimelineError, OSError) as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:

@@ -7,6 +7,7 @@ raises `OSError`.
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -29,6 +30,15 @@ def split_address(address: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
+Command = Sequence[str | bytes | int]
+
+
+def _accepted(reply: Any) -> Any:  # noqa: ANN401  whatever the command replies
+    if isinstance(reply, hiredis.ReplyError):
+        raise Refused(str(reply))
+    return reply
+
+
 class Wire:
     def __init__(self, address: str) -> None:
         host, port = split_address(address)
@@ -39,18 +49,38 @@ class Wire:
                 f"no daemon answers at {host}:{port} ({error}): is it running there?"
             ) from error
         self._reader = hiredis.Reader(encoding="utf-8", errors="replace")
+        self._maps = False  # whether replies come in RESP3
 
     def call(self, *words: str) -> Any:  # noqa: ANN401  whatever the command replies
-        packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]  # its stub takes one
-        self._socket.sendall(packed)
+        return _accepted(self._exchange([words])[0])
+
+    def _receive(self) -> Any:  # noqa: ANN401
         while (reply := self._reader.gets()) is False:
             received = self._socket.recv(1 << 16)
             if not received:
                 raise click.ClickException("the daemon closed the connection")
             self._reader.feed(received)
-        if isinstance(reply, hiredis.ReplyError):
-            raise Refused(str(reply))
         return reply
+
+    def ask(self, *words: str | bytes | int) -> Any:  # noqa: ANN401  whatever the command replies
+        """As `call`, with strings as bytes and maps as maps."""
+        return _accepted(self.ask_all([words])[0])
+
+    def ask_all(self, commands: Sequence[Command]) -> list[Any]:
+        """Several at once; what was refused is a `hiredis.ReplyError` among the replies."""
+        self._reader.set_encoding(None)
+        try:
+            if not self._maps:
+                self._exchange([("HELLO", "3")])
+                self._maps = True
+            return self._exchange(commands)
+        finally:
+            self._reader.set_encoding("utf-8", "replace")
+
+    def _exchange(self, commands: Sequence[Command]) -> list[Any]:
+        packed = [hiredis.pack_command(tuple(words)) for words in commands]  # type: ignore[arg-type]
+        self._socket.sendall(b"".join(packed))
+        return [self._receive() for _ in commands]
 
     def info(self, section: str) -> dict[str, str]:
         """A section of INFO."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from itertools import islice
 
+from timeline.database import TimelineHandle
 from timeline.engine import Draft
-from timeline.errors import NotFoundError, UsageError
+from timeline.errors import NotFoundError, UsageError, WrongTypeError
+from timeline.formats.keys import MAX
 from timeline.formats.rows import Retention
 from timeline.tails import Timeline
 from timeline.unresolved import Unresolved, is_inbox
@@ -20,8 +22,10 @@ from ..registry import Arguments, View, read, reads, shown, write
 from ..session import Session
 from . import arguments
 from .arguments import syntax_error, writable
+from .conversations import Options, page_size
 
 _KEY = (1, 1, 1)
+_PAGE_BYTES = 4 << 20  # after which a page ends
 
 
 def _existing(view: View | Draft, name: bytes) -> Timeline:
@@ -86,6 +90,53 @@ def list_(session: Session, args: Arguments, view: View) -> bytes:
     names = list(islice(session.service.engine.names(prefix, after), count))
     cursor = names[-1] if len(names) == count else b""
     return replies.encode({"timelines": list[replies.Value](names), "cursor": cursor}, session.resp)
+
+
+@read(
+    "TIMELINE.RANGE",
+    "key [FROM seq] [TO seq] [SINCE milliseconds] [UNTIL milliseconds] [COUNT count] [REV]",
+    "Entries with the times of their commits, bounds inclusive, a page at a time.",
+    group="timeline",
+    flags="readonly",
+    complexity="O(log N + M) for M entries returned",
+    keys=_KEY,
+)
+def range_(session: Session, args: Arguments, view: View) -> bytes:
+    if session.executing:
+        raise UsageError("TIMELINE.RANGE is not part of a commit: call it outside MULTI")
+    timeline = _existing(view, args[1])
+    if is_inbox(timeline):
+        raise WrongTypeError("an in-box knows no times: XRANGE reads it")
+    first, last, count, reverse = 0, MAX, page_size(session, None), False
+    since: int | None = None
+    until: int | None = None
+    options = Options(args, 2)
+    while (word := options.word()) is not None:
+        if word == b"REV":
+            reverse = True
+        elif word == b"FROM":
+            first = arguments.message(options.value())
+        elif word == b"TO":
+            last = arguments.message(options.value())
+        elif word == b"SINCE":
+            since = arguments.moment(options.value())
+        elif word == b"UNTIL":
+            until = arguments.moment(options.value())
+        elif word == b"COUNT":
+            count = page_size(session, options.value())
+        else:
+            raise options.unknown()
+    found: list[replies.Value] = []
+    size = 0
+    for entry in TimelineHandle(session.service.engine, timeline.name).range(
+        first=first, last=last, since=since, until=until, limit=count, reverse=reverse
+    ):
+        items = [item for pair in entry.fields for item in pair]
+        found.append([entry.id, entry.time, list[replies.Value](items)])
+        size += sum(map(len, items))
+        if size >= _PAGE_BYTES:
+            break
+    return replies.encode(found, session.resp)
 
 
 def _pairs(args: Arguments, at: int) -> list[tuple[bytes, bytes]]:

@@ -19,7 +19,6 @@ import pytest
 
 import timeline
 from tests.engine.stores import Clock, copy_as_killed, copy_store, small_steps
-from timeline.apply import Replay
 from timeline.database import Database, TimelineHandle
 from timeline.errors import (
     BusyError,
@@ -498,9 +497,9 @@ def test_a_kill_while_a_long_log_is_replayed_loses_nothing(tmp_path: Path) -> No
     db.close()
     relieve = Store._relieve
 
-    def relieve_once(store: Store, replay: Replay) -> None:
+    def relieve_once(store: Store) -> None:
         """Seal as much as memory may hold, have it reach the disk, and die."""
-        relieve(store, replay)
+        relieve(store)
         if store.sealing.passes:
             store.storage.flush()
             copy_store(store, store.path.with_name(str(int(store.path.name) + 1)))

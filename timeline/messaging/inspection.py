@@ -113,7 +113,7 @@ class DeviceFacts(NamedTuple):
 
 
 class UserFacts(NamedTuple):
-    """A user: his in-box, devices, and a page of his conversations; `cursor` is empty at the end."""
+    """A user: in-box, devices, and a page of his conversations; `cursor` is empty at the end."""
 
     id: str
     timeline: int
@@ -145,7 +145,11 @@ def inspect_conversation(view: View, conversation: bytes) -> ConversationFacts:
         CONVERSATION_KINDS[row.kind],
         HISTORIES[row.history],
         bool(row.flags & BINARY),
-        "being deleted" if row.flags & DYING else "being filled" if row.flags & FILLING else "whole",
+        "being deleted"
+        if row.flags & DYING
+        else "being filled"
+        if row.flags & FILLING
+        else "whole",
         row.created,
         row.members,
         extent.first,
@@ -222,14 +226,10 @@ def inspect_user(
     )
 
 
-def _devices(
-    engine: Engine, messages: Messages, user: bytes, inbox: Timeline
-) -> list[DeviceFacts]:
+def _devices(engine: Engine, messages: Messages, user: bytes, inbox: Timeline) -> list[DeviceFacts]:
     cursors = messages.reader.cursors
     found = []
-    for each in devices_of(
-        messages.view, user, engine.stage.now(), engine.options, cursors
-    ):
+    for each in devices_of(messages.view, user, engine.stage.now(), engine.options, cursors):
         position = cursors.decode(each.acked, engine.applied) if each.acked else None
         behind = commits = 0
         if position is not None:

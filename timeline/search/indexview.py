@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -95,6 +95,11 @@ class IndexView(Indexer):
                 raise lagging(self.reached, lsn)
             time.sleep(_LOOK)
             self._open()
+
+    def stats(self) -> dict[str, int | str]:
+        with suppress(StorageError):
+            self._open()
+        return super().stats()
 
     def rebuild(self) -> None:
         raise ReadOnlyError("the store was opened read only: its owner builds the index anew")

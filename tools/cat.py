@@ -1,0 +1,95 @@
+"""`timeline cat`: the entries of a timeline, or the commits of the log, one a line.
+
+Rule: printed as they are read; what is bounded on the command line is bounded where it is read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from timeline.formats.keys import MAX
+
+from .console import Output
+from .looking import MOMENT, as_bytes, print_commit, print_entry, source_of
+from .source import Bounds, Source
+from .verb import verb
+from .wire import Wire
+
+_PAGE = 1_000
+
+
+@verb(
+    "cat",
+    examples="""
+timeline cat data audit                          all entries, oldest first
+timeline cat data audit --reverse --limit 10     the newest ten
+timeline cat data @conv:team --since 2h          messages of the last two hours
+timeline cat data team --events                  what else happened in a conversation
+timeline cat data @user:bob                      references in an in-box
+timeline cat data --log --from 1000 --limit 5    commits from LSN 1000 on
+timeline cat --connect :7420 audit --json        for scripts, an object a line""",
+)
+@click.argument("name", required=False)
+@click.option("--from", "first", type=click.IntRange(0, MAX), default=0, help="From this number.")
+@click.option("--to", "last", type=click.IntRange(0, MAX), default=MAX, help="Up to this number.")
+@click.option("--since", type=MOMENT, help="Committed then or later.")
+@click.option("--until", type=MOMENT, help="Committed then or before.")
+@click.option("--limit", type=click.IntRange(0), help="At most so many.")
+@click.option("--reverse", is_flag=True, help="Newest first.")
+@click.option("--log", is_flag=True, help="Commits of the log; numbers are LSNs.")
+@click.option("--events", is_flag=True, help="Events of the conversation NAME.")
+def cat(
+    *,
+    directory: Path | None,
+    daemon: Wire | None,
+    output: Output,
+    name: str | None,
+    first: int,
+    last: int,
+    since: int | None,
+    until: int | None,
+    limit: int | None,
+    reverse: bool,
+    log: bool,
+    events: bool,
+) -> None:
+    """Print the entries of the timeline NAME; bounds are inclusive.
+
+    Messages of a conversation are in @conv:ID, references to what happened for a user in @user:ID,
+    whose numbers are LSNs.
+    """
+    if log == (name is not None):
+        raise click.UsageError("name a timeline, or --log" if not log else "--log takes no name")
+    if log and (reverse or since is not None or until is not None):
+        raise click.UsageError("the log is read forwards, by --from, --to and --limit")
+    with source_of(directory, daemon, search=False) as source:
+        if log:
+            _log(output, source, max(first, 1), last, limit)
+            return
+        assert name is not None
+        wanted = timeline_of(as_bytes(name), events=events)
+        bounds = Bounds(first, last, since, until)
+        for line in source.entries(wanted, bounds, limit, reverse=reverse):
+            print_entry(output, line)
+
+
+def timeline_of(name: bytes, *, events: bool) -> bytes:
+    """The timeline that is meant: with `events` that of a conversation's, however it is named."""
+    return b"@event:" + name.removeprefix(b"@conv:").removeprefix(b"@event:") if events else name
+
+
+def _log(output: Output, source: Source, first: int, last: int, limit: int | None) -> None:
+    left = MAX if limit is None else limit
+    after = first - 1
+    while left > 0 and after < last:
+        page = source.log(after, min(left, _PAGE))
+        for commit in page:
+            if commit.lsn > last:
+                return
+            print_commit(output, commit)
+        if not page:
+            return
+        left -= len(page)
+        after = page[-1].lsn

@@ -1,0 +1,72 @@
+"""`timeline conversation`: what one conversation is, who is in it, what is not counted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .console import Output, when
+from .looking import as_bytes, source_of
+from .verb import verb
+from .wire import Wire
+
+
+@verb(
+    "conversation",
+    examples="""
+timeline conversation data team
+timeline conversation data team --members 100
+timeline conversation --connect :7420 @direct:5:alice:bob --json""",
+)
+@click.argument("conversation")
+@click.option("--members", type=click.IntRange(0), default=20, help="Show so many members (20).")
+def conversation_verb(
+    *,
+    directory: Path | None,
+    daemon: Wire | None,
+    output: Output,
+    conversation: str,
+    members: int,
+) -> None:
+    """Show a CONVERSATION: its settings, head, diffusion, recalls, metadata and members."""
+    name = as_bytes(conversation).removeprefix(b"@conv:")
+    with source_of(directory, daemon, search=False) as source:
+        facts = source.conversation(name)
+        listed = source.members(name, members) if members else []
+    if output.as_json:
+        rows = [{"user": user, "role": role, "joined": at} for user, role, at in listed]
+        output.document({**facts, "listed": rows})
+        return
+    stretches = ", ".join(f"{first:,}-{last or ''}" for first, last in facts["read_diffused"])
+    output.values(
+        {
+            "conversation": facts["id"],
+            "kind": facts["kind"],
+            "history": facts["history"],
+            "binary": bool(facts["binary"]),
+            "state": facts["state"],
+            "timeline": facts["timeline"],
+            "created": when(facts["created"]),
+            "members": facts["members"],
+            "first": facts["first"],
+            "head": facts["head"],
+            "messages": facts["length"],
+            "events": facts["events"],
+            "diffusion": facts["diffusion"],
+            "read-diffused": stretches or "never",
+            "not counted": f"{facts['uncounted']:,}: {facts['recalled']:,} recalled, "
+            f"{facts['silent']:,} silent",
+        }
+    )
+    if facts["metadata"]:
+        output.rows(("field", "value"), list(facts["metadata"].items()), title="\nMetadata")
+    if listed:
+        output.rows(
+            ("member", "role", "joined"),
+            [(user, role, when(at)) for user, role, at in listed],
+            title="\nMembers",
+        )
+        left = facts["members"] - len(listed)
+        if left > 0:
+            output.note(f"{left:,} more: --members")

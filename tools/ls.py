@@ -1,0 +1,70 @@
+"""`timeline ls`: the timelines there are, by name, any number of them.
+
+Rule: printed as they are met, so that a store of any size is listed in little memory; for scripts
+one object a line.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import click
+
+from timeline.inspection import kind_of
+
+from .console import Output
+from .looking import as_bytes, escaped, source_of
+from .verb import verb
+from .wire import Wire
+
+_PREFIXES = {"conversation": b"@conv:", "events": b"@event:", "inbox": b"@user:"}
+
+
+@verb(
+    "ls",
+    examples="""
+timeline ls data                        timelines of your own
+timeline ls data --kind conversation    conversations; inbox: those of users
+timeline ls data audit:                 what begins with audit:
+timeline ls data --kind all --json      everything, an object a line""",
+)
+@click.argument("prefix", default="")
+@click.option(
+    "--kind",
+    type=click.Choice(["timeline", "conversation", "events", "inbox", "all"]),
+    help="Which; by default timelines, or what a PREFIX that begins with @ names.",
+)
+@click.option("--limit", type=click.IntRange(1), help="At most so many.")
+def ls(
+    *,
+    directory: Path | None,
+    daemon: Wire | None,
+    output: Output,
+    prefix: str,
+    kind: str | None,
+    limit: int | None,
+) -> None:
+    """List timelines whose names begin with PREFIX: first number, head, entries, kind, name.
+
+    Of an in-box the numbers are LSNs, and references are counted.
+    """
+    wanted = as_bytes(prefix)
+    if kind is None:
+        kind = "all" if wanted.startswith(b"@") else "timeline"
+    start = _PREFIXES.get(kind, b"")
+    if not wanted.startswith(start):
+        wanted = start + wanted
+    counted = 0
+    with source_of(directory, daemon, search=False) as source:
+        found = (each for each in source.timelines(wanted) if kind in ("all", kind_of(each.name)))
+        for name, first, head, length in islice(found, limit):
+            if not counted:
+                output.line(f"{'first':>12} {'head':>12} {'entries':>12}  {'kind':<12}  name")
+            counted += 1
+            what = kind_of(name)
+            output.line(
+                f"{first:>12,} {head:>12,} {length:>12,}  {what:<12}  {escaped(name)}",
+                {"name": name, "kind": what, "first": first, "head": head, "length": length},
+            )
+    output.note(f"{counted:,} in all" if counted != limit else f"{counted:,} shown")

@@ -1,0 +1,39 @@
+"""`timeline stats`: the figures of INFO once, grouped; of a directory those of its engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .console import Output
+from .looking import source_of
+from .verb import verb
+from .wire import Wire
+
+
+@verb(
+    "stats",
+    examples="""
+timeline stats --connect :7420                everything
+timeline stats --connect :7420 timeline       a section
+timeline stats --connect :7420 --json | jq .timeline.index_lag
+timeline stats data                           a directory, as it would be opened""",
+)
+@click.argument("sections", nargs=-1)
+def stats(
+    *, directory: Path | None, daemon: Wire | None, output: Output, sections: tuple[str, ...]
+) -> None:
+    """Show the figures of a daemon, or of a directory, all or those of some SECTIONS."""
+    with source_of(directory, daemon) as source:
+        found = source.stats()
+    for section in sections:
+        if section not in found:
+            raise click.UsageError(f"there is no section {section!r}: {', '.join(found)}")
+    chosen = {name: found[name] for name in sections or found}
+    if output.as_json:
+        output.document(chosen)
+        return
+    for place, (name, figures) in enumerate(chosen.items()):
+        values = {key: str(value) for key, value in figures.items()}
+        output.values(values, title=("\n" if place else "") + name)

@@ -1,0 +1,85 @@
+"""`timeline user`: a user's in-box and devices, and of each conversation why so many are unread."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .console import Output, when
+from .looking import as_bytes, source_of
+from .verb import verb
+from .wire import Wire
+
+_TERMS = (
+    "head", "read", "cleared", "first", "above", "uncounted", "hidden", "unread", "mentions",
+)  # fmt: skip
+
+
+@verb(
+    "user",
+    examples="""
+timeline user data bob
+timeline user data bob --unread                 only conversations with unread messages
+timeline user --connect :7420 bob --json""",
+)
+@click.argument("user")
+@click.option("--unread", is_flag=True, help="Only conversations with something unread.")
+def user_verb(
+    *, directory: Path | None, daemon: Wire | None, output: Output, user: str, unread: bool
+) -> None:
+    """Show a USER: the in-box, the devices and how far each is behind, and the conversations.
+
+    What is unread are the messages above the highest of `read`, `cleared` and the number before
+    `first` (what is below was trimmed) that the user may see, less the uncounted ones (recalled or
+    silent) and the hidden ones among them: unread = above - uncounted - hidden.
+    """
+    with source_of(directory, daemon, search=False) as source:
+        facts = source.user(as_bytes(user).removeprefix(b"@user:"))
+    rows = [each for each in facts["conversations"] if each["unread"] or not unread]
+    if output.as_json:
+        output.document({**facts, "conversations": rows})
+        return
+    output.values(
+        {
+            "user": facts["id"],
+            "timeline": facts["timeline"],
+            "created": when(facts["created"]),
+            "in-box": f"{facts['length']:,} references, LSN {facts['first']:,} to "
+            f"{facts['head']:,}, floor {facts['floor']:,}",
+            "read-diffused": f"{facts['read_diffused']:,} conversations",
+            "unread": sum(each["unread"] for each in facts["conversations"] if not each["muted"]),
+        }
+    )
+    if facts["metadata"]:
+        output.rows(("field", "value"), list(facts["metadata"].items()), title="\nMetadata")
+    if facts["devices"]:
+        output.rows(
+            ("device", "acknowledged", "behind", "commits", "online", "seen"),
+            [
+                (
+                    each["device"],
+                    each["acked"] or "nothing",
+                    each["behind"],
+                    each["commits"],
+                    bool(each["online"]),
+                    when(each["seen"]),
+                )
+                for each in facts["devices"]
+            ],
+            title="\nDevices",
+        )
+    if rows:
+        output.rows(
+            ("conversation", "role", *_TERMS, "settings"),
+            [
+                (
+                    each["id"],
+                    each["role"],
+                    *(each[term] for term in _TERMS),
+                    " ".join(word for word in ("pinned", "muted") if each[word]),
+                )
+                for each in rows
+            ],
+            title="\nConversations: unread = above - uncounted - hidden",
+        )
