@@ -225,7 +225,7 @@ def kind_of(name: bytes) -> str:
 
 def inspect_timeline(engine: Engine, name: bytes) -> TimelineFacts:
     """Raises `NotFoundError`."""
-    timeline_id = _find(engine, name).id
+    timeline_id = find_timeline(engine, name).id
     inbox = _is_inbox(engine, name)
     total = size = 0
     newest: list[SegmentFacts] = []
@@ -236,7 +236,7 @@ def inspect_timeline(engine: Engine, name: bytes) -> TimelineFacts:
         if len(newest) > 2 * _LISTED:
             del newest[:_LISTED]
     with engine.lock:
-        timeline = _find(engine, name)
+        timeline = find_timeline(engine, name)
         start, stop = keys.pair(timeline_id, 0), keys.pair(timeline_id + 1, 0)
         patches = sum(1 for _ in engine.store.storage.keys(PATCHES, start, stop))
         extent, floor, tail = _extent(engine, timeline, inbox=inbox)
@@ -294,7 +294,8 @@ def _count_entries(value: bytes) -> int:
     return int.from_bytes(value[2:4], "little")
 
 
-def _find(engine: Engine, name: bytes) -> Timeline:
+def find_timeline(engine: Engine, name: bytes) -> Timeline:
+    """Raises `NotFoundError`, which says what else may be meant."""
     with engine.lock:
         timeline = engine.find(name)
         if timeline is None:
@@ -309,7 +310,7 @@ def _meant(engine: Engine, name: bytes) -> str:
 
 
 def _is_inbox(engine: Engine, name: bytes) -> bool:
-    row = _find(engine, name).row
+    row = find_timeline(engine, name).row
     return row is not None and row.kind == INBOX
 
 
@@ -320,7 +321,7 @@ def inspect_segment(engine: Engine, name: bytes, number: int) -> SegmentContent:
     """The segment that holds entry `number`, or of an in-box the references of LSN `number`: the
     first that ends at it or behind it. Raises `NotFoundError`.
     """
-    timeline_id = _find(engine, name).id
+    timeline_id = find_timeline(engine, name).id
     inbox = _is_inbox(engine, name)
     family = INBOXES if inbox else SEGMENTS
     at = max(number, 1)

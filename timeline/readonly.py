@@ -26,7 +26,9 @@ from timeline.storage import META, ReadOnlyStorage
 from timeline.store import MARK, ROCKS, STORE_KEY, Store, check_store
 from timeline.threads import refuse_after_fork
 
-_TRIES = 5  # for the owner to let a log go that was about to be read
+# What looks like damage may be a file of the log that the owner moved into another, between two
+# looks at the directory: only what stays damaged is.
+_TRIES = 5
 
 
 class ReadOnlyStore(Store):
@@ -58,7 +60,7 @@ class ReadOnlyStore(Store):
             self.storage.catch_up()
             try:
                 self._move_on()
-            except CorruptError:  # the log was let go, or it is damaged, which the next look tells
+            except CorruptError:
                 if not left:
                     raise
             else:
@@ -90,8 +92,15 @@ class ReadOnlyEngine(Engine):
         refuse_after_fork(self)
 
     def _load(self) -> None:
-        marked = read_mark(self.path / MARK)  # before the log, which only grows
-        self._adopt(ReadOnlyStore(self.path, self.options, self.stage, self.begin, marked))
+        for left in reversed(range(_TRIES)):
+            marked = read_mark(self.path / MARK)  # before the log, which only grows
+            try:
+                store = ReadOnlyStore(self.path, self.options, self.stage, self.begin, marked)
+            except CorruptError:
+                if not left:
+                    raise
+            else:
+                return self._adopt(store)
 
     def refresh(self) -> bool:
         """Move on to what is written by now; whether there are commits that were not seen yet."""

@@ -66,7 +66,8 @@ def cat(
         raise click.UsageError("the log is read forwards, by --from, --to and --limit")
     with source_of(directory, daemon, search=False) as source:
         if log:
-            _log(output, source, max(first, 1), last, limit)
+            after = first - 1 if first else source.log_start(0)
+            _log(output, source, after, last, limit)
             return
         assert name is not None
         wanted = timeline_of(as_bytes(name), events=events)
@@ -80,9 +81,8 @@ def timeline_of(name: bytes, *, events: bool) -> bytes:
     return b"@event:" + name.removeprefix(b"@conv:").removeprefix(b"@event:") if events else name
 
 
-def _log(output: Output, source: Source, first: int, last: int, limit: int | None) -> None:
+def _log(output: Output, source: Source, after: int, last: int, limit: int | None) -> None:
     left = MAX if limit is None else limit
-    after = first - 1
     while left > 0 and after < last:
         page = source.log(after, min(left, _PAGE))
         for commit in page:

@@ -30,6 +30,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+_WIDE = 10_000
+
 Value = str | int | float | bool | bytes | None
 
 
@@ -81,6 +83,8 @@ class Output:
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
         self._console = Console(highlight=False, soft_wrap=True)
+        if not self._console.is_terminal:
+            self._console.width = _WIDE  # nothing is cut that a script may want
         self._errors = Console(stderr=True, highlight=False)
 
     @property

@@ -13,8 +13,7 @@ from typing import Any, Self
 
 from timeline.database import TimelineHandle, open_database
 from timeline.entry import Entry, Fields
-from timeline.errors import NotFoundError, shown
-from timeline.inspection import plain
+from timeline.inspection import find_timeline, plain
 from timeline.log import LogCommit
 
 from .source import Bounds, Commit, Facts, Found, Hits, Line, Listed, Query
@@ -96,13 +95,8 @@ class Directory:
         return found
 
     def _existing(self, name: bytes) -> TimelineHandle:
-        handle = self._db.timeline(name)
-        with self._db.engine.lock:
-            if self._db.engine.find(name) is None:
-                raise NotFoundError(
-                    f"there is no timeline {shown(name)}: `ls` lists those there are"
-                )
-        return handle
+        find_timeline(self._db.engine, name)
+        return self._db.timeline(name)
 
     def _wait(self) -> None:
         if not self._db.refresh():
