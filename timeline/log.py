@@ -102,9 +102,13 @@ class Log:
         if after >= self.applied or limit <= 0:
             return []
         commits: list[LogCommit] = []
+        reached = after
+        begins = self.applied + 1
         for record in self.records(after):
-            if not commits and record.first > after + 1:
+            begins = record.first
+            if begins > reached + 1:
                 break
+            reached = record.last
             for commit in split_record(record):
                 if commit.lsn > self.applied or len(commits) == limit:
                     return commits
@@ -112,7 +116,7 @@ class Log:
                     commits.append(commit)
         if not commits:
             raise TrimmedError(
-                f"the log no longer holds what follows LSN {after} (it begins at {self.first()}): "
+                f"the log no longer holds what follows LSN {after} (it begins at {begins}): "
                 "read the timelines themselves and go on from there"
             )
         return commits

@@ -56,22 +56,28 @@ class ReadOnlyStore(Store):
 
     def refresh(self) -> None:
         """Move on to what is written by now."""
+        before = self.log.applied
         for left in reversed(range(_TRIES)):
             self.storage.catch_up()
             try:
-                self._move_on()
+                self._move_on(before)
             except CorruptError:
                 if not left:
                     raise
             else:
                 return
 
-    def _move_on(self) -> None:
+    def _move_on(self, before: int) -> None:
         if self.stored_progress() != self.sealing.progress:
             self._rebuild()
         else:
             self._replay.run(self.log, self._relieve)
             self.log.applied = self._replay.lsn
+        if self.log.applied < before:
+            raise CorruptError(
+                f"{self.path}: the log ends at LSN {self.log.applied}, but commits up to {before} "
+                "were seen: the store was replaced by an older one"
+            )
 
 
 class ReadOnlyEngine(Engine):

@@ -277,11 +277,16 @@ class ReadOnlyStorage(Storage):
     RocksDB calls that a secondary. It writes below a directory of its own only, which is temporary;
     the binding would also write its own file beside the database (rocksdict 0.3.29), so what it is
     shown is that directory, with links to the files that RocksDB looks for by name.
+
+    Rule: it is caught up with along one file of the WAL only. Once its owner has flushed, what was
+    read from the WAL before would hide what was written past it (RocksDB believes memory to be
+    newer than files), so it is opened anew when files came or went.
     """
 
     def __init__(self, path: Path, options: Options) -> None:
         self.path = path
         self.failed = False
+        self._options = options
         try:
             self._own = TemporaryDirectory(prefix="timeline-")
         except OSError as error:
@@ -289,43 +294,51 @@ class ReadOnlyStorage(Storage):
                 f"no temporary directory can be made ({error.strerror}): set TMPDIR"
             ) from error
         try:
-            _retried(lambda: self._open_secondary(options))
+            _retried(self._open_secondary)
         except BaseException:
             self._own.cleanup()
             raise
-
-    def _open_secondary(self, options: Options) -> None:
-        own = Path(self._own.name)
-        whole = _database_options(options, salvage=False)
-        whole.create_if_missing(False)
-        whole.set_wal_dir(str(self.path))
-        whole.set_db_paths([DBPath(str(self.path), 1 << 62)])
-        whole.set_max_open_files(-1)  # what the owner deletes stays readable while it is open
-        self._link()
-        access = AccessType.secondary(str(own / "secondary"))
-        self._open(own / "shown", whole, options, access)
-
-    def _link(self) -> None:
-        shown = Path(self._own.name) / "shown"
-        try:
-            shown.mkdir(exist_ok=True)
-            for file in self.path.iterdir():
-                link = shown / file.name
-                if file.name.startswith(("CURRENT", "MANIFEST-")) and not link.is_symlink():
-                    link.symlink_to(file.absolute())
-        except OSError as error:
-            raise StorageError(f"{self.path} cannot be read: {error.strerror}") from error
 
     def catch_up(self) -> None:
         """Move on to what is there now. Every scan must be closed before."""
         _retried(self._catch_up)
 
     def _catch_up(self) -> None:
-        self._link()
+        if self._files() == self._opened:
+            try:
+                self._families[_ALL].try_catch_up_with_primary()
+            except Exception as error:
+                _translate(error, self.path)
+            if self._files() == self._opened:
+                return
+        self._release()
+        self._open_secondary()
+
+    def _open_secondary(self) -> None:
+        own = Path(self._own.name)
+        whole = _database_options(self._options, salvage=False)
+        whole.create_if_missing(False)
+        whole.set_wal_dir(str(self.path))
+        whole.set_db_paths([DBPath(str(self.path), 1 << 62)])
+        whole.set_max_open_files(-1)  # what the owner deletes stays readable while it is open
+        self._opened = self._files()
+        shown = own / "shown"
         try:
-            self._families[_ALL].try_catch_up_with_primary()
-        except Exception as error:
-            _translate(error, self.path)
+            shown.mkdir(exist_ok=True)
+            for name in ("CURRENT", *self._opened):
+                if name.startswith(("CURRENT", "MANIFEST-")) and not (shown / name).is_symlink():
+                    (shown / name).symlink_to((self.path / name).absolute())
+        except OSError as error:
+            raise StorageError(f"{shown} cannot be written: {error.strerror}") from error
+        self._open(shown, whole, self._options, AccessType.secondary(str(own / "secondary")))
+
+    def _files(self) -> set[str]:
+        """The files that hold the store, by name."""
+        try:
+            names = [file.name for file in self.path.iterdir()]
+        except OSError as error:
+            raise StorageError(f"{self.path} cannot be read: {error.strerror}") from error
+        return {name for name in names if name.endswith((".sst", ".log")) or "MANIFEST-" in name}
 
     def write(self, _: Batch, *, logged: bool = True) -> None:  # noqa: ARG002
         raise _read_only(self.path)

@@ -1,0 +1,265 @@
+"""The promise: a store opened read only shows what its owner wrote, and changes not a byte.
+
+Held against the oracle after every step of a scenario with sealing, compaction and reopening, on
+copies that a kill left, and on damaged ones; and against an owner that writes meanwhile.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import timeline
+from tests.engine.stores import (
+    SMALL,
+    Clock,
+    abandon,
+    copy_as_killed,
+    scratch_directory,
+    small_steps,
+    state_of,
+)
+from tests.engine.test_corruption import Forgetful, flip
+from tests.engine.twin import Twin, picture_of, scenario
+from timeline.errors import (
+    CorruptError,
+    FormatVersionError,
+    NotFoundError,
+    ReadOnlyError,
+    StorageError,
+    TimelineError,
+)
+from timeline.formats.rows import FORMAT, StoreRow, encode_store
+from timeline.storage import META
+from timeline.store import STORE_KEY
+
+INLINE = replace(SMALL, fsync="inline")
+CONTEXT = multiprocessing.get_context("spawn")
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    path = scratch_directory()
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def opened(path: Path) -> timeline.Database:
+    return timeline.open(path, SMALL, read_only=True)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_after_every_step_it_shows_what_the_owner_holds(directory: Path, seed: int) -> None:
+    """Opened once and refreshed, and opened anew; the owner seals, compacts and reopens."""
+    draw = random.Random(seed)
+    with Clock().installed() as clock, small_steps():
+        twin = Twin(directory / "store", INLINE, clock)
+        with opened(twin.path) as followed:
+            for step in scenario(60, seed):
+                twin.do(step)
+                if draw.random() < 0.1:
+                    twin.db.close()
+                    twin.db = timeline.open(twin.path, INLINE)
+                if draw.random() < 0.3:
+                    twin.db.engine.store.storage.flush()
+                if draw.random() < 0.6:
+                    before = followed.log.head
+                    assert followed.refresh() == (twin.oracle.lsn > before)
+                    assert followed.log.head == twin.oracle.lsn
+                    assert picture_of(followed, twin.users) == twin.expected(), step
+                if draw.random() < 0.2:
+                    with opened(twin.path) as anew:
+                        assert picture_of(anew, twin.users) == twin.expected(), step
+        abandon(twin.db)
+
+
+def test_looking_changes_nothing_stopped_killed_or_live(directory: Path) -> None:
+    with Clock().installed() as clock, small_steps():
+        twin = Twin(directory / "live", INLINE, clock)
+        for step in scenario(40, 9):
+            twin.do(step)
+        copy_as_killed(twin.db, directory / "killed")
+        for name in ("live", "killed"):
+            before = state_of(directory / name)
+            with opened(directory / name) as db:
+                assert picture_of(db, twin.users) == twin.expected()
+                db.refresh()
+                db.inspect()
+            assert state_of(directory / name) == before, name
+        twin.db.close()
+        before = state_of(directory / "live")
+        with opened(directory / "live") as db:
+            assert picture_of(db, twin.users) == twin.expected()
+        assert state_of(directory / "live") == before
+        with timeline.open(directory / "killed", INLINE) as db:
+            assert picture_of(db, twin.users) == twin.expected(), "it can still be opened"
+
+
+def test_every_write_is_refused_and_none_is_made(directory: Path) -> None:
+    with timeline.open(directory / "store") as db:
+        db.timeline("audit").append({"n": "1"})
+        db.messaging.create("team", "ann", members=["bob"])
+    before = state_of(directory / "store")
+    with timeline.open(directory / "store", read_only=True) as db:
+        audit, im = db.timeline("audit"), db.messaging
+        for write in (
+            lambda: audit.append({"n": "2"}),
+            lambda: audit.append_many([{"n": "2"}]),
+            lambda: audit.append_async({"n": "2"}),
+            lambda: audit.trim(before=1),
+            lambda: audit.set_metadata({"a": "b"}),
+            lambda: audit.compact(),
+            lambda: db.compact(),
+            lambda: db.log.move("me", 1),
+            lambda: im.send("team", "ann", {"text": "hi"}),
+            lambda: im.messages.searchable.rebuild(),
+        ):
+            with pytest.raises(ReadOnlyError):
+                write()
+        with pytest.raises(ReadOnlyError), db.transaction() as both:
+            both.append("audit", {"n": "2"})
+        assert not db.engine.work()
+        assert len(audit) == 1
+    assert state_of(directory / "store") == before
+
+
+def test_nothing_is_left_behind(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timeline.open(directory / "store").close()
+    temporary = directory / "tmp"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    with timeline.open(directory / "store", read_only=True) as db:
+        assert list(temporary.iterdir())
+        db.inspect()
+    assert not list(temporary.iterdir())
+    (directory / "none" / "rocks").mkdir(parents=True)
+    (directory / "none" / "rocks" / "CURRENT").write_text("MANIFEST-000001\n")
+    with pytest.raises(TimelineError):
+        opened(directory / "none")
+    assert not list(temporary.iterdir()), "nor by an opening that fails"
+
+
+def test_where_no_temporary_directory_can_be_made(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timeline.open(directory / "store").close()
+    monkeypatch.setattr("tempfile.tempdir", str(directory / "nowhere"))
+    with pytest.raises(StorageError, match="TMPDIR"):
+        opened(directory / "store")
+
+
+def test_what_is_no_store_is_left_alone(directory: Path) -> None:
+    (directory / "file").touch()
+    (directory / "empty").mkdir()
+    for name in ("file", "empty", "nowhere"):
+        with pytest.raises(NotFoundError, match="no Timeline store"):
+            opened(directory / name)
+    assert not list((directory / "empty").iterdir())
+
+
+def test_a_store_of_a_newer_version_is_named(directory: Path) -> None:
+    with timeline.open(directory / "store", SMALL) as db:
+        storage = db.engine.store.storage
+        batch = storage.batch()
+        batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT + 1, 7)))
+        storage.write(batch)
+    with pytest.raises(FormatVersionError, match=f"format {FORMAT + 1}"):
+        opened(directory / "store")
+
+
+# --- damage ---------------------------------------------------------------------------------------
+
+
+def test_a_log_that_misses_its_end_is_told(directory: Path) -> None:
+    """A file of the log that was cut at the border of a record: only the mark knows."""
+    with timeline.open(directory / "store", replace(SMALL, unsealed_bytes=10**6)) as db:
+        for number in range(20):
+            db.timeline("a").append({"n": str(number)})
+        copy_as_killed(db, directory / "cut")
+    (wal,) = (directory / "cut" / "rocks").glob("*.log")
+    whole = wal.read_bytes()
+    wal.write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(CorruptError, match="acknowledged"):
+        opened(directory / "cut")
+
+
+def test_a_flipped_bit_in_the_log_is_never_shown_as_content(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timeline.storage._caches", Forgetful())
+    draw = random.Random(5)
+    refused = 0
+    with Clock().installed() as clock, small_steps():
+        twin = Twin(directory / "store", replace(INLINE, write_buffer_bytes=2**25), clock)
+        for step in scenario(30, 21):
+            if step[0] not in ("drop", "compact"):
+                twin.do(step)
+        (wal,) = (twin.path / "rocks").glob("*.log")
+        for position in sorted(draw.sample(range(wal.stat().st_size), 30)):
+            path = directory / "copy"
+            copy_as_killed(twin.db, path)
+            flip(path / "rocks" / wal.name, position, draw.randrange(8))
+            try:
+                with opened(path) as db:
+                    assert picture_of(db, twin.users) == twin.expected(), f"byte {position}"
+            except CorruptError:
+                refused += 1
+            shutil.rmtree(path)
+        abandon(twin.db)
+    assert refused > 20
+
+
+# --- an owner that writes meanwhile -----------------------------------------------------------------
+
+
+def write_on(path: Path, changes: dict[str, Any], pipe: Connection) -> None:
+    """Append to timelines in turn, two at a time, until told to stop."""
+    with timeline.open(path, replace(SMALL, **changes)) as db:
+        number = 0
+        while not pipe.poll():
+            with db.transaction() as both:
+                for name in ("even", f"room:{number % 40}"):
+                    both.append(name, {"n": str(number), "filling": "x" * (number % 300)})
+            number += 1
+            if number % 500 == 0:
+                db.compact()
+        pipe.send(number)
+
+
+def test_what_is_read_while_it_is_written_has_no_gap(directory: Path) -> None:
+    """Log files, table files and manifests come and go under the reader."""
+    ours, theirs = CONTEXT.Pipe()
+    changes = {"fsync": "inline", "durability": "interval"}
+    child = CONTEXT.Process(target=write_on, args=(directory / "store", changes, theirs))
+    timeline.open(directory / "store", SMALL).close()
+    child.start()
+    seen = 0
+    try:
+        with opened(directory / "store") as db:
+            while seen < 4_000:
+                db.refresh()
+                even = db.timeline("even")
+                numbers = [int(entry.text("n")) for entry in even.range(first=max(1, seen - 50))]
+                first = max(0, seen - 51) if seen else 0
+                assert numbers == list(range(first, even.head)), "a gap, or something twice"
+                assert even.head >= seen, "what was seen is still there"
+                seen = even.head
+                rooms = sum(len(db.timeline(f"room:{room}")) for room in range(40))
+                assert rooms == seen, "a commit is there wholly or not at all"
+                if random.random() < 0.2:
+                    with opened(directory / "store") as anew:
+                        assert anew.timeline("even").head >= seen
+    finally:
+        ours.send("stop")
+        total = ours.recv()
+        child.join()
+    with opened(directory / "store") as db:
+        assert db.timeline("even").head == total
