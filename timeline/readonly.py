@@ -11,6 +11,7 @@ after a crash.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from timeline.threads import refuse_after_fork
 # What looks like damage may be a file of the log that the owner moved into another, between two
 # looks at the directory: only what stays damaged is.
 _TRIES = 5
+_PAUSE = 0.02  # seconds
 
 
 class ReadOnlyStore(Store):
@@ -64,6 +66,7 @@ class ReadOnlyStore(Store):
             except CorruptError:
                 if not left:
                     raise
+                time.sleep(_PAUSE)
             else:
                 return
 
@@ -105,8 +108,10 @@ class ReadOnlyEngine(Engine):
             except CorruptError:
                 if not left:
                     raise
+                time.sleep(_PAUSE)
             else:
-                return self._adopt(store)
+                self._adopt(store)
+                return
 
     def refresh(self) -> bool:
         """Move on to what is written by now; whether there are commits that were not seen yet."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from .console import Output, when
-from .looking import as_bytes, source_of
+from .looking import as_bytes, as_text, source_of
 from .verb import verb
 from .wire import Wire
 
@@ -33,7 +33,8 @@ def conversation_verb(
     name = as_bytes(conversation).removeprefix(b"@conv:")
     with source_of(directory, daemon, search=False) as source:
         facts = source.conversation(name)
-        listed = source.members(name, members) if members else []
+        dying = as_text(facts["state"]) == "being deleted"  # nobody may ask for its members
+        listed = source.members(name, members) if members and not dying else []
     if output.as_json:
         rows = [{"user": user, "role": role, "joined": at} for user, role, at in listed]
         output.document({**facts, "listed": rows})

@@ -12,7 +12,7 @@ from typing import Any
 from timeline.formats.keys import MAX
 
 from .source import Bounds, Commit, Facts, Found, Hits, Line, Listed, Query
-from .wire import Wire
+from .wire import Refused, Wire
 
 _PAGE = 1_000
 _WAIT_MS = 1_000  # for more, after which the daemon is asked again
@@ -84,7 +84,11 @@ class Daemon:
     def entries(
         self, name: bytes, bounds: Bounds, limit: int | None, *, reverse: bool
     ) -> Iterator[Line]:
-        self._ask("TIMELINE.INFO", name)  # refused here where there is none
+        try:
+            self._ask("TIMELINE.INFO", name)
+        except Refused:
+            self._ask("TIMELINE.INSPECT", name)  # which says what else may be meant
+            raise
         times = bounds.since is not None or bounds.until is not None
         if name.startswith(_USERS) and not times:
             return self._references(name, bounds, limit, reverse=reverse)

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from .console import Output, Value, size, when
-from .looking import as_bytes, source_of
+from .looking import as_bytes, as_text, source_of
 from .source import Facts
 from .verb import verb
 from .wire import Wire
@@ -54,7 +54,10 @@ def inspect(
         elif segment is None:
             _timeline(output, source.timeline(as_bytes(name)))
         else:
-            _segment(output, source.segment(as_bytes(name), segment), as_hex=as_hex)
+            facts = source.segment(as_bytes(name), segment)
+            _segment(output, facts, as_hex=as_hex)
+            if not facts["intact"]:
+                click.get_current_context().exit(1)
 
 
 def _store(output: Output, facts: Facts) -> None:
@@ -106,7 +109,7 @@ def _timeline(output: Output, facts: Facts) -> None:
     if output.as_json:
         output.document(facts)
         return
-    inbox = _text(facts["kind"]) == "inbox"
+    inbox = as_text(facts["kind"]) == "inbox"
     values: dict[str, Value] = {
         "name": facts["name"],
         "kind": facts["kind"],
@@ -151,7 +154,7 @@ def _segment(output: Output, facts: Facts, *, as_hex: bool) -> None:
             "flags": facts["flags"],
             "entries": facts["entries"],
             "size": size(facts["size"]),
-            "checksum": "fits" if facts["intact"] else f"wrong: {_text(facts['problem'])}",
+            "checksum": "fits" if facts["intact"] else f"wrong: {as_text(facts['problem'])}",
         }
     )
     if facts["rows"]:
@@ -167,7 +170,3 @@ def _segment(output: Output, facts: Facts, *, as_hex: bool) -> None:
             part = content[at : at + _WIDTH]
             text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in part)
             output.line(f"{at:08x}  {part.hex(' '):<{3 * _WIDTH}} {text}")
-
-
-def _text(value: str | bytes) -> str:
-    return value if isinstance(value, str) else value.decode()

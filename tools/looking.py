@@ -77,6 +77,11 @@ def as_bytes(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
+def as_text(value: str | bytes) -> str:
+    """What the store calls something, which a daemon sends as bytes."""
+    return value if isinstance(value, str) else value.decode()
+
+
 def escaped(value: bytes) -> str:
     """A value in a line: quoted where a blank or a quote is in it, and escaped where it must be."""
     text = value.decode("utf-8", "backslashreplace")

@@ -116,11 +116,11 @@ def test_every_write_is_refused_and_none_is_made(directory: Path) -> None:
             lambda: audit.append_async({"n": "2"}),
             lambda: audit.trim(before=1),
             lambda: audit.set_metadata({"a": "b"}),
-            lambda: audit.compact(),
-            lambda: db.compact(),
+            audit.compact,
+            db.compact,
             lambda: db.log.move("me", 1),
             lambda: im.send("team", "ann", {"text": "hi"}),
-            lambda: im.messages.searchable.rebuild(),
+            im.messages.searchable.rebuild,
         ):
             with pytest.raises(ReadOnlyError):
                 write()
@@ -217,7 +217,7 @@ def test_a_flipped_bit_in_the_log_is_never_shown_as_content(
     assert refused > 20
 
 
-# --- an owner that writes meanwhile -----------------------------------------------------------------
+# --- an owner that writes meanwhile ---------------------------------------------------------------
 
 
 def write_on(path: Path, changes: dict[str, Any], pipe: Connection) -> None:
