@@ -46,6 +46,12 @@ timeline search --connect :7420 hello --wait 2         once what was sent is ind
     multiple=True,
     help="Of a directory: a field that is indexed (search_fields), if not text and title.",
 )
+@click.option(
+    "--prefix",
+    "prefixes",
+    multiple=True,
+    help="Of a directory: what is indexed of raw timelines (search_prefixes).",
+)
 def search(
     *,
     directory: Path | None,
@@ -62,6 +68,7 @@ def search(
     after: str,
     wait: float,
     fields: tuple[str, ...],
+    prefixes: tuple[str, ...],
 ) -> None:
     """Search for QUERY: words, "phrases", begin*, AND OR NOT, field:word. The newest come first."""
     if sender is not None and user is None:
@@ -83,7 +90,10 @@ def search(
         after=after,
         wait=wait,
     )
-    with source_of(directory, daemon, **({"search_fields": fields} if fields else {})) as source:
+    indexed: dict[str, tuple[str, ...]] = {"search_prefixes": prefixes}
+    if fields:
+        indexed["search_fields"] = fields
+    with source_of(directory, daemon, **indexed) as source:
         page = source.search(asked)
     if output.as_json:
         output.document(

@@ -67,7 +67,7 @@ class IndexView(Indexer):
         if self._serving is None:
             raise IndexLagError(
                 f"{self._directory} holds no index of the fields {', '.join(self._fields)}: name "
-                "those of the option search_fields, or have the index built"
+                "what is indexed (search_fields, search_prefixes), or have the index built"
             )
         return self._serving
 
