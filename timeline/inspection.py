@@ -10,6 +10,7 @@ shown as it is stored, also where it is damaged. Call these without the engine's
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from struct import unpack_from
@@ -68,7 +69,6 @@ class StoreFacts(NamedTuple):
     timelines: int
     conversations: int
     users: int
-    entries: int  # of all timelines
     unsealed_bytes: int
     families: list[FamilyFacts]
     log: LogFacts
@@ -156,11 +156,7 @@ def plain(value: Any) -> Any:  # noqa: ANN401  facts of any kind
 
 def inspect_store(engine: Engine, index: dict[str, int | str]) -> StoreFacts:
     """`index` is what the indexer tells of itself."""
-    counts = dict.fromkeys(("timeline", *_KINDS.values()), 0)
-    entries = 0
-    for kind, length in _lengths(engine):
-        counts[kind] += 1
-        entries += length
+    counts = Counter(kind_of(name) for name, _ in engine.each())
     with engine.lock:
         engine.check_usable()
         storage = engine.store.storage
@@ -192,27 +188,11 @@ def inspect_store(engine: Engine, index: dict[str, int | str]) -> StoreFacts:
             counts["timeline"],
             counts["conversation"],
             counts["inbox"],
-            entries,
             engine.store.tails.size,
             families,
             log,
             index,
         )
-
-
-def _lengths(engine: Engine) -> Iterator[tuple[str, int]]:
-    """Kind and length of every timeline; in-boxes, which hold no entries, with 0."""
-    names = engine.each()
-    while page := list(islice(names, 256)):
-        found = []
-        with engine.lock:
-            engine.check_usable()
-            for name, timeline_id in page:
-                kind = kind_of(name)
-                timeline = None if kind == "inbox" else engine.timelines.load(timeline_id)
-                found.append((kind, 0 if timeline is None else engine.extent(timeline).length))
-            engine.timelines.forget_idle()
-        yield from found
 
 
 def kind_of(name: bytes) -> str:

@@ -15,6 +15,7 @@ from .source import Bounds, Commit, Facts, Found, Hits, Line, Listed, Query
 from .wire import Refused, Wire
 
 _PAGE = 1_000
+_AT_A_TIME = 200  # of what costs the daemon more
 _WAIT_MS = 1_000  # for more, after which the daemon is asked again
 _USERS = b"@user:"
 
@@ -51,10 +52,10 @@ class Daemon:
         return found
 
     def user(self, name: bytes) -> Facts:
-        page = found = _facts(self._ask("USER.INSPECT", name, "COUNT", _PAGE))
+        page = found = _facts(self._ask("USER.INSPECT", name, "COUNT", _AT_A_TIME))
         while page["cursor"]:
             after = page["cursor"]
-            page = _facts(self._ask("USER.INSPECT", name, "AFTER", after, "COUNT", _PAGE))
+            page = _facts(self._ask("USER.INSPECT", name, "AFTER", after, "COUNT", _AT_A_TIME))
             found["conversations"] += page["conversations"]
         return found
 

@@ -61,8 +61,11 @@ class Directory:
         return found
 
     def timelines(self, prefix: bytes) -> Iterator[Listed]:
-        for name, _ in self._db.engine.each(prefix):
+        engine = self._db.engine
+        for name, _ in engine.each(prefix):
             extent = self._db.timeline(name).extent()
+            with engine.lock:
+                engine.timelines.forget_idle()
             yield Listed(name, extent.first, extent.head, extent.length)
 
     # --- entries ------------------------------------------------------------------------------
@@ -86,10 +89,12 @@ class Directory:
         seq, _, ordinal = after.partition("-")
         found = []
         # An id of an in-box goes on within its commit, where numbers are LSNs.
-        for entry in handle.range(first=int(seq), limit=_PAGE):
+        for entry in handle.range(first=int(seq)):
             number, _, nth = entry.id.partition("-")
             if (int(number), int(nth)) > (int(seq), int(ordinal or 0)):
                 found.append(_line(entry))
+                if len(found) == _PAGE:
+                    break
         if not found:
             self._wait()
         return found

@@ -72,7 +72,6 @@ def _store(output: Output, facts: Facts) -> None:
             "timelines": facts["timelines"],
             "conversations": facts["conversations"],
             "users": facts["users"],
-            "entries": facts["entries"],
             "unsealed": size(facts["unsealed_bytes"]),
             "log": f"LSN {log['first']:,} to {log['last']:,}, sealed up to {log['sealed']:,}, "
             + size(log["size"]),

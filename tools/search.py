@@ -75,6 +75,8 @@ def search(
         raise click.UsageError("--sender goes with --user")
     if timelines and user is not None:
         raise click.UsageError("a user searches conversations: leave --timeline out")
+    if daemon is not None and (fields or prefixes):
+        raise click.UsageError("a daemon knows what it indexes: leave --field and --prefix out")
     names = tuple(as_bytes(each) for each in timelines)
     if conversation is not None and user is None:
         names += (b"@conv:" + as_bytes(conversation),)

@@ -178,7 +178,6 @@ def test_inspect_shows_what_a_store_is_made_of(where: list[str]) -> None:
     (found,) = documents("inspect", *where)
     assert found["format"] == FORMAT
     assert (found["timelines"], found["conversations"], found["users"]) == (ROOMS + 1, 2, 3)
-    assert found["entries"] >= ROOMS * ENTRIES - 10
     assert {each["name"] for each in found["families"]} >= {"log", "segments", "state"}
     assert found["log"]["last"] >= found["log"]["sealed"] > 0
     assert [each["name"] for each in found["log"]["consumers"]] == ["index"]

@@ -47,12 +47,13 @@ from timeline.tails import Timeline
 from timeline.unresolved import Unresolved
 from timeline.view import View
 
-_LOOKED_AT: Final = 10_000  # uncounted messages that are told apart; the newest
+_LOOKED_AT: Final = 1_000  # uncounted messages that are told apart; the newest
+_COUNTED: Final = 10_000  # references behind a device, at most
 
 
 class ConversationFacts(NamedTuple):
     """A conversation. `uncounted` messages are recalled or silent, `recalled` and `silent` how many
-    of the newest ten thousand of them are which.
+    of the newest thousand of them are which.
     """
 
     id: str
@@ -99,8 +100,9 @@ class UnreadFacts(NamedTuple):
 
 
 class DeviceFacts(NamedTuple):
-    """A device. `behind` are the references in the in-box that it has not acknowledged, `commits`
-    those of the log; both 0 where it never acknowledged anything (`acked` is empty).
+    """A device. `behind` are the references in the in-box that it has not acknowledged, of which at
+    most about ten thousand are counted, `commits` those of the log; both 0 where it never
+    acknowledged anything (`acked` is empty).
     """
 
     device: str
@@ -170,11 +172,10 @@ def _uncounted(view: View, place: Conversation) -> tuple[int, int, int]:
     if not place.row.flags & HAS_UNCOUNTED:
         return 0, 0, 0
     extent = view.extent(place.messages)
-    total = recalled = silent = 0
-    for seq in _backwards(view, place, extent.first, extent.head):
-        total += 1
-        if total > _LOOKED_AT:
-            continue
+    numbers = Numbers(view, UNCOUNTED, place.id)
+    total = count([(extent.first, extent.head)], [numbers], [])
+    recalled = silent = 0
+    for seq in islice(_backwards(numbers, extent.first, extent.head), _LOOKED_AT):
         for _, _, _, payload in view.rows(place.messages, seq, seq):
             gone = value_of(decode_items(payload), b"@recalled") is not None
             recalled += gone
@@ -182,9 +183,8 @@ def _uncounted(view: View, place: Conversation) -> tuple[int, int, int]:
     return total, recalled, silent
 
 
-def _backwards(view: View, place: Conversation, first: int, last: int) -> Iterator[int]:
-    """The numbers from `last` down to `first` that are not counted."""
-    numbers = Numbers(view, UNCOUNTED, place.id)
+def _backwards(numbers: Numbers, first: int, last: int) -> Iterator[int]:
+    """The numbers from `last` down to `first` that are among `numbers`."""
     for chunk in range(last >> CHUNK_BITS, (first >> CHUNK_BITS) - 1, -1):
         for low in reversed(numbers.chunk(chunk)):
             seq = (chunk << CHUNK_BITS) + low
@@ -234,7 +234,7 @@ def _devices(engine: Engine, messages: Messages, user: bytes, inbox: Timeline) -
         behind = commits = 0
         if position is not None:
             commits = engine.applied - position.lsn
-            behind = len(engine.inboxes.above(inbox.id, position.lsn, keys.MAX))
+            behind = len(engine.inboxes.above(inbox.id, position.lsn, _COUNTED))
         found.append(
             DeviceFacts(
                 each.name.decode(),

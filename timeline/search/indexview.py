@@ -50,10 +50,13 @@ class IndexView(Indexer):
             assert self._own is not None
             shown = Path(self._own.name) / path.name
             shown.mkdir(exist_ok=True)
-            for file in path.iterdir():
-                link = shown / file.name
-                if not file.name.endswith(".lock") and not link.is_symlink():
-                    link.symlink_to(file.absolute())
+            try:
+                names = [file.name for file in path.iterdir()]
+            except FileNotFoundError:  # another took its place
+                return None
+            for name in names:
+                if not name.endswith(".lock") and not (shown / name).is_symlink():
+                    (shown / name).symlink_to((path / name).absolute())
             index = Index.open(shown, self._memory)
             if index is not None:
                 return index
