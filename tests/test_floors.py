@@ -24,6 +24,7 @@ FLOORS: Final = (
     {"errors", "measures", "options"},
     {"formats"},
     {"entry"},
+    {"scratch"},
     {"storage", "mark"},
     {
         "append",

@@ -20,7 +20,7 @@ ROOT: Final = Path(__file__).parent.parent
 FOLDERS: Final = {"timeline": "timeline", "timeline_server": "server", "timeline_tools": "tools"}
 SCRIPTS: Final = {
     "timelined": "timeline_server.daemon:main",
-    "timeline": "timeline_tools.main:main",
+    "timeline": "timeline_tools.__main__:run",
 }
 
 

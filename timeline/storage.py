@@ -20,7 +20,6 @@ import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final, NoReturn
 
 from rocksdict import (
@@ -50,6 +49,7 @@ from timeline.errors import (
     TimelineError,
 )
 from timeline.options import KIB, MIB, Options
+from timeline.scratch import Scratch
 
 META: Final = "default"  # what the store is, progress of sealing, checkpoints
 LOG: Final = "log"  # last LSN → record
@@ -287,16 +287,11 @@ class ReadOnlyStorage(Storage):
         self.path = path
         self.failed = False
         self._options = options
-        try:
-            self._own = TemporaryDirectory(prefix="timeline-")
-        except OSError as error:
-            raise StorageError(
-                f"no temporary directory can be made ({error.strerror}): set TMPDIR"
-            ) from error
+        self._own = Scratch()
         try:
             _retried(self._open_secondary)
         except BaseException:
-            self._own.cleanup()
+            self._own.remove()
             raise
 
     def catch_up(self) -> None:
@@ -315,22 +310,17 @@ class ReadOnlyStorage(Storage):
         self._open_secondary()
 
     def _open_secondary(self) -> None:
-        own = Path(self._own.name)
         whole = _database_options(self._options, salvage=False)
         whole.create_if_missing(False)
         whole.set_wal_dir(str(self.path))
         whole.set_db_paths([DBPath(str(self.path), 1 << 62)])
         whole.set_max_open_files(-1)  # what the owner deletes stays readable while it is open
         self._opened = self._files()
-        shown = own / "shown"
-        try:
-            shown.mkdir(exist_ok=True)
-            for name in ("CURRENT", *self._opened):
-                if name.startswith(("CURRENT", "MANIFEST-")) and not (shown / name).is_symlink():
-                    (shown / name).symlink_to((self.path / name).absolute())
-        except OSError as error:
-            raise StorageError(f"{shown} cannot be written: {error.strerror}") from error
-        self._open(shown, whole, self._options, AccessType.secondary(str(own / "secondary")))
+        for name in ("CURRENT", *self._opened):
+            if name.startswith(("CURRENT", "MANIFEST-")):
+                self._own.show(self.path, name, "shown")
+        access = AccessType.secondary(str(self._own.path / "secondary"))
+        self._open(self._own.path / "shown", whole, self._options, access)
 
     def _files(self) -> set[str]:
         """The files that hold the store, by name."""
@@ -351,7 +341,7 @@ class ReadOnlyStorage(Storage):
 
     def close(self) -> None:
         self._release()
-        self._own.cleanup()
+        self._own.remove()
 
 
 def _read_only(path: Path) -> ReadOnlyError:

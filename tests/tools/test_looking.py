@@ -419,6 +419,27 @@ def test_top_is_a_live_view_on_a_terminal(daemon: Daemon) -> None:
     assert (process.returncode, problems) == (130, "stopped\n")
 
 
+def test_ctrl_c_at_any_time_is_a_word_at_most(stopped: Path, tmp_path: Path) -> None:
+    """While it loads, opens, reads or ends; nothing is left behind."""
+    for delay in range(24):
+        process = subprocess.Popen(
+            [TIMELINE, "cat", stopped, "room:001", "--reverse"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
+        )
+        try:
+            process.wait(0.08 + delay * 0.03)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+        _, problems = process.communicate(timeout=30)
+        assert process.returncode in (0, 1, 130, -signal.SIGINT)
+        quiet = problems in ("", "stopped\n", "\nAborted!\n")
+        assert quiet or "<frozen site>" in problems, "but for the interpreter's own start"
+        assert not list(tmp_path.iterdir())
+
+
 def test_the_reader_of_a_pipe_may_have_seen_enough(stopped: Path) -> None:
     ran = subprocess.run(
         f"{TIMELINE} cat {stopped} room:001 | head -n 2",

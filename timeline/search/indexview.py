@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from timeline.errors import IndexLagError, ReadOnlyError, StorageError
+from timeline.scratch import Scratch
 from timeline.search.index import Index, IndexFaultError, generations
 from timeline.search.indexer import Indexer, Reached, lagging
 
@@ -28,7 +28,7 @@ _LOOK: Final = 0.05  # seconds between looks for what the owner committed
 
 class IndexView(Indexer):
     def _start(self) -> None:
-        self._own: TemporaryDirectory[str] | None = None
+        self._own: Scratch | None = None
         self._looked = -1  # the LSN applied when it was last opened
 
     def _open(self) -> None:
@@ -36,7 +36,7 @@ class IndexView(Indexer):
         engine = self._engine
         self._looked = engine.applied
         try:
-            self._own = self._own or TemporaryDirectory(prefix="timeline-")
+            self._own = self._own or Scratch()
             for _, path in sorted(generations(self._directory).items(), reverse=True):
                 index = self._look(path)
                 if index is not None and index.is_of(self._made, engine.store.epoch):
@@ -46,18 +46,16 @@ class IndexView(Indexer):
             raise StorageError(f"the index cannot be read: {error.strerror}") from error
 
     def _look(self, path: Path) -> Index | None:
+        assert self._own is not None
         for _ in range(_TRIES):
-            assert self._own is not None
-            shown = Path(self._own.name) / path.name
-            shown.mkdir(exist_ok=True)
             try:
                 names = [file.name for file in path.iterdir()]
             except FileNotFoundError:  # another took its place
                 return None
             for name in names:
-                if not name.endswith(".lock") and not (shown / name).is_symlink():
-                    (shown / name).symlink_to((path / name).absolute())
-            index = Index.open(shown, self._memory)
+                if not name.endswith(".lock"):
+                    self._own.show(path, name, path.name)
+            index = Index.open(self._own.path / path.name, self._memory)
             if index is not None:
                 return index
         return None
@@ -65,7 +63,8 @@ class IndexView(Indexer):
     @property
     def index(self) -> Index:
         """The index to search. Raises `IndexLagError` where there is none."""
-        if self._looked != self._engine.applied:
+        applied = self._engine.applied
+        if self._looked != applied or self.reached < applied:
             self._open()
         if self._serving is None:
             raise IndexLagError(
@@ -110,4 +109,4 @@ class IndexView(Indexer):
     def stop(self) -> None:
         self._serving = None
         if self._own is not None:
-            self._own.cleanup()
+            self._own.remove()
