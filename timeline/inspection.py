@@ -20,12 +20,12 @@ from timeline.engine import Engine
 from timeline.errors import CorruptError, NotFoundError, shown
 from timeline.formats import keys
 from timeline.formats.references import count_references, decode_references, packed_references
-from timeline.formats.rows import FORMAT, INBOX, Retention
+from timeline.formats.rows import FORMAT, Retention
 from timeline.formats.segments import Segment
 from timeline.storage import FAMILIES, INBOXES, LOG, PATCHES, SEGMENTS
 from timeline.tails import Timeline
 from timeline.timelines import Extent
-from timeline.unresolved import Unresolved
+from timeline.unresolved import Unresolved, is_inbox
 
 _A_TIME: Final = 64  # segments looked at between two releases of the lock
 _LISTED: Final = 1_000  # segments that are told one by one; all are counted
@@ -205,8 +205,8 @@ def kind_of(name: bytes) -> str:
 
 def inspect_timeline(engine: Engine, name: bytes) -> TimelineFacts:
     """Raises `NotFoundError`."""
-    timeline_id = find_timeline(engine, name).id
-    inbox = _is_inbox(engine, name)
+    timeline = find_timeline(engine, name)
+    timeline_id, inbox = timeline.id, is_inbox(timeline)
     total = size = 0
     newest: list[SegmentFacts] = []
     for facts in _segments(engine, timeline_id, INBOXES if inbox else SEGMENTS):
@@ -289,11 +289,6 @@ def _meant(engine: Engine, name: bytes) -> str:
     return f": is {shown(others[0])} meant?" if others else ""
 
 
-def _is_inbox(engine: Engine, name: bytes) -> bool:
-    row = find_timeline(engine, name).row
-    return row is not None and row.kind == INBOX
-
-
 # --- a segment ------------------------------------------------------------------------------------
 
 
@@ -301,8 +296,8 @@ def inspect_segment(engine: Engine, name: bytes, number: int) -> SegmentContent:
     """The segment that holds entry `number`, or of an in-box the references of LSN `number`: the
     first that ends at it or behind it. Raises `NotFoundError`.
     """
-    timeline_id = find_timeline(engine, name).id
-    inbox = _is_inbox(engine, name)
+    timeline = find_timeline(engine, name)
+    timeline_id, inbox = timeline.id, is_inbox(timeline)
     family = INBOXES if inbox else SEGMENTS
     at = max(number, 1)
     with engine.lock:

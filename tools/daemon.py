@@ -130,15 +130,16 @@ class Daemon:
             start, end = (start, f"({page[-1].id}") if reverse else (f"({page[-1].id}", end)
 
     def entries_after(self, name: bytes, after: str) -> list[Line]:
-        words = ("XREAD", "COUNT", _PAGE, "BLOCK", _WAIT_MS, "STREAMS", name, after)
+        inbox = name.startswith(_USERS)
+        count = _PAGE if inbox else 1  # which only wakes: entries come with their times below
+        words = ("XREAD", "COUNT", count, "BLOCK", _WAIT_MS, "STREAMS", name, after)
         found = self._ask(*words)
         if not found:
             return []
-        ((_, page),) = found.items() if isinstance(found, dict) else found
-        if name.startswith(_USERS):
-            return [_untimed(each) for each in page]
-        first, last = _number(page[0][0]), _number(page[-1][0])
-        return list(self._entries(name, Bounds(first, last), None, reverse=False))
+        if inbox:
+            return [_untimed(each) for each in found[name]]
+        first = int(after.partition("-")[0]) + 1
+        return list(self._entries(name, Bounds(first), _PAGE, reverse=False))
 
     # --- the log ------------------------------------------------------------------------------
 
@@ -224,10 +225,6 @@ def _timed(entry: list[Any]) -> Line:
 def _untimed(entry: list[Any]) -> Line:
     identity, items = entry
     return Line(identity.decode(), 0, _pairs(items))
-
-
-def _number(identity: bytes) -> int:
-    return int(identity.partition(b"-")[0])
 
 
 def _commit(reply: list[Any]) -> Commit:

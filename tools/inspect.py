@@ -52,7 +52,11 @@ def inspect(
         if name is None:
             _store(output, source.store())
         elif segment is None:
-            _timeline(output, source.timeline(as_bytes(name)))
+            facts = source.timeline(as_bytes(name))
+            if as_text(facts["kind"]) == "conversation":
+                about = source.conversation(as_bytes(name).removeprefix(b"@conv:"))
+                facts |= {each: about[each] for each in ("members", "diffusion", "state")}
+            _timeline(output, facts)
         else:
             facts = source.segment(as_bytes(name), segment)
             _segment(output, facts, as_hex=as_hex)
@@ -123,6 +127,9 @@ def _timeline(output: Output, facts: Facts) -> None:
     }
     if inbox:
         values["floor"] = facts["floor"]
+    for each in ("members", "diffusion", "state"):
+        if each in facts:
+            values[each] = facts[each]
     bounds = {"maxage": " ms", "maxlen": " entries", "maxbytes": " bytes"}
     kept = [f"{facts[name]:,}{unit}" for name, unit in bounds.items() if facts[name]]
     values["retention"] = ", ".join(kept) or "none"

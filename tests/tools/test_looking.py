@@ -197,6 +197,8 @@ def test_inspect_shows_a_timeline_and_a_segment(where: list[str]) -> None:
     text = printed("inspect", *where, "room:000")
     assert "5,000 entries" in text
     assert "owner" in text
+    (team,) = documents("inspect", *where, "@conv:team")
+    assert (team["members"], team["diffusion"], team["state"]) == (3, "write", "whole")
     (segment,) = documents("inspect", *where, "room:001", "--segment", "300")
     seqs = [row["seq"] for row in segment["rows"]]
     assert 300 in seqs
