@@ -17,7 +17,8 @@ rest.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final, NoReturn
@@ -60,7 +61,7 @@ STATE: Final = "state"  # names, rows of timelines, memberships, and what is bui
 _ALL: Final = ""  # the database itself, among its families
 FAMILIES: Final = (META, LOG, SEGMENTS, INBOXES, PATCHES, STATE)
 _FEW_KEYS: Final = 64
-_TRIES: Final = 5
+_TRIES: Final = 20  # to open what its owner is changing
 
 
 class Batch:
@@ -287,27 +288,39 @@ class ReadOnlyStorage(Storage):
         self.path = path
         self.failed = False
         self._options = options
+        self._families = {}
+        self._handles = {}
         self._own = Scratch()
         try:
-            _retried(self._open_secondary)
+            self._open_between_changes()
         except BaseException:
             self._own.remove()
             raise
 
     def catch_up(self) -> None:
         """Move on to what is there now. Every scan must be closed before."""
-        _retried(self._catch_up)
+        caught_up = False
+        with suppress(Exception):  # opening it anew tells what is wrong
+            self._families[_ALL].try_catch_up_with_primary()
+            caught_up = True
+        if not caught_up or self._files() != self._opened:
+            self._open_between_changes()
 
-    def _catch_up(self) -> None:
-        if self._files() == self._opened:
+    def _open_between_changes(self) -> None:
+        """Open it, again where files came or went meanwhile: what the owner moves from one to
+        another would be in neither.
+        """
+        for left in reversed(range(_TRIES)):
+            self._release()
             try:
-                self._families[_ALL].try_catch_up_with_primary()
-            except Exception as error:
-                _translate(error, self.path)
-            if self._files() == self._opened:
-                return
-        self._release()
-        self._open_secondary()
+                self._open_secondary()
+                if self._files() == self._opened:
+                    return
+            except CorruptError:
+                raise
+            except StorageError:  # a file was gone when its turn came
+                if not left:
+                    raise
 
     def _open_secondary(self) -> None:
         whole = _database_options(self._options, salvage=False)
@@ -346,20 +359,6 @@ class ReadOnlyStorage(Storage):
 
 def _read_only(path: Path) -> ReadOnlyError:
     return ReadOnlyError(f"{path} was opened read only: nothing was done")
-
-
-def _retried(work: Callable[[], None]) -> None:
-    """Do it again where the owner deleted a file between two looks."""
-    for left in reversed(range(_TRIES)):
-        try:
-            work()
-        except CorruptError:
-            raise
-        except StorageError:
-            if not left:
-                raise
-        else:
-            return
 
 
 def _database_options(options: Options, *, salvage: bool) -> RocksOptions:

@@ -221,45 +221,52 @@ def test_a_flipped_bit_in_the_log_is_never_shown_as_content(
 
 
 def write_on(path: Path, changes: dict[str, Any], pipe: Connection) -> None:
-    """Append to timelines in turn, two at a time, until told to stop."""
+    """Append to timelines in turn, two at a time, from where the one before was killed."""
     with timeline.open(path, replace(SMALL, **changes)) as db:
-        number = 0
-        while not pipe.poll():
+        number = db.timeline("even").head
+        pipe.send(number)
+        while True:
             with db.transaction() as both:
                 for name in ("even", f"room:{number % 40}"):
                     both.append(name, {"n": str(number), "filling": "x" * (number % 300)})
             number += 1
             if number % 500 == 0:
                 db.compact()
-        pipe.send(number)
 
 
 def test_what_is_read_while_it_is_written_has_no_gap(directory: Path) -> None:
-    """Log files, table files and manifests come and go under the reader."""
-    ours, theirs = CONTEXT.Pipe()
-    changes = {"fsync": "inline", "durability": "interval"}
-    child = CONTEXT.Process(target=write_on, args=(directory / "store", changes, theirs))
-    timeline.open(directory / "store", SMALL).close()
-    child.start()
+    """Log files, table files and manifests come and go under the reader; owners are killed."""
+    path = directory / "store"
+    timeline.open(path, SMALL).close()
+    changes = {"fsync": "inline", "durability": "interval"}  # which survives a kill
+    draw = random.Random(1)
     seen = 0
-    try:
-        with opened(directory / "store") as db:
-            while seen < 4_000:
-                db.refresh()
-                even = db.timeline("even")
-                numbers = [int(entry.text("n")) for entry in even.range(first=max(1, seen - 50))]
-                first = max(0, seen - 51) if seen else 0
-                assert numbers == list(range(first, even.head)), "a gap, or something twice"
-                assert even.head >= seen, "what was seen is still there"
-                seen = even.head
-                rooms = sum(len(db.timeline(f"room:{room}")) for room in range(40))
-                assert rooms == seen, "a commit is there wholly or not at all"
-                if random.random() < 0.2:
-                    with opened(directory / "store") as anew:
-                        assert anew.timeline("even").head >= seen
-    finally:
-        ours.send("stop")
-        total = ours.recv()
-        child.join()
-    with opened(directory / "store") as db:
-        assert db.timeline("even").head == total
+    with opened(path) as db:
+        for _ in range(5):
+            ours, theirs = CONTEXT.Pipe()
+            child = CONTEXT.Process(target=write_on, args=(path, changes, theirs))
+            child.start()
+            try:
+                assert ours.recv() >= seen, "what was seen is what the next owner goes on from"
+                until = seen + draw.randint(500, 1_500)
+                while seen < until:
+                    seen = look(db, seen)
+                    if draw.random() < 0.2:
+                        with opened(path) as anew:
+                            assert look(anew, seen) >= seen
+            finally:
+                child.kill()
+                child.join()
+            seen = look(db, seen)
+
+
+def look(db: timeline.Database, seen: int) -> int:
+    """How many commits are there now, which have no gap."""
+    db.refresh()
+    even = db.timeline("even")
+    numbers = [int(entry.text("n")) for entry in even.range(first=max(1, seen - 50))]
+    assert numbers == list(range(max(0, seen - 51), even.head)), "a gap, or something twice"
+    assert even.head >= seen, "what was seen is still there"
+    rooms = sum(len(db.timeline(f"room:{room}")) for room in range(40))
+    assert rooms == even.head, "a commit is there wholly or not at all"
+    return even.head
