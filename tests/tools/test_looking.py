@@ -28,6 +28,7 @@ from timeline.formats.rows import FORMAT, StoreRow, encode_store
 from timeline.messaging.conversations import Deletion
 from timeline.storage import META, SEGMENTS
 from timeline.store import STORE_KEY
+from timeline_tools.looking import MOMENT, escaped
 from timeline_tools.main import main
 
 TIMELINE = Path(sys.executable).parent / "timeline"
@@ -567,3 +568,41 @@ def test_help_has_examples(verb: str) -> None:
 
 def test_the_version_is_that_of_the_package() -> None:
     assert printed("--version") == "timeline, version 0.1.0\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "milliseconds"),
+    [
+        ("1700000000000", 1_700_000_000_000),
+        ("2023-11-14", 1_699_920_000_000),
+        ("2023-11-14T22:13:20", 1_700_000_000_000),
+        ("2023-11-14T23:13:20.5+01:00", 1_700_000_000_500),
+    ],
+)
+def test_a_time_is_written_as_people_do(text: str, milliseconds: int) -> None:
+    assert MOMENT.convert(text, None, None) == milliseconds
+
+
+@pytest.mark.parametrize(
+    ("text", "ago"), [("90s", 90_000), ("1.5h", 5_400_000), ("2d", 172_800_000), ("5ms", 5)]
+)
+def test_a_time_is_so_long_ago(text: str, ago: int) -> None:
+    now = time.time() * 1000
+    assert now - ago - 1 <= MOMENT.convert(text, None, None) <= time.time() * 1000 - ago + 1
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (b"plain", "plain"),
+        (b"two words", '"two words"'),
+        (b"", '""'),
+        (b'say "so"', '"say \\"so\\""'),
+        (b"a\nb\x1b[2J", "a\\nb\\x1b[2J"),
+        (b"\xff\x00", "\\xff\\x00"),
+        ("\u202eabc".encode(), "\\u202eabc"),
+        ("已添加".encode(), "已添加"),
+    ],
+)
+def test_a_value_cannot_break_its_line(value: bytes, shown: str) -> None:
+    assert escaped(value) == shown

@@ -1,0 +1,34 @@
+"""The promise: `timeline top` shows what happened between two looks, a second."""
+
+from __future__ import annotations
+
+from timeline_tools.source import Commit
+from timeline_tools.top import Look, hottest, rates
+
+
+def look(at: float, **figures: float) -> Look:
+    return Look(at, {name: str(value) for name, value in figures.items()}, {b"mail": 90})
+
+
+def test_rates_are_differences_a_second() -> None:
+    before = look(10.0, lsn=100, groups=10, appends=50, deliveries=0, fsync_usec=900)
+    after = look(12.0, lsn=300, groups=60, appends=90, deliveries=1_000, fsync_usec=200)
+    found = rates(before, after)
+    assert (found["commits"], found["appends"], found["fan_out"]) == (100.0, 20.0, 500.0)
+    assert found["group_commits"] == 4.0
+    assert found["fsync_usec"] == 200.0
+    assert found["consumers"] == {"mail": 210}
+
+
+def test_a_daemon_that_was_started_anew_did_not_go_backwards() -> None:
+    found = rates(look(1.0, lsn=5, groups=9), look(2.0, lsn=5, groups=1))
+    assert found["commits"] == found["group_commits"] == 0.0
+
+
+def test_the_hottest_are_those_with_most_appends() -> None:
+    commits = [
+        Commit(1, 0, [("append", b"a", [1, 3]), ("deliver", b"a", [3])]),
+        Commit(2, 0, [("append", b"b", [1, 1]), ("append", b"c", [5, 14])]),
+        Commit(3, 0, [("append", b"b", [2, 2]), ("drop", b"a", [])]),
+    ]
+    assert hottest(commits) == [(b"c", 10), (b"a", 3), (b"b", 2)]
