@@ -1,0 +1,40 @@
+"""A store of real shape, stopped and in use, for whoever looks at it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import timeline
+from tests.server.daemon import Daemon
+from tests.tools.looks import fill
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("looking") / "stopped"
+    with timeline.open(path) as db:
+        fill(db)
+    return path
+
+
+@pytest.fixture(scope="module")
+def daemon(stopped: Path) -> Iterator[Daemon]:
+    live = stopped.with_name("live")
+    shutil.copytree(stopped, live)
+    running = Daemon(live)
+    yield running
+    running.stop()
+
+
+@pytest.fixture(params=["stopped", "in use", "daemon"])
+def where(request: pytest.FixtureRequest, stopped: Path, daemon: Daemon) -> list[str]:
+    """A directory or a daemon as it is named on the command line."""
+    return {
+        "stopped": [str(stopped)],
+        "in use": [str(daemon.data)],
+        "daemon": ["--connect", f"127.0.0.1:{daemon.port}"],
+    }[request.param]

@@ -1,0 +1,105 @@
+"""The promise: what cannot be looked at is one clear line and a status, and is left alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import timeline
+from tests.engine.stores import copy_as_killed
+from tests.tools.looks import printed, refused, run
+from timeline.formats.rows import FORMAT, StoreRow, encode_store
+from timeline.storage import META, SEGMENTS
+from timeline.store import STORE_KEY
+
+
+def test_what_is_not_there_is_one_line(where: list[str]) -> None:
+    assert "no timeline 'team': is '@conv:team' meant?" in refused("cat", *where, "team")
+    assert "no timeline" in refused("tail", *where, "nothing")
+    assert "no timeline" in refused("inspect", *where, "nothing")
+    assert "no segment" in refused("inspect", *where, "room:001", "--segment", "9999")
+    assert "no conversation 'nothing'" in refused("conversation", *where, "nothing")
+    assert "no such user" in refused("user", *where, "nobody")
+    assert "no times" in refused("cat", *where, "@user:bob", "--since", "1h")
+    assert "no longer holds" in refused("cat", *where, "--log", "--from", "1")
+    assert "no word in this query" in refused("search", *where, "!!!")
+
+
+@pytest.mark.parametrize("verb", ["inspect", "ls", "stats"])
+def test_what_is_no_store_is_one_line_and_is_left_alone(tmp_path: Path, verb: str) -> None:
+    assert "is no Timeline store" in refused(verb, str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_store_of_a_newer_version_is_named(tmp_path: Path) -> None:
+    with timeline.open(tmp_path / "data", search=False) as db:
+        storage = db.engine.store.storage
+        batch = storage.batch()
+        batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT + 1, 7)))
+        storage.write(batch)
+    assert f"has format {FORMAT + 1}" in refused("ls", str(tmp_path / "data"))
+
+
+def test_damage_is_one_line_and_a_damaged_segment_is_shown(tmp_path: Path) -> None:
+    with timeline.open(tmp_path / "data", search=False) as db:
+        db.timeline("audit").append_many([{"n": str(number)} for number in range(600)])
+        db.engine.seal()
+        storage = db.engine.store.storage
+        (key, value), *_ = storage.scan(SEGMENTS, b"", b"\xff" * 17)
+        batch = storage.batch()
+        batch.put(SEGMENTS, key, value[:-9] + b"\0" + value[-8:])
+        storage.write(batch)
+    where = str(tmp_path / "data")
+    assert "damaged" in refused("cat", where, "audit")
+    assert len(printed("cat", where, "audit", "--from", "257").splitlines()) == 600 - 256
+    result = run("inspect", where, "audit", "--segment", "1", "--hex")
+    assert result.exit_code == 1
+    assert "wrong: the segment of timeline" in result.output
+    assert "00000000  01 00" in result.output
+
+
+def test_a_log_without_its_end_is_one_line(tmp_path: Path) -> None:
+    with timeline.open(tmp_path / "data", search=False) as db:
+        for number in range(20):
+            db.timeline("audit").append({"n": str(number)})
+        copy_as_killed(db, tmp_path / "cut")
+    (wal,) = (tmp_path / "cut" / "rocks").glob("*.log")
+    wal.write_bytes(wal.read_bytes()[:-200])
+    assert "were acknowledged" in refused("ls", str(tmp_path / "cut"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["cat"], "name a DIRECTORY"),
+        (["cat", "{}"], "name a timeline, or --log"),
+        (["cat", "{}", "a", "--log"], "--log takes no name"),
+        (["cat", "{}", "--log", "--reverse"], "the log is read forwards"),
+        (["cat", "{}", "a", "--since", "yesterday"], "is no time"),
+        (["inspect", "{}", "--segment", "1"], "name it"),
+        (["inspect", "{}", "a", "--hex"], "--segment"),
+        (["search", "{}", "x", "--sender", "ann"], "--sender goes with --user"),
+        (["search", "{}", "x", "--user", "ann", "--timeline", "a"], "leave --timeline out"),
+        (["top"], "--connect"),
+        (["ls", "nowhere"], "does not exist"),
+    ],
+)
+def test_a_mistake_in_the_call_is_told(stopped: Path, arguments: list[str], problem: str) -> None:
+    result = run(*(each.format(stopped) for each in arguments))
+    assert result.exit_code == 2
+    assert problem in result.stderr
+
+
+def test_no_daemon_and_no_room_for_temporary_files(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "no daemon answers" in refused("top", "--connect", "127.0.0.1:1")
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    assert "set TMPDIR" in refused("ls", str(stopped))
+
+
+def test_an_index_of_other_fields_is_named(stopped: Path) -> None:
+    assert "holds no index of the fields body" in refused(
+        "search", str(stopped), "nine", "--field", "body"
+    )
