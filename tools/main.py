@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from .completion import completion
 from .cat import cat
+from .completion import completion
 from .conversation import conversation_verb
 from .inspect import inspect
 from .ls import ls
