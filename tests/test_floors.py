@@ -55,6 +55,7 @@ FLOORS: Final = (
     {"fanout", "unresolved"},
     {"inspection"},
     {"messaging"},
+    {"verification"},
     {"database"},
     {"__init__"},
 )

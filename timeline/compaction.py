@@ -19,7 +19,7 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from timeline.cache import read_segment
 from timeline.errors import CorruptError
@@ -35,6 +35,42 @@ _STEP = 64  # the most segments read in one step
 _NOTED = 100_000  # the most timelines remembered to have small segments
 
 
+class Gain(NamedTuple):
+    """What compacting does: `segments` of `size` bytes become `after` ones, `freed` bytes less."""
+
+    segments: int
+    after: int
+    size: int
+    freed: int
+
+    def plus(self, other: Gain) -> Gain:
+        return Gain(*(one + more for one, more in zip(self, other, strict=True)))
+
+
+NO_GAIN = Gain(0, 0, 0, 0)
+
+
+class Rows(Protocol):
+    """What a merge writes to."""
+
+    def put(self, family: str, key: bytes, value: bytes) -> None: ...
+
+    def delete(self, family: str, key: bytes) -> None: ...
+
+
+class _Tally:
+    """Counts what would be written."""
+
+    def __init__(self) -> None:
+        self.written = 0
+
+    def put(self, family: str, key: bytes, value: bytes) -> None:  # noqa: ARG002  as `Rows` has it
+        self.written += len(value)
+
+    def delete(self, family: str, key: bytes) -> None:
+        pass
+
+
 class Piece(NamedTuple):
     """A stored segment, verified and patched, and the size it takes on disk."""
 
@@ -42,6 +78,13 @@ class Piece(NamedTuple):
     segment: Segment
     patched: bool
     size: int
+
+
+class Replaced(NamedTuple):
+    """The segments that a merge replaced, and how many took their place."""
+
+    pieces: list[Piece]
+    after: int
 
 
 class Compaction:
@@ -84,8 +127,25 @@ class Compaction:
         pieces = self._newest(timeline_id)
         if len(pieces) > 1:
             batch = self._storage.batch()
-            self._merge(timeline_id, pieces, batch)
+            self.merged += len(self._merge(timeline_id, pieces, batch).pieces)
             self._write(timeline_id, batch)
+
+    def gain(self, timeline_id: int) -> Iterator[Gain]:
+        """What `whole` would do of what is sealed, a part at a time; nothing is written."""
+        position = 0
+        more = True
+        while more:
+            pieces = list(islice(self._pieces(timeline_id, position), _STEP))
+            more = len(pieces) == _STEP
+            if more:
+                position = split_pair(pieces.pop().key)[1]
+            tally = _Tally()
+            replaced = self._merge(timeline_id, pieces, tally)
+            size = sum(piece.size for piece in pieces)
+            went = sum(piece.size for piece in replaced.pieces)
+            before = len(pieces)
+            after = before - len(replaced.pieces) + replaced.after
+            yield Gain(before, after, size, max(0, went - tally.written))
 
     def whole(self, timeline_id: int) -> Iterator[int]:
         """Compact every segment of a timeline; each step yields how many segments went.
@@ -102,14 +162,15 @@ class Compaction:
             if more:
                 position = split_pair(pieces.pop().key)[1]
             batch = self._storage.batch()
-            gone = self._merge(timeline_id, pieces, batch)
+            replaced = self._merge(timeline_id, pieces, batch)
+            self.merged += len(replaced.pieces)
             done = split_pair(pieces[-1].key)[1] + 1 if more else 0
             stop = pair(timeline_id, done) if more else pair(timeline_id + 1, 0)
             for key in self._storage.keys(PATCHES, pair(timeline_id, low), stop):
                 batch.delete(PATCHES, key)
             low = done
             self._write(timeline_id, batch)
-            yield gone
+            yield len(replaced.pieces) - replaced.after
 
     def erase(self) -> list[int]:
         """Fold the patches on disk into their segments, some timelines at a time.
@@ -176,13 +237,14 @@ class Compaction:
             or 2 * piece.size >= self._options.segment_bytes
         )
 
-    def _merge(self, timeline_id: int, pieces: list[Piece], batch: Batch) -> int:
-        """Replace runs of neighbours that are not full; how many segments fewer there are."""
+    def _merge(self, timeline_id: int, pieces: list[Piece], batch: Rows) -> Replaced:
+        """Replace runs of neighbours that are not full."""
+        replaced: list[Piece] = []
+        after = 0
         timeline = self._timelines.load(timeline_id)
         if timeline is None or timeline.row is None:
-            return 0
+            return Replaced(replaced, after)
         first = timeline.row.first
-        before = after = 0
         run: list[Piece] = []
         for piece in [*pieces, None]:
             if piece is not None and (
@@ -191,13 +253,12 @@ class Compaction:
                 run.append(piece)
                 continue
             if len(run) > 1 or any(part.patched or part.segment.low < first for part in run):
-                before += len(run)
+                replaced += run
                 after += self._replace(timeline_id, run, first, batch)
             run = []
-        self.merged += before
-        return before - after
+        return Replaced(replaced, after)
 
-    def _replace(self, timeline_id: int, run: list[Piece], first: int, batch: Batch) -> int:
+    def _replace(self, timeline_id: int, run: list[Piece], first: int, batch: Rows) -> int:
         options = self._options
         seqs, lsns, times = array("Q"), array("Q"), array("Q")
         payloads: list[bytes] = []

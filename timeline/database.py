@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, NamedTuple, Self, TypeVar
 
+from timeline.compaction import Gain
 from timeline.draft import Draft
 from timeline.engine import Engine, Group
 from timeline.entry import Entry, Fields, FieldsLike, Value, encode_fields, encode_name
@@ -34,6 +35,7 @@ from timeline.inspection import (
 )
 from timeline.log import LogCommit
 from timeline.messaging.embedded import Messaging
+from timeline.messaging.names import CONVERSATIONS
 from timeline.options import Options
 from timeline.readonly import ReadOnlyEngine
 from timeline.search.finder import find_entries, find_timelines
@@ -153,6 +155,10 @@ class Database:
         """
         return self.engine.refresh() if isinstance(self.engine, ReadOnlyEngine) else False
 
+    def gain(self, prefix: Value = b"") -> Gain:
+        """What `compact` would do, without doing it."""
+        return self.engine.gain(prefix=encode_name(prefix))
+
     def flush(self) -> None:
         """Return when everything staged so far is durable."""
         self.engine.wait_all()
@@ -264,10 +270,8 @@ class TimelineHandle:
             removed = 0
             if before is not None:
                 removed += draft.trim(timeline, before)
-            if age_ms is not None and timeline.row is not None:
-                since = draft.time - age_ms
-                first = self._engine.timelines.first_since(timeline, since)
-                removed += draft.trim(timeline, first)
+            if age_ms is not None:
+                removed += draft.trim_to_age(timeline, age_ms)
             if length is not None:
                 removed += draft.trim_to_length(timeline, length)
             return removed
@@ -324,19 +328,46 @@ class TimelineHandle:
         return self._commit(work)
 
     def set_retention(self, *, age_ms: int = 0, length: int = 0, bytes_: int = 0) -> None:
-        """Trim by itself from now on; zero is no bound, all zero no retention."""
+        """Trim by itself from now on; zero is no bound, all zero no retention. Also the messages of
+        a conversation (`@conv:…`), which must be there, else `NotFoundError`.
+        """
+        bounds = Retention(age_ms, length, bytes_)
 
         def work(draft: Draft) -> None:
-            draft.set_retention(draft.find_or_create(self.name), Retention(age_ms, length, bytes_))
+            if self.name.startswith(CONVERSATIONS):
+                timeline = draft.find(self.name)
+                if timeline is None:
+                    raise NotFoundError(f"there is no timeline {shown(self.name)}")
+            else:
+                timeline = draft.find_or_create(_writable(self.name))
+            draft.set_retention(timeline, bounds)
 
-        self._commit(work)
+        self._stage(work)
+
+    def retention(self) -> Retention:
+        """The bounds to which it is trimmed by itself, 0 for none: age in ms, length, bytes.
+        Raises `NotFoundError`.
+        """
+        engine = self._engine
+        with engine.lock:
+            timeline = engine.find(self.name)
+            if timeline is None:
+                raise NotFoundError(f"there is no timeline {shown(self.name)}")
+            return engine.retention(timeline)
 
     def compact(self) -> int:
         """Merge this timeline's small segments; how many segments fewer there are."""
         return self._engine.compact(self.name)
 
+    def gain(self) -> Gain:
+        """What `compact` would do, without doing it. Raises `NotFoundError`."""
+        return self._engine.gain(self.name)
+
     def _commit(self, work: Callable[[Draft], T]) -> T:
         _writable(self.name)
+        return self._stage(work)
+
+    def _stage(self, work: Callable[[Draft], T]) -> T:
         engine = self._engine
         with engine.lock:
             draft = engine.begin()

@@ -204,6 +204,13 @@ class Draft(Overlay):
         first = next(islice(kept, length - 1, None))[0]
         return self.trim(timeline, first)
 
+    def trim_to_age(self, timeline: Timeline, age: int) -> int:
+        """Remove the entries that are older than `age` ms; how many were removed."""
+        if timeline.row is None:  # made by this commit
+            return 0
+        first = self._stage.timelines.first_since(timeline, self.time - age)
+        return self.trim(timeline, first)
+
     def delete(self, timeline: Timeline, seqs: Sequence[int]) -> int:
         """Delete single entries; how many of `seqs` were there."""
         removed = 0

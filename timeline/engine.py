@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from timeline.append import Appender
+from timeline.compaction import NO_GAIN, Gain
 from timeline.draft import Commit, Draft
 from timeline.errors import (
     ClosedError,
@@ -412,6 +413,20 @@ class Engine:
         else:
             self.store.rewrite(compacted)
         return gone
+
+    def gain(self, name: bytes | None = None, *, prefix: bytes = b"") -> Gain:
+        """What `compact` would do to what is sealed; nothing is changed."""
+        found = NO_GAIN
+        for _, timeline_id in self._named(name) if name is not None else self.each(prefix):
+            steps = self.store.compaction.gain(timeline_id)
+            while True:
+                with self.lock:
+                    self.check_usable()
+                    step = next(steps, None)
+                if step is None:
+                    break
+                found = found.plus(step)
+        return found
 
     def _named(self, name: bytes) -> list[tuple[bytes, int]]:
         with self.lock:

@@ -90,11 +90,25 @@ class Batch:
 class Storage:
     """An open RocksDB. Not thread-safe by itself, except `sync`, `sync_busy` and `compact`."""
 
-    def __init__(self, path: Path, options: Options, *, salvage: bool = False) -> None:
-        """Open `path`; with `salvage` accept a WAL that is damaged, up to the damage."""
+    _read_only = False
+
+    def __init__(
+        self, path: Path, options: Options, *, salvage: bool = False, read_only: bool = False
+    ) -> None:
+        """Open `path`; with `salvage` accept a WAL that is damaged, up to the damage.
+
+        With `read_only` neither is it locked nor does a damaged file keep the rest from being read;
+        all files are opened at once, so that it does not matter if they are removed afterwards.
+        """
         self.path = path
         whole = _database_options(options, salvage=salvage)
-        self._open(path, whole, options, AccessType.read_write())
+        if read_only:
+            whole.create_missing_column_families(False)
+            whole.set_paranoid_checks(False)
+            whole.set_max_open_files(-1)
+        access = AccessType.read_only() if read_only else AccessType.read_write()
+        self._read_only = read_only
+        self._open(path, whole, options, access)
 
     def _open(self, where: Path, whole: RocksOptions, options: Options, access: AccessType) -> None:
         families = {name: _family_options(name, options) for name in FAMILIES}
@@ -262,7 +276,7 @@ class Storage:
         """
         if not self._families:
             return
-        if not self.failed:
+        if not self.failed and not self._read_only:
             self.flush()
         self._release()
 
@@ -359,6 +373,14 @@ class ReadOnlyStorage(Storage):
 
 def _read_only(path: Path) -> ReadOnlyError:
     return ReadOnlyError(f"{path} was opened read only: nothing was done")
+
+
+def rebuild_files(path: Path, options: Options) -> None:
+    """Have RocksDB make a database again of the files in `path` that it can read."""
+    try:
+        Rdict.repair(str(path), _database_options(options, salvage=True))
+    except Exception as error:
+        _translate(error, path)
 
 
 def _database_options(options: Options, *, salvage: bool) -> RocksOptions:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import click
 
 from .cat import cat
+from .compact import compact
 from .completion import completion
 from .conversation import conversation_verb
 from .inspect import inspect
 from .ls import ls
 from .reindex import reindex
+from .repair import repair
+from .retention import retention
 from .search import search
 from .stats import stats
 from .tail import tail
 from .top import top
+from .trim import trim
 from .user import user_verb
+from .verify import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,6 +28,7 @@ def main() -> None:
     """Look into the timelines of a data directory and take care of them."""
 
 
+main.add_command(compact)
 main.add_command(completion)
 main.add_command(cat)
 main.add_command(conversation_verb)
@@ -34,3 +40,7 @@ main.add_command(stats)
 main.add_command(tail)
 main.add_command(top)
 main.add_command(user_verb)
+main.add_command(repair)
+main.add_command(retention)
+main.add_command(trim)
+main.add_command(verify)

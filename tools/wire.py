@@ -51,7 +51,9 @@ class Wire:
         self._reader = hiredis.Reader(encoding="utf-8", errors="replace")
         self._maps = False  # whether replies come in RESP3
 
-    def call(self, *words: str) -> Any:  # noqa: ANN401  whatever the command replies
+    def call(self, *words: str, patient: bool = False) -> Any:  # noqa: ANN401  what it is
+        """The reply to a command; `patient` waits for it however long it takes."""
+        self._socket.settimeout(None if patient else _SECONDS)
         return _accepted(self._exchange([words])[0])
 
     def _receive(self) -> Any:  # noqa: ANN401

@@ -207,17 +207,81 @@ def _encode_bounds(bounds: Retention, resp: int) -> bytes:
     )
 
 
+@write(
+    "TIMELINE.TRIM",
+    "key [MINID seq] [MAXLEN count] [MAXAGE milliseconds]",
+    "Removes entries below a number, beyond a length or older than an age; how many were removed.",
+    group="timeline",
+    flags="write",
+    complexity="O(log N) and the entries removed where the timeline has holes",
+    keys=_KEY,
+)
+def trim(session: Session, args: Arguments, draft: Draft) -> bytes:
+    timeline = _existing(draft, writable(args[1]))
+    bounds = {word: arguments.integer(value, 0) for word, value in _pairs(args, 2)}
+    if not bounds or bounds.keys() - {b"MINID", b"MAXLEN", b"MAXAGE"}:
+        raise syntax_error()
+    removed = 0
+    if b"MINID" in bounds:
+        removed += draft.trim(timeline, bounds[b"MINID"])
+    if b"MAXAGE" in bounds:
+        removed += draft.trim_to_age(timeline, bounds[b"MAXAGE"])
+    if b"MAXLEN" in bounds:
+        removed += draft.trim_to_length(timeline, bounds[b"MAXLEN"])
+    return replies.integer(removed)
+
+
 @read(
     "TIMELINE.COMPACT",
-    "[key]",
-    "Merges the segments of one timeline or of all and gives their space back; segments fewer.",
+    "[key | PREFIX prefix]",
+    "Merges the segments of one timeline, some or all and gives their space back; segments fewer.",
     group="timeline",
     complexity="O(N) for the entries stored",
     keys=(0, 0, 0),
 )
 def compact(session: Session, args: Arguments, view: View) -> None:
-    if session.executing:
-        raise UsageError("TIMELINE.COMPACT is not part of a commit: call it outside MULTI")
     engine = session.service.engine
-    name = None if len(args) == 1 else _existing(view, args[1]).name
-    session.service.detach(session.connection, lambda: replies.integer(engine.compact(name)))
+    name, prefix = _some(session, args, view)
+    session.service.detach(
+        session.connection, lambda: replies.integer(engine.compact(name, prefix=prefix))
+    )
+
+
+@read(
+    "TIMELINE.GAIN",
+    "[key | PREFIX prefix]",
+    "What TIMELINE.COMPACT would do: segments before and after, their bytes, bytes freed.",
+    group="timeline",
+    complexity="O(N) for the entries stored",
+    keys=(0, 0, 0),
+)
+def gain(session: Session, args: Arguments, view: View) -> None:
+    engine, resp = session.service.engine, session.resp
+    name, prefix = _some(session, args, view)
+
+    def work() -> bytes:
+        found = engine.gain(name, prefix=prefix)
+        return replies.encode(
+            {
+                "segments": found.segments,
+                "after": found.after,
+                "bytes": found.size,
+                "freed": found.freed,
+            },
+            resp,
+        )
+
+    session.service.detach(session.connection, work)
+
+
+def _some(session: Session, args: Arguments, view: View) -> tuple[bytes | None, bytes]:
+    """The one timeline that is meant, or the beginning of names."""
+    if session.executing:
+        raise UsageError("this is not part of a commit: call it outside MULTI")
+    if len(args) == 1:
+        return None, b""
+    if len(args) == 2:
+        return _existing(view, args[1]).name, b""
+    if len(args) != 3 or args[1].upper() != b"PREFIX":
+        raise syntax_error()
+    return None, args[2]

@@ -51,6 +51,12 @@ def _decode(value: bytes) -> BitMap:
         raise CorruptError("a set of message numbers is damaged: run `timeline verify`") from None
 
 
+def highest(value: bytes) -> int:
+    """The highest number in a stored chunk, less the chunk's first. Raises `CorruptError`."""
+    bits = _decode(value)
+    return int(bits.max()) if bits else 0
+
+
 def add(draft: Draft, family: bytes, owner: Sequence[int], seqs: Sequence[int], first: int) -> int:
     """Add numbers to a set of a conversation that begins at number `first`; how many are new."""
     added = 0

@@ -1,0 +1,9 @@
+"""Verification and repair: whether a store is what it says it is, and what can be had of one that
+is not. `verify` reads only; `repair` makes another store. The command line prints what they say.
+"""
+
+from timeline.verification.findings import Finding
+from timeline.verification.repair import Repair, repair, repair_in_place
+from timeline.verification.verify import Report, verify
+
+__all__ = ["Finding", "Repair", "Report", "repair", "repair_in_place", "verify"]

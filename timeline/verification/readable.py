@@ -1,0 +1,105 @@
+"""Whether a row can be read at all, by itself: what `repair` copies and what it leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from timeline.errors import CorruptError
+from timeline.expiry import EXPIRY_KEY
+from timeline.formats import keys, messages
+from timeline.formats.entries import decode_items
+from timeline.formats.references import decode_floor, packed_references
+from timeline.formats.rows import (
+    Progress,
+    decode_expiry,
+    decode_metadata,
+    decode_progress,
+    decode_retention,
+    decode_row,
+    decode_spans,
+    decode_store,
+)
+from timeline.formats.segments import Segment
+from timeline.messaging.numbers import highest
+from timeline.sealing import PROGRESS_KEY
+from timeline.storage import INBOXES, META, PATCHES, SEGMENTS, STATE, Storage
+from timeline.store import STORE_KEY
+from timeline.verification.walk import walk
+
+_OWN: Final[dict[bytes, Callable[[bytes], object]]] = {
+    messages.CONVERSATION: messages.decode_conversation,
+    messages.ROSTER: messages.decode_roster,
+    messages.MEMBER: messages.decode_member,
+    messages.DEVICE: messages.decode_device,
+    messages.KEY: messages.decode_key,
+    messages.GENERATION: messages.decode_generation,
+    messages.GRAVE: messages.decode_grave,
+    messages.SETTINGS: messages.decode_settings,
+    messages.UNCOUNTED: highest,
+    messages.CALLED: highest,
+    messages.HIDDEN: highest,
+    messages.MENTIONED: highest,
+}
+_STATE: Final[dict[bytes, Callable[[bytes], object]]] = {
+    keys.ROW: decode_row,
+    keys.META: decode_metadata,
+    keys.RETENTION: decode_retention,
+    keys.NAME: keys.split_number,
+    keys.COUNT: keys.split_number,
+    keys.AUDIENCE: decode_spans,
+}
+_META: Final[dict[bytes, Callable[[bytes], object]]] = {
+    STORE_KEY: decode_store,
+    PROGRESS_KEY: decode_progress,
+    EXPIRY_KEY: decode_expiry,
+}
+
+
+def readable(family: str, key: bytes, value: bytes) -> bool:
+    """Whether a codec takes it. Records of the log are another matter: one leads to the next."""
+    try:
+        if family == SEGMENTS:
+            Segment(key, value)
+        elif family == INBOXES:
+            if keys.split_pair(key)[1]:
+                packed_references(key, value)
+            else:
+                decode_floor(key, value)
+        elif family == PATCHES:
+            keys.split_pair(key)
+            if value:
+                decode_items(value)
+        elif family == STATE:
+            decode = _STATE.get(key[:1]) or _OWN.get(key[:2])
+            if decode is not None:
+                decode(value)
+        elif family == META and key in _META:
+            _META[key](value)
+    except (CorruptError, ValueError):
+        return False
+    return True
+
+
+def reckoned(storage: Storage, progress: Progress | None, last: int, first: int) -> Progress:
+    """The progress of sealing from what is there, where it has gone or cannot be: `first` and
+    `last` are the LSNs at which the log begins and ends, 0 for none.
+    """
+    reached = time = newest = 0
+    for key, value in walk(storage, SEGMENTS):
+        segment = Segment(key, value)
+        reached, time = max(reached, segment.lsns[-1]), max(time, segment.times[-1])
+        newest = max(newest, keys.split_pair(key)[0])
+    for key, _ in walk(storage, INBOXES):
+        inbox, position = keys.split_pair(key)
+        reached, newest = max(reached, position), max(newest, inbox)
+    for key, _ in walk(storage, STATE, keys.ROW, keys.successor(keys.ROW)):
+        newest = max(newest, int.from_bytes(key[1:9], "big"))
+    for _, value in walk(storage, STATE, keys.NAME, keys.successor(keys.NAME)):
+        newest = max(newest, int.from_bytes(value, "big"))
+    possible = progress is not None and reached <= max(progress.sealed, progress.upto)
+    if progress is not None and possible and (not last or last >= progress.sealed):
+        return progress._replace(next_id=max(progress.next_id, newest + 1))
+    if last:  # applied again from its beginning: what is on disk already is passed over
+        return Progress(first - 1, max(last, reached), newest + 1, time)
+    return Progress(reached, 0, newest + 1, time)

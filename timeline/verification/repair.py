@@ -1,0 +1,284 @@
+"""Repair: another store, made of what is whole in a damaged one.
+
+    copy      every row that can be read, and the log up to the first record that cannot
+    replay    open it, so that what was only in the log is sealed
+    mend      verify, write the rows that the findings propose, and again until there are none
+
+Rule: the damaged store is read only, through a shadow. The new one is built beside its place and
+takes it when it is whole, so that whatever happens on the way leaves nothing behind. It has an
+epoch of its own: devices are told to begin anew rather than left with a gap.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from timeline.engine import Engine
+from timeline.errors import CorruptError, NotFoundError, StorageError, UsageError
+from timeline.formats.records import decode_record
+from timeline.formats.rows import (
+    FORMAT,
+    Progress,
+    StoreRow,
+    decode_progress,
+    encode_progress,
+    encode_store,
+)
+from timeline.options import Options
+from timeline.sealing import PROGRESS_KEY
+from timeline.storage import FAMILIES, LOG, META, Storage
+from timeline.store import MARK, ROCKS, STORE_KEY
+from timeline.verification.exclusive import held
+from timeline.verification.findings import FILES, Finding, Put
+from timeline.verification.names import check_names
+from timeline.verification.readable import readable, reckoned
+from timeline.verification.records import check_log
+from timeline.verification.snapshot import Snapshot
+from timeline.verification.verify import Report, check
+from timeline.verification.walk import LAST, walk
+
+Step = Callable[[str], None]
+
+_ROUNDS: Final = 12
+_BATCH: Final = 1_000
+_BUILDING: Final = "repairing"
+_DAMAGED: Final = "rocks.damaged"
+
+
+@dataclass(slots=True)
+class Repair:
+    """What was wrong, what was written to mend it, and what is still wrong (nothing, it is hoped).
+
+    `kept` is where the damaged files are, after a repair in place.
+    """
+
+    found: list[Finding] = field(default_factory=list)
+    mended: list[Finding] = field(default_factory=list)
+    left: list[Finding] = field(default_factory=list)
+    entries: int = 0
+    applied: int = 0
+    kept: Path | None = None
+
+    @property
+    def lost(self) -> list[Finding]:
+        """What is gone for good, each once."""
+        both = (each for each in (*self.found, *self.mended) if each.lost)
+        unique = {(each.family, each.timeline, each.number, each.text): each for each in both}
+        return list(unique.values())
+
+
+def repair(
+    path: str | os.PathLike[str], to: str | os.PathLike[str], *, step: Step | None = None
+) -> Repair:
+    """Make a store at `to`, which must not exist, of what is whole in that at `path`.
+
+    Raises `NotFoundError`, `UsageError`, `LockedError`, `StorageError`.
+    """
+    source, target = Path(path), Path(to)
+    _require(source)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(f"{target} is there already: name a directory that is not")
+    building = target.with_name(target.name + "." + _BUILDING)
+    with held(source, source / ROCKS), _scaffold(building):
+        result = _build(source, building, step or _silent)
+        building.replace(target)
+    return result
+
+
+def repair_in_place(path: str | os.PathLike[str], *, step: Step | None = None) -> Repair:
+    """Put what is whole in the store at `path` in its place; the damaged files stay beside it, in
+    `rocks.damaged`, and need as much room again. Raises what `repair` does.
+    """
+    source = Path(path)
+    _resume(source)
+    _require(source)
+    building = source / _BUILDING
+    with held(source, source / ROCKS), _scaffold(building):
+        result = _build(source, building, step or _silent)
+        kept = _unused(source / _DAMAGED)
+        (source / ROCKS).replace(kept)
+        (building / ROCKS).replace(source / ROCKS)
+        (building / MARK).replace(source / MARK)
+        shutil.rmtree(source / "index", ignore_errors=True)
+        result.kept = kept
+    return result
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+def _require(source: Path) -> None:
+    if not (source / ROCKS).is_dir():
+        raise NotFoundError(f"{source} is no Timeline store")
+
+
+def _resume(source: Path) -> None:
+    """A repair that ended between two renames: the damaged files go back to their place."""
+    kept = source / _DAMAGED
+    if kept.is_dir() and not (source / ROCKS).exists():
+        kept.replace(source / ROCKS)
+
+
+def _unused(path: Path) -> Path:
+    found, number = path, 1
+    while found.exists():
+        number += 1
+        found = path.with_name(f"{path.name}.{number}")
+    return found
+
+
+@contextmanager
+def _scaffold(building: Path) -> Iterator[None]:
+    """A directory that is gone afterwards, unless it was moved into its place."""
+    shutil.rmtree(building, ignore_errors=True)
+    try:
+        building.mkdir(parents=True)
+        yield
+    except OSError as error:
+        raise StorageError(f"the repaired store cannot be written: {error}") from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _build(source: Path, building: Path, step: Step) -> Repair:
+    result = Repair()
+    step("looking for damage")
+    with _salvageable(source) as snapshot:
+        result.found += snapshot.findings
+        result.found += check(snapshot, Report())
+    step("copying what is whole")
+    with _salvageable(source, replay=False) as snapshot:
+        _copy(snapshot, building)
+    _write(building, _first_fixes(building))
+    step("applying the log")
+    _replay(building, result)
+    for _ in range(_ROUNDS):
+        step("mending")
+        with Snapshot(building) as snapshot:
+            report = Report()
+            result.left = [*snapshot.findings, *check(snapshot, report)]
+        result.entries, result.applied = report.entries, report.applied
+        if not any(finding.fix for finding in result.left):
+            break
+        _write(building, result.left)
+        result.mended += result.left
+    return result
+
+
+@contextmanager
+def _salvageable(source: Path, *, replay: bool = True) -> Iterator[Snapshot]:
+    """A snapshot of which every family can be read: where one cannot, of the files that can be."""
+    snapshot = _open(source, replay=replay)
+    try:
+        yield snapshot
+    finally:
+        snapshot.close()
+
+
+def _open(source: Path, *, replay: bool) -> Snapshot:
+    try:
+        snapshot = Snapshot(source, replay=replay)
+    except (StorageError, CorruptError, NotFoundError):
+        return Snapshot(source, rebuild=True, replay=replay)
+    blind: list[str] = []
+    for family in FAMILIES:
+        for _ in walk(
+            snapshot.storage,
+            family,
+            b"",
+            LAST,
+            lambda _, stop, text: blind.append(text) if stop is None else None,
+        ):
+            pass
+    if not blind:
+        return snapshot
+    snapshot.close()
+    rebuilt = Snapshot(source, rebuild=True, replay=replay)
+    rebuilt.findings += [Finding(FILES, text, lost=True) for text in dict.fromkeys(blind)]
+    return rebuilt
+
+
+def _copy(snapshot: Snapshot, building: Path) -> None:
+    storage = Storage(building / ROCKS, Options())
+    try:
+        batch = storage.batch()
+        for family in FAMILIES:
+            for key, value in snapshot.pairs(family):
+                if readable(family, key, value):
+                    batch.put(family, key, value)
+                if len(batch) >= _BATCH:
+                    storage.write(batch, logged=False)
+                    batch = storage.batch()
+        storage.write(batch, logged=False)
+        _give_beginning(storage, snapshot.epoch)
+    finally:
+        storage.close()
+
+
+def _give_beginning(storage: Storage, epoch: int) -> None:
+    """What the store says of itself, made again where it has gone."""
+    first = last = 0
+    for key, value in walk(storage, LOG):
+        try:
+            record = decode_record(int.from_bytes(key, "big"), value)
+        except CorruptError:
+            continue
+        first, last = first or record.first, record.last
+    stored = storage.get(META, PROGRESS_KEY)
+    progress: Progress | None = None if stored is None else decode_progress(stored)
+    batch = storage.batch()
+    batch.put(META, PROGRESS_KEY, encode_progress(reckoned(storage, progress, last, first)))
+    batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, epoch or 1)))
+    storage.write(batch, logged=False)
+
+
+def _first_fixes(building: Path) -> list[Finding]:
+    """What has to be put right before the log can be applied."""
+    with Snapshot(building, replay=False) as snapshot:
+        return [*check_log(snapshot), *check_names(snapshot)]
+
+
+def _replay(building: Path, result: Repair) -> None:
+    """Seal what is only in the log; where it cannot be applied it goes."""
+    options = Options(create=False, new_epoch=True)
+    try:
+        Engine(building, options).close()
+    except CorruptError as error:
+        result.mended.append(Finding(LOG, f"what was only in the log is lost: {error}", lost=True))
+        with Snapshot(building, replay=False) as snapshot:
+            gone = [
+                Put(LOG, key)
+                for key, _ in snapshot.pairs(LOG)
+                if int.from_bytes(key, "big") > snapshot.progress.sealed
+            ]
+            progress = snapshot.progress
+            reached = max(progress.sealed, progress.upto)
+            better = encode_progress(progress._replace(sealed=reached, upto=0))
+        _write(building, [Finding(LOG, "", fix=(*gone, Put(META, PROGRESS_KEY, better)))])
+        Engine(building, options).close()
+
+
+def _write(building: Path, findings: list[Finding]) -> None:
+    """Write what findings propose, the first for each row."""
+    wanted: dict[tuple[str, bytes], bytes | None] = {}
+    for finding in findings:
+        for family, key, value in finding.fix:
+            wanted.setdefault((family, key), value)
+    storage = Storage(building / ROCKS, Options(create=False))
+    try:
+        batch = storage.batch()
+        for (family, key), value in wanted.items():
+            if value is None:
+                batch.delete(family, key)
+            else:
+                batch.put(family, key, value)
+        storage.write(batch, logged=False)
+    finally:
+        storage.close()

@@ -1,0 +1,33 @@
+"""A shadow: a directory of links to the files of a store, through which it is read.
+
+Rule: whoever opens RocksDB, even for reading, may write beside its files. Here that falls into the
+shadow, so that not a byte of the store changes, nor need it lie on a disk that can be written to. A
+store that another process has open may be shadowed too: its files are only ever appended to or
+removed, and a file that is open stays readable.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+_COPIED = ("rocksdict-config.json", "IDENTITY")  # written when opened
+_LEFT_OUT = ("LOCK", "LOG")
+
+
+class Shadow:
+    def __init__(self, rocks: Path) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="timeline-verify-"))
+        try:
+            for file in rocks.iterdir():
+                if file.name in _COPIED:
+                    shutil.copyfile(file, self.path / file.name)
+                elif file.name not in _LEFT_OUT and not file.name.startswith("LOG.old"):
+                    (self.path / file.name).symlink_to(file.resolve())
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)

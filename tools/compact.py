@@ -1,0 +1,86 @@
+"""`timeline compact`: merges small segments, folds changes in, and gives space back.
+
+Rule: it changes no answer, and may be stopped at any time: what is done is done.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import timeline
+from timeline.compaction import Gain
+
+from .console import Output, size
+from .verb import verb
+from .wire import Wire
+
+
+@verb(
+    "compact",
+    examples="""
+timeline compact data                           everything
+timeline compact data audit                     one timeline
+timeline compact data --prefix sensor: --dry-run
+timeline compact --connect :7420 --prefix sensor:""",
+)
+@click.argument("name", required=False)
+@click.option("--prefix", default="", help="Timelines whose name begins like this.")
+@click.option("--dry-run", is_flag=True, help="Only tell what it would gain.")
+def compact(
+    *,
+    directory: Path | None,
+    daemon: Wire | None,
+    output: Output,
+    name: str | None,
+    prefix: str,
+    dry_run: bool,
+) -> None:
+    """Merge the small segments of timeline NAME, or of all, and give back their space."""
+    if name is not None and prefix:
+        raise click.UsageError("name a timeline or a --prefix, not both")
+    with output.progress() as progress:
+        task = progress.add_task("looking" if dry_run else "compacting", total=None)
+
+        def show(each: bytes) -> None:
+            progress.update(task, description=each.decode("utf-8", "replace")[:40], advance=1)
+
+        if daemon is not None:
+            gain, fewer = _of_daemon(daemon, name, prefix, dry_run=dry_run)
+        else:
+            assert directory is not None
+            with timeline.open(directory, create=False, search=False) as database:
+                handle = None if name is None else database.timeline(name)
+                gain = database.gain(prefix) if handle is None else handle.gain()
+                fewer = 0
+                if not dry_run:
+                    fewer = (
+                        database.compact(prefix, progress=show)
+                        if handle is None
+                        else handle.compact()
+                    )
+    if dry_run:
+        output.line(
+            f"{gain.segments:,} segments would become {gain.after:,}, and {size(gain.freed)} of "
+            f"{size(gain.size)} would be free",
+            {
+                "segments": gain.segments,
+                "after": gain.after,
+                "bytes": gain.size,
+                "freed": gain.freed,
+            },
+        )
+    else:
+        output.line(
+            f"{gain.segments:,} segments, {fewer:,} fewer now; about {size(gain.freed)} freed",
+            {"segments": gain.segments, "fewer": fewer, "freed": gain.freed},
+        )
+
+
+def _of_daemon(daemon: Wire, name: str | None, prefix: str, *, dry_run: bool) -> tuple[Gain, int]:
+    which = [name] if name is not None else ["PREFIX", prefix] if prefix else []
+    reply = daemon.call("TIMELINE.GAIN", *which, patient=True)
+    gain = Gain(*(int(value) for value in reply[1::2]))
+    fewer = 0 if dry_run else int(daemon.call("TIMELINE.COMPACT", *which, patient=True))
+    return gain, fewer

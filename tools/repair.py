@@ -1,0 +1,73 @@
+"""`timeline repair`: makes a sound store of what is whole in a damaged one, and says what is lost.
+
+Rule: never in place unless told so; the work is the engine's (`timeline/verification`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from timeline.verification import Repair, repair as make, repair_in_place
+
+from .console import Output
+from .verb import verb
+
+
+@verb(
+    "repair",
+    examples="""
+timeline repair data --to repaired    leaves data as it is
+timeline repair data --in-place       keeps the damaged files in data/rocks.damaged
+timeline repair data --to repaired --json""",
+    daemon=False,
+)
+@click.option("--to", type=click.Path(path_type=Path), help="Where to make the repaired store.")
+@click.option("--in-place", is_flag=True, help="Put the repaired store in the place of this one.")
+def repair(*, directory: Path, output: Output, to: Path | None, in_place: bool) -> None:
+    """Salvage the store in DIRECTORY, which must not be open elsewhere.
+
+    Keeps the whole prefix of the log and every entry that can be read, rebuilds what can be
+    derived, and lists what is lost. The search index is built anew when the store is opened.
+    """
+    if (to is None) != in_place:
+        raise click.UsageError("say where: --to NEWDIR, or --in-place")
+    with output.progress() as progress:
+        task = progress.add_task("repairing", total=None)
+
+        def step(name: str) -> None:
+            progress.update(task, description=name)
+
+        done = (
+            repair_in_place(directory, step=step) if to is None else make(directory, to, step=step)
+        )
+    _show(output, done, to or directory)
+    if done.left:
+        raise SystemExit(1)
+
+
+def _show(output: Output, done: Repair, where: Path) -> None:
+    if output.as_json:
+        output.document(
+            {
+                "store": str(where),
+                "kept": None if done.kept is None else str(done.kept),
+                "entries": done.entries,
+                "lsn": done.applied,
+                "found": [finding.document() for finding in done.found],
+                "lost": [finding.document() for finding in done.lost],
+                "left": [finding.document() for finding in done.left],
+            }
+        )
+        return
+    for finding in done.lost:
+        output.line(f"lost: {finding.place}: {finding.text}")
+    for finding in done.left:
+        output.line(f"still wrong: {finding.place}: {finding.text}")
+    output.line(
+        f"{len(done.found):,} findings, {len(done.lost):,} of them losses; {where} holds "
+        f"{done.entries:,} entries up to commit {done.applied:,}"
+    )
+    if done.kept is not None:
+        output.note(f"the damaged files are in {done.kept}: remove them when you are satisfied")

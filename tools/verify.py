@@ -1,0 +1,76 @@
+"""`timeline verify`: says whether a store is sound, and where it is not.
+
+Rule: it reads only, and of a store that is open elsewhere too; the checking is the engine's
+(`timeline/verification`), this prints. Status 1 when something was found.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from timeline.verification import Report, verify as check
+
+from .console import Output
+from .verb import verb
+
+
+@verb(
+    "verify",
+    examples="""
+timeline verify data                  every row of the store, some of the index
+timeline verify data --index whole    and all of the index
+timeline verify data --json           for scripts: {"sound": true, …}""",
+    daemon=False,
+)
+@click.option(
+    "--index",
+    type=click.Choice(["sample", "whole", "none"]),
+    default="sample",
+    show_default=True,
+    help="How much of the search index to hold against the store.",
+)
+def verify(*, directory: Path, output: Output, index: Literal["sample", "whole", "none"]) -> None:
+    """Check every checksum and every relation in DIRECTORY, without changing a byte of it.
+
+    The store may be open elsewhere. Exits with 1 when something was found; `timeline repair`
+    makes a sound store of what is whole.
+    """
+    with output.progress() as progress:
+        task = progress.add_task("verifying", total=None)
+
+        def show(name: str, done: int, total: int) -> None:
+            progress.update(task, description=name, completed=done, total=total)
+
+        report = check(directory, index=index, progress=show)
+    show_report(output, report)
+    if not report.sound:
+        raise SystemExit(1)
+
+
+def show_report(output: Output, report: Report) -> None:
+    if output.as_json:
+        output.document(
+            {
+                "sound": report.sound,
+                "lsn": report.applied,
+                "entries": report.entries,
+                "references": report.references,
+                "documents": report.documents,
+                "findings": [finding.document() for finding in report.findings],
+            }
+        )
+        return
+    for finding in report.findings:
+        output.line(f"{finding.place}: {finding.text}")
+    looked = (
+        f"{report.entries:,} entries, {report.references:,} references, "
+        f"{report.documents:,} documents of the index; {report.applied:,} commits"
+    )
+    count = len(report.findings)
+    verdict = "sound" if not count else f"{count:,} finding" + ("s" if count > 1 else "")
+    output.line(f"{verdict}: {looked}")
+    if count:
+        output.note("restore a backup, or see what `timeline repair` can keep")
