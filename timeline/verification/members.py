@@ -143,8 +143,8 @@ def check_members(snapshot: Snapshot) -> Iterator[Finding]:
             if owner is None or snapshot.row(conversation) is None:
                 yield Finding(
                     STATE,
-                    f"user {inbox} has something of conversation {conversation}, one of them is not "
-                    "there",
+                    f"user {inbox} has something of conversation {conversation}, where one of them "
+                    "is not there",
                     key,
                     fix=_forgotten(snapshot, inbox, conversation, key),
                 )

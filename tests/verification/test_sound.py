@@ -1,0 +1,87 @@
+"""The promise: a sound store has no findings, whatever was done to it before, whether it is closed,
+was killed, or is open at the moment; and repair changes no answer of it.
+
+The state machines of the engine and of conversations go through their histories, and the store is
+verified in passing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+
+from tests.engine import test_model as engine_model
+from tests.engine.stores import copy_as_killed
+from tests.messaging import test_model as messaging_model
+from timeline.verification import repair, verify
+
+
+def sound(path: Path) -> None:
+    report = verify(path)
+    assert report.findings == []
+
+
+class _Verified(RuleBasedStateMachine):
+    @rule()
+    def verify_as_it_is(self) -> None:
+        sound(self.db.engine.path)  # type: ignore[attr-defined]
+
+    @rule()
+    def verify_as_killed(self) -> None:
+        self.generation: int
+        copy = self.directory / f"killed {self.generation}"  # type: ignore[attr-defined]
+        if not copy.exists():
+            copy_as_killed(self.db, copy)  # type: ignore[attr-defined]
+            sound(copy)
+
+    @rule()
+    def verify_as_closed(self) -> None:
+        self.db.close()  # type: ignore[attr-defined]
+        sound(self.db.engine.path)  # type: ignore[attr-defined]
+        self.open()  # type: ignore[attr-defined]
+
+    @rule()
+    def repair_as_killed(self) -> None:
+        """What is whole is kept whole: the store goes on as its own repaired copy."""
+        self.generation += 1
+        target = self.directory / str(self.generation)  # type: ignore[attr-defined]
+        self.db.close()  # type: ignore[attr-defined]
+        done = repair(self.db.engine.path, target)  # type: ignore[attr-defined]
+        assert done.found == []
+        assert done.left == []
+        sound(target)
+        self.open()  # type: ignore[attr-defined]
+
+
+class Engine(_Verified, engine_model.Machine):
+    pass
+
+
+class Messaging(_Verified, messaging_model.Machine):
+    repair_as_killed = None  # type: ignore[assignment]  # it tells devices to begin anew
+
+
+def run(machine: type[RuleBasedStateMachine], examples: int) -> None:
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=50,
+            deadline=None,
+            print_blob=True,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+@pytest.mark.timeout(0)
+def test_any_operations_on_timelines_leave_a_sound_store(model_examples: int) -> None:
+    run(Engine, max(1, model_examples // 12))
+
+
+@pytest.mark.timeout(0)
+def test_any_history_of_conversations_leaves_a_sound_store(model_examples: int) -> None:
+    run(Messaging, max(1, model_examples // 12))
