@@ -108,10 +108,14 @@ class Storage:
             whole.set_max_open_files(-1)
         access = AccessType.read_only() if read_only else AccessType.read_write()
         self._read_only = read_only
-        self._open(path, whole, options, access)
+        # What is read to be checked is read from the disk, not from what others have of it.
+        cache = Cache(MIB) if read_only else _block_cache(options.block_cache_bytes)
+        self._open(path, whole, options, access, cache)
 
-    def _open(self, where: Path, whole: RocksOptions, options: Options, access: AccessType) -> None:
-        families = {name: _family_options(name, options) for name in FAMILIES}
+    def _open(
+        self, where: Path, whole: RocksOptions, options: Options, access: AccessType, cache: Cache
+    ) -> None:
+        families = {name: _family_options(name, options, cache) for name in FAMILIES}
         try:
             database = Rdict(str(where), whole, families, access)
         except Exception as error:
@@ -251,6 +255,15 @@ class Storage:
         except Exception as error:
             _translate(error, self.path)
 
+    def missing(self) -> list[str]:
+        """Names of files that belong to the database and are not there."""
+        try:
+            live = self._families[_ALL].live_files()
+        except Exception as error:
+            _translate(error, self.path)
+        names = [str(file["name"]).lstrip("/") for file in live]
+        return [name for name in names if not (self.path / name).exists()]
+
     def flush(self) -> None:
         """Have RocksDB put what it holds in memory on the disk, all families at one point.
 
@@ -347,7 +360,8 @@ class ReadOnlyStorage(Storage):
             if name.startswith(("CURRENT", "MANIFEST-")):
                 self._own.show(self.path, name, "shown")
         access = AccessType.secondary(str(self._own.path / "secondary"))
-        self._open(self._own.path / "shown", whole, self._options, access)
+        cache = _block_cache(self._options.block_cache_bytes)
+        self._open(self._own.path / "shown", whole, self._options, access, cache)
 
     def _files(self) -> set[str]:
         """The files that hold the store, by name."""
@@ -381,6 +395,7 @@ def rebuild_files(path: Path, options: Options) -> None:
         Rdict.repair(str(path), _database_options(options, salvage=True))
     except Exception as error:
         _translate(error, path)
+    Storage(path, options, salvage=True).close()  # makes the families of which nothing is left
 
 
 def _database_options(options: Options, *, salvage: bool) -> RocksOptions:
@@ -407,10 +422,10 @@ def _database_options(options: Options, *, salvage: bool) -> RocksOptions:
     return rocks
 
 
-def _family_options(name: str, options: Options) -> RocksOptions:
+def _family_options(name: str, options: Options, cache: Cache) -> RocksOptions:
     rocks = RocksOptions(raw_mode=True)
     table = BlockBasedOptions()
-    table.set_block_cache(_block_cache(options.block_cache_bytes))
+    table.set_block_cache(cache)
     table.set_format_version(5)
     table.set_block_size(16 * KIB)
     table.set_cache_index_and_filter_blocks(True)
@@ -455,7 +470,8 @@ def _translate(error: Exception, path: Path) -> NoReturn:
         ) from error
     if "Write stall" in text:
         raise StallError("the disk cannot keep up: try again later") from error
-    if "Corruption" in text or "checksum mismatch" in text.lower():
+    lost = "No such file" in text and ".sst" in text
+    if lost or "Corruption" in text or "checksum mismatch" in text.lower():
         raise CorruptError(f"{path}: RocksDB found damage: {text}") from error
     if "No space left on device" in text:
         raise StorageError(f"the disk of {path} is full: free some space ({text})") from error

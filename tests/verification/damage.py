@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ OPTIONS = Options(segment_entries=16, diffusion_limit=8)
 def fill(path: Path) -> None:
     """A store in which there is something of everything."""
     with timeline.open(path, OPTIONS) as db:
+        db.log.move("reader", 0)  # so that the log is kept
         audit = db.timeline("audit")
         for start in range(0, 100, 20):
             audit.append_many([{"n": str(n)} for n in range(start, start + 20)])
@@ -45,6 +47,8 @@ def fill(path: Path) -> None:
         audit.delete(30)
         audit.replace(31, {"n": "changed"})
         audit.trim(before=3)
+    with timeline.open(path, OPTIONS) as db:  # what is changed once it is in a segment
+        db.timeline("audit").delete(40)
 
 
 @contextmanager
@@ -89,3 +93,15 @@ def flipped(value: bytes) -> bytes:
     """With one bit in the middle turned over."""
     middle = len(value) // 2
     return value[:middle] + bytes((value[middle] ^ 1,)) + value[middle + 1 :]
+
+
+def state(path: Path) -> dict[str, tuple[int, str]]:
+    """Every file below a directory: when it was last written, and a digest of what it holds."""
+    return {
+        str(file.relative_to(path)): (
+            file.stat().st_mtime_ns,
+            hashlib.sha256(file.read_bytes()).hexdigest(),
+        )
+        for file in sorted(path.rglob("*"))
+        if file.is_file()
+    }

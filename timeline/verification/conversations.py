@@ -32,7 +32,7 @@ from timeline.formats.messages import (
     encode_conversation,
     split_roster_key,
 )
-from timeline.formats.rows import RAW, TimelineRow, decode_spans, encode_row, encode_spans
+from timeline.formats.rows import INBOX, RAW, TimelineRow, decode_spans, encode_row, encode_spans
 from timeline.messaging.names import CONVERSATIONS, EVENTS, conversation_of
 from timeline.storage import STATE
 from timeline.verification.findings import Finding, Put, put, remove
@@ -207,21 +207,20 @@ def _check_audience(
 
 
 def check_audiences(snapshot: Snapshot) -> Iterator[Finding]:
-    """Rows of membership in what is no conversation."""
-    audience = 0
-    known = True
+    """Whose deliveries they are: an audience there may be, and an in-box."""
     for key, _ in snapshot.scan(keys.AUDIENCE):
         if len(key) != 17:
             yield Finding(STATE, "this key is no membership", key, fix=remove(STATE, key))
             continue
-        owner = keys.split_pair(key[1:])[0]
-        if owner != audience:
-            audience, known = owner, snapshot.get(conversation_key(owner)) is not None
-        if not known:
+        audience, inbox = keys.split_pair(key[1:])
+        row = snapshot.row(inbox)
+        if not 0 < audience < snapshot.next_id or row is None or row.kind != INBOX:
             yield Finding(
-                STATE, f"it is of conversation {owner}, which is not there", key,
+                STATE,
+                f"in-box {inbox} is in audience {audience}, and one of the two is not there",
+                key,
                 fix=remove(STATE, key),
-            )  # fmt: skip
+            )
 
 
 def _id(value: bytes) -> int:

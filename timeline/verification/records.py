@@ -39,7 +39,12 @@ def check_log(snapshot: Snapshot) -> Iterator[Finding]:
         except CorruptError as error:
             # What lies behind it is void above the sealed LSN; below that it serves followers only.
             yield Finding(
-                LOG, str(error), key, number=last, lost=last > sealed, fix=remove(LOG, *seen, key)
+                LOG,
+                str(error),
+                key,
+                number=last,
+                lost=last > sealed,
+                fix=remove(LOG, key) if last > sealed else remove(LOG, *seen, key),
             )
             broken, previous = True, 0
             continue
@@ -72,6 +77,13 @@ def check_log(snapshot: Snapshot) -> Iterator[Finding]:
             appends = record.appends
             highest.update(zip(appends.timelines, appends.seqs, strict=True))
     yield from _check_heads(snapshot, highest)
+    if previous and not broken and previous < sealed:  # the newest record is never let go
+        yield Finding(
+            META,
+            f"commits are said to be sealed up to LSN {sealed}, but the log ends at {previous}",
+            PROGRESS_KEY,
+            number=sealed,
+        )
     if snapshot.applied < snapshot.marked:
         yield Finding(
             MARK,

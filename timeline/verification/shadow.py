@@ -29,5 +29,9 @@ class Shadow:
             self.close()
             raise
 
+    def dangling(self) -> list[str]:
+        """Names of logs that went since the links were made."""
+        return [file.name for file in self.path.glob("*.log") if not file.exists()]
+
     def close(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)

@@ -53,7 +53,7 @@ from timeline.verification.findings import FILES, MARK as MARK_FILE, Finding, Pu
 from timeline.verification.shadow import Shadow
 from timeline.verification.walk import LAST, walk
 
-_TRIES: Final = 5  # of a store that is written to meanwhile
+_TRIES: Final = 25  # of a store that is written to meanwhile
 _SLOT: Final = 512
 
 
@@ -78,20 +78,28 @@ class Snapshot:
             raise
 
     def _open(self, rebuild: bool) -> tuple[Shadow, Storage]:
-        for left in range(_TRIES - 1, -1, -1):
+        """Open the files through a shadow, once more as long as some went meanwhile; what is not
+        there twice is lost.
+        """
+        before: list[str] | None = None
+        for _ in range(_TRIES):
             shadow = Shadow(self.path / ROCKS)
             try:
                 if rebuild:
                     rebuild_files(shadow.path, self.options)
-                return shadow, self._open_shadow(shadow)
-            except StorageError:  # a file went while it was opened: the store is in use
-                shadow.close()
-                if not left:
-                    raise
+                storage = self._open_shadow(shadow)
             except BaseException:
                 shadow.close()
                 raise
-        raise AssertionError("unreachable")
+            missing = sorted({*storage.missing(), *shadow.dangling()})
+            if not missing or missing == before:
+                return shadow, storage
+            before = missing
+            storage.close()
+            shadow.close()
+        raise StorageError(
+            f"{self.path} is written to too fast to be read beside: try again, or stop the daemon"
+        )
 
     def _open_shadow(self, shadow: Shadow) -> Storage:
         try:

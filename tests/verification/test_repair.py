@@ -1,0 +1,223 @@
+"""The promise: repair keeps everything that is whole and says exactly what is not; the damaged
+store stays as it is until the repaired one is there, whatever happens on the way.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from pathlib import Path
+
+import pytest
+
+import timeline
+from tests.engine.stores import copy_as_killed
+from tests.verification.damage import change, fill, flipped, pairs, put, state
+from timeline.errors import CorruptError, LockedError, NotFoundError, StorageError, UsageError
+from timeline.formats import keys
+from timeline.formats.segments import Segment
+from timeline.options import Options
+from timeline.verification import repair, repair_in_place, verify
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    path = tmp_path / "data"
+    with timeline.open(path, search=False, segment_entries=10) as db:
+        for _ in range(10):
+            db.timeline("audit").append_many([{"n": str(n)} for n in range(10)])
+    return path
+
+
+def numbers(path: Path, name: str = "audit") -> list[int]:
+    with timeline.open(path, create=False, search=False) as db:
+        return [entry.seq for entry in db.timeline(name)]
+
+
+def damage_segment(path: Path, place: int) -> range:
+    """Flip a bit in a segment; the numbers that were in it."""
+    key, value = pairs(path, "segments")[place]
+    segment = Segment(key, value)
+    put(path, "segments", key, flipped(value))
+    return range(segment.first, segment.last + 1)
+
+
+def test_a_damaged_segment_costs_its_entries_and_no_other(store: Path, tmp_path: Path) -> None:
+    lost = damage_segment(store, 3)
+    done = repair(store, tmp_path / "new")
+    assert numbers(tmp_path / "new") == [n for n in range(1, 101) if n not in lost]
+    assert {(each.timeline, each.number) for each in done.lost} >= {(b"audit", lost[-1])}
+    assert any(f"{lost[0]}-{lost[-1]}" in each.text for each in done.lost), "the range is named"
+    with timeline.open(tmp_path / "new", search=False) as db:
+        assert len(db.timeline("audit")) == 100 - len(lost), "what is lost is a hole"
+
+
+def test_the_newest_entries_lost_leave_their_numbers_given_out(store: Path, tmp_path: Path) -> None:
+    lost = damage_segment(store, -1)
+    repair(store, tmp_path / "new")
+    with timeline.open(tmp_path / "new", search=False) as db:
+        assert db.timeline("audit").append({"n": "next"}) == lost[-1] + 1
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Path:
+    """A store that was killed: everything is in the log only, a commit each."""
+    with timeline.open(tmp_path / "live", search=False) as db:
+        for n in range(1, 21):
+            db.timeline("audit").append({"n": str(n)})
+        return copy_as_killed(db, tmp_path / "killed")
+
+
+def test_the_whole_prefix_of_the_log_is_kept(killed: Path, tmp_path: Path) -> None:
+    put(killed, "log", keys.number(13), None)
+    with pytest.raises(CorruptError, match="timeline repair"):
+        timeline.open(killed)
+    report = verify(killed)
+    assert any(each.family == "log" and each.number in (13, 14) for each in report.findings)
+    done = repair(killed, tmp_path / "new")
+    assert numbers(tmp_path / "new") == list(range(1, 13))
+    assert any(each.family == "log" and each.lost for each in done.lost)
+
+
+def test_a_damaged_record_ends_the_prefix(killed: Path, tmp_path: Path) -> None:
+    change(killed, "log", b"", flipped, 7)
+    repair(killed, tmp_path / "new")
+    assert numbers(tmp_path / "new") == list(range(1, 8))
+
+
+def test_a_damaged_write_ahead_log_is_cut_at_the_damage(killed: Path, tmp_path: Path) -> None:
+    (file,) = (file for file in (killed / "rocks").glob("*.log") if file.stat().st_size)
+    content = file.read_bytes()
+    file.write_bytes(flipped(content))
+    assert {"files", "MARK"} & {each.family for each in verify(killed).findings}
+    repair(killed, tmp_path / "new")
+    kept = numbers(tmp_path / "new")
+    assert kept == list(range(1, len(kept) + 1))
+    assert kept
+
+
+def test_a_log_that_ends_below_the_mark_is_accepted(killed: Path, tmp_path: Path) -> None:
+    put(killed, "log", keys.number(20), None)
+    with pytest.raises(CorruptError, match="were acknowledged"):
+        timeline.open(killed)
+    done = repair(killed, tmp_path / "new")
+    assert numbers(tmp_path / "new") == list(range(1, 20))
+    assert any(each.family == "MARK" for each in done.lost)
+
+
+def test_in_place_keeps_the_damaged_files_beside(store: Path) -> None:
+    lost = damage_segment(store, 3)
+    before = state(store / "rocks")
+    done = repair_in_place(store)
+    assert done.kept == store / "rocks.damaged"
+    assert state(store / "rocks.damaged") == before
+    assert numbers(store) == [n for n in range(1, 101) if n not in lost]
+    assert verify(store).sound
+    damage_segment(store, 3)
+    assert repair_in_place(store).kept == store / "rocks.damaged.2"
+
+
+def test_a_repair_that_ended_between_two_renames_is_begun_anew(store: Path) -> None:
+    (store / "rocks").rename(store / "rocks.damaged")
+    repair_in_place(store)
+    assert numbers(store) == list(range(1, 101))
+
+
+def test_devices_are_told_to_begin_anew(tmp_path: Path) -> None:
+    fill(tmp_path / "data")
+    with timeline.open(tmp_path / "data") as db:
+        cursor = db.messaging.conversations("bob").position
+        assert not db.messaging.sync("bob", "phone", after=cursor).resync
+    repair(tmp_path / "data", tmp_path / "new")
+    with timeline.open(tmp_path / "new") as db:
+        assert db.messaging.sync("bob", "phone", after=cursor).resync
+
+
+class Stop(BaseException):
+    """Ctrl-C, at a step."""
+
+
+@pytest.mark.parametrize("at", ["looking", "copying", "applying", "mending"])
+@pytest.mark.parametrize("in_place", [False, True])
+def test_stopped_anywhere_nothing_is_left(
+    store: Path, tmp_path: Path, at: str, in_place: bool
+) -> None:
+    damage_segment(store, 3)
+    before, around = state(store), sorted(tmp_path.iterdir())
+
+    def step(name: str) -> None:
+        if name.startswith(at):
+            raise Stop
+
+    with pytest.raises(Stop):
+        repair_in_place(store, step=step) if in_place else repair(
+            store, tmp_path / "new", step=step
+        )
+    assert state(store) == before
+    assert sorted(tmp_path.iterdir()) == around
+
+
+def test_a_full_disk_leaves_nothing(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, around = state(store), sorted(tmp_path.iterdir())
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("timeline.storage.Storage.write", full)
+    with pytest.raises(StorageError, match="No space left"):
+        repair(store, tmp_path / "new")
+    assert state(store) == before
+    assert sorted(tmp_path.iterdir()) == around
+
+
+def test_what_cannot_be_repaired_is_refused(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NotFoundError):
+        repair(tmp_path / "empty", tmp_path / "new")
+    with pytest.raises(UsageError, match="there already"):
+        repair(store, tmp_path)
+    with timeline.open(store, search=False) as db:
+        with pytest.raises(LockedError, match="open in this process"):
+            repair(store, tmp_path / "new")
+        with pytest.raises(LockedError, match="open in this process"):
+            repair_in_place(store)
+        db.timeline("audit").append({"still": "mine"})
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_live_store_is_verified_while_it_is_written_to(store: Path) -> None:
+    """What is found is what was there at some moment, never a mixture."""
+    stop = threading.Event()
+    options = Options(
+        search=False, unsealed_bytes=20_000, segment_entries=8, compact_after=2,
+        write_buffer_bytes=65_536,
+    )  # fmt: skip
+    with timeline.open(store, options) as db:
+
+        def write() -> None:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                db.timeline(f"t{number % 7}").append_many([{"n": "x" * 100}] * 5)
+                if number % 10 == 0:
+                    db.timeline(f"t{number % 7}").trim(length=20)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            for _ in range(8):
+                assert verify(store).findings == []
+        finally:
+            stop.set()
+            writer.join()
+
+
+def test_every_error_that_names_repair_or_verify_names_what_there_is() -> None:
+    texts = "".join(
+        path.read_text("utf-8") for path in (Path(timeline.__file__).parent).rglob("*.py")
+    )
+    named = set(re.findall(r"`timeline ([a-z]+)", texts))
+    assert {"verify", "repair"} <= named
+    assert named <= {"verify", "repair", "reindex", "compact"}
