@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from timeline import Database, LogView, TimelineHandle, Transaction
+from timeline import Database, LogView, TimelineHandle, Transaction, verification
 from timeline.messaging.embedded import Messaging
 
 PAGE: Final = (Path(__file__).parent.parent / "docs" / "embedding.md").read_text("utf-8")
@@ -40,6 +41,13 @@ def signature(owner: type, name: str) -> str:
     return f"{owner.__name__}.{name}{plain}".replace("'", '"')
 
 
+def function_signature(call: Callable[..., object]) -> str:
+    found = inspect.signature(call)
+    plain = [each.replace(annotation=inspect.Parameter.empty) for each in found.parameters.values()]
+    without = found.replace(parameters=plain, return_annotation=inspect.Signature.empty)
+    return f"{call.__name__}{without}".replace("'", '"')
+
+
 def test_every_call_is_there_as_it_is_to_be_called() -> None:
     shown = [line.partition("  #")[0] for text in blocks("signatures") for line in text.split("\n")]
     owners = (Messaging, Database, TimelineHandle, Transaction, LogView)
@@ -48,5 +56,8 @@ def test_every_call_is_there_as_it_is_to_be_called() -> None:
         for owner in owners
         for name, _ in inspect.getmembers(owner, inspect.isfunction)
         if not name.startswith("_")
+    ]
+    expected += [
+        function_signature(call) for _, call in inspect.getmembers(verification, inspect.isfunction)
     ]
     assert sorted(filter(None, shown)) == sorted(expected)

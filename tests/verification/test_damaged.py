@@ -185,14 +185,14 @@ def mark_torn(path: Path) -> None:
 
 
 def without_document(path: Path) -> None:
-    index = Index.open(str(max((path / "index").iterdir())))
+    index = Index.open(str(max((path / "index").glob("generation-*"))))
     writer = index.writer()
     writer.delete_documents_by_term("key", entry_key(id_of(path, "@conv:team"), 9))
     writer.commit()
 
 
 def document_too_many(path: Path) -> None:
-    index = Index.open(str(max((path / "index").iterdir())))
+    index = Index.open(str(max((path / "index").glob("generation-*"))))
     analysis.register(index)
     writer = index.writer()
     writer.add_document(entry_document(id_of(path, "@conv:team"), 999, 9, 9, "ann", [(0, "x")]))

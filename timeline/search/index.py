@@ -249,6 +249,7 @@ class Index:
 
 
 def generations(directory: Path) -> dict[int, Path]:
+    """Where the generations in a directory are, by number."""
     if not directory.is_dir():
         return {}
     return {

@@ -41,6 +41,15 @@ def fingerprint(fields: Sequence[str], prefixes: Sequence[bytes]) -> str:
     return f"{VERSION}-{analysis.VERSION}-{fields_named}-{prefixes_named}"
 
 
+def read_fingerprint(made: str) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
+    """The fields and prefixes that a fingerprint names. Raises `ValueError` for what is none."""
+    _, _, fields, prefixes = made.split("-")
+    return (
+        tuple(bytes.fromhex(field).decode() for field in fields.split(".")),
+        tuple(bytes.fromhex(prefix) for prefix in prefixes.split(".")),
+    )
+
+
 def build_schema(fields: Sequence[str]) -> Schema:
     builder = SchemaBuilder()
     builder.add_text_field("key", tokenizer_name="raw", index_option="basic")

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from timeline.errors import CorruptError
 from timeline.formats import keys
 from timeline.formats.records import DROP, PATCH, TRIM, decode_record
-from timeline.messaging.names import CONVERSATIONS
 from timeline.search.checking import IndexReader
 from timeline.search.documents import Documents
 from timeline.search.index import IndexFaultError
@@ -30,8 +29,10 @@ _MEANS = "searches would miss it or show what is gone: run `timeline reindex`"
 def check_index(snapshot: Snapshot, report: object, whole: bool) -> Iterator[Finding]:
     try:
         reader = IndexReader.newest(snapshot.path / "index", snapshot.epoch)
+        if reader is not None:
+            reader.verify()
     except IndexFaultError as error:
-        yield Finding(INDEX, f"{error}: it is built anew at the next opening")
+        yield Finding(INDEX, f"{error}: it is built anew once the store is opened")
         return
     if reader is None:
         return
@@ -43,8 +44,8 @@ def check_index(snapshot: Snapshot, report: object, whole: bool) -> Iterator[Fin
     if lsn > snapshot.applied or begins - 1 > lsn:
         return  # built anew at the next opening
     changed, touched = _since(snapshot, lsn)
-    documents = Documents(reader.fields, (CONVERSATIONS,))
-    names = list(snapshot.scan(keys.NAME + CONVERSATIONS))
+    documents = Documents(reader.fields, reader.prefixes)
+    names = [pair for prefix in reader.prefixes for pair in snapshot.scan(keys.NAME + prefix)]
     step = 1 if whole else max(1, len(names) // _SAMPLED)
     for key, value in names[::step]:
         timeline_id = int.from_bytes(value, "big")
