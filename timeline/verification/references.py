@@ -134,15 +134,10 @@ class References:
 
     def _problem(self, reference: Reference) -> str:
         """What is wrong with where a reference leads."""
-        _, timeline_id, _, kind, _ = reference
-        if not 0 < kind < len(KINDS):
-            return f"a reference is of kind {kind}, which there is not"
+        timeline_id = reference.timeline_id
         if not 0 < timeline_id < self._snapshot.next_id:
             return f"a reference leads to timeline {timeline_id}, which never was"
-        target = self._target(timeline_id)
-        if target is None or kind == DELETE:
-            return ""  # rightly gone
-        return _mismatch(reference, *target)
+        return misleading(reference, self._target(timeline_id))
 
     def _target(self, timeline_id: int) -> tuple[bytes, int] | None:
         if timeline_id not in self._known:
@@ -155,9 +150,14 @@ class References:
         return self._known[timeline_id]
 
 
-def _mismatch(reference: Reference, name: bytes, head: int) -> str:
-    """What is wrong with a reference to a timeline of this name and head."""
+def misleading(reference: Reference, target: tuple[bytes, int] | None) -> str:
+    """What is wrong with a reference to a timeline of this name and head, None when it is gone."""
     _, _, seq, kind, _ = reference
+    if not 0 < kind < len(KINDS):
+        return f"a reference is of kind {kind}, which there is not"
+    if target is None or kind == DELETE:
+        return ""  # rightly gone
+    name, head = target
     event = RECALL < kind < READ and seq > 0
     if not name.startswith(EVENTS if event else CONVERSATIONS):
         what = "holds no events" if event else "is no conversation"
