@@ -470,7 +470,7 @@ def _translate(error: Exception, path: Path) -> NoReturn:
         ) from error
     if "Write stall" in text:
         raise StallError("the disk cannot keep up: try again later") from error
-    lost = "No such file" in text and ".sst" in text
+    lost = "No such file" in text and (".sst" in text or "MANIFEST" in text)
     if lost or "Corruption" in text or "checksum mismatch" in text.lower():
         raise CorruptError(f"{path}: RocksDB found damage: {text}") from error
     if "No space left on device" in text:

@@ -41,8 +41,9 @@ def verify(*, directory: Path, output: Output, index: Literal["sample", "whole",
     with output.progress() as progress:
         task = progress.add_task("verifying", total=None)
 
-        def show(name: str, done: int, total: int) -> None:
-            progress.update(task, description=name, completed=done, total=total)
+        def show(name: str, rows: int, done: int, total: int) -> None:
+            described = f"{name}, {rows:,} rows"
+            progress.update(task, description=described, completed=done, total=total)
 
         report = check(directory, index=index, progress=show)
     show_report(output, report)

@@ -149,7 +149,9 @@ def decode_progress(value: bytes) -> Progress:
     try:
         return Progress(*_PROGRESS.unpack(value))
     except StructError:
-        raise CorruptError("the progress of sealing is damaged: restore a backup") from None
+        raise CorruptError(
+            "the progress of sealing is damaged: restore a backup or run `timeline repair`"
+        ) from None
 
 
 class ExpiryRow(NamedTuple):
@@ -172,7 +174,9 @@ def decode_expiry(value: bytes) -> ExpiryRow:
     try:
         (floor, swept), *marks = _EXPIRY.iter_unpack(value)
     except (StructError, ValueError):
-        raise CorruptError("the row of expiry is damaged: restore a backup") from None
+        raise CorruptError(
+            "the row of expiry is damaged: restore a backup or run `timeline repair`"
+        ) from None
     return ExpiryRow(floor, swept, tuple((lsn, time) for lsn, time in marks))
 
 

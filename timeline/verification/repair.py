@@ -101,13 +101,23 @@ def repair_in_place(path: str | os.PathLike[str], *, step: Step | None = None) -
     building = source / _BUILDING
     with held(source, source / ROCKS), _scaffold(building):
         result = _build(source, building, step or _silent)
-        kept = _unused(source / _DAMAGED)
+        result.kept = _exchange(source, building)
+    return result
+
+
+def _exchange(source: Path, building: Path) -> Path:
+    """Put what was built in its place; where the damaged files are now."""
+    kept = _unused(source / _DAMAGED)
+    try:
         (source / ROCKS).replace(kept)
         (building / ROCKS).replace(source / ROCKS)
-        (building / MARK).replace(source / MARK)
-        shutil.rmtree(source / "index", ignore_errors=True)
-        result.kept = kept
-    return result
+    except BaseException:
+        if not (source / ROCKS).exists():
+            kept.replace(source / ROCKS)
+        raise
+    (building / MARK).replace(source / MARK)
+    shutil.rmtree(source / "index", ignore_errors=True)
+    return kept
 
 
 def _silent(_: str) -> None:
@@ -188,14 +198,13 @@ def _open(source: Path, *, replay: bool) -> Snapshot:
     except (StorageError, CorruptError, NotFoundError):
         return Snapshot(source, rebuild=True, replay=replay)
     blind: list[str] = []
+
+    def note(_: bytes, stop: bytes | None, text: str) -> None:
+        if stop is None:  # nothing further on can be read either
+            blind.append(snapshot.shadow.unveiled(text))
+
     for family in FAMILIES:
-        for _ in walk(
-            snapshot.storage,
-            family,
-            b"",
-            LAST,
-            lambda _, stop, text: blind.append(text) if stop is None else None,
-        ):
+        for _ in walk(snapshot.storage, family, b"", LAST, note):
             pass
     if not blind:
         return snapshot

@@ -18,6 +18,7 @@ _LEFT_OUT = ("LOCK", "LOG")
 
 class Shadow:
     def __init__(self, rocks: Path) -> None:
+        self._rocks = rocks
         self.path = Path(tempfile.mkdtemp(prefix="timeline-verify-"))
         try:
             for file in rocks.iterdir():
@@ -28,6 +29,10 @@ class Shadow:
         except BaseException:
             self.close()
             raise
+
+    def unveiled(self, text: str) -> str:
+        """A text that names files of the shadow, naming those of the store."""
+        return text.replace(str(self.path), str(self._rocks)).strip()
 
     def dangling(self) -> list[str]:
         """Names of logs that went since the links were made."""

@@ -8,7 +8,7 @@ Rule: what stands in the way is noted as a finding, and as much as can be is rea
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Self
 
@@ -51,10 +51,11 @@ from timeline.tails import Tails, Timeline
 from timeline.timelines import Timelines
 from timeline.verification.findings import FILES, MARK as MARK_FILE, Finding, Put
 from timeline.verification.shadow import Shadow
-from timeline.verification.walk import LAST, walk
+from timeline.verification.walk import LAST, Pair, walk
 
 _TRIES: Final = 25  # of a store that is written to meanwhile
 _SLOT: Final = 512
+_A_WHILE: Final = 500  # rows
 
 
 class Snapshot:
@@ -65,10 +66,14 @@ class Snapshot:
         read. Without `replay` the log above the sealed LSN is left alone.
         """
         if not (path / ROCKS / "CURRENT").is_file() and not rebuild:
+            if any((path / ROCKS).glob("MANIFEST-*")):
+                raise CorruptError(f"{path / ROCKS / 'CURRENT'} has gone")
             raise NotFoundError(f"{path} is no Timeline store")
         self.path = path
         self.options = Options(create=False)
         self.findings: list[Finding] = []
+        self.rows = 0  # looked at so far
+        self.told: Callable[[int], None] | None = None
         self.marked = self._read_mark()
         self.shadow, self.storage = self._open(rebuild)
         try:
@@ -76,23 +81,33 @@ class Snapshot:
         except BaseException:
             self.close()
             raise
+        unveiled = self.shadow.unveiled
+        self.findings = [each._replace(text=unveiled(each.text)) for each in self.findings]
 
     def _open(self, rebuild: bool) -> tuple[Shadow, Storage]:
-        """Open the files through a shadow, once more as long as some went meanwhile; what is not
-        there twice is lost.
+        """Open the files through a shadow, once more as long as some went meanwhile; what cannot be
+        read twice is damaged.
         """
-        before: list[str] | None = None
+        before: object = None
         for _ in range(_TRIES):
             shadow = Shadow(self.path / ROCKS)
             try:
                 if rebuild:
                     rebuild_files(shadow.path, self.options)
-                storage = self._open_shadow(shadow)
+                storage, damage = self._open_shadow(shadow)
+            except (CorruptError, StorageError) as error:
+                shadow.close()
+                text = shadow.unveiled(str(error))
+                if text == before:
+                    raise type(error)(text) from error
+                before = text
+                continue
             except BaseException:
                 shadow.close()
                 raise
             missing = sorted({*storage.missing(), *shadow.dangling()})
             if not missing or missing == before:
+                self.findings += damage
                 return shadow, storage
             before = missing
             storage.close()
@@ -101,19 +116,16 @@ class Snapshot:
             f"{self.path} is written to too fast to be read beside: try again, or stop the daemon"
         )
 
-    def _open_shadow(self, shadow: Shadow) -> Storage:
+    def _open_shadow(self, shadow: Shadow) -> tuple[Storage, list[Finding]]:
         try:
-            return Storage(shadow.path, self.options, read_only=True)
+            return Storage(shadow.path, self.options, read_only=True), []
         except CorruptError as error:
             storage = Storage(shadow.path, self.options, salvage=True, read_only=True)
-            self.findings.append(
-                Finding(
-                    FILES,
-                    f"the write-ahead log is damaged, what lies behind that is lost: {error}",
-                    lost=True,
-                )
+            text = (
+                "the write-ahead log is damaged, what lies behind that is lost: "
+                f"{shadow.unveiled(str(error))}"
             )
-            return storage
+            return storage, [Finding(FILES, text, lost=True)]
 
     def _build(self, *, replay: bool) -> None:
         storage = self.storage
@@ -192,6 +204,12 @@ class Snapshot:
             content = (self.path / MARK).read_bytes()
         except FileNotFoundError:
             content = b""
+            self.findings.append(
+                Finding(
+                    MARK_FILE,
+                    "the durable mark has gone: the loss of the newest commits would go unnoticed",
+                )
+            )
         except OSError as error:
             raise StorageError(f"{self.path / MARK} cannot be read: {error.strerror}") from error
         size = len(encode_mark(0))
@@ -212,11 +230,20 @@ class Snapshot:
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """State whose keys begin with `prefix`, as applied."""
         stop = keys.successor(prefix)
-        return merge(walk(self.storage, STATE, prefix, stop), self.tails.scan(prefix, stop))
+        below = self.noted(walk(self.storage, STATE, prefix, stop))
+        return merge(below, self.tails.scan(prefix, stop))
 
     def pairs(self, family: str) -> Iterator[tuple[bytes, bytes]]:
         """What a family holds on disk, as far as it can be read."""
-        return walk(self.storage, family, b"", LAST)
+        return self.noted(walk(self.storage, family, b"", LAST))
+
+    def noted(self, pairs: Iterator[Pair]) -> Iterator[Pair]:
+        """The same, and how many rows were looked at is told now and then."""
+        for pair in pairs:
+            self.rows += 1
+            if self.told is not None and self.rows % _A_WHILE == 0:
+                self.told(self.rows)
+            yield pair
 
     def get(self, key: bytes) -> bytes | None:
         """A value of state; None also when it cannot be read."""

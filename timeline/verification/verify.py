@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from timeline.errors import CorruptError
 from timeline.storage import FAMILIES, LOG
 from timeline.verification.conversations import check_audiences, check_conversations
 from timeline.verification.entries import Entries
@@ -36,7 +38,10 @@ from timeline.verification.snapshot import Snapshot
 from timeline.verification.walk import LAST, walk
 
 Thorough = Literal["sample", "whole", "none"]
-Progress = Callable[[str, int, int], None]  # what is checked, how many checks are done, of how many
+
+# Told now and then: what is being checked, how many rows were looked at, how many checks are done
+# and how many there are.
+Progress = Callable[[str, int, int, int], None]
 
 
 @dataclass(slots=True)
@@ -66,10 +71,14 @@ def verify(
     `NotFoundError`, `FormatVersionError`, `StorageError` when there is nothing to check.
     """
     report = Report()
-    with Snapshot(Path(path)) as snapshot:
+    try:
+        snapshot = Snapshot(Path(path))
+    except CorruptError as error:
+        report.findings.append(Finding(FILES, f"nothing can be read: {error}", lost=True))
+        return report
+    with snapshot:
         report.findings += snapshot.findings
-        for finding in check(snapshot, report, index, progress):
-            report.findings.append(finding)
+        report.findings += check(snapshot, report, index, progress)
     return report
 
 
@@ -104,11 +113,16 @@ def check(
         checks.append(("search index", lambda: check_index(snapshot, report, index == "whole")))
     for done, (name, run) in enumerate(checks):
         if progress is not None:
-            progress(name, done, len(checks))
-        yield from run()
-    if progress is not None:
-        progress("", len(checks), len(checks))
+            snapshot.told = partial(_tell, progress, name, done, len(checks))
+            snapshot.told(snapshot.rows)
+        for finding in run():
+            yield finding._replace(text=snapshot.shadow.unveiled(finding.text))
+    snapshot.told = None
     report.entries, report.references = entries.entries, references.references
+
+
+def _tell(progress: Progress, name: str, done: int, total: int, rows: int) -> None:
+    progress(name, rows, done, total)
 
 
 def _check_files(snapshot: Snapshot) -> Iterator[Finding]:
@@ -116,7 +130,6 @@ def _check_files(snapshot: Snapshot) -> Iterator[Finding]:
     found: list[Finding] = []
 
     def blind(start: bytes, stop: bytes | None, text: str) -> None:
-        text = text.replace(str(snapshot.shadow.path), str(snapshot.path / "rocks")).strip()
         upto = "the end" if stop is None else stop.rstrip(b"\0").hex()
         found.append(
             Finding(
@@ -128,6 +141,6 @@ def _check_files(snapshot: Snapshot) -> Iterator[Finding]:
         )
 
     for family in FAMILIES:
-        for _ in walk(snapshot.storage, family, b"", LAST, blind):
+        for _ in snapshot.noted(walk(snapshot.storage, family, b"", LAST, blind)):
             pass
     yield from found
