@@ -9,7 +9,7 @@ all been trimmed go when a later row is made.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from pyroaring import BitMap
@@ -49,6 +49,18 @@ def _decode(value: bytes) -> BitMap:
         return BitMap.deserialize(value)
     except ValueError:
         raise CorruptError("a set of message numbers is damaged: run `timeline verify`") from None
+
+
+def members(value: bytes) -> list[int]:
+    """The numbers in a stored chunk, less the chunk's first. Raises `CorruptError`."""
+    return list(_decode(value))
+
+
+def encoded(numbers: Iterable[int]) -> bytes:
+    """A chunk as it is stored, of numbers less its first."""
+    bits = BitMap(numbers)
+    bits.run_optimize()
+    return bits.serialize()
 
 
 def highest(value: bytes) -> int:

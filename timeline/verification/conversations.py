@@ -36,6 +36,7 @@ from timeline.formats.rows import INBOX, RAW, TimelineRow, decode_spans, encode_
 from timeline.messaging.names import CONVERSATIONS, EVENTS, conversation_of
 from timeline.storage import STATE
 from timeline.verification.findings import Finding, Put, put, remove
+from timeline.verification.names import renamed
 from timeline.verification.snapshot import Snapshot
 
 _FLAGS = ((HAS_UNCOUNTED, UNCOUNTED), (HAS_CALLED, CALLED))
@@ -87,6 +88,16 @@ def _check_conversation(snapshot: Snapshot, key: bytes, value: bytes) -> Iterato
         )  # fmt: skip
         return
     name = messages.name
+    if not name.startswith(CONVERSATIONS):
+        yield Finding(
+            STATE,
+            "this is a conversation, and is not called like one",
+            key,
+            name,
+            conversation,
+            fix=renamed(snapshot, conversation, messages),
+        )
+        return
     events = snapshot.row(row.events)
     expected = EVENTS + conversation_of(name)
     if events is None or events.name != expected:
@@ -104,13 +115,13 @@ def _check_conversation(snapshot: Snapshot, key: bytes, value: bytes) -> Iterato
     )
     flags = row.flags
     for flag, family in _FLAGS:
-        if snapshot.holds(family + keys.number(conversation)):
-            flags |= flag
+        there = snapshot.holds(family + keys.number(conversation))
+        flags = flags | flag if there else flags & ~flag
     wrong = []
     if members != row.members:
         wrong.append(f"it has {members} members, not {row.members}")
     if flags != row.flags:
-        wrong.append("it has sets of numbers that its flags deny")
+        wrong.append("its flags and the sets of numbers it has do not agree")
     pulled = row.pulled
     if pulled and any(each.ended == OPEN for each in pulled[:-1]):
         wrong.append("what is read-diffused of it is out of order")

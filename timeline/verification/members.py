@@ -49,7 +49,7 @@ from timeline.verification.findings import Finding, Put, put, remove
 from timeline.verification.snapshot import Snapshot
 
 _FLAGS = ((HAS_UNCOUNTED, UNCOUNTED), (HAS_CALLED, CALLED))
-_OWN_FLAGS = ((HAS_HIDDEN, HIDDEN), (HAS_MENTIONS, MENTIONED))
+_OWN_FLAGS = ((HAS_SETTINGS, SETTINGS), (HAS_HIDDEN, HIDDEN), (HAS_MENTIONS, MENTIONED))
 
 
 def check_roster(snapshot: Snapshot) -> Iterator[Finding]:
@@ -195,13 +195,11 @@ def _check_member(
             closed += [each._replace(last=head, ended=snapshot.applied) for each in opened]
         better = better._replace(spans=tuple(closed) or (Stretch(head + 1, head, 1, 0, 1),))
     flags = member.flags
-    for flag, family in _OWN_FLAGS:
-        if snapshot.holds(family + keys.pair(inbox, conversation)):
-            flags |= flag
-    if snapshot.get(settings_key(inbox, conversation)) is not None:
-        flags |= HAS_SETTINGS
+    present = [(flag, family + keys.pair(inbox, conversation)) for flag, family in _OWN_FLAGS]
+    for flag, prefix in present:
+        flags = flags | flag if snapshot.holds(prefix) else flags & ~flag
     if flags != member.flags:
-        wrong.append("he has settings or sets of numbers that his flags deny")
+        wrong.append("his flags and the settings and sets of numbers he has do not agree")
         better = better._replace(flags=flags)
     if wrong:
         yield Finding(
@@ -232,9 +230,9 @@ def _check_member(
 def check_pulled(snapshot: Snapshot) -> Iterator[Finding]:
     """What users come for themselves, how many that is, and their settings."""
     counts: dict[int, int] = {}
-    for key, _ in snapshot.scan(PULLED):
-        if len(key) != 18:
-            yield Finding(STATE, "this key is of no conversation", key, fix=remove(STATE, key))
+    for key, value in snapshot.scan(PULLED):
+        if len(key) != 18 or value:
+            yield Finding(STATE, "no such row marks a conversation", key, fix=remove(STATE, key))
             continue
         inbox, conversation = keys.split_pair(key[2:])
         if _gone(snapshot, inbox, conversation):
@@ -264,7 +262,8 @@ def check_pulled(snapshot: Snapshot) -> Iterator[Finding]:
     for key, value in snapshot.scan(SETTINGS):
         try:
             inbox, conversation = keys.split_pair(key[2:])
-            decode_settings(value)
+            if not decode_settings(value):
+                raise CorruptError("these settings are empty")
             if _gone(snapshot, inbox, conversation):
                 raise CorruptError("these settings are of a conversation he never was in")
         except (CorruptError, ValueError) as error:

@@ -110,7 +110,7 @@ def _check_rows(snapshot: Snapshot) -> Iterator[Finding]:
                 key,
                 row.name,
                 timeline_id,
-                fix=_give_name(timeline_id, row, free=known is None),
+                fix=_give_name(snapshot, timeline_id, row, known),
             )
     for prefix, check in ((keys.META, decode_metadata), (keys.RETENTION, decode_retention)):
         for key, value in snapshot.scan(prefix):
@@ -127,12 +127,15 @@ def _check_rows(snapshot: Snapshot) -> Iterator[Finding]:
                 )  # fmt: skip
 
 
-def _give_name(timeline_id: int, row: TimelineRow, *, free: bool) -> tuple[Put, ...]:
-    if free:
+def _give_name(
+    snapshot: Snapshot, timeline_id: int, row: TimelineRow, known: bytes | None
+) -> tuple[Put, ...]:
+    """Its name back; another, when a timeline that is there has that name."""
+    if known is None or snapshot.name(int.from_bytes(known, "big")) != row.name:
         return (Put(STATE, keys.NAME + row.name, keys.number(timeline_id)),)
-    if row.kind == INBOX or row.name.startswith(b"@"):
+    if row.kind == INBOX:
         return remove(STATE, _row_key(timeline_id))
-    return named_lost(timeline_id, row)
+    return renamed(snapshot, timeline_id, row)
 
 
 def _sense(snapshot: Snapshot, timeline_id: int, row: TimelineRow) -> str:
@@ -179,6 +182,12 @@ def _is_member(snapshot: Snapshot, inbox: int) -> bool:
 
 def lost_name(snapshot: Snapshot, timeline_id: int) -> bytes:
     """What a timeline without name and row was called, as far as can be known."""
+    own = snapshot.conversation(timeline_id)
+    if own is not None:
+        events = snapshot.name(own.events)
+        name = CONVERSATIONS + conversation_of(events)
+        free = snapshot.get(keys.NAME + name) in (None, keys.number(timeline_id))
+        return name if events and free else CONVERSATIONS + b"lost-%d" % timeline_id
     for key, value in snapshot.scan(CONVERSATION):
         try:
             if decode_conversation(value).events == timeline_id:
@@ -190,12 +199,14 @@ def lost_name(snapshot: Snapshot, timeline_id: int) -> bytes:
     return LOST + b"%d" % timeline_id
 
 
-def named_lost(timeline_id: int, row: TimelineRow) -> tuple[Put, ...]:
-    """The rows of a timeline that is called what its id says."""
-    name = LOST + b"%d" % timeline_id
+def renamed(snapshot: Snapshot, timeline_id: int, row: TimelineRow) -> tuple[Put, ...]:
+    """The rows of a timeline under the name it must have had."""
+    name = lost_name(snapshot, timeline_id)
+    leads = snapshot.get(keys.NAME + row.name) == keys.number(timeline_id)
     return (
         Put(STATE, _row_key(timeline_id), encode_row(row._replace(name=name))),
         Put(STATE, keys.NAME + name, keys.number(timeline_id)),
+        *(remove(STATE, keys.NAME + row.name) if leads else ()),
     )
 
 

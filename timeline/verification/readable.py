@@ -56,6 +56,16 @@ _META: Final[dict[bytes, Callable[[bytes], object]]] = {
 }
 
 
+def _of_meta(key: bytes) -> Callable[[bytes], object]:
+    if key.startswith(b"checkpoint/"):
+        return keys.split_number
+    if key.startswith(b"chapter/") and len(key) == len(b"chapter/") + 8:
+        return keys.split_pair
+    if key not in _META:
+        raise CorruptError(f"{key!r} is nothing that the store knows")
+    return _META[key]
+
+
 def readable(family: str, key: bytes, value: bytes) -> bool:
     """Whether a codec takes it. Records of the log are another matter: one leads to the next."""
     try:
@@ -74,8 +84,8 @@ def readable(family: str, key: bytes, value: bytes) -> bool:
             decode = _STATE.get(key[:1]) or _OWN.get(key[:2])
             if decode is not None:
                 decode(value)
-        elif family == META and key in _META:
-            _META[key](value)
+        elif family == META:
+            _of_meta(key)(value)
     except (CorruptError, ValueError):
         return False
     return True

@@ -256,22 +256,32 @@ def _first_fixes(building: Path) -> list[Finding]:
 
 def _replay(building: Path, result: Repair) -> None:
     """Seal what is only in the log; where it cannot be applied it goes."""
-    options = Options(create=False, new_epoch=True)
+    problem = _opened(building)
+    if not problem:
+        return
+    result.mended.append(Finding(LOG, f"what was only in the log is lost: {problem}", lost=True))
+    with Snapshot(building, replay=False) as snapshot:
+        progress = snapshot.progress
+        fix = [
+            Put(LOG, key)
+            for key, _ in snapshot.pairs(LOG)
+            if int.from_bytes(key, "big") > progress.sealed
+        ]
+        reached = max(progress.sealed, progress.upto)
+        better = encode_progress(progress._replace(sealed=reached, upto=0))
+    _write(building, [Finding(LOG, "", fix=(*fix, Put(META, PROGRESS_KEY, better)))])
+    problem = _opened(building)
+    if problem:
+        raise CorruptError(f"what is whole does not make a store: {problem}")
+
+
+def _opened(building: Path) -> str:
+    """Open the store, apply its log, seal it and close it; why that cannot be, if so."""
     try:
-        Engine(building, options).close()
+        Engine(building, Options(create=False, new_epoch=True)).close()
     except CorruptError as error:
-        result.mended.append(Finding(LOG, f"what was only in the log is lost: {error}", lost=True))
-        with Snapshot(building, replay=False) as snapshot:
-            gone = [
-                Put(LOG, key)
-                for key, _ in snapshot.pairs(LOG)
-                if int.from_bytes(key, "big") > snapshot.progress.sealed
-            ]
-            progress = snapshot.progress
-            reached = max(progress.sealed, progress.upto)
-            better = encode_progress(progress._replace(sealed=reached, upto=0))
-        _write(building, [Finding(LOG, "", fix=(*gone, Put(META, PROGRESS_KEY, better)))])
-        Engine(building, options).close()
+        return str(error)  # and let go of what the failure holds
+    return ""
 
 
 def _write(building: Path, findings: list[Finding]) -> None:

@@ -254,6 +254,8 @@ class Snapshot:
 
     def row(self, timeline_id: int) -> TimelineRow | None:
         """The row of a timeline; None when there is none, or none that can be read."""
+        if not 0 < timeline_id <= keys.MAX:
+            return None
         value = self.get(keys.ROW + keys.number(timeline_id))
         try:
             return None if value is None else decode_row(value)
@@ -262,6 +264,8 @@ class Snapshot:
 
     def timeline(self, timeline_id: int) -> Timeline | None:
         """As `row`, the timeline itself."""
+        if not 0 < timeline_id <= keys.MAX:
+            return None
         self.timelines.forget_idle()
         try:
             return self.timelines.load(timeline_id)
@@ -274,6 +278,8 @@ class Snapshot:
 
     def conversation(self, conversation: int) -> ConversationRow | None:
         """The row of a conversation; None when there is none, or none that can be read."""
+        if not 0 < conversation <= keys.MAX:
+            return None
         value = self.get(conversation_key(conversation))
         try:
             return None if value is None else decode_conversation(value)

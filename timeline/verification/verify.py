@@ -24,6 +24,7 @@ from timeline.verification.members import (
     check_pulled,
     check_roster,
 )
+from timeline.verification.messages import check_messages
 from timeline.verification.names import check_names
 from timeline.verification.positions import (
     check_devices,
@@ -106,6 +107,7 @@ def check(
         ("devices", lambda: check_devices(snapshot)),
         ("idempotency keys", lambda: check_keys(snapshot)),
         ("tombstones", lambda: check_tombstones(snapshot)),
+        ("messages", lambda: check_messages(snapshot)),
         ("sets of numbers", lambda: check_numbers(snapshot)),
         ("state", lambda: check_known(snapshot)),
     ]
@@ -115,8 +117,12 @@ def check(
         if progress is not None:
             snapshot.told = partial(_tell, progress, name, done, len(checks))
             snapshot.told(snapshot.rows)
-        for finding in run():
-            yield finding._replace(text=snapshot.shadow.unveiled(finding.text))
+        try:
+            for finding in run():
+                yield finding._replace(text=snapshot.shadow.unveiled(finding.text))
+        except CorruptError as error:
+            text = snapshot.shadow.unveiled(str(error))
+            yield Finding(FILES, f"the {name} cannot be checked any further: {text}")
     snapshot.told = None
     report.entries, report.references = entries.entries, references.references
 
