@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import NamedTuple
 
 import pytest
@@ -36,6 +37,7 @@ from timeline.formats.rows import (
 )
 from timeline.search import analysis
 from timeline.search.schema import entry_document, entry_key
+from timeline.storage import FAMILIES
 from timeline.verification import repair, verify
 
 
@@ -366,3 +368,52 @@ def test_damage_is_found_and_mended(damage: Damage, store: Path, tmp_path: Path)
                 assert db.messaging.sync(user, "new").resync
         db.timeline("audit").append({"goes": "on"})
     assert verify(tmp_path / "repaired").findings == []
+
+
+def spoil(path: Path, random: Random) -> list[tuple[str, bytes]]:
+    """One to twenty raw writes to any rows; where."""
+    where: list[tuple[str, bytes]] = []
+    for _ in range(random.choice([1, 1, 2, 5, 20])):
+        family = random.choice([*FAMILIES, "state", "state", "state"])
+        found = pairs(path, family)
+        if not found:
+            continue
+        key, value = random.choice(found)
+        other, swapped_in = random.choice(found)
+        at = random.randrange(len(value) + 1)
+        kind = random.choice(["flip", "remove", "swap", "random", "cut"])
+        if kind == "swap":
+            put(path, family, other, value)
+        put(
+            path,
+            family,
+            key,
+            {
+                "flip": value[:at] + flipped(value[at:]) if value[at:] else None,
+                "remove": None,
+                "swap": swapped_in,
+                "random": random.randbytes(at),
+                "cut": value[:at],
+            }[kind],
+        )
+        where.append((family, key))
+    return where
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_is_spoilt_is_mended(seed: int, store: Path, tmp_path: Path) -> None:
+    where = spoil(store, Random(seed))
+    verify(store)
+    done = repair(store, tmp_path / "new")
+    assert done.left == [], where
+    assert verify(tmp_path / "new").findings == [], where
+    with timeline.open(tmp_path / "new", create=False, search=False) as db:
+        for name in [*db.timelines(), *db.timelines("@conv:"), *db.timelines("@event:")]:
+            assert len(list(db.timeline(name))) == len(db.timeline(name)), where
+        for name in list(db.timelines("@conv:")):
+            db.messaging.send(name.removeprefix(b"@conv:"), "@system", {"text": "on"})
+        for name in list(db.timelines("@user:")):
+            user = name.removeprefix(b"@user:")
+            db.messaging.conversations(user)
+            db.messaging.sync(user, "new")
+    assert verify(tmp_path / "new").findings == [], where

@@ -47,7 +47,7 @@ class Numbers:
 def _decode(value: bytes) -> BitMap:
     try:
         return BitMap.deserialize(value)
-    except ValueError:
+    except (ValueError, IndexError):  # the latter for nothing at all
         raise CorruptError("a set of message numbers is damaged: run `timeline verify`") from None
 
 

@@ -32,11 +32,20 @@ from timeline.formats.messages import (
     encode_conversation,
     split_roster_key,
 )
-from timeline.formats.rows import INBOX, RAW, TimelineRow, decode_spans, encode_row, encode_spans
+from timeline.formats.rows import (
+    INBOX,
+    RAW,
+    TimelineRow,
+    decode_spans,
+    encode_progress,
+    encode_row,
+    encode_spans,
+)
 from timeline.messaging.names import CONVERSATIONS, EVENTS, conversation_of
-from timeline.storage import STATE
+from timeline.sealing import PROGRESS_KEY
+from timeline.storage import META, STATE
 from timeline.verification.findings import Finding, Put, put, remove
-from timeline.verification.names import renamed
+from timeline.verification.names import LOST, renamed
 from timeline.verification.snapshot import Snapshot
 
 _FLAGS = ((HAS_UNCOUNTED, UNCOUNTED), (HAS_CALLED, CALLED))
@@ -139,16 +148,27 @@ def _check_conversation(snapshot: Snapshot, key: bytes, value: bytes) -> Iterato
 def _with_events(
     snapshot: Snapshot, conversation: int, row: ConversationRow, name: bytes
 ) -> tuple[Put, ...]:
+    """Its events: those of that name, else the timeline it names if that is nobody's, else none."""
     known = snapshot.get(keys.NAME + name)
     if known is not None and snapshot.row(_id(known)) is not None:
         better = row._replace(events=_id(known))
         return put(STATE, conversation_key(conversation), encode_conversation(better))
-    if not 0 < row.events < snapshot.next_id or snapshot.row(row.events) is not None:
-        return ()
-    empty = TimelineRow(RAW, 0, 1, 0, 0, 0, name)
+    events, there = row.events, snapshot.row(row.events)
+    more: tuple[Put, ...] = ()
+    if there is None or not there.name.startswith(LOST):
+        there = TimelineRow(RAW, 0, 1, 0, 0, 0, name)
+        if not 0 < events < snapshot.next_id or snapshot.row(events) is not None:
+            events = snapshot.next_id
+            progress = snapshot.progress._replace(next_id=events + 1)
+            better = row._replace(events=events)
+            more = (
+                Put(META, PROGRESS_KEY, encode_progress(progress)),
+                Put(STATE, conversation_key(conversation), encode_conversation(better)),
+            )
     return (
-        Put(STATE, keys.ROW + keys.number(row.events), encode_row(empty)),
-        Put(STATE, keys.NAME + name, keys.number(row.events)),
+        Put(STATE, keys.ROW + keys.number(events), encode_row(there._replace(name=name))),
+        Put(STATE, keys.NAME + name, keys.number(events)),
+        *more,
     )
 
 

@@ -143,7 +143,8 @@ def _check_expiry(snapshot: Snapshot, value: bytes) -> Iterator[Finding]:
     row = decode_expiry(value)
     marks = row.marks
     ascending = all(one <= next_ for one, next_ in pairwise(marks))
-    if row.floor > snapshot.progress.sealed or row.swept > row.floor or not ascending:
+    late = bool(marks) and (marks[-1][0] > snapshot.applied or marks[-1][1] > snapshot.time)
+    if late or row.floor > snapshot.progress.sealed or row.swept > row.floor or not ascending:
         yield Finding(
             META,
             "the floor of in-boxes is above what is sealed, or its marks are out of order: "
