@@ -16,6 +16,7 @@ from typing import Literal
 from timeline.errors import CorruptError
 from timeline.storage import FAMILIES, LOG
 from timeline.verification.conversations import check_audiences, check_conversations
+from timeline.verification.deliveries import check_deliveries
 from timeline.verification.entries import Entries
 from timeline.verification.findings import FILES, Finding
 from timeline.verification.index import check_index
@@ -103,6 +104,7 @@ def check(
         ("audiences", lambda: check_audiences(snapshot)),
         ("rosters", lambda: check_roster(snapshot)),
         ("members", lambda: check_members(snapshot)),
+        ("deliveries", lambda: check_deliveries(snapshot)),
         ("diffusion", lambda: check_pulled(snapshot)),
         ("devices", lambda: check_devices(snapshot)),
         ("idempotency keys", lambda: check_keys(snapshot)),
