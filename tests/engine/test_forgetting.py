@@ -179,3 +179,39 @@ def test_the_patch_of_an_entry_that_no_segment_holds_goes_too(tmp_path: Path) ->
         handle.compact()
         assert list(storage.keys("patches", b"", b"\xff" * 17)) == []
         assert handle.extent()[:3] == (1, 1, 0)
+
+
+def test_what_compacting_would_gain_is_what_it_gains(tmp_path: Path) -> None:
+    with timeline.open(tmp_path / "store", search=False) as db:
+        handle = db.timeline("a")
+        for _ in range(6):
+            handle.append_many([{"n": "x" * 40}] * 10)
+            db.engine.seal()
+        handle.replace(5, {"n": "y"})
+        handle.trim(before=4)
+        db.engine.seal()
+        before = list(handle)
+        gain = handle.gain()
+        assert db.gain("a") == gain
+        assert (gain.segments, gain.after) == (6, 1)
+        assert list(handle) == before, "asking changes nothing"
+        assert handle.compact() == gain.segments - gain.after
+        after = handle.gain()
+        assert after.size == gain.size - gain.freed
+        assert (after.segments, after.freed) == (1, 0)
+        with pytest.raises(timeline.errors.NotFoundError):
+            db.timeline("none").gain()
+
+
+def test_the_retention_of_a_conversation(tmp_path: Path) -> None:
+    with timeline.open(tmp_path / "store", search=False) as db:
+        db.messaging.create("team", "ann")
+        handle = db.timeline("@conv:team")
+        handle.set_retention(length=5)
+        assert handle.retention() == (0, 5, 0)
+        for name, error in (
+            ("@conv:none", timeline.errors.NotFoundError),
+            ("@event:team", timeline.errors.NoPermissionError),
+        ):
+            with pytest.raises(error):
+                db.timeline(name).set_retention(length=5)

@@ -120,3 +120,45 @@ def test_consumers_have_checkpoints(client: Client) -> None:
     assert as_map(client.execute_command("LOG.CONSUMERS"))[b"indexer"] == lsn
     with pytest.raises(ResponseError):
         client.execute_command("LOG.CONSUMER", "indexer", lsn + 100)
+
+
+def test_trimming_by_number_length_and_age(client: Client) -> None:
+    pipe = client.pipeline(transaction=False)
+    for number in range(20):
+        pipe.xadd("t", {"n": number})
+    pipe.execute()
+    assert client.execute_command("TIMELINE.TRIM", "t", "MINID", 6) == 5
+    assert client.execute_command("TIMELINE.TRIM", "t", "MAXLEN", 10) == 5
+    assert client.execute_command("TIMELINE.TRIM", "t", "MAXAGE", 60_000) == 0
+    assert client.execute_command("TIMELINE.TRIM", "t", "MINID", 12, "MAXLEN", 8) == 2
+    assert [int(entry[0].split(b"-")[0]) for entry in client.xrange("t")] == list(range(13, 21))
+    pipe = client.pipeline()
+    pipe.xadd("u", {"n": 1}).execute_command("TIMELINE.TRIM", "u", "MAXAGE", 0)
+    assert pipe.execute()[-1] == 0, "what a commit makes is not older than itself"
+    for words, problem in (
+        (["t"], "wrong number|syntax"),
+        (["t", "MINID"], "syntax"),
+        (["t", "NEWEST", "3"], "syntax"),
+        (["t", "MINID", "-1"], "integer"),
+        (["none", "MINID", "1"], "NOTFOUND"),
+    ):
+        with pytest.raises(ResponseError, match=problem):
+            client.execute_command("TIMELINE.TRIM", *words)
+    with pytest.raises(redis.exceptions.NoPermissionError):
+        client.execute_command("TIMELINE.TRIM", "@conv:a", "MINID", "1")
+
+
+def test_a_gain_is_told_before_it_is_had(client: Client) -> None:
+    client.xadd("t", {"f": "v"})
+    client.execute_command("TIMELINE.COMPACT", "PREFIX", "t")
+    gain = as_map(client.execute_command("TIMELINE.GAIN", "t"))
+    assert gain == {b"segments": 1, b"after": 1, b"bytes": gain[b"bytes"], b"freed": 0}
+    assert as_map(client.execute_command("TIMELINE.GAIN", "PREFIX", "x"))[b"segments"] == 0
+    assert as_map(client.execute_command("TIMELINE.GAIN"))[b"segments"] >= 1
+    for command in ("TIMELINE.GAIN", "TIMELINE.COMPACT"):
+        with pytest.raises(ResponseError, match="syntax"):
+            client.execute_command(command, "BEGINS", "x")
+        with pytest.raises(ResponseError, match="NOTFOUND"):
+            client.execute_command(command, "none")
+        with pytest.raises(ResponseError, match="outside MULTI"):
+            client.pipeline().execute_command(command, "t").execute()

@@ -44,7 +44,7 @@ from timeline.formats.rows import (
 from timeline.messaging.names import CONVERSATIONS, EVENTS, conversation_of
 from timeline.sealing import PROGRESS_KEY
 from timeline.storage import META, STATE
-from timeline.verification.findings import Finding, Put, put, remove
+from timeline.verification.findings import Finding, Put, put, remove, within
 from timeline.verification.names import LOST, renamed
 from timeline.verification.snapshot import Snapshot
 
@@ -131,7 +131,9 @@ def _check_conversation(snapshot: Snapshot, key: bytes, value: bytes) -> Iterato
         wrong.append(f"it has {members} members, not {row.members}")
     if flags != row.flags:
         wrong.append("its flags and the sets of numbers it has do not agree")
-    pulled = row.pulled
+    pulled = within(row.pulled, snapshot.head(conversation) or 0)
+    if pulled != row.pulled:
+        wrong.append("messages beyond the head are read-diffused")
     if pulled and any(each.ended == OPEN for each in pulled[:-1]):
         wrong.append("what is read-diffused of it is out of order")
         pulled = tuple(each for each in pulled[:-1] if each.ended != OPEN) + pulled[-1:]

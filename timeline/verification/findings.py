@@ -6,9 +6,11 @@ consistent again with what is whole in it; only `repair` writes them, and into a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from timeline.errors import shown
+from timeline.formats.messages import OPEN, Stretch
 
 FILES = "files"  # the family of what RocksDB itself cannot read
 MARK = "MARK"
@@ -59,6 +61,17 @@ class Finding(NamedTuple):
         if self.key and not self.timeline:
             parts.append(self.key.hex())
         return " ".join(parts)
+
+
+def within(stretches: Sequence[Stretch], head: int) -> tuple[Stretch, ...]:
+    """Stretches of a conversation that ends at message `head`, none of them beyond it."""
+    return tuple(
+        each._replace(
+            first=min(each.first, head + 1),
+            last=OPEN if each.ended == OPEN else min(each.last, head),
+        )
+        for each in stretches
+    )
 
 
 def put(family: str, key: bytes, value: bytes) -> tuple[Put, ...]:

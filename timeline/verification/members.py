@@ -45,7 +45,7 @@ from timeline.formats.messages import (
 )
 from timeline.formats.rows import INBOX
 from timeline.storage import STATE
-from timeline.verification.findings import Finding, Put, put, remove
+from timeline.verification.findings import Finding, Put, put, remove, within
 from timeline.verification.snapshot import Snapshot
 
 _FLAGS = ((HAS_UNCOUNTED, UNCOUNTED), (HAS_CALLED, CALLED))
@@ -184,7 +184,10 @@ def _check_member(
         wrong.append("there is no such role")
         better = better._replace(role=2)
     here = better.role != NONE
-    spans = member.spans
+    spans = within(member.spans, head)
+    if spans != member.spans:
+        wrong.append(f"he was a member for messages beyond the head, {head}")
+        better = better._replace(spans=spans)
     if not spans or (spans[-1].ended == OPEN) != here or any(s.ended == OPEN for s in spans[:-1]):
         wrong.append("when he was a member does not agree with his role")
         closed = [each for each in spans if each.ended != OPEN]
