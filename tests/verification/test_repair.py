@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,25 @@ def test_a_damaged_record_ends_the_prefix(killed: Path, tmp_path: Path) -> None:
     change(killed, "log", b"", flipped, 7)
     repair(killed, tmp_path / "new")
     assert numbers(tmp_path / "new") == list(range(1, 8))
+
+
+@pytest.mark.parametrize("alter", [flipped, lambda _: None])
+def test_damage_to_log_that_is_sealed_costs_only_its_followers(
+    tmp_path: Path, alter: Callable[[bytes], bytes | None]
+) -> None:
+    with timeline.open(tmp_path / "live", search=False) as db:
+        db.log.move("reader", 0)
+        for n in range(1, 21):
+            db.timeline("audit").append({"n": str(n)})
+            if n == 10:
+                db.engine.seal()
+                db.engine.store.storage.flush()
+        copy_as_killed(db, tmp_path / "killed")
+    change(tmp_path / "killed", "log", b"", alter, 4)
+    assert not verify(tmp_path / "killed").sound
+    done = repair(tmp_path / "killed", tmp_path / "new")
+    assert numbers(tmp_path / "new") == list(range(1, 21))
+    assert done.lost == []
 
 
 def test_a_damaged_write_ahead_log_is_cut_at_the_damage(killed: Path, tmp_path: Path) -> None:

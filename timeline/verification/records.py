@@ -46,7 +46,7 @@ def check_log(snapshot: Snapshot) -> Iterator[Finding]:
                 lost=last > sealed,
                 fix=remove(LOG, key) if last > sealed else remove(LOG, *seen, key),
             )
-            broken, previous = True, 0
+            broken, previous = broken or last > sealed, 0
             continue
         seen.append(key)
         if (previous and record.first != previous + 1) or (broken and last > sealed):
