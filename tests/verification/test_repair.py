@@ -60,6 +60,24 @@ def test_the_newest_entries_lost_leave_their_numbers_given_out(store: Path, tmp_
         assert db.timeline("audit").append({"n": "next"}) == lost[-1] + 1
 
 
+def test_a_name_that_is_spoilt_in_one_place_is_known_from_the_other(
+    store: Path, tmp_path: Path
+) -> None:
+    with timeline.open(store, search=False) as db:
+        db.timeline("other").append({"n": "other"})
+    row = keys.ROW + keys.number(1)
+    value = dict(pairs(store, "state", row))[row]
+    put(store, "state", row, value.replace(b"audit", b"\xffudit"))
+    repair(store, tmp_path / "row")
+    assert numbers(tmp_path / "row") == list(range(1, 101))
+    put(store, "state", row, value)
+    put(store, "state", b"naudit", keys.number(2))
+    put(store, "state", b"nother", keys.number(1))
+    repair(store, tmp_path / "names")
+    assert numbers(tmp_path / "names") == list(range(1, 101))
+    assert numbers(tmp_path / "names", "other") == [1]
+
+
 @pytest.fixture
 def killed(tmp_path: Path) -> Path:
     """A store that was killed: everything is in the log only, a commit each."""

@@ -22,7 +22,7 @@ from timeline.formats.rows import (
 )
 from timeline.messaging.names import CONVERSATIONS, EVENTS, USERS, conversation_of
 from timeline.storage import INBOXES, SEGMENTS, STATE
-from timeline.verification.findings import Finding, Put, remove
+from timeline.verification.findings import Finding, Put, put, remove
 from timeline.verification.snapshot import Snapshot
 
 LOST = b"lost/"  # before the id: the name of what has lost its own
@@ -45,13 +45,16 @@ def check_names(snapshot: Snapshot) -> Iterator[Finding]:
         if row is None:
             yield _nameless(snapshot, key, name, timeline_id)
         elif row.name != name:
+            # Where nothing leads to the name in the row, it is the row that is wrong.
+            astray = snapshot.get(keys.NAME + row.name) is not None
+            better = encode_row(row._replace(name=name))
             yield Finding(
                 STATE,
                 f"this name leads to a timeline that is called {row.name!r}",
                 key,
                 name,
                 timeline_id,
-                fix=remove(STATE, key),
+                fix=remove(STATE, key) if astray else put(STATE, _row_key(timeline_id), better),
             )
     yield from _check_rows(snapshot)
     counted = snapshot.get(keys.COUNT) or keys.number(0)
