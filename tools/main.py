@@ -28,19 +28,19 @@ def main() -> None:
     """Look into the timelines of a data directory and take care of them."""
 
 
+main.add_command(cat)
 main.add_command(compact)
 main.add_command(completion)
-main.add_command(cat)
 main.add_command(conversation_verb)
 main.add_command(inspect)
 main.add_command(ls)
 main.add_command(reindex)
+main.add_command(repair)
+main.add_command(retention)
 main.add_command(search)
 main.add_command(stats)
 main.add_command(tail)
 main.add_command(top)
-main.add_command(user_verb)
-main.add_command(repair)
-main.add_command(retention)
 main.add_command(trim)
+main.add_command(user_verb)
 main.add_command(verify)
