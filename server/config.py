@@ -81,6 +81,9 @@ class Settings:
     sync_block_ms: int = _option(
         4_000, "longest BLOCK of USER.SYNC; redis-py's socket gives up after 5 s by default"
     )
+    backup_directory: str = _option(
+        "", "directory below which BACKUP may write; empty: it is refused"
+    )
     page_entries: int = _option(1_000, "entries in a page of LOG.TAIL, TIMELINE.LIST, USER.SYNC, …")
 
     def __post_init__(self) -> None:

@@ -26,6 +26,7 @@ FLOORS: Final = (
     {"entry"},
     {"scratch"},
     {"storage", "mark"},
+    {"files", "storage", "mark"},
     {
         "append",
         "apply",
@@ -54,6 +55,7 @@ FLOORS: Final = (
     {"search"},
     {"fanout", "unresolved"},
     {"inspection"},
+    {"backup", "dump", "fanout", "unresolved"},
     {"messaging"},
     {"verification"},
     {"database"},

@@ -3,6 +3,7 @@
 `open` a directory, get a `Database`; README.md has twenty lines that show the rest.
 """
 
+from timeline.backup import restore
 from timeline.database import (
     Database,
     LogView,
@@ -12,6 +13,7 @@ from timeline.database import (
 )
 from timeline.entry import Entry, Fields
 from timeline.errors import TimelineError
+from timeline.formats.manifest import Manifest
 from timeline.log import Change, LogCommit
 from timeline.options import Options
 
@@ -22,9 +24,11 @@ __all__ = [
     "Fields",
     "LogCommit",
     "LogView",
+    "Manifest",
     "Options",
     "TimelineError",
     "TimelineHandle",
     "Transaction",
     "open",
+    "restore",
 ]

@@ -15,8 +15,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
+from timeline.backup import back_up
 from timeline.compaction import Gain
 from timeline.draft import Draft
 from timeline.engine import Engine, Group
@@ -24,6 +26,7 @@ from timeline.entry import Entry, Fields, FieldsLike, Value, encode_fields, enco
 from timeline.errors import ClosedError, NoPermissionError, NotFoundError, WrongTypeError, shown
 from timeline.formats import keys
 from timeline.formats.entries import decode_items, seq_of
+from timeline.formats.manifest import Manifest
 from timeline.formats.rows import Retention
 from timeline.inspection import (
     SegmentContent,
@@ -154,6 +157,19 @@ class Database:
         than before. Any other sees its commits at once.
         """
         return self.engine.refresh() if isinstance(self.engine, ReadOnlyEngine) else False
+
+    def backup(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Manifest:
+        """Back up to the new directory `path` while writes go on; what is in it says the manifest.
+
+        It holds every call that returned before this one. `progress` is called with bytes done and
+        in all. Raises `ExistsError`, `BusyError`, `StorageError`; nothing is left behind then.
+        """
+        return back_up(self.engine, Path(path), progress)
 
     def gain(self, prefix: Value = b"") -> Gain:
         """What `compact` would do, without doing it."""

@@ -18,10 +18,11 @@ UNCERTAIN, what was staged behind it was never written, later writes get READONL
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -31,6 +32,7 @@ from timeline.append import Appender
 from timeline.compaction import NO_GAIN, Gain
 from timeline.draft import Commit, Draft
 from timeline.errors import (
+    BusyError,
     ClosedError,
     CorruptError,
     NotFoundError,
@@ -47,7 +49,7 @@ from timeline.measures import Measures
 from timeline.options import Options
 from timeline.stage import Group, Stage
 from timeline.storage import FAMILIES, LOG
-from timeline.store import MARK, STALL_SECONDS, Store, prepare_directory
+from timeline.store import CHECKPOINT, MARK, STALL_SECONDS, Store, prepare_directory
 from timeline.tails import Timeline
 from timeline.threads import CommitThread, refuse_after_fork
 from timeline.timelines import Extent, Page
@@ -76,6 +78,7 @@ class Engine:
         self.health = Health(self.stage, self.options, self.path, self.woken, self.measures)
         self.fsync_seconds = 0.0  # a moving average
         self._flushing = threading.Lock()
+        self._copying = threading.Lock()
         self._synced = time.monotonic()
         self._unsynced = False
         self._closed = False
@@ -96,6 +99,7 @@ class Engine:
         except BaseException:
             self.mark.close()
             raise
+        shutil.rmtree(self.path / CHECKPOINT, ignore_errors=True)  # of a backup that was killed
         refuse_after_fork(self)
         if self.threaded:
             self._thread = CommitThread(self)
@@ -427,6 +431,29 @@ class Engine:
                     break
                 found = found.plus(step)
         return found
+
+    @contextmanager
+    def checkpoint(self) -> Iterator[tuple[Path, int]]:
+        """The files of the store as of one LSN, and that LSN, while the block runs; they are never
+        changed, and writes go on. Without the lock held. Raises `BusyError` when there is another.
+        """
+        if not self._copying.acquire(blocking=False):
+            raise BusyError("a backup is under way: try again when it is done")
+        path = self.path / CHECKPOINT
+        try:
+            shutil.rmtree(path, ignore_errors=True)
+            self.check_usable()
+            self.store.storage.flush()  # what is left to flush then under the lock is little
+            with self._flushing, self.lock:
+                self.check_usable()
+                if self.stage.refusal is not None:
+                    raise self.stage.refusal
+                self.store.storage.checkpoint(path)
+                lsn = self.log.applied
+            yield path, lsn
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+            self._copying.release()
 
     def _named(self, name: bytes) -> list[tuple[bytes, int]]:
         with self.lock:

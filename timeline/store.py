@@ -53,6 +53,7 @@ from timeline.timelines import Timelines
 STORE_KEY: Final = b"store"
 ROCKS: Final = "rocks"
 MARK: Final = "MARK"
+CHECKPOINT: Final = "checkpoint"  # what is being backed up
 STALL_SECONDS: Final = 0.002  # between two tries to write when RocksDB asks for a pause
 
 

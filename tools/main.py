@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from .backup import backup
 from .cat import cat
 from .compact import compact
 from .completion import completion
@@ -12,6 +13,7 @@ from .inspect import inspect
 from .ls import ls
 from .reindex import reindex
 from .repair import repair
+from .restore import restore
 from .retention import retention
 from .search import search
 from .stats import stats
@@ -30,6 +32,7 @@ def main() -> None:
 
 main.add_command(cat)
 main.add_command(compact)
+main.add_command(backup)
 main.add_command(completion)
 main.add_command(conversation_verb)
 main.add_command(inspect)
@@ -37,6 +40,7 @@ main.add_command(ls)
 main.add_command(reindex)
 main.add_command(repair)
 main.add_command(retention)
+main.add_command(restore)
 main.add_command(search)
 main.add_command(stats)
 main.add_command(tail)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..registry import COMMANDS
 from . import (
+    backup,
     clients,
     connection,
     conversations,
@@ -24,6 +25,7 @@ from . import (
 
 __all__ = [
     "COMMANDS",
+    "backup",
     "clients",
     "connection",
     "conversations",

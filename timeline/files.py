@@ -1,0 +1,102 @@
+"""Files and directories that appear whole or not at all.
+
+Rule: what is made has a temporary name beside its own until everything in it is on the disk; a
+failure or Ctrl-C on the way removes it. What a killed process left under that name is removed by
+whoever makes the same thing next.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from crc32c import crc32c
+
+from timeline.errors import ExistsError, StorageError, TimelineError
+
+_PIECE: Final = 1 << 20
+
+Moved = Callable[[int], None]  # told how many more bytes were read
+
+
+@contextmanager
+def new_directory(target: Path) -> Iterator[Path]:
+    """A directory that becomes `target`, which must not be there or be empty, when the block ends.
+
+    Raises `ExistsError`, and `StorageError` for whatever the system refuses within the block.
+    """
+    target = target.absolute()
+    partial = target.parent / f".{target.name}.partial"
+    try:
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise ExistsError(f"{target} is there and not empty: name a new directory")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            yield partial
+            sync_directory(partial)
+            partial.rename(target)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        sync_directory(target.parent)
+    except TimelineError:
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"{target} cannot be made: {error.strerror or error}; nothing was left behind"
+        ) from error
+
+
+def checksum(path: Path, moved: Moved | None = None) -> int:
+    """The CRC-32C of a file."""
+    crc = 0
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            crc = crc32c(piece, crc)
+            if moved is not None:
+                moved(len(piece))
+    return crc
+
+
+def copy(source: Path, target: Path, moved: Moved | None = None) -> int:
+    """Copy a file durably; the CRC-32C of what was copied."""
+    crc = 0
+    with source.open("rb") as read, target.open("xb") as write:
+        while piece := read.read(_PIECE):
+            crc = crc32c(piece, crc)
+            write.write(piece)
+            if moved is not None:
+                moved(len(piece))
+        write.flush()
+        os.fsync(write.fileno())
+    return crc
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def link(source: Path, target: Path) -> bool:
+    """Give a file a second name; False where the file system cannot."""
+    try:
+        os.link(source, target)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,51 @@
+"""`timeline backup`: a consistent copy of a store, stopped or live.
+
+Rule: the copy is the store's own work; a daemon makes it on its own machine, below its option
+`backup_directory`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import timeline
+
+from .console import Output, size
+from .verb import verb
+from .wire import Wire
+
+
+@verb(
+    "backup",
+    examples="""
+timeline backup data /backups/monday                    a store that no process has open
+timeline backup --connect 127.0.0.1:7420 monday         a daemon, below its backup_directory
+for a second disk: what an earlier backup beside TARGET holds already is linked, not copied""",
+)
+@click.argument("target")
+def backup(*, directory: Path | None, daemon: Wire | None, output: Output, target: str) -> None:
+    """Back up the store in DIRECTORY, or of a daemon, to the new directory TARGET."""
+    if daemon is not None:
+        daemon.be_patient()
+        reply = daemon.call("BACKUP", target)
+        found = dict(zip(reply[::2], reply[1::2], strict=True))
+        path, lsn, count, files = found["path"], found["lsn"], found["bytes"], found["files"]
+    else:
+        assert directory is not None
+        with (
+            timeline.open(directory, create=False, search=False) as database,
+            output.progress() as progress,
+        ):
+            task = progress.add_task("backing up", total=None)
+            manifest = database.backup(
+                target,
+                progress=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+        path, lsn = str(Path(target).absolute()), manifest.lsn
+        count, files = manifest.size, len(manifest.files)
+    output.line(
+        f"backed up to {path}: {lsn:,} commits, {size(count)} in {files:,} files",
+        {"path": path, "lsn": lsn, "bytes": count, "files": files},
+    )

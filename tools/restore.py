@@ -1,0 +1,41 @@
+"""`timeline restore`: a store made from a backup.
+
+Rule: it begins an epoch of its own, so that cursors of the original, which may be ahead of it,
+resync instead of skipping what is new.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+import timeline
+
+from .console import Output
+from .verb import verb
+
+
+@verb(
+    "restore",
+    directory=False,
+    daemon=False,
+    examples="""
+timeline restore /backups/monday data       data is new or empty
+timelined --data data                       serve it""",
+)
+@click.argument("backup", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+def restore(*, output: Output, backup: Path, target: Path) -> None:
+    """Make the store in BACKUP one that can be opened, in the new directory TARGET."""
+    with output.progress() as progress:
+        task = progress.add_task("restoring", total=None)
+        manifest = timeline.restore(
+            backup,
+            target,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    output.line(
+        f"restored to {target.absolute()}: {manifest.lsn:,} commits; devices resync once",
+        {"path": str(target.absolute()), "lsn": manifest.lsn, "made": manifest.time},
+    )
