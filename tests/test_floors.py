@@ -56,6 +56,7 @@ FLOORS: Final = (
     {"fanout", "unresolved"},
     {"inspection"},
     {"backup", "dump", "fanout", "unresolved"},
+    {"backup", "dump", "fanout", "graft", "load", "unresolved"},
     {"messaging"},
     {"verification"},
     {"database"},

@@ -24,24 +24,26 @@ Moved = Callable[[int], None]  # told how many more bytes were read
 
 
 @contextmanager
-def new_directory(target: Path) -> Iterator[Path]:
+def new_directory(target: Path, *, resume: bool = False) -> Iterator[Path]:
     """A directory that becomes `target`, which must not be there or be empty, when the block ends.
 
-    Raises `ExistsError`, and `StorageError` for whatever the system refuses within the block.
+    With `resume`, Ctrl-C leaves it, and the next call finds what it held. Raises `ExistsError`, and `StorageError` for whatever the system refuses within the block.
     """
     target = target.absolute()
-    partial = target.parent / f".{target.name}.partial"
+    partial = partial_of(target)
     try:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise ExistsError(f"{target} is there and not empty: name a new directory")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        if not resume:
+            shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True, exist_ok=True)
         try:
             yield partial
             sync_directory(partial)
             partial.rename(target)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
+        except BaseException as error:
+            if not (resume and isinstance(error, KeyboardInterrupt)):
+                shutil.rmtree(partial, ignore_errors=True)
             raise
         sync_directory(target.parent)
     except TimelineError:
@@ -50,6 +52,11 @@ def new_directory(target: Path) -> Iterator[Path]:
         raise StorageError(
             f"{target} cannot be made: {error.strerror or error}; nothing was left behind"
         ) from error
+
+
+def partial_of(target: Path) -> Path:
+    """What `target` is called until it is whole."""
+    return target.parent / f".{target.name}.partial"
 
 
 def checksum(path: Path, moved: Moved | None = None) -> int:

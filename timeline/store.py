@@ -307,6 +307,17 @@ def _make_store(storage: Storage) -> int:
 
 def check_store(value: bytes, path: Path) -> int:
     """The epoch of the store whose row is `value`. Raises `FormatVersionError`, `CorruptError`."""
+def _check_store(storage: Storage, path: Path) -> int:
+    """The epoch of the store, which is made if this one is new."""
+    value = storage.get(META, STORE_KEY)
+    if value is None:
+        epoch = random_epoch()
+        batch = storage.batch()
+        batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, epoch)))
+        batch.put(META, PROGRESS_KEY, encode_progress(Progress(0, 0, 1, 0)))
+        storage.write(batch)
+        storage.sync()
+        return epoch
     row = decode_store(value)
     if row.format != FORMAT:
         raise FormatVersionError(
@@ -320,7 +331,7 @@ def _begin_epoch(storage: Storage, before: int) -> int:
     """Give the store another epoch, durably; returns it."""
     epoch = before
     while epoch == before:
-        epoch = _random_epoch()
+        epoch = random_epoch()
     batch = storage.batch()
     batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, epoch)))
     storage.write(batch)
@@ -328,5 +339,5 @@ def _begin_epoch(storage: Storage, before: int) -> int:
     return epoch
 
 
-def _random_epoch() -> int:
+def random_epoch() -> int:
     return int.from_bytes(os.urandom(4), "big") or 1

@@ -9,6 +9,8 @@ from .cat import cat
 from .compact import compact
 from .completion import completion
 from .conversation import conversation_verb
+from .export import export
+from .importing import import_
 from .inspect import inspect
 from .ls import ls
 from .reindex import reindex
@@ -35,6 +37,8 @@ main.add_command(compact)
 main.add_command(backup)
 main.add_command(completion)
 main.add_command(conversation_verb)
+main.add_command(export)
+main.add_command(import_)
 main.add_command(inspect)
 main.add_command(ls)
 main.add_command(reindex)

@@ -52,12 +52,13 @@ class Verb(click.Command):
 
 
 def verb(
-    name: str, *, examples: str, directory: bool = True, daemon: bool = True
+    name: str, *, examples: str, directory: bool = True, daemon: bool = True, new: bool = False
 ) -> Callable[[Function], Verb]:
     """Make a verb of a function that takes `directory: Path | None`, `daemon: Wire | None` (of
     which one is given) and `output: Output`, beside options and arguments of its own.
 
-    `examples` are lines of a shell. Without `directory` or `daemon` it does not take that.
+    `examples` are lines of a shell. Without `directory` or `daemon` it does not take that;
+    a `new` directory need not be there.
     """
 
     def decorate(function: Function) -> Verb:
@@ -97,7 +98,7 @@ def verb(
             where = click.argument(
                 "directory",
                 required=not daemon,
-                type=click.Path(exists=True, file_okay=False, path_type=Path),
+                type=click.Path(exists=not new, file_okay=False, path_type=Path),
             )
             command = where(command)
         lines = "\n".join("  " + line for line in examples.strip().splitlines())

@@ -41,6 +41,7 @@ def _accepted(reply: Any) -> Any:  # noqa: ANN401  whatever the command replies
 
 class Wire:
     def __init__(self, address: str) -> None:
+        self.address = address
         host, port = split_address(address)
         try:
             self._socket = socket.create_connection((host, port), timeout=_SECONDS)

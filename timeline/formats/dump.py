@@ -1,0 +1,188 @@
+"""An export: a store, or some raw timelines of one, as a sequence of records.
+
+    Header · (Series · Item …) … · Row … · End
+
+Responsibility: the records, and their form as lines of JSON; the binary form is `dump_binary`'s.
+Bytes are written as text where they are UTF-8, else as {"base64": …}, so that they come back
+exactly.
+
+Rule: an `exact` export holds the number, time and LSN of every entry and what is needed to make
+the same store again, less its epoch; one that is `whole` holds all of a store. What is not exact
+has zeros for what its source does not tell.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from timeline.errors import CorruptError, FormatVersionError
+from timeline.formats.rows import NO_RETENTION, RAW, Retention
+
+VERSION: Final = 1
+
+
+class Header(NamedTuple):
+    """`lsn`, `time` (ms) and `next_id` are as of the last commit."""
+
+    exact: bool
+    whole: bool
+    epoch: int = 0
+    lsn: int = 0
+    time: int = 0
+    next_id: int = 0
+
+
+class Series(NamedTuple):
+    """A timeline; its entries follow. The numbers are those of its row (FORMAT.md), and its head."""
+
+    name: bytes
+    id: int = 0
+    kind: int = RAW
+    created: int = 0
+    first: int = 0
+    head: int = 0
+    floor: int = 0
+    holes: int = 0
+    deleted: int = 0
+    metadata: tuple[bytes, ...] = ()  # field, value, …
+    retention: Retention = NO_RETENTION
+
+
+class Item(NamedTuple):
+    """An entry of the timeline before it; number 0: to be given anew."""
+
+    seq: int
+    time: int
+    lsn: int
+    fields: Sequence[bytes]  # field, value, …
+
+
+class Row(NamedTuple):
+    """What the store keeps besides, by column family, as FORMAT.md describes it."""
+
+    family: str
+    key: bytes
+    value: bytes
+
+
+class End(NamedTuple):
+    """How many records came before, and the CRC-32C of all bytes before; None: not known."""
+
+    records: int
+    crc: int | None
+
+
+DumpRecord = Header | Series | Item | Row | End
+
+
+def encode_line(record: DumpRecord) -> bytes:
+    """A record as a line of JSON."""
+    return json.dumps(as_document(record), ensure_ascii=False).encode() + b"\n"
+
+
+def decode_line(line: bytes) -> DumpRecord:
+    """Raises `CorruptError` for what is no record, `FormatVersionError` for a later version's."""
+    try:
+        return from_document(json.loads(line))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        start = line[:60].decode("utf-8", "backslashreplace").strip()
+        raise CorruptError(f"no record of an export: {start!r}") from None
+
+
+def as_document(record: DumpRecord) -> dict[str, Any]:
+    match record:
+        case Header():
+            return {"export": VERSION, **record._asdict()}
+        case Series():
+            document = record._asdict()
+            del document["name"], document["metadata"], document["retention"]
+            return {
+                "timeline": _text(record.name),
+                **document,
+                "metadata": _pairs(record.metadata),
+                "retention": record.retention._asdict(),
+            }
+        case Item():
+            return {
+                "seq": record.seq,
+                "time": record.time,
+                "lsn": record.lsn,
+                "fields": _pairs(record.fields),
+            }
+        case Row():
+            return {
+                "family": record.family,
+                "key": b64encode(record.key).decode(),
+                "value": b64encode(record.value).decode(),
+            }
+        case End():
+            return {"end": record.records, "crc": record.crc}
+
+
+def from_document(document: dict[str, Any]) -> DumpRecord:
+    if "seq" in document or "fields" in document:
+        return Item(
+            _number(document.get("seq", 0)),
+            _number(document.get("time", 0)),
+            _number(document.get("lsn", 0)),
+            _items(document["fields"]),
+        )
+    if "timeline" in document:
+        numbers = ("id", "kind", "created", "first", "head", "floor", "holes", "deleted")
+        return Series(
+            _bytes(document["timeline"]),
+            *[_number(document.get(name, 0)) for name in numbers],
+            metadata=tuple(_items(document.get("metadata", []))),
+            retention=Retention(**document["retention"])
+            if "retention" in document
+            else NO_RETENTION,
+        )
+    if "family" in document:
+        return Row(
+            document["family"],
+            b64decode(document["key"], validate=True),
+            b64decode(document["value"], validate=True),
+        )
+    if "end" in document:
+        return End(_number(document["end"]), document.get("crc"))
+    version = document.pop("export")
+    if version > VERSION:
+        raise FormatVersionError(
+            f"the export is of version {version}, this version of Timeline reads up to {VERSION}"
+        )
+    return Header(**document)
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or not 0 <= value < 1 << 64:
+        raise ValueError(value)
+    return value
+
+
+def _text(value: bytes) -> str | dict[str, str]:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return {"base64": b64encode(value).decode()}
+
+
+def _bytes(value: str | dict[str, str]) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    return b64decode(value["base64"], validate=True)
+
+
+def _pairs(items: Sequence[bytes]) -> list[list[str | dict[str, str]]]:
+    return [
+        [_text(name), _text(value)] for name, value in zip(items[::2], items[1::2], strict=True)
+    ]
+
+
+def _items(pairs: Sequence[Sequence[str | dict[str, str]]]) -> list[bytes]:
+    found = []
+    for name, value in pairs:
+        found += [_bytes(name), _bytes(value)]
+    return found

@@ -1,0 +1,92 @@
+"""`timeline export`: a store, or raw timelines of one, as lines of JSON or in binary form.
+
+Rule: it is streamed, in little memory. FILE is there when it is whole; after Ctrl-C or a kill the
+same call goes on behind what FILE.part holds, unless something was written to the store since.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+import timeline
+from timeline.dump import dump
+from timeline.formats.dump import DumpRecord
+
+from . import exportfile
+from .console import Output
+from .rawwire import RawWire
+from .remote import daemon_records
+from .verb import verb
+from .wire import Wire
+
+
+@verb(
+    "export",
+    examples="""
+timeline export data all.jsonl                          everything, to make the same store again
+timeline export data all.bin --binary                   the same, smaller and faster
+timeline export data rooms.jsonl --prefix room:         raw timelines only
+timeline export --connect :7420 rooms.jsonl             raw timelines of a daemon, without times
+timeline export data - | jq -c 'select(.fields)'        to a pipe""",
+)
+@click.argument("file")
+@click.option("--prefix", help="Only raw timelines whose name begins with this.")
+@click.option("--binary", is_flag=True, help="The binary form instead of lines of JSON.")
+def export(
+    *,
+    directory: Path | None,
+    daemon: Wire | None,
+    output: Output,
+    file: str,
+    prefix: str | None,
+    binary: bool,
+) -> None:
+    """Write the store in DIRECTORY, or raw timelines of a daemon, to FILE (-: standard output)."""
+    if directory is None:
+        assert daemon is not None
+        with RawWire(daemon.address) as wire:
+            _export(daemon_records(wire, (prefix or "").encode()), output, file, binary=binary)
+        return
+    with timeline.open(directory, create=False, search=False, fsync="inline") as database:
+        wanted = None if prefix is None else prefix.encode()
+        with closing(dump(database.engine, wanted)) as records:
+            _export(records, output, file, binary=binary)
+
+
+def _export(records: Iterator[DumpRecord], output: Output, file: str, *, binary: bool) -> None:
+    with output.progress() as progress:
+        task = progress.add_task("exporting records", total=None)
+
+        def tell(count: int) -> None:
+            progress.update(task, completed=count)
+
+        if file == "-":
+            _to_pipe(records, tell, binary=binary)
+            return
+        try:
+            count, before = exportfile.write(Path(file), records, binary=binary, tell=tell)
+        except KeyboardInterrupt:
+            output.note(f"{file}.part is kept: the same call goes on from there")
+            raise
+    size = Path(file).stat().st_size
+    further = f", {before:,} of them were there" if before else ""
+    output.line(
+        f"exported to {file}: {count:,} records in {size:,} bytes{further}",
+        {"path": file, "records": count, "resumed": before, "bytes": size},
+    )
+
+
+def _to_pipe(records: Iterator[DumpRecord], tell: Callable[[int], None], *, binary: bool) -> None:
+    writer = exportfile.Writer(sys.stdout.buffer, binary=binary)
+    writer.begin(next(records))
+    count = 1
+    for count, record in enumerate(records, 2):
+        writer.add(record)
+        if count % 1_000 == 0:
+            tell(count)
+    writer.end(count)

@@ -1,0 +1,172 @@
+"""Files of an export: lines of JSON or the binary form, plain or on a pipe.
+
+Responsibility: write records to a file that is there when it is whole, and go on with one that was
+interrupted; read records back, and find what is missing or damaged.
+
+Rule: the last record says how many there were and gives the CRC-32C of every byte before it. Until
+then the file is called FILE.part; the same export goes on behind its last whole record, as long as
+its header is the same, that is nothing was written to the store since.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from io import BufferedRandom, BufferedReader
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from crc32c import crc32c
+
+from timeline.errors import CorruptError, TimelineError
+from timeline.formats.dump import DumpRecord, End, decode_line, encode_line
+from timeline.formats.dump_binary import HEAD, MAGIC, decode_binary, encode_binary
+
+_LARGEST: Final = 1 << 30  # a record beyond it is damage
+
+Stream = BufferedReader | BufferedRandom
+
+
+class Reader:
+    """The records of a file, all but the end, checked against it."""
+
+    def __init__(self, file: Stream) -> None:
+        self._file = file
+        self.crc = 0
+        self.count = 0
+        self.position = 0  # behind the last whole record
+
+    def __iter__(self) -> Iterator[DumpRecord]:
+        """Raises `CorruptError` where a record is damaged, or the end missing or another."""
+        for record in self._records():
+            if isinstance(record, End):
+                if record.records != self.count or record.crc not in (None, self.crc):
+                    raise CorruptError(
+                        f"the export is damaged: it ends after {self.count:,} records with "
+                        f"checksum {self.crc}, not {record.records:,} with {record.crc}"
+                    )
+                return
+            self.count += 1
+            yield record
+        raise CorruptError(
+            f"the export is cut off after {self.count:,} records: export again, the same call "
+            "goes on where it was"
+        )
+
+    def whole(self) -> Iterator[DumpRecord]:
+        """The whole records at the beginning of a file that was interrupted."""
+        try:
+            for record in self._records():
+                if isinstance(record, End):
+                    return
+                self.count += 1
+                yield record
+        except TimelineError:
+            return
+
+    def _records(self) -> Iterator[DumpRecord]:
+        if self._file.peek(len(MAGIC))[: len(MAGIC)] == MAGIC:
+            self._take(self._file.read(len(MAGIC)))
+            return self._binary()
+        return self._lines()
+
+    def _lines(self) -> Iterator[DumpRecord]:
+        while (line := self._file.readline()).endswith(b"\n"):
+            record = decode_line(line) if line.strip() else None
+            if not isinstance(record, End):
+                self._take(line)
+            if record is not None:
+                yield record
+
+    def _binary(self) -> Iterator[DumpRecord]:
+        while head := self._file.read(HEAD.size):
+            if len(head) < HEAD.size:
+                return
+            kind, size = HEAD.unpack(head)
+            if size > _LARGEST:
+                raise CorruptError(f"the export is damaged behind record {self.count:,}")
+            body = self._file.read(size)
+            if len(body) < size:
+                return
+            record = decode_binary(kind, body)
+            if not isinstance(record, End):
+                self._take(head, body)
+            yield record
+
+    def _take(self, *pieces: bytes) -> None:
+        for piece in pieces:
+            self.crc = crc32c(piece, self.crc)
+            self.position += len(piece)
+
+
+def write(
+    path: Path, records: Iterator[DumpRecord], *, binary: bool, tell: Callable[[int], None]
+) -> tuple[int, int]:
+    """Write `records` and their end to `path`; how many, and how many of them were there.
+
+    `tell` is called with the number so far. A failure removes what was written; Ctrl-C leaves it.
+    """
+    partial = path.with_name(path.name + ".part")
+    header = next(records)
+    count = 1
+    try:
+        with partial.open("a+b") as file:
+            before, crc = _go_on(file, header, binary=binary)
+            writer = Writer(file, binary=binary, crc=crc)
+            if not before:
+                writer.begin(header)
+            for count, record in enumerate(records, 2):
+                if count > before:
+                    writer.add(record)
+                if count % 1_000 == 0:
+                    tell(count)
+            writer.end(count)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except Exception:
+        partial.unlink(missing_ok=True)
+        raise
+    return count, before
+
+
+def _go_on(file: Stream, header: DumpRecord, *, binary: bool) -> tuple[int, int]:
+    """How many records of the same export are in `file`, cut behind them, and their CRC."""
+    file.seek(0)
+    same = (file.peek(1)[:1] == MAGIC[:1]) == binary
+    reader = Reader(file)
+    records = reader.whole()
+    if not same or next(records, None) != header:
+        file.truncate(0)
+        return 0, 0
+    for _ in records:
+        pass
+    file.truncate(reader.position)
+    return reader.count, reader.crc
+
+
+class Writer:
+    """Records on their way to a file or a pipe."""
+
+    def __init__(self, file: BinaryIO | Stream, *, binary: bool, crc: int = 0) -> None:
+        self._file = file
+        self._binary = binary
+        self._encode: Callable[[DumpRecord], bytes] = encode_binary if binary else encode_line
+        self._crc = crc
+
+    def begin(self, header: DumpRecord) -> None:
+        if self._binary:
+            self._put(MAGIC)
+        self.add(header)
+
+    def add(self, record: DumpRecord) -> None:
+        self._put(self._encode(record))
+
+    def _put(self, piece: bytes) -> None:
+        self._crc = crc32c(piece, self._crc)
+        self._file.write(piece)
+
+    def end(self, count: int) -> None:
+        """The last record, after `count` others."""
+        self._file.write(self._encode(End(count, self._crc)))
+        self._file.flush()

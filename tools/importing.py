@@ -1,0 +1,152 @@
+"""`timeline import`: an export into a new store or one that is there, or streams of a Redis.
+
+Rule: into a new DIRECTORY an export is loaded whole, with every number and time; into a store that
+is there, or a daemon, its raw timelines are added, with the time of now. Both go on where they were
+after an interruption, when they are called the same way again.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from io import BufferedReader
+from itertools import chain
+from pathlib import Path
+from typing import cast
+
+import click
+
+import timeline
+from timeline.errors import UsageError
+from timeline.files import new_directory, partial_of
+from timeline.formats.dump import DumpRecord, Header, Series
+from timeline.graft import EngineGround, Grafted, Ground, graft
+from timeline.load import load
+
+from .console import Output
+from .exportfile import Reader
+from .rawwire import RawWire, connect_to_redis
+from .remote import DaemonGround, redis_records
+from .verb import verb
+from .wire import Wire
+
+
+@verb(
+    "import",
+    new=True,
+    examples="""
+timeline import data all.jsonl                     a whole export into a new directory
+timeline import data rooms.jsonl                   raw timelines into a store that is there
+timeline import --connect :7420 rooms.jsonl        into a daemon
+timeline import data --redis redis://127.0.0.1:6379 orders audit
+zcat all.jsonl.gz | timeline import data -""",
+)
+@click.argument("sources", metavar="FILE|STREAM...", nargs=-1, required=True)
+@click.option("--redis", metavar="URL", help="Import streams of this Redis instead of a file.")
+@click.option(
+    "--id-field",
+    default="redis-id",
+    show_default=True,
+    help="The field that keeps the id an entry had in Redis; empty: none.",
+)
+def import_(
+    *,
+    directory: Path | None,
+    daemon: Wire | None,
+    output: Output,
+    sources: tuple[str, ...],
+    redis: str | None,
+    id_field: str,
+) -> None:
+    """Import a FILE that `timeline export` wrote (-: standard input), or STREAMs of a Redis, into
+    the store in DIRECTORY or into a daemon."""
+    if redis is None and len(sources) > 1:
+        raise click.UsageError("name one FILE; several names are streams of a --redis URL")
+    with ExitStack() as stack, output.progress() as progress:
+        task = progress.add_task("importing records", total=None)
+
+        def counted(records: Iterator[DumpRecord]) -> Iterator[DumpRecord]:
+            for count, record in enumerate(records):
+                if count % 1_000 == 0:
+                    progress.update(task, completed=count)
+                yield record
+
+        if redis is not None:
+            source = stack.enter_context(connect_to_redis(redis))
+            ground = _ground(stack, directory, daemon)
+            streams = [name.encode() for name in dict.fromkeys(sources)]
+            behind = _reached(ground, streams, id_field.encode())
+            records = redis_records(source, streams, id_field.encode(), behind)
+            done = graft(ground, counted(records))
+        else:
+            records = iter(Reader(_opened(stack, sources[0])))
+            header = next(records, None)
+            if not isinstance(header, Header):
+                raise click.ClickException(f"{sources[0]} is no export: it has no header")
+            records = counted(chain([header], records))
+            if directory is not None and not _is_store(directory) and header.exact:
+                _load(directory, records, output)
+                return
+            if header.whole:
+                raise UsageError(
+                    "an export of a whole store is imported into a new directory; export with "
+                    "--prefix what is to be added to one that is there"
+                )
+            done = graft(_ground(stack, directory, daemon), records)
+    _report(output, done)
+
+
+def _report(output: Output, done: Grafted) -> None:
+    there = f"; {done.skipped:,} were there" if done.skipped else ""
+    output.line(
+        f"imported {done.added:,} entries of {done.timelines:,} timelines{there}",
+        {"timelines": done.timelines, "entries": done.added, "skipped": done.skipped},
+    )
+
+
+def _load(directory: Path, records: Iterator[DumpRecord], output: Output) -> None:
+    try:
+        with new_directory(directory, resume=True) as partial:
+            count = load(partial, records)
+    except KeyboardInterrupt:
+        kept = partial_of(directory.absolute())
+        output.note(f"{kept} is kept: the same call goes on from there; remove it to give up")
+        raise
+    output.line(
+        f"imported {count:,} records into the new store {directory}; devices resync once",
+        {"path": str(directory), "records": count},
+    )
+
+
+def _is_store(directory: Path) -> bool:
+    return directory.is_dir() and any(directory.iterdir())
+
+
+def _opened(stack: ExitStack, file: str) -> BufferedReader:
+    if file == "-":
+        return cast(BufferedReader, sys.stdin.buffer)
+    return stack.enter_context(Path(file).open("rb"))
+
+
+def _ground(stack: ExitStack, directory: Path | None, daemon: Wire | None) -> Ground:
+    if daemon is not None:
+        return DaemonGround(stack.enter_context(RawWire(daemon.address)))
+    assert directory is not None
+    return EngineGround(stack.enter_context(timeline.open(directory, search=False)).engine)
+
+
+def _reached(ground: Ground, streams: list[bytes], id_field: bytes) -> dict[bytes, bytes]:
+    """The id in Redis of the last entry that was imported, by stream."""
+    found = {}
+    for name in streams:
+        head = ground.head(name)
+        last = ground.entry(name, head) if head else None
+        if last is not None and id_field and last[0] == id_field:
+            found[name] = last[1]
+        elif head:
+            raise UsageError(
+                f"{Series(name).name.decode('utf-8', 'backslashreplace')!r} is there and was not "
+                "imported from a Redis: import into another store, or delete it first"
+            )
+    return found

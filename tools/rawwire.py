@@ -1,0 +1,73 @@
+"""A server of Redis's protocol as bytes: for what is moved and must come back exactly.
+
+Rule: many commands are sent at once and answered in order; the first that is refused raises
+`Refused`, once all were answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import click
+import hiredis
+
+from .wire import Refused, Wire
+
+Word = bytes | str | int
+
+
+class RawWire(Wire):
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self._reader = hiredis.Reader()
+
+    def ask(self, *words: Word) -> Any:  # noqa: ANN401  whatever the command replies
+        return self.ask_all([words])[0]
+
+    def ask_all(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        """The replies to `commands`. Raises `Refused` for the first that was refused."""
+        packed = [hiredis.pack_command(tuple(words)) for words in commands]  # type: ignore[arg-type]
+        self._socket.sendall(b"".join(packed))
+        replies: list[Any] = []
+        while len(replies) < len(commands):
+            reply = self._reader.gets()
+            if reply is False:
+                received = self._socket.recv(1 << 18)
+                if not received:
+                    raise click.ClickException("the server closed the connection")
+                self._reader.feed(received)
+            else:
+                replies.append(reply)
+        for reply in replies:
+            if isinstance(reply, hiredis.ReplyError):
+                raise Refused(str(reply))
+        return replies
+
+
+def connect_to_redis(url: str) -> RawWire:
+    """A connection to `redis://[[user]:password@]host[:port][/database]`."""
+    parts = urlsplit(url)
+    if parts.scheme != "redis" or not parts.hostname:
+        raise click.UsageError(f"{url!r} is no redis://HOST:PORT/DATABASE")
+    try:
+        port = parts.port or 6379
+    except ValueError:
+        raise click.UsageError(f"{url!r} has no port that can be") from None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    wire = RawWire(f"{host}:{port}")
+    if parts.password:
+        names = [unquote(parts.username)] if parts.username else []
+        wire.ask("AUTH", *names, unquote(parts.password))
+    database = parts.path.strip("/")
+    if database:
+        wire.ask("SELECT", database)
+    return wire
+
+
+def as_map(reply: Sequence[Any]) -> dict[str, Any]:
+    """A flat reply of names and values."""
+    names = [name.decode() for name in chain(reply[::2])]
+    return dict(zip(names, reply[1::2], strict=True))

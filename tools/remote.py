@@ -1,0 +1,126 @@
+"""Raw timelines over the wire: of a daemon as the records of an export, of a Redis, to a daemon.
+
+Rule: no times come over the wire, so such an export is not exact. Streams of a Redis are numbered
+anew: their ids `<ms>-<n>` do not fit in 64 bits and leave gaps; the id is kept as a first field,
+by which an import that was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Final
+
+import click
+
+from timeline.errors import shown
+from timeline.formats.dump import DumpRecord, Header, Item, Series
+from timeline.formats.rows import Retention
+
+from .rawwire import RawWire, Word, as_map
+from .wire import Refused
+
+_PAGE: Final = 500
+
+
+def daemon_records(wire: RawWire, prefix: bytes) -> Iterator[DumpRecord]:
+    """The raw timelines of a daemon whose name begins with `prefix`."""
+    yield Header(exact=False, whole=False)
+    after = b""
+    while True:
+        follow = ("AFTER", after) if after else ()
+        page = as_map(wire.ask("TIMELINE.LIST", "PREFIX", prefix, *follow, "COUNT", _PAGE))
+        for name in page["timelines"]:
+            if not name.startswith(b"@"):
+                yield from _timeline(wire, name)
+        after = page["cursor"]
+        if not after:
+            return
+
+
+def _timeline(wire: RawWire, name: bytes) -> Iterator[DumpRecord]:
+    try:
+        info, metadata, bounds = wire.ask_all(
+            [("TIMELINE.INFO", name), ("TIMELINE.META", name), ("TIMELINE.RETENTION", name)]
+        )
+    except Refused:
+        return  # deleted meanwhile
+    extent, retention = as_map(info), as_map(bounds)
+    yield Series(
+        name,
+        first=extent["first"],
+        head=extent["head"],
+        metadata=tuple(metadata),
+        retention=Retention(retention["maxage"], retention["maxlen"], retention["maxbytes"]),
+    )
+    for seq, fields in _entries(wire, name, b"-", b"%d" % extent["head"]):
+        yield Item(int(seq.partition(b"-")[0]), 0, 0, fields)
+
+
+def _entries(
+    wire: RawWire, name: bytes, start: bytes, end: bytes
+) -> Iterator[tuple[bytes, list[bytes]]]:
+    """Ids and fields, oldest first."""
+    while True:
+        page = wire.ask("XRANGE", name, start, end, "COUNT", _PAGE)
+        for seq, fields in page:
+            yield seq, fields
+        if len(page) < _PAGE:
+            return
+        start = b"(" + page[-1][0]
+
+
+def redis_records(
+    wire: RawWire, streams: Sequence[bytes], id_field: bytes, behind: dict[bytes, bytes]
+) -> Iterator[DumpRecord]:
+    """Streams of a Redis, each behind the id that `behind` gives for it."""
+    yield Header(exact=False, whole=False)
+    for name in streams:
+        kind = wire.ask("TYPE", name)
+        if kind != b"stream":
+            problem = "does not exist" if kind == b"none" else f"is a {kind.decode()}, no stream"
+            raise click.ClickException(f"{shown(name)} {problem} there")
+        yield Series(name)
+        start = b"(" + behind[name] if name in behind else b"-"
+        for identity, fields in _entries(wire, name, start, b"+"):
+            yield Item(0, 0, 0, [id_field, identity, *fields] if id_field else fields)
+
+
+class DaemonGround:
+    """A live daemon, to which timelines are added."""
+
+    def __init__(self, wire: RawWire) -> None:
+        self._wire = wire
+
+    def head(self, name: bytes) -> int:
+        return self._extent(name).get("head", 0)
+
+    def _extent(self, name: bytes) -> dict[str, int]:
+        with suppress(Refused):
+            return as_map(self._wire.ask("TIMELINE.INFO", name))
+        return {}
+
+    def entry(self, name: bytes, seq: int) -> list[bytes] | None:
+        found = self._wire.ask("XRANGE", name, seq, seq)
+        return found[0][1] if found else None
+
+    def append(self, name: bytes, items: list[Item]) -> None:
+        self._wire.ask_all([("XADD", name, item.seq or "*", *item.fields) for item in items])
+
+    def finish(self, series: Series) -> None:
+        extent = self._extent(series.name)
+        if not extent:
+            return  # nothing was ever added, and over the wire an empty one cannot be made
+        commands: list[tuple[Word, ...]] = []
+        if series.head > extent["head"]:
+            commands.append(("XSETID", series.name, series.head))
+        if series.first > extent["first"]:
+            commands.append(("XTRIM", series.name, "MINID", series.first))
+        if series.metadata:
+            commands.append(("TIMELINE.META", series.name, "*", *series.metadata))
+        if any(series.retention):
+            age, length, size = series.retention
+            bounds = ("MAXAGE", age, "MAXLEN", length, "MAXBYTES", size)
+            commands.append(("TIMELINE.RETENTION", series.name, *bounds))
+        if commands:
+            self._wire.ask_all(commands)
