@@ -7,7 +7,7 @@ derived (the search index, the sealed log, checkpoints of consumers) is left out
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from timeline.engine import Engine
 from timeline.errors import BusyError
@@ -22,7 +22,7 @@ from timeline.tails import Timeline
 _PAGE = 1_000
 
 
-def dump(engine: Engine, prefix: bytes | None = None) -> Iterator[DumpRecord]:
+def dump(engine: Engine, prefix: bytes | None = None) -> Generator[DumpRecord, None, None]:
     """The records of the whole store, or of the raw timelines whose name begins with `prefix`;
     all but the end.
 

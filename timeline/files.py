@@ -27,7 +27,8 @@ Moved = Callable[[int], None]  # told how many more bytes were read
 def new_directory(target: Path, *, resume: bool = False) -> Iterator[Path]:
     """A directory that becomes `target`, which must not be there or be empty, when the block ends.
 
-    With `resume`, Ctrl-C leaves it, and the next call finds what it held. Raises `ExistsError`, and `StorageError` for whatever the system refuses within the block.
+    With `resume`, Ctrl-C leaves it, and the next call finds what it held. Raises `ExistsError`, and
+    `StorageError` for whatever the system refuses within the block.
     """
     target = target.absolute()
     partial = partial_of(target)

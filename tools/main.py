@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from .backup import backup
+from .bench import bench
 from .cat import cat
 from .compact import compact
 from .completion import completion
@@ -32,6 +33,8 @@ def main() -> None:
     """Look into the timelines of a data directory and take care of them."""
 
 
+main.add_command(backup)
+main.add_command(bench)
 main.add_command(cat)
 main.add_command(compact)
 main.add_command(backup)

@@ -63,8 +63,7 @@ def _entries(
     """Ids and fields, oldest first."""
     while True:
         page = wire.ask("XRANGE", name, start, end, "COUNT", _PAGE)
-        for seq, fields in page:
-            yield seq, fields
+        yield from page
         if len(page) < _PAGE:
             return
         start = b"(" + page[-1][0]

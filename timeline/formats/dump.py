@@ -36,7 +36,7 @@ class Header(NamedTuple):
 
 
 class Series(NamedTuple):
-    """A timeline; its entries follow. The numbers are those of its row (FORMAT.md), and its head."""
+    """A timeline, whose entries follow: what its row says (FORMAT.md), and its head."""
 
     name: bytes
     id: int = 0
@@ -74,6 +74,8 @@ class End(NamedTuple):
     records: int
     crc: int | None
 
+
+_NUMBERS: Final = ("id", "kind", "created", "first", "head", "floor", "holes", "deleted")
 
 DumpRecord = Header | Series | Item | Row | End
 
@@ -131,10 +133,9 @@ def from_document(document: dict[str, Any]) -> DumpRecord:
             _items(document["fields"]),
         )
     if "timeline" in document:
-        numbers = ("id", "kind", "created", "first", "head", "floor", "holes", "deleted")
         return Series(
             _bytes(document["timeline"]),
-            *[_number(document.get(name, 0)) for name in numbers],
+            **{name: _number(document.get(name, 0)) for name in _NUMBERS},
             metadata=tuple(_items(document.get("metadata", []))),
             retention=Retention(**document["retention"])
             if "retention" in document

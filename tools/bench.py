@@ -1,0 +1,283 @@
+"""`timeline bench`: how much this machine takes: sends to groups and syncs of devices.
+
+Rule: what is measured is what a client waits. At a given rate a request counts from the moment it
+was due, so that a daemon which stalls is not excused by the requests it kept from being sent. The
+load is bounded in time and Ctrl-C ends it early; either way it prints what it has.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import click
+
+from .console import Output, Value
+from .histogram import Histogram
+from .rawwire import RawWire, as_map
+from .verb import STOPPED, verb
+from .wire import Refused, Wire
+
+_QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
+_MEMBERS: Final = 1_000  # joined by one command
+_SENDERS: Final = 10  # of a group
+_LOOK_SECONDS: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    users: int
+    groups: int
+    size: int
+    connections: int
+    rate: float
+    seconds: float
+    bytes: int
+    syncs: float
+    prefix: str
+
+    def user(self, number: int) -> str:
+        return f"{self.prefix}:u{number}"
+
+    def group(self, number: int) -> str:
+        return f"{self.prefix}:g{number}"
+
+
+class People(NamedTuple):
+    """Who sends, by group, and who is in a group at all."""
+
+    senders: list[list[str]]
+    everybody: list[str]
+
+
+@dataclass(slots=True)
+class Measured:
+    sends: Histogram = field(default_factory=Histogram)
+    syncs: Histogram = field(default_factory=Histogram)
+    entries: int = 0  # that syncs brought
+
+
+@verb(
+    "bench",
+    examples="""
+timeline bench /var/lib                                   a daemon on a new directory in there
+timeline bench . --users 1000 --group-size 200 --rate 500 --seconds 30
+timeline bench --connect 127.0.0.1:7420 --seconds 5       a daemon that runs: it gets test users""",
+)
+@click.option("--users", default=1_000, show_default=True, type=click.IntRange(2, 1_000_000))
+@click.option("--groups", default=100, show_default=True, type=click.IntRange(1, 100_000))
+@click.option("--group-size", default=10, show_default=True, type=click.IntRange(2, 100_000))
+@click.option("--connections", default=16, show_default=True, type=click.IntRange(1, 1_000))
+@click.option("--rate", default=0.0, help="Sends a second in all; 0: as many as it takes.")
+@click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(0.1, 86_400))
+@click.option("--bytes", "bytes_", default=100, show_default=True, type=click.IntRange(1, 1 << 20))
+@click.option("--syncs", default=1.0, show_default=True, help="Syncs of a device to each send.")
+def bench(
+    *,
+    directory: Path | None,
+    daemon: Wire | None,
+    output: Output,
+    users: int,
+    groups: int,
+    group_size: int,
+    connections: int,
+    rate: float,
+    seconds: float,
+    bytes_: int,
+    syncs: float,
+) -> None:
+    """Load a daemon (one of its own, with its data in DIRECTORY, removed again, or one that runs)
+    with sends and syncs, and print rates and latencies."""
+    if group_size > users:
+        raise click.UsageError("--group-size is at most --users")
+    prefix = f"bench-{random.getrandbits(32):08x}"
+    load = Load(users, groups, group_size, connections, rate, seconds, bytes_, syncs, prefix)
+    with ExitStack() as stack:
+        if daemon is not None:
+            address = daemon.address
+        else:
+            assert directory is not None
+            address = stack.enter_context(_own_daemon(directory))
+        wire = stack.enter_context(RawWire(address))
+        try:
+            people = _set_up(wire, load, output)
+            measured, took, stopped = _run(address, load, people, output)
+        finally:
+            _clear(address, load)
+    _report(output, load, measured, took)
+    if stopped:
+        raise click.exceptions.Exit(STOPPED)
+
+
+@contextmanager
+def _own_daemon(parent: Path) -> Iterator[str]:
+    """A daemon on a new directory in `parent`; its address. Both are gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="timeline-bench-", dir=parent) as directory:
+        words = ["--data", f"{directory}/data", "--port", "0", "--log-level", "error"]
+        process = subprocess.Popen(  # noqa: S603  this very interpreter
+            [sys.executable, "-m", "timeline_server", *words],
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C is for us alone
+        )
+        try:
+            assert process.stdout is not None
+            ready = process.stdout.readline().strip()
+            if not ready.startswith("ready on "):
+                raise click.ClickException("the daemon did not start; it said why above")
+            yield ready.removeprefix("ready on ")
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+def _set_up(wire: RawWire, load: Load, output: Output) -> People:
+    """Make the groups."""
+    senders, everybody = [], set()
+    with output.progress() as progress:
+        task = progress.add_task("making groups", total=load.groups)
+        for number in range(load.groups):
+            members = random.sample(range(load.users), load.size)
+            group = load.group(number)
+            wire.ask("CONV.CREATE", group, "-")
+            for at in range(0, load.size, _MEMBERS):
+                some = members[at : at + _MEMBERS]
+                wire.ask("CONV.JOIN", group, "-", *map(load.user, some))
+            senders.append([load.user(member) for member in members[:_SENDERS]])
+            everybody.update(members)
+            progress.update(task, advance=1)
+    return People(senders, [load.user(number) for number in everybody])
+
+
+def _clear(address: str, load: Load) -> None:
+    """Delete the groups; on a connection of its own, since Ctrl-C may have come amid an answer."""
+    with RawWire(address) as wire, suppress(Refused):
+        for number in range(load.groups):
+            wire.ask("CONV.DELETE", load.group(number), "-")
+
+
+def _run(address: str, load: Load, people: People, output: Output) -> tuple[Measured, float, bool]:
+    """What was measured, in how many seconds, and whether Ctrl-C ended it."""
+    stop = threading.Event()
+    workers = [_Worker(address, load, people, number, stop) for number in range(load.connections)]
+    begin = time.monotonic()
+    stopped = False
+    for worker in workers:
+        worker.start()
+    try:
+        with output.progress() as progress:
+            task = progress.add_task("seconds", total=int(load.seconds))
+            while (took := time.monotonic() - begin) < load.seconds and not stop.is_set():
+                progress.update(task, completed=int(took))
+                stop.wait(min(_LOOK_SECONDS, load.seconds - took))
+    except KeyboardInterrupt:
+        stopped = True
+    stop.set()
+    for worker in workers:
+        worker.join()
+    took = time.monotonic() - begin
+    for worker in workers:
+        if worker.problem is not None:
+            raise worker.problem
+    return _together([worker.measured for worker in workers]), took, stopped
+
+
+class _Worker(threading.Thread):
+    """One connection: sends at its share of the rate, and syncs in between."""
+
+    def __init__(
+        self,
+        address: str,
+        load: Load,
+        people: People,
+        number: int,
+        stop: threading.Event,
+    ) -> None:
+        super().__init__(name=f"bench-{number}")
+        self._load = load
+        self._people = people
+        self._stop_asked = stop
+        self._wire = RawWire(address)
+        self._random = random.Random(number)  # noqa: S311  the same load every time
+        self._cursors: dict[str, bytes] = {}
+        self.measured = Measured()
+        self.problem: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            with self._wire:
+                self._work()
+        except Exception as problem:  # told by the main thread
+            self.problem = problem
+            self._stop_asked.set()
+
+    def _work(self) -> None:
+        load = self._load
+        pause = load.connections / load.rate if load.rate > 0 else 0.0
+        due = time.perf_counter() + pause * self._random.random()
+        owed = 0.0
+        while not self._stop_asked.is_set():
+            if pause:
+                self._stop_asked.wait(max(0.0, due - time.perf_counter()))
+                if self._stop_asked.is_set():
+                    return
+                self._send(due)
+                due += pause
+            else:
+                self._send(time.perf_counter())
+            owed += load.syncs
+            while owed >= 1 and not self._stop_asked.is_set():
+                self._sync()
+                owed -= 1
+
+    def _send(self, due: float) -> None:
+        load = self._load
+        number = self._random.randrange(load.groups)
+        sender = self._random.choice(self._people.senders[number])
+        self._wire.ask("CONV.SEND", load.group(number), sender, "*", "text", "x" * load.bytes)
+        self.measured.sends.add(time.perf_counter() - due)
+
+    def _sync(self) -> None:
+        user = self._random.choice(self._people.everybody)
+        device = self.name
+        cursor = self._cursors.get(user)
+        behind = ("AFTER", cursor) if cursor else ()
+        begin = time.perf_counter()
+        page = as_map(self._wire.ask("USER.SYNC", user, device, *behind, "COUNT", 100))
+        self.measured.syncs.add(time.perf_counter() - begin)
+        self.measured.entries += len(page["entries"])
+        self._cursors[user] = page["cursor"]
+
+
+def _together(parts: Sequence[Measured]) -> Measured:
+    whole = Measured()
+    for part in parts:
+        whole.sends.merge(part.sends)
+        whole.syncs.merge(part.syncs)
+        whole.entries += part.entries
+    return whole
+
+
+def _report(output: Output, load: Load, measured: Measured, took: float) -> None:
+    rows: list[tuple[Value, ...]] = []
+    for name, histogram in (("send", measured.sends), ("sync", measured.syncs)):
+        quantiles = [histogram.quantile(share) for share in _QUANTILES.values()]
+        shown = [round(each * 1_000, 3) for each in (*quantiles, histogram.largest)]
+        rows.append((name, histogram.count, round(histogram.count / took, 1), *shown))
+    output.rows(("request", "count", "per second", *_QUANTILES, "max"), rows)
+    output.note(
+        f"{took:.1f} s, {load.connections} connections, {load.groups} groups of {load.size}; "
+        f"latencies in ms; syncs brought {measured.entries:,} entries"
+    )

@@ -1,0 +1,39 @@
+"""A histogram of durations in bounded memory, exact to one percent.
+
+Rule: a duration falls into the bucket of its logarithm, however many there are; the largest is kept
+as it was.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Final
+
+_STEPS: Final = 100  # buckets to a factor of e
+
+
+class Histogram:
+    def __init__(self) -> None:
+        self._buckets: Counter[int] = Counter()
+        self.count = 0
+        self.largest = 0.0
+
+    def add(self, seconds: float) -> None:
+        self._buckets[round(math.log(max(seconds, 1e-7)) * _STEPS)] += 1
+        self.count += 1
+        self.largest = max(self.largest, seconds)
+
+    def merge(self, other: Histogram) -> None:
+        self._buckets.update(other._buckets)
+        self.count += other.count
+        self.largest = max(self.largest, other.largest)
+
+    def quantile(self, share: float) -> float:
+        """Seconds that `share` of all durations did not exceed; 0 when there are none."""
+        left = math.ceil(share * self.count)
+        for bucket in sorted(self._buckets):
+            left -= self._buckets[bucket]
+            if left <= 0:
+                return min(math.exp(bucket / _STEPS), self.largest)
+        return 0.0
