@@ -177,6 +177,11 @@ class Engine:
         if self._closed:
             raise ClosedError("the engine was closed, or belongs to the parent process")
 
+    def _check_writable(self) -> None:
+        self.check_usable()
+        if self.stage.refusal is not None:
+            raise self.stage.refusal
+
     # --- the pipeline -------------------------------------------------------------------------
 
     def flush(self) -> bool:
@@ -442,12 +447,10 @@ class Engine:
         path = self.path / CHECKPOINT
         try:
             shutil.rmtree(path, ignore_errors=True)
-            self.check_usable()
-            self.store.storage.flush()  # what is left to flush then under the lock is little
+            self._check_writable()
+            self.store.flush()  # what is left to flush then under the lock is little
             with self._flushing, self.lock:
-                self.check_usable()
-                if self.stage.refusal is not None:
-                    raise self.stage.refusal
+                self._check_writable()
                 self.store.storage.checkpoint(path)
                 lsn = self.log.applied
             yield path, lsn
@@ -506,8 +509,7 @@ class Engine:
     def move_checkpoint(self, name: bytes, lsn: int | None) -> None:
         """Set a named checkpoint of the log to `lsn`, or forget it. Not a commit."""
         with self._flushing, self.lock:
-            if self.stage.refusal is not None:
-                raise self.stage.refusal
+            self._check_writable()
             batch = self.store.storage.batch()
             self.log.move(batch, name, lsn)
             self.store.storage.write(batch)

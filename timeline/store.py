@@ -4,7 +4,8 @@ Responsibility: open a directory, check that it is ours, replay the log, and hol
 together; do the work that is nobody's request: sealing, compaction, retention, erasing.
 
 Rule: a store is built whole or not at all, and thrown away whole when its storage failed; nothing
-in it outlives the storage. The caller holds the engine's lock, except for `rewrite`.
+in it outlives the storage. The caller holds the engine's lock, except for `rewrite` and
+`flush`.
 """
 
 from __future__ import annotations
@@ -167,6 +168,7 @@ class Store:
         self.applier = Applier(self.tails, self.timelines, self.inboxes)
         self._stage = stage
         self._rewriting: threading.Thread | None = None
+        self._flushing = threading.Lock()
         stage.reset(
             self.tails,
             self.timelines,
@@ -274,10 +276,16 @@ class Store:
         except ClosedError:
             return  # the storage was closed meanwhile; the next round finds what is left
 
+    def flush(self) -> None:
+        """Put on the disk what RocksDB holds in memory. Without the engine's lock."""
+        with self._flushing:
+            self.storage.flush()
+
     def close(self) -> None:
         if self._rewriting is not None:
             self._rewriting.join()
-        self.storage.close()
+        with self._flushing:  # it keeps RocksDB open
+            self.storage.close()
 
 
 def _open_storage(path: Path, options: Options) -> Storage:
