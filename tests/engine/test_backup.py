@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -25,7 +26,7 @@ from timeline.errors import (
     NotFoundError,
     StorageError,
 )
-from timeline.formats.manifest import decode_manifest, encode_manifest
+from timeline.formats.manifest import _checksum, decode_manifest, encode_manifest
 from timeline.store import CHECKPOINT
 
 ENTRIES = 300
@@ -237,7 +238,7 @@ def test_a_kill_at_any_time_leaves_the_store_whole_and_no_backup(
     entries = 1
     for call in range(0, calls, crash_point_stride):
         for name in ("b", "r"):
-            files.shutil.rmtree(tmp_path / name, ignore_errors=True)
+            shutil.rmtree(tmp_path / name, ignore_errors=True)
         assert run(call).returncode == -9
         entries += 1
         # The rename makes it a backup; a kill behind that comes too late to leave none.
@@ -305,8 +306,6 @@ def test_a_manifest_of_a_later_version_is_refused(store: timeline.Database, tmp_
     manifest = tmp_path / "b" / backup.MANIFEST
     document: dict[str, Any] = json.loads(manifest.read_bytes()) | {"backup": 2}
     del document["crc"]
-    from timeline.formats.manifest import _checksum
-
     manifest.write_text(json.dumps(document | {"crc": _checksum(document)}))
     with pytest.raises(FormatVersionError, match="kind 2"):
         timeline.restore(tmp_path / "b", tmp_path / "r")

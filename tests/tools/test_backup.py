@@ -1,0 +1,127 @@
+"""The promise: `timeline backup` and `timeline restore` move a store whole, stopped or live, and
+leave nothing half done.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import timeline
+from tests.disks import small_disk
+from tests.server.daemon import Daemon
+from tests.tools.installed import done, names, refused
+from timeline.formats.rows import FORMAT, StoreRow, encode_store
+from timeline.options import MIB, Options
+from timeline.storage import META, Storage
+from timeline.store import STORE_KEY
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    path = tmp_path / "data"
+    with timeline.open(path) as db:
+        db.timeline("audit").append_many([{"n": str(n)} for n in range(50_000)])
+        im = db.messaging
+        im.create("team", "ann", members=["bob"])
+        im.send("team", "ann", {"text": "hi"})
+    return path
+
+
+@pytest.fixture
+def daemon(store: Path, tmp_path: Path) -> Iterator[Daemon]:
+    running = Daemon(store, "--backup-directory", str(tmp_path / "backups"))
+    yield running
+    running.stop()
+
+
+def test_of_a_stopped_store(store: Path, tmp_path: Path) -> None:
+    said = done("backup", store, tmp_path / "b")
+    assert said.startswith(f"backed up to {tmp_path}/b: ")
+    said = done("restore", tmp_path / "b", tmp_path / "r")
+    assert "devices resync" in said
+    assert done("inspect", tmp_path / "r") == done("inspect", store)
+
+
+def test_of_a_live_daemon(daemon: Daemon, tmp_path: Path) -> None:
+    at = f"{daemon.host}:{daemon.port}"
+    said = json.loads(done("backup", "--connect", at, "monday", "--json"))
+    assert said["path"] == str(tmp_path / "backups" / "monday")
+    with daemon.client() as client:
+        client.xadd("audit", {"n": "later"})
+        assert client.execute_command("BACKUP", "in/a/folder")[b"lsn"] == said["lsn"] + 1
+    restored = json.loads(done("restore", said["path"], tmp_path / "r", "--json"))
+    assert restored["lsn"] == said["lsn"]
+    assert "50000 entries in 1 timeline" in done("inspect", tmp_path / "r")
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("..", "inside"),
+        ("../other", "inside"),
+        ("a/../../other", "inside"),
+        ("/etc/timeline", "inside"),
+        ("", "inside"),
+        (".", "inside"),
+        ("link/b", "inside"),
+        ("there", "not empty"),
+    ],
+)
+def test_a_client_names_no_path_elsewhere(
+    daemon: Daemon, tmp_path: Path, path: str, problem: str
+) -> None:
+    (tmp_path / "backups" / "there" / "is").mkdir(parents=True)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "backups" / "link").symlink_to(tmp_path / "other")
+    assert problem in refused("backup", "--connect", f":{daemon.port}", path)
+    assert names(tmp_path / "other") == []
+    assert names(tmp_path / "backups") == ["link", "there"]
+
+
+def test_a_daemon_that_may_not_says_what_it_takes(tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path / "data")
+    try:
+        assert "--backup-directory" in refused("backup", "--connect", f":{daemon.port}", "b")
+        with daemon.client() as client:
+            with pytest.raises(Exception, match="outside MULTI"):
+                client.pipeline().execute_command("BACKUP", "b").execute()
+            assert client.ping()
+    finally:
+        assert daemon.stop() == 0
+
+
+def test_what_cannot_be_backed_up_or_restored(daemon: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "no Timeline store" in refused("backup", tmp_path / "empty", tmp_path / "b")
+    assert "does not exist" in refused("backup", tmp_path / "none", tmp_path / "b", status=2)
+    assert "in use" in refused("backup", tmp_path / "data", tmp_path / "b")
+    assert "is no backup" in refused("restore", tmp_path / "empty", tmp_path / "b")
+    assert "is no backup" in refused("restore", tmp_path / "data", tmp_path / "b")
+    assert names(tmp_path) == ["data", "data.log", "empty"]
+
+
+def test_a_store_of_a_later_version(store: Path, tmp_path: Path) -> None:
+    storage = Storage(store / "rocks", Options())
+    batch = storage.batch()
+    batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT + 1, 1)))
+    storage.write(batch)
+    storage.close()
+    assert f"format {FORMAT + 1}" in refused("backup", store, tmp_path / "b")
+    assert f"format {FORMAT + 1}" in refused("export", store, tmp_path / "e")
+    assert names(tmp_path) == ["data"]
+
+
+def test_a_full_disk(store: Path, tmp_path: Path) -> None:
+    with timeline.open(store) as db:
+        db.timeline("large").append_many([{"n": n.to_bytes(4, "big") * 40} for n in range(50_000)])
+    done("backup", store, tmp_path / "b")
+    with small_disk(tmp_path / "disk", MIB) as disk:
+        assert "No space left" in refused("backup", store, disk / "b")
+        assert names(disk) == []
+        assert "No space left" in refused("restore", tmp_path / "b", disk / "r")
+        assert names(disk) == []
+    done("backup", store, tmp_path / "b2")
