@@ -48,10 +48,7 @@ class Reader:
                 return
             self.count += 1
             yield record
-        raise CorruptError(
-            f"the export is cut off after {self.count:,} records: export again, the same call "
-            "goes on where it was"
-        )
+        raise CorruptError(f"the export is cut off after {self.count:,} records: export it again")
 
     def whole(self) -> Iterator[DumpRecord]:
         """The whole records at the beginning of a file that was interrupted."""

@@ -40,7 +40,7 @@ def _raw(db: Database, chance: random.Random) -> None:
         case 1:
             handle.delete(chance.randrange(1, handle.head + 2))
         case 2:
-            handle.set_metadata({"owner": chance.choice(["ann", ""]), b"\xfe": b"\x80"})
+            handle.set_metadata([("owner", chance.choice(["ann", ""])), (b"\xfe", b"\x80")])
         case 3:
             handle.set_retention(length=chance.choice([0, 50]), age_ms=chance.choice([0, 10**9]))
         case 4:
@@ -51,7 +51,7 @@ def _raw(db: Database, chance: random.Random) -> None:
             handle.replace(handle.head, {"n": "edited"})
         case _:
             value = bytes(chance.randrange(256) for _ in range(chance.randrange(20)))
-            handle.append_many([{"n": value, b"": b""}, [("n", "1"), ("n", "2")]])
+            handle.append_many([[("n", value), ("", "")], [("n", "1"), ("n", "2")]])
 
 
 def _message(db: Database, chance: random.Random) -> None:
