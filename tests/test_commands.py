@@ -24,7 +24,7 @@ from timeline_server.commands import COMMANDS
 from timeline_server.syntax import parse
 
 PAGE: Final = (Path(__file__).parent.parent / "docs" / "commands.md").read_text("utf-8")
-FAMILIES: Final = ("CONV.", "USER.", "TIMELINE.", "LOG.")
+FAMILIES: Final = ("CONV.", "USER.", "TIMELINE.", "LOG.", "BACKUP")
 BLOCK: Final = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROMPT: Final = re.compile(r"^(3?)> (.*)\n", re.MULTILINE)  # `3>` is RESP3
 CURSOR: Final = re.compile(r"\b([0-9]{5,10})(?=-[0-9]+-[0-9]+)")  # the epoch of one

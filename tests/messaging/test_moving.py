@@ -96,10 +96,12 @@ def test_a_key_is_remembered(tmp_path: Path) -> None:
         assert (again.seq, again.time, again.status) == (sent.seq, sent.time, "duplicate")
 
 
-def test_what_was_moved_is_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize("move", [by_export(as_lines), by_backup], ids=["export", "backup"])
+def test_what_was_moved_is_found(tmp_path: Path, move: Move) -> None:
     with timeline.open(tmp_path / "data") as db:
         db.messaging.create("team", "ann")
         db.messaging.send("team", "ann", {"text": "已添加为好友"})
-    by_export(as_lines)(tmp_path / "data", tmp_path / "moved")
+        assert db.messaging.search("ann", "添加", wait=20.0).total == 1
+    move(tmp_path / "data", tmp_path / "moved")
     with timeline.open(tmp_path / "moved") as db:
         assert db.messaging.search("ann", "添加", wait=20.0).total == 1
