@@ -37,9 +37,8 @@ from timeline.mark import DurableMark
 from timeline.options import MIB, Options
 from timeline.sealing import PROGRESS_KEY
 from timeline.storage import META, SEGMENTS, STATE, Storage
-from timeline.store import MARK, ROCKS, STALL_SECONDS, STORE_KEY, random_epoch
+from timeline.store import LOADED_KEY, MARK, ROCKS, STALL_SECONDS, STORE_KEY, random_epoch
 
-_LOADED: Final = b"loaded"  # records so far ‖ LSN and epoch of the original
 _BATCH: Final = 4 * MIB
 _RUN: Final = 4_096  # entries collected before they become segments
 
@@ -82,7 +81,7 @@ class _Loader:
         self._raw = 0  # timelines that are counted
         self.count = 1  # records, the header first
         self._origin = keys.pair(header.lsn, header.epoch)
-        loaded = storage.get(META, _LOADED)
+        loaded = storage.get(META, LOADED_KEY)
         same = loaded is not None and loaded[8:] == self._origin
         if loaded is not None and not same:
             raise UsageError("another export was being loaded here: remove the directory")
@@ -167,7 +166,8 @@ class _Loader:
 
     def _write(self) -> None:
         self._end_run()
-        self._put(META, _LOADED, keys.number(self.count) + self._origin)
+        # Records so far ‖ LSN and epoch of the original.
+        self._put(META, LOADED_KEY, keys.number(self.count) + self._origin)
         self._flush(logged=False)
 
     def _flush(self, *, logged: bool) -> None:
@@ -178,7 +178,7 @@ class _Loader:
             for family, key, value in puts:
                 batch.put(family, key, value)
             if logged:
-                batch.delete(META, _LOADED)
+                batch.delete(META, LOADED_KEY)
             try:
                 return self._storage.write(batch, logged=logged)
             except StallError:

@@ -52,6 +52,7 @@ from timeline.tails import Tails
 from timeline.timelines import Timelines
 
 STORE_KEY: Final = b"store"
+LOADED_KEY: Final = b"loaded"  # how far a load has come, while there is no store yet
 ROCKS: Final = "rocks"
 MARK: Final = "MARK"
 CHECKPOINT: Final = "checkpoint"  # what is being backed up
@@ -319,6 +320,8 @@ def _check_store(storage: Storage, path: Path) -> int:
     """The epoch of the store, which is made if this one is new."""
     value = storage.get(META, STORE_KEY)
     if value is None:
+        if storage.get(META, LOADED_KEY) is not None:
+            raise FormatVersionError(f"{path} holds an import that was not finished: import again")
         epoch = random_epoch()
         batch = storage.batch()
         batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, epoch)))
