@@ -9,12 +9,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 
 import click
 
 import timeline
 from timeline.dump import dump
+from timeline.errors import NotFoundError
 from timeline.formats.dump import DumpRecord
 
 from . import exportfile
@@ -47,15 +49,26 @@ def export(
     binary: bool,
 ) -> None:
     """Write the store in DIRECTORY, or raw timelines of a daemon, to FILE (-: standard output)."""
+    if prefix is not None and prefix.startswith("@"):
+        raise click.UsageError("conversations and users are exported with the whole store")
     if directory is None:
         assert daemon is not None
         with RawWire(daemon.address) as wire:
-            _export(daemon_records(wire, (prefix or "").encode()), output, file, binary=binary)
+            records: Iterator[DumpRecord] = daemon_records(wire, (prefix or "").encode())
+            _export(_some(records, prefix), output, file, binary=binary)
         return
     with timeline.open(directory, create=False, search=False, fsync="inline") as database:
         wanted = None if prefix is None else prefix.encode()
-        with closing(dump(database.engine, wanted)) as records:
-            _export(records, output, file, binary=binary)
+        with closing(dump(database.engine, wanted)) as found:
+            _export(_some(found, prefix), output, file, binary=binary)
+
+
+def _some(records: Iterator[DumpRecord], prefix: str | None) -> Iterator[DumpRecord]:
+    """`records`; refused when there are none of `prefix`, which is then misspelt."""
+    header, first = next(records), next(records, None)
+    if first is None and prefix:
+        raise NotFoundError(f"there is no timeline whose name begins with {prefix!r}")
+    return chain([header] if first is None else [header, first], records)
 
 
 def _export(records: Iterator[DumpRecord], output: Output, file: str, *, binary: bool) -> None:

@@ -25,7 +25,7 @@ _PAGE: Final = 500
 
 def daemon_records(wire: RawWire, prefix: bytes) -> Iterator[DumpRecord]:
     """The raw timelines of a daemon whose name begins with `prefix`."""
-    yield Header(exact=False, whole=False)
+    yield Header()
     after = b""
     while True:
         follow = ("AFTER", after) if after else ()
@@ -61,10 +61,17 @@ def _entries(
     wire: RawWire, name: bytes, start: bytes, end: bytes
 ) -> Iterator[tuple[bytes, list[bytes]]]:
     """Ids and fields, oldest first."""
+    count = _PAGE
     while True:
-        page = wire.ask("XRANGE", name, start, end, "COUNT", _PAGE)
+        try:
+            page = wire.ask("XRANGE", name, start, end, "COUNT", count)
+        except Refused:  # entries so large that one reply does not hold so many
+            if count == 1:
+                raise
+            count = max(1, count // 10)
+            continue
         yield from page
-        if len(page) < _PAGE:
+        if len(page) < count:
             return
         start = b"(" + page[-1][0]
 
@@ -73,7 +80,7 @@ def redis_records(
     wire: RawWire, streams: Sequence[bytes], id_field: bytes, behind: dict[bytes, bytes]
 ) -> Iterator[DumpRecord]:
     """Streams of a Redis, each behind the id that `behind` gives for it."""
-    yield Header(exact=False, whole=False)
+    yield Header()
     for name in streams:
         kind = wire.ask("TYPE", name)
         if kind != b"stream":
@@ -104,7 +111,9 @@ class DaemonGround:
         return found[0][1] if found else None
 
     def append(self, name: bytes, items: list[Item]) -> None:
-        self._wire.ask_all([("XADD", name, item.seq or "*", *item.fields) for item in items])
+        adds = [("XADD", name, item.seq or "*", *item.fields) for item in items]
+        # One commit: if it is refused, none of them is there, and none would be skipped later.
+        self._wire.ask_all([("MULTI",), *adds, ("EXEC",)])
 
     def finish(self, series: Series) -> None:
         extent = self._extent(series.name)

@@ -108,6 +108,7 @@ def test_the_bytes_of_the_binary_form() -> None:
         '{"family": "state", "key": 1, "value": ""}',
         '{"export": 1, "more": 1}',
         '{"export": "1"}',
+        '{"export": null}',
     ],
 )
 def test_what_is_no_record(line: str) -> None:

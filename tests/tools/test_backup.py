@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 import timeline
 from tests.disks import small_disk
@@ -82,14 +83,23 @@ def test_a_client_names_no_path_elsewhere(
     assert names(tmp_path / "backups") == ["link", "there"]
 
 
+def test_a_path_that_cannot_be_and_a_place_that_cannot(daemon: Daemon, tmp_path: Path) -> None:
+    with daemon.client() as client:
+        with pytest.raises(redis.ResponseError, match="without a zero byte"):
+            client.execute_command("BACKUP", b"a\x00b")
+        with pytest.raises(redis.ResponseError, match=r"EXECABORT|outside MULTI"):
+            client.pipeline().execute_command("BACKUP", "b").execute()
+        name = b"\xff" * 10
+        assert client.execute_command("BACKUP", name)[b"path"].endswith(name)
+        with pytest.raises(redis.ResponseError, match="File name too long"):
+            client.execute_command("BACKUP", "n" * 300)
+        assert client.ping()
+
+
 def test_a_daemon_that_may_not_says_what_it_takes(tmp_path: Path) -> None:
     daemon = Daemon(tmp_path / "data")
     try:
         assert "--backup-directory" in refused("backup", "--connect", f":{daemon.port}", "b")
-        with daemon.client() as client:
-            with pytest.raises(Exception, match="outside MULTI"):
-                client.pipeline().execute_command("BACKUP", "b").execute()
-            assert client.ping()
     finally:
         assert daemon.stop() == 0
 

@@ -170,6 +170,42 @@ def test_other_content_under_the_same_numbers_is_refused(store: Path, tmp_path: 
         assert len(db.timeline("room:005")) == 1
 
 
+def test_a_file_made_by_hand_is_added(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent.parent / "timeline/formats/FORMAT.md").read_text("utf-8")
+    lines = page.partition("may be as short as\n\n")[2].partition("\n\n")[0]
+    for number in (1, 2):  # without numbers nothing tells that it was there
+        done("import", tmp_path / "data", "-", stdin=lines.encode() + b"\n")
+        with timeline.open(tmp_path / "data") as db:
+            entries = list(db.timeline("audit"))
+            assert [entry.seq for entry in entries] == list(range(1, number + 1))
+            assert list(entries[0].fields) == [(b"who", b"alice"), (b"what", b"login")]
+
+
+def test_large_entries_over_the_wire(daemon: Daemon, tmp_path: Path) -> None:
+    with timeline.open(tmp_path / "data") as db:
+        for number in range(80):
+            db.timeline("large").append({"n": str(number) + "x" * 1_000_000})
+    done("export", tmp_path / "data", tmp_path / "all", "--prefix", "l")
+    at = ("--connect", f":{daemon.port}")
+    assert json.loads(done("import", *at, tmp_path / "all", "--json"))["entries"] == 80
+    done("export", *at, tmp_path / "back")
+    done("import", tmp_path / "new", tmp_path / "back")
+    with timeline.open(tmp_path / "data") as db, timeline.open(tmp_path / "new") as other:
+        assert content(db.timeline("large")) == content(other.timeline("large"))
+
+
+def test_what_a_daemon_refuses_half_way_is_not_skipped_later(tmp_path: Path) -> None:
+    with timeline.open(tmp_path / "data") as db:
+        db.timeline("a").append_many([{"n": "x" * (5_000 if n == 5 else 1)} for n in range(10)])
+    done("export", tmp_path / "data", tmp_path / "all", "--prefix", "a")
+    small = Daemon(tmp_path / "live", "--entry-bytes", "1k")
+    assert "TOOLARGE" in refused("import", "--connect", f":{small.port}", tmp_path / "all")
+    small.stop()
+    done("import", tmp_path / "live", tmp_path / "all")
+    with timeline.open(tmp_path / "data") as db, timeline.open(tmp_path / "live") as other:
+        assert content(db.timeline("a")) == content(other.timeline("a"))
+
+
 # --- interruptions -------------------------------------------------------------------------------
 
 
@@ -264,6 +300,10 @@ def test_what_is_said_of_mistakes(store: Path, daemon: Daemon, tmp_path: Path) -
     assert "new directory" in refused("import", "--connect", f":{daemon.port}", tmp_path / "all")
     assert "in use" in refused("export", tmp_path / "live", tmp_path / "e")
     assert "No such file" in refused("export", store, tmp_path / "none" / "e")
+    assert "begins with 'x'" in refused("export", store, tmp_path / "e", "--prefix", "x")
+    at = ("--connect", f":{daemon.port}")
+    assert "begins with 'x'" in refused("export", *at, tmp_path / "e", "--prefix", "x")
+    assert "whole store" in refused("export", *at, "e", "--prefix", "@conv:", status=2)
     assert "name one FILE" in refused("import", new, "a", "b", status=2)
     for name in ("backup", "bench", "export", "import", "restore"):
         assert "Examples:" in done(name, "--help")

@@ -27,8 +27,8 @@ VERSION: Final = 1
 class Header(NamedTuple):
     """`lsn`, `time` (ms) and `next_id` are as of the last commit."""
 
-    exact: bool
-    whole: bool
+    exact: bool = False
+    whole: bool = False
     epoch: int = 0
     lsn: int = 0
     time: int = 0
