@@ -46,7 +46,7 @@ def back_up(engine: Engine, target: Path, progress: Progress | None = None) -> M
 
     Raises `ExistsError`, `BusyError` while another backup is under way, `StorageError`.
     """
-    with new_directory(target) as partial, engine.checkpoint() as (checkpoint, lsn):
+    with engine.checkpoint() as (checkpoint, lsn), new_directory(target) as partial:
         sources = sorted(checkpoint.iterdir())
         moved = _Meter(sum(source.stat().st_size for source in sources), progress)
         earlier = _earlier(target)

@@ -444,18 +444,20 @@ class Engine:
         """
         if not self._copying.acquire(blocking=False):
             raise BusyError("a backup is under way: try again when it is done")
-        path = self.path / CHECKPOINT
+        directory = self.path / CHECKPOINT  # RocksDB makes one beside `files` first
+        files = directory / "files"
         try:
-            shutil.rmtree(path, ignore_errors=True)
             self._check_writable()
+            shutil.rmtree(directory, ignore_errors=True)
+            directory.mkdir()
             self.store.flush()  # what is left to flush then under the lock is little
             with self._flushing, self.lock:
                 self._check_writable()
-                self.store.storage.checkpoint(path)
+                self.store.storage.checkpoint(files)
                 lsn = self.log.applied
-            yield path, lsn
+            yield files, lsn
         finally:
-            shutil.rmtree(path, ignore_errors=True)
+            shutil.rmtree(directory, ignore_errors=True)
             self._copying.release()
 
     def _named(self, name: bytes) -> list[tuple[bytes, int]]:

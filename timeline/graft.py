@@ -21,6 +21,7 @@ from timeline.formats.rows import RAW
 from timeline.options import MIB
 
 _ENTRIES: Final = 1_000
+_LOOKED_AT: Final = 100  # one of so many that are there, the first among them; all would cost reads
 _BYTES: Final = 4 * MIB
 
 
@@ -53,7 +54,7 @@ def graft(ground: Ground, records: Iterable[DumpRecord]) -> Grafted:
     timelines = added = skipped = 0
     series: Series | None = None
     items: list[Item] = []
-    head = size = 0
+    head = size = met = 0
 
     def flush() -> None:
         nonlocal size
@@ -71,7 +72,7 @@ def graft(ground: Ground, records: Iterable[DumpRecord]) -> Grafted:
         match record:
             case Series():
                 finish()
-                series = None
+                series, met = None, 0
                 if record.kind == RAW and not record.name.startswith(b"@"):
                     series, head = record, ground.head(record.name)
                     timelines += 1
@@ -79,7 +80,9 @@ def graft(ground: Ground, records: Iterable[DumpRecord]) -> Grafted:
                 if series is None:
                     continue
                 if 0 < record.seq <= head:
-                    _check_same(ground, series.name, record, first=not skipped)
+                    if met % _LOOKED_AT == 0:
+                        _check_same(ground, series.name, record)
+                    met += 1
                     skipped += 1
                     continue
                 items.append(record)
@@ -96,10 +99,7 @@ def graft(ground: Ground, records: Iterable[DumpRecord]) -> Grafted:
     return Grafted(timelines, added, skipped)
 
 
-def _check_same(ground: Ground, name: bytes, item: Item, *, first: bool) -> None:
-    """Each entry would cost a read: the first, and then one of a hundred, tell as much."""
-    if not first and item.seq % 100:
-        return
+def _check_same(ground: Ground, name: bytes, item: Item) -> None:
     there = ground.entry(name, item.seq)
     if there is not None and there != list(item.fields):
         raise ConflictError(

@@ -193,6 +193,6 @@ class _Loader:
         progress = Progress(header.lsn, 0, header.next_id, header.time)
         self._put(STATE, keys.COUNT, keys.number(self._raw))
         self._put(META, PROGRESS_KEY, encode_progress(progress))
-        self._put(META, STORE_KEY, encode_store(StoreRow(FORMAT, random_epoch())))
+        self._put(META, STORE_KEY, encode_store(StoreRow(FORMAT, random_epoch(header.epoch))))
         self._flush(logged=True)
         self._storage.sync()

@@ -340,9 +340,7 @@ def _check_store(storage: Storage, path: Path) -> int:
 
 def _begin_epoch(storage: Storage, before: int) -> int:
     """Give the store another epoch, durably; returns it."""
-    epoch = before
-    while epoch == before:
-        epoch = random_epoch()
+    epoch = random_epoch(before)
     batch = storage.batch()
     batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, epoch)))
     storage.write(batch)
@@ -350,5 +348,8 @@ def _begin_epoch(storage: Storage, before: int) -> int:
     return epoch
 
 
-def random_epoch() -> int:
-    return int.from_bytes(os.urandom(4), "big") or 1
+def random_epoch(before: int = 0) -> int:
+    """An epoch, and another one than `before`."""
+    while (epoch := int.from_bytes(os.urandom(4), "big")) in (0, before):
+        pass
+    return epoch

@@ -21,12 +21,15 @@ from .wire import Wire
     "backup",
     examples="""
 timeline backup data /backups/monday                    a store that no process has open
-timeline backup --connect 127.0.0.1:7420 monday         a daemon, below its backup_directory
-for a second disk: what an earlier backup beside TARGET holds already is linked, not copied""",
+timeline backup --connect 127.0.0.1:7420 monday         a daemon, below its backup_directory""",
 )
 @click.argument("target")
 def backup(*, directory: Path | None, daemon: Wire | None, output: Output, target: str) -> None:
-    """Back up the store in DIRECTORY, or of a daemon, to the new directory TARGET."""
+    """Back up the store in DIRECTORY, or of a daemon, to the new directory TARGET.
+
+    Files that the disk of the store, or an earlier backup beside TARGET, holds already are linked
+    instead of copied.
+    """
     if daemon is not None:
         daemon.be_patient()
         reply = daemon.call("BACKUP", target)

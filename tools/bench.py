@@ -78,10 +78,21 @@ timeline bench --connect 127.0.0.1:7420 --seconds 5       a daemon that runs: it
 @click.option("--groups", default=100, show_default=True, type=click.IntRange(1, 100_000))
 @click.option("--group-size", default=10, show_default=True, type=click.IntRange(2, 100_000))
 @click.option("--connections", default=16, show_default=True, type=click.IntRange(1, 1_000))
-@click.option("--rate", default=0.0, help="Sends a second in all; 0: as many as it takes.")
+@click.option(
+    "--rate",
+    default=0.0,
+    type=click.FloatRange(0),
+    help="Sends a second in all; 0: as many as it takes.",
+)
 @click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(0.1, 86_400))
 @click.option("--bytes", "bytes_", default=100, show_default=True, type=click.IntRange(1, 1 << 20))
-@click.option("--syncs", default=1.0, show_default=True, help="Syncs of a device to each send.")
+@click.option(
+    "--syncs",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0, 1_000),
+    help="Syncs of a device to each send.",
+)
 def bench(
     *,
     directory: Path | None,

@@ -6,6 +6,7 @@ same call goes on behind what FILE.part holds, unless something was written to t
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -79,7 +80,11 @@ def _export(records: Iterator[DumpRecord], output: Output, file: str, *, binary:
             progress.update(task, completed=count)
 
         if file == "-":
-            _to_pipe(records, tell, binary=binary)
+            try:
+                _to_pipe(records, tell, binary=binary)
+            except BrokenPipeError:  # whoever reads has enough
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                raise click.exceptions.Exit(1) from None
             return
         try:
             count, before = exportfile.write(Path(file), records, binary=binary, tell=tell)

@@ -18,9 +18,9 @@ from typing import cast
 import click
 
 import timeline
-from timeline.errors import UsageError
+from timeline.errors import UsageError, shown
 from timeline.files import new_directory, partial_of
-from timeline.formats.dump import DumpRecord, Header, Series
+from timeline.formats.dump import DumpRecord, Header
 from timeline.graft import EngineGround, Grafted, Ground, graft
 from timeline.load import load
 
@@ -85,7 +85,7 @@ def import_(
             if not isinstance(header, Header):
                 raise click.ClickException(f"{sources[0]} is no export: it has no header")
             records = counted(chain([header], records))
-            if directory is not None and not _is_store(directory) and header.exact:
+            if directory is not None and not _occupied(directory) and header.exact:
                 _load(directory, records, output)
                 return
             if header.whole:
@@ -119,7 +119,7 @@ def _load(directory: Path, records: Iterator[DumpRecord], output: Output) -> Non
     )
 
 
-def _is_store(directory: Path) -> bool:
+def _occupied(directory: Path) -> bool:
     return directory.is_dir() and any(directory.iterdir())
 
 
@@ -146,7 +146,7 @@ def _reached(ground: Ground, streams: list[bytes], id_field: bytes) -> dict[byte
             found[name] = last[1]
         elif head:
             raise UsageError(
-                f"{Series(name).name.decode('utf-8', 'backslashreplace')!r} is there and was not "
+                f"{shown(name)} is there and was not "
                 "imported from a Redis: import into another store, or delete it first"
             )
     return found

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -27,6 +27,7 @@ from timeline.errors import (
     StorageError,
 )
 from timeline.formats.manifest import _checksum, decode_manifest, encode_manifest
+from timeline.storage import Storage
 from timeline.store import CHECKPOINT
 
 ENTRIES = 300
@@ -43,12 +44,14 @@ def names(path: Path) -> list[str]:
     return sorted(each.name for each in path.iterdir())
 
 
+@pytest.mark.parametrize("durability", ["sync", "interval"])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_restored_store_holds_what_was_backed_up_and_nothing_else(
-    tmp_path: Path, seed: int
+    tmp_path: Path, seed: int, durability: Literal["sync", "interval"]
 ) -> None:
     with Clock().installed() as clock, small_steps():
-        twin = Twin(tmp_path / "data", replace(SMALL, fsync="inline"), clock)
+        options = replace(SMALL, fsync="inline", durability=durability)
+        twin = Twin(tmp_path / "data", options, clock)
         backed_up = []
         for number, step in enumerate(scenario(60, seed)):
             twin.do(step)
@@ -252,10 +255,38 @@ def test_a_kill_at_any_time_leaves_the_store_whole_and_no_backup(
         timeline.restore(tmp_path / "b", tmp_path / "r")
 
 
-def test_one_backup_at_a_time(store: timeline.Database, tmp_path: Path) -> None:
-    with store.engine.checkpoint(), pytest.raises(BusyError, match="under way"):
-        store.backup(tmp_path / "b")
-    assert names(tmp_path) == ["data"]
+def test_one_backup_at_a_time(
+    store: timeline.Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def at_once(path: Path, moved: files.Moved) -> int:
+        for target in ("b", "other"):
+            with pytest.raises(BusyError, match="under way"):
+                store.backup(tmp_path / target)
+        return files.checksum(path, moved)
+
+    monkeypatch.setattr(backup, "checksum", at_once)
+    store.backup(tmp_path / "b")
+    timeline.restore(tmp_path / "b", tmp_path / "r")
+    assert names(tmp_path) == ["b", "data", "r"], "the first was not disturbed"
+
+
+def test_what_rocksdb_left_of_a_killed_checkpoint_is_removed(
+    store: timeline.Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = Storage.checkpoint
+
+    def noted(storage: Storage, path: Path) -> None:
+        made.append(path.with_name(f"{path.name}.tmp"))  # where it is made, before it is renamed
+        checkpoint(storage, path)
+
+    made: list[Path] = []
+    monkeypatch.setattr(Storage, "checkpoint", noted)
+    store.backup(tmp_path / "b")
+    store.close()
+    made[0].mkdir(parents=True)
+    with timeline.open(tmp_path / "data", search=False):
+        assert CHECKPOINT not in "".join(names(tmp_path / "data"))
+        assert not made[0].exists()
 
 
 def test_a_directory_that_holds_something_is_refused(

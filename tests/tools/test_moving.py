@@ -104,6 +104,16 @@ def test_through_a_pipe(large: Path, tmp_path: Path) -> None:
     assert done("inspect", tmp_path / "new") == done("inspect", large)
 
 
+def test_a_reader_of_a_pipe_may_have_enough(large: Path) -> None:
+    with start("export", large, "-") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith(b'{"export"')
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 1
+
+
 def test_raw_timelines_are_added_to_a_store_that_is_there(store: Path, tmp_path: Path) -> None:
     done("export", store, tmp_path / "odd", "--prefix", "")
     with timeline.open(tmp_path / "other") as db:
