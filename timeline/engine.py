@@ -37,6 +37,7 @@ from timeline.errors import (
     CorruptError,
     NotFoundError,
     StallError,
+    StorageError,
     TimelineError,
     shown,
 )
@@ -449,7 +450,10 @@ class Engine:
         try:
             self._check_writable()
             shutil.rmtree(directory, ignore_errors=True)
-            directory.mkdir()
+            try:
+                directory.mkdir()
+            except OSError as error:
+                raise StorageError(f"{directory} cannot be made: {error.strerror}") from error
             self.store.flush()  # what is left to flush then under the lock is little
             with self._flushing, self.lock:
                 self._check_writable()

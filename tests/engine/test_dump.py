@@ -108,6 +108,13 @@ def test_the_bytes_of_the_binary_form() -> None:
         '{"family": "state", "key": 1, "value": ""}',
         '{"export": 1, "more": 1}',
         '{"export": "1"}',
+        '{"export": 1, "lsn": "1"}',
+        '{"export": 1, "exact": "yes"}',
+        '{"family": "other", "key": "", "value": ""}',
+        '{"timeline": "a", "kind": 2}',
+        '{"timeline": "a", "retention": {"age": -1, "length": 0, "size": 0}}',
+        '{"timeline": "a", "retention": {"age": "1", "length": 0, "size": 0}}',
+        '{"end": 1, "crc": "x"}',
         '{"export": null}',
     ],
 )

@@ -19,9 +19,10 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from timeline.errors import CorruptError, FormatVersionError
-from timeline.formats.rows import NO_RETENTION, RAW, Retention
+from timeline.formats.rows import INBOX, NO_RETENTION, RAW, Retention
 
 VERSION: Final = 1
+FAMILIES: Final = ("default", "log", "segments", "inboxes", "patches", "state")
 
 
 class Header(NamedTuple):
@@ -133,27 +134,36 @@ def from_document(document: dict[str, Any]) -> DumpRecord:
             _items(document["fields"]),
         )
     if "timeline" in document:
-        return Series(
+        bounds = document.get("retention", {})
+        series = Series(
             _bytes(document["timeline"]),
             **{name: _number(document.get(name, 0)) for name in _NUMBERS},
             metadata=tuple(_items(document.get("metadata", []))),
-            retention=Retention(**document["retention"])
-            if "retention" in document
-            else NO_RETENTION,
+            retention=NO_RETENTION._replace(
+                **{name: _number(bound) for name, bound in bounds.items()}
+            ),
         )
+        if series.kind not in (RAW, INBOX):
+            raise ValueError(series.kind)
+        return series
     if "family" in document:
         return Row(
-            document["family"],
+            FAMILIES[FAMILIES.index(document["family"])],
             b64decode(document["key"], validate=True),
             b64decode(document["value"], validate=True),
         )
     if "end" in document:
-        return End(_number(document["end"]), document.get("crc"))
+        crc = document.get("crc")
+        return End(_number(document["end"]), None if crc is None else _number(crc))
     version = document.pop("export")
     if version > VERSION:
         raise FormatVersionError(
             f"the export is of version {version}, this version of Timeline reads up to {VERSION}"
         )
+    for name, value in document.items():
+        if isinstance(value, bool) != (name in ("exact", "whole")):
+            raise ValueError(name)
+        _number(value)
     return Header(**document)
 
 

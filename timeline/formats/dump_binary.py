@@ -21,6 +21,7 @@ from typing import Final
 
 from timeline.errors import CorruptError
 from timeline.formats.dump import (
+    FAMILIES,
     DumpRecord,
     Item,
     Row,
@@ -30,7 +31,6 @@ from timeline.formats.dump import (
 from timeline.formats.entries import decode_items, encode_entry
 
 MAGIC: Final = b"TIMELINE EXPORT\n"
-FAMILIES: Final = ("default", "log", "segments", "inboxes", "patches", "state")
 HEAD: Final = Struct("<BI")
 
 _DOCUMENT: Final = 1
