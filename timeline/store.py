@@ -123,6 +123,10 @@ class Store:
         """The epoch of the store, which is made if this one is new."""
         value = self.storage.get(META, STORE_KEY)
         if value is None:
+            if self.storage.get(META, LOADED_KEY) is not None:
+                raise FormatVersionError(
+                    f"{self.path} holds an import that was not finished: import again"
+                )
             return _make_store(self.storage)
         epoch = check_store(value, self.path)
         return _begin_epoch(self.storage, epoch) if self.options.new_epoch else epoch
@@ -305,7 +309,7 @@ def _open_storage(path: Path, options: Options) -> Storage:
 
 def _make_store(storage: Storage) -> int:
     """Make a store of what is empty; returns its epoch."""
-    epoch = _random_epoch()
+    epoch = random_epoch()
     batch = storage.batch()
     batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, epoch)))
     batch.put(META, PROGRESS_KEY, encode_progress(Progress(0, 0, 1, 0)))
@@ -316,19 +320,6 @@ def _make_store(storage: Storage) -> int:
 
 def check_store(value: bytes, path: Path) -> int:
     """The epoch of the store whose row is `value`. Raises `FormatVersionError`, `CorruptError`."""
-def _check_store(storage: Storage, path: Path) -> int:
-    """The epoch of the store, which is made if this one is new."""
-    value = storage.get(META, STORE_KEY)
-    if value is None:
-        if storage.get(META, LOADED_KEY) is not None:
-            raise FormatVersionError(f"{path} holds an import that was not finished: import again")
-        epoch = random_epoch()
-        batch = storage.batch()
-        batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, epoch)))
-        batch.put(META, PROGRESS_KEY, encode_progress(Progress(0, 0, 1, 0)))
-        storage.write(batch)
-        storage.sync()
-        return epoch
     row = decode_store(value)
     if row.format != FORMAT:
         raise FormatVersionError(
