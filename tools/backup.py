@@ -31,8 +31,7 @@ def backup(*, directory: Path | None, daemon: Wire | None, output: Output, targe
     instead of copied.
     """
     if daemon is not None:
-        daemon.be_patient()
-        reply = daemon.call("BACKUP", target)
+        reply = daemon.call("BACKUP", target, patient=True)
         found = dict(zip(reply[::2], reply[1::2], strict=True))
         path, lsn, count, files = found["path"], found["lsn"], found["bytes"], found["files"]
     else:

@@ -52,10 +52,6 @@ class Wire:
         self._reader = hiredis.Reader(encoding="utf-8", errors="replace")
         self._maps = False  # whether replies come in RESP3
 
-    def be_patient(self) -> None:
-        """Wait for answers however long they take: what is called next goes over a whole store."""
-        self._socket.settimeout(None)
-
     def call(self, *words: str, patient: bool = False) -> Any:  # noqa: ANN401  what it is
         """The reply to a command; `patient` waits for it however long it takes."""
         self._socket.settimeout(None if patient else _SECONDS)
