@@ -527,7 +527,6 @@ class Engine:
         sealing, tails, cache = self.store.sealing, self.store.tails, self.timelines.cache
         found: dict[str, int | float | str] = {
             "lsn": self.log.applied,
-            "log_first": self.log.first(),
             "sealed_lsn": sealing.sealed,
             "sealing": int(sealing.under_way),
             "sealing_fraction": round(sealing.fraction, 3),
@@ -556,6 +555,7 @@ class Engine:
         }
         with suppress(ClosedError):
             found["timelines"] = self.count
+            found["log_first"] = self.log.first()
         return found
 
     # --- closing ------------------------------------------------------------------------------
