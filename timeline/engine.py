@@ -443,12 +443,12 @@ class Engine:
         """The files of the store as of one LSN, and that LSN, while the block runs; they are never
         changed, and writes go on. Without the lock held. Raises `BusyError` when there is another.
         """
+        self._check_writable()  # who only reads leaves the owner's files alone
         if not self._copying.acquire(blocking=False):
             raise BusyError("a backup is under way: try again when it is done")
         directory = self.path / CHECKPOINT  # RocksDB makes one beside `files` first
         files = directory / "files"
         try:
-            self._check_writable()
             shutil.rmtree(directory, ignore_errors=True)
             try:
                 directory.mkdir()

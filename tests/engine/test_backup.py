@@ -24,6 +24,7 @@ from timeline.errors import (
     ExistsError,
     FormatVersionError,
     NotFoundError,
+    ReadOnlyError,
     StorageError,
 )
 from timeline.formats.manifest import _checksum, decode_manifest, encode_manifest
@@ -287,6 +288,23 @@ def test_what_rocksdb_left_of_a_killed_checkpoint_is_removed(
     with timeline.open(tmp_path / "data", search=False):
         assert CHECKPOINT not in "".join(names(tmp_path / "data"))
         assert not made[0].exists()
+
+
+def test_who_only_reads_the_store_disturbs_no_backup(
+    store: timeline.Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile(path: Path, moved: files.Moved) -> int:
+        with (
+            timeline.open(tmp_path / "data", read_only=True) as reader,
+            pytest.raises(ReadOnlyError),
+        ):
+            reader.backup(tmp_path / "other")
+        return files.checksum(path, moved)
+
+    monkeypatch.setattr(backup, "checksum", meanwhile)
+    store.backup(tmp_path / "b")
+    timeline.restore(tmp_path / "b", tmp_path / "r")
+    assert names(tmp_path) == ["b", "data", "r"]
 
 
 def test_a_directory_that_holds_something_is_refused(
