@@ -8,6 +8,7 @@ None of them is part of a commit: the index knows durable ones only.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from timeline.errors import UsageError
 from timeline.messaging.searching import Request
@@ -21,6 +22,35 @@ from ..session import Session
 from . import arguments
 from .arguments import syntax_error
 from .conversations import Options, messages_of, page_size
+
+
+class _Asked:
+    """What a search may say behind the query: `words` are the options that the command takes."""
+
+    def __init__(self, session: Session, args: Arguments, at: int, words: frozenset[bytes]) -> None:
+        self.query = _text(args[at])
+        self.given: dict[bytes, bytes] = {}
+        self.keys: list[bytes] = []
+        options = Options(args, at + 1)
+        while (word := options.word()) is not None:
+            if word not in words:
+                raise options.unknown()
+            value = self.given[word] = options.value()
+            if word == b"KEY":
+                self.keys.append(value)
+        if options.at != len(args):
+            raise syntax_error()
+        self.limit = page_size(session, self.given.get(b"COUNT"))
+        self.since = self._milliseconds(b"SINCE")
+        self.until = self._milliseconds(b"UNTIL")
+        self.wait = self._milliseconds(b"WAIT") or 0
+
+    def _milliseconds(self, word: bytes) -> int | None:
+        return arguments.milliseconds(self.given[word]) if word in self.given else None
+
+
+_FINDING: Final = frozenset((b"COUNT", b"WAIT"))
+_SEARCHING: Final = _FINDING | {b"SINCE", b"UNTIL", b"AFTER"}
 
 
 def _text(value: bytes) -> str:
@@ -69,31 +99,19 @@ def _results(results: Results, resp: int) -> bytes:
     complexity="O(log(N)+M) for N messages and M that are found",
 )
 def search(session: Session, args: Arguments, _: View) -> None:
-    request = Request(args[1], _text(args[2]), limit=page_size(session, None))
-    options = Options(args, 3)
-    wait = 0
-    while (word := options.word()) is not None:
-        value = options.value()
-        if word == b"CONV":
-            request = request._replace(conversation=value)
-        elif word == b"SENDER":
-            request = request._replace(sender=value)
-        elif word == b"SINCE":
-            request = request._replace(since=arguments.milliseconds(value))
-        elif word == b"UNTIL":
-            request = request._replace(until=arguments.milliseconds(value))
-        elif word == b"COUNT":
-            request = request._replace(limit=page_size(session, value))
-        elif word == b"AFTER":
-            request = request._replace(after=value)
-        elif word == b"WAIT":
-            wait = arguments.milliseconds(value)
-        else:
-            raise options.unknown()
-    if options.at != len(args):
-        raise syntax_error()
+    asked = _Asked(session, args, 2, _SEARCHING | {b"CONV", b"SENDER"})
+    request = Request(
+        args[1],
+        asked.query,
+        conversation=asked.given.get(b"CONV"),
+        sender=asked.given.get(b"SENDER"),
+        since=asked.since,
+        until=asked.until,
+        limit=asked.limit,
+        after=asked.given.get(b"AFTER"),
+    )
     messages, resp = messages_of(session), session.resp
-    _answer(session, wait, lambda: _results(messages.search(request), resp))
+    _answer(session, asked.wait, lambda: _results(messages.search(request), resp))
 
 
 @read(
@@ -106,42 +124,24 @@ def search(session: Session, args: Arguments, _: View) -> None:
     complexity="O(log(N)+M) for N entries and M that are found",
 )
 def search_timelines(session: Session, args: Arguments, _: View) -> None:
-    query = _text(args[1])
-    options = Options(args, 2)
-    names: list[bytes] | None = None
-    since: int | None = None
-    until: int | None = None
-    after: bytes | None = None
-    limit, wait = page_size(session, None), 0
-    while (word := options.word()) is not None:
-        value = options.value()
-        if word == b"KEY":
-            names = [*(names or ()), value]
-        elif word == b"SINCE":
-            since = arguments.milliseconds(value)
-        elif word == b"UNTIL":
-            until = arguments.milliseconds(value)
-        elif word == b"COUNT":
-            limit = page_size(session, value)
-        elif word == b"AFTER":
-            after = value
-        elif word == b"WAIT":
-            wait = arguments.milliseconds(value)
-        else:
-            raise options.unknown()
-    if options.at != len(args):
-        raise syntax_error()
+    asked = _Asked(session, args, 1, _SEARCHING | {b"KEY"})
     engine, resp = session.service.engine, session.resp
     indexer = messages_of(session).searchable
 
     def work() -> bytes:
         found = find_entries(
-            engine, indexer, query,
-            timelines=names, since=since, until=until, limit=limit, after=after,
-        )  # fmt: skip
+            engine,
+            indexer,
+            asked.query,
+            timelines=asked.keys or None,
+            since=asked.since,
+            until=asked.until,
+            limit=asked.limit,
+            after=asked.given.get(b"AFTER"),
+        )
         return _results(found, resp)
 
-    _answer(session, wait, work)
+    _answer(session, asked.wait, work)
 
 
 @plain(
@@ -165,23 +165,12 @@ def reindex(session: Session, _: Arguments) -> bytes:
     complexity="O(log(N)+M) for N timelines and M that are found",
 )
 def find(session: Session, args: Arguments, _: View) -> None:
-    query = _text(args[1])
-    options = Options(args, 2)
-    limit, wait = page_size(session, None), 0
-    while (word := options.word()) is not None:
-        if word == b"COUNT":
-            limit = page_size(session, options.value())
-        elif word == b"WAIT":
-            wait = arguments.milliseconds(options.value())
-        else:
-            raise options.unknown()
-    if options.at != len(args):
-        raise syntax_error()
+    asked = _Asked(session, args, 1, _FINDING)
     engine, resp = session.service.engine, session.resp
     indexer = messages_of(session).searchable
 
     def work() -> bytes:
-        found = find_timelines(engine, indexer, query, limit)
+        found = find_timelines(engine, indexer, asked.query, asked.limit)
         maps = [
             encode_map(
                 [(b"name", replies.bulk(name)), (b"metadata", encode_fields(metadata, resp))], resp
@@ -190,4 +179,4 @@ def find(session: Session, args: Arguments, _: View) -> None:
         ]
         return replies.array(maps)
 
-    _answer(session, wait, work)
+    _answer(session, asked.wait, work)
