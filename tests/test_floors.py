@@ -56,6 +56,7 @@ FLOORS: Final = (
     {"inspection"},
     {"messaging"},
     {"verification"},
+    {"handle", "logview", "transaction"},
     {"database"},
     {"__init__"},
 )

@@ -6,16 +6,16 @@
 from timeline.backup import restore
 from timeline.database import (
     Database,
-    LogView,
-    TimelineHandle,
-    Transaction,
     open_database as open,  # noqa: A004  read as timeline.open
 )
 from timeline.entry import Entry, Fields
 from timeline.errors import TimelineError
 from timeline.formats.manifest import Manifest
+from timeline.handle import TimelineHandle
 from timeline.log import Change, LogCommit
+from timeline.logview import LogView
 from timeline.options import Options
+from timeline.transaction import Transaction
 
 __all__ = [
     "Change",

@@ -26,7 +26,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Self, TypeVar
 
 from timeline.append import Appender
 from timeline.compaction import NO_GAIN, Gain
@@ -56,6 +56,8 @@ from timeline.threads import CommitThread, refuse_after_fork
 from timeline.timelines import Extent, Page
 
 __all__ = ["Commit", "Draft", "Engine", "Extent", "Group", "Page", "Timeline"]
+
+T = TypeVar("T")
 
 
 class Engine:
@@ -143,6 +145,17 @@ class Engine:
     def applied(self) -> int:
         """The last LSN that readers see."""
         return self.log.applied
+
+    def commit(self, work: Callable[[Draft], T]) -> T:
+        """Do `work` as one commit and return what it gave, once that is applied. Without the lock
+        held. Raises what `work` raises, with nothing staged, and what the group failed with.
+        """
+        with self.lock:
+            draft = self.begin()
+            result = work(draft)
+            group = draft.commit().group
+        self.wait(group)
+        return result
 
     def wait(self, group: Group) -> None:
         """Return once `group` is applied; raise what it failed with. Without the lock held."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple, Protocol
 
+from timeline.draft import Draft
 from timeline.engine import Engine
 from timeline.errors import ConflictError, CorruptError, shown
 from timeline.formats import keys
@@ -129,19 +130,15 @@ class EngineGround:
         return decode_items(found[0][3]) if found else None
 
     def append(self, name: bytes, items: list[Item]) -> None:
-        engine = self._engine
-        with engine.lock:
-            draft = engine.begin()
+        def work(draft: Draft) -> None:
             timeline = draft.find_or_create(name)
             for item in items:
                 draft.append(timeline, item.fields, item.seq or None)
-            group = draft.commit().group
-        engine.wait(group)
+
+        self._engine.commit(work)
 
     def finish(self, series: Series) -> None:
-        engine = self._engine
-        with engine.lock:
-            draft = engine.begin()
+        def work(draft: Draft) -> None:
             timeline = draft.find_or_create(series.name)
             if series.head > draft.extent(timeline).head:
                 draft.set_head(timeline, min(series.head, keys.MAX - 1))
@@ -152,5 +149,5 @@ class EngineGround:
                 )
             if any(series.retention):
                 draft.set_retention(timeline, series.retention)
-            group = draft.commit().group
-        engine.wait(group)
+
+        self._engine.commit(work)

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from timeline.database import TimelineHandle, open_database
+from timeline.database import open_database
 from timeline.entry import Entry, Fields
+from timeline.handle import TimelineHandle
 from timeline.inspection import find_timeline, plain
 from timeline.log import LogCommit
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 
-from timeline.database import TimelineHandle
 from timeline.engine import Engine
 from timeline.formats.rows import NO_RETENTION, Retention
+from timeline.handle import TimelineHandle
 from timeline.options import Options
 
 from .amounts import AGE, SIZE, age

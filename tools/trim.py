@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from timeline.database import TimelineHandle
 from timeline.engine import Engine
+from timeline.handle import TimelineHandle
 from timeline.options import Options
 
 from .amounts import AGE

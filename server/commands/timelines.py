@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from itertools import islice
 
-from timeline.database import TimelineHandle
 from timeline.engine import Draft
 from timeline.errors import NotFoundError, UsageError, WrongTypeError
 from timeline.formats.keys import MAX
 from timeline.formats.rows import Retention
+from timeline.handle import TimelineHandle
 from timeline.tails import Timeline
 from timeline.unresolved import Unresolved, is_inbox
 

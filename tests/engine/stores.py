@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 import timeline
-from timeline import compaction, database, expiry, retention, sealing, stage, storage, tails
+from timeline import compaction, expiry, handle, logview, retention, sealing, stage, storage, tails
 from timeline.database import Database
 from timeline.options import Options
 from timeline.storage import FAMILIES
@@ -80,7 +80,8 @@ def small_steps() -> Iterator[None]:
         patch.setattr(storage, "_FEW_KEYS", 2)
         patch.setattr(expiry, "_A_STEP", 1)
         patch.setattr(compaction, "_STEP", 4)
-        patch.setattr(database, "_PAGE", 5)
+        patch.setattr(handle, "_PAGE", 5)
+        patch.setattr(logview, "_PAGE", 5)
         patch.setattr(tails, "_SCANNED", 3)
         yield
 

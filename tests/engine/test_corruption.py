@@ -19,8 +19,9 @@ import timeline
 from tests.engine.oracle import Items
 from tests.engine.stores import SMALL, Clock, abandon, scratch_directory, small_steps
 from tests.engine.twin import Twin, picture_of, plain, scenario
-from timeline.database import Database, TimelineHandle
+from timeline.database import Database
 from timeline.errors import CorruptError
+from timeline.handle import TimelineHandle
 from timeline.storage import INBOXES, LOG, SEGMENTS
 
 INLINE = replace(SMALL, fsync="inline", write_buffer_bytes=2**25)

@@ -19,7 +19,7 @@ import pytest
 
 import timeline
 from tests.engine.stores import Clock, copy_as_killed, copy_store, small_steps
-from timeline.database import Database, TimelineHandle
+from timeline.database import Database
 from timeline.errors import (
     BusyError,
     ClosedError,
@@ -33,6 +33,7 @@ from timeline.errors import (
 )
 from timeline.formats.rows import INBOX
 from timeline.formats.segments import Row
+from timeline.handle import TimelineHandle
 from timeline.mark import DurableMark
 from timeline.options import Options
 from timeline.sealing import Sealing

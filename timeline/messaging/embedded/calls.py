@@ -7,8 +7,8 @@ that names it, never an error of Python's. No verb is known here.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, Protocol, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
 
 from timeline.draft import Draft
 from timeline.engine import Engine
@@ -18,8 +18,6 @@ from timeline.formats.keys import MAX
 from timeline.messaging.pages import SyncEntry
 from timeline.messaging.service import Messages
 from timeline.messaging.told import Told
-
-T = TypeVar("T")
 
 Ids = Iterable[Value]
 PAGE: Final = 100
@@ -43,17 +41,8 @@ class Calls:
     def _reading(self) -> Reading:
         return Reading(self._engine)
 
-    def _write(self, work: Callable[[Draft], T]) -> T:
-        engine = self._engine
-        with engine.lock:
-            draft = engine.begin()
-            result = work(draft)
-            group = draft.commit().group
-        engine.wait(group)
-        return result
-
     def _steps(self, command: Steps) -> None:
-        while self._write(command.step):
+        while self._engine.commit(command.step):
             pass
 
 

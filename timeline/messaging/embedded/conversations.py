@@ -53,7 +53,9 @@ class ConversationCalls(Calls):
     def direct(self, user: Value, other: Value) -> str:
         """The id of two users' conversation, made at need."""
         one, two = encode_name(user), encode_name(other)
-        name = self._write(lambda draft: conversations.direct(draft, one, two, self._options))
+        name = self._engine.commit(
+            lambda draft: conversations.direct(draft, one, two, self._options)
+        )
         return name.decode()
 
     def info(self, conversation: Value, actor: Value = "-") -> ConversationInfo:
@@ -91,7 +93,9 @@ class ConversationCalls(Calls):
     ) -> dict[bytes, bytes]:
         """Merge fields into what describes a conversation, an empty value removing; all of it."""
         name, who, changes = encode_name(conversation), encode_name(actor), encode_fields(fields)
-        return self._write(lambda draft: conversations.set_metadata(draft, name, who, changes))
+        return self._engine.commit(
+            lambda draft: conversations.set_metadata(draft, name, who, changes)
+        )
 
     def delete(self, conversation: Value, actor: Value = "-") -> None:
         """Delete a conversation with everything in it."""
@@ -121,7 +125,7 @@ class ConversationCalls(Calls):
         """Give a member another role: admin, member or reader. Raises `NotFoundError`."""
         name, who = encode_name(conversation), encode_name(actor)
         whose, given = encode_name(user), encode_name(role)
-        self._write(lambda draft: membership.set_role(draft, name, who, whose, given))
+        self._engine.commit(lambda draft: membership.set_role(draft, name, who, whose, given))
 
     def members(
         self, conversation: Value, actor: Value = "-", *, after: Value = "", limit: int = PAGE
@@ -155,7 +159,7 @@ class ConversationCalls(Calls):
         """
         name, who, content = encode_name(conversation), encode_name(sender), encode_fields(fields)
         named, once = calls.ids(mentions), None if key is None else encode_name(key)
-        return self._write(
+        return self._engine.commit(
             lambda draft: sending.send(
                 draft,
                 name,
@@ -176,12 +180,14 @@ class ConversationCalls(Calls):
         """Replace the fields of a message. Raises `NotFoundError` when it was recalled."""
         name, who, content = encode_name(conversation), encode_name(actor), encode_fields(fields)
         which = calls.sequence(seq)
-        self._write(lambda draft: sending.edit(draft, name, which, who, content, self._options))
+        self._engine.commit(
+            lambda draft: sending.edit(draft, name, which, who, content, self._options)
+        )
 
     def recall(self, conversation: Value, seq: int, actor: Value = "-") -> None:
         """Take a message back; again it does nothing. Raises `NotFoundError`."""
         name, who, which = encode_name(conversation), encode_name(actor), calls.sequence(seq)
-        self._write(lambda draft: sending.recall(draft, name, which, who, self._options))
+        self._engine.commit(lambda draft: sending.recall(draft, name, which, who, self._options))
 
     def history(
         self,

@@ -80,7 +80,7 @@ class UserCalls(Calls):
             position = self.messages.reader.cursors.decode(reached, self._engine.applied)
             devices.acknowledge(draft, who, name, position, self._options)
 
-        self._write(work)
+        self._engine.commit(work)
 
     def search(
         self,
@@ -149,12 +149,14 @@ class UserCalls(Calls):
         """Merge fields into what is known of a device, an empty value removing."""
         who, name, changes = encode_name(user), encode_name(device), encode_fields(fields)
         check_device(name)
-        self._write(lambda draft: devices.set_device(draft, who, name, changes, self._options))
+        self._engine.commit(
+            lambda draft: devices.set_device(draft, who, name, changes, self._options)
+        )
 
     def forget_device(self, user: Value, device: Value) -> None:
         """Forget a device: its position and its fields. Raises `NotFoundError`."""
         who, name = encode_name(user), check_device(encode_name(device))
-        self._write(lambda draft: devices.forget_device(draft, who, name, self._options))
+        self._engine.commit(lambda draft: devices.forget_device(draft, who, name, self._options))
 
     def online(self, user: Value) -> bool:
         """Whether a subscription or a blocked sync of the user is open in this process."""
@@ -185,7 +187,7 @@ class UserCalls(Calls):
     def read(self, user: Value, conversation: Value, seq: int) -> int:
         """Move the read position to `seq`, never back; where it is then."""
         who, name, where = encode_name(user), encode_name(conversation), calls.sequence(seq)
-        return self._write(lambda draft: reading.read(draft, who, name, where))
+        return self._engine.commit(lambda draft: reading.read(draft, who, name, where))
 
     def unread(self, user: Value, conversation: Value | None = None) -> int:
         """Of one conversation, or of all that are not muted."""
@@ -199,17 +201,17 @@ class UserCalls(Calls):
         """Leave messages out of what the user is shown; how many he had not hidden before."""
         who, name = encode_name(user), encode_name(conversation)
         which = [calls.sequence(seq) for seq in seqs]
-        return self._write(lambda draft: reading.hide(draft, who, name, which))
+        return self._engine.commit(lambda draft: reading.hide(draft, who, name, which))
 
     def clear(self, user: Value, conversation: Value, seq: int) -> None:
         """Show the user nothing up to message `seq` any more."""
         who, name, where = encode_name(user), encode_name(conversation), calls.sequence(seq)
-        self._write(lambda draft: reading.clear(draft, who, name, where))
+        self._engine.commit(lambda draft: reading.clear(draft, who, name, where))
 
     def set(self, user: Value, conversation: Value, fields: FieldsLike) -> None:
         """Settings: `@pin`, `@mute`, `@listed`, and fields of the application's own."""
         who, name, changes = encode_name(user), encode_name(conversation), encode_fields(fields)
-        self._write(lambda draft: reading.set_fields(draft, who, name, changes))
+        self._engine.commit(lambda draft: reading.set_fields(draft, who, name, changes))
 
     def user_meta(self, user: Value) -> dict[bytes, bytes]:
         """What describes a user. Raises `NotFoundError`."""
@@ -221,7 +223,7 @@ class UserCalls(Calls):
         """Merge fields into what describes a user, who is made at need; all of it after that."""
         who, changes = encode_name(user), encode_fields(fields)
         pairs = list(zip(changes[::2], changes[1::2], strict=True))
-        return self._write(lambda draft: conversations.set_user_metadata(draft, who, pairs))
+        return self._engine.commit(lambda draft: conversations.set_user_metadata(draft, who, pairs))
 
 
 def _page(page: syncing.Page) -> SyncPage:

@@ -1,0 +1,68 @@
+"""The commit log as embedders see it: follow it, and keep a place in it by name.
+
+Rule: commits come once they are durable. A position that the log no longer holds raises
+`TrimmedError`, never a gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from timeline.engine import Engine
+from timeline.entry import Value, encode_name
+from timeline.log import LogCommit
+
+_PAGE = 1_000
+
+
+class LogView:
+    """The commit log for embedders: follow it, and keep a place in it by name."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def head(self) -> int:
+        """LSN of the last commit."""
+        return self._engine.applied
+
+    def read(self, *, after: int = 0, limit: int = _PAGE) -> list[LogCommit]:
+        """At most `limit` commits above LSN `after`. Raises `TrimmedError`."""
+        with self._engine.lock:
+            self._engine.check_usable()
+            return self._engine.log.read(after, limit)
+
+    def follow(self, *, after: int = 0, timeout: float | None = None) -> Iterator[LogCommit]:
+        """Commits above LSN `after` as they become durable, for ever.
+
+        With `timeout` (seconds) it ends when nothing came for so long. Raises `TrimmedError`.
+        """
+        engine = self._engine
+        reached = after
+
+        def more() -> bool:
+            return engine.applied > reached or engine.closed
+
+        while True:
+            with engine.woken:
+                if not engine.woken.wait_for(more, timeout) or engine.closed:
+                    return
+                commits = engine.log.read(reached, 256)
+            for commit in commits:
+                reached = commit.lsn
+                yield commit
+
+    def checkpoint(self, name: Value) -> int:
+        """The LSN that consumer `name` has reached. Raises `NotFoundError`."""
+        with self._engine.lock:
+            self._engine.check_usable()
+            return self._engine.log.checkpoint(encode_name(name))
+
+    def move(self, name: Value, lsn: int | None) -> None:
+        """Say that consumer `name` has dealt with everything up to `lsn`; None forgets it."""
+        self._engine.move_checkpoint(encode_name(name), lsn)
+
+    def checkpoints(self) -> dict[bytes, int]:
+        with self._engine.lock:
+            self._engine.check_usable()
+            return self._engine.log.checkpoints()
