@@ -13,15 +13,31 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
+import timeline
 from tests.engine import test_model as engine_model
 from tests.engine.stores import copy_as_killed
 from tests.messaging import test_model as messaging_model
+from tests.verification.damage import state
 from timeline.verification import references, repair, verify
 
 
 def sound(path: Path) -> None:
     report = verify(path)
     assert report.findings == []
+
+
+def test_an_index_is_looked_at_without_a_file_beside_it(tmp_path: Path) -> None:
+    """Tantivy takes a lock, a file, where it reads; a store may have come without its own."""
+    path = tmp_path / "store"
+    with timeline.open(path) as db:
+        db.messaging.create("team", "ann")
+        db.messaging.send("team", "ann", {"text": "hello"})
+        db.search("hello", wait=20)
+    for lock in path.glob("index/*/*.lock"):
+        lock.unlink()
+    before = state(path)
+    assert verify(path).documents == 1
+    assert state(path) == before
 
 
 class _Verified(RuleBasedStateMachine):

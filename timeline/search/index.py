@@ -29,6 +29,7 @@ from typing import Final
 from tantivy import Document, FieldType, Index as Tantivy, IndexWriter, Occur, Query, Searcher
 
 from timeline.errors import StorageError
+from timeline.scratch import Scratch
 from timeline.search import analysis, checksums
 from timeline.search.schema import (
     CHECKPOINT,
@@ -246,6 +247,17 @@ class Index:
         """Close it, and remove it from disk."""
         self.close()
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def linked(own: Scratch, path: Path) -> Path:
+    """A directory of links to the files of the generation in `path`, for who may not write beside
+    them: tantivy takes a lock, a file, where it reads. What is written once never changes, except
+    `meta.json`, which is replaced whole. Raises `FileNotFoundError`, `StorageError`.
+    """
+    for file in path.iterdir():
+        if not file.name.endswith(".lock"):
+            own.show(path, file.name, path.name)
+    return own.path / path.name
 
 
 def generations(directory: Path) -> dict[int, Path]:

@@ -19,7 +19,7 @@ from typing import Final
 
 from timeline.errors import IndexLagError, ReadOnlyError, StorageError
 from timeline.scratch import Scratch
-from timeline.search.index import Index, IndexFaultError, generations
+from timeline.search.index import Index, IndexFaultError, generations, linked
 from timeline.search.indexer import Indexer, Reached, lagging
 
 _TRIES: Final = 5
@@ -49,13 +49,10 @@ class IndexView(Indexer):
         assert self._own is not None
         for _ in range(_TRIES):
             try:
-                names = [file.name for file in path.iterdir()]
+                shown = linked(self._own, path)
             except FileNotFoundError:  # another took its place
                 return None
-            for name in names:
-                if not name.endswith(".lock"):
-                    self._own.show(path, name, path.name)
-            index = Index.open(self._own.path / path.name, self._memory)
+            index = Index.open(shown, self._memory)
             if index is not None:
                 return index
         return None

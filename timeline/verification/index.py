@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from timeline.errors import CorruptError
 from timeline.formats import keys
 from timeline.formats.records import DROP, PATCH, TRIM, decode_record
-from timeline.search.checking import IndexReader
+from timeline.search.checking import IndexReader, newest_index
 from timeline.search.documents import Documents
 from timeline.search.index import IndexFaultError
 from timeline.search.schema import rank_of
@@ -28,14 +28,17 @@ _MEANS = "searches would miss it or show what is gone: run `timeline reindex`"
 
 def check_index(snapshot: Snapshot, report: object, whole: bool) -> Iterator[Finding]:
     try:
-        reader = IndexReader.newest(snapshot.path / "index", snapshot.epoch)
-        if reader is not None:
-            reader.verify()
+        with newest_index(snapshot.path / "index", snapshot.epoch) as reader:
+            if reader is not None:
+                reader.verify()
+                yield from _check(snapshot, reader, report, whole)
     except IndexFaultError as error:
         yield Finding(INDEX, f"{error}: it is built anew once the store is opened")
-        return
-    if reader is None:
-        return
+
+
+def _check(
+    snapshot: Snapshot, reader: IndexReader, report: object, whole: bool
+) -> Iterator[Finding]:
     lsn = reader.lsn
     try:
         begins = snapshot.log.first()

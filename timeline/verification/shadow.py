@@ -9,8 +9,9 @@ removed, and a file that is open stays readable.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
+
+from timeline.scratch import Scratch
 
 _COPIED = ("rocksdict-config.json", "IDENTITY")  # written when opened
 _LEFT_OUT = ("LOCK", "LOG")
@@ -19,13 +20,15 @@ _LEFT_OUT = ("LOCK", "LOG")
 class Shadow:
     def __init__(self, rocks: Path) -> None:
         self._rocks = rocks
-        self.path = Path(tempfile.mkdtemp(prefix="timeline-verify-"))
+        self._own = Scratch()
+        self.path = self._own.path / rocks.name
         try:
+            self.path.mkdir()
             for file in rocks.iterdir():
                 if file.name in _COPIED:
                     shutil.copyfile(file, self.path / file.name)
                 elif file.name not in _LEFT_OUT and not file.name.startswith("LOG.old"):
-                    (self.path / file.name).symlink_to(file.resolve())
+                    self._own.show(rocks, file.name, rocks.name)
         except BaseException:
             self.close()
             raise
@@ -39,4 +42,4 @@ class Shadow:
         return [file.name for file in self.path.glob("*.log") if not file.exists()]
 
     def close(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+        self._own.remove()
