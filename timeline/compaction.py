@@ -132,13 +132,7 @@ class Compaction:
 
     def gain(self, timeline_id: int) -> Iterator[Gain]:
         """What `whole` would do of what is sealed, a part at a time; nothing is written."""
-        position = 0
-        more = True
-        while more:
-            pieces = list(islice(self._pieces(timeline_id, position), _STEP))
-            more = len(pieces) == _STEP
-            if more:
-                position = split_pair(pieces.pop().key)[1]
+        for pieces, _ in self._parts(timeline_id):
             tally = _Tally()
             replaced = self._merge(timeline_id, pieces, tally)
             size = sum(piece.size for piece in pieces)
@@ -153,14 +147,8 @@ class Compaction:
         Every patch on disk is then folded in and gone, also those of entries that no segment
         holds any more.
         """
-        position = low = 0
-        more = True
-        while more:
-            pieces = list(islice(self._pieces(timeline_id, position), _STEP))
-            # The last one may be merged with what follows, unless nothing does.
-            more = len(pieces) == _STEP
-            if more:
-                position = split_pair(pieces.pop().key)[1]
+        low = 0
+        for pieces, more in self._parts(timeline_id):
             batch = self._storage.batch()
             replaced = self._merge(timeline_id, pieces, batch)
             self.merged += len(replaced.pieces)
@@ -171,6 +159,18 @@ class Compaction:
             low = done
             self._write(timeline_id, batch)
             yield len(replaced.pieces) - replaced.after
+
+    def _parts(self, timeline_id: int) -> Iterator[tuple[list[Piece], bool]]:
+        """The segments of a timeline some at a time, and whether others follow."""
+        position = 0
+        more = True
+        while more:
+            pieces = list(islice(self._pieces(timeline_id, position), _STEP))
+            # The last one may be merged with what follows, unless nothing does.
+            more = len(pieces) == _STEP
+            if more:
+                position = split_pair(pieces.pop().key)[1]
+            yield pieces, more
 
     def erase(self) -> list[int]:
         """Fold the patches on disk into their segments, some timelines at a time.

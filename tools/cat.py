@@ -12,7 +12,7 @@ import click
 from timeline.formats.keys import MAX
 
 from .console import Output
-from .looking import MOMENT, as_bytes, print_commit, print_entry, source_of
+from .looking import MOMENT, as_bytes, check_named, print_commit, print_entry, source_of
 from .source import Bounds, Source
 from .verb import verb
 from .wire import Wire
@@ -60,8 +60,7 @@ def cat(
     Messages of a conversation are in @conv:ID, references to what happened for a user in @user:ID,
     whose numbers are LSNs.
     """
-    if log == (name is not None):
-        raise click.UsageError("name a timeline, or --log" if not log else "--log takes no name")
+    check_named(name, log=log)
     if log and (reverse or since is not None or until is not None):
         raise click.UsageError("the log is read forwards, by --from, --to and --limit")
     with source_of(directory, daemon, search=False) as source:

@@ -77,6 +77,12 @@ def as_bytes(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
+def check_named(name: str | None, *, log: bool) -> None:
+    """Either a timeline is named, or it is the log that is meant."""
+    if log == (name is not None):
+        raise click.UsageError("--log takes no name" if log else "name a timeline, or --log")
+
+
 def as_text(value: str | bytes) -> str:
     """What the store calls something, which a daemon sends as bytes."""
     return value if isinstance(value, str) else value.decode()

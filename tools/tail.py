@@ -12,7 +12,7 @@ import click
 
 from .cat import timeline_of
 from .console import Output
-from .looking import as_bytes, print_commit, print_entry, source_of
+from .looking import as_bytes, check_named, print_commit, print_entry, source_of
 from .source import Bounds, Source
 from .verb import verb
 from .wire import Wire
@@ -47,8 +47,7 @@ def tail(
 
     A directory may be followed too, while another process writes to it.
     """
-    if log == (name is not None):
-        raise click.UsageError("name a timeline, or --log" if not log else "--log takes no name")
+    check_named(name, log=log)
     with source_of(directory, daemon, search=False) as source:
         if name is None:
             _log(output, source, count, follow=follow)
