@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from timeline.engine import Engine
 from timeline.errors import TimelineError
 from timeline.messaging.service import Messages
-from timeline.search.indexer import lagging
+from timeline.search.serving import lagging
 from timeline.stage import Group
 
 from . import replies

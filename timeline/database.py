@@ -34,7 +34,7 @@ from timeline.messaging.embedded import Messaging
 from timeline.options import Options
 from timeline.readonly import ReadOnlyEngine
 from timeline.search.finder import find_entries, find_timelines
-from timeline.search.indexer import Indexer
+from timeline.search.serving import Serving
 from timeline.transaction import Transaction
 
 _PAGE = 1_000
@@ -120,7 +120,7 @@ class Database:
         """
         return find_timelines(self.engine, self._indexer(wait), query, limit)
 
-    def _indexer(self, wait: float) -> Indexer:
+    def _indexer(self, wait: float) -> Serving:
         indexer = self.messaging.messages.searchable
         if wait > 0:
             indexer.wait(self.engine.applied, wait)

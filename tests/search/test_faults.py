@@ -42,7 +42,9 @@ def texts(db: Database, query: str = "word", wait: float = 20) -> list[str]:
 
 
 def indexer_of(db: Database) -> Indexer:
-    return db.messaging.messages.searchable
+    indexer = db.messaging.messages.searchable
+    assert isinstance(indexer, Indexer)
+    return indexer
 
 
 def until(db: Database, done: Callable[[], bool]) -> None:

@@ -23,6 +23,7 @@ from timeline.messaging.watching import Watch
 from timeline.search.indexer import Indexer, let_log_go
 from timeline.search.indexview import IndexView
 from timeline.search.pages import Results
+from timeline.search.serving import Serving
 from timeline.view import Applied
 
 
@@ -36,7 +37,7 @@ class Messages:
         self.watch = Watch(engine)
         self.presence = Presence()
         self.view = Applied(engine)
-        self.indexer: Indexer | None = None
+        self.indexer: Serving | None = None
         if engine.options.search:
             prefixes = tuple(prefix.encode() for prefix in engine.options.search_prefixes)
             opened = IndexView if engine.read_only else Indexer
@@ -56,7 +57,7 @@ class Messages:
             return search(self.engine, self.lists, index, fields, request)
 
     @property
-    def searchable(self) -> Indexer:
+    def searchable(self) -> Serving:
         """Raises `UsageError` when search is off."""
         if self.indexer is None:
             raise UsageError("search is off: open the store with the option search")

@@ -5,7 +5,10 @@
     index       documents on disk, and how far in the log they reach
     checksums   whether its files are what was written
     documents   entries and metadata → documents
-    indexer     follows the log on a thread of its own, and builds anew what is lost
+    serving     the index that is searched, whoever keeps it up
+    serving     the index that is searched, whoever keeps it up
+    indexer     keeps it up: follows the log on a thread of its own, builds anew what is lost
+    indexview   looks at one that another process keeps up
     search      expression and filters → hits, newest first
     snippets    the matches marked in a text
 

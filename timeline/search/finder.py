@@ -10,15 +10,15 @@ from collections.abc import Sequence
 
 from timeline.engine import Engine
 from timeline.errors import NotFoundError, UsageError
-from timeline.search.indexer import Indexer
 from timeline.search.language import ANY_FIELD, parse
 from timeline.search.pages import Pages, Results, parse_token
 from timeline.search.search import Hit, Scope, Search, find_described
+from timeline.search.serving import Serving
 
 
 def find_entries(
     engine: Engine,
-    indexer: Indexer,
+    indexer: Serving,
     query: str,
     *,
     timelines: Sequence[bytes] | None = None,
@@ -61,7 +61,7 @@ def _ids(engine: Engine, names: Sequence[bytes]) -> list[int]:
 
 
 def find_timelines(
-    engine: Engine, indexer: Indexer, query: str, limit: int
+    engine: Engine, indexer: Serving, query: str, limit: int
 ) -> list[tuple[bytes, dict[bytes, bytes]]]:
     """Names and metadata of the timelines that a query fits, the oldest first. A word with a field
     stands for a value as a whole (`city:oslo`), any other for a word of any value.

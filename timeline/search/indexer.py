@@ -16,8 +16,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 from timeline.engine import Engine
@@ -28,7 +26,7 @@ from timeline.search.build import Build
 from timeline.search.documents import Documents
 from timeline.search.follower import Follower
 from timeline.search.index import Hold, Index, IndexFaultError, is_panic
-from timeline.search.schema import fingerprint
+from timeline.search.serving import Reached, Serving
 
 CONSUMER: Final = b"index"  # its checkpoint in the log
 
@@ -43,26 +41,18 @@ _PATIENCE: Final = 6  # times, that is
 _TRIES: Final = 3  # failures in a row, after which the index is given up
 _REPORT: Final = 5.0  # seconds between lines about a build
 
-# Called once, from any thread: whether the index got there.
-Reached = Callable[[bool], None]
 
-
-class Indexer:
+class Indexer(Serving):
     def __init__(self, engine: Engine, options: Options, prefixes: tuple[bytes, ...]) -> None:
-        self._engine = engine
-        self._fields = options.search_fields
+        super().__init__(engine, options, prefixes)
         self._prefixes = prefixes
-        self._memory = options.search_memory_bytes
         self._pause = options.search_commit_ms / 1000
-        self._directory = Path(options.search_directory or engine.path / "index")
         self._documents = Documents(options.search_fields, prefixes)
-        self._made = fingerprint(options.search_fields, prefixes)
         self._lock = threading.Condition()
         self._waiting: list[tuple[int, Reached]] = []
         self._urgent = False
         self._ended = threading.Event()
         self._rebuild = False
-        self._serving: Index | None = None  # the last one that was whole, whatever became of it
         self._current: Follower | None = None
         self._build: Build | None = None
         self._verifying: Iterator[None] = iter(())
@@ -71,16 +61,10 @@ class Indexer:
         self._newest = 0  # ms, of the newest commit that can be found, as far as it was seen
         self._went_on = time.monotonic()  # when something was taken in, or there was nothing
         self._in_a_row = 0  # failures since the last commit
-        self.builds = 0
-        self.failures = 0
-        self.failure = ""  # the last one, in words
         # How far an index may reach, and in which store: what was there before anybody could write,
         # then what was committed here.
         self._store, self._most = engine.store, engine.applied
         self._hold: Hold | None = None
-        self._start()
-
-    def _start(self) -> None:
         self._hold_log()
         try:
             self._open()
@@ -92,28 +76,10 @@ class Indexer:
     # --- what others ask ----------------------------------------------------------------------
 
     @property
-    def index(self) -> Index:
-        """The index to search. Raises `IndexLagError` while there is none."""
-        serving = self._serving
-        if serving is None:
-            raise IndexLagError("the search index is being built: try again later")
-        return serving
-
-    @property
     def alive(self) -> bool:
-        """Whether it goes on."""
         return self._thread.is_alive()
 
-    @property
-    def reached(self) -> int:
-        """Everything up to this LSN can be found."""
-        known = None if self._serving is None else self._serving.checkpoint
-        return 0 if known is None else known.lsn
-
     def when_reached(self, lsn: int, reached: Reached) -> Callable[[], None]:
-        """Call `reached(True)` once everything up to `lsn` can be found, soon; `reached(False)` if
-        the indexer ends before. Returns what calls that off.
-        """
         entry = (lsn, reached)
         with self._lock:
             if not self._ended.is_set() and self.reached < lsn:
@@ -125,75 +91,33 @@ class Indexer:
         reached(there)
         return lambda: None
 
-    def wait(self, lsn: int, seconds: float) -> None:
-        """Return once everything up to `lsn` can be found. Raises `IndexLagError`."""
-        done = threading.Event()
-        outcome: list[bool] = []
-
-        def tell(there: bool) -> None:
-            outcome.append(there)
-            done.set()
-
-        call_off = self.when_reached(lsn, tell)
-        if not done.wait(seconds):
-            call_off()
-        if outcome != [True]:
-            raise lagging(self.reached, lsn)
-
     def rebuild(self) -> None:
-        """Build the index anew; the one there is serves until then."""
         with self._lock:
             self._rebuild = True
             self._lock.notify_all()
 
-    @contextmanager
-    def trusting(self) -> Iterator[Index]:
-        """The index, to search it. What turns out to be damaged is searched no more, and built
-        anew. Raises `IndexLagError`.
-        """
-        index = self.index
-        try:
-            yield index
-        except IndexFaultError as error:
-            self._distrust(index, error)
-            raise IndexLagError("the search index is damaged and being built anew") from error
-
-    def _distrust(self, index: Index, error: IndexFaultError) -> None:
+    def _distrust(self, index: Index, error: IndexFaultError) -> IndexLagError:
+        """It is searched no more, and built anew."""
         _log.warning("the search index is damaged and built anew: %s", error)
         self.failure = str(error)
         if self._serving is index:
             self._serving = None
         self.rebuild()
+        return IndexLagError("the search index is damaged and being built anew")
 
     def stop(self) -> None:
-        """Commit what was taken in, and end."""
         with self._lock:
             self._ended.set()
             self._lock.notify_all()
         self._thread.join()
         self._tell()
 
-    def stats(self) -> dict[str, int | str]:
-        """What INFO shows."""
-        build, index = self._build, self._serving
-        return {
-            "index_documents": 0 if index is None else index.documents,
-            "index_segments": 0 if index is None else index.segments,
-            "index_bytes": 0 if index is None else index.size(),
-            "index_lsn": self.reached,
-            "index_lag": max(0, self._engine.applied - self.reached),
-            "index_lag_ms": self._lag_ms(),
-            "index_building": 0 if build is None else 1,
-            "index_build_documents": 0 if build is None else build.index.added,
-            "index_builds": self.builds,
-            "index_failures": self.failures,
-            "index_last_failure": self.failure,
-        }
+    def _building(self) -> int | None:
+        build = self._build
+        return None if build is None else build.index.added
 
     def _lag_ms(self) -> int:
-        """From the newest commit that can be found to the newest there is, but for the time in
-        which nothing was committed.
-        """
+        """But for the time in which nothing was committed."""
         if self.reached >= self._engine.applied:
             return 0
         since = int((time.monotonic() - self._went_on) * 1000)
@@ -446,9 +370,3 @@ def let_log_go(engine: Engine, opened_at: int) -> None:
         left = engine.applied > opened_at and CONSUMER in engine.log.checkpoints()
     if left:
         engine.move_checkpoint(CONSUMER, None)
-
-
-def lagging(reached: int, lsn: int) -> IndexLagError:
-    return IndexLagError(
-        f"the search index has reached commit {reached} and {lsn} was asked for: try again later"
-    )

@@ -12,22 +12,25 @@ behind the store; what is found is checked against the store all the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from timeline.engine import Engine
 from timeline.errors import IndexLagError, ReadOnlyError, StorageError
+from timeline.options import Options
 from timeline.scratch import Scratch
 from timeline.search.index import Index, IndexFaultError, generations, linked
-from timeline.search.indexer import Indexer, Reached, lagging
+from timeline.search.serving import Reached, Serving, lagging
 
 _TRIES: Final = 5
 _LOOK: Final = 0.05  # seconds between looks for what the owner committed
 
 
-class IndexView(Indexer):
-    def _start(self) -> None:
+class IndexView(Serving):
+    def __init__(self, engine: Engine, options: Options, prefixes: tuple[bytes, ...]) -> None:
+        super().__init__(engine, options, prefixes)
         self._own: Scratch | None = None
         self._looked = -1  # the LSN applied when it was last opened
 
@@ -74,12 +77,8 @@ class IndexView(Indexer):
     def alive(self) -> bool:
         return True
 
-    @contextmanager
-    def trusting(self) -> Iterator[Index]:
-        try:
-            yield self.index
-        except IndexFaultError as error:
-            raise IndexLagError(f"the search index is damaged: {error}") from error
+    def _distrust(self, _: Index, error: IndexFaultError) -> IndexLagError:
+        return IndexLagError(f"the search index is damaged: {error}")
 
     def when_reached(self, lsn: int, reached: Reached) -> Callable[[], None]:
         self._open()
