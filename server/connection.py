@@ -20,6 +20,7 @@ from timeline.errors import BusyError, TimelineError
 from timeline.formats.entries import IDS, KNOWN_IDS, resp_id
 
 from . import replies
+from .appends import ADD, appends_from, is_append
 from .blocking import Waiter
 from .commands import COMMANDS
 from .dispatch import kind_of, perform
@@ -30,54 +31,8 @@ from .registry import READ, WRITE, resolve
 from .service import Service
 from .session import Session
 
-_ADD = frozenset((b"XADD", b"xadd"))
 _ADD_COMMAND = COMMANDS[b"XADD"]
 _RUN = 4  # how many appends are staged together rather than one by one
-
-
-def appends_from(commands: list[Command], place: int) -> list[tuple[bytes, ...]]:
-    """The commands from `place` on that are `XADD key * …` of equally many words, as long as they
-    follow one another, as columns: the first words of all, their second words, and so on.
-    """
-    # A pipeline is mostly one command over and over, which is told faster as a whole. Once only:
-    # what is mixed is looked at command by command, or its cost would grow with its square.
-    if not place:
-        try:
-            columns = list(zip(*commands, strict=True))
-        except ValueError:
-            columns = []
-        if columns and are_appends(columns):
-            return columns
-    words, end = len(commands[place]), place
-    while end < len(commands) and is_append(commands[end], words):
-        end += 1
-    return list(zip(*commands[place:end], strict=True))
-
-
-def is_append(command: Command, words: int) -> bool:
-    """The same of one command, and whether it has that many words."""
-    return (
-        len(command) == words
-        and words >= 5
-        and words & 1 == 1
-        and command[0] in _ADD
-        and command[2] == b"*"
-        and not command[1].startswith(b"@")
-    )
-
-
-def are_appends(columns: list[tuple[bytes, ...]]) -> bool:
-    """Whether each is `XADD key * …`, the key not being one of the store's own."""
-    if len(columns) < 5 or not len(columns) & 1:
-        return False
-    verbs, names, ids = columns[:3]
-    count = len(ids)
-    return (
-        (verbs.count(b"XADD") == count or all(verb in _ADD for verb in verbs))
-        and ids.count(b"*") == count
-        # One search finds names that begin with @ (and, which does no harm, some others).
-        and b"\n@" not in b"\n".join((b"", *names))
-    )
 
 
 class Connection(asyncio.Protocol):
@@ -207,7 +162,7 @@ class Connection(asyncio.Protocol):
         place, end = 0, len(commands)
         with self._service.engine.lock:
             while place < end:
-                if session.plain and commands[place][0] in _ADD:
+                if session.plain and commands[place][0] in ADD:
                     done = self._append(commands, place)
                     if done:
                         place += done
