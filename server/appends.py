@@ -1,7 +1,7 @@
 """Appends among the commands of a pipeline: `XADD key * …`, which the daemon lives on.
 
-Rule: what counts as one is told in two forms, for speed: of a single command (`is_append`), and of a
-whole pipeline by its columns (`are_appends`), which takes none that the first does not; those it
+Rule: what counts as one is told in two forms, for speed: of a single command (`is_append`), and of
+a whole pipeline by its columns (`are_appends`), which takes none that the first does not; those it
 leaves out are then told one by one. Anything else, an option or an explicit id, is carried out as
 any other command.
 """
