@@ -234,6 +234,7 @@ def write_on(path: Path, changes: dict[str, Any], pipe: Connection) -> None:
                 db.compact()
 
 
+@pytest.mark.timeout(400)  # it waits for what five owners write, a minute's work on a busy machine
 def test_what_is_read_while_it_is_written_has_no_gap(directory: Path) -> None:
     """Log files, table files and manifests come and go under the reader; owners are killed."""
     path = directory / "store"
