@@ -550,6 +550,7 @@ class Engine:
             "deliveries": self.measures.deliveries,
             "fsyncs": self.measures.fsyncs.count,
             "fsync_usec": round(self.fsync_seconds * 1e6),
+            "fsync_usec_counts": self.measures.fsyncs.listed(1e6),
             "unsealed_bytes": tails.size,
             "unsealed_timelines": tails.young.tails,
             "loaded_timelines": len(self.timelines.by_id),

@@ -34,6 +34,12 @@ class Histogram:
     def count(self) -> int:
         return sum(self.counts)
 
+    def listed(self, scale: float = 1) -> str:
+        """`bound=count,…,more=count`, each bound times `scale`."""
+        bounds = [f"{bound * scale:g}" for bound in self.bounds]
+        pairs = zip((*bounds, "more"), self.counts, strict=True)
+        return ",".join([f"{bound}={count}" for bound, count in pairs])
+
 
 class Measures:
     __slots__ = ("appends", "deliveries", "fsyncs", "groups", "healed", "poisoned")

@@ -39,6 +39,11 @@ class Look(NamedTuple):
     def number(self, name: str) -> float:
         return float(self.figures.get(name, 0))
 
+    def counts(self, name: str) -> dict[str, int]:
+        """What INFO lists as `bound=count,…`, in its order."""
+        pairs = [each.split("=") for each in self.figures.get(name, "").split(",") if each]
+        return {bound: int(count) for bound, count in pairs}
+
     @property
     def lsn(self) -> int:
         return int(self.number("lsn"))
@@ -117,6 +122,8 @@ def rates(before: Look, after: Look) -> dict[str, Any]:
         "errors": rate("total_error_replies"),
         "group_commits": rate("lsn") / groups if groups else 0.0,
         "fsync_usec": after.number("fsync_usec"),
+        "fsync_p50_usec": _quantile(before, after, 0.5),
+        "fsync_p99_usec": _quantile(before, after, 0.99),
         "connections": int(after.number("connected_clients")),
         "blocked": int(after.number("blocked_clients")),
         "lsn": after.lsn,
@@ -133,6 +140,24 @@ def rates(before: Look, after: Look) -> dict[str, Any]:
     }
 
 
+def _quantile(before: Look, after: Look, fraction: float) -> float:
+    """The microseconds that so large a part of the fsyncs between two looks took at most: one of
+    the bounds by which they are counted, the last one for more than that; 0 when there were none.
+    """
+    old, new = before.counts("fsync_usec_counts"), after.counts("fsync_usec_counts")
+    if any(new[bound] < old.get(bound, 0) for bound in new):  # started anew
+        old = {}
+    found = {bound: count - old.get(bound, 0) for bound, count in new.items()}
+    wanted = sum(found.values()) * fraction
+    last, seen = 0.0, 0
+    for bound, count in found.items():
+        last = last if bound == "more" else float(bound)
+        seen += count
+        if count and seen >= wanted:
+            return last
+    return 0.0
+
+
 # --- how it is shown ------------------------------------------------------------------------------
 
 
@@ -141,7 +166,8 @@ def _lines(found: Mapping[str, Any]) -> dict[str, Value]:
         "commits/s": f"{found['commits']:,.0f}, {found['group_commits']:,.1f} a group",
         "appends/s": f"{found['appends']:,.0f}",
         "fan-out/s": f"{found['fan_out']:,.0f}",
-        "fsync": f"{found['fsync_usec'] / 1000:,.2f} ms on average",
+        "fsync": f"{found['fsync_usec'] / 1000:,.2f} ms on average, p50 at most "
+        f"{found['fsync_p50_usec'] / 1000:g} ms, p99 at most {found['fsync_p99_usec'] / 1000:g} ms",
         "commands/s": f"{found['commands']:,.0f}, {found['errors']:,.0f} errors",
         "connections": f"{found['connections']:,}, {found['blocked']:,} blocked",
         "LSN": f"{found['lsn']:,}, {found['unsealed_lsn']:,} not sealed "

@@ -6,7 +6,7 @@ from timeline_tools.source import Commit
 from timeline_tools.top import Look, hottest, rates
 
 
-def look(at: float, **figures: float) -> Look:
+def look(at: float, **figures: float | str) -> Look:
     return Look(at, {name: str(value) for name, value in figures.items()}, {b"mail": 90})
 
 
@@ -18,6 +18,20 @@ def test_rates_are_differences_a_second() -> None:
     assert found["group_commits"] == 4.0
     assert found["fsync_usec"] == 200.0
     assert found["consumers"] == {"mail": 210}
+
+
+def test_fsyncs_are_told_by_those_of_the_interval() -> None:
+    """At most so long took half of them, and 99 of a hundred."""
+    before = look(1.0, fsync_usec_counts="100=90,250=10,1000=0,more=5")
+    after = look(2.0, fsync_usec_counts="100=140,250=58,1000=1,more=6")
+    found = rates(before, after)
+    assert (found["fsync_p50_usec"], found["fsync_p99_usec"]) == (100.0, 1000.0)
+    found = rates(after, after)
+    assert (found["fsync_p50_usec"], found["fsync_p99_usec"]) == (0.0, 0.0), "there were none"
+    beyond = look(3.0, fsync_usec_counts="100=140,250=58,1000=1,more=9")
+    assert rates(after, beyond)["fsync_p50_usec"] == 1000.0, "the last bound, and more"
+    anew = look(4.0, fsync_usec_counts="100=0,250=3,1000=0,more=0")
+    assert rates(beyond, anew)["fsync_p99_usec"] == 250.0
 
 
 def test_a_daemon_that_was_started_anew_did_not_go_backwards() -> None:
