@@ -18,6 +18,7 @@ import yaml
 
 from timeline.errors import TimelineError
 from timeline_server import config
+from timeline_tools.main import main
 
 ROOT: Final = Path(__file__).parent.parent
 DEPLOY: Final = ROOT / "docs" / "deploy"
@@ -226,3 +227,11 @@ def test_links_of_the_pages_lead_somewhere() -> None:
 def slug(heading: str) -> str:
     """The anchor that a heading has on the usual hosts."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def test_verbs_that_the_page_types_exist() -> None:
+    typed = set(re.findall(r"^(?:.*\")?timeline ([a-z]+) ", OPERATIONS, re.MULTILINE))
+    typed |= set(re.findall(r"`timeline ([a-z]+)[ `]", OPERATIONS))
+    typed |= set(re.findall(r"\(timeline ([a-z]+) ", OPERATIONS))
+    assert typed
+    assert typed <= set(main.commands)
