@@ -102,9 +102,11 @@ class Waiters:
             waiter.names.append(name)
             self._by_name.setdefault(name, {})[waiter] = None
 
-    def hold(self, connection: Connection) -> Waiter:
-        """Makes `connection` wait for work done elsewhere; `answer` ends it."""
-        waiter = connection.waiter = Waiter(connection, [], _nothing, b"")
+    def hold(self, connection: Connection, ended: Callable[[], None] | None = None) -> Waiter:
+        """Makes `connection` wait for work done elsewhere; `answer` ends it. `ended` is called
+        when it waits no more, for whatever reason.
+        """
+        waiter = connection.waiter = Waiter(connection, [], _nothing, b"", ended)
         self._count += 1
         return waiter
 

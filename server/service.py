@@ -25,6 +25,7 @@ from . import replies
 from .blocking import LOG, Waiter, Waiters
 from .config import Configuration
 from .errors import CommandError
+from .jobs import Job, Tell
 from .logs import Logger
 from .pipeline import Pipeline
 from .push import Push
@@ -82,6 +83,7 @@ class Service:
     next_client: int = 1
     emptied: asyncio.Event = field(default_factory=asyncio.Event)  # the last client has gone
     cursors: dict[int, bytes] = field(default_factory=dict)
+    jobs: dict[int, Job] = field(default_factory=dict)  # by client
     pipeline: Pipeline = field(init=False)
     waiters: Waiters = field(init=False)
     messages: Messages = field(init=False)
@@ -138,6 +140,14 @@ class Service:
         """Answers with what `work` returns, done on another thread without the engine's lock."""
         self._work(self.waiters.hold(connection), work)
 
+    def detach_job(
+        self, connection: Connection, command: str, work: Callable[[Tell], bytes]
+    ) -> None:
+        """As `detach`, for work that tells how far it is and ends early when its client goes."""
+        client = connection.session.id
+        job = self.jobs[client] = Job(command, client)
+        self._work(self.waiters.hold(connection, job.drop), lambda: work(job.tell))
+
     def detach_when_indexed(
         self, connection: Connection, lsn: int, seconds: float, work: Callable[[], bytes]
     ) -> None:
@@ -161,7 +171,10 @@ class Service:
         call_off = indexer.when_reached(lsn, reached)
 
     def _work(self, waiter: Waiter, work: Callable[[], bytes]) -> None:
+        client = waiter.connection.session.id
+
         def done(future: asyncio.Future[bytes]) -> None:
+            self.jobs.pop(client, None)
             try:
                 reply = future.result()
             except TimelineError as problem:

@@ -14,7 +14,6 @@ The search index is no part of a backup; it is built anew from the store.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -32,17 +31,16 @@ from timeline.formats.manifest import BackupFile, Manifest, decode_manifest, enc
 from timeline.formats.rows import FORMAT
 from timeline.mark import DurableMark
 from timeline.options import Options
+from timeline.progress import Progress, unheard
 from timeline.store import MARK, ROCKS
 
 MANIFEST: Final = "manifest.json"
 FILES: Final = "files"
 _IMMUTABLE: Final = ".sst"
 
-Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
-
-def back_up(engine: Engine, target: Path, progress: Progress | None = None) -> Manifest:
-    """Back up to the new directory `target`; writes go on meanwhile.
+def back_up(engine: Engine, target: Path, progress: Progress = unheard) -> Manifest:
+    """Back up to the new directory `target`; writes go on meanwhile. `progress` is in bytes.
 
     Raises `ExistsError`, `BusyError` while another backup is under way, `StorageError`.
     """
@@ -85,7 +83,7 @@ def read_manifest(backup: Path) -> Manifest:
     return manifest
 
 
-def restore(backup: Path, target: Path, progress: Progress | None = None) -> Manifest:
+def restore(backup: Path, target: Path, progress: Progress = unheard) -> Manifest:
     """Make a store of `backup` in the directory `target`, which is new or empty.
 
     Every file is held against its checksum. Raises `ExistsError`, `NotFoundError`, `CorruptError`,
@@ -131,12 +129,11 @@ def _earlier(target: Path) -> dict[tuple[int, int], list[Path]]:
 class _Meter:
     """Adds up what was moved and tells of it."""
 
-    def __init__(self, total: int, progress: Progress | None) -> None:
+    def __init__(self, total: int, progress: Progress) -> None:
         self._done = 0
         self._total = total
         self._progress = progress
 
     def __call__(self, count: int) -> None:
         self._done += count
-        if self._progress is not None:
-            self._progress(self._done, self._total)
+        self._progress(self._done, self._total)

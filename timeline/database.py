@@ -13,7 +13,7 @@ Rule: a call that writes returns when its commit is durable, unless its name say
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -32,6 +32,7 @@ from timeline.inspection import (
 from timeline.logview import LogView
 from timeline.messaging.embedded import Messaging
 from timeline.options import Options
+from timeline.progress import Progress, unheard
 from timeline.readonly import ReadOnlyEngine
 from timeline.search.finder import find_entries, find_timelines
 from timeline.search.serving import Serving
@@ -135,10 +136,10 @@ class Database:
         """Several operations as one commit: all or nothing."""
         return Transaction(self.engine)
 
-    def compact(
-        self, prefix: Value = b"", *, progress: Callable[[bytes], None] | None = None
-    ) -> int:
-        """Merge small segments and free what was deleted; how many segments fewer there are."""
+    def compact(self, prefix: Value = b"", *, progress: Progress = unheard) -> int:
+        """Merge small segments and free what was deleted; how many segments fewer there are.
+        `progress` is called with timelines done and in all.
+        """
         return self.engine.compact(prefix=encode_name(prefix), progress=progress)
 
     def refresh(self) -> bool:
@@ -151,7 +152,7 @@ class Database:
         self,
         path: str | os.PathLike[str],
         *,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress = unheard,
     ) -> Manifest:
         """Back up to the new directory `path` while writes go on; what is in it says the manifest.
 
@@ -160,9 +161,9 @@ class Database:
         """
         return back_up(self.engine, Path(path), progress)
 
-    def gain(self, prefix: Value = b"") -> Gain:
+    def gain(self, prefix: Value = b"", *, progress: Progress = unheard) -> Gain:
         """What `compact` would do, without doing it."""
-        return self.engine.gain(prefix=encode_name(prefix))
+        return self.engine.gain(prefix=encode_name(prefix), progress=progress)
 
     def flush(self) -> None:
         """Return when everything staged so far is durable."""

@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import ClassVar, Self, TypeVar
@@ -48,6 +49,7 @@ from timeline.health import Health, fsync_is_slow
 from timeline.mark import DurableMark
 from timeline.measures import Measures
 from timeline.options import Options
+from timeline.progress import Progress, unheard
 from timeline.stage import Group, Stage
 from timeline.storage import FAMILIES, LOG
 from timeline.store import CHECKPOINT, MARK, STALL_SECONDS, Store, prepare_directory
@@ -409,27 +411,26 @@ class Engine:
         name: bytes | None = None,
         *,
         prefix: bytes = b"",
-        progress: Callable[[bytes], None] | None = None,
+        progress: Progress = unheard,
     ) -> int:
         """Merge the segments of one timeline, or of all whose name begins with `prefix`.
 
-        Returns how many segments fewer there are. Takes the lock in steps; `progress` is called
-        with each name.
+        Returns how many segments fewer there are. Takes the lock in steps; `progress` is told of
+        timelines, and what it raises ends the work where it is.
         """
         self.seal()
         gone = 0
         compacted = []
-        for each, timeline_id in self._named(name) if name is not None else self.each(prefix):
+        for timeline_id, tell in self._telling(name, prefix, progress):
             steps = self.store.compaction.whole(timeline_id)
             while True:
+                tell()
                 with self._flushing, self.lock:
                     step = next(steps, None)
                 if step is None:
                     break
                 gone += step
             compacted.append(timeline_id)
-            if progress is not None:
-                progress(each)
         if name is None and not prefix:
             for family in FAMILIES:
                 self.store.storage.compact(family, None, None)
@@ -437,12 +438,15 @@ class Engine:
             self.store.rewrite(compacted)
         return gone
 
-    def gain(self, name: bytes | None = None, *, prefix: bytes = b"") -> Gain:
+    def gain(
+        self, name: bytes | None = None, *, prefix: bytes = b"", progress: Progress = unheard
+    ) -> Gain:
         """What `compact` would do to what is sealed; nothing is changed."""
         found = NO_GAIN
-        for _, timeline_id in self._named(name) if name is not None else self.each(prefix):
+        for timeline_id, tell in self._telling(name, prefix, progress):
             steps = self.store.compaction.gain(timeline_id)
             while True:
+                tell()
                 with self.lock:
                     self.check_usable()
                     step = next(steps, None)
@@ -477,12 +481,23 @@ class Engine:
             shutil.rmtree(directory, ignore_errors=True)
             self._copying.release()
 
-    def _named(self, name: bytes) -> list[tuple[bytes, int]]:
-        with self.lock:
-            timeline = self.timelines.find(name)
-        if timeline is None:
-            raise NotFoundError(f"there is no timeline {shown(name)}")
-        return [(name, timeline.id)]
+    def _telling(
+        self, name: bytes | None, prefix: bytes, progress: Progress
+    ) -> Iterator[tuple[int, Callable[[], None]]]:
+        """The id of one timeline, or of those that begin with `prefix`, and what tells that work
+        is at this one.
+        """
+        if name is None:
+            named, total = self.each(prefix), sum(1 for _ in self.each(prefix))
+        else:
+            with self.lock:
+                timeline = self.timelines.find(name)
+            if timeline is None:
+                raise NotFoundError(f"there is no timeline {shown(name)}")
+            named, total = iter([(name, timeline.id)]), 1
+        for done, (_, timeline_id) in enumerate(named):
+            yield timeline_id, partial(progress, done, total)
+        progress(total, total)
 
     # --- reading ------------------------------------------------------------------------------
     # `read` and `extent` are those of the timelines.

@@ -30,23 +30,17 @@ def backup(*, directory: Path | None, daemon: Wire | None, output: Output, targe
     Files that the disk of the store, or an earlier backup beside TARGET, holds already are linked
     instead of copied.
     """
-    if daemon is not None:
-        reply = daemon.call("BACKUP", target, patient=True)
-        found = dict(zip(reply[::2], reply[1::2], strict=True))
-        path, lsn, count, files = found["path"], found["lsn"], found["bytes"], found["files"]
-    else:
-        assert directory is not None
-        with (
-            timeline.open(directory, create=False, search=False) as database,
-            output.progress() as progress,
-        ):
-            task = progress.add_task("backing up", total=None)
-            manifest = database.backup(
-                target,
-                progress=lambda done, total: progress.update(task, completed=done, total=total),
-            )
-        path, lsn = str(Path(target).absolute()), manifest.lsn
-        count, files = manifest.size, len(manifest.files)
+    with output.bar("backing up") as progress:
+        if daemon is not None:
+            reply = daemon.follow("BACKUP", target, progress=progress)
+            found = dict(zip(reply[::2], reply[1::2], strict=True))
+            path, lsn, count, files = found["path"], found["lsn"], found["bytes"], found["files"]
+        else:
+            assert directory is not None
+            with timeline.open(directory, create=False, search=False) as database:
+                manifest = database.backup(target, progress=progress)
+            path, lsn = str(Path(target).absolute()), manifest.lsn
+            count, files = manifest.size, len(manifest.files)
     output.line(
         f"backed up to {path}: {lsn:,} commits, {size(count)} in {files:,} files",
         {"path": path, "lsn": lsn, "bytes": count, "files": files},

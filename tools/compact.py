@@ -11,6 +11,7 @@ import click
 
 import timeline
 from timeline.compaction import Gain
+from timeline.progress import Progress
 
 from .console import Output, size
 from .verb import verb
@@ -40,23 +41,18 @@ def compact(
     """Merge the small segments of timeline NAME, or of all, and give back their space."""
     if name is not None and prefix:
         raise click.UsageError("name a timeline or a --prefix, not both")
-    with output.progress() as progress:
-        task = progress.add_task("looking" if dry_run else "compacting", total=None)
-
-        def show(each: bytes) -> None:
-            progress.update(task, description=each.decode("utf-8", "replace")[:40], advance=1)
-
+    with output.bar("looking" if dry_run else "compacting") as progress:
         if daemon is not None:
-            gain, fewer = _of_daemon(daemon, name, prefix, dry_run=dry_run)
+            gain, fewer = _of_daemon(daemon, name, prefix, progress, dry_run=dry_run)
         else:
             assert directory is not None
             with timeline.open(directory, create=False, search=False) as database:
                 handle = None if name is None else database.timeline(name)
-                gain = database.gain(prefix) if handle is None else handle.gain()
+                gain = database.gain(prefix, progress=progress) if handle is None else handle.gain()
                 fewer = 0
                 if not dry_run:
                     fewer = (
-                        database.compact(prefix, progress=show)
+                        database.compact(prefix, progress=progress)
                         if handle is None
                         else handle.compact()
                     )
@@ -78,9 +74,12 @@ def compact(
         )
 
 
-def _of_daemon(daemon: Wire, name: str | None, prefix: str, *, dry_run: bool) -> tuple[Gain, int]:
+def _of_daemon(
+    daemon: Wire, name: str | None, prefix: str, progress: Progress, *, dry_run: bool
+) -> tuple[Gain, int]:
     which = [name] if name is not None else ["PREFIX", prefix] if prefix else []
-    reply = daemon.call("TIMELINE.GAIN", *which, patient=True)
+    reply = daemon.follow("TIMELINE.GAIN", *which, progress=progress)
     gain = Gain(*(int(value) for value in reply[1::2]))
-    fewer = 0 if dry_run else int(daemon.call("TIMELINE.COMPACT", *which, patient=True))
-    return gain, fewer
+    if dry_run:
+        return gain, 0
+    return gain, int(daemon.follow("TIMELINE.COMPACT", *which, progress=progress))

@@ -13,7 +13,8 @@ Exit status: 0 done and nothing found wrong, 1 refused or something found, 2 a m
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -139,6 +140,13 @@ class Output:
         """What a person wants to know and no script reads."""
         if not self.as_json:
             self._errors.print(Text(text))
+
+    @contextmanager
+    def bar(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        """As `progress`, of one thing: to be told how much is done, and how much there is."""
+        with self.progress() as progress:
+            task = progress.add_task(what, total=None)
+            yield lambda done, total: progress.update(task, completed=done, total=total or None)
 
     def progress(self) -> Progress:
         """A bar on standard error, which shows only on a terminal."""

@@ -28,13 +28,8 @@ timelined --data data                       serve it""",
 @click.argument("target", type=click.Path(path_type=Path))
 def restore(*, output: Output, backup: Path, target: Path) -> None:
     """Make the store in BACKUP one that can be opened, in the new directory TARGET."""
-    with output.progress() as progress:
-        task = progress.add_task("restoring", total=None)
-        manifest = timeline.restore(
-            backup,
-            target,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    with output.bar("restoring") as progress:
+        manifest = timeline.restore(backup, target, progress=progress)
     output.line(
         f"restored to {target.absolute()}: {manifest.lsn:,} commits; devices resync once",
         {"path": str(target.absolute()), "lsn": manifest.lsn, "made": manifest.time},

@@ -7,7 +7,8 @@ raises `OSError`.
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from select import select
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ import click
 import hiredis
 
 _SECONDS = 60.0  # without an answer, after which it is given up
+_LOOK_SECONDS = 0.2
 _PORT = 7420
 
 
@@ -52,10 +54,23 @@ class Wire:
         self._reader = hiredis.Reader(encoding="utf-8", errors="replace")
         self._maps = False  # whether replies come in RESP3
 
-    def call(self, *words: str, patient: bool = False) -> Any:  # noqa: ANN401  what it is
-        """The reply to a command; `patient` waits for it however long it takes."""
-        self._socket.settimeout(None if patient else _SECONDS)
+    def call(self, *words: str) -> Any:  # noqa: ANN401  what it is
+        """The reply to a command."""
         return _accepted(self._exchange([words])[0])
+
+    def follow(self, *words: str, progress: Callable[[int, int], None]) -> Any:  # noqa: ANN401
+        """The reply to a command that may take long, however long that is; meanwhile `progress` is
+        told what INFO says of it. The daemon ends it when this connection closes.
+        """
+        client = str(self.call("CLIENT", "ID"))
+        self._send([words])
+        with Wire(self.address) as other:
+            while not select([self._socket], [], [], _LOOK_SECONDS)[0]:
+                for job in other.info("jobs").values():
+                    facts = dict(fact.split("=", 1) for fact in job.split(","))
+                    if facts["client"] == client:
+                        progress(int(facts["done"]), int(facts["total"]))
+        return _accepted(self._receive())
 
     def _receive(self) -> Any:  # noqa: ANN401
         while (reply := self._reader.gets()) is False:
@@ -81,9 +96,12 @@ class Wire:
             self._reader.set_encoding("utf-8", "replace")
 
     def _exchange(self, commands: Sequence[Command]) -> list[Any]:
+        self._send(commands)
+        return [self._receive() for _ in commands]
+
+    def _send(self, commands: Sequence[Command]) -> None:
         packed = [hiredis.pack_command(tuple(words)) for words in commands]  # type: ignore[arg-type]
         self._socket.sendall(b"".join(packed))
-        return [self._receive() for _ in commands]
 
     def info(self, section: str) -> dict[str, str]:
         """A section of INFO."""

@@ -13,6 +13,7 @@ from timeline.backup import back_up
 from timeline.errors import NoPermissionError, UsageError
 
 from .. import replies
+from ..jobs import Tell
 from ..registry import Arguments, View, read
 from ..session import Session
 
@@ -30,8 +31,8 @@ def backup(session: Session, args: Arguments, view: View) -> None:
     service, resp = session.service, session.resp
     target = below(service.configuration.settings.backup_directory, args[1])
 
-    def work() -> bytes:
-        manifest = back_up(service.engine, target)
+    def work(tell: Tell) -> bytes:
+        manifest = back_up(service.engine, target, tell)
         return replies.encode(
             {
                 "path": os.fsencode(target),
@@ -42,7 +43,7 @@ def backup(session: Session, args: Arguments, view: View) -> None:
             resp,
         )
 
-    service.detach(session.connection, work)
+    service.detach_job(session.connection, "BACKUP", work)
 
 
 def below(directory: str, path: bytes) -> Path:

@@ -1,8 +1,8 @@
 """INFO: what the daemon is and does, in Redis's sections and one of our own.
 
 Rule: a field of Redis's has Redis's name and meaning, or is left out; what only this daemon has is
-in the section `timeline`. INFO answers whatever happened to the disk: while the storage is closed
-after a failure, what only it knows is left out.
+in the sections `timeline` and `jobs`. INFO answers whatever happened to the disk: while the storage
+is closed after a failure, what only it knows is left out.
 """
 
 from __future__ import annotations
@@ -204,6 +204,14 @@ def _timeline(service: Service) -> Section:
     return found
 
 
+def _jobs(service: Service) -> Section:
+    """What takes long, and how far it is."""
+    return {
+        f"job{number}": ",".join(f"{name}={value}" for name, value in job.facts().items())
+        for number, job in enumerate(service.jobs.values())
+    }
+
+
 _SECTIONS: dict[str, Callable[[Service], Section]] = {
     "server": _server,
     "clients": _clients,
@@ -218,6 +226,7 @@ _SECTIONS: dict[str, Callable[[Service], Section]] = {
     "cluster": _cluster,
     "keyspace": _keyspace,
     "timeline": _timeline,
+    "jobs": _jobs,
 }
 _DEFAULT = [name for name in _SECTIONS if name != "commandstats"]
 

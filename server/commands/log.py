@@ -7,12 +7,13 @@ checkpoint within bounds, beyond which LOG.TAIL answers TRIMMED.
 
 from __future__ import annotations
 
-from timeline.errors import UsageError
+from timeline.errors import NoPermissionError, UsageError
 from timeline.log import Change
+from timeline.search.indexer import CONSUMER
 
 from .. import replies
 from ..blocking import LOG, Shared
-from ..registry import Arguments, View, read
+from ..registry import Arguments, View, read, shown
 from ..service import Service
 from ..session import Session
 from . import arguments
@@ -89,22 +90,43 @@ def _change(service: Service, change: Change) -> replies.Value:
     flags="fast",
 )
 def consumer(session: Session, args: Arguments, view: View) -> bytes | None:
-    engine = session.service.engine
-    name = args[1]
+    if len(args) == 2:
+        return replies.integer(session.service.engine.log.checkpoint(_named(args[1])))
+    _move(session, args[1], arguments.integer(args[2], 0))
+    return None
+
+
+@read(
+    "LOG.FORGET",
+    "name",
+    "Forgets a named consumer, for which the log is then kept no more.",
+    group="log",
+    flags="fast",
+)
+def forget(session: Session, args: Arguments, view: View) -> None:
+    session.service.engine.log.checkpoint(_named(args[1]))  # which says when there is none
+    _move(session, args[1], None)
+
+
+def _named(name: bytes) -> bytes:
     if not 1 <= len(name) <= 255:
         raise UsageError("a consumer's name is 1 to 255 bytes")
-    if len(args) == 2:
-        return replies.integer(engine.log.checkpoint(name))
+    return name
+
+
+def _move(session: Session, name: bytes, lsn: int | None) -> None:
+    """Moves a consumer, or forgets it, and answers then."""
     if session.executing:
         raise UsageError("moving a consumer is not part of a commit: call it outside MULTI")
-    lsn = arguments.integer(args[2], 0)
+    if _named(name) == CONSUMER:
+        raise NoPermissionError(f"{shown(name)} is the search index, which moves itself")
+    engine = session.service.engine
 
     def move() -> bytes:
         engine.move_checkpoint(name, lsn)
-        return replies.integer(lsn)
+        return replies.OK if lsn is None else replies.integer(lsn)
 
     session.service.detach(session.connection, move)
-    return None
 
 
 @read("LOG.CONSUMERS", "", "All named consumers and the LSN each has reached.", group="log")

@@ -18,6 +18,7 @@ from timeline.unresolved import Unresolved, is_inbox
 
 from .. import replies
 from ..entries import encode_fields
+from ..jobs import Tell
 from ..registry import Arguments, View, read, reads, shown, write
 from ..session import Session
 from . import arguments
@@ -242,8 +243,10 @@ def trim(session: Session, args: Arguments, draft: Draft) -> bytes:
 def compact(session: Session, args: Arguments, view: View) -> None:
     engine = session.service.engine
     name, prefix = _some(session, args, view)
-    session.service.detach(
-        session.connection, lambda: replies.integer(engine.compact(name, prefix=prefix))
+    session.service.detach_job(
+        session.connection,
+        "TIMELINE.COMPACT",
+        lambda tell: replies.integer(engine.compact(name, prefix=prefix, progress=tell)),
     )
 
 
@@ -259,8 +262,8 @@ def gain(session: Session, args: Arguments, view: View) -> None:
     engine, resp = session.service.engine, session.resp
     name, prefix = _some(session, args, view)
 
-    def work() -> bytes:
-        found = engine.gain(name, prefix=prefix)
+    def work(tell: Tell) -> bytes:
+        found = engine.gain(name, prefix=prefix, progress=tell)
         return replies.encode(
             {
                 "segments": found.segments,
@@ -271,7 +274,7 @@ def gain(session: Session, args: Arguments, view: View) -> None:
             resp,
         )
 
-    session.service.detach(session.connection, work)
+    session.service.detach_job(session.connection, "TIMELINE.GAIN", work)
 
 
 def _some(session: Session, args: Arguments, view: View) -> tuple[bytes | None, bytes]:

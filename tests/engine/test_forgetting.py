@@ -215,3 +215,29 @@ def test_the_retention_of_a_conversation(tmp_path: Path) -> None:
         ):
             with pytest.raises(error):
                 db.timeline(name).set_retention(length=5)
+
+
+def test_compacting_tells_how_far_it_is_and_can_be_ended(tmp_path: Path) -> None:
+    class EndedError(Exception):
+        pass
+
+    with timeline.open(tmp_path / "store", search=False) as db:
+        for name in ("a", "b", "c", "other"):
+            for number in range(4):
+                db.timeline(name).append({"n": str(number)})
+                db.engine.seal()
+        told: list[tuple[int, int]] = []
+
+        def end_at_the_second(done: int, total: int) -> None:
+            told.append((done, total))
+            if done == 1:
+                raise EndedError
+
+        with pytest.raises(EndedError):
+            db.compact(progress=end_at_the_second)
+        assert dict.fromkeys(told) == dict.fromkeys([(0, 4), (1, 4)])
+        assert [db.timeline(name).gain().segments for name in ("a", "b")] == [1, 4], "what is done"
+
+        told.clear()
+        db.gain("b", progress=lambda *far: told.append(far))
+        assert dict.fromkeys(told) == dict.fromkeys([(0, 1), (1, 1)])

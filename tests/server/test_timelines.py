@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import redis
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ResponseError
 
 from tests.server.daemon import Client
 
@@ -120,6 +120,18 @@ def test_consumers_have_checkpoints(client: Client) -> None:
     assert as_map(client.execute_command("LOG.CONSUMERS"))[b"indexer"] == lsn
     with pytest.raises(ResponseError):
         client.execute_command("LOG.CONSUMER", "indexer", lsn + 100)
+
+
+def test_a_consumer_is_forgotten_and_the_index_is_not(client: Client) -> None:
+    client.xadd("a", {"f": "1"})
+    client.execute_command("LOG.CONSUMER", "gone", 0)
+    assert client.execute_command("LOG.FORGET", "gone") in (b"OK", True)
+    assert b"gone" not in as_map(client.execute_command("LOG.CONSUMERS"))
+    with pytest.raises(ResponseError, match="NOTFOUND there is no consumer 'gone'"):
+        client.execute_command("LOG.FORGET", "gone")
+    for command in (("LOG.FORGET", "index"), ("LOG.CONSUMER", "index", 0)):
+        with pytest.raises(NoPermissionError, match="is the search index"):
+            client.execute_command(*command)
 
 
 def test_trimming_by_number_length_and_age(client: Client) -> None:
