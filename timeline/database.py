@@ -136,11 +136,11 @@ class Database:
         """Several operations as one commit: all or nothing."""
         return Transaction(self.engine)
 
-    def compact(self, prefix: Value = b"", *, progress: Progress = unheard) -> int:
+    def compact(self, prefix: Value = b"", *, progress: Progress | None = None) -> int:
         """Merge small segments and free what was deleted; how many segments fewer there are.
         `progress` is called with timelines done and in all.
         """
-        return self.engine.compact(prefix=encode_name(prefix), progress=progress)
+        return self.engine.compact(prefix=encode_name(prefix), progress=progress or unheard)
 
     def refresh(self) -> bool:
         """Of a store that was opened read only: see what was written by now; whether that is more
@@ -152,18 +152,18 @@ class Database:
         self,
         path: str | os.PathLike[str],
         *,
-        progress: Progress = unheard,
+        progress: Progress | None = None,
     ) -> Manifest:
         """Back up to the new directory `path` while writes go on; what is in it says the manifest.
 
         It holds every call that returned before this one. `progress` is called with bytes done and
         in all. Raises `ExistsError`, `BusyError`, `StorageError`; nothing is left behind then.
         """
-        return back_up(self.engine, Path(path), progress)
+        return back_up(self.engine, Path(path), progress or unheard)
 
-    def gain(self, prefix: Value = b"", *, progress: Progress = unheard) -> Gain:
+    def gain(self, prefix: Value = b"", *, progress: Progress | None = None) -> Gain:
         """What `compact` would do, without doing it."""
-        return self.engine.gain(prefix=encode_name(prefix), progress=progress)
+        return self.engine.gain(prefix=encode_name(prefix), progress=progress or unheard)
 
     def flush(self) -> None:
         """Return when everything staged so far is durable."""
