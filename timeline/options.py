@@ -7,6 +7,7 @@ engine was opened with. Sizes are bytes, times milliseconds unless a name says o
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Literal
 
 from timeline.errors import UsageError
@@ -115,3 +116,7 @@ class Options:
             raise UsageError("diffusion_limit is at most 1000: what a switch writes is one commit")
         if self.segment_entries > 65_535:
             raise UsageError("segment_entries is at most 65535, the width of a segment's count")
+
+    def index_of(self, store: Path) -> Path:
+        """The directory of the search index of the store at a path."""
+        return Path(self.search_directory) if self.search_directory else store / "index"

@@ -63,7 +63,7 @@ def cat(
     check_named(name, log=log)
     if log and (reverse or since is not None or until is not None):
         raise click.UsageError("the log is read forwards, by --from, --to and --limit")
-    with source_of(directory, daemon, search=False) as source:
+    with source_of(directory, daemon) as source:
         if log:
             after = first - 1 if first else source.log_start(0)
             _log(output, source, after, last, limit)

@@ -11,6 +11,7 @@ import click
 
 import timeline
 from timeline.compaction import Gain
+from timeline.options import Options
 from timeline.progress import Progress
 
 from .console import Output, size
@@ -25,6 +26,7 @@ timeline compact data                           everything
 timeline compact data audit                     one timeline
 timeline compact data --prefix sensor: --dry-run
 timeline compact --connect :7420 --prefix sensor:""",
+    configured=True,
 )
 @click.argument("name", required=False)
 @click.option("--prefix", default="", help="Timelines whose name begins like this.")
@@ -33,6 +35,7 @@ def compact(
     *,
     directory: Path | None,
     daemon: Wire | None,
+    options: Options,
     output: Output,
     name: str | None,
     prefix: str,
@@ -46,7 +49,7 @@ def compact(
             gain, fewer = _of_daemon(daemon, name, prefix, progress, dry_run=dry_run)
         else:
             assert directory is not None
-            with timeline.open(directory, create=False, search=False) as database:
+            with timeline.open(directory, options, search=False) as database:
                 handle = None if name is None else database.timeline(name)
                 gain = database.gain(prefix, progress=progress) if handle is None else handle.gain()
                 fewer = 0

@@ -31,7 +31,7 @@ def conversation_verb(
 ) -> None:
     """Show a CONVERSATION: its settings, head, diffusion, recalls, metadata and members."""
     name = as_bytes(conversation).removeprefix(b"@conv:")
-    with source_of(directory, daemon, search=False) as source:
+    with source_of(directory, daemon) as source:
         facts = source.conversation(name)
         dying = as_text(facts["state"]) == "being deleted"  # nobody may ask for its members
         listed = source.members(name, members) if members and not dying else []

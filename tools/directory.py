@@ -16,6 +16,7 @@ from timeline.entry import Entry, Fields
 from timeline.handle import TimelineHandle
 from timeline.inspection import find_timeline, plain
 from timeline.log import LogCommit
+from timeline.options import Options
 
 from .source import Bounds, Commit, Facts, Found, Hits, Line, Listed, Query
 
@@ -24,8 +25,8 @@ _LOOK_SECONDS = 0.2  # between two looks for what its owner wrote
 
 
 class Directory:
-    def __init__(self, path: Path, **options: Any) -> None:  # noqa: ANN401  those of the store
-        self._db = open_database(path, read_only=True, **options)
+    def __init__(self, path: Path, options: Options | None = None) -> None:
+        self._db = open_database(path, options or Options(search=False), read_only=True)
 
     # --- what there is ------------------------------------------------------------------------
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from timeline.options import Options
+
 from .console import Output, Value, size, when
 from .looking import as_bytes, as_text, source_of
 from .source import Facts
@@ -27,6 +29,7 @@ timeline inspect data audit                      one timeline; @conv:team, @user
 timeline inspect data audit --segment 512        the segment that holds entry 512
 timeline inspect data audit --segment 512 --hex  as it is stored
 timeline inspect --connect :7420 audit           the same of a daemon""",
+    configured=True,
 )
 @click.argument("name", required=False)
 @click.option("--segment", type=click.IntRange(0), metavar="SEQ", help="The one with this entry.")
@@ -35,6 +38,7 @@ def inspect(
     *,
     directory: Path | None,
     daemon: Wire | None,
+    options: Options,
     output: Output,
     name: str | None,
     segment: int | None,
@@ -48,7 +52,7 @@ def inspect(
         raise click.UsageError("--segment is of a timeline: name it")
     if segment is None and as_hex:
         raise click.UsageError("--hex shows a segment: name one with --segment")
-    with source_of(directory, daemon) as source:
+    with source_of(directory, daemon, options) as source:
         if name is None:
             _store(output, source.store())
         elif segment is None:

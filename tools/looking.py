@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
+
+from timeline.options import Options
 
 from .console import Output, when
 from .daemon import Daemon
@@ -28,16 +29,16 @@ _UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w"
 
 @contextmanager
 def source_of(
-    directory: Path | None,
-    daemon: Wire | None,
-    **options: Any,  # noqa: ANN401  those of the store
+    directory: Path | None, daemon: Wire | None, options: Options | None = None
 ) -> Iterator[Source]:
-    """The directory, opened read only with `options`, or the daemon, whichever was given."""
+    """The directory, opened read only with `options` or without its index, or the daemon, whichever
+    was given.
+    """
     if daemon is not None:
         yield Daemon(daemon)
         return
     assert directory is not None
-    with Directory(directory, **options) as opened:
+    with Directory(directory, options) as opened:
         yield opened
 
 

@@ -56,7 +56,7 @@ def ls(
     if not wanted.startswith(start):
         wanted = start + wanted
     counted = 0
-    with source_of(directory, daemon, search=False) as source:
+    with source_of(directory, daemon) as source:
         found = (each for each in source.timelines(wanted) if kind in ("all", kind_of(each.name)))
         for name, first, head, length in islice(found, limit):
             if not counted:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import click
 
 import timeline
+from timeline.options import Options
 
 from .console import Output
 from .verb import verb
@@ -32,13 +33,24 @@ class _Progress(NamedTuple):
 @verb(
     "reindex",
     examples="""
-timeline reindex data                          a store that no process has open
+timeline reindex data --config timelined.toml  a store that no process has open, as its daemon would
 timeline reindex --connect 127.0.0.1:7420      a daemon, in its background
 timeline reindex --connect :7420 --no-wait     return at once""",
+    configured=True,
 )
 @click.option("--wait/--no-wait", default=True, help="Return when it is done, or at once.")
-def reindex(*, directory: Path | None, daemon: Wire | None, output: Output, wait: bool) -> None:
-    """Build the search index of the store in DIRECTORY, or of a daemon, anew."""
+def reindex(
+    *,
+    directory: Path | None,
+    daemon: Wire | None,
+    options: Options,
+    output: Output,
+    wait: bool,
+) -> None:
+    """Build the search index of the store in DIRECTORY, or of a daemon, anew.
+
+    Made with other options than its daemon has, it would be made once more by that.
+    """
     if daemon is not None:
         before = int(daemon.info("timeline").get("index_builds", 0))
         daemon.call("TIMELINE.REINDEX")
@@ -48,7 +60,7 @@ def reindex(*, directory: Path | None, daemon: Wire | None, output: Output, wait
         documents = _follow(output, lambda: _progress(daemon.info("timeline"), before))
     else:
         assert directory is not None
-        with timeline.open(directory, create=False, search=True) as database:
+        with timeline.open(directory, options, search=True) as database:
             indexer = database.messaging.messages.searchable
             indexer.rebuild()
             documents = _follow(output, lambda: _progress(indexer.stats(), 0))

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import click
 
+from timeline.options import Options
+
 from .console import Output
 from .looking import MOMENT, as_bytes, escaped, source_of
 from .source import Found, Query
@@ -28,7 +30,9 @@ timeline search data 'nine OR "half past"'             everything that is indexe
 timeline search data tomor* --user bob                 what bob may see
 timeline search data minutes --conversation team       in one conversation
 timeline search data 添加 --since 7d --limit 5 --json    the newest five of a week
+timeline search data body:nine --config timelined.toml  as its daemon indexes it
 timeline search --connect :7420 hello --wait 2         once what was sent is indexed""",
+    configured=True,
 )
 @click.argument("query")
 @click.option("--user", help="Only what this user may see.")
@@ -40,22 +44,11 @@ timeline search --connect :7420 hello --wait 2         once what was sent is ind
 @click.option("--limit", type=click.IntRange(1), default=20, help="At most so many (20).")
 @click.option("--after", default="", metavar="CURSOR", help="Go on behind this cursor.")
 @click.option("--wait", type=click.FloatRange(0), default=0.0, help="Seconds for the index.")
-@click.option(
-    "--field",
-    "fields",
-    multiple=True,
-    help="Of a directory: a field that is indexed (search_fields), if not text and title.",
-)
-@click.option(
-    "--prefix",
-    "prefixes",
-    multiple=True,
-    help="Of a directory: what is indexed of raw timelines (search_prefixes).",
-)
 def search(
     *,
     directory: Path | None,
     daemon: Wire | None,
+    options: Options,
     output: Output,
     query: str,
     user: str | None,
@@ -67,16 +60,15 @@ def search(
     limit: int,
     after: str,
     wait: float,
-    fields: tuple[str, ...],
-    prefixes: tuple[str, ...],
 ) -> None:
-    """Search for QUERY: words, "phrases", begin*, AND OR NOT, field:word. The newest come first."""
+    """Search for QUERY: words, "phrases", begin*, AND OR NOT, field:word. The newest come first.
+
+    What is indexed beside texts and titles of conversations the daemon's configuration says.
+    """
     if sender is not None and user is None:
         raise click.UsageError("--sender goes with --user")
     if timelines and user is not None:
         raise click.UsageError("a user searches conversations: leave --timeline out")
-    if daemon is not None and (fields or prefixes):
-        raise click.UsageError("a daemon knows what it indexes: leave --field and --prefix out")
     names = tuple(as_bytes(each) for each in timelines)
     if conversation is not None and user is None:
         names += (b"@conv:" + as_bytes(conversation),)
@@ -92,10 +84,7 @@ def search(
         after=after,
         wait=wait,
     )
-    indexed: dict[str, tuple[str, ...]] = {"search_prefixes": prefixes}
-    if fields:
-        indexed["search_fields"] = fields
-    with source_of(directory, daemon, **indexed) as source:
+    with source_of(directory, daemon, options) as source:
         page = source.search(asked)
     if output.as_json:
         output.document(

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from timeline.options import Options
+
 from .console import Output
 from .looking import source_of
 from .verb import verb
@@ -19,13 +21,19 @@ timeline stats --connect :7420                everything
 timeline stats --connect :7420 timeline       a section
 timeline stats --connect :7420 --json | jq .timeline.index_lag
 timeline stats data                           a directory, as it would be opened""",
+    configured=True,
 )
 @click.argument("sections", nargs=-1)
 def stats(
-    *, directory: Path | None, daemon: Wire | None, output: Output, sections: tuple[str, ...]
+    *,
+    directory: Path | None,
+    daemon: Wire | None,
+    options: Options,
+    output: Output,
+    sections: tuple[str, ...],
 ) -> None:
     """Show the figures of a daemon, or of a directory, all or those of some SECTIONS."""
-    with source_of(directory, daemon) as source:
+    with source_of(directory, daemon, options) as source:
         found = source.stats()
     for section in sections:
         if section not in found:

@@ -48,7 +48,7 @@ def tail(
     A directory may be followed too, while another process writes to it.
     """
     check_named(name, log=log)
-    with source_of(directory, daemon, search=False) as source:
+    with source_of(directory, daemon) as source:
         if name is None:
             _log(output, source, count, follow=follow)
         else:

@@ -34,7 +34,7 @@ def user_verb(
     `first` (what is below was trimmed) that the user may see, less the uncounted ones (recalled or
     silent) and the hidden ones among them: unread = above - uncounted - hidden.
     """
-    with source_of(directory, daemon, search=False) as source:
+    with source_of(directory, daemon) as source:
         facts = source.user(as_bytes(user).removeprefix(b"@user:"))
     rows = [each for each in facts["conversations"] if each["unread"] or not unread]
     if output.as_json:

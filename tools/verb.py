@@ -11,12 +11,15 @@ trace.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from timeline.errors import TimelineError
+from timeline.errors import TimelineError, UsageError
+from timeline.options import Options
+from timeline_server import config as daemon_config
 
 from .console import Output
 from .wire import Wire
@@ -52,13 +55,20 @@ class Verb(click.Command):
 
 
 def verb(
-    name: str, *, examples: str, directory: bool = True, daemon: bool = True, new: bool = False
+    name: str,
+    *,
+    examples: str,
+    directory: bool = True,
+    daemon: bool = True,
+    new: bool = False,
+    configured: bool = False,
 ) -> Callable[[Function], Verb]:
     """Make a verb of a function that takes `directory: Path | None`, `daemon: Wire | None` (of
     which one is given) and `output: Output`, beside options and arguments of its own.
 
     `examples` are lines of a shell. Without `directory` or `daemon` it does not take that;
-    a `new` directory need not be there.
+    a `new` directory need not be there. One that is `configured` opens the directory as its daemon
+    does, and also takes `options: Options`.
     """
 
     def decorate(function: Function) -> Verb:
@@ -67,6 +77,7 @@ def verb(
             connect: str | None = None,
             *,
             as_json: bool,
+            config: str | None = None,
             **rest: Any,  # noqa: ANN401  what click was told to parse
         ) -> Any:  # noqa: ANN401  as click has it
             if takes_directory and takes_daemon and directory is None and connect is None:
@@ -74,6 +85,10 @@ def verb(
             output = Output(as_json=as_json)
             if takes_directory:
                 rest["directory"] = directory
+            if configured:
+                if config is not None and connect is not None:
+                    raise click.UsageError("--config goes with a directory: a daemon has its own")
+                rest["options"] = Options() if connect is not None else _as_its_daemon(config)
             if not takes_daemon:
                 return function(output=output, **rest)
             if connect is None:
@@ -94,6 +109,14 @@ def verb(
                 help="A live daemon" + (" instead of a directory." if directory else "."),
             )
             command = connects(command)
+        if configured:
+            configures = click.option(
+                "--config",
+                metavar="FILE",
+                help="The daemon's configuration, which says what is indexed and where; its "
+                "variables TIMELINED_… count too.",
+            )
+            command = configures(command)
         if directory:
             where = click.argument(
                 "directory",
@@ -105,3 +128,13 @@ def verb(
         return click.command(name, cls=Verb, epilog="\b\nExamples:\n" + lines)(command)
 
     return decorate
+
+
+def _as_its_daemon(file: str | None) -> Options:
+    """The engine's options as `timelined --config FILE` would have them here."""
+    try:
+        found = daemon_config.load([] if file is None else ["--config", file]).engine
+    except UsageError as error:
+        raise click.UsageError(str(error)) from error
+    options: Options = replace(found, create=False, new_epoch=False)
+    return options

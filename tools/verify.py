@@ -11,6 +11,7 @@ from typing import Literal
 
 import click
 
+from timeline.options import Options
 from timeline.verification import Report, verify as check
 
 from .console import Output
@@ -22,8 +23,11 @@ from .verb import verb
     examples="""
 timeline verify data                  every row of the store, some of the index
 timeline verify data --index whole    and all of the index
+timeline verify data --config /etc/timelined.toml    whose index is elsewhere
+timeline verify /backups/monday       a backup, as the store that it would become
 timeline verify data --json           for scripts: {"sound": true, …}""",
     daemon=False,
+    configured=True,
 )
 @click.option(
     "--index",
@@ -32,20 +36,26 @@ timeline verify data --json           for scripts: {"sound": true, …}""",
     show_default=True,
     help="How much of the search index to hold against the store.",
 )
-def verify(*, directory: Path, output: Output, index: Literal["sample", "whole", "none"]) -> None:
+def verify(
+    *,
+    directory: Path,
+    options: Options,
+    output: Output,
+    index: Literal["sample", "whole", "none"],
+) -> None:
     """Check every checksum and every relation in DIRECTORY, without changing a byte of it.
 
-    The store may be open elsewhere. Exits with 1 when something was found; `timeline repair`
-    makes a sound store of what is whole.
+    It is a store, which may be open elsewhere, or a backup. Exits with 1 when something was found;
+    `timeline repair` makes a sound store of what is whole.
     """
     with output.progress() as progress:
         task = progress.add_task("verifying", total=None)
 
         def show(name: str, rows: int, done: int, total: int) -> None:
-            described = f"{name}, {rows:,} rows"
+            described = f"{name}, {rows:,} rows" if rows else name
             progress.update(task, description=described, completed=done, total=total)
 
-        report = check(directory, index=index, progress=show)
+        report = check(directory, options=options, index=index, progress=show)
     show_report(output, report)
     if not report.sound:
         raise SystemExit(1)

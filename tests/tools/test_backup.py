@@ -14,7 +14,7 @@ import redis
 import timeline
 from tests.disks import small_disk
 from tests.server.daemon import Daemon
-from tests.tools.installed import done, names, refused
+from tests.tools.installed import done, names, refused, run
 from timeline.formats.rows import FORMAT, StoreRow, encode_store
 from timeline.options import MIB, Options
 from timeline.storage import META, Storage
@@ -136,3 +136,13 @@ def test_a_full_disk(store: Path, tmp_path: Path) -> None:
         assert "No space left" in refused("restore", tmp_path / "b", disk / "r")
         assert names(disk) == []
     done("backup", store, tmp_path / "b2")
+
+
+def test_a_backup_is_verified_where_it_lies(store: Path, tmp_path: Path) -> None:
+    done("backup", store, tmp_path / "monday")
+    assert done("verify", tmp_path / "monday").startswith("sound: ")
+    damaged = min((tmp_path / "monday" / "files").glob("*.sst"))
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    ran = run("verify", tmp_path / "monday")
+    assert ran.returncode == 1
+    assert f"{damaged} is not what it was" in ran.stdout.decode()

@@ -99,7 +99,9 @@ def test_no_daemon_and_no_room_for_temporary_files(
     assert "set TMPDIR" in refused("ls", str(stopped))
 
 
-def test_an_index_of_other_fields_is_named(stopped: Path) -> None:
+def test_an_index_of_other_fields_is_named(stopped: Path, tmp_path: Path) -> None:
+    file = tmp_path / "timelined.toml"
+    file.write_text('search_fields = ["body"]')
     assert "holds no index of the fields body" in refused(
-        "search", str(stopped), "nine", "--field", "body"
+        "search", str(stopped), "nine", "--config", str(file)
     )

@@ -13,7 +13,6 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from timeline.engine import Engine
 from timeline.errors import IndexLagError
@@ -30,7 +29,7 @@ class Serving(ABC):
         self._engine = engine
         self._fields = options.search_fields
         self._memory = options.search_memory_bytes
-        self._directory = Path(options.search_directory or engine.path / "index")
+        self._directory = options.index_of(engine.path)
         self._made = fingerprint(options.search_fields, prefixes)
         self._serving: Index | None = None  # the last one that was whole, whatever became of it
         self.builds = 0

@@ -28,7 +28,7 @@ _MEANS = "searches would miss it or show what is gone: run `timeline reindex`"
 
 def check_index(snapshot: Snapshot, report: object, whole: bool) -> Iterator[Finding]:
     try:
-        with newest_index(snapshot.path / "index", snapshot.epoch) as reader:
+        with newest_index(snapshot.options.index_of(snapshot.path), snapshot.epoch) as reader:
             if reader is not None:
                 reader.verify()
                 yield from _check(snapshot, reader, report, whole)

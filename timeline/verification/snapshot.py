@@ -9,6 +9,7 @@ Rule: what stands in the way is noted as a finding, and as much as can be is rea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self
 
@@ -59,7 +60,14 @@ _A_WHILE: Final = 500  # rows
 
 
 class Snapshot:
-    def __init__(self, path: Path, *, rebuild: bool = False, replay: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        options: Options | None = None,
+        *,
+        rebuild: bool = False,
+        replay: bool = True,
+    ) -> None:
         """Read the store at `path`. Raises `NotFoundError`, `FormatVersionError`, `StorageError`.
 
         With `rebuild` RocksDB first makes another database, in the shadow, of the files it can
@@ -70,7 +78,7 @@ class Snapshot:
                 raise CorruptError(f"{path / ROCKS / 'CURRENT'} has gone")
             raise NotFoundError(f"{path} is no Timeline store")
         self.path = path
-        self.options = Options(create=False)
+        self.options = replace(options or Options(), create=False)
         self.findings: list[Finding] = []
         self.rows = 0  # looked at so far
         self.told: Callable[[int], None] | None = None

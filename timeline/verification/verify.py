@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from timeline.errors import CorruptError
+from timeline.options import Options
 from timeline.storage import FAMILIES, LOG
+from timeline.verification.backups import Backup, is_backup
 from timeline.verification.conversations import check_audiences, check_conversations
 from timeline.verification.deliveries import check_deliveries
 from timeline.verification.entries import Entries
@@ -64,24 +66,63 @@ class Report:
 def verify(
     path: str | os.PathLike[str],
     *,
+    options: Options | None = None,
     index: Thorough = "sample",
     progress: Progress | None = None,
 ) -> Report:
-    """Check the store at `path`, which may be open elsewhere, without changing a byte of it.
+    """Check the store at `path`, which may be open elsewhere, without changing a byte of it; or a
+    backup, as the store that it would become.
 
-    Of the search index some timelines are looked at, or with `index="whole"` all. Raises
-    `NotFoundError`, `FormatVersionError`, `StorageError` when there is nothing to check.
+    Of the search index, which lies where `options` say, some timelines are looked at, or with
+    `index="whole"` all. Raises `NotFoundError`, `FormatVersionError`, `StorageError` when there is
+    nothing to check.
     """
     report = Report()
+    if is_backup(Path(path)):
+        _verify_backup(Path(path), report, progress)
+    else:
+        _verify_store(Path(path), report, options, index, progress)
+    return report
+
+
+def _verify_store(
+    path: Path,
+    report: Report,
+    options: Options | None,
+    index: Thorough,
+    progress: Progress | None,
+) -> None:
     try:
-        snapshot = Snapshot(Path(path))
+        snapshot = Snapshot(path, options)
     except CorruptError as error:
-        report.findings.append(Finding(FILES, f"nothing can be read: {error}", lost=True))
-        return report
+        report.findings.append(_unreadable(error))
+        return
     with snapshot:
         report.findings += snapshot.findings
         report.findings += check(snapshot, report, index, progress)
-    return report
+
+
+def _verify_backup(path: Path, report: Report, progress: Progress | None) -> None:
+    def tell(done: int, total: int) -> None:
+        if progress is not None:
+            progress("files of the backup", 0, done, total)
+
+    try:
+        backup = Backup(path)
+    except CorruptError as error:
+        report.findings.append(_unreadable(error))
+        return
+    report.findings += backup.check_files(tell)
+    if not report.findings:
+        with backup.as_store() as store:
+            _verify_store(store, report, None, "none", progress)
+            report.findings[:] = [backup.unveiled(store, each) for each in report.findings]
+    if not report.findings:
+        report.findings += backup.check_end(report.applied)
+
+
+def _unreadable(error: CorruptError) -> Finding:
+    return Finding(FILES, f"nothing can be read: {error}", lost=True)
 
 
 def check(

@@ -1,0 +1,76 @@
+"""A backup, looked at as the store that `restore` would make of it.
+
+Rule: nothing in it is changed and nothing is restored. Its files are held against the manifest
+first; only when each is what it was is the store in them worth a look, through links.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from timeline.backup import FILES, MANIFEST, read_manifest
+from timeline.files import checksum
+from timeline.formats.manifest import Manifest
+from timeline.mark import DurableMark
+from timeline.progress import Progress, unheard
+from timeline.scratch import Scratch
+from timeline.store import MARK, ROCKS
+from timeline.verification.findings import FILES as FILES_FAMILY, Finding
+
+
+def is_backup(path: Path) -> bool:
+    return (path / MANIFEST).is_file()
+
+
+class Backup:
+    def __init__(self, path: Path) -> None:
+        """Raises `CorruptError`, `FormatVersionError`, `StorageError` when it cannot be told what
+        is in it.
+        """
+        self.path = path
+        self.manifest: Manifest = read_manifest(path)
+
+    def check_files(self, progress: Progress = unheard) -> Iterator[Finding]:
+        """What is not as the manifest has it; `progress` is in files."""
+        for done, file in enumerate(self.manifest.files):
+            place = self.path / FILES / file.name
+            progress(done, len(self.manifest.files))
+            try:
+                if not place.is_file():
+                    yield _lost(f"{place} has gone")
+                elif (place.stat().st_size, checksum(place)) != (file.size, file.crc):
+                    yield _lost(f"{place} is not what it was when the backup was made")
+            except OSError as error:
+                yield _lost(f"{place} cannot be read: {error.strerror}")
+
+    @contextmanager
+    def as_store(self) -> Iterator[Path]:
+        """A directory that is a store, of links to the files. Raises `StorageError`."""
+        own = Scratch()
+        try:
+            for file in self.manifest.files:
+                own.show(self.path / FILES, file.name, ROCKS)
+            mark = DurableMark(own.path / MARK)
+            mark.write(self.manifest.lsn)
+            mark.close()
+            yield own.path
+        finally:
+            own.remove()
+
+    def check_end(self, lsn: int) -> Iterator[Finding]:
+        """The store ends at `lsn`, where the manifest says."""
+        if lsn != self.manifest.lsn:
+            yield _lost(
+                f"it ends at LSN {lsn:,}, not at {self.manifest.lsn:,} as its manifest says"
+            )
+
+    def unveiled(self, store: Path, finding: Finding) -> Finding:
+        """A finding of `as_store`, naming the files of the backup."""
+        text = finding.text.replace(str(store / ROCKS), str(self.path / FILES))
+        return finding._replace(text=text.replace(str(store), str(self.path)))
+
+
+def _lost(text: str) -> Finding:
+    return Finding(FILES_FAMILY, f"{text}: `timeline restore` refuses it, use another", lost=True)
