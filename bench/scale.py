@@ -20,6 +20,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
+from timeline import upkeep
 from timeline.engine import Engine
 from timeline.options import MIB, Options
 
@@ -121,7 +122,7 @@ def overload(path: Path, timelines: int) -> None:
 def compact(path: Path) -> None:
     engine = Engine(path, Options(fsync="inline"))
     begin = time.perf_counter()
-    engine.compact()
+    upkeep.compact(engine)
     engine.close()
     print(f"compacted in {time.perf_counter() - begin:.0f} s", flush=True)
 

@@ -49,7 +49,7 @@ FLOORS: Final = (
     {"store"},
     {"health", "threads"},
     {"engine"},
-    {"readonly"},
+    {"readonly", "upkeep"},
     {"view"},
     {"search"},
     {"backup", "dump", "fanout", "graft", "load", "unresolved"},

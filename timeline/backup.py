@@ -33,6 +33,7 @@ from timeline.mark import DurableMark
 from timeline.options import Options
 from timeline.progress import Progress, unheard
 from timeline.store import MARK, ROCKS
+from timeline.upkeep import checkpoint
 
 MANIFEST: Final = "manifest.json"
 FILES: Final = "files"
@@ -44,8 +45,8 @@ def back_up(engine: Engine, target: Path, progress: Progress = unheard) -> Manif
 
     Raises `ExistsError`, `BusyError` while another backup is under way, `StorageError`.
     """
-    with engine.checkpoint() as (checkpoint, lsn), new_directory(target) as partial:
-        sources = sorted(checkpoint.iterdir())
+    with checkpoint(engine) as (kept, lsn), new_directory(target) as partial:
+        sources = sorted(kept.iterdir())
         moved = _Meter(sum(source.stat().st_size for source in sources), progress)
         earlier = _earlier(target)
         (partial / FILES).mkdir()

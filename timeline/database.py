@@ -37,6 +37,7 @@ from timeline.readonly import ReadOnlyEngine
 from timeline.search.finder import find_entries, find_timelines
 from timeline.search.serving import Serving
 from timeline.transaction import Transaction
+from timeline.upkeep import compact, gain
 
 _PAGE = 1_000
 
@@ -140,7 +141,7 @@ class Database:
         """Merge small segments and free what was deleted; how many segments fewer there are.
         `progress` is called with timelines done and in all.
         """
-        return self.engine.compact(prefix=encode_name(prefix), progress=progress or unheard)
+        return compact(self.engine, prefix=encode_name(prefix), progress=progress or unheard)
 
     def refresh(self) -> bool:
         """Of a store that was opened read only: see what was written by now; whether that is more
@@ -163,7 +164,7 @@ class Database:
 
     def gain(self, prefix: Value = b"", *, progress: Progress | None = None) -> Gain:
         """What `compact` would do, without doing it."""
-        return self.engine.gain(prefix=encode_name(prefix), progress=progress or unheard)
+        return gain(self.engine, prefix=encode_name(prefix), progress=progress or unheard)
 
     def flush(self) -> None:
         """Return when everything staged so far is durable."""

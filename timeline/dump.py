@@ -1,13 +1,14 @@
 """What an export of a store consists of, read in one order that is always the same.
 
-Rule: the store must stand still meanwhile: open it with `fsync="inline"`, so that nothing is done
-in the background, and append nothing. Edits are applied, what was deleted is gone, and what is
+Rule: what was committed up to one LSN says what an export is, not how it lies on the disk or in
+memory: one made beside the owner of a store is the one that the stopped store gives, but for the
+row that says when in-boxes were looked at. Edits are applied, what was deleted is gone, and what is
 derived (the search index, the sealed log, checkpoints of consumers) is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 
 from timeline.engine import Engine
 from timeline.errors import BusyError
@@ -15,9 +16,12 @@ from timeline.expiry import EXPIRY_KEY
 from timeline.formats import keys
 from timeline.formats.dump import DumpRecord, Header, Item, Row, Series
 from timeline.formats.entries import decode_items
-from timeline.formats.rows import RAW
+from timeline.formats.references import SIZE, cut_references, encode_references, lsn_of
+from timeline.formats.rows import RAW, decode_spans, encode_spans
+from timeline.sealing import REFERENCES_A_SEGMENT
 from timeline.storage import INBOXES, LOG, META, STATE
 from timeline.tails import Timeline
+from timeline.unresolved import is_inbox
 
 _PAGE = 1_000
 
@@ -28,7 +32,6 @@ def dump(engine: Engine, prefix: bytes | None = None) -> Generator[DumpRecord, N
 
     Raises `BusyError` when something was committed meanwhile.
     """
-    engine.seal()
     stage = engine.stage
     lsn = engine.applied
     yield Header(
@@ -45,6 +48,8 @@ def dump(engine: Engine, prefix: bytes | None = None) -> Generator[DumpRecord, N
                 timeline = engine.find(name)
             if timeline is not None:
                 yield from _timeline(engine, timeline)
+                if is_inbox(timeline):
+                    yield from _inbox(engine, timeline.id)
     if prefix is None:
         yield from _rest(engine)
     if engine.applied != lsn:
@@ -83,17 +88,41 @@ def _timeline(engine: Engine, timeline: Timeline) -> Iterator[DumpRecord]:
         first = page[-1][0] + 1
 
 
+def _inbox(engine: Engine, inbox_id: int) -> Iterator[Row]:
+    """The references of an in-box, as it would be sealed at once."""
+    floor = keys.pair(inbox_id, 0)
+    value = engine.store.storage.get(INBOXES, floor)
+    if value is not None:
+        yield Row(INBOXES, floor, value)
+    waiting: list[bytes] = []
+    for packed in engine.inboxes.everything(inbox_id):
+        waiting += [packed[at : at + SIZE] for at in range(0, len(packed), SIZE)]
+        while len(waiting) > REFERENCES_A_SEGMENT:
+            run = next(cut_references(waiting, REFERENCES_A_SEGMENT))
+            yield _segment(inbox_id, run)
+            del waiting[: len(run)]
+    if waiting:
+        yield _segment(inbox_id, waiting)
+
+
+def _segment(inbox_id: int, references: Sequence[bytes]) -> Row:
+    key = keys.pair(inbox_id, lsn_of(references[-1]))
+    return Row(INBOXES, key, encode_references(key, references))
+
+
 def _rest(engine: Engine) -> Iterator[Row]:
-    """Memberships, conversations and users, in-boxes, what these forgot, the newest record."""
+    """Memberships, conversations and users, what in-boxes forgot, the newest record."""
     storage = engine.store.storage
-    for prefix in (keys.AUDIENCE, keys.OWN):
-        for key, value in storage.scan(STATE, prefix, keys.successor(prefix)):
-            yield Row(STATE, key, value)
-    for key, value in storage.scan(INBOXES, b"", keys.pair(keys.MAX, keys.MAX)):
-        yield Row(INBOXES, key, value)
+    for key, value in engine.state.scan(keys.AUDIENCE, keys.successor(keys.AUDIENCE)):
+        # Those that ended are kept for a replay, which a store made of this does not see.
+        spans = [span for span in decode_spans(value) if span[1] > engine.applied]
+        if spans:
+            yield Row(STATE, key, encode_spans(spans))
+    for key, value in engine.state.scan(keys.OWN, keys.successor(keys.OWN)):
+        yield Row(STATE, key, value)
     expiry = storage.get(META, EXPIRY_KEY)
     if expiry is not None:
         yield Row(META, EXPIRY_KEY, expiry)
-    newest = storage.at_or_before(LOG, keys.number(keys.MAX), keys.number(0))
+    newest = storage.at_or_before(LOG, keys.number(engine.applied), keys.number(0))
     if newest is not None:
         yield Row(LOG, *newest)

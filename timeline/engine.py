@@ -24,23 +24,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import ClassVar, Self, TypeVar
 
 from timeline.append import Appender
-from timeline.compaction import NO_GAIN, Gain
 from timeline.draft import Commit, Draft
 from timeline.errors import (
-    BusyError,
     ClosedError,
     CorruptError,
-    NotFoundError,
     StallError,
-    StorageError,
     TimelineError,
-    shown,
 )
 from timeline.formats import keys
 from timeline.formats.records import encode_record
@@ -49,9 +43,8 @@ from timeline.health import Health, fsync_is_slow
 from timeline.mark import DurableMark
 from timeline.measures import Measures
 from timeline.options import Options
-from timeline.progress import Progress, unheard
 from timeline.stage import Group, Stage
-from timeline.storage import FAMILIES, LOG
+from timeline.storage import LOG
 from timeline.store import CHECKPOINT, MARK, STALL_SECONDS, Store, prepare_directory
 from timeline.tails import Timeline
 from timeline.threads import CommitThread, refuse_after_fork
@@ -83,7 +76,7 @@ class Engine:
         self.health = Health(self.stage, self.options, self.path, self.woken, self.measures)
         self.fsync_seconds = 0.0  # a moving average
         self._flushing = threading.Lock()
-        self._copying = threading.Lock()
+        self.copying = threading.Lock()  # its files, for a backup
         self._synced = time.monotonic()
         self._unsynced = False
         self._closed = False
@@ -193,7 +186,8 @@ class Engine:
         if self._closed:
             raise ClosedError("the engine was closed, or belongs to the parent process")
 
-    def _check_writable(self) -> None:
+    def check_writable(self) -> None:
+        """Raise also when writing is off, or not this process's."""
         self.check_usable()
         if self.stage.refusal is not None:
             raise self.stage.refusal
@@ -406,98 +400,20 @@ class Engine:
             except StallError:
                 time.sleep(STALL_SECONDS)
 
-    def compact(
-        self,
-        name: bytes | None = None,
-        *,
-        prefix: bytes = b"",
-        progress: Progress = unheard,
-    ) -> int:
-        """Merge the segments of one timeline, or of all whose name begins with `prefix`.
-
-        Returns how many segments fewer there are. Takes the lock in steps; `progress` is told of
-        timelines, and what it raises ends the work where it is.
-        """
-        self.seal()
-        gone = 0
-        compacted = []
-        for timeline_id, tell in self._telling(name, prefix, progress):
-            steps = self.store.compaction.whole(timeline_id)
-            while True:
-                tell()
-                with self._flushing, self.lock:
-                    step = next(steps, None)
-                if step is None:
-                    break
-                gone += step
-            compacted.append(timeline_id)
-        if name is None and not prefix:
-            for family in FAMILIES:
-                self.store.storage.compact(family, None, None)
-        else:
-            self.store.rewrite(compacted)
-        return gone
-
-    def gain(
-        self, name: bytes | None = None, *, prefix: bytes = b"", progress: Progress = unheard
-    ) -> Gain:
-        """What `compact` would do to what is sealed; nothing is changed."""
-        found = NO_GAIN
-        for timeline_id, tell in self._telling(name, prefix, progress):
-            steps = self.store.compaction.gain(timeline_id)
-            while True:
-                tell()
-                with self.lock:
-                    self.check_usable()
-                    step = next(steps, None)
-                if step is None:
-                    break
-                found = found.plus(step)
-        return found
-
     @contextmanager
-    def checkpoint(self) -> Iterator[tuple[Path, int]]:
-        """The files of the store as of one LSN, and that LSN, while the block runs; they are never
-        changed, and writes go on. Without the lock held. Raises `BusyError` when there is another.
-        """
-        self._check_writable()  # who only reads leaves the owner's files alone
-        if not self._copying.acquire(blocking=False):
-            raise BusyError("a backup is under way: try again when it is done")
-        directory = self.path / CHECKPOINT  # RocksDB makes one beside `files` first
-        files = directory / "files"
-        try:
-            shutil.rmtree(directory, ignore_errors=True)
-            try:
-                directory.mkdir()
-            except OSError as error:
-                raise StorageError(f"{directory} cannot be made: {error.strerror}") from error
-            self.store.flush()  # what is left to flush then under the lock is little
-            with self._flushing, self.lock:
-                self._check_writable()
-                self.store.storage.checkpoint(files)
-                lsn = self.log.applied
-            yield files, lsn
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
-            self._copying.release()
+    def standing_still(self) -> Iterator[None]:
+        """Keep the lock while no group is under way either, to write beside the pipeline."""
+        with self._flushing, self.lock:
+            self.check_usable()
+            yield
 
-    def _telling(
-        self, name: bytes | None, prefix: bytes, progress: Progress
-    ) -> Iterator[tuple[int, Callable[[], None]]]:
-        """The id of one timeline, or of those that begin with `prefix`, and what tells that work
-        is at this one.
-        """
-        if name is None:
-            named, total = self.each(prefix), sum(1 for _ in self.each(prefix))
-        else:
-            with self.lock:
-                timeline = self.timelines.find(name)
-            if timeline is None:
-                raise NotFoundError(f"there is no timeline {shown(name)}")
-            named, total = iter([(name, timeline.id)]), 1
-        for done, (_, timeline_id) in enumerate(named):
-            yield timeline_id, partial(progress, done, total)
-        progress(total, total)
+    def move_checkpoint(self, name: bytes, lsn: int | None) -> None:
+        """Set a named checkpoint of the log to `lsn`, or forget it. Not a commit."""
+        with self.standing_still():
+            self.check_writable()
+            batch = self.store.storage.batch()
+            self.log.move(batch, name, lsn)
+            self.store.storage.write(batch)
 
     # --- reading ------------------------------------------------------------------------------
     # `read` and `extent` are those of the timelines.
@@ -539,14 +455,6 @@ class Engine:
                 return
             yield from page
             after = page[-1][0]
-
-    def move_checkpoint(self, name: bytes, lsn: int | None) -> None:
-        """Set a named checkpoint of the log to `lsn`, or forget it. Not a commit."""
-        with self._flushing, self.lock:
-            self._check_writable()
-            batch = self.store.storage.batch()
-            self.log.move(batch, name, lsn)
-            self.store.storage.write(batch)
 
     def stats(self) -> dict[str, int | float | str]:
         """What INFO shows of the engine; while the storage is closed after a failure, less what is

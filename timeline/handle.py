@@ -28,6 +28,7 @@ from timeline.messaging.names import CONVERSATIONS
 from timeline.timelines import Extent
 from timeline.transaction import writable
 from timeline.unresolved import Unresolved, is_inbox, last_number, number_of, show_reference
+from timeline.upkeep import compact, gain
 
 T = TypeVar("T")
 
@@ -197,11 +198,11 @@ class TimelineHandle:
 
     def compact(self) -> int:
         """Merge this timeline's small segments; how many segments fewer there are."""
-        return self._engine.compact(self.name)
+        return compact(self._engine, self.name)
 
     def gain(self) -> Gain:
         """What `compact` would do, without doing it. Raises `NotFoundError`."""
-        return self._engine.gain(self.name)
+        return gain(self._engine, self.name)
 
     def _commit(self, work: Callable[[Draft], T]) -> T:
         writable(self.name)

@@ -254,6 +254,12 @@ class Inboxes:
             before = keys.pair(inbox_id, keys.split_pair(found[0])[1] - 1)
             found = self._storage.at_or_before(INBOXES, before, start)
 
+    def everything(self, inbox_id: int) -> Iterator[bytes]:
+        """Every reference above the floor, packed, whole commits at a time."""
+        floor = self.floor_of(inbox_id)
+        for packed in self._packed_from(inbox_id, floor + 1):
+            yield _above(packed, floor)
+
     def count(self, inbox_id: int) -> int:
         """How many references an in-box holds; looks at every segment."""
         inbox = self.inbox(inbox_id)
@@ -263,10 +269,7 @@ class Inboxes:
         start, stop = keys.pair(inbox_id, floor + 1), keys.pair(inbox_id + 1, 0)
         total = sum(len(rows) - bisect_right(rows, floor, key=lsn_of) for rows in memory)
         for key, value in self._storage.scan(INBOXES, start, stop):
-            packed = _below(key, value, boundary)
-            total += len(packed) // SIZE
-            if packed and lsn_of(packed) <= floor:
-                total -= sum(each.lsn <= floor for each in decode_references(packed))
+            total += len(_above(_below(key, value, boundary), floor)) // SIZE
         return total
 
     def live_spans(self, value: bytes | None) -> list[tuple[int, int]]:
@@ -282,4 +285,11 @@ def _below(key: bytes, value: bytes, boundary: int) -> bytes:
     if keys.split_pair(key)[1] >= boundary:  # sealed by now, and still in memory
         below = sum(reference.lsn < boundary for reference in decode_references(packed))
         packed = packed[: SIZE * below]
+    return packed
+
+
+def _above(packed: bytes, floor: int) -> bytes:
+    """What of packed references lies above LSN `floor`."""
+    if packed and lsn_of(packed) <= floor:
+        return packed[SIZE * sum(each.lsn <= floor for each in decode_references(packed)) :]
     return packed

@@ -42,7 +42,7 @@ _OPEN: Final = b"\xff" * 8  # how a row of membership ends while it lasts
 
 _ROWS = 1_024  # the most rows, and
 _OBJECTS = 64  # the most timelines or in-boxes, of a slice
-_REFERENCES_A_SEGMENT = 1_024
+REFERENCES_A_SEGMENT = 1_024
 EntryColumns = tuple[Column, Column, Column, Sequence[bytes]]
 _NOTHING: Final[EntryColumns] = (array("Q"), array("Q"), array("Q"), ())
 
@@ -236,7 +236,7 @@ class Sealing:
         inboxes = [generation.inboxes[inbox_id] for inbox_id in inbox_ids]
         for inbox in inboxes:
             references = inbox.old if inbox.generation > number else inbox.tail
-            for run in cut_references(references, _REFERENCES_A_SEGMENT):
+            for run in cut_references(references, REFERENCES_A_SEGMENT):
                 key = pair(inbox.id, lsn_of(run[-1]))
                 batch.put(INBOXES, key, encode_references(key, run))
 

@@ -49,7 +49,7 @@ def compact(
             gain, fewer = _of_daemon(daemon, name, prefix, progress, dry_run=dry_run)
         else:
             assert directory is not None
-            with timeline.open(directory, options, search=False) as database:
+            with timeline.open(directory, options, search=False, read_only=dry_run) as database:
                 handle = None if name is None else database.timeline(name)
                 gain = database.gain(prefix, progress=progress) if handle is None else handle.gain()
                 fewer = 0

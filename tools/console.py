@@ -86,7 +86,7 @@ class Output:
         self._console = Console(highlight=False, soft_wrap=True)
         if not self._console.is_terminal:
             self._console.width = _WIDE  # nothing is cut that a script may want
-        self._errors = Console(stderr=True, highlight=False)
+        self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
     @property
     def terminal(self) -> bool:

@@ -1,7 +1,8 @@
 """`timeline export`: a store, or raw timelines of one, as lines of JSON or in binary form.
 
 Rule: it is streamed, in little memory. FILE is there when it is whole; after Ctrl-C or a kill the
-same call goes on behind what FILE.part holds, unless something was written to the store since.
+same call goes on behind what FILE.part holds, unless something was written to the store since. A
+directory is only read, so it may be in use.
 """
 
 from __future__ import annotations
@@ -49,7 +50,10 @@ def export(
     prefix: str | None,
     binary: bool,
 ) -> None:
-    """Write the store in DIRECTORY, or raw timelines of a daemon, to FILE (-: standard output)."""
+    """Write the store in DIRECTORY, or raw timelines of a daemon, to FILE (-: standard output).
+
+    The directory may be in use: what is written then is the store as it was at the beginning.
+    """
     if prefix is not None and prefix.startswith("@"):
         raise click.UsageError("conversations and users are exported with the whole store")
     if directory is None:
@@ -58,7 +62,7 @@ def export(
             records: Iterator[DumpRecord] = daemon_records(wire, (prefix or "").encode())
             _export(_some(records, prefix), output, file, binary=binary)
         return
-    with timeline.open(directory, create=False, search=False, fsync="inline") as database:
+    with timeline.open(directory, read_only=True, search=False) as database:
         wanted = None if prefix is None else prefix.encode()
         with closing(dump(database.engine, wanted)) as found:
             _export(_some(found, prefix), output, file, binary=binary)
@@ -101,9 +105,8 @@ def _export(records: Iterator[DumpRecord], output: Output, file: str, *, binary:
 
 def _to_pipe(records: Iterator[DumpRecord], tell: Callable[[int], None], *, binary: bool) -> None:
     writer = exportfile.Writer(sys.stdout.buffer, binary=binary)
-    writer.begin(next(records))
-    count = 1
-    for count, record in enumerate(records, 2):
+    count = 0
+    for count, record in enumerate(records, 1):
         writer.add(record)
         if count % 1_000 == 0:
             tell(count)

@@ -104,20 +104,21 @@ def write(
     `tell` is called with the number so far. A failure removes what was written; Ctrl-C leaves it.
     """
     partial = path.with_name(path.name + ".part")
-    header = next(records)
-    count = 1
+    count = before = 0
     try:
         with partial.open("a+b") as file:
-            before, crc = _go_on(file, header, binary=binary)
-            writer = Writer(file, binary=binary, crc=crc)
-            if not before:
-                writer.begin(header)
-            for count, record in enumerate(records, 2):
-                if count > before:
-                    writer.add(record)
+            there = _Earlier(file, binary=binary)
+            writer: Writer | None = None
+            for count, record in enumerate(records, 1):
+                if writer is None:
+                    if there.holds(record):
+                        before = count
+                        continue
+                    writer = Writer(file, binary=binary, crc=there.cut())
+                writer.add(record)
                 if count % 1_000 == 0:
                     tell(count)
-            writer.end(count)
+            (writer or Writer(file, binary=binary, crc=there.cut())).end(count)
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
@@ -127,34 +128,39 @@ def write(
     return count, before
 
 
-def _go_on(file: Stream, header: DumpRecord, *, binary: bool) -> tuple[int, int]:
-    """How many records of the same export are in `file`, cut behind them, and their CRC."""
-    file.seek(0)
-    same = (file.peek(1)[:1] == MAGIC[:1]) == binary
-    reader = Reader(file)
-    records = reader.whole()
-    if not same or next(records, None) != header:
-        file.truncate(0)
-        return 0, 0
-    for _ in records:
-        pass
-    file.truncate(reader.position)
-    return reader.count, reader.crc
+class _Earlier:
+    """What an export that was interrupted has left in its file."""
+
+    def __init__(self, file: Stream, *, binary: bool) -> None:
+        self._file = file
+        file.seek(0)
+        same = (file.peek(1)[:1] == MAGIC[:1]) == binary
+        self._reader = Reader(file)
+        self._records = self._reader.whole() if same else iter(())
+        self._position = self._crc = 0
+
+    def holds(self, record: DumpRecord) -> bool:
+        """Whether its next record is this one."""
+        if next(self._records, None) != record:
+            return False
+        self._position, self._crc = self._reader.position, self._reader.crc
+        return True
+
+    def cut(self) -> int:
+        """Leave only what `holds` was true of; the CRC of that."""
+        self._file.truncate(self._position)
+        return self._crc
 
 
 class Writer:
-    """Records on their way to a file or a pipe."""
+    """Records on their way to a file or a pipe, behind those of which `crc` is the checksum."""
 
     def __init__(self, file: BinaryIO | Stream, *, binary: bool, crc: int = 0) -> None:
         self._file = file
-        self._binary = binary
         self._encode: Callable[[DumpRecord], bytes] = encode_binary if binary else encode_line
         self._crc = crc
-
-    def begin(self, header: DumpRecord) -> None:
-        if self._binary:
+        if binary and not crc:
             self._put(MAGIC)
-        self.add(header)
 
     def add(self, record: DumpRecord) -> None:
         self._put(self._encode(record))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from itertools import islice
 
+from timeline import upkeep
 from timeline.engine import Draft
 from timeline.errors import NotFoundError, UsageError, WrongTypeError
 from timeline.formats.keys import MAX
@@ -246,7 +247,7 @@ def compact(session: Session, args: Arguments, view: View) -> None:
     session.service.detach_job(
         session.connection,
         "TIMELINE.COMPACT",
-        lambda tell: replies.integer(engine.compact(name, prefix=prefix, progress=tell)),
+        lambda tell: replies.integer(upkeep.compact(engine, name, prefix=prefix, progress=tell)),
     )
 
 
@@ -263,7 +264,7 @@ def gain(session: Session, args: Arguments, view: View) -> None:
     name, prefix = _some(session, args, view)
 
     def work(tell: Tell) -> bytes:
-        found = engine.gain(name, prefix=prefix, progress=tell)
+        found = upkeep.gain(engine, name, prefix=prefix, progress=tell)
         return replies.encode(
             {
                 "segments": found.segments,

@@ -117,7 +117,7 @@ class Embedded:
         """As near as one comes inside one process: no flush, no seal, no goodbye."""
         engine = self.db.engine
         engine._stop_thread()
-        with engine._flushing, engine.lock:
+        with engine.standing_still():
             engine._closed = True
             engine.store.close()
             engine.mark.close()

@@ -20,7 +20,18 @@ from typing import Any
 import pytest
 
 import timeline
-from timeline import compaction, expiry, handle, logview, retention, sealing, stage, storage, tails
+from timeline import (
+    compaction,
+    dump,
+    expiry,
+    handle,
+    logview,
+    retention,
+    sealing,
+    stage,
+    storage,
+    tails,
+)  # fmt: skip
 from timeline.database import Database
 from timeline.options import Options
 from timeline.storage import FAMILIES
@@ -76,7 +87,8 @@ def small_steps() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sealing, "_ROWS", 5)
         patch.setattr(sealing, "_OBJECTS", 2)
-        patch.setattr(sealing, "_REFERENCES_A_SEGMENT", 3)
+        for module in (sealing, dump):
+            patch.setattr(module, "REFERENCES_A_SEGMENT", 3)
         patch.setattr(storage, "_FEW_KEYS", 2)
         patch.setattr(expiry, "_A_STEP", 1)
         patch.setattr(compaction, "_STEP", 4)
@@ -93,7 +105,7 @@ def scratch_directory(prefix: str = "timeline-") -> Path:
 
 def copy_as_killed(db: Database, target: Path) -> Path:
     """Copy the directory of an open store as a kill would leave it."""
-    with db.engine._flushing, db.engine.lock:
+    with db.engine.standing_still():
         return copy_between_calls(db, target)
 
 

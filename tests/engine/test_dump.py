@@ -5,7 +5,7 @@ of it makes the same, however often it was interrupted, or nothing.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from tests.engine.twin import Twin, picture_of, scenario
 from timeline import load as loading
 from timeline.dump import dump
 from timeline.errors import BusyError, CorruptError, FormatVersionError, UsageError
+from timeline.expiry import EXPIRY_KEY
 from timeline.formats.dump import (
     DumpRecord,
     End,
@@ -132,7 +133,7 @@ def test_a_later_version_is_refused() -> None:
 
 
 def exported(path: Path) -> list[DumpRecord]:
-    with timeline.open(path, SMALL, fsync="inline") as db, closing(dump(db.engine)) as records:
+    with timeline.open(path, SMALL, read_only=True) as db, closing(dump(db.engine)) as records:
         return list(records)
 
 
@@ -155,6 +156,28 @@ def test_a_load_makes_the_same_store(twin: Twin, tmp_path: Path) -> None:
         assert picture_of(db, twin.users) == twin.expected()
         assert db.log.head == twin.oracle.lsn
     assert exported(tmp_path / "new")[1:] == records[1:]
+
+
+def committed(records: Iterable[DumpRecord]) -> list[DumpRecord]:
+    """Those that do not say when in-boxes were looked at."""
+    return [each for each in records if not (isinstance(each, Row) and each.key == EXPIRY_KEY)]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_it_says_the_same_however_the_store_lies(seed: int, tmp_path: Path) -> None:
+    with Clock().installed() as clock, small_steps():
+        twin = Twin(tmp_path / "data", replace(SMALL, fsync="inline"), clock)
+        for step in scenario(60, seed):
+            twin.do(step)
+        beside = committed(exported(twin.path))
+        with closing(dump(twin.db.engine)) as records:
+            assert committed(records) == beside
+        twin.db.engine.seal()
+        assert committed(exported(twin.path)) == beside
+        twin.db.compact()
+        assert committed(exported(twin.path)) == beside
+        twin.db.close()
+        assert committed(exported(twin.path)) == beside
 
 
 def test_a_load_that_is_killed_at_any_write_goes_on(

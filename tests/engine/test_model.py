@@ -364,7 +364,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(slices=st.integers(1, 6))
     def seal_a_little(self, slices: int) -> None:
-        with self.engine._flushing, self.engine.lock:
+        with self.engine.standing_still():
             sealing = self.engine.store.sealing
             if not sealing.under_way:
                 self.engine.store._begin_pass()

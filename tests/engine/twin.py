@@ -204,7 +204,7 @@ class Twin:
 
     def seal_a_little(self, _: Pending, slices: int) -> None:
         engine = self.db.engine
-        with engine._flushing, engine.lock:
+        with engine.standing_still():
             if not engine.store.sealing.under_way:
                 engine.store._begin_pass()
             for _slice in range(slices):

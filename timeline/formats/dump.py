@@ -1,6 +1,6 @@
 """An export: a store, or some raw timelines of one, as a sequence of records.
 
-    Header · (Series · Item …) … · Row … · End
+    Header · (Series · Item … · Row …) … · Row … · End
 
 Responsibility: the records, and their form as lines of JSON; the binary form is `dump_binary`'s.
 Bytes are written as text where they are UTF-8, else as {"base64": …}, so that they come back
