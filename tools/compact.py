@@ -10,11 +10,13 @@ from pathlib import Path
 import click
 
 import timeline
+from timeline import upkeep
 from timeline.compaction import Gain
 from timeline.options import Options
 from timeline.progress import Progress
 
 from .console import Output, size
+from .looking import as_bytes
 from .verb import verb
 from .wire import Wire
 
@@ -44,21 +46,18 @@ def compact(
     """Merge the small segments of timeline NAME, or of all, and give back their space."""
     if name is not None and prefix:
         raise click.UsageError("name a timeline or a --prefix, not both")
+    one, many = None if name is None else as_bytes(name), as_bytes(prefix)
     with output.bar("looking" if dry_run else "compacting") as progress:
         if daemon is not None:
-            gain, fewer = _of_daemon(daemon, name, prefix, progress, dry_run=dry_run)
+            gain, fewer = _of_daemon(daemon, one, many, progress, dry_run=dry_run)
         else:
             assert directory is not None
             with timeline.open(directory, options, search=False, read_only=dry_run) as database:
-                handle = None if name is None else database.timeline(name)
-                gain = database.gain(prefix, progress=progress) if handle is None else handle.gain()
+                engine = database.engine
+                gain = upkeep.gain(engine, one, prefix=many, progress=progress)
                 fewer = 0
                 if not dry_run:
-                    fewer = (
-                        database.compact(prefix, progress=progress)
-                        if handle is None
-                        else handle.compact()
-                    )
+                    fewer = upkeep.compact(engine, one, prefix=many, progress=progress)
     if dry_run:
         output.line(
             f"{gain.segments:,} segments would become {gain.after:,}, and {size(gain.freed)} of "
@@ -78,9 +77,9 @@ def compact(
 
 
 def _of_daemon(
-    daemon: Wire, name: str | None, prefix: str, progress: Progress, *, dry_run: bool
+    daemon: Wire, name: bytes | None, prefix: bytes, progress: Progress, *, dry_run: bool
 ) -> tuple[Gain, int]:
-    which = [name] if name is not None else ["PREFIX", prefix] if prefix else []
+    which = [name] if name is not None else [b"PREFIX", prefix] if prefix else []
     reply = daemon.follow("TIMELINE.GAIN", *which, progress=progress)
     gain = Gain(*(int(value) for value in reply[1::2]))
     if dry_run:

@@ -54,11 +54,13 @@ class Wire:
         self._reader = hiredis.Reader(encoding="utf-8", errors="replace")
         self._maps = False  # whether replies come in RESP3
 
-    def call(self, *words: str) -> Any:  # noqa: ANN401  what it is
+    def call(self, *words: str | bytes) -> Any:  # noqa: ANN401  what it is
         """The reply to a command."""
         return _accepted(self._exchange([words])[0])
 
-    def follow(self, *words: str, progress: Callable[[int, int], None]) -> Any:  # noqa: ANN401
+    def follow(  # noqa: ANN401  what it is
+        self, *words: str | bytes, progress: Callable[[int, int], None]
+    ) -> Any:
         """The reply to a command that may take long, however long that is; meanwhile `progress` is
         told what INFO says of it. The daemon ends it when this connection closes.
         """

@@ -43,7 +43,7 @@ def as_binary(records: Iterator[DumpRecord]) -> Iterator[DumpRecord]:
 def by_export(through: Callable[[Iterator[DumpRecord]], Iterator[DumpRecord]]) -> Move:
     def move(path: Path, target: Path) -> None:
         with (
-            timeline.open(path, OPTIONS, fsync="inline") as db,
+            timeline.open(path, OPTIONS, read_only=True) as db,
             closing(dump(db.engine)) as records,
         ):
             target.mkdir()
