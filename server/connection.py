@@ -6,14 +6,15 @@ for a write that met BUSY, or the client itself, when it does not read what it a
 come meanwhile is kept, and beyond `backlog_bytes` the socket is not read. So no client costs more
 than a bounded amount of memory.
 
-It does not know what any command means; XADD alone has a path of its own, since its cost is the
-daemon's.
+It does not know what any command means; appends and short reads alone have paths of their own,
+since their cost is the daemon's.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from time import perf_counter
 from typing import Any, cast
 
 from timeline.errors import BusyError, TimelineError
@@ -30,6 +31,7 @@ from .protocol import Command, Parser
 from .registry import READ, WRITE, resolve
 from .service import Service
 from .session import Session
+from .shortreads import READS, short_reads
 
 _ADD_COMMAND = COMMANDS[b"XADD"]
 _RUN = 4  # how many appends are staged together rather than one by one
@@ -47,8 +49,8 @@ class Connection(asyncio.Protocol):
         self._backlog_bytes = 0
         # The last flight this client has writes in, if it has not landed.
         self._flight: Flight | None = None
-        # Replies to be sent, with the flight if there is one; the indexes of those that promise no
-        # write; and the bytes of those that are no ids of appended entries.
+        # Replies to be sent, in pieces, with the flight if there is one; the indexes of those that
+        # promise no write; and the bytes of those that are no ids of appended entries.
         self._out: list[bytes] = []
         self._kept: list[int] = []
         self._size = 0
@@ -162,15 +164,13 @@ class Connection(asyncio.Protocol):
         place, end = 0, len(commands)
         with self._service.engine.lock:
             while place < end:
-                if session.plain and commands[place][0] in ADD:
-                    done = self._append(commands, place)
-                    if done:
-                        place += done
-                        continue
-                if not self._carry_out(commands[place]):
-                    self._backlog = commands[place:]
-                    break
-                place += 1
+                done = self._run(commands, place) if session.plain else 0
+                if not done:
+                    if not self._carry_out(commands[place]):
+                        self._backlog = commands[place:]
+                        break
+                    done = 1
+                place += done
                 if self._size > self._settings.output_pause_bytes:
                     if self._flight is None:
                         self._send_out()
@@ -188,6 +188,32 @@ class Connection(asyncio.Protocol):
         if self._flight is None:
             self._send_out()
         self._settle()
+
+    def _run(self, commands: list[Command], place: int) -> int:
+        """Carries out together what can be of the commands from `place` on: appends or short reads.
+
+        Returns how many those were; with none, the first is one that is carried out by itself.
+        """
+        verb = commands[place][0]
+        if verb in ADD:
+            return self._append(commands, place)
+        if verb in READS and self._flight is None:
+            return self._read(commands, place)
+        return 0
+
+    def _read(self, commands: list[Command], place: int) -> int:
+        begin = perf_counter()
+        room = self._settings.output_pause_bytes - self._size
+        done, pieces, size = short_reads(self._service.engine.timelines, commands, place, room)
+        if done:
+            self._out += pieces
+            self._size += size
+            command = resolve(commands[place])
+            assert command is not None
+            self.session.last_command = command.name
+            command.calls += done
+            command.seconds += perf_counter() - begin
+        return done
 
     def _append(self, commands: list[Command], place: int) -> int:
         """Appends for the commands from `place` on as long as they are `XADD key * …`.

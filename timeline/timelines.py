@@ -200,7 +200,7 @@ class Timelines:
     ) -> Page:
         """Entries numbered `first` to `last`, inclusive, at most `limit`, in stored form."""
         if limit and timeline.row is not None:
-            page = self._read_short(timeline, first, last, limit, reverse=reverse)
+            page = self.read_short(timeline, first, last, limit, reverse=reverse)
             if page is not None:
                 return page
         count = 0
@@ -215,7 +215,7 @@ class Timelines:
                 chunks.append(source.wire(start, stop))
         return Page(count, chunks, end)
 
-    def _read_short(
+    def read_short(
         self, timeline: Timeline, first: int, last: int, limit: int, *, reverse: bool
     ) -> Page | None:
         """The page if it lies in memory wholly, in one piece: what is asked for most.

@@ -58,9 +58,7 @@ class Wire:
         """The reply to a command."""
         return _accepted(self._exchange([words])[0])
 
-    def follow(
-        self, *words: str | bytes, progress: Callable[[int, int], None]
-    ) -> Any:  # noqa: ANN401  what it is
+    def follow(self, *words: str | bytes, progress: Callable[[int, int], None]) -> Any:  # noqa: ANN401  what it is
         """The reply to a command that may take long, however long that is; meanwhile `progress` is
         told what INFO says of it. The daemon ends it when this connection closes.
         """

@@ -69,6 +69,8 @@ def after_id(value: bytes) -> int:
 
 def range_start(value: bytes) -> int:
     """The first number of a range: an id, or `(` and an id, which is left out."""
+    if value.isdigit() and len(value) < 20:  # as most are, without a second part
+        return int(value)
     if value[:1] == b"(":
         return after_id(value[1:])
     number, rest = split_id(value)
@@ -77,6 +79,8 @@ def range_start(value: bytes) -> int:
 
 def range_end(value: bytes) -> int:
     """The last number of a range: an id, or `(` and an id, which is left out. -1: nothing."""
+    if value.isdigit() and len(value) < 20:  # as most are, without a second part
+        return int(value)
     if value[:1] == b"(":
         number, rest = split_id(value[1:])
         return number if rest else number - 1
