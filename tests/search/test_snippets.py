@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from timeline.errors import UsageError
-from timeline.search.analysis import compose
+from timeline.search.folding import compose
 from timeline.search.language import parse
 from timeline.search.snippets import snippet
 

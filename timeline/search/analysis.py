@@ -3,16 +3,17 @@
 Rule: one analyser for what is stored and for what is asked, so that a substring of what is written
 without spaces is found exactly: each character of such a script (and each emoji) is a token, and a
 word of them is looked for as a phrase. In other scripts a word is a token, folded in case and
-accents. Text is first composed (NFC), so that an accent is part of its letter however it was typed.
+accents. What is stored and asked is first composed and folded, in one way (`folding`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
-from unicodedata import normalize
 
 from tantivy import Filter, Index, TextAnalyzer, TextAnalyzerBuilder, Tokenizer
+
+from timeline.search.folding import compose, fold, fold_placed
 
 # Scripts that are written without spaces between words.
 _UNSPACED: Final = (
@@ -21,12 +22,11 @@ _UNSPACED: Final = (
 )
 _SINGLE: Final = rf"{_UNSPACED}\p{{Emoji_Presentation}}\p{{Extended_Pictographic}}"
 _WORD: Final = r"\p{L}\p{M}\p{N}_"
-_SHAPING: Final = r"\x{FE00}-\x{FE0F}\x{20E3}"  # says how the emoji before it looks
-PATTERN: Final = rf"[{_SINGLE}]|[{_WORD}&&[^{_SINGLE}{_SHAPING}]]+"
-LONGEST: Final = 128  # bytes of a token; longer ones are no words, and are not indexed
+PATTERN: Final = rf"[{_SINGLE}]|[{_WORD}&&[^{_SINGLE}]]+"
+LONGEST: Final = 4_096  # bytes of a token, as long as a query; longer ones are not indexed
 
 NAME: Final = "words"  # under which the index knows it
-VERSION: Final = 1  # another one makes every index be built anew
+VERSION: Final = 2  # another one makes every index be built anew
 
 
 class Token(NamedTuple):
@@ -52,10 +52,6 @@ def register(index: Index) -> None:
     index.register_tokenizer(NAME, _analyzer)
 
 
-def compose(text: str) -> str:
-    return text if text.isascii() else normalize("NFC", text)
-
-
 def decode(value: bytes) -> str:
     """The text of a value; what is not UTF-8 is replaced."""
     return compose(value.decode("utf-8", "replace"))
@@ -63,13 +59,21 @@ def decode(value: bytes) -> str:
 
 def words(text: str) -> list[str]:
     """The tokens of a text, in order."""
-    return _analyzer.analyze(compose(text))
+    return _analyzer.analyze(fold(compose(text)))
 
 
 def tokens(text: str) -> Iterator[Token]:
     """The tokens of a composed text and where they stand."""
-    for token in _analyzer.pre_tokenize(text).tokens:
-        yield Token(token.text, token.char_offset_from, token.char_offset_to)
+    folded = fold(text)
+    if folded is text:
+        for token in _analyzer.pre_tokenize(text).tokens:
+            yield Token(token.text, token.char_offset_from, token.char_offset_to)
+        return
+    folded, places = fold_placed(text)
+    for token in _analyzer.pre_tokenize(folded).tokens:
+        start, last = places[token.char_offset_from], places[token.char_offset_to - 1]
+        # A character may stand for several words: each is all of it.
+        yield Token(token.text, start, max(places[token.char_offset_to], last + 1))
 
 
 def is_single(token: str) -> bool:

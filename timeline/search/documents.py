@@ -15,6 +15,7 @@ from timeline.formats.entries import decode_items
 from timeline.formats.rows import decode_metadata
 from timeline.formats.segments import Row
 from timeline.search.analysis import decode
+from timeline.search.folding import fold
 from timeline.search.schema import entry_document, metadata_document
 
 _SENDER = b"@from"
@@ -41,7 +42,7 @@ class Documents:
         for at in range(0, len(items), 2):
             number = numbers.get(items[at])
             if number is not None:
-                texts.append((number, decode(items[at + 1])))
+                texts.append((number, fold(decode(items[at + 1]))))
             elif items[at] == _SENDER:
                 sender = items[at + 1].decode("utf-8", "replace")
         if not texts:

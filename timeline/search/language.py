@@ -24,6 +24,7 @@ from typing import Final, NamedTuple
 
 from timeline.errors import TooLargeError, UsageError
 from timeline.search.analysis import is_single, words
+from timeline.search.folding import compose
 
 MOST_BYTES: Final = 4_096
 MOST_WORDS: Final = 64
@@ -88,7 +89,7 @@ def parse(query: str, fields: Collection[str]) -> Expression:
     encoded = query.encode("utf-8", "replace")
     if len(encoded) > MOST_BYTES:
         raise TooLargeError(f"a query is at most {MOST_BYTES} bytes")
-    found = _Parser(encoded.decode(), fields).parse()
+    found = _Parser(compose(encoded.decode()), fields).parse()
     if found is None:
         raise UsageError("there is no word in this query to search for")
     return found

@@ -26,6 +26,7 @@ from typing import Final, NamedTuple
 from tantivy import Document, Schema, SchemaBuilder
 
 from timeline.search import analysis
+from timeline.search.folding import fold
 
 VERSION: Final = 1
 CHECKPOINT: Final = "@checkpoint"
@@ -104,7 +105,7 @@ def metadata_document(timeline: int, pairs: Sequence[tuple[str, str]]) -> Docume
     document.add_unsigned("about", timeline)
     document.add_text("key", metadata_key(timeline))
     for field, value in pairs:
-        document.add_text("meta", value)
+        document.add_text("meta", fold(value))
         document.add_text("pair", pair_of(field, analysis.words(value)))
     return document
 

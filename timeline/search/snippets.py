@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Final
 
-from timeline.search.analysis import Token, compose, tokens
+from timeline.search.analysis import Token, tokens
+from timeline.search.folding import compose
 from timeline.search.language import Expression, Not, Words
 
 BEGIN: Final = "<b>"

@@ -1,0 +1,90 @@
+"""Folding: what two ways of writing the same word are made one, before it is cut into tokens.
+
+Responsibility: what the filters of tantivy do not. Those fold case, and the accents of letters that
+have a code point in Latin; here go
+
+    marks         that are no letters of their own: accents of Latin that are left over, of Greek
+                  and of Cyrillic, the points of Hebrew, the vowels and the hamza of Arabic
+    forms         of Hebrew, Arabic and Greek letters, of katakana in half the width; σ at the end
+    the unseen    soft hyphens, joiners, what chooses among the shapes of a character
+
+Rule: what makes another letter stays: й, ї and ў, the voiced marks of Japanese, the vowels of
+Korean, Thai and Indian scripts. A unit of a text (a character, and voiced marks behind it) is
+folded for itself, so that it is known where each character of the outcome stands.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+from unicodedata import category, combining, normalize
+
+_MARKS: Final = (  # of them those that are marks
+    (0x0300, 0x036F), (0x0483, 0x0487), (0x0591, 0x05C7), (0x0610, 0x061A), (0x064B, 0x065F),
+    (0x0670, 0x0670), (0x06D6, 0x06ED), (0x08CA, 0x08FF), (0x1AB0, 0x1ACE), (0x1DC0, 0x1DFF),
+)  # fmt: skip
+_FORMS: Final = (  # of them the letters that are made of others
+    (0x00B5, 0x00B5), (0x0370, 0x03FF), (0x0587, 0x0587), (0x0622, 0x0626), (0x06C0, 0x06D3),
+    (0x1F00, 0x1FFF), (0xFB13, 0xFB4F), (0xFB50, 0xFDFF), (0xFE70, 0xFEFC), (0xFF66, 0xFF9D),
+)  # fmt: skip
+_OTHERS: Final = "İǦǧǮǯẛЀѐЁёЍѝ"  # of such letters those that lie among letters that stay
+_VOICED: Final = "\uff9e\uff9f"  # voiced marks in half the width: part of what is before them
+_TATWEEL: Final = "\u0640"  # makes Arabic wider
+_UNSEEN: Final = (
+    (0x00AD, 0x00AD), (0x180B, 0x180D), (0x200D, 0x200D), (0x20E3, 0x20E3),
+    (0xFE00, 0xFE0F), (0xE0100, 0xE01EF),
+)  # fmt: skip
+
+
+def _each(ranges: tuple[tuple[int, int], ...]) -> Iterator[str]:
+    for first, last in ranges:
+        yield from map(chr, range(first, last + 1))
+
+
+def _plain(letter: str) -> str:
+    """A letter without what is on and below it."""
+    parts = normalize("NFKD", letter).replace("ς", "σ")
+    if letter in _VOICED:
+        return parts
+    return "".join([part for part in parts if not combining(part) and part != _TATWEEL])
+
+
+def _table() -> dict[int, str]:
+    table = {ord(each): "" for each in (*_each(_UNSEEN), _TATWEEL)}
+    table |= {ord(each): "" for each in _each(_MARKS) if category(each) == "Mn"}
+    for letter in (*_each(_FORMS), *_OTHERS, *_VOICED):
+        plain = _plain(letter)
+        # Some stand for whole phrases, or for a mark on its own: they stay.
+        if plain != letter and " " not in plain and category(letter).startswith("L"):
+            table[ord(letter)] = plain
+    return table
+
+
+_TABLE: Final = _table()
+_FOLDED: Final = re.compile("[" + "".join(map(chr, sorted(_TABLE))) + "]")
+_DROPPED: Final = "".join([chr(each) for each, plain in _TABLE.items() if not plain])
+_UNIT: Final = re.compile(rf".(?:[{_DROPPED}]*[\u3099\u309a{_VOICED}])*", re.DOTALL)
+
+
+def compose(text: str) -> str:
+    """The text with every accent a part of its letter, however it was typed (NFC)."""
+    return text if text.isascii() else normalize("NFC", text)
+
+
+def fold(text: str) -> str:
+    """A composed text, folded."""
+    if text.isascii() or _FOLDED.search(text) is None:
+        return text
+    return normalize("NFC", text.translate(_TABLE))
+
+
+def fold_placed(text: str) -> tuple[str, list[int]]:
+    """A composed text, folded, and where in it each character of that stands, and the end."""
+    parts: list[str] = []
+    places: list[int] = []
+    for match in _UNIT.finditer(text):
+        part = fold(match[0])
+        parts.append(part)
+        places += [match.start()] * len(part)
+    return "".join(parts), [*places, len(text)]
