@@ -16,7 +16,7 @@ folded for itself, so that it is known where each character of the outcome stand
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 from unicodedata import category, combining, normalize
 
@@ -61,10 +61,21 @@ def _table() -> dict[int, str]:
     return table
 
 
+def _any_of(letters: Iterable[int]) -> str:
+    """A class of these, as ranges: beyond 16 bits `re` tries one after another."""
+    ranges: list[list[int]] = []
+    for letter in sorted(letters):
+        if ranges and ranges[-1][1] == letter - 1:
+            ranges[-1][1] = letter
+        else:
+            ranges.append([letter, letter])
+    return "[" + "".join([f"{chr(first)}-{chr(last)}" for first, last in ranges]) + "]"
+
+
 _TABLE: Final = _table()
-_FOLDED: Final = re.compile("[" + "".join(map(chr, sorted(_TABLE))) + "]")
-_DROPPED: Final = "".join([chr(each) for each, plain in _TABLE.items() if not plain])
-_UNIT: Final = re.compile(rf".(?:[{_DROPPED}]*[\u3099\u309a{_VOICED}])*", re.DOTALL)
+_FOLDED: Final = re.compile(_any_of(_TABLE))
+_DROPPED: Final = _any_of([each for each, plain in _TABLE.items() if not plain])
+_UNIT: Final = re.compile(rf".(?:{_DROPPED}*[\u3099\u309a{_VOICED}])*", re.DOTALL)
 
 
 def compose(text: str) -> str:
