@@ -167,10 +167,11 @@ def reindex(session: Session, _: Arguments) -> bytes:
 def find(session: Session, args: Arguments, _: View) -> None:
     asked = _Asked(session, args, 1, _FINDING)
     engine, resp = session.service.engine, session.resp
+    most = session.service.configuration.settings.reply_bytes
     indexer = messages_of(session).searchable
 
     def work() -> bytes:
-        found = find_timelines(engine, indexer, asked.query, asked.limit)
+        found = find_timelines(engine, indexer, asked.query, asked.limit, most_bytes=most)
         maps = [
             encode_map(
                 [(b"name", replies.bulk(name)), (b"metadata", encode_fields(metadata, resp))], resp

@@ -16,6 +16,7 @@ from timeline.errors import TooLargeError, UsageError
 from timeline.messaging.entries import find_entry
 from timeline.search import snippets
 from timeline.search.analysis import tokens
+from timeline.search.finder import find_timelines
 from timeline.search.language import parse
 from timeline.search.snippets import LENGTH, snippet
 
@@ -99,6 +100,26 @@ def test_of_many_timelines_the_oldest_are_given(db: Database) -> None:
     for number in range(6):
         db.timeline(f"t{number}").set_metadata({"name": "blue " * (number + 1)})
     assert [name for name, _ in db.find("blue", limit=2, wait=20)] == [b"t0", b"t1"]
+
+
+def test_timelines_that_are_found_are_as_many_as_an_answer_holds(db: Database) -> None:
+    for number in range(3):
+        db.timeline(f"t{number}").set_metadata({"name": "blue", "about": "x" * 1_000})
+    assert len(db.find("blue", wait=20)) == 3
+    indexer = db.messaging.messages.searchable
+    with pytest.raises(TooLargeError, match="COUNT"):
+        find_timelines(db.engine, indexer, "blue", 3, most_bytes=2_500)
+    assert len(find_timelines(db.engine, indexer, "blue", 2, most_bytes=2_500)) == 2
+
+
+def test_a_timeline_whose_metadata_is_gone_is_not_found_before_the_index_knows(
+    db: Database,
+) -> None:
+    db.timeline("a").set_metadata({"name": "blue"})
+    assert len(db.find("blue", wait=20)) == 1
+    db.messaging.messages.searchable.stop()
+    db.timeline("a").set_metadata({"name": ""})
+    assert db.find("blue") == []
 
 
 def test_values_of_a_mebibyte_are_indexed_as_far_as_they_can_be(db: Database) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from timeline.engine import Engine
-from timeline.errors import NotFoundError, UsageError
+from timeline.errors import NotFoundError, TooLargeError, UsageError
 from timeline.search.language import ANY_FIELD, parse
 from timeline.search.pages import Pages, Results, parse_token
 from timeline.search.search import Hit, Scope, Search, find_described
@@ -61,10 +61,11 @@ def _ids(engine: Engine, names: Sequence[bytes]) -> list[int]:
 
 
 def find_timelines(
-    engine: Engine, indexer: Serving, query: str, limit: int
+    engine: Engine, indexer: Serving, query: str, limit: int, *, most_bytes: int = 64 << 20
 ) -> list[tuple[bytes, dict[bytes, bytes]]]:
     """Names and metadata of the timelines that a query fits, the oldest first. A word with a field
-    stands for a value as a whole (`city:oslo`), any other for a word of any value.
+    stands for a value as a whole (`city:oslo`), any other for a word of any value. Raises
+    `UsageError`, and `TooLargeError` above `most_bytes`.
     """
     if limit < 1:
         raise UsageError("COUNT is at least 1")
@@ -72,10 +73,18 @@ def find_timelines(
     with indexer.trusting() as index:
         ids = find_described(index, expression, limit)
     found = []
+    size = 0
     for timeline_id in ids:
         with engine.lock:
             engine.check_usable()
             timeline = engine.timelines.load(timeline_id)
-            if timeline is not None:
-                found.append((timeline.name, engine.metadata(timeline)))
+            metadata = {} if timeline is None else engine.metadata(timeline)
+        if timeline is None or not metadata:
+            continue
+        found.append((timeline.name, metadata))
+        size += sum(map(len, metadata)) + sum(map(len, metadata.values()))
+        if size > most_bytes:
+            raise TooLargeError(
+                f"this answer would exceed {most_bytes} bytes: ask for less by COUNT"
+            )
     return found
