@@ -1,7 +1,7 @@
 """Finding entries and timelines for whoever may see everything.
 
-Rule: as elsewhere: newest first, shown as they are now, an entry that is gone left out. What a
-conversation holds is found here too; who may ask is decided above.
+Rule: as elsewhere: newest first, shown as they are now, an entry left out that is gone, or has
+nothing to say any more. What a conversation holds is found here too; who may ask is decided above.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from timeline.engine import Engine
-from timeline.errors import NotFoundError, TooLargeError, UsageError
+from timeline.errors import NotFoundError, TooLargeError, UsageError, shown
+from timeline.formats.entries import decode_items
 from timeline.search.language import ANY_FIELD, parse
 from timeline.search.pages import Pages, Results, parse_token
 from timeline.search.search import Hit, Scope, Search, find_described
@@ -32,6 +33,7 @@ def find_entries(
     """
     behind, total = parse_token(after)
     fields = engine.options.search_fields
+    said = {field.encode() for field in fields}
     expression = parse(query, fields)
     scope = Scope(None if timelines is None else _ids(engine, timelines))
 
@@ -40,7 +42,9 @@ def find_entries(
         if timeline is None:
             return None
         rows = engine.timelines.rows(timeline, hit.seq, hit.seq, 1, reverse=False)
-        return (rows[0][3], timeline.name) if rows else None
+        if not rows or said.isdisjoint(decode_items(rows[0][3])[::2]):
+            return None
+        return rows[0][3], timeline.name
 
     with indexer.trusting() as index:
         found = Search(index, expression, fields, scope, since=since, until=until)
@@ -55,7 +59,7 @@ def _ids(engine: Engine, names: Sequence[bytes]) -> list[int]:
         for name in names:
             timeline = engine.timelines.find(name)
             if timeline is None:
-                raise NotFoundError(f"there is no timeline {name!r}")
+                raise NotFoundError(f"there is no timeline {shown(name)}")
             found.append(timeline.id)
     return found
 

@@ -221,7 +221,7 @@ def _without(query: Query) -> Query:
 def find_described(index: Index, expression: Expression, limit: int) -> list[int]:
     """The timelines whose metadata an expression fits, at most `limit`, the lowest ids first.
 
-    A word with a field stands for a value as a whole: `city:oslo`.
+    A word with a field stands for a value as a whole: `city:oslo`; or its beginning: `city:os*`.
     """
     searcher = index.searcher
 
@@ -233,7 +233,10 @@ def find_described(index: Index, expression: Expression, limit: int) -> list[int
             return Query.boolean_query([(occur, compile_(each)) for each in part.parts])
         if part.field is None:
             return words_query(index, "meta", part)
-        return Query.term_query(index.schema, "pair", pair_of(part.field, part.tokens))
+        pair = pair_of(part.field, part.tokens)
+        if part.prefix:
+            return Query.regex_query(index.schema, "pair", re.escape(pair) + ".*")
+        return Query.term_query(index.schema, "pair", pair)
 
     query = Query.boolean_query(
         [(Occur.Must, compile_(expression)), (Occur.Must, Query.exists_query("about"))]

@@ -113,7 +113,7 @@ class Serving(ABC):
             "index_build_documents": building or 0,
             "index_builds": self.builds,
             "index_failures": self.failures,
-            "index_last_failure": self.failure,
+            "index_last_failure": " ".join(self.failure.split()),
         }
 
     def _building(self) -> int | None:
