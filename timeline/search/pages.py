@@ -22,7 +22,7 @@ from timeline.search.snippets import snippet
 
 COUNTED: Final = 1_000  # hits up to which the total is exact
 _LOOKED_AT: Final = 20_000  # hits, for one page
-_AT_A_TIME: Final = 256  # of them asked for, and
+_AT_A_TIME: Final = 256  # of them asked for at first, and
 _TOGETHER: Final = 16  # looked up in one go: each may cost a segment to be read
 _BYTES: Final = 4 << 20  # after which a page ends
 _TOKEN: Final = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,4})([.+])")
@@ -132,7 +132,7 @@ class Pages:
                 self._ended = True
                 return
             after = self._behind = batch[-1]
-            most = _AT_A_TIME
+            most = max(_AT_A_TIME, self._looked_at)  # asking again costs more than some more hits
 
     def _describe(self, name: bytes, payload: bytes) -> Found:
         items = decode_items(payload)
