@@ -41,12 +41,12 @@ class _Asked:
         if options.at != len(args):
             raise syntax_error()
         self.limit = page_size(session, self.given.get(b"COUNT"))
-        self.since = self._milliseconds(b"SINCE")
-        self.until = self._milliseconds(b"UNTIL")
-        self.wait = self._milliseconds(b"WAIT") or 0
+        self.since = self._moment(b"SINCE")
+        self.until = self._moment(b"UNTIL")
+        self.wait = arguments.milliseconds(self.given.get(b"WAIT", b"0"))
 
-    def _milliseconds(self, word: bytes) -> int | None:
-        return arguments.milliseconds(self.given[word]) if word in self.given else None
+    def _moment(self, word: bytes) -> int | None:
+        return arguments.moment(self.given[word]) if word in self.given else None
 
 
 _FINDING: Final = frozenset((b"COUNT", b"WAIT"))

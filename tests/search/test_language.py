@@ -40,6 +40,11 @@ a, b, c = w("a"), w("b"), w("c")
         ('"see hel"*', w("see", "hel", prefix=True)),
         ("title:a", w("a", field="title")),
         ('title:"a b"', w("a", "b", field="title")),
+        ("title:(a OR b) c", All((Any((w("a", field="title"), w("b", field="title"))), c))),
+        ("-title:(a text:b)", Not(All((w("a", field="title"), w("b", field="text"))))),
+        ("title:(a (b)) c", All((All((w("a", field="title"), w("b", field="title"))), c))),
+        ("nosuch:(a b)", All((w("nosuch"), All((a, b))))),
+        ("title:() a", a),
         ("nosuch:a", w("nosuch", "a")),
         ("http://a.b", w("http", "a", "b")),
         ("添加好友", w("添", "加", "好", "友")),
@@ -66,6 +71,11 @@ a, b, c = w("a"), w("b"), w("c")
         ("a^2", w("a", "2")),
         ("[a TO b]", All((a, w("to"), b))),
         ("/a/", a),
+        # As telephones and other keyboards put it.
+        ("“a b” c", All((w("a", "b"), c))),
+        ("„a b“ «b c»", All((w("a", "b"), w("b", "c")))),
+        ("＂添加＂（a OR b）", All((w("添", "加"), Any((a, b))))),
+        ("title：a", w("a", field="title")),
     ],
 )
 def test_a_query_means(query: str, meaning: Expression) -> None:

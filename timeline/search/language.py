@@ -7,6 +7,7 @@
     coffee NOT decaf, -decaf  the one without the other
     title:minutes             in this field only
     (tea OR coffee) milk      grouped
+    title:(tea OR coffee)     in this field, all of it
 
 Rule: whatever somebody types means something, as near to what he meant as can be: operators are
 words in capitals that stand between others, a quote or bracket that is not closed ends with the
@@ -33,14 +34,17 @@ _SHORTEST: Final = 2  # letters of a prefix
 
 _LEXEME: Final = re.compile(
     r"""\s+
-    | (?P<open>\()
-    | (?P<close>\))
     | (?P<minus>-)(?=[^\s)])
+    | (?:(?P<of>[^\s():"]+):)?(?P<open>\()  # of a field, when it is one
+    | (?P<close>\))
     | (?:(?P<field>[^\s():"]+):)?  # a field, when it is one
       (?: "(?P<phrase>[^"]*)(?:"|\Z) | (?P<word>[^\s()"]+) )(?P<star>\*)?
     | .""",
     re.VERBOSE,
 )
+
+# What keyboards make of a quote, and those for Chinese of a bracket.
+_TYPED: Final = str.maketrans("“”„«»＂（）：", '""""""():')
 
 
 class Words(NamedTuple):
@@ -89,7 +93,7 @@ def parse(query: str, fields: Collection[str]) -> Expression:
     encoded = query.encode("utf-8", "replace")
     if len(encoded) > MOST_BYTES:
         raise TooLargeError(f"a query is at most {MOST_BYTES} bytes")
-    found = _Parser(compose(encoded.decode()), fields).parse()
+    found = _Parser(compose(encoded.decode()).translate(_TYPED), fields).parse()
     if found is None:
         raise UsageError("there is no word in this query to search for")
     return found
@@ -107,9 +111,10 @@ class _Parser:
 
     def __init__(self, query: str, fields: Collection[str]) -> None:
         self._lexemes = [
-            lexeme for match in _LEXEME.finditer(query) if (lexeme := _lexeme(match, fields))
+            lexeme for match in _LEXEME.finditer(query) for lexeme in _lexemes(match, fields)
         ]
         self._at = 0
+        self._field: str | None = None  # of the bracket that is open
         self._depth = 0
         self._words = 0
 
@@ -151,16 +156,18 @@ class _Parser:
             return None
         lexeme = self._lexemes[self._at]
         self._at += 1
-        found = self._group() if lexeme.kind == "(" else self._text(lexeme)
+        found = self._group(lexeme.field) if lexeme.kind == "(" else self._text(lexeme)
         return Not(found) if negated and found is not None else found
 
-    def _group(self) -> Expression | None:
+    def _group(self, field: str | None) -> Expression | None:
+        around, self._field = self._field, field or self._field
         self._depth += 1
         if self._depth > MOST_DEPTH:
             raise TooLargeError(f"brackets in a query are at most {MOST_DEPTH} deep")
         found = self._either()
         self._skip(")")
         self._depth -= 1
+        self._field = around
         return found
 
     def _text(self, lexeme: _Lexeme) -> Expression | None:
@@ -173,19 +180,26 @@ class _Parser:
         prefix = lexeme.star and not is_single(tokens[-1])
         if prefix and len(tokens[-1]) < _SHORTEST:
             raise UsageError(f"the beginning of a word is at least {_SHORTEST} letters, before *")
-        return Words(tokens, prefix, lexeme.field)
+        return Words(tokens, prefix, lexeme.field or self._field)
 
 
-def _lexeme(match: re.Match[str], fields: Collection[str]) -> _Lexeme | None:
+def _lexemes(match: re.Match[str], fields: Collection[str]) -> Iterator[_Lexeme]:
     if match["open"]:
-        return _Lexeme("(")
-    if match["close"]:
-        return _Lexeme(")")
-    if match["minus"]:
-        return _Lexeme("-")
+        of = match["of"]
+        if of is None or of in fields:
+            yield _Lexeme("(", field=of)
+        else:
+            yield from (_Lexeme("text", of), _Lexeme("("))
+    elif match["close"]:
+        yield _Lexeme(")")
+    elif match["minus"]:
+        yield _Lexeme("-")
+    elif match["phrase"] is not None or match["word"] is not None:
+        yield _text(match, fields)
+
+
+def _text(match: re.Match[str], fields: Collection[str]) -> _Lexeme:
     phrase, word, field = match["phrase"], match["word"], match["field"]
-    if phrase is None and word is None:
-        return None
     if word in ("AND", "OR", "NOT") and field is None:
         return _Lexeme(word)
     text = phrase if word is None else word
