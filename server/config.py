@@ -79,7 +79,8 @@ class Settings:
     )
     slowlog_max_len: int = _option(128, "how many slow commands are kept")
     sync_block_ms: int = _option(
-        4_000, "longest BLOCK of USER.SYNC; redis-py's socket gives up after 5 s by default"
+        4_000,
+        "longest BLOCK of USER.SYNC and WAIT of a search; redis-py gives up after 5 s by default",
     )
     backup_directory: str = _option(
         "", "directory below which BACKUP may write; empty: it is refused"
