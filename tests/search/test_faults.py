@@ -22,7 +22,7 @@ from timeline.errors import CorruptError, IndexLagError, TimelineError, TrimmedE
 from timeline.search.build import Build
 from timeline.search.checksums import _files
 from timeline.search.follower import Follower
-from timeline.search.index import Index, IndexFaultError
+from timeline.search.index import Hold, Index, IndexFaultError
 from timeline.search.indexer import Indexer
 from timeline.storage import SEGMENTS, Storage
 
@@ -86,11 +86,31 @@ def test_two_stores_do_not_share_a_directory(
     with timeline.open(tmp_path / "second", options) as second:
         until(second, lambda: indexer_of(second).failures >= 4)
         assert "another store" in indexer_of(second).failure
+        with pytest.raises(IndexLagError, match="INFO"):
+            second.messaging.search("bob", "word")
         first.messaging.send("team", "ann", {"text": "another word"})
         assert texts(first) == ["another word", "first word"]
         assert indexer_of(first).builds == 1
         first.close()
         assert texts(second) == ["second word"]
+
+
+def test_a_directory_that_was_removed_is_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timeline.search.indexer._BACK_OFF", 0.01)
+    place = tmp_path / "place"
+    options = replace(OPTIONS, search_directory=str(place))
+    with timeline.open(tmp_path / "first", options) as first:
+        first.messaging.create("team", "ann", members=["bob"])
+        first.messaging.send("team", "ann", {"text": "a word"})
+        assert texts(first) == ["a word"]
+        shutil.rmtree(place)
+        first.messaging.send("team", "ann", {"text": "another word"})
+        until(first, lambda: indexer_of(first).builds == 2)
+        assert texts(first) == ["another word", "a word"]
+        with pytest.raises(IndexFaultError, match="another store"):
+            Hold(place)
 
 
 def test_other_prefixes_make_another_index(tmp_path: Path) -> None:

@@ -86,6 +86,11 @@ class Hold:
                 "the option search_directory"
             ) from error
 
+    @property
+    def stands(self) -> bool:
+        """Whether it keeps anybody out: not once the directory was removed."""
+        return self._file is not None and os.fstat(self._file).st_nlink > 0
+
     def release(self) -> None:
         """Let others in, though a forked child may have the file open still."""
         file, self._file = self._file, None

@@ -171,6 +171,9 @@ class Indexer(Serving):
     def _open(self) -> None:
         """Open the index, or begin to build one."""
         engine = self._engine
+        if self._hold is not None and not self._hold.stands:
+            self._hold.release()
+            self._hold = None
         if self._hold is None:
             self._hold = Hold(self._directory)
         index = Index.find(self._directory, self._made, self._memory, engine.store.epoch)

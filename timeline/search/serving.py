@@ -41,7 +41,10 @@ class Serving(ABC):
         """The index to search. Raises `IndexLagError` while there is none."""
         serving = self._serving
         if serving is None:
-            raise IndexLagError("the search index is being built: try again later")
+            raise IndexLagError(
+                "there is no search index yet: try again later; where INFO timeline has an "
+                "index_last_failure, that is why"
+            )
         return serving
 
     @property
