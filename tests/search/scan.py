@@ -6,7 +6,7 @@ else is done the plain way: read what CONV.HISTORY shows, look at each message, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from timeline.database import Database
@@ -46,6 +46,22 @@ def contains(text: list[str], wanted: Words) -> bool:
             if end.startswith(last) if wanted.prefix else end == last:
                 return True
     return False
+
+
+def describes(expression: Expression, metadata: Mapping[bytes, bytes]) -> bool:
+    """Whether a timeline with this metadata is what an expression asks for."""
+    if isinstance(expression, Not):
+        return not describes(expression.part, metadata)
+    if isinstance(expression, All):
+        return all(describes(part, metadata) for part in expression.parts)
+    if isinstance(expression, Any):
+        return any(describes(part, metadata) for part in expression.parts)
+    if expression.field is None:
+        return any(contains(words(value.decode()), expression) for value in metadata.values())
+    whole = words(metadata.get(expression.field.encode(), b"").decode())
+    if not expression.prefix:
+        return whole == list(expression.tokens)
+    return contains(whole[: len(expression.tokens)], expression)
 
 
 def scan(

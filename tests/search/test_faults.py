@@ -21,8 +21,9 @@ from timeline.engine import Engine
 from timeline.errors import CorruptError, IndexLagError, TimelineError, TrimmedError
 from timeline.search.build import Build
 from timeline.search.checksums import _files
+from timeline.search.documents import Documents
 from timeline.search.follower import Follower
-from timeline.search.index import Hold, Index, IndexFaultError
+from timeline.search.index import LEAST_MEMORY, Hold, Index, IndexFaultError
 from timeline.search.indexer import Indexer
 from timeline.storage import SEGMENTS, Storage
 
@@ -311,6 +312,23 @@ def test_a_damaged_segment_costs_its_own_messages_only(
 
 
 # --- the store below ------------------------------------------------------------------------------
+
+
+def test_a_build_holds_nothing_of_the_store_between_its_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timeline.search.build._ROWS", 2)
+    path = tmp_path / "store"
+    with timeline.open(path, OPTIONS, search=False) as db:
+        for number in range(5):
+            db.timeline(f"t{number}").set_metadata({"city": "Oslo"})
+    db = timeline.open(path, OPTIONS, search=False)
+    index = Index.make(tmp_path / "index", ("text",), LEAST_MEMORY)
+    build = Build(db.engine, index, Documents(("text",), ()), ())
+    assert build.step()
+    db.close()
+    timeline.open(path, OPTIONS, search=False).close()
+    assert index.added == 2
 
 
 def test_it_goes_on_when_the_store_was_opened_again_at_the_second_try(

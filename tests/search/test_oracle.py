@@ -18,10 +18,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 import timeline
 from tests.engine.stores import SMALL, Clock, abandon, copy_as_killed, copy_index, scratch_directory
-from tests.search.scan import FIELDS, Message, fits, scan
+from tests.search.scan import FIELDS, Message, describes, fits, scan
 from timeline.errors import NoPermissionError, NotFoundError, TimelineError, UsageError
 from timeline.messaging.sending import send
-from timeline.search.language import parse
+from timeline.search.language import ANY_FIELD, parse
 
 USERS = ("ann", "bob", "cid")
 DIRECT = "@ann:bob"  # stands for the id that the store gives the conversation of these two
@@ -44,6 +44,12 @@ WORDS = (
     "🎉",
     "e-mail",
     "x1",
+    "ｶﾞｷﾞ",
+    "ガ",
+    "Ας",
+    "ΑΣ",
+    "مَرْحَبًا",
+    "مرحبا",
 )
 texts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=6).flatmap(
     lambda words: st.sampled_from(["", " ", ", "]).map(lambda between: between.join(words))
@@ -51,13 +57,21 @@ texts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=6).flatmap(
 terms = st.one_of(
     st.sampled_from(WORDS),
     st.sampled_from(
-        ("se*", "cre*", "title:see", "text:you", '"see you"', '"you se"*', "-sea", "NOT 添")
+        ("se*", "cre*", "title:see", "text:you", '"see you"', '"you se"*', "-sea", "NOT 添", "مرح*")
     ),
 )
 queries = st.lists(terms, min_size=1, max_size=3).flatmap(
     lambda parts: st.sampled_from([" ", " OR ", " AND ", " NOT "]).map(
         lambda between: between.join(parts)
     )
+)
+FINDS = (
+    "city:see",
+    "city:se*",
+    'city:"see you" OR owner:添',
+    "se* NOT city:see",
+    "-owner:(sea OR you)",
+    "مرحبا",
 )
 users = st.sampled_from(USERS)
 names = st.sampled_from(NAMES)
@@ -112,8 +126,8 @@ class Machine(RuleBasedStateMachine):
             self.patch.setattr("timeline.search.follower._BYTES", 1)
             self.patch.setattr("timeline.search.build._ROWS", 2)
             self.patch.setattr("timeline.search.build._BYTES", 50)
-        for name, kind in zip(NAMES, history, strict=False):
-            self.im.create(name, "ann", members=["bob"], history=kind)
+        for name, kind, city in zip(NAMES, history, ("see", "See you", "sea"), strict=False):
+            self.im.create(name, "ann", members=["bob"], history=kind, meta={"city": city})
         self.direct = self.im.direct("ann", "bob")
 
     def named(self, name: str) -> str:
@@ -186,6 +200,18 @@ class Machine(RuleBasedStateMachine):
     def replace_raw(self, name: str, seq: int, text: str) -> None:
         with suppress(TimelineError):
             self.db.timeline(name).replace(seq, {"text": text})
+
+    @rule(
+        name=st.sampled_from(RAW) | names,
+        field=st.sampled_from(("city", "owner")),
+        value=st.sampled_from(("see", "See", "sea", "see you", "添", "")) | texts,
+    )
+    def describe(self, name: str, field: str, value: str) -> None:
+        with suppress(TimelineError):
+            if name in RAW:
+                self.db.timeline(name).set_metadata({field: value})
+            else:
+                self.im.set_meta(self.named(name), fields={field: value})
 
     @rule(name=names, seq=numbers, text=texts)
     def edit(self, name: str, seq: int, text: str) -> None:
@@ -311,6 +337,22 @@ class Machine(RuleBasedStateMachine):
                 break
         assert len(found) == len(expected)
         assert set(found) == expected
+
+    @rule(query=st.sampled_from(WORDS))
+    def find(self, query: str) -> None:
+        described = {
+            name: metadata
+            for prefix in (b"log:", b"@conv:")
+            for name in self.db.timelines(prefix)
+            if (metadata := self.db.timeline(name).metadata())
+        }
+        for each in (query, *FINDS):
+            expression = parse(each, ANY_FIELD)
+            assert dict(self.db.find(each, wait=20)) == {
+                name: metadata
+                for name, metadata in described.items()
+                if describes(expression, metadata)
+            }
 
     # --- what changes no answer -----------------------------------------------------------------
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Final
 
 from timeline.engine import Engine
@@ -112,18 +111,21 @@ class Build:
 
     def _metadata(self) -> Iterator[list[tuple[int, bytes]]]:
         start = keys.META
-        while True:
-            page = []
-            size = 0
-            with self._engine.lock:
-                self._engine.check_usable()
-                pairs = self._engine.state.scan(start, keys.successor(keys.META))
-                for key, value in islice(pairs, _ROWS):
-                    page.append((key, value))
-                    size += len(value)
-                    if size >= _BYTES:
-                        break
-            if not page:
-                return
+        while page := self._described(start):
             yield [(keys.split_number(key[1:]), value) for key, value in page]
             start = page[-1][0] + b"\0"
+
+    def _described(self, start: bytes) -> list[tuple[bytes, bytes]]:
+        """The next pairs of metadata from `start` on. Between steps no scan is open: the store
+        could not be closed.
+        """
+        page = []
+        size = 0
+        with self._engine.lock:
+            self._engine.check_usable()
+            for key, value in self._engine.state.scan(start, keys.successor(keys.META)):
+                page.append((key, value))
+                size += len(value)
+                if len(page) >= _ROWS or size >= _BYTES:
+                    break
+        return page
