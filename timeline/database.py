@@ -118,7 +118,8 @@ class Database:
         self, query: str, *, limit: int = 100, wait: float = 0.0
     ) -> list[tuple[bytes, dict[bytes, bytes]]]:
         """Names and metadata of timelines by their metadata: words of any value, or a value as a
-        whole by its field (`city:oslo`).
+        whole by its field (`city:oslo`), or its beginning (`city:os*`). Raises `IndexLagError`,
+        `UsageError`, and `TooLargeError` above 64 MiB.
         """
         return find_timelines(self.engine, self._indexer(wait), query, limit)
 

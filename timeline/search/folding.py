@@ -75,7 +75,8 @@ def _any_of(letters: Iterable[int]) -> str:
 _TABLE: Final = _table()
 _FOLDED: Final = re.compile(_any_of(_TABLE))
 _DROPPED: Final = _any_of([each for each, plain in _TABLE.items() if not plain])
-_UNIT: Final = re.compile(rf".(?:{_DROPPED}*[\u3099\u309a{_VOICED}])*", re.DOTALL)
+_MARKED: Final = rf"(?:{_DROPPED}*[\u3099\u309a{_VOICED}])"
+_UNIT: Final = re.compile(rf"{_any_of(_TABLE)}{_MARKED}*|.{_MARKED}+", re.DOTALL)
 
 
 def compose(text: str) -> str:
@@ -94,8 +95,12 @@ def fold_placed(text: str) -> tuple[str, list[int]]:
     """A composed text, folded, and where in it each character of that stands, and the end."""
     parts: list[str] = []
     places: list[int] = []
+    at = 0
     for match in _UNIT.finditer(text):
-        part = fold(match[0])
-        parts.append(part)
-        places += [match.start()] * len(part)
-    return "".join(parts), [*places, len(text)]
+        start, part = match.start(), fold(match[0])
+        parts += (text[at:start], part)
+        places += range(at, start)
+        places += [start] * len(part)
+        at = match.end()
+    parts.append(text[at:])
+    return "".join(parts), [*places, *range(at, len(text) + 1)]
