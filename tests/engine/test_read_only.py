@@ -230,7 +230,7 @@ def write_on(path: Path, changes: dict[str, Any], pipe: Connection) -> None:
                 for name in ("even", f"room:{number % 40}"):
                     both.append(name, {"n": str(number), "filling": "x" * (number % 300)})
             number += 1
-            if number % 500 == 0:
+            if number % 150 == 0:
                 db.compact()
 
 
@@ -249,7 +249,7 @@ def test_what_is_read_while_it_is_written_has_no_gap(directory: Path) -> None:
             child.start()
             try:
                 assert ours.recv() >= seen, "what was seen is what the next owner goes on from"
-                until = seen + draw.randint(500, 1_500)
+                until = seen + draw.randint(150, 450)
                 while seen < until:
                     seen = look(db, seen)
                     if draw.random() < 0.2:
