@@ -1,15 +1,18 @@
 """What tests of every folder share: options of the long modes, without which every test runs its
-short one, and a disk that can be filled.
+short one, where their files lie, and a disk that can be filled.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.disks import small_disk as mounted
+from tests.engine.stores import SHM
 from timeline.options import MIB
 
 
@@ -36,6 +39,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="fail the engine at every N-th of its calls to the disk; 1 is every one",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put what tests write into memory, where it has room and programs may be run: they wait for
+    more fsyncs than anything else, and no test can tell whether the disk did one. A kill cannot
+    either; what a loss of power leaves is made by test_power_loss.py. `--basetemp` chooses a disk.
+    """
+    if (
+        config.option.basetemp is None
+        and SHM.is_dir()
+        and os.access(SHM, os.W_OK)
+        and not os.statvfs(SHM).f_flag & os.ST_NOEXEC
+        and shutil.disk_usage(SHM).free > 4_096 * MIB
+    ):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(SHM))
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ that many kills land inside sealing.
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import shutil
 from collections.abc import Iterator
@@ -23,9 +22,7 @@ import timeline
 from tests.engine.killed import advance, go_on
 from tests.engine.stores import SMALL, Clock, abandon, scratch_directory, small_steps
 from tests.engine.twin import Twin, picture_of, scenario
-
-CONTEXT = multiprocessing.get_context("forkserver")  # cheap, and without threads to fork
-CONTEXT.set_forkserver_preload(["tests.engine.killed"])
+from tests.forked import CONTEXT
 
 
 @pytest.fixture

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+
+from tests.forked import CONTEXT, fork
 
 # A client of redis-py. Its own types leave open for each reply whether it has yet to be awaited and
 # in which protocol it came; no test here does.
@@ -26,16 +27,18 @@ class Daemon:
     ) -> None:
         self.data = data
         self.log = data.parent / f"{data.name}.log"
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "timeline_server", "--data", data, "--port", "0", *options],
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env={**os.environ, **(environment or {})},
-            )
-        assert self.process.stdout is not None
-        self.ready = self.process.stdout.readline().strip()
+        said, says = CONTEXT.Pipe(duplex=False)
+        self.process = fork(
+            "timelined",
+            ["--data", data, "--port", "0", *options],
+            stdout=says,
+            stderr=self.log,
+            environment=environment,
+        )
+        says.close()
+        self._said = open(os.dup(said.fileno()))  # noqa: PTH123, SIM115  open while it runs
+        said.close()
+        self.ready = self._said.readline().strip()
         if not self.ready.startswith("ready on "):
             self.stop()
             pytest.fail(f"no ready line, but {self.ready!r} and {self.log.read_text()}")
@@ -47,13 +50,17 @@ class Daemon:
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Asks it to stop, and returns its exit status."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        try:
-            return self.process.wait(30)
-        finally:
-            if self.process.stdout is not None:
-                self.process.stdout.close()
+        if self.process.exitcode is None:
+            with suppress(ProcessLookupError):  # it has just ended by itself
+                os.kill(self.process.pid or 0, number)
+        return self.ended()
+
+    def ended(self) -> int:
+        """Waits for its end, and returns its exit status."""
+        self.process.join(30)
+        self._said.close()
+        assert self.process.exitcode is not None, "it does not end"
+        return self.process.exitcode
 
     def resident(self) -> int:
         """Bytes of memory in use."""

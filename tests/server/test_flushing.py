@@ -6,6 +6,7 @@ the one commit, or refused.
 from __future__ import annotations
 
 import resource
+import signal
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -64,8 +65,7 @@ def test_what_was_answered_survives_a_kill(start: Start) -> None:
     with daemon.client() as client:
         fill(client, MOST)
         client.flushall()
-    daemon.process.kill()
-    daemon.process.wait()
+    daemon.stop(signal.SIGKILL)
     with start(*SMALL).client() as client:
         assert client.dbsize() == 0
         assert client.keys() == []

@@ -1,11 +1,14 @@
-"""The installed `timeline`, run as a person would."""
+"""`timeline`, run as a person would: `start` starts the installed program, `run` forks it."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+from tests.forked import fork
 
 PROGRAM = str(Path(sys.executable).parent / "timeline")
 
@@ -13,9 +16,13 @@ Ran = subprocess.CompletedProcess[bytes]
 
 
 def run(*words: str | Path, stdin: bytes = b"") -> Ran:
-    return subprocess.run(
-        [PROGRAM, *map(str, words)], input=stdin, capture_output=True, timeout=100, check=False
-    )
+    with TemporaryDirectory() as scratch:
+        given, said, problems = (Path(scratch, name) for name in ("in", "out", "err"))
+        given.write_bytes(stdin)
+        process = fork("timeline", words, stdin=given, stdout=said, stderr=problems)
+        process.join(100)
+        assert process.exitcode is not None, f"{words} does not end"
+        return Ran(words, process.exitcode, said.read_bytes(), problems.read_bytes())
 
 
 def start(*words: str | Path) -> subprocess.Popen[bytes]:

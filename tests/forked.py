@@ -1,0 +1,67 @@
+"""`timelined` and `timeline` as processes of their own that cost a fork instead of their imports,
+which take a third of a second of a core.
+
+Rule: one that is forked gets the words, the environment, the directory and the streams that it
+would have been started with, and ends with the same status. What it does while it loads, and that
+it can be started at all, is for tests that start it themselves.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from timeline_server import daemon
+from timeline_tools import __main__ as tool
+
+# Cheap, and without threads to fork. All that tests fork is loaded by one server.
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.forked", "tests.engine.killed"])
+
+PROGRAMS = {"timelined": lambda: sys.exit(daemon.main()), "timeline": tool.run}
+
+
+def fork(
+    program: str,
+    words: Sequence[str | Path],
+    *,
+    stdout: Path | Connection,
+    stderr: Path,
+    stdin: Path = Path(os.devnull),
+    environment: Mapping[str, str] | None = None,
+) -> ForkServerProcess:
+    """Begin a program of `PROGRAMS`. What it says is added to files, or goes into a pipe."""
+    process = CONTEXT.Process(
+        target=_become,
+        args=([program, *map(str, words)], stdin, stdout, stderr),
+        kwargs={**os.environ, **(environment or {})},
+        daemon=True,  # a test that fails may leave it behind
+    )
+    process.start()
+    return process
+
+
+def _become(
+    words: list[str], stdin: Path, stdout: Path | Connection, stderr: Path, /, **environment: str
+) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    os.dup2(os.open(stdin, os.O_RDONLY), 0)
+    if isinstance(stdout, Path):
+        os.dup2(_appending(stdout), 1)
+    else:
+        os.dup2(stdout.fileno(), 1)
+        stdout.close()
+    os.dup2(_appending(stderr), 2)
+    sys.stdin = open(0, closefd=False)  # noqa: PTH123, SIM115  the server closed its own
+    sys.argv = words
+    PROGRAMS[words[0]]()
+
+
+def _appending(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
