@@ -64,8 +64,9 @@ lint: $(BUILT)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+# Tests start programs a hundred times, which need not be compiled each time.
 test: lint
-	$(VENV)/bin/pytest --numprocesses $(WORKERS) $(PYTEST_ARGS)
+	env -u PYTHONDONTWRITEBYTECODE $(VENV)/bin/pytest --numprocesses $(WORKERS) $(PYTEST_ARGS)
 
 bench: $(BUILT)
 	$(VENV)/bin/pytest bench --quiet --benchmark-enable --benchmark-only \

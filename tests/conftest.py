@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,16 +45,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Put what tests write into memory, where it has room and programs may be run: they wait for
     more fsyncs than anything else, and no test can tell whether the disk did one. A kill cannot
-    either; what a loss of power leaves is made by test_power_loss.py. `--basetemp` chooses a disk.
+    either; what a loss of power leaves is made by test_power_loss.py. TMPDIR chooses a disk.
     """
     if (
-        config.option.basetemp is None
+        "TMPDIR" not in os.environ
+        and config.option.basetemp is None
         and SHM.is_dir()
         and os.access(SHM, os.W_OK)
         and not os.statvfs(SHM).f_flag & os.ST_NOEXEC
         and shutil.disk_usage(SHM).free > 4_096 * MIB
     ):
-        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(SHM))
+        os.environ["TMPDIR"] = tempfile.tempdir = str(SHM)
 
 
 @pytest.fixture

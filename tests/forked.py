@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from subprocess import CompletedProcess
+from tempfile import TemporaryDirectory
 
 from timeline_server import daemon
 from timeline_tools import __main__ as tool
@@ -46,6 +48,17 @@ def fork(
     return process
 
 
+def run(program: str, *words: str | Path, stdin: bytes = b"") -> CompletedProcess[bytes]:
+    """What `subprocess.run` would give."""
+    with TemporaryDirectory() as scratch:
+        given, said, problems = (Path(scratch, name) for name in ("in", "out", "err"))
+        given.write_bytes(stdin)
+        process = fork(program, words, stdin=given, stdout=said, stderr=problems)
+        process.join(100)
+        assert process.exitcode is not None, f"{program} {words} does not end"
+        return CompletedProcess(words, process.exitcode, said.read_bytes(), problems.read_bytes())
+
+
 def _become(
     words: list[str], stdin: Path, stdout: Path | Connection, stderr: Path, /, **environment: str
 ) -> None:
@@ -58,7 +71,7 @@ def _become(
         os.dup2(stdout.fileno(), 1)
         stdout.close()
     os.dup2(_appending(stderr), 2)
-    sys.stdin = open(0, closefd=False)  # noqa: PTH123, SIM115  the server closed its own
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115  the server closed its own
     sys.argv = words
     PROGRAMS[words[0]]()
 

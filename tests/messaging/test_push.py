@@ -384,12 +384,12 @@ def test_raw_commands_read_messages_and_write_nothing(door: WireDoor, room: str)
 
 @pytest.fixture
 def forgetful(tmp_path: Path) -> Iterator[WireDoor]:
-    """In-boxes that keep two seconds."""
+    """In-boxes that keep a second."""
     door = WireDoor(
         tmp_path / "store",
         diffusion_limit=5,
         output_pause_bytes=16_384,
-        inbox_age_ms=2_000,
+        inbox_age_ms=1_000,
         seal_after_ms=1,
         retention_check_ms=1,
     )

@@ -36,6 +36,8 @@ class Daemon:
             environment=environment,
         )
         says.close()
+        assert self.process.pid is not None, "it has begun"
+        self.pid = self.process.pid
         self._said = open(os.dup(said.fileno()))  # noqa: PTH123, SIM115  open while it runs
         said.close()
         self.ready = self._said.readline().strip()
@@ -52,7 +54,7 @@ class Daemon:
         """Asks it to stop, and returns its exit status."""
         if self.process.exitcode is None:
             with suppress(ProcessLookupError):  # it has just ended by itself
-                os.kill(self.process.pid or 0, number)
+                os.kill(self.pid, number)
         return self.ended()
 
     def ended(self) -> int:
@@ -64,7 +66,7 @@ class Daemon:
 
     def resident(self) -> int:
         """Bytes of memory in use."""
-        pages = Path(f"/proc/{self.process.pid}/statm").read_text("ascii").split()[1]
+        pages = Path(f"/proc/{self.pid}/statm").read_text("ascii").split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 

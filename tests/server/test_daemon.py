@@ -9,7 +9,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -18,18 +17,16 @@ import pytest
 import redis
 
 import timeline
+from tests import forked
 from tests.server.daemon import Daemon, Start
 from timeline.errors import StorageError, UsageError
 from timeline_server import config
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "timeline_server", *words],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+    ran = forked.run("timelined", *words)
+    return subprocess.CompletedProcess(
+        ran.args, ran.returncode, ran.stdout.decode(), ran.stderr.decode()
     )
 
 

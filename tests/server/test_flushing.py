@@ -150,13 +150,13 @@ def test_a_failing_disk_ends_it_with_an_error(start: Start, fsync: str) -> None:
     daemon = start("--fsync", fsync)
     with daemon.client() as client, ThreadPoolExecutor(1) as pool, daemon.client() as other:
         fill(client, MOST)
-        soft, hard = resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (1, hard))
+        soft, hard = resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (1, hard))
         with pytest.raises(ResponseError, match=r"UNCERTAIN.*once more"):
             pool.submit(other.flushall).result(20)
         with pytest.raises(redis.exceptions.ReadOnlyError):
             other.flushall()
-        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (soft, hard))
+        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (soft, hard))
         while True:
             try:
                 other.flushall()

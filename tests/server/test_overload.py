@@ -34,8 +34,8 @@ def test_a_failing_disk_is_told_reads_go_on_and_writing_resumes(start: Start, fs
     with daemon.client() as client:
         pipelined(client, "t", 10, 100)
         # From here no file may grow, as on a full disk.
-        soft, hard = resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (1, hard))
+        soft, hard = resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (1, hard))
         with pytest.raises(redis.ResponseError, match="UNCERTAIN"):
             client.xadd("t", {"f": "v"})
         with pytest.raises(redis.exceptions.ReadOnlyError):
@@ -45,7 +45,7 @@ def test_a_failing_disk_is_told_reads_go_on_and_writing_resumes(start: Start, fs
         connection.send_command("PING")
         assert connection.read_response() == b"PONG"
         connection.disconnect()
-        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (soft, hard))
+        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (soft, hard))
         while True:
             try:
                 client.xadd("t", {"f": "after"})
@@ -61,7 +61,7 @@ def test_the_error_takes_the_place_of_promised_writes_only(start: Start) -> None
     daemon = start("--fsync", "inline")
     with daemon.client() as client:
         client.xadd("t", {"f": "v"})
-        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
         with socket.create_connection((daemon.host, daemon.port), 20) as link:
             add = b"*5\r\n$4\r\nXADD\r\n$1\r\nt\r\n$1\r\n*\r\n$1\r\nf\r\n$1\r\nv\r\n"
             link.sendall(

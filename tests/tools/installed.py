@@ -5,10 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.forked import fork
+from tests import forked
 
 PROGRAM = str(Path(sys.executable).parent / "timeline")
 
@@ -16,13 +15,7 @@ Ran = subprocess.CompletedProcess[bytes]
 
 
 def run(*words: str | Path, stdin: bytes = b"") -> Ran:
-    with TemporaryDirectory() as scratch:
-        given, said, problems = (Path(scratch, name) for name in ("in", "out", "err"))
-        given.write_bytes(stdin)
-        process = fork("timeline", words, stdin=given, stdout=said, stderr=problems)
-        process.join(100)
-        assert process.exitcode is not None, f"{words} does not end"
-        return Ran(words, process.exitcode, said.read_bytes(), problems.read_bytes())
+    return forked.run("timeline", *words, stdin=stdin)
 
 
 def start(*words: str | Path) -> subprocess.Popen[bytes]:

@@ -5,6 +5,7 @@ leave nothing half done.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,15 +22,20 @@ from timeline.storage import META, Storage
 from timeline.store import STORE_KEY
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    path = tmp_path / "data"
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("filled") / "data"
     with timeline.open(path) as db:
         db.timeline("audit").append_many([{"n": str(n)} for n in range(50_000)])
         im = db.messaging
         im.create("team", "ann", members=["bob"])
         im.send("team", "ann", {"text": "hi"})
     return path
+
+
+@pytest.fixture
+def store(filled: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(filled, tmp_path / "data"))
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import timeline
+from tests import forked
 from tests.server.daemon import Daemon
 from tests.verification.damage import change, flipped, put, state
 from timeline.formats.rows import StoreRow, encode_store
@@ -24,8 +25,9 @@ COMMAND = str(Path(sys.executable).with_name("timeline"))
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=300, check=False
+    ran = forked.run("timeline", *arguments)
+    return subprocess.CompletedProcess(
+        ran.args, ran.returncode, ran.stdout.decode(), ran.stderr.decode()
     )
 
 

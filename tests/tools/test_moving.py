@@ -60,6 +60,14 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def exported(large: Path) -> Path:
+    """What `export` makes of it, straight."""
+    path = large.with_name("exported")
+    done("export", large, path)
+    return path
+
+
+@pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return fill(tmp_path_factory.mktemp("small") / "data", SMALL)
 
@@ -80,15 +88,14 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 
 @pytest.mark.parametrize("binary", [[], ["--binary"]])
 def test_a_whole_store_comes_back_byte_for_byte(
-    large: Path, tmp_path: Path, binary: list[str]
+    large: Path, exported: Path, tmp_path: Path, binary: list[str]
 ) -> None:
     done("export", large, tmp_path / "all", *binary)
     said = json.loads(done("import", tmp_path / "new", tmp_path / "all", "--json"))
     assert said["records"] > 200_000
-    done("export", large, tmp_path / "one.jsonl")
     done("export", tmp_path / "new", tmp_path / "two.jsonl")
-    assert same(tmp_path / "one.jsonl", tmp_path / "two.jsonl")
-    assert names(tmp_path) == ["all", "new", "one.jsonl", "two.jsonl"]
+    assert same(exported, tmp_path / "two.jsonl")
+    assert names(tmp_path) == ["all", "new", "two.jsonl"]
 
 
 def committed(path: Path) -> list[object]:
@@ -261,14 +268,13 @@ def interrupt(process: subprocess.Popen[bytes], begun: Path) -> str:
     return " ".join(said.decode().split()) + "\n"  # it is broken into lines where a path is long
 
 
-def test_an_export_goes_on_after_ctrl_c(large: Path, tmp_path: Path) -> None:
+def test_an_export_goes_on_after_ctrl_c(large: Path, exported: Path, tmp_path: Path) -> None:
     said = interrupt(start("export", large, tmp_path / "all"), tmp_path / "all.part")
     assert "is kept" in said
     assert said.endswith("stopped\n")
     assert names(tmp_path) == ["all.part"]
     assert json.loads(done("export", large, tmp_path / "all", "--json"))["resumed"] > 0
-    done("export", large, tmp_path / "straight")
-    assert (tmp_path / "all").read_bytes() == (tmp_path / "straight").read_bytes()
+    assert (tmp_path / "all").read_bytes() == exported.read_bytes()
 
 
 @pytest.mark.parametrize("binary", [[], ["--binary"]])
@@ -287,17 +293,16 @@ def test_an_export_goes_on_behind_the_last_whole_record(
     assert json.loads(done("export", store, tmp_path / "all", *binary, "--json"))["resumed"] == 0
 
 
-def test_an_import_goes_on_after_ctrl_c(large: Path, tmp_path: Path) -> None:
-    done("export", large, tmp_path / "all")
+def test_an_import_goes_on_after_ctrl_c(exported: Path, tmp_path: Path) -> None:
     said = interrupt(
-        start("import", tmp_path / "new", tmp_path / "all"), tmp_path / ".new.partial" / "rocks"
+        start("import", tmp_path / "new", exported), tmp_path / ".new.partial" / "rocks"
     )
     assert "is kept" in said
-    assert names(tmp_path) == [".new.partial", "all"]
-    done("import", tmp_path / "new", tmp_path / "all")
-    assert names(tmp_path) == ["all", "new"]
+    assert names(tmp_path) == [".new.partial"]
+    done("import", tmp_path / "new", exported)
+    assert names(tmp_path) == ["new"]
     done("export", tmp_path / "new", tmp_path / "again")
-    assert same(tmp_path / "all", tmp_path / "again")
+    assert same(exported, tmp_path / "again")
 
 
 # --- damage and mistakes -------------------------------------------------------------------------
@@ -344,10 +349,9 @@ def test_what_is_said_of_mistakes(store: Path, daemon: Daemon, tmp_path: Path) -
     assert names(tmp_path) == ["all", "data", "later", "live", "live.log", "text"]
 
 
-def test_a_full_disk(large: Path, tmp_path: Path) -> None:
-    done("export", large, tmp_path / "all")
+def test_a_full_disk(large: Path, exported: Path, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", MIB) as disk:
         assert "No space left" in refused("export", large, disk / "e")
         assert names(disk) == []
-        assert "No space left" in refused("import", disk / "new", tmp_path / "all")
+        assert "No space left" in refused("import", disk / "new", exported)
         assert names(disk) == []
