@@ -1,9 +1,10 @@
 """The process `timeline`: Ctrl-C ends it without a word while it loads, and later as its verbs say.
 
-Rule: nothing is imported before SIGINT is seen to, since most of a short call is loading.
+Rule: nothing is imported before SIGINT is seen to, since most of a short call is loading. Nor is
+`signal`, which is written in Python and makes enumerations of what `_signal` has built in.
 """
 
-import signal
+import _signal as signal  # type: ignore[import-not-found]  # typeshed does not list it
 
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
