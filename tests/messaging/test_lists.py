@@ -19,7 +19,8 @@ from timeline.messaging.userlist import Summaries, UserList
 from timeline.options import MIB
 from timeline.storage import Storage
 
-OPTIONS = replace(SMALL, fsync="inline", list_cache_bytes=MIB)
+# With write buffers that hold what a test writes: RocksDB asks for no pause, however fast it goes.
+OPTIONS = replace(SMALL, fsync="inline", list_cache_bytes=MIB, write_buffer_bytes=8 * MIB)
 
 
 @pytest.fixture
