@@ -132,7 +132,7 @@ def test_ctrl_c_at_any_time_is_a_word_at_most(stopped: Path, tmp_path: Path) -> 
         _, problems = process.communicate(timeout=30)
         assert process.returncode in (0, 1, 130, -signal.SIGINT)
         quiet = problems in ("", "stopped\n", "\nAborted!\n")
-        assert quiet or "__main__.py" not in problems, "before a line of ours the interpreter speaks"
+        assert quiet or "__main__.py" not in problems, "the interpreter, before us"
         assert not list(tmp_path.iterdir())
 
 
