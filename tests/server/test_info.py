@@ -28,7 +28,9 @@ def test_it_has_every_section_of_redis(daemon: Daemon) -> None:
         client.set_response_callback("INFO", bytes.decode)
         text = client.execute_command("INFO", "everything")
     found = [line[2:].lower() for line in text.splitlines() if line.startswith("# ")]
-    assert {section.lower() for section in (*SECTIONS, "Commandstats", "Timeline", "Jobs")} == set(found)
+    assert {section.lower() for section in (*SECTIONS, "Commandstats", "Timeline", "Jobs")} == set(
+        found
+    )
 
 
 def test_the_sections_asked_for_are_those_given(daemon: Daemon) -> None:

@@ -258,4 +258,4 @@ def test_every_error_that_names_repair_or_verify_names_what_there_is() -> None:
     )
     named = set(re.findall(r"`timeline ([a-z]+)", texts))
     assert {"verify", "repair"} <= named
-    assert named <= {"verify", "repair", "reindex", "compact"}
+    assert named <= {"verify", "repair", "reindex", "compact", "restore"}
