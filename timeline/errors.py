@@ -10,9 +10,19 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+def printable(value: bytes) -> str:
+    """A value in a line: what is not UTF-8, or breaks the line or a terminal, escaped."""
+    text = value.decode("utf-8", "backslashreplace")
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
+
+
 def shown(name: bytes) -> str:
     """A name as a sentence shows it."""
-    return "'" + name.decode("utf-8", "backslashreplace") + "'"
+    return f"'{printable(name)}'"
 
 
 class TimelineError(Exception):

@@ -1,18 +1,25 @@
 """The process `timeline`: Ctrl-C ends it without a word while it loads, and later as its verbs say.
 
 Rule: nothing is imported before SIGINT is seen to, since most of a short call is loading. Nor is
-`signal`, which is written in Python and makes enumerations of what `_signal` has built in.
+`signal`, which is written in Python and makes enumerations of what `_signal` has built in. What the
+terminal cannot show is escaped, never a reason to fail.
 """
 
 import _signal as signal  # type: ignore[import-not-found]  # typeshed does not list it
 
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from .main import main  # noqa: E402  the rule
+import sys  # noqa: E402  the rule
+from io import TextIOWrapper  # noqa: E402
+
+from .main import main  # noqa: E402
 
 
 def run() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # none when it was closed
+            stream.reconfigure(errors="backslashreplace")
     main()
 
 

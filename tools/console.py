@@ -12,7 +12,9 @@ Exit status: 0 done and nothing found wrong, 1 refused or something found, 2 a m
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -31,7 +33,14 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from timeline.errors import printable
+
 _WIDE = 10_000
+_HINTS = {
+    errno.EACCES: "run as the owner of the store",
+    errno.ENOSPC: "free some space",
+    errno.EFBIG: "a limit on the size of files is set here (ulimit -f)",
+}
 
 Value = str | int | float | bool | bytes | None
 
@@ -41,12 +50,21 @@ def shown(value: Value) -> str:
     if value is None:
         return ""
     if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
+        return printable(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return str(value)
+    return printable(str(value).encode("utf-8", "surrogateescape"))
+
+
+def told(problem: Exception) -> str:
+    """What went wrong, in one line."""
+    if isinstance(problem, OSError) and problem.strerror and problem.filename is not None:
+        where = shown(os.fsencode(problem.filename))
+        hint = _HINTS.get(problem.errno or 0, "")
+        return f"{where}: {problem.strerror}" + (f": {hint}" if hint else "")
+    return shown(" ".join(str(problem).splitlines()))
 
 
 def size(count: int) -> str:

@@ -18,11 +18,12 @@ import click
 
 import timeline
 from timeline.dump import dump
-from timeline.errors import NotFoundError
+from timeline.errors import NotFoundError, shown
 from timeline.formats.dump import DumpRecord
 
 from . import exportfile
 from .console import Output
+from .looking import as_bytes
 from .rawwire import RawWire
 from .remote import daemon_records
 from .verb import verb
@@ -59,11 +60,11 @@ def export(
     if directory is None:
         assert daemon is not None
         with RawWire(daemon.address) as wire:
-            records: Iterator[DumpRecord] = daemon_records(wire, (prefix or "").encode())
+            records: Iterator[DumpRecord] = daemon_records(wire, as_bytes(prefix or ""))
             _export(_some(records, prefix), output, file, binary=binary)
         return
     with timeline.open(directory, read_only=True, search=False) as database:
-        wanted = None if prefix is None else prefix.encode()
+        wanted = None if prefix is None else as_bytes(prefix)
         with closing(dump(database.engine, wanted)) as found:
             _export(_some(found, prefix), output, file, binary=binary)
 
@@ -72,7 +73,9 @@ def _some(records: Iterator[DumpRecord], prefix: str | None) -> Iterator[DumpRec
     """`records`; refused when there are none of `prefix`, which is then misspelt."""
     header, first = next(records), next(records, None)
     if first is None and prefix:
-        raise NotFoundError(f"there is no timeline whose name begins with {prefix!r}")
+        raise NotFoundError(
+            f"there is no timeline whose name begins with {shown(as_bytes(prefix))}"
+        )
     return chain([header] if first is None else [header, first], records)
 
 

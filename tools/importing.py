@@ -26,6 +26,7 @@ from timeline.load import load
 
 from .console import Output
 from .exportfile import Reader
+from .looking import as_bytes
 from .rawwire import RawWire, connect_to_redis
 from .remote import DaemonGround, redis_records
 from .verb import verb
@@ -75,9 +76,9 @@ def import_(
         if redis is not None:
             source = stack.enter_context(connect_to_redis(redis))
             ground = _ground(stack, directory, daemon)
-            streams = [name.encode() for name in dict.fromkeys(sources)]
-            behind = _reached(ground, streams, id_field.encode())
-            records = redis_records(source, streams, id_field.encode(), behind)
+            streams = [as_bytes(name) for name in dict.fromkeys(sources)]
+            behind = _reached(ground, streams, as_bytes(id_field))
+            records = redis_records(source, streams, as_bytes(id_field), behind)
             done = graft(ground, counted(records))
         else:
             records = iter(Reader(_opened(stack, sources[0])))

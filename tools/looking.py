@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from timeline.errors import printable
 from timeline.options import Options
 
 from .console import Output, when
@@ -91,10 +92,7 @@ def as_text(value: str | bytes) -> str:
 
 def escaped(value: bytes) -> str:
     """A value in a line: quoted where a blank or a quote is in it, and escaped where it must be."""
-    text = value.decode("utf-8", "backslashreplace")
-    plain = "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
-    )
+    plain = printable(value)
     if plain and not set(plain) & set(" \"='"):
         return plain
     return '"' + plain.replace('"', '\\"') + '"'

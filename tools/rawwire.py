@@ -29,18 +29,7 @@ class RawWire(Wire):
 
     def ask_all(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
         """The replies to `commands`. Raises `Refused` for the first that was refused."""
-        packed = [hiredis.pack_command(tuple(words)) for words in commands]  # type: ignore[arg-type]
-        self._socket.sendall(b"".join(packed))
-        replies: list[Any] = []
-        while len(replies) < len(commands):
-            reply = self._reader.gets()
-            if reply is False:
-                received = self._socket.recv(1 << 18)
-                if not received:
-                    raise click.ClickException("the server closed the connection")
-                self._reader.feed(received)
-            else:
-                replies.append(reply)
+        replies = self._exchange(commands)
         for reply in replies:
             if isinstance(reply, hiredis.ReplyError):
                 raise Refused(str(reply))

@@ -5,7 +5,6 @@ Rule: what is not named stays as it is; without a bound named it only shows.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -17,6 +16,7 @@ from timeline.options import Options
 
 from .amounts import AGE, SIZE, age
 from .console import Output, size
+from .looking import as_bytes, escaped
 from .verb import verb
 from .wire import Wire
 
@@ -56,7 +56,7 @@ def retention(
         assert directory is not None
         # Without the layers above: the search index then finds in the log what was changed here.
         with Engine(directory, Options(create=False)) as engine:
-            handle = TimelineHandle(engine, os.fsencode(name))
+            handle = TimelineHandle(engine, as_bytes(name))
             bounds = handle.retention()
             wanted = _merged(bounds, changes)
             if wanted != bounds:
@@ -88,9 +88,9 @@ def _show(output: Output, name: str, bounds: Retention) -> None:
         parts.append(size(bounds.size))
     text = "everything is kept" if bounds == NO_RETENTION else "kept: " + ", ".join(parts)
     output.line(
-        f"{name}: {text}",
+        f"{escaped(as_bytes(name))}: {text}",
         {
-            "timeline": name,
+            "timeline": as_bytes(name),
             "max_age_ms": bounds.age,
             "max_length": bounds.length,
             "max_bytes": bounds.size,

@@ -5,7 +5,6 @@ Rule: numbers are never given out twice, so the head stays where it is.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -16,6 +15,7 @@ from timeline.options import Options
 
 from .amounts import AGE
 from .console import Output
+from .looking import as_bytes
 from .verb import verb
 from .wire import Wire
 
@@ -52,8 +52,8 @@ def trim(
         assert directory is not None
         # Without the layers above: the search index then finds in the log what was changed here.
         with Engine(directory, Options(create=False)) as engine:
-            handle = TimelineHandle(engine, os.fsencode(name))
+            handle = TimelineHandle(engine, as_bytes(name))
             handle.retention()  # raises where there is none
             removed = handle.trim(before=before, length=length, age_ms=older_than)
     plural = "entry was" if removed == 1 else "entries were"
-    output.line(f"{removed:,} {plural} removed", {"timeline": name, "removed": removed})
+    output.line(f"{removed:,} {plural} removed", {"timeline": as_bytes(name), "removed": removed})

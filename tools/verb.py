@@ -21,8 +21,8 @@ from timeline.errors import TimelineError, UsageError
 from timeline.options import Options
 from timeline_server import config as daemon_config
 
-from .console import Output
-from .wire import Wire
+from .console import Output, shown, told
+from .wire import connect_to_daemon
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 STOPPED = 130  # the status after Ctrl-C
@@ -47,8 +47,10 @@ class Verb(click.Command):
             return super().invoke(ctx)
         except BrokenPipeError:
             raise  # the reader of a pipe has seen enough: click ends without a word
+        except UnicodeEncodeError as error:  # the bytes of a word that must be text
+            raise click.UsageError(f"{shown(str(error.object))} is not UTF-8") from error
         except (TimelineError, OSError) as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(told(error)) from error
         except KeyboardInterrupt:
             click.echo("stopped", err=True)
             ctx.exit(STOPPED)
@@ -93,7 +95,7 @@ def verb(
                 return function(output=output, **rest)
             if connect is None:
                 return function(output=output, daemon=None, **rest)
-            with Wire(connect) as wire:
+            with connect_to_daemon(connect) as wire:
                 return function(output=output, daemon=wire, **rest)
 
         takes_directory, takes_daemon = directory, daemon

@@ -1,7 +1,8 @@
 """A live daemon, as the tools reach it: one connection, one command at a time.
 
-Rule: what the daemon refuses raises `Refused` with its own sentence; what keeps it from answering
-raises `OSError`.
+Rule: what the daemon refuses raises `Refused` with its own sentence; what keeps it from answering,
+and what is no daemon, a `click.ClickException` with its address. Words that were typed go out as
+the bytes they were.
 """
 
 from __future__ import annotations
@@ -35,6 +36,21 @@ def split_address(address: str) -> tuple[str, int]:
 Command = Sequence[str | bytes | int]
 
 
+def connect_to_daemon(address: str) -> Wire:
+    """A connection to a Timeline daemon; raises when something else answers there."""
+    wire = Wire(address)
+    try:
+        wire.greet()
+    except BaseException:
+        wire.close()
+        raise
+    return wire
+
+
+def _bytes(word: str | bytes | int) -> bytes:
+    return word if isinstance(word, bytes) else str(word).encode("utf-8", "surrogateescape")
+
+
 def _accepted(reply: Any) -> Any:  # noqa: ANN401  whatever the command replies
     if isinstance(reply, hiredis.ReplyError):
         raise Refused(str(reply))
@@ -45,14 +61,34 @@ class Wire:
     def __init__(self, address: str) -> None:
         self.address = address
         host, port = split_address(address)
+        self._place = f"{host}:{port}"
         try:
             self._socket = socket.create_connection((host, port), timeout=_SECONDS)
         except OSError as error:
             raise click.ClickException(
-                f"no daemon answers at {host}:{port} ({error}): is it running there?"
+                f"no daemon answers at {self._place} ({error}): is it running there?"
             ) from error
         self._reader = hiredis.Reader(encoding="utf-8", errors="replace")
         self._maps = False  # whether replies come in RESP3
+
+    def greet(self) -> None:
+        """Make sure that it is a daemon that answers, before anything is asked of it."""
+        try:
+            (reply,) = self._exchange([("HELLO",)])
+        except click.ClickException:
+            raise self._stranger() from None
+        _accepted(reply)
+        if not isinstance(reply, list):
+            raise self._stranger()
+        server = dict(zip(reply[::2], reply[1::2], strict=False)).get("server")
+        if server != "timeline":
+            raise self._stranger(f" but {server}" if isinstance(server, str) else "")
+
+    def _stranger(self, but: str = "") -> click.ClickException:
+        return click.ClickException(
+            f"{self._place} is no Timeline daemon{but}: name its own port, {_PORT} if it was not "
+            "given another"
+        )
 
     def call(self, *words: str | bytes) -> Any:  # noqa: ANN401  what it is
         """The reply to a command."""
@@ -73,12 +109,24 @@ class Wire:
         return _accepted(self._receive())
 
     def _receive(self) -> Any:  # noqa: ANN401
-        while (reply := self._reader.gets()) is False:
-            received = self._socket.recv(1 << 16)
-            if not received:
-                raise click.ClickException("the daemon closed the connection")
-            self._reader.feed(received)
+        try:
+            while (reply := self._reader.gets()) is False:
+                received = self._socket.recv(1 << 18)
+                if not received:
+                    raise self._lost("closed the connection")
+                self._reader.feed(received)
+        except TimeoutError:
+            raise self._lost(f"said nothing for {_SECONDS:.0f} seconds") from None
+        except OSError as error:
+            raise self._lost(f"broke the connection off ({error.strerror})") from error
+        except hiredis.ProtocolError as error:
+            raise self._lost("sent what is no reply") from error
         return reply
+
+    def _lost(self, how: str) -> click.ClickException:
+        return click.ClickException(
+            f"{self._place} {how} before it answered: is it stopping? Its log says why"
+        )
 
     def ask(self, *words: str | bytes | int) -> Any:  # noqa: ANN401  whatever the command replies
         """As `call`, with strings as bytes and maps as maps."""
@@ -100,13 +148,21 @@ class Wire:
         return [self._receive() for _ in commands]
 
     def _send(self, commands: Sequence[Command]) -> None:
-        packed = [hiredis.pack_command(tuple(words)) for words in commands]  # type: ignore[arg-type]
-        self._socket.sendall(b"".join(packed))
+        packed = [hiredis.pack_command(tuple(map(_bytes, words))) for words in commands]  # type: ignore[arg-type]
+        try:
+            self._socket.sendall(b"".join(packed))
+        except TimeoutError:
+            raise self._lost(f"took nothing for {_SECONDS:.0f} seconds") from None
+        except OSError as error:
+            raise self._lost(f"broke the connection off ({error.strerror})") from error
 
     def info(self, section: str) -> dict[str, str]:
         """A section of INFO."""
         lines = str(self.call("INFO", section)).splitlines()
         return dict(line.split(":", 1) for line in lines if ":" in line)
+
+    def close(self) -> None:
+        self._socket.close()
 
     def __enter__(self) -> Self:
         return self
@@ -117,4 +173,4 @@ class Wire:
         problem: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._socket.close()
+        self.close()
