@@ -13,10 +13,11 @@ import sys  # noqa: E402  the rule
 from io import TextIOWrapper  # noqa: E402
 
 from .main import main  # noqa: E402
+from .signals import heed  # noqa: E402
 
 
 def run() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    heed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # none when it was closed
             stream.reconfigure(errors="backslashreplace")

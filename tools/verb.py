@@ -22,6 +22,7 @@ from timeline.options import Options
 from timeline_server import config as daemon_config
 
 from .console import Output, shown, told
+from .signals import Stopped
 from .wire import connect_to_daemon
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -51,9 +52,9 @@ class Verb(click.Command):
             raise click.UsageError(f"{shown(str(error.object))} is not UTF-8") from error
         except (TimelineError, OSError) as error:
             raise click.ClickException(told(error)) from error
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stopped:
             click.echo("stopped", err=True)
-            ctx.exit(STOPPED)
+            ctx.exit(stopped.status if isinstance(stopped, Stopped) else STOPPED)
 
 
 def verb(

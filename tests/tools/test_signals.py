@@ -1,0 +1,58 @@
+"""The promise: whatever ends a verb, it goes with a word, its status says so, and nothing that it
+made for its own use is left behind.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.tools.installed import PROGRAM
+
+
+@contextmanager
+def following(
+    stopped: Path, temporary: Path, *, nohup: bool = False
+) -> Iterator[subprocess.Popen[str]]:
+    """One that shows an entry and then waits for more."""
+    words = [PROGRAM, "tail", "-f", "-n", "1", str(stopped), "room:001"]
+    process = subprocess.Popen(
+        ["nohup", *words] if nohup else words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline().startswith("3000-0")
+        assert list(temporary.iterdir()), "it has something to leave behind"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_in_order(stopped: Path, tmp_path: Path, number: signal.Signals) -> None:
+    with following(stopped, tmp_path) as process:
+        process.send_signal(number)
+        _, problems = process.communicate(timeout=30)
+        assert (process.returncode, problems) == (128 + number, "stopped\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_started_to_outlive_its_terminal_does(stopped: Path, tmp_path: Path) -> None:
+    with following(stopped, tmp_path, nohup=True) as process:
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        assert process.returncode == 128 + signal.SIGTERM
+    assert not list(tmp_path.iterdir())
