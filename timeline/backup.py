@@ -27,7 +27,13 @@ from timeline.files import (
     sync_directory,
     write_durably,
 )
-from timeline.formats.manifest import BackupFile, Manifest, decode_manifest, encode_manifest
+from timeline.formats.manifest import (
+    MANIFEST,
+    BackupFile,
+    Manifest,
+    decode_manifest,
+    encode_manifest,
+)
 from timeline.formats.rows import FORMAT
 from timeline.mark import DurableMark
 from timeline.options import Options
@@ -35,7 +41,6 @@ from timeline.progress import Progress, unheard
 from timeline.store import MARK, ROCKS
 from timeline.upkeep import checkpoint
 
-MANIFEST: Final = "manifest.json"
 FILES: Final = "files"
 _IMMUTABLE: Final = ".sst"
 
@@ -70,8 +75,10 @@ def read_manifest(backup: Path) -> Manifest:
     try:
         value = (backup / MANIFEST).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
+        found = (backup / ROCKS).is_dir()
+        problem = "is a store, no backup" if found else "is no backup"
         raise NotFoundError(
-            f"{backup} is no backup: it has no {MANIFEST}, which is written last"
+            f"{backup} {problem}: it has no {MANIFEST}, which is written last"
         ) from None
     except OSError as error:
         raise StorageError(f"{backup / MANIFEST} cannot be read: {error.strerror}") from error

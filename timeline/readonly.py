@@ -24,7 +24,7 @@ from timeline.mark import read_mark
 from timeline.options import Options
 from timeline.stage import Stage
 from timeline.storage import META, ReadOnlyStorage
-from timeline.store import MARK, ROCKS, STORE_KEY, Store, check_store
+from timeline.store import MARK, ROCKS, STORE_KEY, Store, check_store, no_store
 from timeline.threads import refuse_after_fork
 
 # What looks like damage may be a file of the log that the owner moved into another, between two
@@ -94,7 +94,7 @@ class ReadOnlyEngine(Engine):
         except OSError as error:
             raise StorageError(f"{self.path} cannot be read: {error.strerror}") from error
         if not found:
-            raise NotFoundError(f"{self.path} is no Timeline store")
+            raise no_store(self.path)
         self.threaded = False
         self._load()
         self.stage.refusal = ReadOnlyError(f"{self.path} was opened read only: nothing was done")

@@ -318,6 +318,7 @@ class ReadOnlyStorage(Storage):
         self._families = {}
         self._handles = {}
         self._own = Scratch()
+        self._shown = self._own.path / "shown"
         try:
             self._open_between_changes()
         except BaseException:
@@ -335,19 +336,57 @@ class ReadOnlyStorage(Storage):
 
     def _open_between_changes(self) -> None:
         """Open it, again where files came or went meanwhile: what the owner moves from one to
-        another would be in neither.
+        another would be in neither. Raises `CorruptError` when files stay left out.
         """
+        before: list[str] = []
         for left in reversed(range(_TRIES)):
             self._release()
             try:
                 self._open_secondary()
-                if self._files() == self._opened:
-                    return
+                missing = self._left_out()
             except CorruptError:
                 raise
             except StorageError:  # a file was gone when its turn came
                 if not left:
                     raise
+                continue
+            if missing and missing == before:
+                self._check_files()
+            if not missing and self._files() == self._opened:
+                return
+            before = missing
+
+    def _left_out(self) -> list[str]:
+        """Files that belong to the database and cannot be opened. A secondary takes a family with
+        one of them for empty and says nothing, since its owner may be about to write it.
+        """
+        listing = _database_options(self._options, salvage=False)
+        listing.set_paranoid_checks(False)
+        listed = self._list(listing)
+        try:
+            opened = self._families[_ALL].live_files()
+        except Exception as error:
+            _translate(error, self.path)
+        return sorted(listed - {str(file["name"]) for file in opened})
+
+    def _check_files(self) -> None:
+        """Raises, with what RocksDB says of it, when a file cannot be opened."""
+        checking = _database_options(self._options, salvage=False)
+        checking.set_max_open_files(-1)
+        self._list(checking)
+
+    def _list(self, options: RocksOptions) -> set[str]:
+        """The files of the database, opened another time without its WAL."""
+        options.create_if_missing(False)
+        options.create_missing_column_families(False)
+        options.set_wal_dir(str(self._own.path / "secondary"))  # which has none
+        options.set_db_paths([DBPath(str(self.path), 1 << 62)])
+        families = {name: _family_options(name, self._options, Cache(MIB)) for name in FAMILIES}
+        try:
+            found = Rdict(str(self._shown), options, families, AccessType.read_only()).live_files()
+        except Exception as error:
+            _translate(error, self.path)
+        return {str(file["name"]) for file in found}
 
     def _open_secondary(self) -> None:
         whole = _database_options(self._options, salvage=False)
@@ -361,7 +400,7 @@ class ReadOnlyStorage(Storage):
                 self._own.show(self.path, name, "shown")
         access = AccessType.secondary(str(self._own.path / "secondary"))
         cache = _block_cache(self._options.block_cache_bytes)
-        self._open(self._own.path / "shown", whole, self._options, access, cache)
+        self._open(self._shown, whole, self._options, access, cache)
 
     def _files(self) -> set[str]:
         """The files that hold the store, by name."""
@@ -461,7 +500,7 @@ def _translate(error: Exception, path: Path) -> NoReturn:
     """Raise ours for RocksDB's; its errors are told apart by their text only."""
     if isinstance(error, TimelineError):
         raise error
-    text = str(error)
+    text = str(error).partition("  The file ")[0]  # its guess at another that may be to blame
     if isinstance(error, (DbClosedError, KeyError)) or "DB already closed" in text:
         raise ClosedError("the store is closed") from error
     if _LOCKED.search(text):

@@ -31,6 +31,7 @@ from timeline.errors import (
 )
 from timeline.expiry import Expiry
 from timeline.formats import keys
+from timeline.formats.manifest import MANIFEST
 from timeline.formats.rows import (
     FORMAT,
     Progress,
@@ -62,7 +63,8 @@ STALL_SECONDS: Final = 0.002  # between two tries to write when RocksDB asks for
 def prepare_directory(path: Path, *, create: bool) -> None:
     """Make sure that `path` is a store or may become one.
 
-    Raises `NotFoundError` when it is none and `create` is off, `FormatVersionError` when it holds
+    Raises `NotFoundError` when it is none and `create` is off, `CorruptError` when it was one,
+    `FormatVersionError` when it holds
     something else, `StorageError` when it is no directory, or not one to write to.
     """
     try:
@@ -79,8 +81,8 @@ def prepare_directory(path: Path, *, create: bool) -> None:
 
 def _prepare(path: Path, *, create: bool) -> None:
     if not (path / ROCKS / "CURRENT").exists():
-        if not create:
-            raise NotFoundError(f"{path} is no Timeline store")
+        if not create or _has_gone(path):
+            raise no_store(path)
         if path.exists() and any(entry.name not in (ROCKS, MARK) for entry in path.iterdir()):
             raise FormatVersionError(
                 f"{path} is not empty and is no Timeline store: choose another directory"
@@ -88,6 +90,25 @@ def _prepare(path: Path, *, create: bool) -> None:
     path.mkdir(parents=True, exist_ok=True)
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         raise PermissionError
+
+
+def no_store(path: Path) -> NotFoundError | CorruptError:
+    """What to raise of a directory that cannot be opened as a store: what it is instead."""
+    if _has_gone(path):
+        return CorruptError(
+            f"{path / ROCKS / 'CURRENT'} has gone: restore a backup, or keep what can be kept with "
+            "`timeline repair`"
+        )
+    if (path / MANIFEST).is_file():
+        return NotFoundError(f"{path} is a backup: make a store of it with `timeline restore`")
+    return NotFoundError(f"{path} is no Timeline store")
+
+
+def _has_gone(path: Path) -> bool:
+    """Whether there are files of a store and not the one by which it is opened."""
+    rocks = path / ROCKS
+    found = any(rocks.glob("MANIFEST-*")) or any(rocks.glob("*.sst"))
+    return found and not (rocks / "CURRENT").exists()
 
 
 class Store:

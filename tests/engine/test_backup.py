@@ -27,7 +27,7 @@ from timeline.errors import (
     ReadOnlyError,
     StorageError,
 )
-from timeline.formats.manifest import _checksum, decode_manifest, encode_manifest
+from timeline.formats.manifest import MANIFEST, _checksum, decode_manifest, encode_manifest
 from timeline.storage import Storage
 from timeline.store import CHECKPOINT
 
@@ -164,7 +164,7 @@ def test_a_damaged_earlier_backup_is_not_shared(
     monkeypatch.setattr(backup, "link", lambda *_: False)
     store.backup(tmp_path / "to" / "b1")
     monkeypatch.undo()
-    (tmp_path / "to" / "b1" / backup.MANIFEST).write_text("{")
+    (tmp_path / "to" / "b1" / MANIFEST).write_text("{")
     store.backup(tmp_path / "to" / "b2")
     timeline.restore(tmp_path / "to" / "b2", tmp_path / "r")
     with timeline.open(tmp_path / "r", search=False) as db:
@@ -321,7 +321,7 @@ def test_a_directory_that_holds_something_is_refused(
 
 def test_what_is_no_whole_backup_is_not_restored(store: timeline.Database, tmp_path: Path) -> None:
     store.backup(tmp_path / "b")
-    manifest = tmp_path / "b" / backup.MANIFEST
+    manifest = tmp_path / "b" / MANIFEST
     whole = manifest.read_bytes()
 
     def refused(error: type[Exception], text: str) -> None:
@@ -352,7 +352,7 @@ def test_what_is_no_whole_backup_is_not_restored(store: timeline.Database, tmp_p
 
 def test_a_manifest_of_a_later_version_is_refused(store: timeline.Database, tmp_path: Path) -> None:
     store.backup(tmp_path / "b")
-    manifest = tmp_path / "b" / backup.MANIFEST
+    manifest = tmp_path / "b" / MANIFEST
     document: dict[str, Any] = json.loads(manifest.read_bytes()) | {"backup": 2}
     del document["crc"]
     manifest.write_text(json.dumps(document | {"crc": _checksum(document)}))

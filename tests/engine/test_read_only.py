@@ -275,3 +275,51 @@ def look(db: timeline.Database, seen: int) -> int:
     rooms = sum(len(db.timeline(f"room:{room}")) for room in range(40))
     assert rooms == even.head, "a commit is there wholly or not at all"
     return even.head
+
+
+@pytest.mark.parametrize("how", ["gone", "cut", "its end changed"])
+def test_a_file_that_cannot_be_opened_is_told_and_no_family_taken_for_empty(
+    directory: Path, how: str
+) -> None:
+    with timeline.open(directory / "whole", SMALL) as db:
+        db.messaging.create("team", "ann", members=["bob"])
+        for number in range(200):
+            db.messaging.send("team", "ann", {"text": str(number)})
+        db.messaging.edit("team", 3, "ann", {"text": "another"})
+        db.engine.seal()
+    names = [path.name for path in (directory / "whole" / "rocks").glob("*.sst")]
+    assert len(names) > 3
+    for name in names:
+        shutil.copytree(directory / "whole", directory / name)
+        file = directory / name / "rocks" / name
+        if how == "gone":
+            file.unlink()
+        elif how == "cut":
+            file.write_bytes(file.read_bytes()[:-1])
+        else:
+            flip(file, file.stat().st_size - 1, 3)
+        with pytest.raises(CorruptError, match=name):
+            opened(directory / name)
+
+
+def test_a_store_without_the_file_it_is_opened_by_is_no_new_one(directory: Path) -> None:
+    with timeline.open(directory, SMALL) as db:
+        db.timeline("a").append({"n": "1"})
+    (directory / "rocks" / "CURRENT").unlink()
+    shutil.rmtree(directory / "index", ignore_errors=True)
+    before = sorted(directory.rglob("*"))
+    for reading in (True, False):
+        with pytest.raises(CorruptError, match=r"rocks/CURRENT has gone: .*timeline repair"):
+            timeline.open(directory, SMALL, read_only=reading)
+    assert sorted(directory.rglob("*")) == before
+
+
+def test_a_backup_and_a_store_are_not_mistaken_for_each_other(directory: Path) -> None:
+    with timeline.open(directory / "store", SMALL) as db:
+        db.timeline("a").append({"n": "1"})
+        db.backup(directory / "backup")
+    for reading in (True, False):
+        with pytest.raises(NotFoundError, match=r"is a backup: .*timeline restore"):
+            timeline.open(directory / "backup", SMALL, read_only=reading, create=False)
+    with pytest.raises(NotFoundError, match="is a store, no backup"):
+        timeline.restore(directory / "store", directory / "new")

@@ -19,6 +19,7 @@ from crc32c import crc32c
 from timeline.errors import CorruptError, FormatVersionError
 
 VERSION: Final = 1
+MANIFEST: Final = "manifest.json"  # its name in the directory of the backup
 
 
 class BackupFile(NamedTuple):
