@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import click
 
+from timeline.formats.keys import MAX
+
 _AGES: Final = {
     "ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000,
 }  # fmt: skip
@@ -30,7 +32,10 @@ class _Amount(click.ParamType[int]):
         match = _AMOUNT.fullmatch(str(value).strip().lower())
         if match is None or match[2] not in self._units:
             self.fail(f"{value!r} is no {self.name}, such as {self._example}", param, ctx)
-        return int(match[1]) * self._units[match[2]]
+        amount = int(match[1]) * self._units[match[2]]
+        if amount > MAX:
+            self.fail(f"{value!r} is more than can be counted", param, ctx)
+        return amount
 
 
 AGE: Final = _Amount("age", _AGES, "90s, 12h or 30d")  # milliseconds

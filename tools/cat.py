@@ -60,7 +60,7 @@ def cat(
     Messages of a conversation are in @conv:ID, references to what happened for a user in @user:ID,
     whose numbers are LSNs.
     """
-    check_named(name, log=log)
+    check_named(name, log=log, events=events)
     if log and (reverse or since is not None or until is not None):
         raise click.UsageError("the log is read forwards, by --from, --to and --limit")
     with source_of(directory, daemon) as source:

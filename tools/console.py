@@ -60,10 +60,10 @@ def shown(value: Value) -> str:
 
 def told(problem: Exception) -> str:
     """What went wrong, in one line."""
-    if isinstance(problem, OSError) and problem.strerror and problem.filename is not None:
-        where = shown(os.fsencode(problem.filename))
-        hint = _HINTS.get(problem.errno or 0, "")
-        return f"{where}: {problem.strerror}" + (f": {hint}" if hint else "")
+    if isinstance(problem, OSError) and problem.strerror:
+        where = problem.filename and shown(os.fsencode(problem.filename))
+        hint = _HINTS.get(problem.errno or 0)
+        return ": ".join(part for part in (where, problem.strerror, hint) if part)
     return shown(" ".join(str(problem).splitlines()))
 
 

@@ -57,6 +57,8 @@ def export(
     """
     if prefix is not None and prefix.startswith("@"):
         raise click.UsageError("conversations and users are exported with the whole store")
+    if Path(file).is_dir():
+        raise click.UsageError(f"{file} is a directory: name a file in it")
     if directory is None:
         assert daemon is not None
         with RawWire(daemon.address) as wire:
@@ -87,6 +89,8 @@ def _export(records: Iterator[DumpRecord], output: Output, file: str, *, binary:
             progress.update(task, completed=count)
 
         if file == "-":
+            if sys.stdout is None:
+                raise click.ClickException("standard output is closed: name a file")
             try:
                 _to_pipe(records, tell, binary=binary)
             except BrokenPipeError:  # whoever reads has enough

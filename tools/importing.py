@@ -126,6 +126,8 @@ def _occupied(directory: Path) -> bool:
 
 def _opened(stack: ExitStack, file: str) -> BufferedReader:
     if file == "-":
+        if sys.stdin is None:
+            raise click.ClickException("standard input is closed: name a file")
         return cast(BufferedReader, sys.stdin.buffer)
     return stack.enter_context(Path(file).open("rb"))
 

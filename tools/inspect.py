@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from timeline.formats.keys import MAX
 from timeline.options import Options
 
 from .console import Output, Value, size, when
@@ -32,7 +33,7 @@ timeline inspect --connect :7420 audit           the same of a daemon""",
     configured=True,
 )
 @click.argument("name", required=False)
-@click.option("--segment", type=click.IntRange(0), metavar="SEQ", help="The one with this entry.")
+@click.option("--segment", type=click.IntRange(0, MAX), metavar="SEQ", help="The one with it.")
 @click.option("--hex", "as_hex", is_flag=True, help="Its bytes too.")
 def inspect(
     *,

@@ -79,8 +79,10 @@ def as_bytes(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
-def check_named(name: str | None, *, log: bool) -> None:
+def check_named(name: str | None, *, log: bool, events: bool) -> None:
     """Either a timeline is named, or it is the log that is meant."""
+    if log and events:
+        raise click.UsageError("--events are of a conversation: name it, and leave --log out")
     if log == (name is not None):
         raise click.UsageError("--log takes no name" if log else "name a timeline, or --log")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
+from sys import maxsize
 
 import click
 
@@ -35,7 +36,7 @@ timeline ls data --kind all --json      everything, an object a line""",
     type=click.Choice(["timeline", "conversation", "events", "inbox", "all"]),
     help="Which; by default timelines, or what a PREFIX that begins with @ names.",
 )
-@click.option("--limit", type=click.IntRange(1), help="At most so many.")
+@click.option("--limit", type=click.IntRange(1, maxsize), help="At most so many.")
 def ls(
     *,
     directory: Path | None,

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from timeline.engine import Engine
+from timeline.formats.keys import MAX
 from timeline.formats.rows import NO_RETENTION, Retention
 from timeline.handle import TimelineHandle
 from timeline.options import Options
@@ -31,7 +32,7 @@ timeline retention data audit --none                     keep everything""",
 )
 @click.argument("name")
 @click.option("--max-age", type=AGE, help="Keep entries for so long, such as 30d; 0s: for ever.")
-@click.option("--max-length", type=click.IntRange(0), help="Keep so many entries; 0: all.")
+@click.option("--max-length", type=click.IntRange(0, MAX), help="Keep so many entries; 0: all.")
 @click.option("--max-bytes", type=SIZE, help="Keep about so much, such as 10GiB; 0: all.")
 @click.option("--none", "no_bounds", is_flag=True, help="Keep everything.")
 def retention(

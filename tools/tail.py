@@ -47,7 +47,7 @@ def tail(
 
     A directory may be followed too, while another process writes to it.
     """
-    check_named(name, log=log)
+    check_named(name, log=log, events=events)
     with source_of(directory, daemon) as source:
         if name is None:
             _log(output, source, count, follow=follow)

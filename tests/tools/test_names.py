@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -86,6 +87,13 @@ def test_paths_may_be_any_bytes(store: Path, tmp_path: Path) -> None:
 
 
 def test_what_the_system_says_is_a_sentence(store: Path, tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ran = subprocess.run([PROGRAM, "ls", store], stdout=full, stderr=PIPE, check=False)
+    assert ran.stderr == b"Error: No space left on device: free some space\n"
+    closed = ["sh", "-c", '"$0" "$@" >&- <&-', PROGRAM]
+    for words, stream in ((["export", store, "-"], b"output"), (["import", store, "-"], b"input")):
+        ran = subprocess.run([*closed, *words], capture_output=True, check=False)
+        assert ran.stderr == b"Error: standard " + stream + b" is closed: name a file\n"
     assert refused("import", tmp_path / "new", tmp_path / "no.jsonl") == (
         f"Error: {tmp_path / 'no.jsonl'}: No such file or directory\n"
     )

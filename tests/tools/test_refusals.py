@@ -13,6 +13,8 @@ from timeline.formats.rows import FORMAT, StoreRow, encode_store
 from timeline.storage import META, SEGMENTS
 from timeline.store import STORE_KEY
 
+HUGE = "99999999999999999999999"
+
 
 def test_what_is_not_there_is_one_line(where: list[str]) -> None:
     assert "no timeline 'team': is '@conv:team' meant?" in refused("cat", *where, "team")
@@ -77,7 +79,15 @@ def test_a_log_without_its_end_is_one_line(tmp_path: Path) -> None:
         (["cat", "{}", "a", "--log"], "--log takes no name"),
         (["cat", "{}", "--log", "--reverse"], "the log is read forwards"),
         (["cat", "{}", "a", "--since", "yesterday"], "is no time"),
+        (["cat", "{}", "--log", "--events"], "leave --log out"),
+        (["ls", "{}", "--limit", HUGE], "--limit"),
         (["inspect", "{}", "--segment", "1"], "name it"),
+        (["inspect", "{}", "a", "--segment", HUGE], "--segment"),
+        (["retention", "{}", "a", "--max-age", f"{HUGE}d"], "more than can be counted"),
+        (["retention", "{}", "a", "--max-bytes", f"{HUGE}GiB"], "more than can be counted"),
+        (["retention", "{}", "a", "--max-length", HUGE], "--max-length"),
+        (["trim", "{}", "a", "--older-than", f"{HUGE}d"], "more than can be counted"),
+        (["export", "{0}", "{0}"], "is a directory: name a file"),
         (["inspect", "{}", "a", "--hex"], "--segment"),
         (["search", "{}", "x", "--sender", "ann"], "--sender goes with --user"),
         (["search", "{}", "x", "--user", "ann", "--timeline", "a"], "leave --timeline out"),
