@@ -90,9 +90,9 @@ def test_what_the_system_says_is_a_sentence(store: Path, tmp_path: Path) -> None
     with Path("/dev/full").open("wb") as full:
         ran = subprocess.run([PROGRAM, "ls", store], stdout=full, stderr=PIPE, check=False)
     assert ran.stderr == b"Error: No space left on device: free some space\n"
-    closed = ["sh", "-c", '"$0" "$@" >&- <&-', PROGRAM]
-    for words, stream in ((["export", store, "-"], b"output"), (["import", store, "-"], b"input")):
-        ran = subprocess.run([*closed, *words], capture_output=True, check=False)
+    closed: list[str | Path] = ["sh", "-c", '"$0" "$@" >&- <&-', PROGRAM]
+    for verb, stream in (("export", b"output"), ("import", b"input")):
+        ran = subprocess.run([*closed, verb, store, "-"], capture_output=True, check=False)
         assert ran.stderr == b"Error: standard " + stream + b" is closed: name a file\n"
     assert refused("import", tmp_path / "new", tmp_path / "no.jsonl") == (
         f"Error: {tmp_path / 'no.jsonl'}: No such file or directory\n"
