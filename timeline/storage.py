@@ -268,9 +268,16 @@ class Storage:
         """Have RocksDB put what it holds in memory on the disk, all families at one point.
 
         Compacting a family begins with that; the binding's own `flush` (and its `close`) would
-        flush a single family, and tear apart what belongs together.
+        flush a single family, and tear apart what belongs together. Nor does the binding say when
+        that failed, on a full disk say: the next write does, and would be refused (rocksdict
+        0.3.29).
         """
         self.compact(META, None, None)
+        try:
+            self._families[_ALL].write(self.batch()._batch, self._unlogged)  # noqa: SLF001
+        except Exception as error:
+            with suppress(StallError):  # it is only busy
+                _translate(error, self.path)
 
     def _fail(self, error: Exception) -> NoReturn:
         try:
@@ -290,7 +297,8 @@ class Storage:
         if not self._families:
             return
         if not self.failed and not self._read_only:
-            self.flush()
+            with suppress(StorageError):
+                self.flush()
         self._release()
 
     def _release(self) -> None:

@@ -227,6 +227,7 @@ def _copy(snapshot: Snapshot, building: Path) -> None:
                     batch = storage.batch()
         storage.write(batch, logged=False)
         _give_beginning(storage, snapshot.epoch)
+        storage.flush()
     finally:
         storage.close()
 
@@ -299,5 +300,6 @@ def _write(building: Path, findings: list[Finding]) -> None:
             else:
                 batch.put(family, key, value)
         storage.write(batch, logged=False)
+        storage.flush()
     finally:
         storage.close()
