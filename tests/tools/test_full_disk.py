@@ -58,14 +58,14 @@ def test_what_has_no_room_is_refused_and_leaves_nothing(
         done("export", store, source)
     elif verb == "restore":
         done("backup", store, source)
-    words: list[str | Path] = {
+    calls: dict[str, list[str | Path]] = {
         "backup": ["backup", store, target / "new"],
         "export": ["export", store, target / "new"],
         "import": ["import", target / "new", source],
         "repair": ["repair", store, "--to", target / "new"],
         "restore": ["restore", source, target / "new"],
-    }[verb]
-    ran = limited(limit, *words)
+    }
+    ran = limited(limit, *calls[verb])
     if verb == "backup" and ran.returncode == 0:
         return  # files that are linked need no room
     assert ran.returncode == 1, ran.stdout
