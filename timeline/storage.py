@@ -463,7 +463,6 @@ def _database_options(options: Options, *, salvage: bool) -> RocksOptions:
     rocks.set_bytes_per_sync(MIB)
     rocks.set_max_total_wal_size(8 * options.write_buffer_bytes)
     rocks.set_max_open_files(512)
-    rocks.set_skip_stats_update_on_db_open(True)
     rocks.set_stats_dump_period_sec(0)
     rocks.set_stats_persist_period_sec(0)
     return rocks

@@ -104,6 +104,8 @@ class Output:
         self._console = Console(highlight=False, soft_wrap=True)
         if not self._console.is_terminal:
             self._console.width = _WIDE  # nothing is cut that a script may want
+        # Of a wide one nothing is cut either: the terminal breaks its lines.
+        self._tables = Console(highlight=False, soft_wrap=True, width=_WIDE)
         self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
     @property
@@ -128,7 +130,7 @@ class Output:
             table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
         for row in kept:
             table.add_row(*[Text(shown(value)) for value in row])
-        self._console.print(table)
+        self._tables.print(table)
 
     def values(self, values: Mapping[str, Value], *, title: str = "") -> None:
         """Names and values, one a line; with JSON an object."""
@@ -138,8 +140,8 @@ class Output:
         table = Table(
             title=title or None, title_justify="left", box=None, show_header=False, pad_edge=False
         )
-        table.add_column(style="bold")
-        table.add_column()
+        table.add_column(style="bold", overflow="fold")
+        table.add_column(overflow="fold")
         for name, value in values.items():
             table.add_row(name, Text(shown(value)))
         self._console.print(table)

@@ -57,6 +57,7 @@ class Daemon:
             after = page["cursor"]
             page = _facts(self._ask("USER.INSPECT", name, "AFTER", after, "COUNT", _AT_A_TIME))
             found["conversations"] += page["conversations"]
+        found["cursor"] = ""  # behind the last page
         return found
 
     def timelines(self, prefix: bytes) -> Iterator[Listed]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+import timeline
 from timeline.engine import Engine
 from timeline.formats.keys import MAX
 from timeline.formats.rows import NO_RETENTION, Retention
@@ -55,6 +56,10 @@ def retention(
         bounds = _of_daemon(daemon, name, changes)
     else:
         assert directory is not None
+        if changes == (None, None, None):
+            with timeline.open(directory, read_only=True, search=False) as database:
+                _show(output, name, database.timeline(as_bytes(name)).retention())
+            return
         # Without the layers above: the search index then finds in the log what was changed here.
         with Engine(directory, Options(create=False)) as engine:
             handle = TimelineHandle(engine, as_bytes(name))

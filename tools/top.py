@@ -162,12 +162,15 @@ def _quantile(before: Look, after: Look, fraction: float) -> float:
 
 
 def _lines(found: Mapping[str, Any]) -> dict[str, Value]:
+    fsync = (
+        f"{found['fsync_usec'] / 1000:,.2f} ms on average, p50 at most "
+        f"{found['fsync_p50_usec'] / 1000:g} ms, p99 at most {found['fsync_p99_usec'] / 1000:g} ms"
+    )
     return {
         "commits/s": f"{found['commits']:,.0f}, {found['group_commits']:,.1f} a group",
         "appends/s": f"{found['appends']:,.0f}",
         "fan-out/s": f"{found['fan_out']:,.0f}",
-        "fsync": f"{found['fsync_usec'] / 1000:,.2f} ms on average, p50 at most "
-        f"{found['fsync_p50_usec'] / 1000:g} ms, p99 at most {found['fsync_p99_usec'] / 1000:g} ms",
+        "fsync": fsync if found["fsync_p50_usec"] else "none",
         "commands/s": f"{found['commands']:,.0f}, {found['errors']:,.0f} errors",
         "connections": f"{found['connections']:,}, {found['blocked']:,} blocked",
         "LSN": f"{found['lsn']:,}, {found['unsealed_lsn']:,} not sealed "

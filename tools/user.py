@@ -55,7 +55,7 @@ def user_verb(
         output.rows(("field", "value"), list(facts["metadata"].items()), title="\nMetadata")
     if facts["devices"]:
         output.rows(
-            ("device", "acknowledged", "behind", "commits", "online", "seen"),
+            ("device", "acknowledged", "entries behind", "commits behind", "online", "seen"),
             [
                 (
                     each["device"],

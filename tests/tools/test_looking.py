@@ -15,7 +15,7 @@ import pytest
 import timeline
 from tests.engine.stores import state_of
 from tests.server.daemon import Daemon
-from tests.tools.looks import BINARY, ENTRIES, ROOMS, documents, printed, run
+from tests.tools.looks import BINARY, ENTRIES, ROOMS, documents, printed, refused, run
 from timeline.formats.rows import FORMAT
 from timeline.messaging.conversations import Deletion
 from timeline_tools.looking import MOMENT, escaped
@@ -271,3 +271,24 @@ def test_a_time_is_so_long_ago(text: str, ago: int) -> None:
 )
 def test_a_value_cannot_break_its_line(value: bytes, shown: str) -> None:
     assert escaped(value) == shown
+
+
+def test_the_pages_of_a_user_are_one_answer(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timeline_tools.daemon._AT_A_TIME", 1)
+    (found,) = documents("user", "--connect", f":{daemon.port}", "bob")
+    assert (len(found["conversations"]), found["cursor"]) == (2, "")
+
+
+def test_rows_are_counted_of_a_store_that_was_opened_again(where: list[str]) -> None:
+    (found,) = documents("inspect", *where)
+    keys = {family["name"]: family["keys"] for family in found["families"]}
+    assert 300_000 // 256 <= keys["segments"] <= 300_000 // 128
+
+
+def test_retention_is_shown_without_a_change(where: list[str], stopped: Path) -> None:
+    before = {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()}
+    assert printed("retention", *where, "room:000") == "room:000: kept: 5,000 entries\n"
+    assert "no timeline" in refused("retention", *where, "nothing")
+    assert before == {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()}
