@@ -516,6 +516,11 @@ def _translate(error: Exception, path: Path) -> NoReturn:
         ) from error
     if "Write stall" in text:
         raise StallError("the disk cannot keep up: try again later") from error
+    if "Permission denied" in text:
+        raise StorageError(
+            f"no permission for a file in {path}: run as its owner, or have root give back what it "
+            f"made there ({text})"
+        ) from error
     lost = "No such file" in text and (".sst" in text or "MANIFEST" in text)
     if lost or "Corruption" in text or "checksum mismatch" in text.lower():
         raise CorruptError(f"{path}: RocksDB found damage: {text}") from error

@@ -81,7 +81,7 @@ def prepare_directory(path: Path, *, create: bool) -> None:
 
 def _prepare(path: Path, *, create: bool) -> None:
     if not (path / ROCKS / "CURRENT").exists():
-        if not create or _has_gone(path):
+        if not create or _has_gone(path) or (path / MANIFEST).is_file():
             raise no_store(path)
         if path.exists() and any(entry.name not in (ROCKS, MARK) for entry in path.iterdir()):
             raise FormatVersionError(

@@ -320,6 +320,6 @@ def test_a_backup_and_a_store_are_not_mistaken_for_each_other(directory: Path) -
         db.backup(directory / "backup")
     for reading in (True, False):
         with pytest.raises(NotFoundError, match=r"is a backup: .*timeline restore"):
-            timeline.open(directory / "backup", SMALL, read_only=reading, create=False)
+            timeline.open(directory / "backup", SMALL, read_only=reading)
     with pytest.raises(NotFoundError, match="is a store, no backup"):
         timeline.restore(directory / "store", directory / "new")

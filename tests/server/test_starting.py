@@ -123,6 +123,11 @@ def test_who_may_not_read_the_store_is_told(store: Path) -> None:
     (store / "MARK").chmod(0o600)
     line = refused("--data", str(store), user=NOBODY)
     assert line.startswith(f"{store}/MARK cannot be opened (Permission denied): run as the owner")
+    (store / "rocks").chmod(0o777)
+    for file in (store / "MARK", *(store / "rocks").iterdir()):
+        file.chmod(0o600 if file.name == "CURRENT" else 0o666)
+    line = refused("--data", str(store), user=NOBODY)
+    assert line.startswith(f"no permission for a file in {store}/rocks: run as its owner")
 
 
 @pytest.mark.parametrize("fsync", ["auto", "inline"])
