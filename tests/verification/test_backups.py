@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import timeline
-from timeline.backup import FILES, MANIFEST
+from timeline.backup import FILES
 from timeline.errors import FormatVersionError
-from timeline.formats.manifest import _checksum, decode_manifest, encode_manifest
+from timeline.formats.manifest import MANIFEST, _checksum, decode_manifest, encode_manifest
 from timeline.storage import Storage
 from timeline.verification import verify
 

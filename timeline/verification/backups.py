@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from timeline.backup import FILES, MANIFEST, read_manifest
+from timeline.backup import FILES, read_manifest
 from timeline.files import checksum
-from timeline.formats.manifest import Manifest
+from timeline.formats.manifest import MANIFEST, Manifest
 from timeline.mark import DurableMark
 from timeline.progress import Progress, unheard
 from timeline.scratch import Scratch
