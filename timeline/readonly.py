@@ -24,7 +24,7 @@ from timeline.mark import read_mark
 from timeline.options import Options
 from timeline.stage import Stage
 from timeline.storage import META, ReadOnlyStorage
-from timeline.store import MARK, ROCKS, STORE_KEY, Store, check_store, no_store
+from timeline.store import MARK, ROCKS, STORE_KEY, Store, check_store, damaged, no_store
 from timeline.threads import refuse_after_fork
 
 # What looks like damage may be a file of the log that the owner moved into another, between two
@@ -45,7 +45,10 @@ class ReadOnlyStore(Store):
         super().__init__(path, options, stage, begin, marked)
 
     def _open_storage(self) -> ReadOnlyStorage:
-        return ReadOnlyStorage(self.path / ROCKS, self.options)
+        try:
+            return ReadOnlyStorage(self.path / ROCKS, self.options)
+        except CorruptError as error:
+            raise damaged(error) from error
 
     def _check_store(self) -> int:
         value = self.storage.get(META, STORE_KEY)

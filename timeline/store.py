@@ -104,6 +104,13 @@ def no_store(path: Path) -> NotFoundError | CorruptError:
     return NotFoundError(f"{path} is no Timeline store")
 
 
+def damaged(error: CorruptError) -> CorruptError:
+    """The same of a store that cannot be opened, with what to do."""
+    return CorruptError(
+        f"{error}: restore a backup, or keep what can be kept with `timeline repair`"
+    )
+
+
 def _has_gone(path: Path) -> bool:
     """Whether there are files of a store and not the one by which it is opened."""
     rocks = path / ROCKS
@@ -323,9 +330,7 @@ def _open_storage(path: Path, options: Options) -> Storage:
     except CorruptError as error:
         if options.durability == "interval":
             return Storage(path, options, salvage=True)
-        raise CorruptError(
-            f"{error}: restore a backup, or keep what can be kept with `timeline repair`"
-        ) from error
+        raise damaged(error) from error
 
 
 def _make_store(storage: Storage) -> int:
