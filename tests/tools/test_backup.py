@@ -117,7 +117,7 @@ def test_what_cannot_be_backed_up_or_restored(daemon: Daemon, tmp_path: Path) ->
     assert "does not exist" in refused("backup", tmp_path / "none", tmp_path / "b", status=2)
     assert "in use" in refused("backup", tmp_path / "data", tmp_path / "b")
     assert "is no backup" in refused("restore", tmp_path / "empty", tmp_path / "b")
-    assert "is no backup" in refused("restore", tmp_path / "data", tmp_path / "b")
+    assert "is a store, no backup" in refused("restore", tmp_path / "data", tmp_path / "b")
     assert names(tmp_path) == ["data", "data.log", "empty"]
 
 
