@@ -227,5 +227,5 @@ def test_help_has_examples_that_parse(verb: str) -> None:
 
 
 def test_a_store_in_use_is_named(daemon: Daemon, store: Path) -> None:
-    for verb, *rest in (["compact"], ["trim", "x", "--before", "1"], ["retention", "x"]):
+    for verb, *rest in (["compact"], ["trim", "x", "--before", "1"], ["retention", "x", "--none"]):
         assert "in use" in refused(verb, store, *rest)
