@@ -351,6 +351,8 @@ class ReadOnlyStorage(Storage):
             self._release()
             try:
                 self._open_secondary()
+                if self._files() != self._opened:
+                    continue
                 missing = self._left_out()
             except CorruptError:
                 raise
@@ -358,10 +360,10 @@ class ReadOnlyStorage(Storage):
                 if not left:
                     raise
                 continue
-            if missing and missing == before:
-                self._check_files()
-            if not missing and self._files() == self._opened:
+            if not missing or self._files() != self._opened:  # what came since is not missed
                 return
+            if missing == before:
+                self._check_files()
             before = missing
 
     def _left_out(self) -> list[str]:

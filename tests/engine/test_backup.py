@@ -315,7 +315,7 @@ def test_a_directory_that_holds_something_is_refused(
         store.backup(tmp_path / "b")
     with pytest.raises(ExistsError, match="not empty"):
         timeline.restore(tmp_path / "b", tmp_path / "data")
-    with pytest.raises(FormatVersionError, match="no Timeline store"):
+    with pytest.raises(NotFoundError, match="is a backup"):
         timeline.open(tmp_path / "b")
 
 

@@ -56,8 +56,6 @@ def test_what_must_be_text_is_refused_when_it_is_not(store: Path) -> None:
     wrong = os.fsdecode(b"x\xff")
     assert r"'x\xff'" in refused("export", store, "-", "--prefix", wrong)
     assert "UTF-8" in refused("user", store, wrong)
-    assert "is not UTF-8" in refused("search", store, "x", "--prefix", wrong, status=2)
-    assert "is not UTF-8" in refused("search", store, "x", "--field", wrong, status=2)
 
 
 @pytest.mark.parametrize("what", [["inspect", os.fsdecode(NAME)], ["conversation", "team"]])
