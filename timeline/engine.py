@@ -400,6 +400,14 @@ class Engine:
             except StallError:
                 time.sleep(STALL_SECONDS)
 
+    def stop_writing(self, cause: Exception) -> None:
+        """Turn writing off after a failure beside the pipeline, until the storage was opened again:
+        RocksDB would refuse the next write, and leave its caller in doubt. Without the lock held.
+        """
+        with self.standing_still():
+            if not self.poisoned:
+                self.health.poison(None, cause)
+
     @contextmanager
     def standing_still(self) -> Iterator[None]:
         """Keep the lock while no group is under way either, to write beside the pipeline."""

@@ -97,8 +97,10 @@ class Health:
             stage.refusal = refusal
             self._measures.poisoned += 1
             self._tried_at = time.monotonic()
-            behind = stage.open
+            flying, behind = stage.flying, stage.open
             stage.flying, stage.open = None, Group(behind.next, behind.end)
+            if group is None and flying is not None:  # it was waiting, and nothing of it written
+                flying.finish(refusal)
             if group is not None:
                 uncertain = UncertainError(
                     f"the write failed under way ({cause}): it may or may not be stored; "

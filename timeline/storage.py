@@ -235,11 +235,17 @@ class Storage:
                 batch.delete(family, key)
 
     def compact(self, family: str, start: bytes | None, stop: bytes | None) -> None:
-        """Rewrite the files of a key range, so that what was deleted leaves the disk."""
+        """Rewrite the files of a key range, so that what was deleted leaves the disk.
+
+        The binding does not say when that failed, on a full disk or for damage that it met; the
+        next write does, and would be refused (rocksdict 0.3.29).
+        """
         try:
             self._families[family].compact_range(start, stop)
+            self._families[_ALL].write(self.batch()._batch, self._unlogged)  # noqa: SLF001
         except Exception as error:
-            _translate(error, self.path)
+            with suppress(StallError):  # it is only busy
+                self._fail(error)
 
     def checkpoint(self, path: Path) -> None:
         """A consistent copy as of now at `path`, by hard links where the file system can."""
@@ -255,29 +261,25 @@ class Storage:
         except Exception as error:
             _translate(error, self.path)
 
-    def missing(self) -> list[str]:
-        """Names of files that belong to the database and are not there."""
+    def tables(self) -> list[str]:
+        """Names of the files that rows are in."""
         try:
             live = self._families[_ALL].live_files()
         except Exception as error:
             _translate(error, self.path)
-        names = [str(file["name"]).lstrip("/") for file in live]
-        return [name for name in names if not (self.path / name).exists()]
+        return [str(file["name"]).lstrip("/") for file in live]
+
+    def missing(self) -> list[str]:
+        """Names of files that belong to the database and are not there."""
+        return [name for name in self.tables() if not (self.path / name).exists()]
 
     def flush(self) -> None:
         """Have RocksDB put what it holds in memory on the disk, all families at one point.
 
         Compacting a family begins with that; the binding's own `flush` (and its `close`) would
-        flush a single family, and tear apart what belongs together. Nor does the binding say when
-        that failed, on a full disk say: the next write does, and would be refused (rocksdict
-        0.3.29).
+        flush a single family, and tear apart what belongs together.
         """
         self.compact(META, None, None)
-        try:
-            self._families[_ALL].write(self.batch()._batch, self._unlogged)  # noqa: SLF001
-        except Exception as error:
-            with suppress(StallError):  # it is only busy
-                _translate(error, self.path)
 
     def _fail(self, error: Exception) -> NoReturn:
         try:
@@ -438,12 +440,20 @@ def _read_only(path: Path) -> ReadOnlyError:
     return ReadOnlyError(f"{path} was opened read only: nothing was done")
 
 
-def rebuild_files(path: Path, options: Options) -> None:
-    """Have RocksDB make a database again of the files in `path` that it can read."""
+def sort_files(path: Path, options: Options) -> list[str]:
+    """Have RocksDB make a new list of the files in `path` that it can read from end to end; names
+    of the others.
+    """
     try:
         Rdict.repair(str(path), _database_options(options, salvage=True))
     except Exception as error:
         _translate(error, path)
+    return sorted(file.name for file in (path / "lost").glob("*.sst"))
+
+
+def rebuild_files(path: Path, options: Options) -> None:
+    """Have RocksDB make a database again of the files in `path` that it can read."""
+    sort_files(path, options)
     Storage(path, options, salvage=True).close()  # makes the families of which nothing is left
 
 

@@ -14,6 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -22,12 +23,12 @@ from timeline.cache import SegmentCache
 from timeline.compaction import Compaction
 from timeline.draft import Draft
 from timeline.errors import (
-    ClosedError,
     CorruptError,
     FormatVersionError,
     NotFoundError,
     StallError,
     StorageError,
+    TimelineError,
 )
 from timeline.expiry import Expiry
 from timeline.formats import keys
@@ -290,24 +291,20 @@ class Store:
             self.expiry.deleted = self.expiry.deleted and not expired
 
     def _rewrite(self, erased: list[int], expired: bool) -> None:
-        if erased:
-            self.rewrite(erased)
-        if expired:
-            try:
+        # What fails here is told by the next write; what was left is done in time.
+        with suppress(TimelineError):
+            if erased:
+                self.rewrite(erased)
+            if expired:
                 self.storage.compact(INBOXES, None, None)
-            except ClosedError:
-                return  # RocksDB does it in time
 
     def rewrite(self, timeline_ids: Iterable[int]) -> None:
         """Make RocksDB drop from its files what was deleted of these timelines and of the log."""
-        try:
-            for timeline_id in timeline_ids:
-                start, stop = keys.pair(timeline_id, 0), keys.pair(timeline_id + 1, 0)
-                self.storage.compact(SEGMENTS, start, stop)
-                self.storage.compact(PATCHES, start, stop)
-            self.storage.compact(LOG, None, None)
-        except ClosedError:
-            return  # the storage was closed meanwhile; the next round finds what is left
+        for timeline_id in timeline_ids:
+            start, stop = keys.pair(timeline_id, 0), keys.pair(timeline_id + 1, 0)
+            self.storage.compact(SEGMENTS, start, stop)
+            self.storage.compact(PATCHES, start, stop)
+        self.storage.compact(LOG, None, None)
 
     def flush(self) -> None:
         """Put on the disk what RocksDB holds in memory. Without the engine's lock."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from timeline.compaction import NO_GAIN, Gain
 from timeline.engine import Engine
-from timeline.errors import BusyError, NotFoundError, StorageError, shown
+from timeline.errors import BusyError, CorruptError, NotFoundError, StorageError, shown
 from timeline.progress import Progress, unheard
 from timeline.storage import FAMILIES
 from timeline.store import CHECKPOINT
@@ -29,7 +29,8 @@ def compact(
     progress: Progress = unheard,
 ) -> int:
     """Merge the segments of one timeline, or of all whose name begins with `prefix`; how many
-    segments fewer there are.
+    segments fewer there are. Raises `NotFoundError`, and `CorruptError` or `StorageError` where
+    files cannot be rewritten; writing is then off until the storage was opened again.
 
     `progress` is told of timelines, and what it raises ends the work where it is.
     """
@@ -46,11 +47,15 @@ def compact(
                 break
             gone += step
         compacted.append(timeline_id)
-    if name is None and not prefix:
-        for family in FAMILIES:
-            engine.store.storage.compact(family, None, None)
-    else:
-        engine.store.rewrite(compacted)
+    try:
+        if name is None and not prefix:
+            for family in FAMILIES:
+                engine.store.storage.compact(family, None, None)
+        else:
+            engine.store.rewrite(compacted)
+    except (CorruptError, StorageError) as error:
+        engine.stop_writing(error)
+        raise
     return gone
 
 

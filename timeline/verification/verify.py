@@ -15,7 +15,8 @@ from typing import Literal
 
 from timeline.errors import CorruptError
 from timeline.options import Options
-from timeline.storage import FAMILIES, LOG
+from timeline.storage import FAMILIES, LOG, sort_files
+from timeline.store import ROCKS
 from timeline.verification.backups import Backup, is_backup
 from timeline.verification.conversations import check_audiences, check_conversations
 from timeline.verification.deliveries import check_deliveries
@@ -38,6 +39,7 @@ from timeline.verification.positions import (
 )
 from timeline.verification.records import check_log, check_meta
 from timeline.verification.references import References
+from timeline.verification.shadow import Shadow
 from timeline.verification.snapshot import Snapshot
 from timeline.verification.walk import LAST, walk
 
@@ -192,4 +194,21 @@ def _check_files(snapshot: Snapshot) -> Iterator[Finding]:
     for family in FAMILIES:
         for _ in snapshot.noted(walk(snapshot.storage, family, b"", LAST, blind)):
             pass
-    yield from found
+    yield from found or _check_unread(snapshot)
+
+
+def _check_unread(snapshot: Snapshot) -> Iterator[Finding]:
+    """Blocks that hold only what was deleted: no reader meets them, but a compaction does."""
+    tables = set(snapshot.storage.tables())
+    shadow = Shadow(snapshot.path / ROCKS)
+    try:
+        damaged = tables.intersection(sort_files(shadow.path, snapshot.options))
+    finally:
+        shadow.close()
+    for name in sorted(damaged):
+        if (snapshot.path / ROCKS / name).exists():  # a daemon may have replaced it meanwhile
+            yield Finding(
+                FILES,
+                f"{name} is damaged where nothing is read any more: nothing is lost, but RocksDB "
+                "stops writing when it compacts that; stop the daemon and run `timeline repair`",
+            )
