@@ -94,6 +94,7 @@ def _store(output: Output, facts: Facts) -> None:
                 "size": size(index["index_bytes"]),
                 "reaches LSN": index["index_lsn"],
                 "behind": index["index_lag"],
+                **({"failure": index["index_last_failure"]} if index["index_last_failure"] else {}),
             },
             title="\nSearch index",
         )

@@ -13,6 +13,7 @@ import click
 
 from timeline.options import Options
 from timeline.verification import Report, verify as check
+from timeline.verification.findings import INDEX
 
 from .console import Output
 from .verb import verb
@@ -83,5 +84,7 @@ def show_report(output: Output, report: Report) -> None:
     count = len(report.findings)
     verdict = "sound" if not count else f"{count:,} finding" + ("s" if count > 1 else "")
     output.line(f"{verdict}: {looked}")
-    if count:
+    if count and all(finding.family == INDEX for finding in report.findings):
+        output.note("the store itself is whole: `timeline reindex` makes its index anew")
+    elif count:
         output.note("restore a backup, or see what `timeline repair` can keep")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,15 @@ def test_an_index_of_other_fields_is_named(stopped: Path, tmp_path: Path) -> Non
     assert "holds no index of the fields body" in refused(
         "search", str(stopped), "nine", "--config", str(file)
     )
+
+
+def test_why_there_is_no_index_to_search_is_told(stopped: Path, tmp_path: Path) -> None:
+    store = Path(shutil.copytree(stopped, tmp_path / "data"))
+    (meta,) = store.glob("index/generation-*/meta.json")
+    meta.write_text("{")
+    assert f"the index in {meta.parent} is damaged" in refused("search", str(store), "nine")
+    assert "is damaged" in run("inspect", str(store)).stdout
+    found = run("verify", str(store))
+    assert (found.exit_code, "timeline reindex" in found.stderr) == (1, True)
+    shutil.rmtree(store / "index")
+    assert "holds no index: name where it is" in refused("search", str(store), "nine")

@@ -420,3 +420,12 @@ def test_whatever_is_spoilt_is_mended(seed: int, store: Path, tmp_path: Path) ->
             db.messaging.conversations(user)
             db.messaging.sync(user, "new")
     assert verify(tmp_path / "new").findings == [], where
+
+
+def test_an_index_that_may_not_be_read_is_told(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timeline.verification.index.os.access", lambda *_: False)
+    (finding,) = verify(store).findings
+    assert finding.family == "index"
+    assert "may not be read by this user" in finding.text

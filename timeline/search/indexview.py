@@ -38,15 +38,26 @@ class IndexView(Serving):
         """Open the newest generation as it is now, if there is one."""
         engine = self._engine
         self._looked = engine.applied
+        why = f"{self._directory} holds no index: name where it is, or have it built"
         try:
             self._own = self._own or Scratch()
             for _, path in sorted(generations(self._directory).items(), reverse=True):
                 index = self._look(path)
-                if index is not None and index.is_of(self._made, engine.store.epoch):
-                    self._serving = index
+                if index is None:
+                    why = f"the index in {path} is damaged: have it built anew"
+                elif index.is_of(self._made, engine.store.epoch):
+                    self._serving, self.failure = index, ""
                     return
+                else:
+                    why = (
+                        f"{self._directory} holds no index of the fields "
+                        f"{', '.join(self._fields)}: name what is indexed (search_fields, "
+                        "search_prefixes), or have it built"
+                    )
         except OSError as error:
             raise StorageError(f"the index cannot be read: {error.strerror}") from error
+        if self._serving is None:
+            self.failure = why
 
     def _look(self, path: Path) -> Index | None:
         assert self._own is not None
@@ -67,10 +78,7 @@ class IndexView(Serving):
         if self._looked != applied or self.reached < applied:
             self._open()
         if self._serving is None:
-            raise IndexLagError(
-                f"{self._directory} holds no index of the fields {', '.join(self._fields)}: name "
-                "what is indexed (search_fields, search_prefixes), or have the index built"
-            )
+            raise IndexLagError(self.failure)
         return self._serving
 
     @property

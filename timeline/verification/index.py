@@ -7,14 +7,16 @@ checkpoint; entries changed since are left out of the comparison.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from timeline.errors import CorruptError
 from timeline.formats import keys
 from timeline.formats.records import DROP, PATCH, TRIM, decode_record
 from timeline.search.checking import IndexReader, newest_index
 from timeline.search.documents import Documents
-from timeline.search.index import IndexFaultError
+from timeline.search.index import IndexFaultError, generations
 from timeline.search.schema import rank_of
 from timeline.storage import LOG
 from timeline.tails import Timeline
@@ -27,13 +29,35 @@ _MEANS = "searches would miss it or show what is gone: run `timeline reindex`"
 
 
 def check_index(snapshot: Snapshot, report: object, whole: bool) -> Iterator[Finding]:
+    directory = snapshot.options.index_of(snapshot.path)
+    closed = _closed_to_us(directory)
+    if closed is not None:
+        text = f"{closed} may not be read by this user: run as the owner of the store"
+        yield Finding(INDEX, text)
+        return
     try:
-        with newest_index(snapshot.options.index_of(snapshot.path), snapshot.epoch) as reader:
+        with newest_index(directory, snapshot.epoch) as reader:
             if reader is not None:
                 reader.verify()
                 yield from _check(snapshot, reader, report, whole)
     except IndexFaultError as error:
         yield Finding(INDEX, f"{error}: it is built anew once the store is opened")
+
+
+def _closed_to_us(directory: Path) -> Path | None:
+    """What of the index is there and may not be read."""
+    try:
+        if not directory.is_dir():
+            return None
+        for folder in (directory, *generations(directory).values()):
+            if not os.access(folder, os.R_OK | os.X_OK):
+                return folder
+            for file in folder.glob("*.*"):
+                if file.exists() and not os.access(file, os.R_OK):
+                    return file
+    except PermissionError:
+        return directory
+    return None
 
 
 def _check(

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from timeline.errors import CorruptError
+from timeline.errors import CorruptError, StorageError
 from timeline.options import Options
 from timeline.storage import FAMILIES, LOG, sort_files
 from timeline.store import ROCKS
@@ -101,7 +101,10 @@ def _verify_store(
         return
     with snapshot:
         report.findings += snapshot.findings
-        report.findings += check(snapshot, report, index, progress)
+        try:
+            report.findings += check(snapshot, report, index, progress)
+        except StorageError as error:  # a file that may not be read, say
+            raise StorageError(snapshot.shadow.unveiled(str(error))) from error
 
 
 def _verify_backup(path: Path, report: Report, progress: Progress | None) -> None:
