@@ -7,6 +7,7 @@ load is bounded in time and Ctrl-C ends it early; either way it prints what it h
 
 from __future__ import annotations
 
+import math
 import random
 import signal
 import subprocess
@@ -14,11 +15,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import click
 
@@ -32,6 +33,7 @@ _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 _MEMBERS: Final = 1_000  # joined by one command
 _SENDERS: Final = 10  # of a group
 _LOOK_SECONDS: Final = 0.2
+_BAR: Final = 30  # characters, of the longest bar there may be
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,13 +284,53 @@ def _together(parts: Sequence[Measured]) -> Measured:
 
 
 def _report(output: Output, load: Load, measured: Measured, took: float) -> None:
-    rows: list[tuple[Value, ...]] = []
-    for name, histogram in (("send", measured.sends), ("sync", measured.syncs)):
-        quantiles = [histogram.quantile(share) for share in _QUANTILES.values()]
-        shown = [round(each * 1_000, 3) for each in (*quantiles, histogram.largest)]
-        rows.append((name, histogram.count, round(histogram.count / took, 1), *shown))
-    output.rows(("request", "count", "per second", *_QUANTILES, "max"), rows)
+    requests = {"send": measured.sends, "sync": measured.syncs}
+    rows: list[dict[str, Any]] = []
+    for name, histogram in requests.items():
+        latencies = {key: histogram.quantile(share) for key, share in _QUANTILES.items()}
+        latencies["max"] = histogram.largest
+        rows.append(
+            {
+                "request": name,
+                "count": histogram.count,
+                "per second": round(histogram.count / took, 1),
+                **{key: round(seconds * 1_000, 3) for key, seconds in latencies.items()},
+            }
+        )
+    if output.as_json:
+        for row, histogram in zip(rows, requests.values(), strict=True):
+            row["microseconds"] = {str(key): n for key, n in histogram.doublings().items()}
+        output.document(rows)
+        return
+    output.rows(tuple(rows[0]), [tuple(row.values()) for row in rows])
+    _show_histograms(output, requests)
     output.note(
         f"{took:.1f} s, {load.connections} connections, {load.groups} groups of {load.size}; "
         f"latencies in ms; syncs brought {measured.entries:,} entries"
+    )
+
+
+def _show_histograms(output: Output, requests: Mapping[str, Histogram]) -> None:
+    """How many took how long, a line for each doubling, with bars as long as their shares."""
+    found = {name: histogram.doublings() for name, histogram in requests.items()}
+    bounds = sorted(set().union(*found.values()))
+    table: list[tuple[Value, ...]] = []
+    for bound in bounds:
+        row: list[Value] = [_span(bound)]
+        for name, histogram in requests.items():
+            count = found[name].get(bound, 0)
+            share = count / max(1, histogram.count)
+            row += [count, "▇" * math.ceil(share * _BAR)]
+        table.append(tuple(row))
+    heads = [head for name in requests for head in (f"{name}s", "")]
+    output.rows(("up to", *heads), table, title="\nLatency")
+
+
+def _span(microseconds: int) -> str:
+    if microseconds < 1_000:
+        return f"{microseconds} µs"
+    return (
+        f"{microseconds / 1_000:.3g} ms"
+        if microseconds < 1 << 20
+        else f"{microseconds / 1e6:.3g} s"
     )

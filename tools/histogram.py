@@ -37,3 +37,11 @@ class Histogram:
             if left <= 0:
                 return min(math.exp(bucket / _STEPS), self.largest)
         return 0.0
+
+    def doublings(self) -> dict[int, int]:
+        """How many took at most so many microseconds, and more than half of that: powers of two."""
+        found: Counter[int] = Counter()
+        for bucket, count in self._buckets.items():
+            microseconds = math.exp(bucket / _STEPS) * 1e6
+            found[1 << max(0, math.ceil(math.log2(microseconds)))] += count
+        return dict(sorted(found.items()))

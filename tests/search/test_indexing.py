@@ -18,6 +18,7 @@ from timeline.errors import IndexLagError, NotFoundError, UsageError
 from timeline.formats.messages import DYING
 from timeline.messaging.access import find_conversation
 from timeline.search.build import Build
+from timeline.search.follower import Follower
 from timeline.search.index import Index, IndexFaultError
 from timeline.search.indexer import CONSUMER
 
@@ -141,6 +142,26 @@ def test_what_is_not_utf8_breaks_nothing(db: Database) -> None:
     db.messaging.create("raw", "ann", members=["bob"], binary=True)
     db.messaging.send("raw", "ann", {"text": b"\xff\xfe word \xf0\x9f", "title": b"\x00\xff"})
     assert len(db.messaging.search("bob", "word", wait=20).hits) == 1
+
+
+def test_what_comes_without_end_is_found_before_its_end(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, ended = Follower.step, threading.Event()
+
+    def step_and_send(follower: Follower) -> bool:
+        """There is always more to take in."""
+        more = step(follower)
+        if not ended.is_set():
+            db.timeline("log:a").append({"text": "and more"})
+        return more
+
+    db.messaging.send("team", "ann", {"text": "the first word"})
+    monkeypatch.setattr(Follower, "step", step_and_send)
+    try:
+        assert texts(db, "first") == ["the first word"]
+    finally:
+        ended.set()
 
 
 def test_a_lost_index_is_built_anew(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ FEW = ("--users", "40", "--groups", "5", "--group-size", "4", "--connections", "
 def test_of_a_daemon_of_its_own(tmp_path: Path) -> None:
     ran = run("bench", tmp_path, *FEW, "--seconds", "1")
     assert ran.returncode == 0, ran.stderr
-    heading, *rows = ran.stdout.decode().splitlines()
+    table, histogram = ran.stdout.decode().split("\n\n")
+    heading, *rows = table.splitlines()
     assert heading.split() == [
         "request",
         "count",
@@ -34,6 +35,9 @@ def test_of_a_daemon_of_its_own(tmp_path: Path) -> None:
         "max",
     ]
     assert [row.split()[0] for row in rows] == ["send", "sync"]
+    title, heading, *lines = histogram.splitlines()
+    assert (title.strip(), heading.split()) == ("Latency", ["up", "to", "sends", "syncs"])
+    assert sum("▇" in line for line in lines) >= 1
     assert b"3 connections, 5 groups of 4" in ran.stderr
     assert names(tmp_path) == [], "daemon and data are gone"
 
@@ -46,6 +50,7 @@ def test_of_a_daemon_that_runs(tmp_path: Path) -> None:
         assert 10 <= sends["count"] <= 60, "it keeps to the rate"
         assert 0 < sends["p50"] <= sends["p99"] <= sends["max"]
         assert syncs["count"] > 0
+        assert sum(sends["microseconds"].values()) == sends["count"]
     finally:
         assert daemon.stop() == 0
     with timeline.open(tmp_path / "data") as db:
@@ -114,3 +119,10 @@ def test_quantiles_are_exact_to_a_percent() -> None:
         assert whole.quantile(share) == pytest.approx(exact, rel=0.011)
     assert whole.largest == durations[-1]
     assert Histogram().quantile(0.5) == 0
+
+
+def test_doublings_count_each_duration_once() -> None:
+    histogram = Histogram()
+    for microseconds in (0.1, 0.9, 3, 3.9, 5, 900, 1_000, 1_100):
+        histogram.add(microseconds / 1e6)
+    assert histogram.doublings() == {1: 2, 4: 2, 8: 1, 1_024: 2, 2_048: 1}

@@ -209,9 +209,14 @@ class Indexer(Serving):
 
     def _follow(self, current: Follower) -> None:
         urgent, self._urgent = self._urgent, False
+        begun = time.monotonic()
         while not self._ended.is_set() and current.step():
-            if current.index.waiting >= _DOCUMENTS:
+            # Under load there is always more: what was taken in must not wait for the end of it.
+            late = time.monotonic() - begun >= 2 * self._pause
+            if late or current.index.waiting >= _DOCUMENTS:
                 self._commit(current)
+                self._tell()
+                begun = time.monotonic()
         if not current.index.waiting:
             self._went_on = time.monotonic()
         quiet = time.monotonic() - self._committed >= _QUIET
