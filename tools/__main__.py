@@ -7,13 +7,14 @@ terminal cannot show is escaped, never a reason to fail.
 
 import _signal as signal  # type: ignore[import-not-found]  # typeshed does not list it
 
-signal.signal(signal.SIGINT, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-import sys  # noqa: E402  the rule
-from io import TextIOWrapper  # noqa: E402
+import sys
+from io import TextIOWrapper
 
-from .main import main  # noqa: E402
-from .signals import heed  # noqa: E402
+from .main import main
+from .signals import heed
 
 
 def run() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,12 +18,12 @@ from tests.tools.installed import PROGRAM
 
 @contextmanager
 def following(
-    stopped: Path, temporary: Path, *, nohup: bool = False
+    stopped: Path, temporary: Path, *, below: Sequence[str] = ()
 ) -> Iterator[subprocess.Popen[str]]:
     """One that shows an entry and then waits for more."""
     words = [PROGRAM, "tail", "-f", "-n", "1", str(stopped), "room:001"]
     process = subprocess.Popen(
-        ["nohup", *words] if nohup else words,
+        [*below, *words],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -50,8 +50,20 @@ def test_a_signal_ends_it_in_order(stopped: Path, tmp_path: Path, number: signal
 
 
 def test_what_was_started_to_outlive_its_terminal_does(stopped: Path, tmp_path: Path) -> None:
-    with following(stopped, tmp_path, nohup=True) as process:
+    with following(stopped, tmp_path, below=["nohup"]) as process:
         process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        assert process.returncode == 128 + signal.SIGTERM
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_is_not_meant_for_what_a_script_runs_in_the_background(
+    stopped: Path, tmp_path: Path
+) -> None:
+    ignoring = ["sh", "-c", "trap '' INT; exec \"$@\"", "-"]
+    with following(stopped, tmp_path, below=ignoring) as process:
+        process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
         process.wait(30)
         assert process.returncode == 128 + signal.SIGTERM
