@@ -300,6 +300,12 @@ class Engine:
         return self.health.poisoned
 
     def _may_write(self) -> bool:
+        """Whether RocksDB may be written to. What failed beside the pipeline (a compaction, say)
+        turns writing off here, before RocksDB refuses a group and leaves its callers in doubt.
+        """
+        failed = self.store.storage.failed
+        if failed is not None and not self.poisoned:
+            self.health.poison(None, failed)
         return not (self._closed or self.health.poisoned)
 
     def _heal(self) -> None:
@@ -399,14 +405,6 @@ class Engine:
                     return self.store.seal()
             except StallError:
                 time.sleep(STALL_SECONDS)
-
-    def stop_writing(self, cause: Exception) -> None:
-        """Turn writing off after a failure beside the pipeline, until the storage was opened again:
-        RocksDB would refuse the next write, and leave its caller in doubt. Without the lock held.
-        """
-        with self.standing_still():
-            if not self.poisoned:
-                self.health.poison(None, cause)
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:

@@ -131,7 +131,8 @@ class Storage:
         self._unlogged = WriteOptions()
         self._unlogged.no_slowdown = True
         self._unlogged.disable_wal = True  # type: ignore[assignment,method-assign]
-        self.failed = False  # a write or an fsync did; what it was to keep has been reported
+        # What a write or an fsync, anybody's, failed with first: RocksDB takes no more writes then.
+        self.failed: TimelineError | None = None
 
     def batch(self) -> Batch:
         return Batch(self._handles)
@@ -286,20 +287,20 @@ class Storage:
             _translate(error, self.path)
         except StallError:
             raise
-        except TimelineError:
-            self.failed = True
+        except TimelineError as failure:
+            self.failed = self.failed or failure
             raise
 
     def close(self) -> None:
         """Release the directory. Every scan must be closed before.
 
-        What was written outside the WAL is flushed; where that fails, on a full disk say, it is
-        made again from the log at the next opening.
+        What was written outside the WAL is flushed; where that fails, on a full disk or for damage,
+        it is made again from the log at the next opening.
         """
         if not self._families:
             return
-        if not self.failed and not self._read_only:
-            with suppress(StorageError):
+        if self.failed is None and not self._read_only:
+            with suppress(CorruptError, StorageError):
                 self.flush()
         self._release()
 
@@ -323,7 +324,7 @@ class ReadOnlyStorage(Storage):
 
     def __init__(self, path: Path, options: Options) -> None:
         self.path = path
-        self.failed = False
+        self.failed = None
         self._options = options
         self._families = {}
         self._handles = {}

@@ -291,7 +291,7 @@ class Store:
             self.expiry.deleted = self.expiry.deleted and not expired
 
     def _rewrite(self, erased: list[int], expired: bool) -> None:
-        # What fails here is told by the next write; what was left is done in time.
+        # What fails here turns writing off; what was left is done in time.
         with suppress(TimelineError):
             if erased:
                 self.rewrite(erased)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from timeline.compaction import NO_GAIN, Gain
 from timeline.engine import Engine
-from timeline.errors import BusyError, CorruptError, NotFoundError, StorageError, shown
+from timeline.errors import BusyError, NotFoundError, StorageError, shown
 from timeline.progress import Progress, unheard
 from timeline.storage import FAMILIES
 from timeline.store import CHECKPOINT
@@ -47,15 +47,11 @@ def compact(
                 break
             gone += step
         compacted.append(timeline_id)
-    try:
-        if name is None and not prefix:
-            for family in FAMILIES:
-                engine.store.storage.compact(family, None, None)
-        else:
-            engine.store.rewrite(compacted)
-    except (CorruptError, StorageError) as error:
-        engine.stop_writing(error)
-        raise
+    if name is None and not prefix:
+        for family in FAMILIES:
+            engine.store.storage.compact(family, None, None)
+    else:
+        engine.store.rewrite(compacted)
     return gone
 
 

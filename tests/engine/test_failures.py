@@ -23,6 +23,7 @@ from timeline.database import Database
 from timeline.errors import (
     BusyError,
     ClosedError,
+    CorruptError,
     ReadOnlyError,
     SequenceError,
     StallError,
@@ -600,3 +601,13 @@ def test_what_a_kill_leaves_to_replay_is_bounded(tmp_path: Path) -> None:
     with timeline.open(tmp_path / "killed", fsync="inline", unsealed_bytes=bound) as db:
         assert sum(len(db.timeline(str(number))) for number in range(8)) == 64_000
         assert db.engine.store.tails.size <= 5 * bound
+
+
+def test_damage_met_while_closing_leaves_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with timeline.open(tmp_path / "store") as db:
+        db.timeline("a").append({"a": "1"})
+        fail_once(monkeypatch, Storage, "flush", CorruptError("a block"))
+    with timeline.open(tmp_path / "store") as db:
+        assert seqs(db, "a") == [1]

@@ -60,3 +60,12 @@ def test_who_compacts_is_told(store: Path) -> None:
         with pytest.raises(ReadOnlyError):
             db.timeline("audit").append({"text": "refused, and not in doubt"})
         assert len(db.timeline("audit")) == 12_001
+
+
+def test_nobody_is_in_doubt_when_it_was_met_in_the_background(store: Path) -> None:
+    damage(store)
+    with timeline.open(store, search=False) as db:
+        db.engine.store._rewrite([1], expired=False)
+        with pytest.raises(ReadOnlyError):
+            db.timeline("audit").append({"text": "refused, and not in doubt"})
+        assert len(db.timeline("audit")) == 12_001
