@@ -65,8 +65,8 @@ def prepare_directory(path: Path, *, create: bool) -> None:
     """Make sure that `path` is a store or may become one.
 
     Raises `NotFoundError` when it is none and `create` is off, `CorruptError` when it was one,
-    `FormatVersionError` when it holds
-    something else, `StorageError` when it is no directory, or not one to write to.
+    `FormatVersionError` when it holds something else, `StorageError` when it is no directory, or
+    not one to write to.
     """
     try:
         _prepare(path, create=create)
