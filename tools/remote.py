@@ -43,8 +43,10 @@ def _timeline(wire: RawWire, name: bytes) -> Iterator[DumpRecord]:
         info, metadata, bounds = wire.ask_all(
             [("TIMELINE.INFO", name), ("TIMELINE.META", name), ("TIMELINE.RETENTION", name)]
         )
-    except Refused:
-        return  # deleted meanwhile
+    except Refused as refused:
+        if refused.message.startswith("NOTFOUND"):
+            return  # deleted meanwhile
+        raise
     extent, retention = as_map(info), as_map(bounds)
     yield Series(
         name,

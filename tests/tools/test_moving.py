@@ -12,6 +12,7 @@ import subprocess
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -20,7 +21,11 @@ from tests.disks import small_disk
 from tests.server.daemon import Daemon
 from tests.tools.installed import PROGRAM, done, names, refused, same, start
 from timeline.expiry import EXPIRY_KEY
+from timeline.formats.dump import DumpRecord, Header
 from timeline.options import MIB
+from timeline_tools.rawwire import RawWire
+from timeline_tools.remote import daemon_records
+from timeline_tools.wire import Refused
 
 SERIES = 60
 SMALL = 50  # entries in each
@@ -234,6 +239,28 @@ def test_large_entries_over_the_wire(daemon: Daemon, tmp_path: Path) -> None:
     done("import", tmp_path / "new", tmp_path / "back")
     with timeline.open(tmp_path / "data") as db, timeline.open(tmp_path / "new") as other:
         assert content(db.timeline("large")) == content(other.timeline("large"))
+
+
+class Refusing:
+    """A daemon with one timeline, of which it does not tell."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+    def ask(self, *_: object) -> list[object]:
+        return [b"timelines", [b"audit"], b"cursor", b""]
+
+    def ask_all(self, _: object) -> list[object]:
+        raise Refused(self.why)
+
+
+def test_only_what_was_deleted_meanwhile_is_left_out() -> None:
+    def found(why: str) -> list[DumpRecord]:
+        return list(daemon_records(cast(RawWire, Refusing(why)), b""))
+
+    assert found("NOTFOUND there is no timeline 'audit'") == [Header()]
+    with pytest.raises(Refused, match="a block"):
+        found("CORRUPT a block is damaged")
 
 
 def test_what_a_daemon_refuses_half_way_is_not_skipped_later(tmp_path: Path) -> None:
