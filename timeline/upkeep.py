@@ -32,7 +32,8 @@ def compact(
     segments fewer there are. Raises `NotFoundError`, and `CorruptError` or `StorageError` where
     files cannot be rewritten; writing is then off until the storage was opened again.
 
-    `progress` is told of timelines, and what it raises ends the work where it is.
+    `progress` is told of timelines, and what it raises ends the work where it is; not while RocksDB
+    rewrites a family of files.
     """
     engine.seal()
     gone = 0
@@ -49,6 +50,7 @@ def compact(
         compacted.append(timeline_id)
     if name is None and not prefix:
         for family in FAMILIES:
+            progress(len(compacted), len(compacted))
             engine.store.storage.compact(family, None, None)
     else:
         engine.store.rewrite(compacted)

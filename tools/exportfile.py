@@ -137,7 +137,8 @@ class _Earlier:
         same = (file.peek(1)[:1] == MAGIC[:1]) == binary
         self._reader = Reader(file)
         self._records = self._reader.whole() if same else iter(())
-        self._position = self._crc = 0
+        self._position = 0
+        self._crc: int | None = None
 
     def holds(self, record: DumpRecord) -> bool:
         """Whether its next record is this one."""
@@ -146,20 +147,22 @@ class _Earlier:
         self._position, self._crc = self._reader.position, self._reader.crc
         return True
 
-    def cut(self) -> int:
-        """Leave only what `holds` was true of; the CRC of that."""
+    def cut(self) -> int | None:
+        """Leave only what `holds` was true of; the CRC of that, None when it is nothing."""
         self._file.truncate(self._position)
         return self._crc
 
 
 class Writer:
-    """Records on their way to a file or a pipe, behind those of which `crc` is the checksum."""
+    """Records on their way to a file or a pipe; behind those of which `crc` is the checksum, or at
+    its beginning.
+    """
 
-    def __init__(self, file: BinaryIO | Stream, *, binary: bool, crc: int = 0) -> None:
+    def __init__(self, file: BinaryIO | Stream, *, binary: bool, crc: int | None = None) -> None:
         self._file = file
         self._encode: Callable[[DumpRecord], bytes] = encode_binary if binary else encode_line
-        self._crc = crc
-        if binary and not crc:
+        self._crc = crc or 0
+        if binary and crc is None:
             self._put(MAGIC)
 
     def add(self, record: DumpRecord) -> None:

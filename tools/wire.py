@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from select import select
 from types import TracebackType
 from typing import Any, Self
@@ -100,13 +101,19 @@ class Wire:
         """
         client = str(self.call("CLIENT", "ID"))
         self._send([words])
-        with Wire(self.address) as other:
-            while not select([self._socket], [], [], _LOOK_SECONDS)[0]:
+        # Where nothing can be told meanwhile, for want of a connection say, the work goes on.
+        with suppress(click.ClickException), Wire(self.address) as other:
+            while not self._answered(_LOOK_SECONDS):
                 for job in other.info("jobs").values():
                     facts = dict(fact.split("=", 1) for fact in job.split(","))
                     if facts["client"] == client:
                         progress(int(facts["done"]), int(facts["total"]))
+        self._answered(None)
         return _accepted(self._receive())
+
+    def _answered(self, seconds: float | None) -> bool:
+        """Whether something has come, in so many seconds at most."""
+        return bool(select([self._socket], [], [], seconds)[0])
 
     def _receive(self) -> Any:  # noqa: ANN401
         try:

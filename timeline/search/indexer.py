@@ -197,7 +197,8 @@ class Indexer(Serving):
 
     def _work(self) -> None:
         """Take in what there is."""
-        rebuild, self._rebuild = self._rebuild, False
+        with self._lock:
+            rebuild, self._rebuild = self._rebuild, False
         if rebuild and self._build is None:
             self._begin_build()
         if self._current is not None:
@@ -208,7 +209,8 @@ class Indexer(Serving):
         self._tell()
 
     def _follow(self, current: Follower) -> None:
-        urgent, self._urgent = self._urgent, False
+        with self._lock:
+            urgent, self._urgent = self._urgent, False
         begun = time.monotonic()
         while not self._ended.is_set() and current.step():
             # Under load there is always more: what was taken in must not wait for the end of it.

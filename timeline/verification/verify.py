@@ -213,5 +213,5 @@ def _check_unread(snapshot: Snapshot) -> Iterator[Finding]:
             yield Finding(
                 FILES,
                 f"{name} is damaged where nothing is read any more: nothing is lost, but RocksDB "
-                "stops writing when it compacts that; stop the daemon and run `timeline repair`",
+                "stops writing when it compacts that; run `timeline repair` on the stopped store",
             )
