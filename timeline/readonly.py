@@ -33,6 +33,12 @@ _TRIES = 5
 _PAUSE = 0.02  # seconds
 
 
+class OpenedReadOnlyError(ReadOnlyError):
+    """Whoever opened the store may not write it, however often he tries."""
+
+    retryable = False
+
+
 class ReadOnlyStore(Store):
     """One opening of a store that is not this process's to change."""
 
@@ -100,7 +106,9 @@ class ReadOnlyEngine(Engine):
             raise no_store(self.path)
         self.threaded = False
         self._load()
-        self.stage.refusal = ReadOnlyError(f"{self.path} was opened read only: nothing was done")
+        self.stage.refusal = OpenedReadOnlyError(
+            f"{self.path} was opened read only: nothing was done"
+        )
         refuse_after_fork(self)
 
     def _load(self) -> None:

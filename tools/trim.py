@@ -41,7 +41,10 @@ def trim(
     length: int | None,
     older_than: int | None,
 ) -> None:
-    """Remove the oldest entries of timeline NAME, for good."""
+    """Remove the oldest entries of timeline NAME, for good.
+
+    They are read no more at once; their bytes leave the disk in time, or by `timeline compact`.
+    """
     if sum(bound is not None for bound in (before, length, older_than)) != 1:
         raise click.UsageError("say what goes: one of --before, --length and --older-than")
     if daemon is not None:

@@ -86,5 +86,7 @@ def show_report(output: Output, report: Report) -> None:
     output.line(f"{verdict}: {looked}")
     if count and all(finding.family == INDEX for finding in report.findings):
         output.note("the store itself is whole: `timeline reindex` makes its index anew")
+    elif count and report.backup:
+        output.note("use another backup: `timeline restore` takes none that is damaged")
     elif count:
         output.note("restore a backup, or see what `timeline repair` can keep")

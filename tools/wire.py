@@ -28,6 +28,8 @@ class Refused(click.ClickException):
 
 def split_address(address: str) -> tuple[str, int]:
     """`HOST:PORT`; either may be left out, for this machine and the daemon's own port."""
+    if address.isdigit():
+        address = f":{address}"
     host, _, port = address.rpartition(":") if ":" in address else (address, "", str(_PORT))
     if not port.isdigit() or not 0 < int(port) < 65_536:
         raise click.UsageError(f"{address!r} is no HOST:PORT, such as 127.0.0.1:{_PORT}")

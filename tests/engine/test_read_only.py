@@ -121,8 +121,9 @@ def test_every_write_is_refused_and_none_is_made(directory: Path) -> None:
             lambda: im.send("team", "ann", {"text": "hi"}),
             im.messages.searchable.rebuild,
         ):
-            with pytest.raises(ReadOnlyError):
+            with pytest.raises(ReadOnlyError) as refused:
                 write()
+            assert not refused.value.retryable
         with pytest.raises(ReadOnlyError), db.transaction() as both:
             both.append("audit", {"n": "2"})
         assert not db.engine.work()

@@ -152,3 +152,6 @@ def test_a_backup_is_verified_where_it_lies(store: Path, tmp_path: Path) -> None
     ran = run("verify", tmp_path / "monday")
     assert ran.returncode == 1
     assert f"{damaged} is not what it was" in ran.stdout.decode()
+    assert "use another backup" in ran.stderr.decode()
+    said = refused("repair", tmp_path / "monday", "--to", tmp_path / "new")
+    assert "is a backup: make a store of it with `timeline restore`" in said

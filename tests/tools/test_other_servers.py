@@ -15,6 +15,7 @@ from tests.tools.looks import printed, refused, run
 HTTP = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n<html></html>"
 REDIS = b"*2\r\n$6\r\nserver\r\n$5\r\nredis\r\n"
 GREETING = b"*2\r\n$6\r\nserver\r\n$8\r\ntimeline\r\n"
+from timeline_tools.wire import split_address
 
 
 @contextmanager
@@ -81,3 +82,17 @@ def test_names_may_be_any_bytes_over_the_wire_too(daemon: Daemon) -> None:
         assert "no timeline" in refused(verb, *there, name, *rest)
     assert printed("retention", *there, b"bin\xff".decode("utf-8", "surrogateescape"))
     assert run("backup", *there, name).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("1.2.3.4:5", ("1.2.3.4", 5)),
+        (":5", ("127.0.0.1", 5)),
+        ("5", ("127.0.0.1", 5)),
+        ("there", ("there", 7420)),
+        ("[::1]:5", ("::1", 5)),
+    ],
+)
+def test_host_or_port_may_be_left_out(address: str, place: tuple[str, int]) -> None:
+    assert split_address(address) == place

@@ -127,4 +127,6 @@ def test_why_there_is_no_index_to_search_is_told(stopped: Path, tmp_path: Path) 
     found = run("verify", str(store))
     assert (found.exit_code, "timeline reindex" in found.stderr) == (1, True)
     shutil.rmtree(store / "index")
-    assert "holds no index: name where it is" in refused("search", str(store), "nine")
+    assert "holds no index: name where it is (search_directory)" in refused(
+        "search", str(store), "nine"
+    )

@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from typing import Final
-from unicodedata import category, combining, normalize
+from unicodedata import category, combining, digit, normalize
 
 _MARKS: Final = (  # of them those that are marks
     (0x0300, 0x036F), (0x0483, 0x0487), (0x0591, 0x05C7), (0x0610, 0x061A), (0x064B, 0x065F),
@@ -29,6 +29,10 @@ _FORMS: Final = (  # of them the letters that are made of others
     (0x1F00, 0x1FFF), (0xFB13, 0xFB4F), (0xFB50, 0xFDFF), (0xFE70, 0xFEFC), (0xFF66, 0xFF9D),
 )  # fmt: skip
 _OTHERS: Final = "İǦǧǮǯẛЀѐЁёЍѝ"  # of such letters those that lie among letters that stay
+# Letters that keyboards for Arabic and for Persian have instead of one another, or that are written
+# for one another at the end of a word; as Lucene's normalizers of both have them.
+_ALIKE: Final = {"ی": "ي", "ى": "ي", "ک": "ك", "ة": "ه"}
+_DIGITS: Final = ((0x0660, 0x0669), (0x06F0, 0x06F9))  # of Arabic and of Persian
 _VOICED: Final = "\uff9e\uff9f"  # voiced marks in half the width: part of what is before them
 _TATWEEL: Final = "\u0640"  # makes Arabic wider
 _UNSEEN: Final = (
@@ -58,7 +62,10 @@ def _table() -> dict[int, str]:
         # Some stand for whole phrases, or for a mark on its own: they stay.
         if plain != letter and " " not in plain and category(letter).startswith("L"):
             table[ord(letter)] = plain
-    return table
+    alike = str.maketrans(_ALIKE)
+    table |= alike
+    table |= {ord(each): str(digit(each)) for each in _each(_DIGITS)}
+    return {each: plain.translate(alike) for each, plain in table.items()}
 
 
 def _any_of(letters: Iterable[int]) -> str:

@@ -38,7 +38,10 @@ class IndexView(Serving):
         """Open the newest generation as it is now, if there is one."""
         engine = self._engine
         self._looked = engine.applied
-        why = f"{self._directory} holds no index: name where it is, or have it built"
+        why = (
+            f"{self._directory} holds no index: name where it is (search_directory), or have it "
+            "built"
+        )
         try:
             self._own = self._own or Scratch()
             for _, path in sorted(generations(self._directory).items(), reverse=True):

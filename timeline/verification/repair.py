@@ -34,6 +34,7 @@ from timeline.options import Options
 from timeline.sealing import PROGRESS_KEY
 from timeline.storage import FAMILIES, LOG, META, Storage
 from timeline.store import MARK, ROCKS, STORE_KEY
+from timeline.verification.backups import is_backup
 from timeline.verification.exclusive import held
 from timeline.verification.findings import FILES, Finding, Put
 from timeline.verification.names import check_names
@@ -125,6 +126,10 @@ def _silent(_: str) -> None:
 
 
 def _require(source: Path) -> None:
+    if is_backup(source):
+        raise NotFoundError(
+            f"{source} is a backup: make a store of it with `timeline restore`, or use another"
+        )
     if not (source / ROCKS).is_dir():
         raise NotFoundError(f"{source} is no Timeline store")
 

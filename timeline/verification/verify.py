@@ -59,6 +59,7 @@ class Report:
     entries: int = 0
     references: int = 0
     documents: int = 0
+    backup: bool = False  # it was no store that was looked at, but a backup
 
     @property
     def sound(self) -> bool:
@@ -81,6 +82,7 @@ def verify(
     """
     report = Report()
     if is_backup(Path(path)):
+        report.backup = True
         _verify_backup(Path(path), report, progress)
     else:
         _verify_store(Path(path), report, options, index, progress)
