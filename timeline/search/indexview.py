@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Final
 
 from timeline.engine import Engine
-from timeline.errors import IndexLagError, ReadOnlyError, StorageError
+from timeline.errors import IndexLagError, StorageError
 from timeline.options import Options
+from timeline.readonly import OpenedReadOnlyError
 from timeline.scratch import Scratch
 from timeline.search.index import Index, IndexFaultError, generations, linked
 from timeline.search.serving import Reached, Serving, lagging
@@ -111,7 +112,7 @@ class IndexView(Serving):
         return super().stats()
 
     def rebuild(self) -> None:
-        raise ReadOnlyError("the store was opened read only: its owner builds the index anew")
+        raise OpenedReadOnlyError("the store was opened read only: its owner builds the index anew")
 
     def stop(self) -> None:
         self._serving = None
