@@ -10,11 +10,9 @@ whole, by whoever does the work. Numbers are only ever replaced whole, so no loc
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from .errors import CommandError
-
-Tell = Callable[[int, int], None]  # how much is done, and how much there is
 
 
 class Job:

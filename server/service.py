@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from timeline.engine import Engine
 from timeline.errors import TimelineError
 from timeline.messaging.service import Messages
+from timeline.progress import Progress
 from timeline.search.serving import lagging
 from timeline.stage import Group
 
@@ -25,7 +26,7 @@ from . import replies
 from .blocking import LOG, Waiter, Waiters
 from .config import Configuration
 from .errors import CommandError
-from .jobs import Job, Tell
+from .jobs import Job
 from .logs import Logger
 from .pipeline import Pipeline
 from .push import Push
@@ -83,7 +84,7 @@ class Service:
     next_client: int = 1
     emptied: asyncio.Event = field(default_factory=asyncio.Event)  # the last client has gone
     cursors: dict[int, bytes] = field(default_factory=dict)
-    jobs: dict[int, Job] = field(default_factory=dict)  # by client
+    jobs: list[Job] = field(default_factory=list)
     pipeline: Pipeline = field(init=False)
     waiters: Waiters = field(init=False)
     messages: Messages = field(init=False)
@@ -141,12 +142,14 @@ class Service:
         self._work(self.waiters.hold(connection), work)
 
     def detach_job(
-        self, connection: Connection, command: str, work: Callable[[Tell], bytes]
+        self, connection: Connection, command: str, work: Callable[[Progress], bytes]
     ) -> None:
         """As `detach`, for work that tells how far it is and ends early when its client goes."""
-        client = connection.session.id
-        job = self.jobs[client] = Job(command, client)
-        self._work(self.waiters.hold(connection, job.drop), lambda: work(job.tell))
+        job = Job(command, connection.session.id)
+        self.jobs.append(job)
+        waiter = self.waiters.hold(connection, job.drop)
+        future = self._work(waiter, lambda: work(job.tell))
+        future.add_done_callback(lambda _: self.jobs.remove(job))
 
     def detach_when_indexed(
         self, connection: Connection, lsn: int, seconds: float, work: Callable[[], bytes]
@@ -170,11 +173,8 @@ class Service:
         timer = self.loop.call_later(seconds, fail)
         call_off = indexer.when_reached(lsn, reached)
 
-    def _work(self, waiter: Waiter, work: Callable[[], bytes]) -> None:
-        client = waiter.connection.session.id
-
+    def _work(self, waiter: Waiter, work: Callable[[], bytes]) -> asyncio.Future[bytes]:
         def done(future: asyncio.Future[bytes]) -> None:
-            self.jobs.pop(client, None)
             try:
                 reply = future.result()
             except TimelineError as problem:
@@ -184,7 +184,9 @@ class Service:
                 reply = self.refusal(CommandError(f"internal error: {problem!r}"))
             self.waiters.answer(waiter, reply)
 
-        self.loop.run_in_executor(None, work).add_done_callback(done)
+        future = self.loop.run_in_executor(None, work)
+        future.add_done_callback(done)
+        return future
 
     def commit_in_steps(
         self, connection: Connection, step: Step, answer: Callable[[], bytes] = lambda: replies.OK

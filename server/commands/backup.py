@@ -11,9 +11,9 @@ from pathlib import Path
 
 from timeline.backup import back_up
 from timeline.errors import NoPermissionError, UsageError
+from timeline.progress import Progress
 
 from .. import replies
-from ..jobs import Tell
 from ..registry import Arguments, View, read
 from ..session import Session
 
@@ -31,7 +31,7 @@ def backup(session: Session, args: Arguments, view: View) -> None:
     service, resp = session.service, session.resp
     target = below(service.configuration.settings.backup_directory, args[1])
 
-    def work(tell: Tell) -> bytes:
+    def work(tell: Progress) -> bytes:
         manifest = back_up(service.engine, target, tell)
         return replies.encode(
             {

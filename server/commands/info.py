@@ -208,7 +208,7 @@ def _jobs(service: Service) -> Section:
     """What takes long, and how far it is."""
     return {
         f"job{number}": ",".join(f"{name}={value}" for name, value in job.facts().items())
-        for number, job in enumerate(service.jobs.values())
+        for number, job in enumerate(service.jobs)
     }
 
 

@@ -14,12 +14,12 @@ from timeline.errors import NotFoundError, UsageError, WrongTypeError
 from timeline.formats.keys import MAX
 from timeline.formats.rows import Retention
 from timeline.handle import TimelineHandle
+from timeline.progress import Progress
 from timeline.tails import Timeline
 from timeline.unresolved import Unresolved, is_inbox
 
 from .. import replies
 from ..entries import encode_fields
-from ..jobs import Tell
 from ..registry import Arguments, View, read, reads, shown, write
 from ..session import Session
 from . import arguments
@@ -263,7 +263,7 @@ def gain(session: Session, args: Arguments, view: View) -> None:
     engine, resp = session.service.engine, session.resp
     name, prefix = _some(session, args, view)
 
-    def work(tell: Tell) -> bytes:
+    def work(tell: Progress) -> bytes:
         found = upkeep.gain(engine, name, prefix=prefix, progress=tell)
         return replies.encode(
             {
