@@ -33,8 +33,7 @@ from timeline.formats.rows import (
 from timeline.options import Options
 from timeline.sealing import PROGRESS_KEY
 from timeline.storage import FAMILIES, LOG, META, Storage
-from timeline.store import MARK, ROCKS, STORE_KEY
-from timeline.verification.backups import is_backup
+from timeline.store import MARK, ROCKS, STORE_KEY, no_store
 from timeline.verification.exclusive import held
 from timeline.verification.findings import FILES, Finding, Put
 from timeline.verification.names import check_names
@@ -126,12 +125,8 @@ def _silent(_: str) -> None:
 
 
 def _require(source: Path) -> None:
-    if is_backup(source):
-        raise NotFoundError(
-            f"{source} is a backup: make a store of it with `timeline restore`, or use another"
-        )
     if not (source / ROCKS).is_dir():
-        raise NotFoundError(f"{source} is no Timeline store")
+        raise no_store(source)
 
 
 def _resume(source: Path) -> None:
