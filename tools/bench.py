@@ -159,8 +159,7 @@ def _own_daemon(parent: Path) -> Iterator[str]:
 def _set_up(wire: RawWire, load: Load, output: Output) -> People:
     """Make the groups."""
     senders, everybody = [], set()
-    with output.progress() as progress:
-        task = progress.add_task("making groups", total=load.groups)
+    with output.bar("making groups") as progress:
         for number in range(load.groups):
             members = random.sample(range(load.users), load.size)
             group = load.group(number)
@@ -170,7 +169,7 @@ def _set_up(wire: RawWire, load: Load, output: Output) -> People:
                 wire.ask("CONV.JOIN", group, "-", *map(load.user, some))
             senders.append([load.user(member) for member in members[:_SENDERS]])
             everybody.update(members)
-            progress.update(task, advance=1)
+            progress(number + 1, load.groups)
     return People(senders, [load.user(number) for number in everybody])
 
 
@@ -190,10 +189,9 @@ def _run(address: str, load: Load, people: People, output: Output) -> tuple[Meas
     for worker in workers:
         worker.start()
     try:
-        with output.progress() as progress:
-            task = progress.add_task("seconds", total=int(load.seconds))
+        with output.bar("seconds") as progress:
             while (took := time.monotonic() - begin) < load.seconds and not stop.is_set():
-                progress.update(task, completed=int(took))
+                progress(int(took), int(load.seconds))
                 stop.wait(min(_LOOK_SECONDS, load.seconds - took))
     except KeyboardInterrupt:
         stopped = True

@@ -163,7 +163,9 @@ class Output:
 
     @contextmanager
     def bar(self, what: str) -> Iterator[Callable[[int, int], None]]:
-        """As `progress`, of one thing: to be told how much is done, and how much there is."""
+        """As `progress`, of one thing: to be told how much is done, and of how much; 0 where that
+        is not known.
+        """
         with self.progress() as progress:
             task = progress.add_task(what, total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total or None)

@@ -82,11 +82,10 @@ def _some(records: Iterator[DumpRecord], prefix: str | None) -> Iterator[DumpRec
 
 
 def _export(records: Iterator[DumpRecord], output: Output, file: str, *, binary: bool) -> None:
-    with output.progress() as progress:
-        task = progress.add_task("exporting records", total=None)
+    with output.bar("exporting records") as progress:
 
         def tell(count: int) -> None:
-            progress.update(task, completed=count)
+            progress(count, 0)
 
         if file == "-":
             if sys.stdout is None:

@@ -64,13 +64,12 @@ def import_(
     the store in DIRECTORY or into a daemon."""
     if redis is None and len(sources) > 1:
         raise click.UsageError("name one FILE; several names are streams of a --redis URL")
-    with ExitStack() as stack, output.progress() as progress:
-        task = progress.add_task("importing records", total=None)
+    with ExitStack() as stack, output.bar("importing records") as progress:
 
         def counted(records: Iterator[DumpRecord]) -> Iterator[DumpRecord]:
             for count, record in enumerate(records):
                 if count % 1_000 == 0:
-                    progress.update(task, completed=count)
+                    progress(count, 0)
                 yield record
 
         if redis is not None:

@@ -75,9 +75,8 @@ def _progress(figures: Mapping[str, object], before: int) -> _Progress:
 
 def _follow(output: Output, look: Callable[[], _Progress]) -> int:
     """Show how far a build is until it is done; the documents it has."""
-    with output.progress() as progress:
-        task = progress.add_task("indexing", total=None)
+    with output.bar("indexing") as progress:
         while not (found := look()).done:
-            progress.update(task, completed=found.documents)
+            progress(found.documents, 0)
             time.sleep(_LOOK_SECONDS)
     return found.documents
