@@ -10,9 +10,13 @@ import _signal as signal  # type: ignore[import-not-found]  # typeshed does not 
 if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
+import os
 import sys
 from io import TextIOWrapper
 
+import click
+
+from .console import told
 from .main import main
 from .signals import heed
 
@@ -22,7 +26,33 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # none when it was closed
             stream.reconfigure(errors="backslashreplace")
-    main()
+    sys.exit(_main())
+
+
+def _main() -> str | int | None:
+    """The status. What is left of the output is written before the interpreter would, which tells
+    of a full disk in words of its own.
+    """
+    status: str | int | None = 0
+    try:
+        main()
+    except SystemExit as end:
+        status = end.code
+    except OSError as error:  # of the output itself: a verb tells any other
+        status = _refuse(error)
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # whoever reads has enough
+            status = status or _refuse(error)
+    return status
+
+
+def _refuse(error: OSError) -> int:
+    click.echo(f"Error: {told(error)}", err=True)
+    return 1
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from itertools import product
 from pathlib import Path
 from subprocess import PIPE
 
@@ -85,9 +86,18 @@ def test_paths_may_be_any_bytes(store: Path, tmp_path: Path) -> None:
 
 
 def test_what_the_system_says_is_a_sentence(store: Path, tmp_path: Path) -> None:
-    with Path("/dev/full").open("wb") as full:
-        ran = subprocess.run([PROGRAM, "ls", store], stdout=full, stderr=PIPE, check=False)
-    assert ran.stderr == b"Error: No space left on device: free some space\n"
+    calls: list[list[str | Path]] = [["ls", store], ["--help"]]
+    for words, buffered in product(calls, ("", "1")):
+        with Path("/dev/full").open("wb") as full:
+            ran = subprocess.run(
+                [PROGRAM, *words],
+                stdout=full,
+                stderr=PIPE,
+                env={**os.environ, "PYTHONUNBUFFERED": buffered},
+                check=False,
+            )
+        assert ran.stderr == b"Error: No space left on device: free some space\n"
+        assert ran.returncode == 1
     closed: list[str | Path] = ["sh", "-c", '"$0" "$@" >&- <&-', PROGRAM]
     for verb, stream in (("export", b"output"), ("import", b"input")):
         ran = subprocess.run([*closed, verb, store, "-"], capture_output=True, check=False)
