@@ -6,13 +6,12 @@ it.
 
 from __future__ import annotations
 
-import re
-
 from .. import replies
 from ..errors import CommandError
 from ..registry import COMMANDS, Arguments, Command, plain
 from ..replies import Status
 from ..session import Session
+from .glob import Glob
 
 
 def _named(names: list[bytes]) -> list[tuple[bytes, Command | None]]:
@@ -130,8 +129,8 @@ def _filtered(names: list[bytes], args: Arguments) -> list[bytes]:
         raise CommandError("syntax error")
     how, what = args[3].upper(), args[4].lower()
     if how == b"PATTERN":
-        glob = re.escape(what).replace(rb"\*", b".*").replace(rb"\?", b".")
-        return [name for name in names if re.fullmatch(glob, name)]
+        glob = Glob(args[4], ignore_case=True)
+        return [name for name in names if glob.matches(name)]
     if how == b"ACLCAT":
         return [name for name in names if COMMANDS[name.upper()].group.encode() == what]
     if how == b"MODULE":

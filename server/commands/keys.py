@@ -7,9 +7,7 @@ avoid. FLUSHALL deletes in a series of commits.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from functools import lru_cache
 from itertools import islice
 
 from timeline.engine import Draft, Engine
@@ -21,6 +19,7 @@ from ..registry import Arguments, View, read, write
 from ..session import Session
 from . import arguments
 from .arguments import syntax_error, writable
+from .glob import Glob, compiled
 
 _RESERVED = ord("@")
 _MOST_CURSORS = 4096
@@ -46,58 +45,9 @@ def raw_names(engine: Engine, prefix: bytes = b"", after: bytes | None = None) -
     yield from engine.names(b"", b"@" + b"\xff" * 600)
 
 
-@lru_cache(maxsize=256)
-def _pattern(glob: bytes) -> tuple[bytes, re.Pattern[bytes]]:
-    """(literal prefix, expression) of a Redis glob: `*`, `?`, `[a-c]`, `[^a]`, backslash."""
-    parts: list[bytes] = []
-    prefix = b""
-    literal = True
-    at = 0
-    while at < len(glob):
-        sign = glob[at : at + 1]
-        at += 1
-        if sign == b"*":
-            parts.append(b".*")
-            literal = False
-        elif sign == b"?":
-            parts.append(b".")
-            literal = False
-        elif sign == b"[":
-            end = glob.find(b"]", at + 1)
-            end = len(glob) if end < 0 else end
-            parts.append(_class(glob[at:end]))
-            at = end + 1
-            literal = False
-        else:
-            if sign == b"\\" and at < len(glob):
-                sign = glob[at : at + 1]
-                at += 1
-            parts.append(re.escape(sign))
-            if literal:
-                prefix += sign
-    return prefix, re.compile(b"".join(parts), re.DOTALL)
-
-
-def _class(body: bytes) -> bytes:
-    negated = body.startswith(b"^")
-    members = re.sub(rb"([\\\[\]&~|^])", rb"\\\1", body[1:] if negated else body)
-    try:
-        re.compile(b"[" + members + b"]")
-    except re.error:
-        members = re.escape(body)
-    if not members:
-        return b"(?!)"
-    return b"[" + (b"^" if negated else b"") + members + b"]"
-
-
-def matches(glob: bytes, name: bytes) -> bool:
-    return _pattern(glob)[1].fullmatch(name) is not None
-
-
-def matching(engine: Engine, glob: bytes, after: bytes | None = None) -> Iterator[bytes]:
-    prefix, expression = _pattern(glob)
-    for name in raw_names(engine, prefix, after):
-        if expression.fullmatch(name):
+def matching(engine: Engine, glob: Glob, after: bytes | None = None) -> Iterator[bytes]:
+    for name in raw_names(engine, glob.prefix, after):
+        if glob.matches(name):
             yield name
 
 
@@ -184,7 +134,7 @@ def keys(session: Session, args: Arguments, view: View) -> bytes:
     most = session.service.configuration.settings.reply_bytes
     parts: list[bytes] = []
     size = 0
-    for name in matching(_engine(session), args[1]):
+    for name in matching(_engine(session), compiled(args[1])):
         parts.append(replies.bulk(name))
         size += len(name)
         if size > most:
@@ -210,16 +160,15 @@ def scan(session: Session, args: Arguments, view: View) -> bytes:
         after = service.cursors.get(cursor)
         if after is None:
             raise CommandError("invalid cursor")
-    prefix, expression = _pattern(glob)
-    page = list(islice(raw_names(service.engine, prefix, after), count))
+    page = list(islice(raw_names(service.engine, glob.prefix, after), count))
     following = 0
     if len(page) == count:
         following = _remember(service.cursors, page[-1])
-    names = [name for name in page if expression.fullmatch(name)] if kind == b"stream" else []
+    names = [name for name in page if glob.matches(name)] if kind == b"stream" else []
     return replies.array([replies.bulk(b"%d" % following), replies.bulks(names)])
 
 
-def _scan_options(args: Arguments) -> tuple[int, bytes, int, bytes]:
+def _scan_options(args: Arguments) -> tuple[int, Glob, int, bytes]:
     if not args[1].isdigit() or len(args[1]) > 20:
         raise CommandError("invalid cursor")
     glob, count, kind = b"*", 10, b"stream"
@@ -241,7 +190,7 @@ def _scan_options(args: Arguments) -> tuple[int, bytes, int, bytes]:
         else:
             raise syntax_error()
         at += 2
-    return int(args[1]), glob, count, kind
+    return int(args[1]), compiled(glob), count, kind
 
 
 def _remember(cursors: dict[int, bytes], name: bytes) -> int:

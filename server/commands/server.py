@@ -15,7 +15,7 @@ from ..registry import Arguments, container, plain, shown
 from ..service import Service
 from ..session import Session
 from . import arguments
-from .keys import matches
+from .glob import Glob
 
 container("CONFIG", "The options the daemon runs with.")
 
@@ -53,10 +53,11 @@ def _configuration(service: Service) -> dict[str, str]:
 @plain("CONFIG GET", "pattern...", "Options whose names match.", complexity="O(N) for N options")
 def config_get(session: Session, args: Arguments) -> bytes:
     found: dict[str, replies.Value] = {}
+    globs = [(pattern, Glob(pattern, ignore_case=True)) for pattern in args[2:]]
     for name, value in _configuration(session.service).items():
         spellings = (name.encode(), name.replace("-", "_").encode())
-        for pattern in args[2:]:
-            if any(matches(pattern.lower(), spelling) for spelling in spellings):
+        for pattern, glob in globs:
+            if any(glob.matches(spelling) for spelling in spellings):
                 found[name if b"_" not in pattern else spellings[1].decode()] = value
                 break
     return replies.encode(found, session.resp)

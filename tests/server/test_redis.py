@@ -7,39 +7,12 @@ removes whole nodes, 100 entries by default; what the daemon does, test_trimming
 
 from __future__ import annotations
 
-import shutil
 import socket
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.server.daemon import Daemon
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("redis-server") is None,
-    reason="redis-server is not installed (Debian: redis-server)",
-)
-
-
-@pytest.fixture(scope="module")
-def peer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The socket of a redis-server."""
-    path = tmp_path_factory.mktemp("redis") / "s"
-    server = subprocess.Popen(
-        ["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--dir", path.parent],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert server.stdout is not None
-    for line in server.stdout:
-        if "ready to accept connections" in line.lower():
-            break
-    yield path
-    server.terminate()
-    server.wait(20)
-    server.stdout.close()
 
 
 def everything(link: socket.socket, sent: bytes) -> bytes:
