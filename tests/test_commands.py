@@ -9,6 +9,7 @@ import io
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,6 +89,52 @@ def test_every_example_prints_what_is_shown(tmp_path: Path) -> None:
         assert ours, "cursors were among it"
     finally:
         assert daemon.stop() == 0
+
+
+def simple_strings(reply: bytes) -> list[bytes]:
+    """The simple strings that lie in arrays and maps of some replies, one behind the other."""
+    found: list[bytes] = []
+    at = 0
+
+    def skip(depth: int) -> None:
+        nonlocal at
+        end = reply.index(b"\r\n", at)
+        kind, rest = reply[at : at + 1], reply[at + 1 : end]
+        at = end + 2
+        if kind in b"*%>~" and int(rest) > 0:
+            for _ in range(int(rest) * (2 if kind == b"%" else 1)):
+                skip(depth + 1)
+        elif kind in b"$=" and int(rest) >= 0:
+            at += int(rest) + 2
+        elif kind == b"+" and depth:
+            found.append(rest)
+
+    while at < len(reply):
+        skip(0)
+    return found
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_what_lies_in_arrays_and_maps_is_no_simple_string(tmp_path: Path, protocol: int) -> None:
+    """Some clients make `true` of one: phpredis of the status of `CONV.SEND`."""
+    daemon = Daemon(tmp_path / "data")
+    words = [shlex.split(each.text) for each in examples(PAGE) if each.protocol]
+    words += [["CLIENT", "LIST"], ["SLOWLOG", "GET"], ["CONFIG", "GET", "*"]]
+    try:
+        with socket.create_connection((daemon.host, daemon.port)) as connection:
+            asked = [["HELLO", str(protocol)], *words, ["QUIT"]]
+            connection.sendall(b"".join(map(encoded, asked)))
+            with connection.makefile("rb") as replies:
+                whole = replies.read()
+        assert whole.endswith(b"+OK\r\n")
+        assert simple_strings(whole) == []
+    finally:
+        assert daemon.stop() == 0
+
+
+def encoded(words: list[str]) -> bytes:
+    parts = [word.encode() for word in words]
+    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(p), p) for p in parts)
 
 
 def test_every_command_of_the_families_is_there_with_its_syntax() -> None:

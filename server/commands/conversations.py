@@ -25,6 +25,8 @@ from . import arguments
 from .arguments import syntax_error
 
 _GROUP = "conversation"
+# Bulk strings: some clients make `true` of a simple one inside an array.
+_STATUSES = {word: replies.bulk(word.encode()) for word in ("stored", "duplicate")}
 
 
 class Steps(Protocol):
@@ -330,7 +332,7 @@ def send(session: Session, args: Arguments, draft: Draft) -> bytes:
         mention_all=mention_all,
         silent=silent,
     )
-    return b"*3\r\n:%d\r\n:%d\r\n+%b\r\n" % (sent.seq, sent.time, sent.status.encode())
+    return b"*3\r\n:%d\r\n:%d\r\n%b" % (sent.seq, sent.time, _STATUSES[sent.status])
 
 
 @read(
