@@ -1,0 +1,182 @@
+"""Faults that users of other chat back ends reported in public, each told as a promise of ours.
+
+The report is named beside each promise. What it describes must not happen here, through either
+door; where diffusion matters, in a small group and in one above the limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from tests.messaging.adapters import Door, EmbeddedDoor, Told, WireDoor
+
+LIMIT = 4
+_numbers = count(1)
+
+
+@pytest.fixture(scope="module", params=[EmbeddedDoor, WireDoor], ids=["embedded", "wire"])
+def opened(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Door]:
+    door = request.param(tmp_path_factory.mktemp("reports") / "store", diffusion_limit=LIMIT)
+    yield door
+    door.close()
+
+
+class Scene:
+    """A group of its own: Ann, Bob, and as many others as its diffusion takes."""
+
+    def __init__(self, door: Door, others: int, history: str = "join") -> None:
+        number = next(_numbers)
+        self.door = door
+        self.team, self.ann, self.bob = f"team-{number}", f"ann-{number}", f"bob-{number}"
+        rest = [f"other-{number}-{index}" for index in range(others)]
+        door.create(self.team, self.ann, [self.bob, *rest], history=history)
+
+    def begin(self, user: str, device: str = "phone") -> None:
+        self.door.ack(user, device, self.door.conversations(user).position)
+
+    def catch_up(self, user: str, device: str = "phone") -> list[Told]:
+        page = self.door.sync(user, device, limit=1000)
+        assert not page.resync
+        assert not page.more
+        self.door.ack(user, device, page.cursor)
+        return page.entries
+
+    def row(self, user: str) -> tuple[int, int, int]:
+        """Unread, mentions and the total, as the list and the badge say them."""
+        (row,) = (row for row in self.door.conversations(user).rows if row.id == self.team)
+        return row.unread, row.mentions, self.door.unread(user)
+
+
+@pytest.fixture(params=[0, 2 * LIMIT], ids=["write", "read"])
+def scene(opened: Door, request: pytest.FixtureRequest) -> Scene:
+    return Scene(opened, request.param)
+
+
+@pytest.fixture(params=[0, 2 * LIMIT], ids=["write", "read"])
+def roaming(opened: Door, request: pytest.FixtureRequest) -> Scene:
+    return Scene(opened, request.param, history="all")
+
+
+def test_own_messages_are_not_unread_after_coming_back(scene: Scene) -> None:
+    """WuKongIM #461, OpenIM #2807: one's own messages count as unread after a restart."""
+    door, team, ann, bob = scene.door, scene.team, scene.ann, scene.bob
+    for text in ("1", "2", "3"):
+        door.send(team, ann, text)
+    for text in ("4", "5"):
+        door.send(team, bob, text)
+    door.restart()
+    assert scene.row(ann) == (2, 0, 2)
+    assert scene.row(bob) == (0, 0, 0), "answering reads what was there"
+
+
+def test_what_was_read_stays_read_for_a_device_that_is_new(scene: Scene) -> None:
+    """OpenIM SDK #29: after a new installation, messages that were read are unread again."""
+    door, team, ann, bob = scene.door, scene.team, scene.ann, scene.bob
+    door.send(team, ann, "1")
+    door.read(bob, team, 1)
+    assert door.sync(bob, "reinstalled").resync
+    assert scene.row(bob) == (0, 0, 0)
+
+
+def test_who_joins_a_group_with_a_past_can_read_it_to_its_end(roaming: Scene) -> None:
+    """OpenIM #901: a member who joined later cannot set the unread count to zero."""
+    door, team, ann = roaming.door, roaming.team, roaming.ann
+    for number in range(5):
+        door.send(team, ann, str(number))
+    late = f"late-{team}"
+    door.join(team, [late], ann)
+    door.send(team, ann, "5")
+    assert door.unread(late, team) == 1
+    assert door.read(late, team, 6) == 6
+    assert roaming.row(late) == (0, 0, 0)
+
+
+def test_recalling_what_is_unread_empties_the_badge_each_time(scene: Scene) -> None:
+    """Synapse #15698, Tinode #898, Rocket.Chat #21404: deleted messages stay counted."""
+    door, team, ann, bob = scene.door, scene.team, scene.ann, scene.bob
+    for number in range(5):
+        door.send(team, ann, str(number), mentions=[bob])
+    assert scene.row(bob) == (5, 5, 5)
+    for left, seq in enumerate(range(5, 0, -1), 1):
+        door.recall(team, seq, ann)
+        assert scene.row(bob) == (5 - left, 5 - left, 5 - left)
+
+
+def test_a_conversation_whose_last_entry_is_a_recall_syncs(scene: Scene) -> None:
+    """Synapse #12864: sync fails when the last event redacts one that is not there."""
+    door, team, ann, bob = scene.door, scene.team, scene.ann, scene.bob
+    scene.begin(bob)
+    door.send(team, ann, "1")
+    door.recall(team, 1, ann)
+    door.hide(bob, team, 1)
+    door.restart()
+    assert [(each.kind, each.seq) for each in scene.catch_up(bob)][-1] == ("hide", 1)
+    assert door.history(team, bob) == []
+    (row,) = (row for row in door.conversations(bob).rows if row.id == team)
+    assert row.unread == 0
+
+
+def test_who_came_back_recalls_what_they_send(roaming: Scene) -> None:
+    """OpenIM #3640: after leaving and joining again, own messages cannot be recalled."""
+    door, team, ann, bob = roaming.door, roaming.team, roaming.ann, roaming.bob
+    door.send(team, bob, "before")
+    door.leave(team, [bob], bob)
+    door.send(team, ann, "meanwhile")
+    door.join(team, [bob], ann)
+    seq = door.send(team, bob, "after").seq
+    door.recall(team, seq, bob)
+    door.recall(team, 1, bob)
+    seen = {each.seq: each.stamp("@recalled") for each in door.history(team, ann)}
+    assert (seen[1], seen[seq]) == ([bob], [bob])
+
+
+def test_muting_takes_a_conversation_off_the_total_and_gives_it_back(scene: Scene) -> None:
+    """Zulip #427, zulip-terminal #696: the total is wrong after muting, negative after unmuting."""
+    door, team, ann, bob = scene.door, scene.team, scene.ann, scene.bob
+    for number in range(3):
+        door.send(team, ann, str(number))
+    door.set(bob, team, {"@mute": "1"})
+    assert scene.row(bob) == (3, 0, 0)
+    door.read(bob, team, 2)
+    door.set(bob, team, {"@mute": ""})
+    assert scene.row(bob) == (1, 0, 1)
+
+
+def test_leaving_takes_mentions_away(scene: Scene) -> None:
+    """Mattermost #4836, waartaa #177: mentions of a channel that was left or deleted stay."""
+    door, team, ann, bob = scene.door, scene.team, scene.ann, scene.bob
+    door.send(team, ann, "1", mentions=[bob])
+    assert door.unread(bob) == 1
+    door.delete(team)
+    assert door.unread(bob) == 0
+    assert [row.id for row in door.conversations(bob).rows if row.unread] == []
+
+
+def test_a_lost_acknowledgement_repeats_nothing_in_the_history(scene: Scene) -> None:
+    """MongooseIM #4128, #4316: pages that were not acknowledged are stored a second time."""
+    door, team, ann, bob = scene.door, scene.team, scene.ann, scene.bob
+    scene.begin(bob)
+    for number in range(3):
+        door.send(team, ann, str(number), key=f"k{number}")
+    for _ in range(3):
+        assert [each.seq for each in door.sync(bob, "phone").entries] == [1, 2, 3]
+        door.restart()
+        for number in range(3):
+            assert door.send(team, ann, str(number), key=f"k{number}").status == "duplicate"
+    assert [each.seq for each in door.history(team, bob)] == [1, 2, 3]
+
+
+def test_what_was_stored_for_somebody_who_seemed_to_be_there_waits(scene: Scene) -> None:
+    """ejabberd #3086, #3225: what is sent before a dead connection is noticed is lost."""
+    door, team, ann, bob = scene.door, scene.team, scene.ann, scene.bob
+    scene.begin(bob)
+    door.send(team, ann, "1")
+    assert door.sync(bob, "phone").entries  # the answer never arrives: nothing acknowledged
+    door.send(team, ann, "2")
+    door.kill()
+    assert [each.seq for each in scene.catch_up(bob)] == [1, 2]
