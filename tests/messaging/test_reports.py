@@ -172,7 +172,7 @@ def test_a_lost_acknowledgement_repeats_nothing_in_the_history(scene: Scene) -> 
 
 
 def test_what_was_stored_for_somebody_who_seemed_to_be_there_waits(scene: Scene) -> None:
-    """ejabberd #3086, #3225: what is sent before a dead connection is noticed is lost."""
+    """In ejabberd #3086, #3225: what is sent before a dead connection is noticed is lost."""
     door, team, ann, bob = scene.door, scene.team, scene.ann, scene.bob
     scene.begin(bob)
     door.send(team, ann, "1")
