@@ -56,7 +56,7 @@ class Waiters:
         self,
         loop: asyncio.AbstractEventLoop,
         most: int,
-        refusal: Callable[[TimelineError], bytes],
+        refusal: Callable[[Connection, TimelineError], bytes],
     ) -> None:
         self._loop = loop
         self._refusal = refusal  # the reply to who meets an error while waiting
@@ -138,7 +138,7 @@ class Waiters:
         try:
             return waiter.attempt(shared)
         except TimelineError as problem:  # damage found while reading
-            return self._refusal(problem)
+            return self._refusal(waiter.connection, problem)
 
     def _expire(self, waiter: Waiter) -> None:
         self.answer(waiter, waiter.expired)

@@ -28,7 +28,7 @@ from .dispatch import kind_of, perform
 from .errors import ProtocolError
 from .pipeline import Flight
 from .protocol import Command, Parser
-from .registry import READ, WRITE, resolve
+from .registry import READ, WRITE, Command as RegisteredCommand, resolve
 from .service import Service
 from .session import Session
 from .shortreads import READS, short_reads
@@ -182,7 +182,6 @@ class Connection(asyncio.Protocol):
                     break
                 if self._closing:
                     break
-        self._service.counters.commands += len(commands) - len(self._backlog)
         if not self._stalled:
             self._stalled_since = 0.0
         if self._flight is None:
@@ -196,7 +195,11 @@ class Connection(asyncio.Protocol):
         """
         verb = commands[place][0]
         if verb in ADD:
-            return self._append(commands, place)
+            begin = perf_counter()
+            done = self._append(commands, place)
+            if done:
+                self._note(_ADD_COMMAND, commands[place], perf_counter() - begin, done)
+            return done
         if verb in READS and self._flight is None:
             return self._read(commands, place)
         return 0
@@ -210,10 +213,13 @@ class Connection(asyncio.Protocol):
             self._size += size
             command = resolve(commands[place])
             assert command is not None
-            self.session.last_command = command.name
-            command.calls += done
-            command.seconds += perf_counter() - begin
+            self._note(command, commands[place], perf_counter() - begin, done)
         return done
+
+    def _note(self, command: RegisteredCommand, args: Command, seconds: float, calls: int) -> None:
+        """Accounts a run."""
+        self.session.last = command
+        self._service.note(self.session, command, args, seconds, calls=calls)
 
     def _append(self, commands: list[Command], place: int) -> int:
         """Appends for the commands from `place` on as long as they are `XADD key * …`.
@@ -237,7 +243,6 @@ class Connection(asyncio.Protocol):
                 self._out += [IDS[seq] for seq in seqs]
             else:
                 self._out += map(resp_id, seqs)
-            _ADD_COMMAND.calls += len(seqs)
         return len(seqs)
 
     def _append_one(self, command: Command) -> int:
@@ -249,7 +254,6 @@ class Connection(asyncio.Protocol):
             return 0
         self._board()
         self._out.append(IDS[seq] if seq < KNOWN_IDS else resp_id(seq))
-        _ADD_COMMAND.calls += 1
         return 1
 
     def _append_singly(self, run: list[Command]) -> list[int]:
@@ -274,7 +278,9 @@ class Connection(asyncio.Protocol):
         except BusyError as problem:
             if self._may_stall():
                 return False
-            reply, refused = self._service.refusal(problem), True
+            assert session.last is not None
+            session.last.account.calls += 1
+            reply, refused = self._service.refuse_late(self, problem), True
         if reply is not None:
             # Also one that changed nothing: it may have seen what is staged and not durable.
             if kind == WRITE and not refused and self._service.engine.pending:

@@ -23,6 +23,7 @@ from .registry import (
     member_of,
     shown,
     unknown,
+    unknown_subcommand,
     wrong_number,
 )
 from .session import Session
@@ -52,19 +53,26 @@ def perform(
 
     Raises `BusyError` when a write must wait; nothing was done then.
     """
-    begin = perf_counter()
+    if command is None:
+        return _refuse(session, None, unknown(args)), True
+    if command.subcommands:
+        member = member_of(command, args)
+        if member is None:
+            return _refuse(session, command, unknown_subcommand(command.name, args)), True
+        command = member
+    if len(args) < command.low or len(args) > command.high >= 0:
+        return _reject(session, command, wrong_number(command)), True
+    if not session.plain:
+        try:
+            queued = _special(session, command, args)
+        except CommandError as problem:
+            return _reject(session, command, problem), True
+        if queued is not None:
+            return queued, False
+    session.last = command
     refused = False
-    reply: bytes | None
+    begin = perf_counter()
     try:
-        if command is None:
-            raise unknown(args)
-        if command.subcommands:
-            command = member_of(command, args)
-        if len(args) < command.low or len(args) > command.high >= 0:
-            raise wrong_number(command)
-        session.last_command = command.name
-        if not session.plain and (reply := _special(session, command, args)) is not None:
-            return reply, False
         if command.kind == READ:
             reply = command.handler(session, args, session.service.engine)
         else:
@@ -74,15 +82,14 @@ def perform(
     except TimelineError as problem:
         refused = True
         reply = _refuse(session, command, problem)
-    if command is not None:
-        seconds = perf_counter() - begin
-        command.calls += 1
-        command.seconds += seconds
-        command.failures += refused
-        limit = session.service.tunables.slowlog_log_slower_than
-        if 0 <= limit <= seconds * 1e6:
-            session.service.note_slow(seconds, args, session.connection)
+    session.service.note(session, command, args, perf_counter() - begin, failures=refused)
     return reply, refused
+
+
+def _reject(session: Session, command: Command, problem: CommandError) -> bytes:
+    """Refuses a call that was not begun."""
+    command.account.rejections += 1
+    return _refuse(session, command, problem)
 
 
 def _refuse(session: Session, command: Command | None, problem: TimelineError) -> bytes:
@@ -106,6 +113,8 @@ def _fail_transaction(session: Session, command: Command | None) -> None:
 def _special(session: Session, command: Command, args: Arguments) -> bytes | None:
     """What a transaction or a subscription makes of a command; None: run it as ever."""
     transaction = session.transaction
+    if transaction is not None and "no_multi" in command.flags:
+        raise CommandError("Command not allowed inside a transaction")
     if transaction is not None and command.queued:
         size = sum(map(len, args))
         most = session.service.configuration.settings.transaction_bytes

@@ -31,8 +31,9 @@ from timeline.errors import BusyError, ReadOnlyError, TimelineError
 from timeline.measures import Histogram
 from timeline.storage import SEGMENTS
 
+from .accounting import Account
 from .config import VERSION
-from .registry import COMMANDS, Command
+from .registry import every
 from .service import Service
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
@@ -182,24 +183,29 @@ def _clients(service: Service) -> Iterator[Metric]:
 
 def _commands(service: Service) -> Iterator[Metric]:
     used = {
-        each.name.lower(): each.ways
-        for command in COMMANDS.values()
-        for each in (command, *command.subcommands.values())
-        if any(way.calls for way in each.ways)
+        each.name.lower(): each.account
+        for each in every()
+        if each.account.calls or each.account.rejections
     }
 
-    def total(count: Callable[[Command], float]) -> dict[str, float]:
-        return {name: sum(map(count, ways)) for name, ways in used.items()}
+    def told(count: Callable[[Account], float]) -> dict[str, float]:
+        return {name: count(account) for name, account in used.items()}
 
-    yield _counters("commands", "Commands carried out.", "command", total(lambda way: way.calls))
+    yield _counters("commands", "Commands carried out.", "command", told(lambda of: of.calls))
     yield _counters(
         "command_seconds",
         "Seconds spent in them, without what they waited for.",
         "command",
-        total(lambda way: way.seconds),
+        told(lambda of: of.seconds),
     )
     yield _counters(
-        "command_failures", "Those refused.", "command", total(lambda way: way.failures)
+        "command_failures", "Those that failed.", "command", told(lambda of: of.failures)
+    )
+    yield _counters(
+        "command_rejections",
+        "Calls refused before they began.",
+        "command",
+        told(lambda of: of.rejections),
     )
     yield _counters(
         "errors",

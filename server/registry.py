@@ -13,7 +13,7 @@ commits) or never.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -22,6 +22,7 @@ from timeline.formats.rows import Retention
 from timeline.tails import Timeline
 from timeline.timelines import Extent, Page
 
+from .accounting import Account
 from .errors import CommandError
 from .session import Session
 from .syntax import Argument, bounds, parse
@@ -77,14 +78,12 @@ class Command:
     # What it is when called with so few words that there is nothing to write; see `reads`.
     reading: Command | None = None
     subcommands: dict[bytes, Command] = field(default_factory=dict)
-    calls: int = 0
-    failures: int = 0
-    seconds: float = 0.0
+    account: Account = field(default_factory=Account)  # its reading shares it
 
     @property
-    def ways(self) -> list[Command]:
-        """Itself and, where there is one, its reading; what was counted is the sum of theirs."""
-        return [self] if self.reading is None else [self, self.reading]
+    def wire_name(self) -> str:
+        """As COMMAND, INFO and CLIENT LIST call it: `client|id`."""
+        return self.name.lower().replace(" ", "|")
 
     @property
     def arity(self) -> int:
@@ -111,14 +110,20 @@ def resolve(args: Arguments) -> Command | None:
     return command
 
 
-def member_of(command: Command, args: Arguments) -> Command:
-    """The subcommand that `args` call; `command` itself when it has none of that name."""
-    return command.subcommands.get(args[1].upper(), command) if len(args) > 1 else command
+def every() -> Iterator[Command]:
+    """All commands, each with its subcommands behind it."""
+    for command in COMMANDS.values():
+        yield command
+        yield from command.subcommands.values()
+
+
+def member_of(command: Command, args: Arguments) -> Command | None:
+    """The subcommand that `args` call; None when there is none of that name."""
+    return command.subcommands.get(args[1].upper()) if len(args) > 1 else command
 
 
 def wrong_number(command: Command) -> CommandError:
-    name = command.name.lower().replace(" ", "|")
-    return CommandError(f"wrong number of arguments for '{name}' command")
+    return CommandError(f"wrong number of arguments for '{command.wire_name}' command")
 
 
 def unknown(args: Arguments) -> CommandError:
@@ -216,7 +221,7 @@ def container(name: str, summary: str, *, kind: int = PLAIN, group: str = "serve
     """Declares a command that is nothing but its subcommands."""
 
     def refuse(session: Session, args: Arguments, *_: object) -> bytes:
-        raise unknown_subcommand(name, args)
+        raise AssertionError("a subcommand is carried out, or none is found")
 
     Declarer[Callable[..., bytes | None]](kind)(
         name, "subcommand [argument...]", summary, group=group

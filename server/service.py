@@ -34,6 +34,8 @@ from .series import Series, Step
 
 if TYPE_CHECKING:
     from .connection import Connection
+    from .registry import Command
+    from .session import Session
 
 
 @dataclass(slots=True)
@@ -43,7 +45,6 @@ class Counters:
     connections: int = 0
     rejected: int = 0
     disconnected: int = 0  # by us: slow readers, protocol errors
-    commands: int = 0
     input_bytes: int = 0
     output_bytes: int = 0
     errors: Counter[str] = field(default_factory=Counter)  # error replies by their first word
@@ -96,7 +97,7 @@ class Service:
         settings = self.configuration.settings
         self.started = self.loop.time()
         self.pipeline = Pipeline(self.engine, self.loop, self._applied, self.log)
-        self.waiters = Waiters(self.loop, settings.blocked, self.refusal)
+        self.waiters = Waiters(self.loop, settings.blocked, self.refuse_late)
         self.messages = Messages(self.engine)
         self.push = Push(self, self.messages)
         self.tunables = Tunables(
@@ -164,7 +165,8 @@ class Service:
 
         def fail() -> None:
             call_off()
-            self.waiters.answer(waiter, self.refusal(lagging(indexer.reached, lsn)))
+            refusal = self.refuse_late(connection, lagging(indexer.reached, lsn))
+            self.waiters.answer(waiter, refusal)
 
         def reached(there: bool) -> None:  # on the indexer's thread
             with suppress(RuntimeError):  # the loop has ended, and the connection with it
@@ -178,10 +180,12 @@ class Service:
             try:
                 reply = future.result()
             except TimelineError as problem:
-                reply = self.refusal(problem)
+                reply = self.refuse_late(waiter.connection, problem)
             except Exception as problem:  # a mistake of ours: the client must not wait for ever
                 self.log.exception("a command failed", problem=repr(problem))
-                reply = self.refusal(CommandError(f"internal error: {problem!r}"))
+                reply = self.refuse_late(
+                    waiter.connection, CommandError(f"internal error: {problem!r}")
+                )
             self.waiters.answer(waiter, reply)
 
         future = self.loop.run_in_executor(None, work)
@@ -200,7 +204,8 @@ class Service:
             else:
                 # What was done stands, whatever the sentence says of the commit that failed.
                 unfinished = "only a part may have been done: send the command once more"
-                reply = self.refusal(CommandError(f"{problem}; {unfinished}", problem.code))
+                problem = CommandError(f"{problem}; {unfinished}", problem.code)
+                reply = self.refuse_late(connection, problem)
             self.waiters.answer(waiter, reply)
 
         busy_seconds = self.configuration.settings.busy_ms / 1000
@@ -216,11 +221,37 @@ class Service:
         with self.engine.lock:
             return self.engine.count
 
-    def note_slow(self, seconds: float, args: list[bytes], connection: Connection) -> None:
-        """Remembers a command that took longer than slowlog_log_slower_than."""
+    def refuse_late(self, connection: Connection, problem: TimelineError) -> bytes:
+        """The error reply to a command that has waited; it fails, though it began well."""
+        command = connection.session.last
+        if command is not None:
+            command.account.failures += 1
+        return self.refusal(problem)
+
+    def note(
+        self,
+        session: Session,
+        command: Command,
+        args: list[bytes],
+        seconds: float,
+        *,
+        calls: int = 1,
+        failures: int = 0,
+    ) -> None:
+        """Accounts calls of a command, of which the first is `args`, and remembers that one if on
+        the average they took longer than slowlog_log_slower_than.
+        """
+        account = command.account
+        account.calls += calls
+        account.seconds += seconds
+        account.failures += failures
+        limit = self.tunables.slowlog_log_slower_than
+        if 0 <= limit <= seconds * 1e6 / calls and "skip_slowlog" not in command.flags:
+            self._note_slow(session, seconds / calls, args)
+
+    def _note_slow(self, session: Session, seconds: float, args: list[bytes]) -> None:
         most = self.tunables.slowlog_max_len
         shown = [argument[:128] for argument in args[:32]]
-        session = connection.session
         self.slow.appendleft(
             SlowCommand(
                 self.slow_id,

@@ -38,7 +38,7 @@ class Session:
     name: bytes = b""
     library: bytes = b""
     library_version: bytes = b""
-    last_command: str = "NULL"
+    last: Command | None = None  # the command that is carried out, or was last
     transaction: Transaction | None = None
     channels: dict[bytes, None] = field(default_factory=dict)
     # In EXEC: commands answer at once, none may wait.

@@ -100,7 +100,8 @@ def _line(session: Session) -> str:
         f"qbuf={connection.input_bytes} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 "
         f"omem={connection.output_bytes} "
         f"tot-mem={connection.input_bytes + connection.output_bytes} events=r "
-        f"cmd={session.last_command.lower().replace(' ', '|')} user={session.user} redir=-1 "
+        f"cmd={'NULL' if session.last is None else session.last.wire_name} "
+        f"user={session.user} redir=-1 "
         f"resp={session.resp} lib-name={session.library.decode()} "
         f"lib-ver={session.library_version.decode()}"
     )

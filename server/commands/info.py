@@ -22,7 +22,7 @@ from timeline.errors import ClosedError, ReadOnlyError
 
 from .. import replies
 from ..config import VERSION
-from ..registry import COMMANDS, Arguments, plain
+from ..registry import Arguments, every, plain
 from ..service import Service
 from ..session import Session
 from .connection import REDIS_VERSION
@@ -128,7 +128,7 @@ def _stats(service: Service) -> Section:
     channels = {channel for client in clients for channel in client.session.channels}
     return {
         "total_connections_received": counters.connections,
-        "total_commands_processed": counters.commands,
+        "total_commands_processed": sum(each.account.calls for each in every()),
         "total_net_input_bytes": counters.input_bytes,
         "total_net_output_bytes": counters.output_bytes,
         "rejected_connections": counters.rejected,
@@ -153,17 +153,15 @@ def _cpu(service: Service) -> Section:
 
 def _commandstats(service: Service) -> Section:
     found: dict[str, object] = {}
-    for command in COMMANDS.values():
-        for each in (command, *command.subcommands.values()):
-            ways = each.ways
-            calls = sum(way.calls for way in ways)
-            if calls:
-                microseconds = int(sum(way.seconds for way in ways) * 1e6)
-                found[f"cmdstat_{each.name.lower().replace(' ', '|')}"] = (
-                    f"calls={calls},usec={microseconds},"
-                    f"usec_per_call={microseconds / calls:.2f},"
-                    f"rejected_calls=0,failed_calls={sum(way.failures for way in ways)}"
-                )
+    for each in every():
+        account = each.account
+        if account.calls or account.rejections:
+            microseconds = account.seconds * 1e6
+            found[f"cmdstat_{each.wire_name}"] = (
+                f"calls={account.calls},usec={microseconds:.0f},"
+                f"usec_per_call={microseconds / max(1, account.calls):.2f},"
+                f"rejected_calls={account.rejections},failed_calls={account.failures}"
+            )
     return found
 
 

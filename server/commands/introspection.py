@@ -28,10 +28,6 @@ def _named(names: list[bytes]) -> list[tuple[bytes, Command | None]]:
     return found
 
 
-def _wire_name(command: Command) -> str:
-    return command.name.lower().replace(" ", "|")
-
-
 def _info(command: Command) -> replies.Value:
     """An element of COMMAND INFO, as Redis 7 documents it."""
     first, last, step = command.keys
@@ -54,7 +50,7 @@ def _info(command: Command) -> replies.Value:
             }
         )
     return [
-        _wire_name(command),
+        command.wire_name,
         command.arity,
         flags,
         first,
@@ -77,7 +73,7 @@ def _docs(command: Command) -> replies.Value:
     }
     if command.subcommands:
         found["subcommands"] = {
-            _wire_name(each): _docs(each) for each in command.subcommands.values()
+            each.wire_name: _docs(each) for each in command.subcommands.values()
         }
     elif command.arguments:
         found["arguments"] = [argument.describe() for argument in command.arguments]
@@ -86,10 +82,6 @@ def _docs(command: Command) -> replies.Value:
 
 @plain("COMMAND", "", "What commands there are.", flags="loading")
 def command_(session: Session, args: Arguments) -> bytes:
-    if len(args) > 1:
-        raise CommandError(
-            f"unknown subcommand '{args[1][:64].decode('latin-1')}'. Try COMMAND HELP."
-        )
     return replies.encode([_info(command) for command in COMMANDS.values()], session.resp)
 
 
@@ -109,16 +101,14 @@ def info(session: Session, args: Arguments) -> bytes:
 @plain("COMMAND DOCS", "[command-name...]", "What commands do and take.")
 def docs(session: Session, args: Arguments) -> bytes:
     found = {
-        _wire_name(command): _docs(command)
-        for _, command in _named(args[2:])
-        if command is not None
+        command.wire_name: _docs(command) for _, command in _named(args[2:]) if command is not None
     }
     return replies.encode(found, session.resp)
 
 
 @plain("COMMAND LIST", "[FILTERBY MODULE|ACLCAT|PATTERN filter]", "The names of the commands.")
 def list_(session: Session, args: Arguments) -> bytes:
-    names = [_wire_name(command).encode() for command in COMMANDS.values()]
+    names = [command.wire_name.encode() for command in COMMANDS.values()]
     if len(args) > 2:
         names = _filtered(names, args)
     return replies.bulks(names)

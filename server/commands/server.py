@@ -132,7 +132,7 @@ def slowlog_reset(session: Session, args: Arguments) -> bytes:
     "SHUTDOWN",
     "[NOSAVE|SAVE] [NOW] [FORCE]",
     "Stops the daemon; nothing acknowledged is lost.",
-    flags="admin",
+    flags="admin noscript no_multi",
 )
 def shutdown(session: Session, args: Arguments) -> None:
     for word in args[1:]:

@@ -7,12 +7,15 @@ staged. One that only reads sees one applied state.
 
 from __future__ import annotations
 
+from time import perf_counter
+from typing import NamedTuple
+
 from timeline.engine import Draft
 from timeline.errors import BusyError, TimelineError
 
 from .. import replies
 from ..errors import CommandError
-from ..registry import PLAIN, READ, WRITE, Arguments, View, execute, plain
+from ..registry import PLAIN, READ, WRITE, Arguments, Command, View, execute, plain
 from ..session import Session, Transaction
 
 
@@ -57,7 +60,7 @@ def _end(session: Session) -> None:
     "",
     "Carries out the queued commands as one commit, all or none.",
     group="transactions",
-    flags="noscript",
+    flags="noscript skip_slowlog",
     complexity="that of its commands",
     queued=False,
 )
@@ -70,21 +73,41 @@ def exec_(session: Session, args: Arguments) -> bytes:
         raise CommandError("Transaction discarded because of previous errors.", "EXECABORT")
     engine = session.service.engine
     writes = any(command.kind == WRITE for command, _ in transaction.commands)
+    calls: list[_Call] = []
     try:
         draft = engine.begin() if writes else None
-        reply = _run(session, transaction, draft)
+        reply = _run(session, transaction, draft, calls)
         if draft is not None:
             draft.commit()
     except BusyError:  # nothing was done: the connection tries again
         raise
     except TimelineError:
         _end(session)
+        _account(session, calls)
         raise
     _end(session)
+    _account(session, calls)
     return reply
 
 
-def _run(session: Session, transaction: Transaction, draft: Draft | None) -> bytes:
+class _Call(NamedTuple):
+    """A member that was carried out."""
+
+    command: Command
+    args: Arguments
+    seconds: float
+    failed: bool
+
+
+def _account(session: Session, calls: list[_Call]) -> None:
+    for command, args, seconds, failed in calls:
+        session.service.note(session, command, args, seconds, failures=failed)
+
+
+def _run(
+    session: Session, transaction: Transaction, draft: Draft | None, calls: list[_Call]
+) -> bytes:
+    """The replies of all members; which of them were carried out goes into `calls`."""
     view: View = session.service.engine if draft is None else draft
     most = session.service.configuration.settings.reply_bytes
     parts: list[bytes] = []
@@ -92,6 +115,7 @@ def _run(session: Session, transaction: Transaction, draft: Draft | None) -> byt
     session.executing = True
     try:
         for number, (command, args) in enumerate(transaction.commands, 1):
+            begin = perf_counter()
             try:
                 if command.kind == PLAIN:
                     reply = command.handler(session, args)
@@ -100,13 +124,16 @@ def _run(session: Session, transaction: Transaction, draft: Draft | None) -> byt
             except BusyError:
                 raise
             except TimelineError as problem:
+                calls.append(_Call(command, args, perf_counter() - begin, failed=True))
                 raise CommandError(
                     f"Transaction discarded, nothing was done: command {number} ({command.name}): "
                     f"{problem.code} {problem}",
                     "EXECABORT",
                 ) from problem
-            parts.append(reply or b"")
-            size += len(parts[-1])
+            calls.append(_Call(command, args, perf_counter() - begin, failed=False))
+            assert reply is not None, f"{command.name} answers at once in EXEC"
+            parts.append(reply)
+            size += len(reply)
             if size > most:
                 raise CommandError(
                     f"Transaction discarded, nothing was done: its reply would exceed {most} bytes "

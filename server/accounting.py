@@ -1,0 +1,23 @@
+"""What became of the calls of a command: how many there were, how long they took, which failed.
+
+Rule: everything that is carried out is accounted once, however it came: by itself, in a run of
+appends or short reads, as a member of EXEC. Times are without what a command waited for. As in
+Redis, a call that was not even begun (wrong number of words, not allowed now) is rejected and no
+call; what MULTI queues counts when EXEC carries it out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Account:
+    calls: int = 0
+    seconds: float = 0.0
+    failures: int = 0  # of the calls
+    rejections: int = 0
+
+    def clear(self) -> None:
+        self.calls = self.failures = self.rejections = 0
+        self.seconds = 0.0
