@@ -23,7 +23,7 @@ from timeline_tools import __main__ as tool
 
 # Cheap, and without threads to fork. All that tests fork is loaded by one server.
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.forked", "tests.engine.killed"])
+CONTEXT.set_forkserver_preload(["tests.forked", "tests.engine.killed", "tests.engine.others"])
 
 PROGRAMS = {"timelined": lambda: sys.exit(daemon.main()), "timeline": tool.run}
 

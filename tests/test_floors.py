@@ -24,7 +24,7 @@ FLOORS: Final = (
     {"errors", "measures", "options", "progress"},
     {"formats"},
     {"entry"},
-    {"scratch"},
+    {"lock", "scratch"},
     {"files", "storage", "mark"},
     {
         "append",

@@ -26,7 +26,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar, Self, TypeVar
+from typing import ClassVar, Final, Self, TypeVar
 
 from timeline.append import Appender
 from timeline.draft import Commit, Draft
@@ -40,17 +40,20 @@ from timeline.formats import keys
 from timeline.formats.records import encode_record
 from timeline.formats.rows import Retention, decode_metadata
 from timeline.health import Health, fsync_is_slow
+from timeline.lock import Lock
 from timeline.mark import DurableMark
 from timeline.measures import Measures
 from timeline.options import Options
 from timeline.stage import Group, Stage
 from timeline.storage import LOG
-from timeline.store import CHECKPOINT, MARK, STALL_SECONDS, Store, prepare_directory
+from timeline.store import CHECKPOINT, LOCK, MARK, STALL_SECONDS, Store, prepare_directory
 from timeline.tails import Timeline
 from timeline.threads import CommitThread, refuse_after_fork
 from timeline.timelines import Extent, Page
 
 __all__ = ["Commit", "Draft", "Engine", "Extent", "Group", "Page", "Timeline"]
+
+_OTHERWISE: Final = "stop it, or talk to it over the network"
 
 T = TypeVar("T")
 
@@ -89,13 +92,19 @@ class Engine:
 
     def _open(self) -> None:
         prepare_directory(self.path, create=self.options.create)
-        how = self.options.fsync
-        self.threaded = how == "thread" or (how == "auto" and fsync_is_slow(self.path))
-        self.mark = DurableMark(self.path / MARK)
+        # Until it is closed, also while the storage is opened again.
+        self._lock_file = Lock(self.path / LOCK, self.path, _OTHERWISE, signed=True)
         try:
-            self._load()
+            how = self.options.fsync
+            self.threaded = how == "thread" or (how == "auto" and fsync_is_slow(self.path))
+            self.mark = DurableMark(self.path / MARK)
+            try:
+                self._load()
+            except BaseException:
+                self.mark.close()
+                raise
         except BaseException:
-            self.mark.close()
+            self._lock_file.release()
             raise
         shutil.rmtree(self.path / CHECKPOINT, ignore_errors=True)  # of a backup that was killed
         refuse_after_fork(self)
@@ -531,8 +540,11 @@ class Engine:
                     self.mark.write(self.log.applied)
             finally:
                 self.stage.refusal = ClosedError("the engine was closed")
-                self.store.close()
-                self.mark.close()
+                try:
+                    self.store.close()
+                    self.mark.close()
+                finally:
+                    self._lock_file.release()
                 self.woken.notify_all()
 
     def _stop_thread(self) -> None:

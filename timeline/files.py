@@ -16,9 +16,12 @@ from typing import Final
 
 from crc32c import crc32c
 
-from timeline.errors import ExistsError, StorageError, TimelineError
+from timeline.errors import ExistsError, LockedError, StorageError, TimelineError
+from timeline.lock import Lock
 
 _PIECE: Final = 1 << 20
+
+_WAIT: Final = "wait until it has made that, or name another"
 
 Moved = Callable[[int], None]  # told how many more bytes were read
 
@@ -27,32 +30,67 @@ Moved = Callable[[int], None]  # told how many more bytes were read
 def new_directory(target: Path, *, resume: bool = False) -> Iterator[Path]:
     """A directory that becomes `target`, which must not be there or be empty, when the block ends.
 
-    With `resume`, Ctrl-C leaves it, and the next call finds what it held. Raises `ExistsError`, and
-    `StorageError` for whatever the system refuses within the block.
+    With `resume`, Ctrl-C leaves it, and the next call finds what it held. Raises `ExistsError`,
+    `LockedError` while another makes it too, and `StorageError` for whatever the system refuses
+    within the block.
     """
     target = target.absolute()
     partial = partial_of(target)
     try:
-        if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise ExistsError(f"{target} is there and not empty: name a new directory")
-        if not resume:
-            shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True, exist_ok=True)
-        try:
+        _check_free(target)
+        with sole(partial, target, keep=resume):
+            _check_free(target)  # whoever made it before is done
             yield partial
             sync_directory(partial)
             partial.rename(target)
-        except BaseException as error:
-            if not (resume and isinstance(error, KeyboardInterrupt)):
-                shutil.rmtree(partial, ignore_errors=True)
-            raise
-        sync_directory(target.parent)
+            sync_directory(target.parent)
     except TimelineError:
         raise
     except OSError as error:
         raise StorageError(
             f"{target} cannot be made: {error.strerror or error}; nothing was left behind"
         ) from error
+
+
+def _check_free(target: Path) -> None:
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ExistsError(f"{target} is there and not empty: name a new directory")
+
+
+@contextmanager
+def sole(partial: Path, target: Path, *, keep: bool = False) -> Iterator[None]:
+    """Be the only one, here or elsewhere, who makes `target` in the directory `partial`. That is
+    empty at first and gone at the end, or moved; with `keep` it has what was in it, and Ctrl-C
+    leaves it. Raises `LockedError`.
+    """
+    lock: Lock | None = None
+    kept = False
+    try:
+        try:
+            lock = Lock(partial, target, _WAIT, directory=True)
+        except LockedError:
+            kept = True  # it is another's
+            raise
+        if not keep:
+            _empty(partial)
+        yield
+    except KeyboardInterrupt:
+        kept = kept or keep
+        raise
+    finally:
+        if not kept and (lock is None or lock.stands):
+            shutil.rmtree(partial, ignore_errors=True)
+        if lock is not None:
+            lock.release()
+
+
+def _empty(directory: Path) -> None:
+    """Remove what is in it, and keep the directory, which is locked."""
+    for entry in directory.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
 
 
 def partial_of(target: Path) -> Path:

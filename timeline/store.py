@@ -57,6 +57,7 @@ STORE_KEY: Final = b"store"
 LOADED_KEY: Final = b"loaded"  # how far a load has come, while there is no store yet
 ROCKS: Final = "rocks"
 MARK: Final = "MARK"
+LOCK: Final = "LOCK"  # held by who may change the store; RocksDB's own is beside its files
 CHECKPOINT: Final = "checkpoint"  # what is being backed up
 STALL_SECONDS: Final = 0.002  # between two tries to write when RocksDB asks for a pause
 
@@ -84,7 +85,7 @@ def _prepare(path: Path, *, create: bool) -> None:
     if not (path / ROCKS / "CURRENT").exists():
         if not create or _has_gone(path) or (path / MANIFEST).is_file():
             raise no_store(path)
-        if path.exists() and any(entry.name not in (ROCKS, MARK) for entry in path.iterdir()):
+        if path.exists() and any(entry.name not in (ROCKS, MARK, LOCK) for entry in path.iterdir()):
             raise FormatVersionError(
                 f"{path} is not empty and is no Timeline store: choose another directory"
             )

@@ -21,6 +21,7 @@ from crc32c import crc32c
 from timeline.errors import CorruptError, TimelineError
 from timeline.formats.dump import DumpRecord, End, decode_line, encode_line
 from timeline.formats.dump_binary import HEAD, MAGIC, decode_binary, encode_binary
+from timeline.lock import Lock
 
 _LARGEST: Final = 1 << 30  # a record beyond it is damage
 
@@ -105,6 +106,7 @@ def write(
     """
     partial = path.with_name(path.name + ".part")
     count = before = 0
+    lock = Lock(partial, path, "wait until it has written that, or name another")
     try:
         with partial.open("a+b") as file:
             there = _Earlier(file, binary=binary)
@@ -125,6 +127,8 @@ def write(
     except Exception:
         partial.unlink(missing_ok=True)
         raise
+    finally:
+        lock.release()
     return count, before
 
 

@@ -23,7 +23,7 @@ from timeline.search.build import Build
 from timeline.search.checksums import _files
 from timeline.search.documents import Documents
 from timeline.search.follower import Follower
-from timeline.search.index import LEAST_MEMORY, Hold, Index, IndexFaultError
+from timeline.search.index import LEAST_MEMORY, Index, IndexFaultError, hold
 from timeline.search.indexer import Indexer
 from timeline.storage import SEGMENTS, Storage
 
@@ -111,7 +111,7 @@ def test_a_directory_that_was_removed_is_taken_again(
         until(first, lambda: indexer_of(first).builds == 2)
         assert texts(first) == ["another word", "a word"]
         with pytest.raises(IndexFaultError, match="another store"):
-            Hold(place)
+            hold(place)
 
 
 def test_other_prefixes_make_another_index(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_a_store_of_a_newer_version_is_named(store: Path) -> None:
 def test_a_store_in_use_is_named(start: Start, tmp_path: Path) -> None:
     start()
     line = refused("--data", str(tmp_path / "data"))
-    assert line.startswith(f"{tmp_path / 'data'}/rocks is in use by another process: stop it, or")
+    assert line.startswith(f"{tmp_path / 'data'} is in use by another process (pid ")
 
 
 def test_a_directory_of_something_else_is_left_alone(tmp_path: Path) -> None:

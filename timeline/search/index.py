@@ -18,8 +18,6 @@ and what was not committed is lost: open the index again and go on from its chec
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,7 +26,8 @@ from typing import Final
 
 from tantivy import Document, FieldType, Index as Tantivy, IndexWriter, Occur, Query, Searcher
 
-from timeline.errors import StorageError
+from timeline.errors import LockedError, StorageError
+from timeline.lock import Lock
 from timeline.scratch import Scratch
 from timeline.search import analysis, checksums
 from timeline.search.schema import (
@@ -67,36 +66,23 @@ def is_panic(error: BaseException) -> bool:
     return type(error).__module__ == _PANICS
 
 
-class Hold:
-    """Keeps other stores out of a directory, of this process or another. Raises `IndexFaultError`
+def hold(directory: Path) -> Lock:
+    """Keep other stores out of a directory, of this process or another. Raises `IndexFaultError`
     when one is in it already.
     """
-
-    def __init__(self, directory: Path) -> None:
-        self._file: int | None = None
+    try:
         with translated(directory):
             directory.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self.release()
-            raise IndexFaultError(
-                f"another store keeps its search index in {directory}: give this one another by "
-                "the option search_directory"
-            ) from error
-
-    @property
-    def stands(self) -> bool:
-        """Whether it keeps anybody out: not once the directory was removed."""
-        return self._file is not None and os.fstat(self._file).st_nlink > 0
-
-    def release(self) -> None:
-        """Let others in, though a forked child may have the file open still."""
-        file, self._file = self._file, None
-        if file is not None:
-            fcntl.flock(file, fcntl.LOCK_UN)
-            os.close(file)
+        return Lock(directory / _LOCK, directory, "")
+    except LockedError as error:
+        raise IndexFaultError(
+            f"another store keeps its search index in {directory}: give this one another by "
+            "the option search_directory"
+        ) from error
+    except IndexFaultError:
+        raise
+    except StorageError as error:
+        raise IndexFaultError(f"the index in {directory}: {error}") from error
 
 
 class Index:

@@ -21,11 +21,12 @@ from typing import Final
 from timeline.engine import Engine
 from timeline.errors import ClosedError, IndexLagError, TimelineError, TrimmedError
 from timeline.health import disk_takes_bytes
+from timeline.lock import Lock
 from timeline.options import Options
 from timeline.search.build import Build
 from timeline.search.documents import Documents
 from timeline.search.follower import Follower
-from timeline.search.index import Hold, Index, IndexFaultError, is_panic
+from timeline.search.index import Index, IndexFaultError, hold, is_panic
 from timeline.search.serving import Reached, Serving
 
 CONSUMER: Final = b"index"  # its checkpoint in the log
@@ -64,7 +65,7 @@ class Indexer(Serving):
         # How far an index may reach, and in which store: what was there before anybody could write,
         # then what was committed here.
         self._store, self._most = engine.store, engine.applied
-        self._hold: Hold | None = None
+        self._hold: Lock | None = None
         self._hold_log()
         try:
             self._open()
@@ -175,7 +176,7 @@ class Indexer(Serving):
             self._hold.release()
             self._hold = None
         if self._hold is None:
-            self._hold = Hold(self._directory)
+            self._hold = hold(self._directory)
         index = Index.find(self._directory, self._made, self._memory, engine.store.epoch)
         if index is not None and index.checkpoint is not None:
             lsn = index.checkpoint.lsn

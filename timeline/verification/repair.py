@@ -21,6 +21,7 @@ from typing import Final
 
 from timeline.engine import Engine
 from timeline.errors import CorruptError, NotFoundError, StorageError, UsageError
+from timeline.files import sole
 from timeline.formats.records import decode_record
 from timeline.formats.rows import (
     FORMAT,
@@ -34,7 +35,7 @@ from timeline.options import Options
 from timeline.sealing import PROGRESS_KEY
 from timeline.storage import FAMILIES, LOG, META, Storage
 from timeline.store import MARK, ROCKS, STORE_KEY, no_store
-from timeline.verification.exclusive import held
+from timeline.verification.exclusive import held, rocks_held
 from timeline.verification.findings import FILES, Finding, Put
 from timeline.verification.names import check_names
 from timeline.verification.readable import readable, reckoned
@@ -85,7 +86,7 @@ def repair(
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target} is there already: name a directory that is not")
     building = target.with_name(target.name + "." + _BUILDING)
-    with held(source, source / ROCKS), _scaffold(building):
+    with held(source), rocks_held(source), _scaffold(building, target):
         result = _build(source, building, step or _silent)
         building.replace(target)
     return result
@@ -96,12 +97,15 @@ def repair_in_place(path: str | os.PathLike[str], *, step: Step | None = None) -
     `rocks.damaged`, and need as much room again. Raises what `repair` does.
     """
     source = Path(path)
-    _resume(source)
-    _require(source)
+    if not (source / _DAMAGED).is_dir():
+        _require(source)
     building = source / _BUILDING
-    with held(source, source / ROCKS), _scaffold(building):
-        result = _build(source, building, step or _silent)
-        result.kept = _exchange(source, building)
+    with held(source):
+        _resume(source)
+        _require(source)
+        with rocks_held(source), _scaffold(building, source):
+            result = _build(source, building, step or _silent)
+            result.kept = _exchange(source, building)
     return result
 
 
@@ -145,16 +149,13 @@ def _unused(path: Path) -> Path:
 
 
 @contextmanager
-def _scaffold(building: Path) -> Iterator[None]:
-    """A directory that is gone afterwards, unless it was moved into its place."""
-    shutil.rmtree(building, ignore_errors=True)
+def _scaffold(building: Path, target: Path) -> Iterator[None]:
+    """A directory in which `target` is made: gone afterwards, unless it was moved there."""
     try:
-        building.mkdir(parents=True)
-        yield
+        with sole(building, target):
+            yield
     except OSError as error:
         raise StorageError(f"the repaired store cannot be written: {error}") from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
 
 
 def _build(source: Path, building: Path, step: Step) -> Repair:
