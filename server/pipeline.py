@@ -89,7 +89,7 @@ class Pipeline:
         """Sees to it that the open group is flushed."""
         self._open = flight
         if self._engine.threaded:
-            self._engine.woken.notify_all()
+            self._engine.staged.notify_all()
         else:
             self._loop.call_soon(self._turn, _POLLS, self._joined + 1)
 

@@ -47,7 +47,7 @@ FLOORS: Final = (
         "timelines",
     },
     {"store"},
-    {"health", "threads"},
+    {"callbacks", "health", "threads"},
     {"engine"},
     {"readonly", "upkeep"},
     {"view"},

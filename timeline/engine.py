@@ -10,13 +10,29 @@ Rule: group n+1 is not written before the flush of group n returned, so a crash 
 the log at most. Readers see applied groups only; in `sync` durability applied means fsynced.
 
 `lock` guards memory: hold it for staging and reading. `flush`, `work` and `close` take it
-themselves, and must be called without it. A failed write or flush poisons: the group in flight is
+themselves, and must be called without it.
+
+What a commit leads to beside itself goes one of four ways, by what may wait for it:
+
+    draft.on_commit   under the lock, when it is staged: what was decided beside the draft.
+                      Ours only.
+    add_observer      under the lock, when it is applied, before anybody reads what it brought:
+                      what is cached and must be exact. Ours only: what raises here poisons.
+    group.on_done     after the locks, in the order of groups, on the thread that flushed: who waits
+                      is told. Writers wait for it, so it posts or settles and never waits.
+    callbacks         after all of it, on a thread of their own: whatever users gave. See there.
+
+(`add_chore` begins commits and hears of none; `staged` and `woken` are conditions: they call
+nobody.)
+
+A failed write or flush poisons: the group in flight is
 UNCERTAIN, what was staged behind it was never written, later writes get READONLY, reads go on, and
 `work` reopens the storage once the disk takes bytes again.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import threading
@@ -29,6 +45,7 @@ from pathlib import Path
 from typing import ClassVar, Final, Self, TypeVar
 
 from timeline.append import Appender
+from timeline.callbacks import Callbacks
 from timeline.draft import Commit, Draft
 from timeline.errors import (
     ClosedError,
@@ -57,6 +74,8 @@ _OTHERWISE: Final = "stop it, or talk to it over the network"
 
 T = TypeVar("T")
 
+_log = logging.getLogger("timeline")
+
 
 class Engine:
     read_only: ClassVar[bool] = False
@@ -71,7 +90,9 @@ class Engine:
         self.path = Path(path)
         self.options = options or Options()
         self.lock = threading.RLock()
-        self.woken = threading.Condition(self.lock)  # a group was staged, or applied
+        self.staged = threading.Condition(self.lock)  # something was: its driver waits for that
+        self.woken = threading.Condition(self.lock)  # a group was applied, or failed
+        self.callbacks = Callbacks()  # of users
         self.stage = Stage(self.options)
         appender = Appender(self.stage, self.options)
         self.append, self.append_run = appender.append, appender.append_run
@@ -79,6 +100,8 @@ class Engine:
         self.health = Health(self.stage, self.options, self.path, self.woken, self.measures)
         self.fsync_seconds = 0.0  # a moving average
         self._flushing = threading.Lock()
+        self._closing = threading.RLock()
+        self._telling = False  # somebody calls the callbacks of groups
         self.copying = threading.Lock()  # its files, for a backup
         self._synced = time.monotonic()
         self._unsynced = False
@@ -163,19 +186,23 @@ class Engine:
 
     def wait(self, group: Group) -> None:
         """Return once `group` is applied; raise what it failed with. Without the lock held."""
-        if not self.threaded:
+        if not self.threaded or self._drives():
             while not group.done:
                 if not self.flush():
                     time.sleep(STALL_SECONDS)
         else:
             with self.woken:
-                self.woken.notify_all()
+                self.staged.notify()
                 while not group.done:
                     self.woken.wait(1.0)
                     if self._closed and not group.done:
                         raise ClosedError("the engine was closed")
         if group.error is not None:
             raise group.error
+
+    def _drives(self) -> bool:
+        """Whether this is the engine's own thread: nobody else would flush."""
+        return self._thread is not None and self._thread.is_current
 
     def wait_all(self) -> None:
         """Return once everything staged so far is applied; raise what it failed with."""
@@ -209,6 +236,12 @@ class Engine:
         Returns False when the disk asked for a pause: nothing was written, call again soon.
         Never raises for what happens to the group: the group carries its error.
         """
+        try:
+            return self._flush()
+        finally:
+            self._tell()
+
+    def _flush(self) -> bool:
         with self._flushing:
             with self.lock:
                 if not self._may_write():
@@ -253,10 +286,47 @@ class Engine:
                 self.measures.appends += len(group.appended)
                 self.measures.deliveries += delivered
                 self._keep_pace()
-                group.finish(None)
+                self.stage.finish(group, None)
                 self.woken.notify_all()
             self._sync_if_due()
             return True
+
+    def _tell(self) -> None:
+        """Call, without the locks, what is to hear of groups that are done; in order, so by one
+        thread at a time: who comes meanwhile leaves its part to that one.
+        """
+        if not self.stage.ending:
+            return
+        with self.lock:
+            if self._telling:
+                return
+            self._telling = True
+        ended: BaseException | None = None
+        while True:
+            with self.lock:
+                group, callbacks = self._next_told()
+                if group is None:
+                    self._telling = False
+                    break
+            for callback in callbacks:
+                try:
+                    callback(group)
+                except Exception:
+                    # The commit stands whatever its caller makes of the news; the others must hear.
+                    _log.exception("a callback of a group failed")
+                except BaseException as error:  # this thread is to end, and the others must hear
+                    ended = error
+        if ended is not None:
+            raise ended
+
+    def _next_told(self) -> tuple[Group | None, list[Callable[[Group], None]]]:
+        ending = self.stage.ending
+        while ending:
+            callbacks = ending[0].take_callbacks()
+            if callbacks:
+                return ending[0], callbacks
+            ending.popleft()
+        return None, []
 
     def _write(self, lsn: int, record: bytes) -> bool:
         """Write the record that ends at `lsn`; False when the disk asked for a pause."""
@@ -346,7 +416,12 @@ class Engine:
         Call it when idle: in `inline` mode from the caller's loop, in `thread` mode the engine's
         own thread does.
         """
-        budget = self.options.slice_ms / 1000 if seconds is None else seconds
+        try:
+            return self._work(self.options.slice_ms / 1000 if seconds is None else seconds)
+        finally:
+            self._tell()  # what failed here ended the groups under way
+
+    def _work(self, budget: float) -> bool:
         if self.poisoned:
             self._heal()
             return False
@@ -513,7 +588,14 @@ class Engine:
     # --- closing ------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Make everything staged durable, seal it, and release the directory."""
+        """Make everything staged durable, seal it, and release the directory. Callbacks of users
+        have then been called, unless this is one of them, or one does not return.
+        """
+        with self._closing:
+            self._close()
+        self.callbacks.finish()
+
+    def _close(self) -> None:
         while self._parts:
             self._parts.pop()()
         with self.lock:
@@ -546,6 +628,7 @@ class Engine:
                 finally:
                     self._lock_file.release()
                 self.woken.notify_all()
+        self._tell()
 
     def _stop_thread(self) -> None:
         thread, self._thread = self._thread, None
@@ -555,7 +638,10 @@ class Engine:
     def refuse_in_child(self) -> None:
         """In a forked child: refuse every call from now on."""
         self._flushing = threading.Lock()  # the parent's thread may hold the old one
-        self.lock = self.woken._lock = threading.RLock()  # type: ignore[attr-defined]  # noqa: SLF001
+        self._closing = threading.RLock()
+        self.lock = threading.RLock()
+        self.staged, self.woken = threading.Condition(self.lock), threading.Condition(self.lock)
+        self.callbacks = Callbacks()
         self._parts.clear()  # their threads are the parent's, and so are the locks these hold
         self.stage.refusal = ClosedError(
             "this engine belongs to the parent process: open the store after forking"

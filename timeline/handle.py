@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import TypeVar
 
+from timeline.callbacks import Outcome
 from timeline.compaction import Gain
 from timeline.draft import Draft
 from timeline.engine import Engine, Group
@@ -75,13 +76,18 @@ class TimelineHandle:
         return range(first, first + len(many))
 
     def append_async(self, fields: FieldsLike) -> Future[int]:
-        """Append one entry; the future gives its number once it is durable, or the error."""
+        """Append one entry; the future gives its number once it is durable, or the error.
+
+        Callbacks of futures are called one after another in the order of commits, on a thread of
+        their own, and may do what any other thread may. Raises `BusyError` also when very many of
+        them are due.
+        """
         writable(self.name)
         engine = self._engine
         items = encode_fields(fields)
-        future: Future[int] = Future()
-        future.set_running_or_notify_cancel()
-        with engine.woken:
+        engine.callbacks.check_room()
+        future = Outcome(engine.callbacks)
+        with engine.lock:
             number = engine.append(self.name, items)
 
             def settle(group: Group) -> None:
@@ -91,7 +97,7 @@ class TimelineHandle:
                     future.set_exception(group.error)
 
             engine.group.on_done(settle)
-            engine.woken.notify_all()
+            engine.staged.notify()
         return future
 
     def trim(

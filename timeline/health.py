@@ -100,15 +100,15 @@ class Health:
             flying, behind = stage.flying, stage.open
             stage.flying, stage.open = None, Group(behind.next, behind.end)
             if group is None and flying is not None:  # it was waiting, and nothing of it written
-                flying.finish(refusal)
+                stage.finish(flying, refusal)
             if group is not None:
                 uncertain = UncertainError(
                     f"the write failed under way ({cause}): it may or may not be stored; "
                     "try again with the same key"
                 )
                 uncertain.__cause__ = cause
-                group.finish(uncertain)
-            behind.finish(refusal)
+                stage.finish(group, uncertain)
+            stage.finish(behind, refusal)
             self._woken.notify_all()
 
     def may_heal(self) -> bool:

@@ -13,10 +13,10 @@ The caller holds the engine's lock. `refusal` is what every write raises while w
 
 from __future__ import annotations
 
-import logging
 import time
 from array import array
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 
@@ -36,8 +36,6 @@ from timeline.options import Options
 from timeline.state import State, merge
 from timeline.tails import Tails, Timeline
 from timeline.timelines import Timelines
-
-_log = logging.getLogger("timeline")
 
 
 class Appended:
@@ -104,7 +102,7 @@ class Group:
 
     __slots__ = (
         "_callbacks", "appended", "base", "created", "done", "error", "first", "names", "next",
-        "offsets", "operations", "patches", "size", "state", "time",
+        "offsets", "operations", "patches", "size", "state", "time", "told",
     )  # fmt: skip
 
     def __init__(self, first: int, base: int) -> None:
@@ -122,6 +120,7 @@ class Group:
         self.created: list[Timeline] = []
         self.done = False
         self.error: TimelineError | None = None
+        self.told = False  # everybody who asked to be told that it is done
         self._callbacks: list[Callable[[Group], None]] = []
 
     @property
@@ -164,21 +163,20 @@ class Group:
         return self.offsets
 
     def on_done(self, callback: Callable[[Group], None]) -> None:
-        """Call `callback(group)` once the group is applied or failed, on whichever thread."""
-        if self.done:
+        """Call `callback(group)` once the group is applied or failed, without the engine's locks,
+        on whichever thread makes groups durable: writers wait for it, so it must not wait itself,
+        nor call what users gave. At once when all that was told already.
+        """
+        if self.told:
             callback(self)
         else:
             self._callbacks.append(callback)
 
-    def finish(self, error: TimelineError | None) -> None:
-        self.error, self.done = error, True
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            try:
-                callback(self)
-            except Exception:
-                # The commit stands whatever its caller makes of the news; the others must hear.
-                _log.exception("a callback of a group failed")
+    def take_callbacks(self) -> list[Callable[[Group], None]]:
+        """Those to be called now, each once; when there are none all was told, which is noted."""
+        found, self._callbacks = self._callbacks, []
+        self.told = not found
+        return found
 
 
 class Stage:
@@ -191,6 +189,7 @@ class Stage:
         self.refusal: TimelineError | None = None
         self.open = Group(1, 0)
         self.flying: Group | None = None
+        self.ending: deque[Group] = deque()  # done, and not everybody was told
         self.next_id = 1
         self.last_time = 0  # of the last commit of a closed group
 
@@ -249,8 +248,10 @@ class Stage:
             return self.open
         if self.flying is not None:
             return self.flying
+        if self.ending:  # groups are told of in order, and who asks now comes behind them
+            return self.ending[-1]
         nothing = Group(self.open.first, self.open.base)
-        nothing.done = True
+        nothing.done = nothing.told = True
         return nothing
 
     def check_open(self) -> None:
@@ -323,6 +324,13 @@ class Stage:
         self.last_time = group.time
         self.open = Group(group.next, group.end)
         return group
+
+    def finish(self, group: Group, error: TimelineError | None) -> None:
+        """The group is applied, or failed with `error`; who is to hear of it is told once the locks
+        are free.
+        """
+        group.error, group.done = error, True
+        self.ending.append(group)
 
 
 def select(

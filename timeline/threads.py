@@ -21,7 +21,7 @@ from timeline.store import STALL_SECONDS
 class Driven(Protocol):
     """What the thread and the guard need of an engine."""
 
-    woken: threading.Condition
+    staged: threading.Condition
 
     @property
     def pending(self) -> bool: ...
@@ -38,7 +38,7 @@ class CommitThread:
     """Drives `engine` from now on, until `stop`. It does not keep the engine alive."""
 
     def __init__(self, engine: Driven) -> None:
-        self._woken = engine.woken
+        self._staged = engine.staged
         self._stopping = False
         self._thread = threading.Thread(
             target=self._run, args=(weakref.ref(engine),), name="timeline-commit", daemon=True
@@ -46,11 +46,19 @@ class CommitThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Return when the thread has ended. Without the engine's lock held."""
-        with self._woken:
+        """Return when the thread has ended, or on the thread itself at once. Without the engine's
+        lock held.
+        """
+        with self._staged:
             self._stopping = True
-            self._woken.notify_all()
-        self._thread.join()
+            self._staged.notify_all()
+        if not self.is_current:
+            self._thread.join()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this is called on the thread."""
+        return self._thread is threading.current_thread()
 
     def _run(self, reference: weakref.ref[Driven]) -> None:
         while not self._stopping:
@@ -61,9 +69,9 @@ class CommitThread:
                 if not engine.flush():
                     time.sleep(STALL_SECONDS)
             elif not engine.work():
-                with engine.woken:
+                with engine.staged:
                     if not engine.pending and not self._stopping:
-                        engine.woken.wait(engine.idle_seconds)
+                        engine.staged.wait(engine.idle_seconds)
             del engine
 
 

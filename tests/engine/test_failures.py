@@ -195,11 +195,10 @@ def test_an_error_of_any_type_poisons_and_kills_no_thread(
 
 def test_a_callback_that_raises_harms_nobody_else(db: Database) -> None:
     told: list[int] = []
-    with db.engine.woken:
+    with db.engine.lock:
         db.engine.append(b"a", [b"a", b"1"])
         db.engine.group.on_done(lambda group: told.append(1 // group.commits // 0))
         db.engine.group.on_done(lambda group: told.append(group.last))
-        db.engine.woken.notify_all()
     db.flush()
     future = db.timeline("a").append_async({"a": "2"})
     db.flush()
