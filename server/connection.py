@@ -180,7 +180,7 @@ class Connection(asyncio.Protocol):
                 if self.waiter is not None:
                     self._backlog = commands[place:]
                     break
-                if self._closing:
+                if self._closing or self._lost:
                     break
         if not self._stalled:
             self._stalled_since = 0.0

@@ -31,6 +31,13 @@ from .session import Session
 _WHILE_SUBSCRIBED = frozenset(
     b"SUBSCRIBE UNSUBSCRIBE PSUBSCRIBE PUNSUBSCRIBE PING QUIT RESET".split()
 )
+# Redis since 3.2.7: a web page can make a browser post to any local port, and each line of what it
+# posts would be a command. The first line, or the one that names the host, tells.
+_OF_HTTP = frozenset((b"post", b"host:"))
+_CROSS_PROTOCOL = (
+    "this looks like HTTP (POST or Host:): a page in somebody's browser may be trying to send "
+    "commands through it (cross-protocol scripting)"
+)
 
 
 def kind_of(session: Session, command: Command | None) -> int:
@@ -54,7 +61,7 @@ def perform(
     Raises `BusyError` when a write must wait; nothing was done then.
     """
     if command is None:
-        return _refuse(session, None, unknown(args)), True
+        return _turn_away(session, args), True
     if command.subcommands:
         member = member_of(command, args)
         if member is None:
@@ -90,6 +97,14 @@ def _reject(session: Session, command: Command, problem: CommandError) -> bytes:
     """Refuses a call that was not begun."""
     command.account.rejections += 1
     return _refuse(session, command, problem)
+
+
+def _turn_away(session: Session, args: Arguments) -> bytes | None:
+    """What calls no command: an error, or the end for who speaks HTTP."""
+    if args[0].lower() in _OF_HTTP:
+        session.connection.disconnect(_CROSS_PROTOCOL)
+        return None
+    return _refuse(session, None, unknown(args))
 
 
 def _refuse(session: Session, command: Command | None, problem: TimelineError) -> bytes:

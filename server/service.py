@@ -2,6 +2,9 @@
 
 Rule: one object per daemon, made by `daemon`; everything in it is used on the loop's thread only,
 but the engine, which has its own lock.
+
+Work that would hold up the loop is done by three pools of threads, so that no kind waits for
+another: jobs of minutes (compaction, backups), searches, and the rest, which is short.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
@@ -36,6 +40,16 @@ if TYPE_CHECKING:
     from .connection import Connection
     from .registry import Command
     from .session import Session
+
+# Threads. They share one interpreter, so more of them would finish nothing sooner.
+_JOBS_AT_A_TIME = 2
+_SEARCHES_AT_A_TIME = 4
+_SHORT_AT_A_TIME = 2
+
+
+def _pool(threads: int, name: str) -> ThreadPoolExecutor:
+    """Starts its threads when there is something to do."""
+    return ThreadPoolExecutor(threads, thread_name_prefix=name)
 
 
 @dataclass(slots=True)
@@ -86,6 +100,13 @@ class Service:
     emptied: asyncio.Event = field(default_factory=asyncio.Event)  # the last client has gone
     cursors: dict[int, bytes] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
+    _job_threads: ThreadPoolExecutor = field(default_factory=lambda: _pool(_JOBS_AT_A_TIME, "job"))
+    _search_threads: ThreadPoolExecutor = field(
+        default_factory=lambda: _pool(_SEARCHES_AT_A_TIME, "search")
+    )
+    _short_threads: ThreadPoolExecutor = field(
+        default_factory=lambda: _pool(_SHORT_AT_A_TIME, "short")
+    )
     pipeline: Pipeline = field(init=False)
     waiters: Waiters = field(init=False)
     messages: Messages = field(init=False)
@@ -139,29 +160,42 @@ class Service:
                 self.pipeline.flight()
 
     def detach(self, connection: Connection, work: Callable[[], bytes]) -> None:
-        """Answers with what `work` returns, done on another thread without the engine's lock."""
-        self._work(self.waiters.hold(connection), work)
+        """Answers with what `work`, which is short, returns; done on another thread without the
+        engine's lock.
+        """
+        self._work(self._short_threads, self.waiters.hold(connection), work)
+
+    def detach_search(self, connection: Connection, work: Callable[[], bytes]) -> None:
+        """As `detach`, for a search, which may take longer."""
+        self._work(self._search_threads, self.waiters.hold(connection), work)
 
     def detach_job(
         self, connection: Connection, command: str, work: Callable[[Progress], bytes]
     ) -> None:
-        """As `detach`, for work that tells how far it is and ends early when its client goes."""
+        """As `detach`, for work that tells how far it is and ends early when its client goes; it
+        may wait for others of its kind.
+        """
         job = Job(command, connection.session.id)
         self.jobs.append(job)
-        waiter = self.waiters.hold(connection, job.drop)
-        future = self._work(waiter, lambda: work(job.tell))
-        future.add_done_callback(lambda _: self.jobs.remove(job))
+
+        def ended() -> None:
+            job.drop()
+            running.cancel()  # which does nothing once it has begun
+
+        waiter = self.waiters.hold(connection, ended)
+        running = self._work(self._job_threads, waiter, lambda: work(job.tell))
+        asyncio.wrap_future(running).add_done_callback(lambda _: self.jobs.remove(job))
 
     def detach_when_indexed(
         self, connection: Connection, lsn: int, seconds: float, work: Callable[[], bytes]
     ) -> None:
-        """As `detach`, once the index has reached `lsn`; INDEXLAG if that takes longer."""
+        """As `detach_search`, once the index has reached `lsn`; INDEXLAG if that takes longer."""
         waiter = self.waiters.hold(connection)
         indexer = self.messages.searchable
 
         def go_on() -> None:
             timer.cancel()
-            self._work(waiter, work)
+            self._work(self._search_threads, waiter, work)
 
         def fail() -> None:
             call_off()
@@ -175,8 +209,12 @@ class Service:
         timer = self.loop.call_later(seconds, fail)
         call_off = indexer.when_reached(lsn, reached)
 
-    def _work(self, waiter: Waiter, work: Callable[[], bytes]) -> asyncio.Future[bytes]:
+    def _work(
+        self, threads: ThreadPoolExecutor, waiter: Waiter, work: Callable[[], bytes]
+    ) -> Future[bytes]:
         def done(future: asyncio.Future[bytes]) -> None:
+            if future.cancelled():
+                return
             try:
                 reply = future.result()
             except TimelineError as problem:
@@ -188,9 +226,9 @@ class Service:
                 )
             self.waiters.answer(waiter, reply)
 
-        future = self.loop.run_in_executor(None, work)
-        future.add_done_callback(done)
-        return future
+        running = threads.submit(work)
+        asyncio.wrap_future(running).add_done_callback(done)
+        return running
 
     def commit_in_steps(
         self, connection: Connection, step: Step, answer: Callable[[], bytes] = lambda: replies.OK

@@ -70,7 +70,7 @@ def _answer(session: Session, wait: int, work: Callable[[], bytes]) -> None:
         seconds = min(wait, most) / 1000
         service.detach_when_indexed(session.connection, service.engine.applied, seconds, work)
     else:
-        service.detach(session.connection, work)
+        service.detach_search(session.connection, work)
 
 
 def _results(results: Results, resp: int) -> bytes:

@@ -67,6 +67,31 @@ def test_what_was_whole_before_the_fault_is_done(daemon: Daemon) -> None:
     assert answer == b"$3\r\n1-0\r\n$3\r\n2-0\r\n-ERR Protocol error: expected '$', got ':'\r\n"
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"POST / HTTP/1.1\r\nContent-Length: 30\r\n\r\nXADD crossed * f v\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost:7420\r\n\r\nXADD crossed * f v\r\n",
+        b"PING\r\nhOST:\r\nXADD crossed * f v\r\n",
+        (
+            b"*2\r\n$4\r\npost\r\n$1\r\n/\r\n*5\r\n$4\r\nXADD\r\n$7\r\ncrossed\r\n"
+            b"$1\r\n*\r\n$1\r\nf\r\n$1\r\nv\r\n"
+        ),
+        b"MULTI\r\nXADD crossed * f v\r\nHost: x\r\nEXEC\r\n",
+        b"SUBSCRIBE sync:crossing:a\r\nPOST / HTTP/1.1\r\nUNSUBSCRIBE\r\nXADD crossed * f v\r\n",
+    ],
+    ids=["post", "get", "inline", "multi-bulk", "transaction", "subscribed"],
+)
+def test_a_page_that_a_browser_posts_is_cut_off(daemon: Daemon, sent: bytes) -> None:
+    """Redis since 3.2.7: who sends HTTP is no client, and nothing behind it is carried out."""
+    with daemon.client() as client:
+        client.execute_command("USER.META", "crossing", "*", "name", "C")
+    converse(daemon, sent)
+    converse(daemon, sent[:3], sent[3:])
+    assert converse(daemon, b"XLEN crossed\r\n") == b":0\r\n"
+    assert "looks like HTTP" in daemon.log.read_text()
+
+
 def test_errors_in_use_leave_the_connection_usable(daemon: Daemon) -> None:
     sent = b"".join(
         [

@@ -7,8 +7,10 @@ until the test lets it go.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,11 @@ import pytest
 import redis
 
 from tests.server.daemon import Client, Daemon, Start
+from tests.server.test_pipeline import SECONDS, connect
+from timeline.engine import Engine
+from timeline_server import config
+from timeline_server.logs import configure
+from timeline_server.service import Service
 from timeline_tools.wire import Wire
 
 
@@ -117,3 +124,36 @@ def test_a_daemon_that_stops_ends_its_work(held: Held) -> None:
     held.let_go()
     assert held.daemon.stop() == 0
     assert held.left() == ["earlier"]
+
+
+def test_jobs_keep_nobody_from_searching(tmp_path: Path) -> None:
+    """Nor does one that waits for its turn outlive its client."""
+    free = threading.Event()
+
+    def work(tell: object) -> bytes:
+        assert free.wait(SECONDS)
+        return b"+OK\r\n"
+
+    async def scene() -> None:
+        loop, log = asyncio.get_running_loop(), configure("error", "text")
+        service = Service(engine, config.load([]), loop, log, lambda: None, 0)
+        busy = [connect(service)[0] for _ in range(20)]
+        for connection in busy:
+            service.detach_job(connection, "TIMELINE.COMPACT", work)
+        for detach in (service.detach_search, service.detach):
+            client, transport = connect(service)
+            detach(client, lambda: b"+PONG\r\n")
+            await asyncio.wait_for(transport.written.wait(), SECONDS)
+            assert transport.sent == b"+PONG\r\n"
+        for connection in busy:
+            connection.connection_lost(None)
+        for _ in range(5):  # turns of the loop, in which those hear of it
+            await asyncio.sleep(0)
+        assert len(service.jobs) <= 2, "those that have begun"
+        free.set()
+
+    with Engine(tmp_path / "store") as engine:
+        try:
+            asyncio.run(scene())
+        finally:
+            free.set()
