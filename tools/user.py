@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -48,7 +49,7 @@ def user_verb(
             "in-box": f"{facts['length']:,} references, LSN {facts['first']:,} to "
             f"{facts['head']:,}, floor {facts['floor']:,}",
             "read-diffused": f"{facts['read_diffused']:,} conversations",
-            "unread": sum(each["unread"] for each in facts["conversations"] if not each["muted"]),
+            "unread": sum(each["unread"] for each in facts["conversations"] if _counts(each)),
         }
     )
     if facts["metadata"]:
@@ -77,9 +78,19 @@ def user_verb(
                     each["id"],
                     each["role"],
                     *(each[term] for term in _TERMS),
-                    " ".join(word for word in ("pinned", "muted") if each[word]),
+                    _settings(each),
                 )
                 for each in rows
             ],
             title="\nConversations: unread = above - uncounted - hidden",
         )
+
+
+def _counts(facts: dict[str, Any]) -> bool:
+    """Whether the unread messages of a conversation are part of the user's total."""
+    return bool(facts["listed"]) and not facts["muted"]
+
+
+def _settings(facts: dict[str, Any]) -> str:
+    words = [word for word in ("pinned", "muted") if facts[word]]
+    return " ".join(words if facts["listed"] else [*words, "unlisted"])

@@ -221,7 +221,7 @@ def read_(session: Session, args: Arguments, draft: Draft) -> bytes:
 @read(
     "USER.UNREAD",
     "user [conversation]",
-    "Unread messages of one conversation, or of all that are not muted.",
+    "Unread messages of one conversation, or of all that are listed and not muted.",
     group=_GROUP,
     flags="readonly",
     complexity="O(N) for N conversations",

@@ -95,6 +95,10 @@ class Conversation:
             sent for sent in self.unread(user) if sent.mention_all or sent.seq in member.mentioned
         ]
 
+    def listed(self, user: str) -> bool:
+        unlisted = self.members[user].unlisted
+        return unlisted is None or self.head_seen(user) > unlisted
+
     def newest_lsn(self, user: str) -> int:
         """The commit of the newest message sent while he could see it, hidden or not."""
         last = self.members[user].spans[-1][1]

@@ -87,6 +87,20 @@ def test_conversations_come_in_pages(tmp_path: Path) -> None:
             im.inspect_user("ann", after="x")
 
 
+def test_it_says_which_conversations_are_part_of_the_total(tmp_path: Path) -> None:
+    with timeline.open(tmp_path / "store", SMALL) as db:
+        im = db.messaging
+        for name, setting in (("plain", None), ("off", "@listed"), ("muted", "@mute")):
+            im.create(name, "ann", members=["bob"])
+            im.send(name, "ann", {"text": "hi"})
+            if setting:
+                im.set("bob", name, {setting: "0" if setting == "@listed" else "1"})
+        facts = im.inspect_user("bob").conversations
+        assert {each.id for each in facts if each.listed} == {"plain", "muted"}
+        counted = [each for each in facts if each.listed and not each.muted]
+        assert im.unread("bob") == sum(each.unread for each in counted) == 1
+
+
 def test_how_far_a_device_is_behind(tmp_path: Path) -> None:
     with timeline.open(tmp_path / "store", SMALL) as db:
         im = db.messaging

@@ -50,15 +50,16 @@ def test_to_members_and_to_the_application_it_goes_on(door: Door) -> None:
         assert told == {"role": role, "head": 3, "members": 1, "meta": {"title": "now"}}
 
 
-def test_there_is_no_position_behind_where_he_left_it(door: Door) -> None:
+def test_positions_end_where_they_left_it(door: Door) -> None:
     make_and_leave(door)
-    before = door.lsn()
-    for verb in (door.read, door.clear):
-        with pytest.raises(Refused, match="the newest message is 2"):
-            verb("bob", "team", 3)
-    assert door.lsn() == before
-    assert door.read("bob", "team", 2) == 2
-    assert door.unread("bob") == 0
+    assert door.read("bob", "team", 3) == 2
+    door.clear("bob", "team", 3)
+    assert door.history("team", "bob") == []
+    door.join("team", ["bob"])
+    assert door.send("team", "ann", "4").seq == 4
+    assert [message.seq for message in door.history("team", "bob")] == [4]
+    with pytest.raises(Refused, match=r"^NOTFOUND "):
+        door.hide("bob", "team", 5)
 
 
 def test_what_describes_it_now_is_not_told_him(door: Door) -> None:

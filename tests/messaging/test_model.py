@@ -300,7 +300,7 @@ class Machine(RuleBasedStateMachine):
         member = place.members[user]
         moved = seq > member.read
         member.read = max(member.read, seq)
-        assert self.im.read(user, place.name, seq) == member.read
+        assert self.im.read(user, place.name, number) == member.read
         if moved:
             self.oracle.commit()
             self.oracle.tell([user], "read", place.name, seq)
@@ -331,7 +331,7 @@ class Machine(RuleBasedStateMachine):
         if place is None:
             return
         seq = min(number, place.head_seen(user))
-        self.im.clear(user, place.name, seq)
+        self.im.clear(user, place.name, number)
         if seq > place.members[user].cleared:
             place.members[user].cleared = seq
             self.oracle.commit()
@@ -434,7 +434,7 @@ class Machine(RuleBasedStateMachine):
             member = place.members.get(user)
             if member is None:
                 continue
-            if member.unlisted is not None and place.head_seen(user) <= member.unlisted:
+            if not place.listed(user):
                 continue
             expected.append((not member.pinned, -place.newest_lsn(user), name))
         expected.sort(key=lambda each: each[:2])
@@ -482,7 +482,8 @@ class Machine(RuleBasedStateMachine):
     @rule(user=users)
     def count_unread(self, user: str) -> None:
         mine = [p for p in self.oracle.conversations.values() if user in p.members]
-        total = sum(len(p.unread(user)) for p in mine if not p.members[user].muted)
+        counted = [p for p in mine if p.listed(user) and not p.members[user].muted]
+        total = sum(len(p.unread(user)) for p in counted)
         assert self.im.unread(user) == total
         for place in mine:
             assert self.im.unread(user, place.name) == len(place.unread(user))

@@ -248,6 +248,63 @@ def test_reading_on_one_device_reaches_the_others(door: Door, own: Own, disturb:
     assert catch_up(door, ann) == [], "in a group nobody else is told"
 
 
+def test_a_position_beyond_the_newest_message_is_the_newest(door: Door, own: Own) -> None:
+    """A phone was shown messages that a crash took back, with durability `interval`."""
+    pair = door.direct(ann := own("ann"), bob := own("bob"))
+    for text in ("1", "2"):
+        door.send(pair, ann, text)
+    begin(door, ann)
+    begin(door, bob)
+    assert door.read(bob, pair, 2**64 - 1) == 2
+    lsn = door.lsn()
+    assert door.read(bob, pair, 9) == 2
+    assert door.lsn() == lsn, "where it was already"
+    door.clear(bob, pair, 9)
+    assert kinds(catch_up(door, bob)) == [("read", 2), ("clear", 2)]
+    assert kinds(catch_up(door, ann)) == [("receipt", 2)]
+    door.send(pair, ann, "3")
+    assert door.unread(bob) == 1
+    assert [message.seq for message in door.history(pair, bob)] == [3]
+    before = door.lsn()
+    with pytest.raises(Refused, match=r"^NOTFOUND "):
+        door.hide(bob, pair, 4)
+    with pytest.raises(Refused, match=r"^NOTFOUND "):
+        door.receipts(pair, 4, ann)
+    assert door.lsn() == before
+
+
+def test_the_total_is_the_sum_of_the_rows_that_count(door: Door, own: Own) -> None:
+    ann, bob = own("ann"), own("bob")
+    teams = [own(f"team{number}") for number in range(6)]
+    for number, team in enumerate(teams, 1):
+        door.create(team, ann, [bob])
+        for text in range(number):
+            door.send(team, ann, str(text))
+    plain, muted, unlisted, left, left_unlisted, deleted = teams
+    door.set(bob, muted, {"@mute": "1"})
+    door.set(bob, unlisted, {"@listed": "0"})
+    door.leave(left, [bob], bob)
+    door.set(bob, left_unlisted, {"@listed": "0"})
+    door.leave(left_unlisted, [bob], bob)
+    door.delete(deleted)
+
+    def total() -> int:
+        rows = door.conversations(bob).rows
+        assert door.unread(bob) == sum(row.unread for row in rows if row.settings["@mute"] == "0")
+        return door.unread(bob)
+
+    assert total() == 1 + 4
+    assert door.unread(bob, unlisted) == 3
+    door.send(unlisted, ann, "it comes back")
+    door.send(left_unlisted, ann, "he is not told")
+    assert total() == 1 + 4 + 4
+    door.set(bob, muted, {"@mute": ""})
+    assert total() == 1 + 4 + 4 + 2
+    door.set(bob, plain, {"@listed": "0"})
+    door.set(bob, left_unlisted, {"@listed": ""})
+    assert total() == 4 + 4 + 2 + 5
+
+
 def test_in_a_direct_conversation_the_other_hears_of_it(door: Door, own: Own) -> None:
     ann, bob = own("ann"), own("bob")
     pair = door.direct(ann, bob)

@@ -84,8 +84,6 @@ REFUSED: Final[dict[str, tuple[str, Act]]] = {
     "ack of no user": ("NOTFOUND", lambda d: d.ack("nobody", "phone", "1-0-0")),
     "forget no device": ("NOTFOUND", lambda d: d.forget_device("bob", "none")),
     # positions and tokens
-    "read beyond the head": ("ERR", lambda d: d.read("bob", "team", 99)),
-    "clear beyond the head": ("ERR", lambda d: d.clear("bob", "team", 99)),
     "sync after no cursor": ("ERR", lambda d: d.sync("bob", "phone", after="rubbish")),
     "sync after a short cursor": ("ERR", lambda d: d.sync("bob", "phone", after="1-2")),
     "ack of no cursor": ("ERR", lambda d: d.ack("bob", "phone", "1-1")),

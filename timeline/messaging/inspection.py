@@ -41,6 +41,7 @@ from timeline.messaging.counting import count_unread
 from timeline.messaging.devices import devices_of
 from timeline.messaging.entries import value_of
 from timeline.messaging.numbers import Numbers, count
+from timeline.messaging.reading import is_listed
 from timeline.messaging.service import Messages
 from timeline.messaging.sight import Sight
 from timeline.tails import Timeline
@@ -87,6 +88,7 @@ class UnreadFacts(NamedTuple):
     role: str
     pinned: bool
     muted: bool
+    listed: bool
     joined: int
     first: int
     head: int
@@ -273,6 +275,7 @@ def _explain(
         ROLES[member.role],
         bool(member.flags & PINNED),
         bool(member.flags & MUTED),
+        is_listed(member, extent.head),
         member.joined,
         extent.first,
         extent.head,

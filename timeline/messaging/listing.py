@@ -54,7 +54,9 @@ def _parse(after: bytes | None) -> Place | None:
 
 
 def unread_of(view: View, lists: Lists, user: bytes) -> int:
-    """Over all conversations, muted ones left out. Raises `NotFoundError`."""
+    """Over all conversations on the list, muted ones left out: the sum of the rows that count.
+    Raises `NotFoundError`.
+    """
     own = lists.of(view, find_user(view, user).id)
-    counted = [item for item in own.items if not item.member.flags & MUTED]
+    counted = [item for item in own.behind(None) if not item.member.flags & MUTED]
     return sum([own.unread(view, item).messages for item in counted])

@@ -1,8 +1,9 @@
 """What is one's own of a conversation: read position, hidden messages, cleared history, settings.
 
 Rule: each is a commit that also tells the user's own devices, by a reference without a target, so
-that what one device did the others show. The read position never moves back. In a direct
-conversation the other user's devices hear of it as `receipt`.
+that what one device did the others show. The read position never moves back. A position beyond the
+newest message is that of the newest: a device may have been shown what a crash took back. In a
+direct conversation the other user's devices hear of it as `receipt`.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from timeline.messaging.entries import check_own_fields, value_of
 from timeline.messaging.membership import roster
 from timeline.messaging.names import user_of
 from timeline.messaging.roles import Action
-from timeline.messaging.sending import check_position, check_seen
+from timeline.messaging.sending import check_seen
 from timeline.messaging.sight import Sight, head_seen
 from timeline.options import Options
 from timeline.view import View
@@ -53,7 +54,7 @@ _SWITCHES: Final = {b"@pin": PINNED, b"@mute": MUTED}
 def read(draft: Draft, user: bytes, conversation: bytes, seq: int) -> int:
     """Move the read position to `seq`, never back; where it is then."""
     place, inbox, member = enter_as_user(draft, conversation, user)
-    check_position(head_seen(member, draft.extent(place.messages).head), seq)
+    seq = min(seq, head_seen(member, draft.extent(place.messages).head))
     if seq <= member.read:
         return member.read
     save_member(draft, inbox.id, place.id, member._replace(read=seq))
@@ -86,7 +87,7 @@ def hide(draft: Draft, user: bytes, conversation: bytes, seqs: Sequence[int]) ->
 def clear(draft: Draft, user: bytes, conversation: bytes, seq: int) -> None:
     """Show `user` nothing up to message `seq` any more."""
     place, inbox, member = enter_as_user(draft, conversation, user)
-    check_position(head_seen(member, draft.extent(place.messages).head), seq)
+    seq = min(seq, head_seen(member, draft.extent(place.messages).head))
     if seq > member.cleared:
         save_member(draft, inbox.id, place.id, member._replace(cleared=seq))
         notify(draft, [inbox.id], place.messages, seq, CLEAR)

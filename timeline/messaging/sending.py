@@ -226,8 +226,3 @@ def check_seen(sight: Sight, seq: int) -> None:
     """Raise `NotFoundError` for a message that is not this user's to see."""
     if not sight.reaches(seq):
         raise NotFoundError(f"there is no message {seq}")
-
-
-def check_position(head: int, seq: int) -> None:
-    if not 0 <= seq <= head:
-        raise UsageError(f"the newest message is {head}: there is no position {seq}")

@@ -239,11 +239,11 @@ class UserList:
         """All conversations he has or had, on the list or off it, in no order."""
         return list(self._items.values())
 
-    def behind(self, place: Place | None, count: int) -> list[Item]:
-        """At most `count` conversations further down than `place`, in order."""
+    def behind(self, place: Place | None, count: int | None = None) -> list[Item]:
+        """At most `count` conversations on the list further down than `place`, in order."""
         order = self._order or []
         start = 0 if place is None else bisect_right(order, place, key=_place_of)
-        return order[start : start + count]
+        return order[start : None if count is None else start + count]
 
     def unread(self, view: View, item: Item) -> Unread:
         if item.unread is None:

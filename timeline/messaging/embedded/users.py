@@ -185,12 +185,14 @@ class UserCalls(Calls):
             return inspect_user(self._engine, self.messages, who, token, count)
 
     def read(self, user: Value, conversation: Value, seq: int) -> int:
-        """Move the read position to `seq`, never back; where it is then."""
+        """Move the read position to `seq`, or to the newest message if that is less; never back.
+        Where it is then.
+        """
         who, name, where = encode_name(user), encode_name(conversation), calls.sequence(seq)
         return self._engine.commit(lambda draft: reading.read(draft, who, name, where))
 
     def unread(self, user: Value, conversation: Value | None = None) -> int:
-        """Of one conversation, or of all that are not muted."""
+        """Of one conversation, or of all that are on the list and not muted."""
         who, name = encode_name(user), None if conversation is None else encode_name(conversation)
         with self._reading():
             if name is None:
