@@ -398,15 +398,34 @@ def events(session: Session, args: Arguments, view: Readable) -> bytes:
 
 @write(
     "CONV.EDIT",
-    "conversation seq actor * (field value)...",
-    "Replaces all fields of a message that the actor sent.",
+    "conversation seq actor [MENTIONS count (user)...] [MENTIONALL] * (field value)...",
+    "Replaces all fields of a message that the actor sent, and whom it mentions.",
     group=_GROUP,
     flags="write fast",
+    complexity="O(1), O(N) for N users mentioned, before or now",
 )
 def edit(session: Session, args: Arguments, draft: Draft) -> bytes:
-    fields = Options(args, 4).fields()
     seq = arguments.message(args[2])
-    sending.edit(draft, args[1], seq, args[3], fields, messages_of(session).options)
+    options = Options(args, 4)
+    mentions: list[bytes] = []
+    mention_all = False
+    while (word := options.word()) is not None:
+        if word == b"MENTIONS":
+            mentions = options.values()
+        elif word == b"MENTIONALL":
+            mention_all = True
+        else:
+            raise options.unknown()
+    sending.edit(
+        draft,
+        args[1],
+        seq,
+        args[3],
+        options.fields(),
+        messages_of(session).options,
+        mentions=mentions,
+        mention_all=mention_all,
+    )
     return replies.OK
 
 

@@ -112,7 +112,16 @@ class Door(Protocol):
         mention_all: bool = False,
         silent: bool = False,
     ) -> Sent: ...
-    def edit(self, conversation: str, seq: int, text: str | Fields, actor: str = "-") -> None: ...
+    def edit(
+        self,
+        conversation: str,
+        seq: int,
+        text: str | Fields,
+        actor: str = "-",
+        *,
+        mentions: Sequence[str] = (),
+        mention_all: bool = False,
+    ) -> None: ...
     def recall(self, conversation: str, seq: int, actor: str = "-") -> None: ...
     def history(
         self,
@@ -248,9 +257,20 @@ class EmbeddedDoor:
             )
         return Sent(found.seq, found.status)
 
-    def edit(self, conversation: str, seq: int, text: str | Fields, actor: str = "-") -> None:
+    def edit(
+        self,
+        conversation: str,
+        seq: int,
+        text: str | Fields,
+        actor: str = "-",
+        *,
+        mentions: Sequence[str] = (),
+        mention_all: bool = False,
+    ) -> None:
         with refusals():
-            self.im.edit(conversation, seq, actor, _fields(text))
+            self.im.edit(
+                conversation, seq, actor, _fields(text), mentions=mentions, mention_all=mention_all
+            )
 
     def recall(self, conversation: str, seq: int, actor: str = "-") -> None:
         with refusals():
@@ -373,6 +393,7 @@ class EmbeddedDoor:
             engine._closed = True
             engine.store.close()
             engine.mark.close()
+            engine._lock_file.release()
         self.db = timeline.open(self._path, **self._options)
 
     def close(self) -> None:
@@ -470,8 +491,20 @@ class WireDoor:
         seq, _, status = self.do(*words, "*", *_flat(_fields(text)))
         return Sent(seq, status.decode())
 
-    def edit(self, conversation: str, seq: int, text: str | Fields, actor: str = "-") -> None:
-        self.do("CONV.EDIT", conversation, seq, actor, "*", *_flat(_fields(text)))
+    def edit(
+        self,
+        conversation: str,
+        seq: int,
+        text: str | Fields,
+        actor: str = "-",
+        *,
+        mentions: Sequence[str] = (),
+        mention_all: bool = False,
+    ) -> None:
+        words: list[Any] = ["CONV.EDIT", conversation, seq, actor]
+        words += ["MENTIONS", len(mentions), *mentions] if mentions else []
+        words += ["MENTIONALL"] * mention_all
+        self.do(*words, "*", *_flat(_fields(text)))
 
     def recall(self, conversation: str, seq: int, actor: str = "-") -> None:
         self.do("CONV.RECALL", conversation, seq, actor)

@@ -220,6 +220,23 @@ class Oracle:
         self.tell(place.current(), "message", name, sent.seq)
         return sent.seq
 
+    def edit(
+        self, name: str, seq: int, text: str, mentions: tuple[str, ...], mention_all: bool
+    ) -> None:
+        """An edit says all anew: whom it does not name any more is not mentioned."""
+        self.commit()
+        place = self.conversations[name]
+        sent = place.messages[seq]
+        sent.text, sent.edited = text, True
+        for user in set(sent.mentions) - set(mentions):
+            if user in place.members:
+                place.members[user].mentioned.discard(seq)
+        for user in mentions:
+            if user in place.current():
+                place.members[user].mentioned.add(seq)
+        sent.mentions, sent.mention_all = mentions, mention_all
+        self.tell(place.current(), "edit", name, seq)
+
     def trim(self, name: str, first: int) -> None:
         self.commit()
         place = self.conversations[name]

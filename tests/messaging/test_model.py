@@ -234,8 +234,16 @@ class Machine(RuleBasedStateMachine):
             seq = self.oracle.send(name, Sent(0, sender, text))
             assert self.im.send(name, sender, {"text": text}).seq == seq
 
-    @rule(name=names, number=places, text=texts)
-    def edit(self, name: str, number: int, text: str) -> None:
+    @rule(
+        name=names,
+        number=places,
+        text=texts,
+        mentions=st.lists(users, max_size=2, unique=True),
+        mention_all=st.booleans(),
+    )
+    def edit(
+        self, name: str, number: int, text: str, mentions: list[str], mention_all: bool
+    ) -> None:
         place = self.place(name)
         if place is None or not place.messages:
             return
@@ -245,10 +253,9 @@ class Machine(RuleBasedStateMachine):
             with pytest.raises(NotFoundError):
                 self.im.edit(name, seq, fields={"text": text})
             return
-        self.im.edit(name, seq, fields={"text": text})
-        sent.text, sent.edited = text, True
-        self.oracle.commit()
-        self.oracle.tell(place.current(), "edit", name, seq)
+        fields = {"text": text}
+        self.im.edit(name, seq, fields=fields, mentions=mentions, mention_all=mention_all)
+        self.oracle.edit(name, seq, text, tuple(mentions), mention_all)
 
     @rule(name=names, number=places)
     def recall(self, name: str, number: int) -> None:
@@ -406,6 +413,8 @@ class Machine(RuleBasedStateMachine):
     @staticmethod
     def check_message(sent: Sent, fields: dict[bytes, bytes]) -> None:
         assert fields[b"@from"] == sent.sender.encode()
+        named = b"@mentions" in fields
+        assert named == (sent.recalled is None and bool(sent.mentions or sent.mention_all))
         if sent.recalled is None:
             assert fields[b"text"] == sent.text.encode()
             assert (b"@edited" in fields) == sent.edited

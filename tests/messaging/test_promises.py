@@ -424,6 +424,49 @@ def test_mentions_are_counted_with_what_is_unread(door: Door, own: Own) -> None:
     assert (row.unread, row.mentions) == (0, 0)
 
 
+def test_an_edit_names_whom_it_mentions_anew(door: Door, own: Own, disturb: Restart) -> None:
+    team, ann, bob, cat, dan = own("team"), own("ann"), own("bob"), own("cat"), own("dan")
+    door.create(team, ann, [bob, cat])
+
+    def counts() -> list[tuple[int, int]]:
+        rows = [door.conversations(user).rows[0] for user in (bob, cat)]
+        return [(row.unread, row.mentions) for row in rows]
+
+    door.send(team, ann, "bob, dan", mentions=[bob, dan], key="k")
+    door.send(team, ann, "all", mention_all=True)
+    assert counts() == [(2, 2), (2, 1)]
+    door.edit(team, 1, "cat", ann, mentions=[cat, cat, dan])
+    door.edit(team, 2, "nobody", ann)
+    disturb(door)
+    assert counts() == [(2, 0), (2, 1)]
+    one, two = door.history(team, bob)
+    assert [name for name, _ in one.fields] == [
+        *(b"@from", b"@time", b"@key", b"@mentions", b"@mentions", b"@edited", b"text"),
+    ]
+    assert (one.stamp("@mentions"), two.stamp("@mentions")) == ([cat, dan], [])
+    door.edit(team, 1, "all", ann, mention_all=True)
+    door.edit(team, 2, "bob, all", ann, mentions=[bob], mention_all=True)
+    assert counts() == [(2, 2), (2, 2)]
+    door.edit(team, 2, "bob", ann, mentions=[bob])
+    door.read(cat, team, 1)
+    disturb(door)
+    assert counts() == [(2, 2), (1, 0)]
+    door.leave(team, [bob], bob)
+    door.edit(team, 2, "nobody", ann)
+    assert door.conversations(bob).rows[0].mentions == 1, "who left is not mentioned any more"
+    door.join(team, [dan])
+    door.edit(team, 1, "dan", ann, mentions=[dan])
+    assert door.conversations(dan).rows[0].mentions == 0, "he cannot see it"
+    door.recall(team, 1, ann)
+    assert door.history(team, ann)[0].stamp("@mentions") == []
+    before = door.lsn()
+    with pytest.raises(Refused, match=r"^TOOLARGE "):
+        door.edit(team, 2, "x", ann, mentions=[f"u{number}" for number in range(65)])
+    with pytest.raises(Refused, match=r"^ERR "):
+        door.edit(team, 2, "x", ann, mentions=["@all"])
+    assert door.lsn() == before
+
+
 def test_the_list_is_pinned_first_then_newest(door: Door, own: Own, disturb: Restart) -> None:
     ann = own("ann")
     teams = [own(f"team{number}") for number in range(6)]

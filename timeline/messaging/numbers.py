@@ -91,6 +91,21 @@ def add(draft: Draft, family: bytes, owner: Sequence[int], seqs: Sequence[int], 
     return added
 
 
+def discard(draft: Draft, family: bytes, owner: Sequence[int], seq: int) -> None:
+    """Take a number out of a set."""
+    key = chunk_key(family, *owner, seq >> CHUNK_BITS)
+    value = draft.get(key)
+    bits = BitMap() if value is None else _decode(value)
+    if seq & _MASK not in bits:
+        return
+    bits.discard(seq & _MASK)
+    if bits:
+        bits.run_optimize()
+        draft.put(key, bits.serialize())
+    else:
+        draft.remove(key)
+
+
 def _drop_below(draft: Draft, family: bytes, owner: Sequence[int], chunk: int) -> None:
     if chunk:
         start, stop = chunk_key(family, *owner, 0), chunk_key(family, *owner, chunk)

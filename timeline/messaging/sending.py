@@ -2,8 +2,9 @@
 
 Rule: a send is one commit with everything it means: the entry, one delivery to all members (none
 when they come for it), the sender's read position, the key. Nothing else is written per member, so
-a send costs the same whatever the group's size. An edit replaces the sender's fields, a recall
-removes them; both are patches of the one entry there is, so no copy of it can be stale.
+a send costs the same whatever the group's size. An edit replaces the sender's fields and whom they
+mention, a recall removes them; both are patches of the one entry there is, so no copy of it can be
+stale.
 """
 
 from __future__ import annotations
@@ -79,11 +80,7 @@ def send(
 ) -> Sent:
     """Store a message and deliver it. Raises `NoPermissionError`, `ConflictError`, `UsageError`."""
     place, entry = _sender(draft, conversation, sender)
-    mentions = list(dict.fromkeys(mentions))
-    if len(mentions) > MOST_MENTIONS:
-        raise TooLargeError(f"a message names at most {MOST_MENTIONS} users: use MENTIONALL")
-    for user in mentions:
-        check_user(user)
+    mentions = _check_mentions(mentions)
     check_fields(place, items, options.entry_fields - len(mentions) - _OURS)
     sender_id = 0 if entry is None or entry.inbox is None else entry.inbox.id
     digest = b""
@@ -97,10 +94,7 @@ def send(
     stamped = [b"@from", sender, b"@time", b"%d" % draft.time]
     if key is not None:
         stamped += (b"@key", key)
-    for user in mentions:
-        stamped += (b"@mentions", user)
-    if mention_all:
-        stamped += (b"@mentions", EVERYBODY)
+    stamped += _mentioning(mentions, mention_all=mention_all)
     if silent:
         stamped += (b"@silent", b"1")
     if place.pulled:
@@ -136,6 +130,21 @@ def _sender(draft: Draft, conversation: bytes, sender: bytes) -> tuple[Conversat
     return entry.conversation, entry
 
 
+def _check_mentions(users: Sequence[bytes]) -> list[bytes]:
+    found = list(dict.fromkeys(users))
+    if len(found) > MOST_MENTIONS:
+        raise TooLargeError(f"a message names at most {MOST_MENTIONS} users: use MENTIONALL")
+    for user in found:
+        check_user(user)
+    return found
+
+
+def _mentioning(users: Sequence[bytes], *, mention_all: bool) -> list[bytes]:
+    """The fields that say whom a message mentions."""
+    items = [item for user in users for item in (b"@mentions", user)]
+    return [*items, b"@mentions", EVERYBODY] if mention_all else items
+
+
 def _mark(draft: Draft, place: Conversation, family: bytes, flag: int, seq: int) -> None:
     first = draft.extent(place.messages).first
     numbers.add(draft, family, (place.id,), (seq,), first)
@@ -154,6 +163,12 @@ def _mention(draft: Draft, place: Conversation, user: bytes, seq: int) -> None:
         save_member(draft, inbox.id, place.id, member._replace(flags=member.flags | HAS_MENTIONS))
 
 
+def _mention_no_more(draft: Draft, place: Conversation, user: bytes, seq: int) -> None:
+    inbox = draft.find(USERS + user)
+    if inbox is not None:
+        numbers.discard(draft, MENTIONED, (inbox.id, place.id), seq)
+
+
 def _message(draft: Draft, place: Conversation, seq: int) -> list[bytes]:
     payload = find_entry(draft, place.messages, seq)
     if payload is None:
@@ -168,25 +183,58 @@ def edit(
     actor: bytes,
     items: Sequence[bytes],
     options: Options,
+    *,
+    mentions: Sequence[bytes] = (),
+    mention_all: bool = False,
 ) -> None:
-    """Replace the fields of a message that `actor` sent. Raises `NotFoundError` when it is not
-    there or was recalled.
+    """Replace the fields of a message that `actor` sent, and whom it mentions. Raises
+    `NotFoundError` when it is not there or was recalled.
     """
+    mentions = _check_mentions(mentions)
     entry = enter(draft, conversation, actor, Action.SEND)
     place = entry.conversation
     current = _message(draft, place, seq)
     _check_author(draft, entry, current, options.edit_window_ms)
     if value_of(current, b"@recalled") is not None:
         raise NotFoundError(f"message {seq} was recalled")
+    sent: list[bytes] = []  # what it began with: by whom, when, under which key
     kept: list[bytes] = []
+    before: list[bytes] = []
     for field, value in zip(current[::2], current[1::2], strict=True):
-        if field[:1] == b"@" and field != b"@edited":
+        if field == b"@mentions":
+            before.append(value)
+        elif field in (b"@from", b"@time", b"@key"):
+            sent += (field, value)
+        elif field[:1] == b"@" and field != b"@edited":
             kept += (field, value)
-    check_fields(place, items, options.entry_fields - len(kept) // 2 - 1)
-    draft.replace(place.messages, seq, [*kept, b"@edited", b"%d" % draft.time, *items])
+    stamped = [*sent, *_mentioning(mentions, mention_all=mention_all), *kept]
+    check_fields(place, items, options.entry_fields - len(stamped) // 2 - 1)
+    draft.replace(place.messages, seq, [*stamped, b"@edited", b"%d" % draft.time, *items])
+    _mention_anew(draft, place, seq, before, mentions, mention_all=mention_all)
     record_event(draft, place, EDIT, actor, seq)
     if not place.pulled:
         push(draft, place.id, place.messages, seq, EDIT)
+
+
+def _mention_anew(
+    draft: Draft,
+    place: Conversation,
+    seq: int,
+    before: Sequence[bytes],
+    mentions: Sequence[bytes],
+    *,
+    mention_all: bool,
+) -> None:
+    """Let those be mentioned whom an edit names, and nobody else of those mentioned `before`."""
+    for user in before:
+        if user != EVERYBODY and user not in mentions:
+            _mention_no_more(draft, place, user, seq)
+    for user in mentions:
+        _mention(draft, place, user, seq)
+    if mention_all:
+        _mark(draft, place, CALLED, HAS_CALLED, seq)
+    elif EVERYBODY in before:
+        numbers.discard(draft, CALLED, (place.id,), seq)
 
 
 def recall(draft: Draft, conversation: bytes, seq: int, actor: bytes, options: Options) -> None:

@@ -175,13 +175,31 @@ class ConversationCalls(Calls):
         )
 
     def edit(
-        self, conversation: Value, seq: int, actor: Value = "-", fields: FieldsLike = ()
+        self,
+        conversation: Value,
+        seq: int,
+        actor: Value = "-",
+        fields: FieldsLike = (),
+        *,
+        mentions: Ids = (),
+        mention_all: bool = False,
     ) -> None:
-        """Replace the fields of a message. Raises `NotFoundError` when it was recalled."""
+        """Replace the fields of a message, and whom it mentions: nobody, unless it says so again.
+        Raises `NotFoundError` when it was recalled.
+        """
         name, who, content = encode_name(conversation), encode_name(actor), encode_fields(fields)
-        which = calls.sequence(seq)
+        which, named = calls.sequence(seq), calls.ids(mentions)
         self._engine.commit(
-            lambda draft: sending.edit(draft, name, which, who, content, self._options)
+            lambda draft: sending.edit(
+                draft,
+                name,
+                which,
+                who,
+                content,
+                self._options,
+                mentions=named,
+                mention_all=mention_all,
+            )
         )
 
     def recall(self, conversation: Value, seq: int, actor: Value = "-") -> None:
