@@ -40,6 +40,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="fail the engine at every N-th of its calls to the disk; 1 is every one",
     )
+    group.addoption(
+        "--damage-cases",
+        type=int,
+        default=16,
+        metavar="N",
+        help="how many places of files are damaged",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -78,3 +85,8 @@ def kill_rounds(request: pytest.FixtureRequest) -> int:
 @pytest.fixture
 def crash_point_stride(request: pytest.FixtureRequest) -> int:
     return int(request.config.getoption("--crash-point-stride"))
+
+
+@pytest.fixture(scope="session")
+def damage_cases(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--damage-cases"))

@@ -22,7 +22,7 @@ from timeline.cache import SegmentCache
 from timeline.columns import Piece
 from timeline.dormant import Dormant
 from timeline.entry import Entry
-from timeline.errors import CorruptError
+from timeline.errors import CorruptError, shown
 from timeline.formats import keys
 from timeline.formats.rows import TimelineRow, decode_row
 from timeline.formats.segments import Row, Segment
@@ -324,9 +324,13 @@ class Timelines:
         self, timeline: Timeline, first: int, last: int, *, reverse: bool
     ) -> Iterator[Run]:
         cache = self.cache
+        # Without holes each segment ends where the next begins, whatever RocksDB has lost.
+        whole = timeline.row is not None and not timeline.row.holes
         if not reverse:
             while first <= last:
                 segment = cache.at_or_after(timeline, first)
+                if whole and (segment is None or segment.first > first):
+                    raise _missing(timeline, first)
                 if segment is None:
                     return
                 start, stop = segment.index(first), segment.index_after(last)
@@ -338,12 +342,14 @@ class Timelines:
             segment = cache.at_or_after(timeline, last)
             if segment is None or segment.low > last or segment.index_after(last) == 0:
                 segment = cache.before(timeline, last)
+                if whole and (segment is None or segment.last < last):
+                    raise _missing(timeline, last)
                 if segment is None or segment.last < first:
                     return
             start, stop = segment.index(first), segment.index_after(last)
             if start < stop:
                 yield segment, start, stop
-            last = min(segment.low, segment.first) - 1
+            last = (segment.first if whole else min(segment.low, segment.first)) - 1
 
     # --- times and counts ---------------------------------------------------------------------
 
@@ -375,3 +381,10 @@ class Timelines:
             return max(0, last - first + 1)
         runs = self.runs(timeline, first, last, None, reverse=False)
         return sum(stop - start for _, start, stop in runs)
+
+
+def _missing(timeline: Timeline, seq: int) -> CorruptError:
+    return CorruptError(
+        f"entry {seq} of timeline {shown(timeline.name)} has gone from the disk: "
+        "run `timeline verify`, then restore a backup or run `timeline repair`"
+    )
