@@ -28,7 +28,7 @@ from .dispatch import kind_of, perform
 from .errors import ProtocolError
 from .pipeline import Flight
 from .protocol import Command, Parser
-from .registry import READ, WRITE, Command as RegisteredCommand, resolve
+from .registry import READ, WRITE, resolve
 from .service import Service
 from .session import Session
 from .shortreads import READS, short_reads
@@ -198,7 +198,8 @@ class Connection(asyncio.Protocol):
             begin = perf_counter()
             done = self._append(commands, place)
             if done:
-                self._note(_ADD_COMMAND, commands[place], perf_counter() - begin, done)
+                seconds = perf_counter() - begin
+                self._service.note(self.session, _ADD_COMMAND, commands[place], seconds, done, 0)
             return done
         if verb in READS and self._flight is None:
             return self._read(commands, place)
@@ -213,13 +214,9 @@ class Connection(asyncio.Protocol):
             self._size += size
             command = resolve(commands[place])
             assert command is not None
-            self._note(command, commands[place], perf_counter() - begin, done)
+            seconds = perf_counter() - begin
+            self._service.note(self.session, command, commands[place], seconds, done, 0)
         return done
-
-    def _note(self, command: RegisteredCommand, args: Command, seconds: float, calls: int) -> None:
-        """Accounts a run."""
-        self.session.last = command
-        self._service.note(self.session, command, args, seconds, calls=calls)
 
     def _append(self, commands: list[Command], place: int) -> int:
         """Appends for the commands from `place` on as long as they are `XADD key * …`.

@@ -89,7 +89,7 @@ def perform(
     except TimelineError as problem:
         refused = True
         reply = _refuse(session, command, problem)
-    session.service.note(session, command, args, perf_counter() - begin, failures=refused)
+    session.service.note(session, command, args, perf_counter() - begin, 1, int(refused))
     return reply, refused
 
 

@@ -17,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
+from math import inf
 from typing import TYPE_CHECKING
 
 from timeline.engine import Engine
@@ -81,6 +82,15 @@ class Tunables:
     maxclients: int
     slowlog_log_slower_than: int  # microseconds; below zero: never
     slowlog_max_len: int
+    slow_after: float = field(init=False)  # the same in seconds
+
+    def __post_init__(self) -> None:
+        self.settle()
+
+    def settle(self) -> None:
+        """Recomputes what follows from the options, after one changed."""
+        limit = self.slowlog_log_slower_than
+        self.slow_after = limit / 1e6 if limit >= 0 else inf
 
 
 @dataclass(slots=True, eq=False)
@@ -272,19 +282,19 @@ class Service:
         command: Command,
         args: list[bytes],
         seconds: float,
-        *,
-        calls: int = 1,
-        failures: int = 0,
+        calls: int,
+        failures: int,
     ) -> None:
         """Accounts calls of a command, of which the first is `args`, and remembers that one if on
         the average they took longer than slowlog_log_slower_than.
         """
+        session.last = command
         account = command.account
         account.calls += calls
         account.seconds += seconds
         account.failures += failures
-        limit = self.tunables.slowlog_log_slower_than
-        if 0 <= limit <= seconds * 1e6 / calls and "skip_slowlog" not in command.flags:
+        slow = self.tunables.slow_after
+        if seconds >= slow and seconds >= slow * calls and "skip_slowlog" not in command.flags:
             self._note_slow(session, seconds / calls, args)
 
     def _note_slow(self, session: Session, seconds: float, args: list[bytes]) -> None:

@@ -84,6 +84,7 @@ def config_set(session: Session, args: Arguments) -> bytes:
         changes[name] = _tunable(name, value)
     for name, number in changes.items():
         setattr(session.service.tunables, name.replace("-", "_"), number)
+    session.service.tunables.settle()
     return replies.OK
 
 

@@ -101,7 +101,7 @@ class _Call(NamedTuple):
 
 def _account(session: Session, calls: list[_Call]) -> None:
     for command, args, seconds, failed in calls:
-        session.service.note(session, command, args, seconds, failures=failed)
+        session.service.note(session, command, args, seconds, 1, int(failed))
 
 
 def _run(
