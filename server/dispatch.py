@@ -20,7 +20,6 @@ from .registry import (
     WRITE,
     Arguments,
     Command,
-    member_of,
     shown,
     unknown,
     unknown_subcommand,
@@ -62,11 +61,8 @@ def perform(
     """
     if command is None:
         return _turn_away(session, args), True
-    if command.subcommands:
-        member = member_of(command, args)
-        if member is None:
-            return _refuse(session, command, unknown_subcommand(command.name, args)), True
-        command = member
+    if command.subcommands and len(args) > 1:
+        return _refuse(session, command, unknown_subcommand(command.name, args)), True
     if len(args) < command.low or len(args) > command.high >= 0:
         return _reject(session, command, wrong_number(command)), True
     if not session.plain:

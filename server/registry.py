@@ -22,8 +22,10 @@ from timeline.formats.rows import Retention
 from timeline.tails import Timeline
 from timeline.timelines import Extent, Page
 
+from . import replies
 from .accounting import Account
 from .errors import CommandError
+from .keyspecs import KeySpec, key_spec
 from .session import Session
 from .syntax import Argument, bounds, parse
 
@@ -72,9 +74,11 @@ class Command:
     group: str
     flags: tuple[str, ...]
     complexity: str
-    # First, last and step of its keys, as in COMMAND INFO; zeros when it has none.
-    keys: tuple[int, int, int]
+    syntax: str
+    keys: KeySpec | None
+    access: tuple[str, ...]  # what it does with its keys, in the words of COMMAND GETKEYSANDFLAGS
     queued: bool = True  # MULTI queues it; others run at once (EXEC, DISCARD, …)
+    listed: bool = True  # COMMAND tells of it; not of one that only explains why it is not there
     # What it is when called with so few words that there is nothing to write; see `reads`.
     reading: Command | None = None
     subcommands: dict[bytes, Command] = field(default_factory=dict)
@@ -98,15 +102,21 @@ _MOST_SPELLINGS = 4096
 
 
 def resolve(args: Arguments) -> Command | None:
-    """The command that `args` call, its name in any case; None when there is none."""
+    """The command or subcommand that `args` call, in any case; None when there is none. A command
+    that has no such subcommand stands for itself.
+    """
     name = args[0]
     command = _SPELLINGS.get(name)
     if command is None:
         command = COMMANDS.get(name.upper())
         if command is not None and len(_SPELLINGS) < _MOST_SPELLINGS:
             _SPELLINGS[name] = command
-    if command is not None and command.reading is not None and len(args) <= command.reading.high:
+    if command is None:
+        return None
+    if command.reading is not None and len(args) <= command.reading.high:
         return command.reading
+    if command.subcommands and len(args) > 1:
+        return command.subcommands.get(args[1].upper(), command)
     return command
 
 
@@ -115,11 +125,6 @@ def every() -> Iterator[Command]:
     for command in COMMANDS.values():
         yield command
         yield from command.subcommands.values()
-
-
-def member_of(command: Command, args: Arguments) -> Command | None:
-    """The subcommand that `args` call; None when there is none of that name."""
-    return command.subcommands.get(args[1].upper()) if len(args) > 1 else command
 
 
 def wrong_number(command: Command) -> CommandError:
@@ -164,8 +169,9 @@ class Declarer(Generic[H]):
         group: str = "server",
         flags: str = "",
         complexity: str = "O(1)",
-        keys: tuple[int, int, int] = (0, 0, 0),
+        access: str = "",
         queued: bool = True,
+        listed: bool = True,
     ) -> Callable[[H], H]:
         """Declares the command `name`; how many words it takes follows from `syntax`."""
 
@@ -173,6 +179,10 @@ class Declarer(Generic[H]):
             arguments = parse(syntax)
             words = len(name.split())
             low, high = bounds(arguments)
+            keys = key_spec(arguments, words)
+            told = flags.split()
+            if keys is not None and keys.movable:
+                told.append("movablekeys")
             command = Command(
                 name=name,
                 kind=self._kind,
@@ -182,10 +192,13 @@ class Declarer(Generic[H]):
                 high=high if high < 0 else high + words,
                 summary=summary,
                 group=group,
-                flags=tuple(flags.split()),
+                flags=tuple(told),
                 complexity=complexity,
+                syntax=syntax,
                 keys=keys,
+                access=tuple((access or ("RW update" if "write" in told else "RO access")).split()),
                 queued=queued,
+                listed=listed,
             )
             container, _, member = name.partition(" ")
             if member:
@@ -217,12 +230,26 @@ def reads(name: str, syntax: str) -> Callable[[ReadHandler], ReadHandler]:
     return decorate
 
 
-def container(name: str, summary: str, *, kind: int = PLAIN, group: str = "server") -> None:
-    """Declares a command that is nothing but its subcommands."""
+def container(name: str, summary: str, *, group: str = "server", listed: bool = True) -> None:
+    """Declares a command that is nothing but its subcommands; one of them is HELP."""
 
-    def refuse(session: Session, args: Arguments, *_: object) -> bytes:
+    def refuse(session: Session, args: Arguments) -> bytes:
         raise AssertionError("a subcommand is carried out, or none is found")
 
-    Declarer[Callable[..., bytes | None]](kind)(
-        name, "subcommand [argument...]", summary, group=group
-    )(refuse)
+    plain(name, "subcommand [argument...]", summary, group=group, listed=listed)(refuse)
+    declare_help(name, group)
+
+
+def declare_help(name: str, group: str = "server") -> None:
+    """Declares the subcommand HELP of the command `name`: the others and what each does."""
+
+    def help_(session: Session, args: Arguments) -> bytes:
+        lines = [f"{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"]
+        for member in COMMANDS[name.encode()].subcommands.values():
+            if member.name != f"{name} HELP":
+                lines += [f"{member.name.removeprefix(f'{name} ')} {member.syntax}".rstrip()]
+                lines += [f"    {member.summary}"]
+        lines += ["HELP", "    Print this help."]
+        return replies.encode([replies.Status(line) for line in lines], session.resp)
+
+    plain(f"{name} HELP", "", "What the subcommands do.", group=group, flags="loading stale")(help_)

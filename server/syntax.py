@@ -3,7 +3,8 @@
     key [NOMKSTREAM] [MAXLEN|MINID [=|~] threshold [LIMIT count]] *|id (field value)...
 
 UPPER CASE words and signs are tokens, lower case words are values, `[…]` may be left out, `(…)`
-belongs together, `|` chooses, `...` repeats. A token right before a value names that value.
+belongs together, `|` chooses, `...` repeats. A token right before a value names that value. `key`
+is a key, and so is a `conversation` or a `user` that comes first.
 
 Rule: text in, tree and bounds out. Checking what a client sent is the business of each command.
 """
@@ -17,6 +18,7 @@ from .replies import Status, Value
 
 _TOKENS = re.compile(r"\.\.\.|[\[\]()|]|(?:(?!\.\.\.)[^\s\[\]()|])+")
 _SIGNS = frozenset("*=~$-+")
+_OWNERS = ("conversation", "user")  # a command that begins with one belongs to it
 _INTEGERS = frozenset(
     (
         "bytes",
@@ -86,6 +88,8 @@ def bounds(arguments: tuple[Argument, ...]) -> tuple[int, int]:
 def parse(text: str) -> tuple[Argument, ...]:
     """Reads a syntax. Raises `ValueError` when it is not well-formed: a mistake of ours."""
     words = _TOKENS.findall(text)
+    if words and words[0] in _OWNERS:
+        words[0] = f"{words[0]}:key"
     words.reverse()
     found = _sequence(words)
     if words:
@@ -133,6 +137,8 @@ def _item(words: list[str]) -> Argument:
 
 
 def _value(word: str) -> Argument:
+    if word.endswith(":key"):
+        return Argument(word.removesuffix(":key"), "key")
     if word in ("key", "pattern"):
         return Argument(word, word)
     return Argument(word, "integer" if word in _INTEGERS else "string")

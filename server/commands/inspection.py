@@ -24,7 +24,6 @@ from .conversations import Options, messages_of, page_size
     group="timeline",
     flags="readonly",
     complexity="O(N) for N timelines or segments",
-    keys=(0, 0, 0),
 )
 def timeline(session: Session, args: Arguments, _: View) -> None:
     if session.executing:

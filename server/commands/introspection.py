@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .. import replies
 from ..errors import CommandError
-from ..registry import COMMANDS, Arguments, Command, plain
+from ..registry import COMMANDS, Arguments, Command, declare_help, plain, resolve
 from ..replies import Status
 from ..session import Session
 from .glob import Glob
@@ -17,38 +17,26 @@ from .glob import Glob
 def _named(names: list[bytes]) -> list[tuple[bytes, Command | None]]:
     """The commands called `names` (a subcommand as `client|id`), or all."""
     if not names:
-        return [(name, command) for name, command in COMMANDS.items()]
+        return [(name, command) for name, command in COMMANDS.items() if command.listed]
     found: list[tuple[bytes, Command | None]] = []
     for name in names:
         container, _, member = name.upper().partition(b"|")
         command = COMMANDS.get(container)
         if command is not None and member:
             command = command.subcommands.get(member)
-        found.append((name, command))
+        found.append((name, command if command is not None and command.listed else None))
     return found
+
+
+def _listed() -> list[Command]:
+    return [command for command in COMMANDS.values() if command.listed]
 
 
 def _info(command: Command) -> replies.Value:
     """An element of COMMAND INFO, as Redis 7 documents it."""
-    first, last, step = command.keys
+    first, last, step = (0, 0, 0) if command.keys is None else command.keys.range
     flags: list[replies.Value] = [Status(flag) for flag in command.flags]
-    specs: list[replies.Value] = []
-    if first:
-        access = Status("RW" if "write" in command.flags else "RO")
-        specs.append(
-            {
-                "flags": [access],
-                "begin_search": {"type": "index", "spec": {"index": first}},
-                "find_keys": {
-                    "type": "range",
-                    "spec": {
-                        "lastkey": last - first if last >= 0 else last,
-                        "keystep": step,
-                        "limit": 0,
-                    },
-                },
-            }
-        )
+    specs = [] if command.keys is None else [command.keys.describe(command.access)]
     return [
         command.wire_name,
         command.arity,
@@ -82,12 +70,12 @@ def _docs(command: Command) -> replies.Value:
 
 @plain("COMMAND", "", "What commands there are.", flags="loading")
 def command_(session: Session, args: Arguments) -> bytes:
-    return replies.encode([_info(command) for command in COMMANDS.values()], session.resp)
+    return replies.encode([_info(command) for command in _listed()], session.resp)
 
 
 @plain("COMMAND COUNT", "", "How many commands there are.")
 def count(session: Session, args: Arguments) -> bytes:
-    return replies.integer(len(COMMANDS))
+    return replies.integer(len(_listed()))
 
 
 @plain("COMMAND INFO", "[command-name...]", "Arity, flags and keys of commands.")
@@ -108,7 +96,7 @@ def docs(session: Session, args: Arguments) -> bytes:
 
 @plain("COMMAND LIST", "[FILTERBY MODULE|ACLCAT|PATTERN filter]", "The names of the commands.")
 def list_(session: Session, args: Arguments) -> bytes:
-    names = [command.wire_name.encode() for command in COMMANDS.values()]
+    names = [command.wire_name.encode() for command in _listed()]
     if len(args) > 2:
         names = _filtered(names, args)
     return replies.bulks(names)
@@ -126,3 +114,34 @@ def _filtered(names: list[bytes], args: Arguments) -> list[bytes]:
     if how == b"MODULE":
         return []
     raise CommandError("syntax error")
+
+
+@plain("COMMAND GETKEYS", "command argument...", "The keys among the words of a command.")
+def getkeys(session: Session, args: Arguments) -> bytes:
+    _, keys = _keys_of(args[2:])
+    return replies.bulks(keys)
+
+
+@plain(
+    "COMMAND GETKEYSANDFLAGS",
+    "command argument...",
+    "The keys among the words of a command, and what it does with them.",
+)
+def getkeysandflags(session: Session, args: Arguments) -> bytes:
+    command, keys = _keys_of(args[2:])
+    access: list[replies.Value] = [Status(word) for word in command.access]
+    return replies.encode([[key, access] for key in keys], session.resp)
+
+
+def _keys_of(words: Arguments) -> tuple[Command, list[bytes]]:
+    command = resolve(words)
+    if command is None:
+        raise CommandError("Invalid command specified")
+    if command.keys is None:
+        raise CommandError("The command has no key arguments")
+    if len(words) < command.low or len(words) > command.high >= 0:
+        raise CommandError("Invalid number of arguments specified for command")
+    return command, command.keys.find(words)
+
+
+declare_help("COMMAND")

@@ -71,7 +71,7 @@ def _drop(args: Arguments, draft: Draft) -> bytes:
     "Deletes timelines; how many there were.",
     group="generic",
     flags="write",
-    keys=(1, -1, 1),
+    access="RM delete",
 )
 def delete(session: Session, args: Arguments, draft: Draft) -> bytes:
     return _drop(args, draft)
@@ -83,7 +83,7 @@ def delete(session: Session, args: Arguments, draft: Draft) -> bytes:
     "Deletes timelines; the same as DEL.",
     group="generic",
     flags="write fast",
-    keys=(1, -1, 1),
+    access="RM delete",
 )
 def unlink(session: Session, args: Arguments, draft: Draft) -> bytes:
     return _drop(args, draft)
@@ -99,7 +99,7 @@ def _visible(view: View, name: bytes) -> bool:
     "How many of the keys exist.",
     group="generic",
     flags="readonly fast",
-    keys=(1, -1, 1),
+    access="RO",
 )
 def exists(session: Session, args: Arguments, view: View) -> bytes:
     return replies.integer(sum(_visible(view, name) for name in args[1:]))
@@ -111,7 +111,7 @@ def exists(session: Session, args: Arguments, view: View) -> bytes:
     "`stream` for a timeline, else `none`.",
     group="generic",
     flags="readonly fast",
-    keys=(1, 1, 1),
+    access="RO",
 )
 def type_of(session: Session, args: Arguments, view: View) -> bytes:
     return b"+stream\r\n" if _visible(view, args[1]) else b"+none\r\n"

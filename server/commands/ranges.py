@@ -16,12 +16,11 @@ from timeline.unresolved import TOP, Unresolved
 from .. import replies
 from ..blocking import Shared
 from ..errors import CommandError
-from ..registry import READ, Arguments, View, container, read
+from ..registry import Arguments, View, container, plain, read, shown
 from ..session import Session
 from . import arguments
 from .arguments import ENTRIES, REFERENCES, Ids, syntax_error
 
-_KEY = (1, 1, 1)
 _FIRST_STEP = 256  # entries read before it is known how large they are
 _STEP_BYTES = 4 << 20
 
@@ -81,7 +80,7 @@ def entries(
     "How many entries a timeline has, or references an in-box (O(N) then).",
     group="stream",
     flags="readonly fast",
-    keys=_KEY,
+    access="RO",
 )
 def xlen(session: Session, args: Arguments, view: View) -> bytes:
     view, _ = source(session, view, args[1])
@@ -125,7 +124,6 @@ def _count(args: Arguments) -> int:
     group="stream",
     flags="readonly",
     complexity="O(log N + M) for M entries returned",
-    keys=_KEY,
 )
 def xrange(session: Session, args: Arguments, view: View) -> bytes:
     return _range(session, args, view, args[2], args[3], reverse=False)
@@ -138,7 +136,6 @@ def xrange(session: Session, args: Arguments, view: View) -> bytes:
     group="stream",
     flags="readonly",
     complexity="O(log N + M) for M entries returned",
-    keys=_KEY,
 )
 def xrevrange(session: Session, args: Arguments, view: View) -> bytes:
     return _range(session, args, view, args[3], args[2], reverse=True)
@@ -188,7 +185,7 @@ class StreamRead:
     "[COUNT count] [BLOCK milliseconds] STREAMS key... id...",
     "What several timelines or in-boxes hold behind given ids; with BLOCK it waits for the first.",
     group="stream",
-    flags="readonly blocking movablekeys",
+    flags="readonly blocking",
     complexity="O(M) for M entries returned",
 )
 def xread(session: Session, args: Arguments, view: View) -> bytes | None:
@@ -274,7 +271,7 @@ def _wait(
     follow()
 
 
-container("XINFO", "What is known of a timeline.", kind=READ, group="stream")
+container("XINFO", "What is known of a timeline.", group="stream")
 
 
 @read(
@@ -283,7 +280,6 @@ container("XINFO", "What is known of a timeline.", kind=READ, group="stream")
     "Length, head, first and last entry of a timeline, or reference of an in-box.",
     group="stream",
     flags="readonly",
-    keys=(2, 2, 1),
 )
 def xinfo_stream(session: Session, args: Arguments, view: View) -> bytes:
     count: int | None = 10
@@ -335,29 +331,61 @@ def _entry(view: View, timeline: Timeline, resp: int, *, reverse: bool) -> bytes
     return b"".join(page.chunks) if page.count else replies.nil(resp)
 
 
+@read(
+    "XINFO GROUPS",
+    "key",
+    "An empty list: there are no consumer groups.",
+    group="stream",
+    flags="readonly",
+)
+def xinfo_groups(session: Session, args: Arguments, view: View) -> bytes:
+    if view.find(args[2]) is None:
+        raise CommandError("no such key")
+    return replies.EMPTY_ARRAY
+
+
+@read(
+    "XINFO CONSUMERS",
+    "key group",
+    "An error: there are no consumer groups.",
+    group="stream",
+    flags="readonly",
+)
+def xinfo_consumers(session: Session, args: Arguments, view: View) -> bytes:
+    if view.find(args[2]) is None:
+        raise CommandError("no such key")
+    raise CommandError(
+        f"No such consumer group '{shown(args[3])}' for key name '{shown(args[2])}'", "NOGROUP"
+    )
+
+
 _NO_GROUPS = (
     "consumer groups are not supported: keep a position per device or use LOG.CONSUMER, and read "
     "with XREAD"
 )
 
 
-def _refuse_groups(session: Session, args: Arguments, view: View) -> bytes:
+def _refuse_groups(session: Session, args: Arguments) -> bytes:
     raise CommandError(_NO_GROUPS)
 
 
+container("XGROUP", "Consumer groups, which are not supported.", group="stream", listed=False)
 for _name in (
-    "XGROUP",
+    "XGROUP CREATE",
+    "XGROUP SETID",
+    "XGROUP DESTROY",
+    "XGROUP CREATECONSUMER",
+    "XGROUP DELCONSUMER",
     "XREADGROUP",
     "XACK",
     "XCLAIM",
     "XAUTOCLAIM",
     "XPENDING",
-    "XINFO GROUPS",
-    "XINFO CONSUMERS",
 ):
-    read(
+    plain(
         _name,
         "[argument...]",
         "Not supported: answers an error that says what to use.",
         group="stream",
+        listed=False,
     )(_refuse_groups)

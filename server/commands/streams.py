@@ -22,7 +22,6 @@ from ..session import Session
 from . import arguments
 from .arguments import syntax_error, writable
 
-_KEY = (1, 1, 1)
 _LEAST_SLACK = 64  # entries
 
 
@@ -113,7 +112,6 @@ def parse_trim(args: Arguments, at: int) -> tuple[Trim, int]:
     "Appends an entry to a timeline, which is made if it is new; then trims it, see XTRIM.",
     group="stream",
     flags="write denyoom fast",
-    keys=_KEY,
 )
 def xadd(session: Session, args: Arguments, draft: Draft) -> bytes:
     at = 2
@@ -163,8 +161,8 @@ def wrong_number_of(name: str) -> CommandError:
     "sixteenth, at most a segment's worth, then keeps exactly as many as asked.",
     group="stream",
     flags="write",
+    access="RW delete",
     complexity="O(1), O(N) for N entries above holes",
-    keys=_KEY,
 )
 def xtrim(session: Session, args: Arguments, draft: Draft) -> bytes:
     if args[2].upper() not in (b"MAXLEN", b"MINID"):
@@ -188,8 +186,8 @@ def _segment_entries(session: Session) -> int:
     "Deletes single entries of a timeline; how many there were.",
     group="stream",
     flags="write fast",
+    access="RW delete",
     complexity="O(1) for each entry",
-    keys=_KEY,
 )
 def xdel(session: Session, args: Arguments, draft: Draft) -> bytes:
     seqs = [seq for seq in map(arguments.entry_id, args[2:]) if seq is not None]
@@ -203,7 +201,6 @@ def xdel(session: Session, args: Arguments, draft: Draft) -> bytes:
     "Moves the head of a timeline forward: no number up to it is given out again.",
     group="stream",
     flags="write denyoom fast",
-    keys=_KEY,
 )
 def xsetid(session: Session, args: Arguments, draft: Draft) -> bytes:
     seq = arguments.exact_id(args[2])

@@ -26,7 +26,6 @@ from . import arguments
 from .arguments import syntax_error, writable
 from .conversations import Options, page_size
 
-_KEY = (1, 1, 1)
 _PAGE_BYTES = 4 << 20  # after which a page ends
 
 
@@ -43,7 +42,6 @@ def _existing(view: View | Draft, name: bytes) -> Timeline:
     "First, head, length, age, retention of a timeline.",
     group="timeline",
     flags="readonly fast",
-    keys=_KEY,
 )
 def info(session: Session, args: Arguments, view: View) -> bytes:
     timeline = _existing(view, args[1])
@@ -101,7 +99,6 @@ def list_(session: Session, args: Arguments, view: View) -> bytes:
     group="timeline",
     flags="readonly",
     complexity="O(log N + M) for M entries returned",
-    keys=_KEY,
 )
 def range_(session: Session, args: Arguments, view: View) -> bytes:
     if session.executing:
@@ -154,7 +151,6 @@ def _pairs(args: Arguments, at: int) -> list[tuple[bytes, bytes]]:
     "Merges metadata into a timeline, an empty value removing; the map after it.",
     group="timeline",
     flags="write fast",
-    keys=_KEY,
 )
 def meta(session: Session, args: Arguments, draft: Draft) -> bytes:
     timeline = _existing(draft, writable(args[1]))
@@ -176,7 +172,6 @@ def read_meta(session: Session, args: Arguments, view: View) -> bytes:
     "Bounds a timeline by age, length and bytes (0: no bound); the bounds after it.",
     group="timeline",
     flags="write fast",
-    keys=_KEY,
 )
 def retention(session: Session, args: Arguments, draft: Draft) -> bytes:
     name = args[1]
@@ -216,7 +211,6 @@ def _encode_bounds(bounds: Retention, resp: int) -> bytes:
     group="timeline",
     flags="write",
     complexity="O(log N) and the entries removed where the timeline has holes",
-    keys=_KEY,
 )
 def trim(session: Session, args: Arguments, draft: Draft) -> bytes:
     timeline = _existing(draft, writable(args[1]))
@@ -239,7 +233,6 @@ def trim(session: Session, args: Arguments, draft: Draft) -> bytes:
     "Merges the segments of one timeline, some or all and gives their space back; segments fewer.",
     group="timeline",
     complexity="O(N) for the entries stored",
-    keys=(0, 0, 0),
 )
 def compact(session: Session, args: Arguments, view: View) -> None:
     engine = session.service.engine
@@ -257,7 +250,6 @@ def compact(session: Session, args: Arguments, view: View) -> None:
     "What TIMELINE.COMPACT would do: segments before and after, their bytes, bytes freed.",
     group="timeline",
     complexity="O(N) for the entries stored",
-    keys=(0, 0, 0),
 )
 def gain(session: Session, args: Arguments, view: View) -> None:
     engine, resp = session.service.engine, session.resp
