@@ -49,7 +49,7 @@ FLOORS: Final = (
     {"store"},
     {"callbacks", "health", "threads"},
     {"engine"},
-    {"readonly", "upkeep"},
+    {"lease", "readonly", "upkeep"},
     {"view"},
     {"search"},
     {"backup", "dump", "fanout", "graft", "load", "unresolved"},

@@ -29,6 +29,7 @@ from timeline.inspection import (
     StoreFacts,
     inspect_store,
 )
+from timeline.lease import Lease
 from timeline.logview import LogView
 from timeline.messaging.embedded import Messaging
 from timeline.options import Options
@@ -54,22 +55,29 @@ def open_database(
     With `read_only` nothing in the directory is changed, another process may have it open, and
     `Database.refresh` moves on to what that wrote since.
 
-    Raises `LockedError` when another process has it open, `FormatVersionError` and
-    `CorruptError` when it cannot be read.
+    Close it, best by `with`. One of which nothing is left closes itself, as a file does, with a
+    `ResourceWarning`. Raises `LockedError` when another process has it open, or this one and where,
+    `FormatVersionError` and `CorruptError` when it cannot be read.
     """
     opened = ReadOnlyEngine if read_only else Engine
-    return Database(opened(path, replace(options or Options(), **changes)))
+    engine = opened(path, replace(options or Options(), **changes))
+    try:
+        return Database(engine)
+    except BaseException:
+        engine.close()
+        raise
 
 
 class Database:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.log = LogView(engine)
-        self.messaging = Messaging(engine)
+        self._lease = lease = Lease(engine)
+        self.log = LogView(lease)
+        self.messaging = Messaging(lease)
 
     def timeline(self, name: Value) -> TimelineHandle:
         """A handle on the timeline called `name`, which the first append makes."""
-        return TimelineHandle(self.engine, encode_name(name))
+        return TimelineHandle(self.engine, encode_name(name), self._lease)
 
     def timelines(self, prefix: Value = b"") -> Iterator[bytes]:
         """The names of raw timelines that begin with `prefix`, in byte order; with a prefix that
@@ -136,7 +144,7 @@ class Database:
 
     def transaction(self) -> Transaction:
         """Several operations as one commit: all or nothing."""
-        return Transaction(self.engine)
+        return Transaction(self._lease)
 
     def compact(self, prefix: Value = b"", *, progress: Progress | None = None) -> int:
         """Merge small segments and free what was deleted; how many segments fewer there are.

@@ -57,7 +57,7 @@ from timeline.formats import keys
 from timeline.formats.records import encode_record
 from timeline.formats.rows import Retention, decode_metadata
 from timeline.health import Health, fsync_is_slow
-from timeline.lock import Lock
+from timeline.lock import Lock, place_of_call
 from timeline.mark import DurableMark
 from timeline.measures import Measures
 from timeline.options import Options
@@ -88,6 +88,7 @@ class Engine:
         Raises `LockedError`, `FormatVersionError`, `CorruptError`, `NotFoundError`.
         """
         self.path = Path(path)
+        self.opened_by = place_of_call()
         self.options = options or Options()
         self.lock = threading.RLock()
         self.staged = threading.Condition(self.lock)  # something was: its driver waits for that
@@ -116,7 +117,9 @@ class Engine:
     def _open(self) -> None:
         prepare_directory(self.path, create=self.options.create)
         # Until it is closed, also while the storage is opened again.
-        self._lock_file = Lock(self.path / LOCK, self.path, _OTHERWISE, signed=True)
+        self._lock_file = Lock(
+            self.path / LOCK, self.path, _OTHERWISE, signed=True, place=self.opened_by
+        )
         try:
             how = self.options.fsync
             self.threaded = how == "thread" or (how == "auto" and fsync_is_slow(self.path))
@@ -586,6 +589,10 @@ class Engine:
         return found
 
     # --- closing ------------------------------------------------------------------------------
+
+    def leave(self) -> None:
+        """Say that `close` comes soon: others of this process wait for it."""
+        self._lock_file.leave()
 
     def close(self) -> None:
         """Make everything staged durable, seal it, and release the directory. Callbacks of users

@@ -117,7 +117,7 @@ class IndexLagError(TimelineError):
 
 
 class LockedError(TimelineError):
-    """Another process holds the data directory."""
+    """Another process, or another opening in this one, holds the directory."""
 
 
 class ClosedError(TimelineError):

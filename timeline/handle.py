@@ -25,6 +25,7 @@ from timeline.inspection import (
     inspect_segment,
     inspect_timeline,
 )
+from timeline.lease import Lease
 from timeline.messaging.names import CONVERSATIONS
 from timeline.timelines import Extent
 from timeline.transaction import writable
@@ -39,7 +40,8 @@ _PAGE = 1_000
 class TimelineHandle:
     """One timeline, by name."""
 
-    def __init__(self, engine: Engine, name: bytes) -> None:
+    def __init__(self, engine: Engine, name: bytes, lease: Lease | None = None) -> None:
+        self._lease = lease
         self._engine = engine
         self.name = name
 

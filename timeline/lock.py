@@ -11,14 +11,20 @@ It says who holds it, as far as that can be known. What is locked and why is for
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
+import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
+from typing import Final
 from weakref import WeakValueDictionary
 
 from timeline.errors import LockedError, StorageError
 
-_PID_BYTES = 20
+_PID_BYTES: Final = 20
+_PATIENCE: Final = 60.0  # seconds for a holder of this process that is letting go
 
 
 class Lock:
@@ -32,39 +38,72 @@ class Lock:
         *,
         signed: bool = False,
         directory: bool = False,
+        place: str = "",
     ) -> None:
         """Lock the file at `path`, or the directory, which is made if need be.
 
         `signed` writes the number of the process into the file. Errors say that `name` is in use
-        and end in `advice`. Raises `LockedError`, `StorageError`.
+        and end in `advice`; others of this process are told the `place` where it was opened. Waits
+        for a holder that called `leave`. Raises `LockedError`, `StorageError`.
         """
         self.path = path
+        self.place = place
+        self._left: threading.Event | None = None
+        self._signed = signed
         self._file: int | None = None
         while not self.stands:  # its last holder may have removed it
             self.release()
             self._file = _open_directory(path) if directory else _open(path)
             self._take(name, advice)
-        self._signed = signed
         if signed:
             self._sign(b"%d\n" % os.getpid())
         _held[self._identity()] = self
 
     def _take(self, name: object, advice: str) -> None:
+        collected = False
+        while not self._try():
+            holder = _held.get(self._identity())
+            if holder is not None and not collected:  # it may wait for the collector only
+                holder = None
+                gc.collect()
+                collected = True
+            elif holder is None or not holder.gone():
+                refusal = self._refusal(holder, name, advice)
+                self._drop()
+                raise refusal
+
+    def _try(self) -> bool:
         assert self._file is not None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            here, pid = self._identity() in _held, self._signature()
-            self._drop()
-            if here:
-                raise LockedError(f"{name} is open in this process: close it first") from None
-            known = f" (pid {pid})" if pid else ""
-            raise LockedError(f"{name} is in use by another process{known}: {advice}") from None
+            return False
         except OSError as error:
             self._drop()
             raise StorageError(
                 f"{self.path} cannot be locked ({error.strerror}): choose another file system"
             ) from error
+        return True
+
+    def _refusal(self, holder: Lock | None, name: object, advice: str) -> LockedError:
+        pid = self._signature()
+        if holder is None and pid != os.getpid():
+            known = f" (pid {pid})" if pid else ""
+            return LockedError(f"{name} is in use by another process{known}: {advice}")
+        if holder is not None and holder.place:
+            return LockedError(
+                f"{name} is open in this process, since {holder.place}: use what that gave, or "
+                "close it first"
+            )
+        return LockedError(f"{name} is in use by this process: {advice}")
+
+    def leave(self) -> None:
+        """Say that `release` comes soon, so that others of this process wait for it."""
+        self._left = threading.Event()
+
+    def gone(self) -> bool:
+        """Whether a holder that is leaving has left, for which this waits a while."""
+        return self._left is not None and self._left.wait(_PATIENCE)
 
     @property
     def stands(self) -> bool:
@@ -112,9 +151,15 @@ class Lock:
 
     def _drop(self) -> None:
         """Close the file, without a word to who shares the lock."""
-        file, self._file = self._file, None
-        if file is not None:
-            os.close(file)
+        if self._file is None:
+            return
+        identity = self._identity()
+        if _held.get(identity) is self:
+            del _held[identity]
+        os.close(self._file)
+        self._file = None
+        if self._left is not None:
+            self._left.set()
 
     def __del__(self) -> None:
         self.release()
@@ -134,8 +179,8 @@ def _open_directory(path: Path) -> int:
         try:
             path.mkdir(parents=True, exist_ok=True)
             return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except FileNotFoundError:  # moved into its place or removed just now
-            if not path.parent.is_dir():
+        except (FileNotFoundError, FileExistsError):  # it came or went just now
+            if path.is_file() or not path.parent.is_dir():
                 raise
 
 
@@ -148,3 +193,15 @@ def _let_parent_keep() -> None:
 
 
 os.register_at_fork(after_in_child=_let_parent_keep)
+
+
+def place_of_call() -> str:
+    """The file and line from which the engine was called into."""
+    frame = sys._getframe()  # noqa: SLF001  as `warnings` finds who is to be warned
+    while frame.f_back is not None and _is_ours(frame):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).partition(".")[0] == "timeline"

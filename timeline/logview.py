@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from timeline.engine import Engine
 from timeline.entry import Value, encode_name
+from timeline.lease import Lease
 from timeline.log import LogCommit
 
 _PAGE = 1_000
@@ -18,8 +18,9 @@ _PAGE = 1_000
 class LogView:
     """The commit log for embedders: follow it, and keep a place in it by name."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self._engine = lease.engine
 
     @property
     def head(self) -> int:

@@ -141,6 +141,9 @@ class ReadOnlyEngine(Engine):
         assert self.stage.refusal is not None
         raise self.stage.refusal
 
+    def leave(self) -> None:
+        """Nobody waits for who only reads."""
+
     def _release(self) -> None:
         with self.woken:
             self._closed = True

@@ -9,16 +9,18 @@ from __future__ import annotations
 from typing import Self
 
 from timeline.draft import Draft
-from timeline.engine import Engine, Group
+from timeline.engine import Group
 from timeline.entry import FieldsLike, Value, encode_fields, encode_name
 from timeline.errors import ClosedError, NoPermissionError
+from timeline.lease import Lease
 
 
 class Transaction:
     """Operations that become durable together when the `with` block ends without an error."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self._engine = lease.engine
         self._draft: Draft | None = None
 
     def __enter__(self) -> Self:

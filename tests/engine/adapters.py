@@ -121,6 +121,7 @@ class Embedded:
             engine._closed = True
             engine.store.close()
             engine.mark.close()
+            engine._lock_file.release()
         self.db = timeline.open(self._path)
 
     def close(self) -> None:

@@ -98,7 +98,7 @@ def test_the_first_of_two_that_make_one_directory_makes_it(tmp_path: Path) -> No
     target = tmp_path / "backup"
     with files.new_directory(target) as partial:
         (partial / "first").touch()
-        refused = pytest.raises(LockedError, match=f"{target} is open in this process")
+        refused = pytest.raises(LockedError, match=f"{target} is in use by this process")
         with refused, files.new_directory(target):
             pytest.fail("it is being made")
         copy(partial)
@@ -126,7 +126,7 @@ def forked(body: Callable[[], None]) -> Iterator[None]:
 
 def test_a_forked_child_neither_ends_the_lock_nor_keeps_it(tmp_path: Path) -> None:
     lock = Lock(tmp_path / LOCK, tmp_path, "wait")
-    with forked(lock.release), pytest.raises(LockedError, match="open in this process"):
+    with forked(lock.release), pytest.raises(LockedError, match="in use by this process"):
         Lock(tmp_path / LOCK, tmp_path, "wait")
     with forked(lambda: None):
         lock._drop()  # as the end of the process would
@@ -153,8 +153,8 @@ def test_what_lets_go_while_others_ask_is_never_had_twice(tmp_path: Path) -> Non
                 continue
             inside += 1
             most = max(most, inside)
-            (tmp_path / "part").rmdir()
             inside -= 1
+            (tmp_path / "part").rmdir()
             lock.release()
 
     threads = [threading.Thread(target=work) for _ in range(4)]

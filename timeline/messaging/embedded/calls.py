@@ -15,6 +15,7 @@ from timeline.engine import Engine
 from timeline.entry import FieldsLike, Value, encode_fields, encode_name
 from timeline.errors import UsageError
 from timeline.formats.keys import MAX
+from timeline.lease import Lease
 from timeline.messaging.pages import SyncEntry
 from timeline.messaging.service import Messages
 from timeline.messaging.told import Told
@@ -33,9 +34,10 @@ class Steps(Protocol):
 class Calls:
     """How verbs of one store are called."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self._engine = engine = lease.engine
         self.messages = Messages(engine)
-        self._engine = engine
         self._options = engine.options
 
     def _reading(self) -> Reading:
