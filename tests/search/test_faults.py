@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -26,6 +27,7 @@ from timeline.search.follower import Follower
 from timeline.search.index import LEAST_MEMORY, Index, IndexFaultError, hold
 from timeline.search.indexer import Indexer
 from timeline.storage import SEGMENTS, Storage
+from timeline.verification import verify
 
 OPTIONS = replace(SMALL, fsync="inline", search=True, search_commit_ms=10)
 
@@ -199,24 +201,83 @@ class PanicException(BaseException):
     __module__ = "pyo3_runtime"
 
 
-def panicking(*_: object, **options: object) -> None:
-    raise PanicException("index out of bounds")
+class Failing:
+    """A searcher that fails, as it does over a question that tantivy does not expect, or damage."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+        self.num_docs = 1
+
+    def search(self, *_: object, **__: object) -> None:
+        raise self.error
 
 
-def test_a_panic_while_searching_is_damage(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+FAILURES = (
+    PanicException("index out of bounds"),
+    ValueError("Data corrupted: 'a block'"),
+    OSError("I/O error"),
+)
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
+def test_a_search_that_fails_over_a_whole_index_costs_the_others_nothing(
+    db: Database, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
     db.messaging.send("team", "ann", {"text": "word"})
     assert texts(db) == ["word"]
-    before = indexer_of(db).index
+    index = indexer_of(db)
+    before = index.index
+    looked_at = count_looks(monkeypatch)
+    until(db, lambda: index._verifying is None)
+    for _ in range(3):
+        with monkeypatch.context() as patch:
+            patch.setattr(before, "searcher", Failing(error))
+            with pytest.raises(IndexLagError, match="failed"):
+                texts(db, wait=0)
+            with pytest.raises(IndexLagError, match="failed"):
+                db.find("word")
+        assert texts(db) == ["word"], "it serves on"
+        until(db, lambda: looked_at != [] and index._verifying is None)
+    assert len(looked_at) == 1, "however often one asks"
+    assert index.index is before
+    assert index.builds == 1
 
-    class Panicking:
-        search = panicking
 
-    with monkeypatch.context() as patch:
-        patch.setattr(before, "searcher", Panicking())
-        with pytest.raises(IndexLagError, match="damaged"):
-            texts(db, wait=0)
+def count_looks(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """How often all files of an index are looked at."""
+    looked_at: list[Path] = []
+    verify = Index.verify
+
+    def counted(index: Index) -> Iterator[None]:
+        looked_at.append(index.path)
+        return verify(index)
+
+    monkeypatch.setattr(Index, "verify", counted)
+    return looked_at
+
+
+def test_a_search_that_fails_over_a_damaged_index_has_it_built_anew(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db.messaging.send("team", "ann", {"text": "word"})
     assert texts(db) == ["word"]
-    assert indexer_of(db).builds == 2
+    index = indexer_of(db)
+    before = index.index
+    until(db, lambda: index._verifying is None)
+    flip(next(each for each in _files(before.path) if each.suffix == ".idx"))
+    with monkeypatch.context() as patch:
+        patch.setattr(before, "searcher", Failing(FAILURES[0]))
+        with pytest.raises(IndexLagError, match="failed"):
+            texts(db, wait=0)
+    until(db, lambda: index.builds == 2)
+    assert texts(db) == ["word"]
+
+
+def flip(file: Path) -> None:
+    """Flip a bit in the content of a file; behind it stands its checksum."""
+    content = bytearray(file.read_bytes())
+    content[5] ^= 0x04
+    file.write_bytes(content)
 
 
 def test_a_panic_while_indexing_is_a_failure(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,14 +314,109 @@ def test_a_flipped_bit_anywhere_in_an_index_is_found(tmp_path: Path) -> None:
         copy = tmp_path / f"copy{file.name}"
         shutil.copytree(path, copy)
         damaged = copy / "index" / generation.name / file.name
-        content = bytearray(damaged.read_bytes())
-        content[5] ^= 0x04  # in the content: a file ends with its checksum
-        damaged.write_bytes(content)
+        flip(damaged)
         with timeline.open(copy, OPTIONS) as db:
             index = indexer_of(db)
             until(db, lambda index=index: index.builds == 1)  # type: ignore[misc]
             assert len(texts(db)) == 29
             assert len(texts(db, '"word 9"')) == 1
+
+
+def swap(one: Path, other: Path) -> None:
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+
+
+@pytest.fixture(scope="module")
+def segmented(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A closed store whose index has several segments of one size, and another store beside it with
+    an index like it.
+    """
+    place = tmp_path_factory.mktemp("segmented")
+    for name, noun in (("store", "word"), ("other", "cart")):
+        with timeline.open(place / name, OPTIONS) as db:
+            db.messaging.create("team", "ann", members=["bob"])
+            for number in range(3):
+                for more in range(4):
+                    text = f"{len(name) * 'so '}{more * number * 'very '}{noun} {number}"
+                    db.messaging.send("team", "ann", {"text": text})
+                assert len(texts(db, noun)) == 4 * number + 4
+    return place
+
+
+def segments_of(store: Path) -> dict[str, list[Path]]:
+    """The files of the index by kind, those of the fullest segments first."""
+    (generation,) = (store / "index").glob("generation-*")
+    found: dict[str, list[Path]] = {}
+    for file in sorted(_files(generation), key=lambda file: -file.stat().st_size):
+        if file.is_file():
+            found.setdefault(file.suffix, []).append(file)
+    return found
+
+
+@pytest.mark.parametrize("kind", [".fast", ".term", ".idx", ".pos", ".store", ".fieldnorm"])
+@pytest.mark.parametrize("whose", ["of another segment", "of another index"])
+def test_a_file_that_is_whole_but_another_is_found(
+    segmented: Path, tmp_path: Path, kind: str, whose: str
+) -> None:
+    path = tmp_path / "store"
+    shutil.copytree(segmented / "store", path)
+    mine, *others = segments_of(path)[kind]
+    if whose == "of another segment":
+        swap(mine, others[0])
+    else:
+        shutil.copy(segments_of(segmented / "other")[kind][0], mine)
+    found = verify(path).findings
+    assert [each.family for each in found] == ["index"]
+    assert kind in found[0].text
+    assert "another file" in found[0].text
+    with timeline.open(path, OPTIONS) as db:
+        assert len(texts(db)) == 12
+        assert len(texts(db, '"word 1"')) == 4
+        assert indexer_of(db).builds == 1
+    assert verify(path).findings == []
+
+
+def test_an_index_whose_list_of_checksums_is_lost_is_taken_as_it_is(
+    segmented: Path, tmp_path: Path
+) -> None:
+    """As every index is that an older release made."""
+    path = tmp_path / "store"
+    shutil.copytree(segmented / "store", path)
+    (noted,) = (path / "index").glob("generation-*/checksums.json")
+    for content in (None, b"", b"[]", b'{"a"', b'{"a": "b"}'):
+        noted.unlink()
+        if content is not None:
+            noted.write_bytes(content)
+        with timeline.open(path, OPTIONS) as db:
+            db.messaging.send("team", "ann", {"text": "one more"})
+            assert len(texts(db)) == 12
+            assert len(texts(db, "more")) >= 1
+            assert indexer_of(db).builds == 0
+        assert len(noted.read_bytes()) > 100
+
+
+def test_an_entry_without_a_place_is_damage(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    db.messaging.send("team", "ann", {"text": "word"})
+    assert texts(db) == ["word"]
+    index = indexer_of(db)
+
+    class Torn:
+        num_docs = 1
+
+        def search(self, *_: object, **__: object) -> object:
+            return SimpleNamespace(hits=[(None, object())], count=1)
+
+        def fast_field_values(self, *_: object) -> list[None]:
+            return [None]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(index.index, "searcher", Torn())
+        with pytest.raises(IndexLagError, match="damaged"):
+            texts(db, wait=0)
+    until(db, lambda: index.builds == 2)
+    assert texts(db) == ["word"]
 
 
 def test_what_a_kill_left_half_written_is_no_damage(tmp_path: Path) -> None:
@@ -501,6 +657,55 @@ def test_a_build_reads_a_bounded_number_of_bytes_at_a_time(
     with timeline.open(path, OPTIONS) as db:
         assert len(texts(db)) == 20
     assert max(read) < 8_000
+
+
+def test_what_is_forgotten_between_two_looks_is_looked_up_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search lets others at the store between looking up hits, and they may need its memory."""
+    path = tmp_path / "store"
+    with timeline.open(path, OPTIONS) as db:
+        db.messaging.create("team", "ann", members=["bob"])
+        for number in range(40):
+            db.messaging.send("team", "ann", {"text": f"word {number}"})
+        db.compact()
+    with timeline.open(path, OPTIONS, segment_cache_bytes=1 << 20) as db:
+        assert len(texts(db)) == 40
+        engine = db.engine
+        monkeypatch.setattr(engine, "lock", Forgetting(engine))
+        assert len(texts(db)) == 40
+        assert len(list(db.search("word", limit=100).hits)) == 40
+        assert len(list(db.timeline("@conv:team").range(limit=100))) == 40
+
+
+class Forgetting:
+    """A lock; whenever it is released, others read what they need and use up what is kept of it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._lock, self._depth = engine, engine.lock, 0
+        self._known = list(engine.timelines.by_id)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if not self._depth:
+            timelines = self._engine.timelines
+            for timeline_id in self._known:
+                self._forget(timeline_id)
+                other = timelines.load(timeline_id)
+                assert other is not None
+                timelines.rows(other, 0, 2**63, 64, reverse=False)
+                self._forget(timeline_id)
+        self._lock.release()
+
+    def _forget(self, timeline_id: int) -> None:
+        timelines = self._engine.timelines
+        one = timelines.by_id.get(timeline_id)
+        if one is not None and one.idle:
+            timelines._forget(one)
 
 
 # --- the end --------------------------------------------------------------------------------------

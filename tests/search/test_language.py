@@ -30,9 +30,20 @@ a, b, c = w("a"), w("b"), w("c")
         ("(a OR b) c", All((Any((a, b)), c))),
         ("a and b", All((a, w("and"), b))),
         ("a NOT b", All((a, Not(b)))),
-        ("a -b", All((a, Not(b)))),
+        ("a a b a", All((a, b))),
+        # A dash is text: people paste commands and their options.
+        ("a -b", All((a, b))),
+        ("rm -rf x", All((w("rm"), w("rf"), w("x")))),
+        ("--force", w("force")),
+        ("--dry-run", w("dry", "run")),
+        ("-be*", w("be", prefix=True)),
+        ("a NOT -b", All((a, Not(b)))),
+        ("NOT --force", Not(w("force"))),
+        ("-title:a", w("title", "a")),
+        ("x - NOT y", All((w("x"), Not(w("y"))))),
         ("NOT NOT a", a),
-        ("-(a b)", Not(All((a, b)))),
+        ("NOT (a b)", Not(All((a, b)))),
+        ("-(a b)", All((a, b))),
         ('"a b" c', All((w("a", "b"), c))),
         ("e-mail", w("e", "mail")),
         ("a - b", All((a, b))),
@@ -41,7 +52,7 @@ a, b, c = w("a"), w("b"), w("c")
         ("title:a", w("a", field="title")),
         ('title:"a b"', w("a", "b", field="title")),
         ("title:(a OR b) c", All((Any((w("a", field="title"), w("b", field="title"))), c))),
-        ("-title:(a text:b)", Not(All((w("a", field="title"), w("b", field="text"))))),
+        ("NOT title:(a text:b)", Not(All((w("a", field="title"), w("b", field="text"))))),
         ("title:(a (b)) c", All((All((w("a", field="title"), w("b", field="title"))), c))),
         ("nosuch:(a b)", All((w("nosuch"), All((a, b))))),
         ("title:() a", a),
@@ -101,11 +112,44 @@ def test_nothing_to_search_for_is_refused(query: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["x" * 4_097, "x " * 65, "(" * 17 + "a", "添" * 65, "-" * 4_097, "é" * 2_049]
+    "query",
+    [
+        "x" * 4_097,
+        "x " * 65,
+        "(" * 17 + "a",
+        "添" * 129,
+        "添 hi " * 33,
+        "-" * 4_097,
+        "é" * 2_049,
+        "x" * 513 + "*",
+        "ж" * 257 + "*",
+        '"' + "x" * 508 + ' hello"*',
+        "title:" + "x" * 507 + "*",
+        " ".join(f"be{number}*" for number in range(17)),
+    ],
 )
 def test_too_much_is_refused(query: str) -> None:
     with pytest.raises(TooLargeError):
         parse(query, FIELDS)
+
+
+SENTENCE = "".join(chr(0x4E00 + number) for number in range(1_365))
+
+
+@pytest.mark.parametrize("size", [1, 64, 65, 256, 1_365])
+def test_a_sentence_without_spaces_is_one_word(size: int) -> None:
+    assert parse(SENTENCE[:size], FIELDS) == w(*SENTENCE[:size])
+
+
+def test_as_much_as_may_be_is_taken() -> None:
+    assert parse("x" * 4_096, FIELDS) == w("x" * 4_096)
+    assert parse("x" * 512 + "*", FIELDS) == w("x" * 512, prefix=True)
+    assert parse("添" * 128, FIELDS) == w(*"添" * 128)
+    runs = [f"{number:x}添加" for number in range(32)]
+    found = parse(" ".join(runs), FIELDS)
+    assert isinstance(found, All)
+    assert len(found.parts) == 32
+    assert parse("be* " * 64, FIELDS) == w("be", prefix=True)
 
 
 @given(st.text(alphabet=st.sampled_from('ab "()-*:ANDORT添é\0\n\ud800'), max_size=60))

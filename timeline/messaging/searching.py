@@ -7,6 +7,7 @@ store all the same, and shown as it is now. Call it without the engine's lock.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from heapq import nlargest
 from operator import attrgetter
 from typing import Final, NamedTuple
@@ -21,7 +22,7 @@ from timeline.messaging.names import check_user
 from timeline.messaging.sight import Sight
 from timeline.search.index import Index
 from timeline.search.language import parse
-from timeline.search.pages import Pages, Results, parse_token
+from timeline.search.pages import Pages, Results, Shown, parse_token
 from timeline.search.search import Hit, Scope, Search, Stretch
 from timeline.view import Applied
 
@@ -64,31 +65,31 @@ def search(
 
 
 class _Viewer:
-    """Who searches, and what he sees of each conversation; looked up once for a search."""
+    """Who searches, and what they see of each conversation."""
 
     def __init__(self, view: Applied, inbox: int) -> None:
         self.view = view
         self.inbox = inbox
         self.members: dict[int, MemberRow] = {}
-        self._seen: dict[int, tuple[Conversation, Sight] | None] = {}
 
-    def of(self, conversation: int) -> tuple[Conversation, Sight] | None:
-        if conversation not in self._seen:
-            place = load_conversation(self.view, conversation)
-            member = self.members.get(conversation)
-            self._seen[conversation] = (
-                None
-                if place is None or member is None or place.row.flags & DYING
-                else (place, Sight(self.view, place, self.inbox, member))
-            )
-        return self._seen[conversation]
+    def look(self, hits: Sequence[Hit]) -> list[Shown]:
+        """The messages as they are now; None for each that is not theirs to see, or was recalled.
+        A conversation is looked up once a call.
+        """
+        seen = {timeline: self._open(timeline) for timeline in {hit.timeline for hit in hits}}
+        return [self._look_at(seen[hit.timeline], hit.seq) for hit in hits]
 
-    def look(self, hit: Hit) -> tuple[bytes, bytes] | None:
-        """The message as it is now; None when it is not his to see, or was recalled."""
-        seen = self.of(hit.timeline)
-        if seen is None or not seen[1].shows(hit.seq):
+    def _open(self, conversation: int) -> tuple[Conversation, Sight] | None:
+        place = load_conversation(self.view, conversation)
+        member = self.members.get(conversation)
+        if place is None or member is None or place.row.flags & DYING:
             return None
-        payload = find_entry(self.view, seen[0].messages, hit.seq)
+        return place, Sight(self.view, place, self.inbox, member)
+
+    def _look_at(self, seen: tuple[Conversation, Sight] | None, seq: int) -> Shown:
+        if seen is None or not seen[1].shows(seq):
+            return None
+        payload = find_entry(self.view, seen[0].messages, seq)
         if payload is None or (b"@recalled" in payload and _is_recalled(payload)):
             return None
         return payload, seen[0].name

@@ -14,6 +14,7 @@ from typing import Final
 from tantivy import Index as Tantivy, Order, Query
 
 from timeline.scratch import Scratch
+from timeline.search import checksums
 from timeline.search.index import Index, IndexFaultError, generations, linked, translated
 from timeline.search.schema import Checkpoint, fingerprint, read_fingerprint
 
@@ -48,7 +49,10 @@ class IndexReader:
             found = index.searcher.search(
                 query, limit=count + 1, count=False, order_by_field="rank", order=Order.Desc
             )
-        return [int(rank) for rank, _ in found.hits]
+        ranks = [rank for rank, _ in found.hits]
+        if None in ranks:
+            raise IndexFaultError(f"the index in {self._path}: it has an entry without a place")
+        return [int(rank) for rank in ranks]
 
 
 @contextmanager
@@ -75,6 +79,7 @@ def _finished(own: Scratch, directory: Path, epoch: int) -> IndexReader | None:
     for _, path in sorted(generations(directory).items(), reverse=True):
         with _reading(own, path):
             shown = linked(own, path)
+            checksums.identify(shown)  # before tantivy stumbles, and names no file
             index = Index(shown, Tantivy.open(str(shown)), 0)
             known = index.checkpoint
             if known is None:

@@ -12,7 +12,7 @@ from timeline.engine import Engine
 from timeline.errors import NotFoundError, TooLargeError, UsageError, shown
 from timeline.formats.entries import decode_items
 from timeline.search.language import ANY_FIELD, parse
-from timeline.search.pages import Pages, Results, parse_token
+from timeline.search.pages import Pages, Results, Shown, parse_token
 from timeline.search.search import Hit, Scope, Search, find_described
 from timeline.search.serving import Serving
 
@@ -37,7 +37,10 @@ def find_entries(
     expression = parse(query, fields)
     scope = Scope(None if timelines is None else _ids(engine, timelines))
 
-    def look(hit: Hit) -> tuple[bytes, bytes] | None:
+    def look(hits: Sequence[Hit]) -> list[Shown]:
+        return [look_at(hit) for hit in hits]
+
+    def look_at(hit: Hit) -> Shown:
         timeline = engine.timelines.load(hit.timeline)
         if timeline is None:
             return None

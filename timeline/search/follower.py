@@ -146,10 +146,10 @@ class Follower:
         return known
 
     def _name(self, timeline_id: int) -> bytes | None:
-        timeline = self._engine.timelines.by_id.get(timeline_id)  # what is written to is in memory
-        if timeline is not None:
-            return timeline.name
         with self._engine.lock:
+            timeline = self._engine.timelines.by_id.get(timeline_id)
+            if timeline is not None:  # what is written to is in memory
+                return timeline.name
             value = self._engine.state.get(keys.ROW + keys.number(timeline_id))
         return None if value is None else decode_row(value).name
 

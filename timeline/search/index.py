@@ -13,7 +13,10 @@ What documents mean is the schema's and the indexer's.
 
 How it fails: whatever tantivy or the disk say becomes `IndexFaultError`, and so does a panic, which
 is how tantivy meets damage that it did not expect. The writer is dead then
-and what was not committed is lost: open the index again and go on from its checkpoint.
+and what was not committed is lost: open the index again and go on from its checkpoint. Of a search
+that fails nobody knows whether it was the index or the question, unless tantivy calls the question
+invalid: `asking` tells these apart, `IndexDamageError` says that the index contradicts itself, and
+anything else is a doubt, which is settled by looking at the files.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from typing import Final
 
 from tantivy import Document, FieldType, Index as Tantivy, IndexWriter, Occur, Query, Searcher
 
-from timeline.errors import LockedError, StorageError
+from timeline.errors import LockedError, StorageError, TooLargeError
 from timeline.lock import Lock
 from timeline.scratch import Scratch
 from timeline.search import analysis, checksums
@@ -44,11 +47,17 @@ _END: Final = object()
 _LOCK: Final = "LOCK"
 _GENERATION: Final = "generation-"
 _FAULTS: Final = (OSError, ValueError, RuntimeError, SystemError)
+_TOO_MANY: Final = "exceeded max expansions"  # says tantivy of a beginning in a phrase
+_INVALID: Final = "An invalid argument was passed"  # says tantivy of a question
 _PANICS: Final = "pyo3_runtime"  # the module of their class, which cannot be imported
 
 
 class IndexFaultError(StorageError):
     """The index cannot be read or written; the store itself is whole."""
+
+
+class IndexDamageError(IndexFaultError):
+    """What is read of the index cannot be what was written."""
 
 
 @contextmanager
@@ -58,6 +67,28 @@ def translated(path: Path) -> Iterator[None]:
     except BaseException as error:
         if isinstance(error, _FAULTS) or is_panic(error):
             raise IndexFaultError(f"the index in {path}: {error}") from error
+        raise
+
+
+@contextmanager
+def asking(path: Path) -> Iterator[None]:
+    """What is wrong with a question is told from what is wrong with the index. Raises
+    `TooLargeError`, `IndexFaultError`.
+    """
+    try:
+        with translated(path):
+            yield
+    except IndexFaultError as error:
+        text = str(error.__cause__)
+        if _TOO_MANY in text:
+            raise TooLargeError(
+                "the beginning of a word in this phrase stands for too many words: give more of "
+                "its letters, or search for it outside the phrase"
+            ) from None
+        if text.startswith(_INVALID):
+            raise TooLargeError(
+                "this query is more than the index can look for: search for shorter words"
+            ) from error
         raise
 
 
@@ -114,6 +145,7 @@ class Index:
         """The generation in `path`; None when it cannot be read."""
         try:
             with translated(path):
+                checksums.identify(path)
                 return cls(path, Tantivy.open(str(path)), memory)
         except IndexFaultError:
             return None
@@ -185,6 +217,7 @@ class Index:
             writer.commit()
             self._tantivy.reload()
             self.searcher = self._tantivy.searcher()
+            checksums.note(self.path)
         self.waiting = 0
         if checkpoint is not None:
             self.checkpoint = checkpoint
@@ -232,7 +265,10 @@ class Index:
 
     def close(self) -> None:
         """Let go of the writer; what was not committed is lost."""
-        self._writer = None
+        written, self._writer = self._writer is not None, None
+        if written:
+            with suppress(OSError, ValueError):  # it may be gone, or be why it is closed
+                checksums.note(self.path)
 
     def discard(self) -> None:
         """Close it, and remove it from disk."""

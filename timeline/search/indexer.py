@@ -6,7 +6,8 @@ the checkpoint `index` of the log, tell who waits for a position, and begin anew
 Rule: nobody loses anything by what happens here. Whatever goes wrong with the index is logged, and
 met by opening it again or by building it anew; the store knows nothing of it but the checkpoint.
 While an index is built, the one before it serves and is followed too; what failed serves until
-another takes its place, unless it is damaged: that is looked for after opening it. The thread takes
+another takes its place, unless it is damaged: that is looked for after opening it, and again when a
+search failed, for one question must not take the index from everybody. The thread takes
 in what has come at most so often, so that it seldom contends with who writes.
 """
 
@@ -40,6 +41,7 @@ _END: Final = object()
 _BACK_OFF: Final = 1.0  # seconds before another try after a failure, twice as long after each
 _PATIENCE: Final = 6  # times, that is
 _TRIES: Final = 3  # failures in a row, after which the index is given up
+_DOUBT: Final = 60.0  # seconds between looks at all files because searches fail
 _REPORT: Final = 5.0  # seconds between lines about a build
 
 
@@ -56,7 +58,9 @@ class Indexer(Serving):
         self._rebuild = False
         self._current: Follower | None = None
         self._build: Build | None = None
-        self._verifying: Iterator[None] = iter(())
+        self._verifying: Iterator[None] | None = None
+        self._doubted = False  # a search failed since the files were looked at
+        self._look_again = 0.0  # when they may be looked at because of that
         self._reported = 0.0
         self._committed = 0.0
         self._newest = 0  # ms, of the newest commit that can be found, as far as it was seen
@@ -105,6 +109,17 @@ class Indexer(Serving):
             self._serving = None
         self.rebuild()
         return IndexLagError("the search index is damaged and being built anew")
+
+    def _doubt(self, index: Index, error: IndexFaultError) -> IndexLagError:
+        """It serves on; whether it is whole is looked at soon."""
+        _log.warning("a search failed, so the files of the index are looked at: %s", error)
+        self.failure = str(error)
+        with self._lock:
+            self._doubted = self._doubted or index is self._serving
+        return IndexLagError(
+            "this search failed, and the index is being looked at: try again later; where INFO "
+            "timeline has an index_last_failure, that is why"
+        )
 
     def stop(self) -> None:
         with self._lock:
@@ -191,6 +206,7 @@ class Indexer(Serving):
                 self._current = follower
                 self._serving = index
                 self._verifying = index.verify()
+                self._doubted = False
                 self._keep_log(lsn)
                 return
             index.discard()
@@ -227,13 +243,18 @@ class Indexer(Serving):
             self._commit(current)
 
     def _verify(self, index: Index) -> None:
-        """Go on looking whether what was there when it was opened is whole."""
+        """Go on looking whether what was there when it was opened, or doubted, is whole."""
         until = time.monotonic() + _TURN
         try:
-            while time.monotonic() < until and not self._ended.is_set():
-                if next(self._verifying, _END) is _END:
-                    return
+            if self._verifying is None and self._doubted and time.monotonic() >= self._look_again:
+                self._doubted = False
+                self._look_again = time.monotonic() + _DOUBT
+                self._verifying = index.verify()
+            while self._verifying is not None and time.monotonic() < until:
+                if self._ended.is_set() or next(self._verifying, _END) is _END:
+                    self._verifying = None
         except IndexFaultError as error:
+            self._verifying = None
             self._distrust(index, error)
 
     def _commit(self, current: Follower) -> None:
@@ -310,6 +331,7 @@ class Indexer(Serving):
         self._note(follower)
         before, self._current, self._build = self._current, follower, None
         self._serving = build.index
+        self._verifying, self._doubted = None, False
         self.builds += 1
         self._keep_log(follower.position)
         if before is not None:

@@ -92,6 +92,11 @@ class IndexView(Serving):
     def _distrust(self, _: Index, error: IndexFaultError) -> IndexLagError:
         return IndexLagError(f"the search index is damaged: {error}")
 
+    def _doubt(self, _: Index, error: IndexFaultError) -> IndexLagError:
+        return IndexLagError(
+            f"the search failed: {error}; `timeline verify` says whether the index is whole"
+        )
+
     def when_reached(self, lsn: int, reached: Reached) -> Callable[[], None]:
         self._open()
         reached(self.reached >= lsn)

@@ -4,15 +4,20 @@
     "see you tomorrow"        these words one after another
     tomor*                    words that begin so (at least two letters)
     coffee OR tea             either
-    coffee NOT decaf, -decaf  the one without the other
+    coffee NOT decaf          the one without the other
     title:minutes             in this field only
     (tea OR coffee) milk      grouped
     title:(tea OR coffee)     in this field, all of it
 
 Rule: whatever somebody types means something, as near to what he meant as can be: operators are
 words in capitals that stand between others, a quote or bracket that is not closed ends with the
-query, a field that is none is a word, and punctuation is left out. Only a query in which nothing is
-left to search for, or one that is too much, is refused.
+query, a field that is none is a word, and punctuation is left out. A dash is punctuation too: who
+pastes `rm -rf x` or `--force` means the words. Only a query in which nothing is left to search for,
+or one that is too much, is refused.
+
+What is too much: a query costs at most so many looks into the index, whoever asks. A run of
+characters that are written without spaces is one word, however long the sentence; but no character
+or word comes more than so often, since each time costs all places where a document has it.
 
 It knows nothing of the index: `parse` gives an expression, whose words are tokens already.
 """
@@ -20,7 +25,8 @@ It knows nothing of the index: `parse` gives an expression, whose words are toke
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from timeline.errors import TooLargeError, UsageError
@@ -29,12 +35,14 @@ from timeline.search.folding import compose
 
 MOST_BYTES: Final = 4_096
 MOST_WORDS: Final = 64
+MOST_TIMES: Final = 128  # the same token
 MOST_DEPTH: Final = 16
+MOST_BEGINNINGS: Final = 16  # each costs all words that begin so
+LONGEST_BEGINNING: Final = 512  # bytes, with what is before it in a phrase: tantivy takes some 980
 _SHORTEST: Final = 2  # letters of a prefix
 
 _LEXEME: Final = re.compile(
     r"""\s+
-    | (?P<minus>-)(?=[^\s)])
     | (?:(?P<of>[^\s():"]+):)?(?P<open>\()  # of a field, when it is one
     | (?P<close>\))
     | (?:(?P<field>[^\s():"]+):)?  # a field, when it is one
@@ -100,7 +108,7 @@ def parse(query: str, fields: Collection[str]) -> Expression:
 
 
 class _Lexeme(NamedTuple):
-    kind: str  # "(", ")", "-", "AND", "OR", "NOT" or "text"
+    kind: str  # "(", ")", "AND", "OR", "NOT" or "text"
     text: str = ""
     field: str | None = None
     star: bool = False
@@ -117,6 +125,8 @@ class _Parser:
         self._field: str | None = None  # of the bracket that is open
         self._depth = 0
         self._words = 0
+        self._times: Counter[str] = Counter()
+        self._beginnings: set[Words] = set()
 
     def parse(self) -> Expression | None:
         parts = []
@@ -149,8 +159,7 @@ class _Parser:
 
     def _one(self) -> Expression | None:
         negated = False
-        while self._next() in ("NOT", "-"):
-            self._at += 1
+        while self._skip("NOT"):
             negated = not negated
         if self._next() in ("", "AND", "OR", ")"):
             return None
@@ -174,13 +183,40 @@ class _Parser:
         tokens = tuple(words(lexeme.text))
         if not tokens:
             return None
-        self._words += len(tokens)
+        self._bound(tokens)
+        prefix = lexeme.star and not is_single(tokens[-1])
+        found = Words(tokens, prefix, lexeme.field or self._field)
+        if prefix:
+            self._bound_beginning(found)
+        return found
+
+    def _bound(self, tokens: Sequence[str]) -> None:
+        """Refuse more words than are looked for at once. Raises `TooLargeError`."""
+        self._words += _count(tokens)
         if self._words > MOST_WORDS:
             raise TooLargeError(f"a query is at most {MOST_WORDS} words")
-        prefix = lexeme.star and not is_single(tokens[-1])
-        if prefix and len(tokens[-1]) < _SHORTEST:
+        self._times.update(tokens)
+        if max(self._times.values()) > MOST_TIMES:
+            raise TooLargeError(f"a query has the same word at most {MOST_TIMES} times")
+
+    def _bound_beginning(self, words: Words) -> None:
+        """Refuse what would cost too much, or more than tantivy takes. Raises `UsageError`,
+        `TooLargeError`.
+        """
+        if len(words.tokens[-1]) < _SHORTEST:
             raise UsageError(f"the beginning of a word is at least {_SHORTEST} letters, before *")
-        return Words(tokens, prefix, lexeme.field or self._field)
+        if len(" ".join(filter(None, (words.field, *words.tokens))).encode()) > LONGEST_BEGINNING:
+            raise TooLargeError(f"what stands before * is at most {LONGEST_BEGINNING} bytes")
+        self._beginnings.add(words)
+        if len(self._beginnings) > MOST_BEGINNINGS:
+            raise TooLargeError(f"a query has at most {MOST_BEGINNINGS} beginnings of words")
+
+
+def _count(tokens: Sequence[str]) -> int:
+    """How many words these are, with a run of characters that stand for themselves as one."""
+    singles = [is_single(token) for token in tokens]
+    pairs = zip(singles, [False, *singles], strict=False)
+    return sum(not (single and before) for single, before in pairs)
 
 
 def _lexemes(match: re.Match[str], fields: Collection[str]) -> Iterator[_Lexeme]:
@@ -192,8 +228,6 @@ def _lexemes(match: re.Match[str], fields: Collection[str]) -> Iterator[_Lexeme]
             yield from (_Lexeme("text", of), _Lexeme("("))
     elif match["close"]:
         yield _Lexeme(")")
-    elif match["minus"]:
-        yield _Lexeme("-")
     elif match["phrase"] is not None or match["word"] is not None:
         yield _text(match, fields)
 
@@ -212,7 +246,15 @@ def _text(match: re.Match[str], fields: Collection[str]) -> _Lexeme:
 
 
 def _join(kind: type[All | Any], parts: list[Expression | None]) -> Expression | None:
-    found = tuple([part for part in parts if part is not None])
+    """Of the same words twice, once is enough."""
+    found: list[Expression] = []
+    known: set[Words] = set()
+    for part in parts:
+        if part is None or (isinstance(part, Words) and part in known):
+            continue
+        if isinstance(part, Words):
+            known.add(part)
+        found.append(part)
     if len(found) < 2:
         return found[0] if found else None
-    return kind(found)
+    return kind(tuple(found))

@@ -3,7 +3,8 @@
 Rule: a hit is shown as the store has it now, if the caller's `look` says that it is his to see.
 Pages are full whatever is left out, within a bounded number of hits looked at. The total is exact
 up to `COUNTED`, and goes along in the token, so that it does not change from page to page. The
-engine's lock is held for looking hits up, some at a time, and not while the index is searched.
+engine's lock is held for looking hits up, some at a time, and not while the index is searched; what
+was looked up in the store is kept no longer than the lock.
 """
 
 from __future__ import annotations
@@ -45,8 +46,12 @@ class Results(NamedTuple):
     cursor: bytes
 
 
-# The entry and the name of what it is in; None when it is not there to be shown. Under the lock.
-Look = Callable[[Hit], tuple[bytes, bytes] | None]
+# The entry and the name of what it is in; None when it is not there to be shown.
+Shown = tuple[bytes, bytes] | None
+
+# What hits show, in their order. It is called under the lock, and keeps no timeline for another
+# call: between two calls they may be forgotten.
+Look = Callable[[Sequence[Hit]], list[Shown]]
 
 
 class Total(NamedTuple):
@@ -124,8 +129,9 @@ class Pages:
             for start in range(0, len(batch), _TOGETHER):
                 with self._engine.lock:
                     self._engine.check_usable()
-                    looked = [(hit, self._look(hit)) for hit in batch[start : start + _TOGETHER]]
-                for hit, shown in looked:
+                    part = batch[start : start + _TOGETHER]
+                    looked = self._look(part)
+                for hit, shown in zip(part, looked, strict=True):
                     if shown is not None:
                         yield hit, *shown
             if len(batch) < most:

@@ -3,27 +3,25 @@
 Rule: a hit is a timeline and a number, whose place in the order never changes: a page goes on
 behind the last hit of the page before, whatever was indexed meanwhile. Everything runs on one
 snapshot of the index, without the engine's lock; what a hit says now, and who may see it, is for
-the caller to look up. A question that is too much is refused, and is no fault of the index.
+the caller to look up. A question that is too much is refused, and is no fault of the index:
+whatever is asked of tantivy here, making a query included, is asked within `asking`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from tantivy import FieldType, Occur, Order, Query, Searcher
 
-from timeline.errors import TooLargeError
-from timeline.search.index import Index, IndexFaultError, translated
+from timeline.search.index import Index, IndexDamageError, asking
 from timeline.search.language import All, Any, Expression, Not, Words
 from timeline.search.schema import pair_of
 
 _MOST: Final = 2**64 - 1
 _MANY: Final = 256  # timelines, that cost some milliseconds to name in a query
 _FEW: Final = 4_096  # hits, that cost less
-_TOO_MANY: Final = "exceeded max expansions"  # says tantivy of a beginning in a phrase
 
 
 class Hit(NamedTuple):
@@ -69,24 +67,25 @@ class Search:
         self._beside: Scope | None = None  # what the query does not say
         self._wholly: frozenset[int] = frozenset()
         self._number: int | None = None
-        must = [self._compile(expression)]
-        if sender is not None:
-            must.append(Query.term_query(index.schema, "from", sender))
-        if since is not None or until is not None:
-            low, high = max(0, since or 0), min(_MOST, _MOST if until is None else until)
-            must.append(self._range("time", low, high) if low <= high else Query.empty_query())
-        if scope.timelines is None or len(scope.timelines) <= _MANY or not self._is_rare(must):
-            must.append(self._in(scope))
-        else:
-            self._beside, self._wholly = scope, frozenset(scope.timelines)
-        self._query = _all_of(must)
+        with asking(index.path):
+            must = [self._compile(expression)]
+            if sender is not None:
+                must.append(Query.term_query(index.schema, "from", sender))
+            if since is not None or until is not None:
+                must.append(self._between(since, until))
+            if self._is_said(scope, must):
+                must.append(self._in(scope))
+            else:
+                self._beside, self._wholly = scope, frozenset(scope.timelines or ())
+            self._query = _all_of(must)
 
-    def _is_rare(self, must: Sequence[Query]) -> bool:
-        """Whether so little is found anywhere that looking at all of it costs less than saying in
-        the query where to look.
+    def _is_said(self, scope: Scope, must: Sequence[Query]) -> bool:
+        """Whether the query says where to look: not when so little is found anywhere that looking
+        at all of it costs less.
         """
-        with _asking(self._index):
-            return _count(self._searcher, _all_of(must)) <= _FEW
+        if scope.timelines is None or len(scope.timelines) <= _MANY:
+            return True
+        return _count(self._searcher, _all_of(must)) > _FEW
 
     def hits(self, after: Hit | None, limit: int) -> list[Hit]:
         """At most `limit` hits further down than `after`; fewer only at the end."""
@@ -124,23 +123,25 @@ class Search:
         if self._beside is not None:
             return len(self.hits(None, _FEW))
         if self._number is None:
-            with _asking(self._index):
+            with asking(self._index.path):
                 self._number = _count(self._searcher, self._query)
         return self._number
 
     def _collect(self, query: Query, limit: int) -> tuple[list[Hit], int]:
         """At most `limit` hits, in order of ranks, and how many there are."""
         searcher = self._searcher
-        with _asking(self._index):
+        with asking(self._index.path):
             result = searcher.search(query, limit=limit, count=True, order_by_field="rank")
             addresses = [address for _, address in result.hits]
             timelines = searcher.fast_field_values("timeline", addresses)
             seqs = searcher.fast_field_values("seq", addresses)
-        hits = [
-            Hit(int(rank), int(timeline), int(seq))
-            for (rank, _), timeline, seq in zip(result.hits, timelines, seqs, strict=True)
-            if timeline is not None and seq is not None
-        ]
+        hits = []
+        for (rank, _), timeline, seq in zip(result.hits, timelines, seqs, strict=True):
+            if rank is None or timeline is None or seq is None:
+                raise IndexDamageError(
+                    f"the index in {self._index.path}: it has an entry without a place"
+                )
+            hits.append(Hit(int(rank), int(timeline), int(seq)))
         return hits, int(result.count)  # type: ignore[attr-defined]  # missing in its stub
 
     # --- queries ------------------------------------------------------------------------------
@@ -158,6 +159,10 @@ class Search:
 
     def _range(self, field: str, low: int, high: int) -> Query:
         return Query.range_query(self._index.schema, field, FieldType.Unsigned, low, high)
+
+    def _between(self, since: int | None, until: int | None) -> Query:
+        low, high = max(0, since or 0), min(_MOST, _MOST if until is None else until)
+        return self._range("time", low, high) if low <= high else Query.empty_query()
 
     def _compile(self, expression: Expression) -> Query:
         if isinstance(expression, Words):
@@ -238,30 +243,13 @@ def find_described(index: Index, expression: Expression, limit: int) -> list[int
             return Query.regex_query(index.schema, "pair", re.escape(pair) + ".*")
         return Query.term_query(index.schema, "pair", pair)
 
-    query = Query.boolean_query(
-        [(Occur.Must, compile_(expression)), (Occur.Must, Query.exists_query("about"))]
-    )
     most = min(limit, searcher.num_docs)  # room for so many is made beforehand
     if most < 1:
         return []
-    with _asking(index):
+    with asking(index.path):
+        query = _all_of([compile_(expression), Query.exists_query("about")])
         result = searcher.search(
             query, limit=most, count=False, order_by_field="about", order=Order.Asc
         )
         found = searcher.fast_field_values("about", [address for _, address in result.hits])
     return [int(each) for each in found if each is not None]
-
-
-@contextmanager
-def _asking(index: Index) -> Iterator[None]:
-    """What is wrong with the question is told from what is wrong with the index."""
-    try:
-        with translated(index.path):
-            yield
-    except IndexFaultError as error:
-        if _TOO_MANY in str(error):
-            raise TooLargeError(
-                "the beginning of a word in this phrase stands for too many words: give more of "
-                "its letters, or search for it outside the phrase"
-            ) from None
-        raise

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from timeline.engine import Engine
 from timeline.errors import IndexLagError
 from timeline.options import Options
-from timeline.search.index import Index, IndexFaultError
+from timeline.search.index import Index, IndexDamageError, IndexFaultError
 from timeline.search.schema import fingerprint
 
 # Called once, from any thread: whether the index got there.
@@ -81,18 +81,24 @@ class Serving(ABC):
 
     @contextmanager
     def trusting(self) -> Iterator[Index]:
-        """The index, to search it. What turns out to be damaged is searched no more. Raises
-        `IndexLagError`.
+        """The index, to search it. What turns out to be damaged is searched no more; what is
+        doubted serves until its files were looked at. Raises `IndexLagError`.
         """
         index = self.index
         try:
             yield index
-        except IndexFaultError as error:
+        except IndexDamageError as error:
             raise self._distrust(index, error) from error
+        except IndexFaultError as error:
+            raise self._doubt(index, error) from error
 
     @abstractmethod
     def _distrust(self, index: Index, error: IndexFaultError) -> IndexLagError:
         """`index` is damaged; what who searched it is told."""
+
+    @abstractmethod
+    def _doubt(self, index: Index, error: IndexFaultError) -> IndexLagError:
+        """`index` may be damaged; what who searched it is told."""
 
     @abstractmethod
     def rebuild(self) -> None:

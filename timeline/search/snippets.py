@@ -2,16 +2,20 @@
 
 Rule: what is marked is what the expression asks for: words, or unbroken runs of characters in
 scripts without spaces, never a part of such a run alone, unless the run is longer than a snippet.
-Everything but the marks is escaped, so that a snippet can be put into HTML as it is.
+Everything but the marks is escaped, so that a snippet can be put into HTML as it is. Looking for
+matches takes time in proportion to the text, whatever it says and whatever is asked for.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from heapq import merge
 from html import escape
+from itertools import accumulate
 from typing import Final
 
-from timeline.search.analysis import Token, tokens
+from timeline.search.analysis import tokens
 from timeline.search.folding import compose
 from timeline.search.language import Expression, Not, Words
 
@@ -20,6 +24,7 @@ END: Final = "</b>"
 LENGTH: Final = 160  # characters shown, about
 _BEFORE: Final = 40  # of them before the first match
 _LOOKED_AT: Final = 64 * 1024  # characters of a text
+_MARK: Final = "\0"  # is in no token
 _FIRST: Final = 2 * 1024  # of them at first: most matches are there
 
 Range = tuple[int, int]
@@ -49,18 +54,6 @@ def _asked_for(expression: Expression) -> Iterator[Words]:
             yield from _asked_for(part)
 
 
-def fits(text: Sequence[Token], at: int, wanted: Words) -> bool:
-    """Whether the tokens from `at` on are what is wanted."""
-    size = len(wanted.tokens)
-    if at + size > len(text):
-        return False
-    for token, word in zip(text[at : at + size - 1], wanted.tokens, strict=False):
-        if token.text != word:
-            return False
-    last, word = text[at + size - 1].text, wanted.tokens[-1]
-    return last.startswith(word) if wanted.prefix else last == word
-
-
 def _find(text: str, wanted: Sequence[Words]) -> list[Range]:
     """Where they stand, in order, from the first on as far as can be shown."""
     for size in (_FIRST, _LOOKED_AT):
@@ -73,22 +66,35 @@ def _find(text: str, wanted: Sequence[Words]) -> list[Range]:
 
 
 def _find_in(text: str, wanted: Sequence[Words]) -> Iterator[Range]:
-    beginnings = tuple([each.tokens[0] for each in wanted if each.prefix and len(each.tokens) == 1])
-    by_first: dict[str, list[Words]] = {}
-    for each in wanted:
-        by_first.setdefault(each.tokens[0], []).append(each)
-    stop = len(text)
+    """Where they stand, from the first on as far as can be shown.
+
+    The tokens are put behind one another with a mark around each, and words likewise, so that
+    finding words is finding a string in a string:
+
+        see you    ␀see␀you␀
+        se*        ␀se
+    """
     all_tokens = list(tokens(text)) if wanted else []
-    for at, token in enumerate(all_tokens):
+    line = _MARK + "".join([token.text + _MARK for token in all_tokens])
+    places = list(accumulate([len(token.text) + 1 for token in all_tokens], initial=0))
+    finds = [_occurrences(line, each) for each in dict.fromkeys(wanted)]
+    stop = len(text)
+    for first, last in merge(*finds):
+        token = all_tokens[bisect_right(places, first) - 1]
         if token.start >= stop:
             return
-        if beginnings and token.text.startswith(beginnings):
-            yield token.start, token.stop
-            stop = min(stop, token.start + 2 * LENGTH)
-        for each in by_first.get(token.text, ()):
-            if fits(all_tokens, at, each):
-                yield token.start, all_tokens[at + len(each.tokens) - 1].stop
-                stop = min(stop, token.start + 2 * LENGTH)
+        yield token.start, all_tokens[bisect_right(places, last) - 1].stop
+        stop = min(stop, token.start + 2 * LENGTH)
+
+
+def _occurrences(line: str, wanted: Words) -> Iterator[Range]:
+    """Where in a line of tokens they stand, in order: at which mark, and a place in the last."""
+    sought = _MARK + _MARK.join(wanted.tokens) + ("" if wanted.prefix else _MARK)
+    size = len(sought) - (not wanted.prefix)
+    at = line.find(sought)
+    while at >= 0:
+        yield at, at + size - 1
+        at = line.find(sought, at + 1)
 
 
 def _merge(found: list[Range]) -> list[Range]:
