@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn, get_origin, get_type_hints
 
 from timeline.errors import UsageError
-from timeline.options import Options
+from timeline.options import Options, anchored
 
 from .protocol import Limits
 
@@ -113,6 +113,12 @@ class Settings:
                     "Use 127.0.0.1 and, for other machines, an SSH tunnel"
                 )
 
+    def anchored(self) -> Settings:
+        """The same, whatever becomes of the working directory. Raises `UsageError`."""
+        return dataclasses.replace(
+            self, data=_anchored(self.data), backup_directory=_anchored(self.backup_directory)
+        )
+
     @property
     def limits(self) -> Limits:
         return Limits(
@@ -121,6 +127,11 @@ class Settings:
             argument_bytes=self.argument_bytes,
             inline_bytes=self.inline_bytes,
         )
+
+
+def _anchored(path: str) -> str:
+    """Where a path leads, if there is one."""
+    return path and str(anchored(path))
 
 
 def is_loopback(host: str) -> bool:
@@ -285,7 +296,9 @@ def load(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> C
             values[name] = known[name].read(text, _word(name))
     settings = Settings(**{name: value for name, value in values.items() if not known[name].engine})
     engine = Options(**{name: value for name, value in values.items() if known[name].engine})
-    return Configuration(settings, engine, str(Path(file).absolute()) if file else "")
+    return Configuration(
+        settings.anchored(), engine.anchored(), str(anchored(file)) if file else ""
+    )
 
 
 def as_given(value: object) -> str:

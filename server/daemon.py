@@ -109,7 +109,7 @@ def open_engine(configuration: Configuration, log: Logger) -> Engine:
     )
     log.info(
         "store opened",
-        path=str(path.absolute()),
+        path=str(path),
         seconds=round(time.perf_counter() - begin, 3),
         lsn=engine.applied,
     )

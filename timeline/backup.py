@@ -13,6 +13,7 @@ The search index is no part of a backup; it is built anew from the store.
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Final
@@ -36,7 +37,7 @@ from timeline.formats.manifest import (
 )
 from timeline.formats.rows import FORMAT
 from timeline.mark import DurableMark
-from timeline.options import Options
+from timeline.options import Options, anchored
 from timeline.progress import Progress, unheard
 from timeline.store import MARK, ROCKS
 from timeline.upkeep import checkpoint
@@ -50,6 +51,7 @@ def back_up(engine: Engine, target: Path, progress: Progress = unheard) -> Manif
 
     Raises `ExistsError`, `BusyError` while another backup is under way, `StorageError`.
     """
+    target = anchored(target)
     with checkpoint(engine) as (kept, lsn), new_directory(target) as partial:
         sources = sorted(kept.iterdir())
         moved = _Meter(sum(source.stat().st_size for source in sources), progress)
@@ -91,12 +93,15 @@ def read_manifest(backup: Path) -> Manifest:
     return manifest
 
 
-def restore(backup: Path, target: Path, progress: Progress = unheard) -> Manifest:
+def restore(
+    backup: str | os.PathLike[str], target: str | os.PathLike[str], progress: Progress = unheard
+) -> Manifest:
     """Make a store of `backup` in the directory `target`, which is new or empty.
 
     Every file is held against its checksum. Raises `ExistsError`, `NotFoundError`, `CorruptError`,
     `FormatVersionError`, `StorageError`.
     """
+    backup, target = anchored(backup), anchored(target)
     manifest = read_manifest(backup)
     moved = _Meter(manifest.size, progress)
     with new_directory(target) as partial:
@@ -123,7 +128,7 @@ def restore(backup: Path, target: Path, progress: Progress = unheard) -> Manifes
 def _earlier(target: Path) -> dict[tuple[int, int], list[Path]]:
     """The files of the backups beside `target`, by size and checksum."""
     found: dict[tuple[int, int], list[Path]] = {}
-    for path in sorted(target.absolute().parent.glob(f"[!.]*/{MANIFEST}")):
+    for path in sorted(target.parent.glob(f"[!.]*/{MANIFEST}")):
         try:
             manifest = read_manifest(path.parent)
         except (CorruptError, FormatVersionError, NotFoundError, StorageError):

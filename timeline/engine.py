@@ -41,7 +41,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import ClassVar, Final, Self, TypeVar
 
 from timeline.append import Appender
@@ -60,7 +59,7 @@ from timeline.health import Health, fsync_is_slow
 from timeline.lock import Lock, place_of_call
 from timeline.mark import DurableMark
 from timeline.measures import Measures
-from timeline.options import Options
+from timeline.options import Options, anchored
 from timeline.stage import Group, Stage
 from timeline.storage import LOG
 from timeline.store import CHECKPOINT, LOCK, MARK, STALL_SECONDS, Store, prepare_directory
@@ -87,9 +86,9 @@ class Engine:
 
         Raises `LockedError`, `FormatVersionError`, `CorruptError`, `NotFoundError`.
         """
-        self.path = Path(path)
+        self.path = anchored(path)
         self.opened_by = place_of_call()
-        self.options = options or Options()
+        self.options = (options or Options()).anchored()
         self.lock = threading.RLock()
         self.staged = threading.Condition(self.lock)  # something was: its driver waits for that
         self.woken = threading.Condition(self.lock)  # a group was applied, or failed

@@ -18,6 +18,7 @@ from crc32c import crc32c
 
 from timeline.errors import ExistsError, LockedError, StorageError, TimelineError
 from timeline.lock import Lock
+from timeline.options import anchored
 
 _PIECE: Final = 1 << 20
 
@@ -34,7 +35,7 @@ def new_directory(target: Path, *, resume: bool = False) -> Iterator[Path]:
     `LockedError` while another makes it too, and `StorageError` for whatever the system refuses
     within the block.
     """
-    target = target.absolute()
+    target = anchored(target)
     partial = partial_of(target)
     try:
         _check_free(target)

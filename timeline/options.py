@@ -6,7 +6,8 @@ engine was opened with. Sizes are bytes, times milliseconds unless a name says o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import os
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -117,6 +118,24 @@ class Options:
         if self.segment_entries > 65_535:
             raise UsageError("segment_entries is at most 65535, the width of a segment's count")
 
+    def anchored(self) -> Options:
+        """The same, whatever becomes of the working directory. Raises `UsageError`."""
+        if not self.search_directory:
+            return self
+        return replace(self, search_directory=str(anchored(self.search_directory)))
+
     def index_of(self, store: Path) -> Path:
         """The directory of the search index of the store at a path."""
         return Path(self.search_directory) if self.search_directory else store / "index"
+
+
+def anchored(path: str | os.PathLike[str]) -> Path:
+    """Where a path leads now, whatever becomes of the working directory and of symbolic links on
+    the way. Raises `UsageError`.
+    """
+    try:
+        return Path(path).resolve()
+    except (OSError, RuntimeError) as error:
+        raise UsageError(
+            f"{os.fspath(path)} leads nowhere ({error}): give an absolute path"
+        ) from error

@@ -6,8 +6,6 @@ is shown.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from .. import replies
 from ..config import as_given, options
 from ..errors import CommandError
@@ -34,7 +32,7 @@ def _configuration(service: Service) -> dict[str, str]:
         "maxmemory-policy": "noeviction",
         "timeout": "0",
         "bind": settings.host,
-        "dir": str(Path(settings.data).absolute()),
+        "dir": settings.data,
         "proto-max-bulk-len": str(settings.argument_bytes),
     }
     for option in options():

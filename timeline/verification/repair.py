@@ -31,7 +31,7 @@ from timeline.formats.rows import (
     encode_progress,
     encode_store,
 )
-from timeline.options import Options
+from timeline.options import Options, anchored
 from timeline.sealing import PROGRESS_KEY
 from timeline.storage import FAMILIES, LOG, META, Storage
 from timeline.store import MARK, ROCKS, STORE_KEY, no_store
@@ -81,7 +81,7 @@ def repair(
 
     Raises `NotFoundError`, `UsageError`, `LockedError`, `StorageError`.
     """
-    source, target = Path(path), Path(to)
+    source, target = anchored(path), anchored(to)
     _require(source)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target} is there already: name a directory that is not")
@@ -96,7 +96,7 @@ def repair_in_place(path: str | os.PathLike[str], *, step: Step | None = None) -
     """Put what is whole in the store at `path` in its place; the damaged files stay beside it, in
     `rocks.damaged`, and need as much room again. Raises what `repair` does.
     """
-    source = Path(path)
+    source = anchored(path)
     if not (source / _DAMAGED).is_dir():
         _require(source)
     building = source / _BUILDING

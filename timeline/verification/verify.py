@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from timeline.errors import CorruptError, StorageError
-from timeline.options import Options
+from timeline.options import Options, anchored
 from timeline.storage import FAMILIES, LOG, sort_files
 from timeline.store import ROCKS
 from timeline.verification.backups import Backup, is_backup
@@ -81,11 +81,13 @@ def verify(
     nothing to check.
     """
     report = Report()
-    if is_backup(Path(path)):
+    where = anchored(path)
+    options = None if options is None else options.anchored()
+    if is_backup(where):
         report.backup = True
-        _verify_backup(Path(path), report, progress)
+        _verify_backup(where, report, progress)
     else:
-        _verify_store(Path(path), report, options, index, progress)
+        _verify_store(where, report, options, index, progress)
     return report
 
 
