@@ -161,6 +161,7 @@ _ENGINE_HELP = {
     "segment_entries": "entries of a full segment",
     "segment_cache_bytes": "memory for segments that are read",
     "timeline_cache": "timelines kept ready in memory",
+    "deleted_names": "names deleted last, which are made anew above the numbers they had given out",
     "dormant_timelines": "timelines beyond those that are found again without the disk",
     "audience_cache": "members of audiences kept in memory",
     "slice_ms": "milliseconds a slice of background work may take",

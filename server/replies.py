@@ -18,6 +18,7 @@ EMPTY_ARRAY = b"*0\r\n"
 _NIL = b"$-1\r\n"
 _NIL_ARRAY = b"*-1\r\n"
 _NULL = b"_\r\n"
+_MOST = 1 << 63  # from here on a number is no integer of RESP
 _SMALL = [b":%d\r\n" % number for number in range(1024)]
 _HEADERS = [b"*%d\r\n" % items for items in range(1024)]
 
@@ -43,7 +44,12 @@ Value = (
 
 
 def integer(number: int) -> bytes:
-    return _SMALL[number] if 0 <= number < 1024 else b":%d\r\n" % number
+    """An integer; one that is none to RESP, such as a number that an older store has given out, as
+    a string.
+    """
+    if 0 <= number < 1024:
+        return _SMALL[number]
+    return b":%d\r\n" % number if -_MOST <= number < _MOST else bulk(b"%d" % number)
 
 
 def array_header(items: int) -> bytes:

@@ -33,6 +33,7 @@ FLOORS: Final = (
         "columns",
         "dormant",
         "compaction",
+        "deleted",
         "deliveries",
         "draft",
         "expiry",

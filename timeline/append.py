@@ -13,7 +13,7 @@ from typing import Final
 
 from timeline.draft import Draft
 from timeline.formats.entries import encode_entry, encode_run
-from timeline.formats.keys import MAX
+from timeline.formats.keys import LAST, MAX
 from timeline.options import Options
 from timeline.stage import Stage
 from timeline.tails import Timeline
@@ -50,7 +50,7 @@ class Appender:
                 draft.commit()
                 return seq
         seq = timeline.next
-        if seq >= MAX:
+        if seq > LAST:
             raise stage.no_number(timeline)
         if len(items) != 2 or len(items[0]) > self._field_limit:
             stage.check_items(items)
@@ -132,7 +132,7 @@ class Appender:
         for timeline in timelines:
             assert timeline is not None
             seq = timeline.next
-            if seq == MAX:  # none to give: an in-box, or dropped
+            if seq > LAST:  # none to give: an in-box, or dropped
                 break
             if timeline.generation != generation:
                 tails.touch(timeline)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from timeline.deleted import recall, remember
 from timeline.deliveries import Deliveries
 from timeline.errors import (
     NotFoundError,
@@ -104,38 +105,40 @@ class Draft(Overlay):
         self._stage.check_name(name)
         timeline_id = self._stage.next_id
         self._stage.next_id = timeline_id + 1
-        first = 0 if kind == INBOX else 1
-        header = TimelineRow(kind, self.time, first, 0, 0, 0, name)
+        raw = not name.startswith(b"@")
+        head = recall(self, name) if raw else 0
+        first = 0 if kind == INBOX else head + 1
+        header = TimelineRow(kind, self.time, first, head, 0, 0, name, head)
         timeline = Timeline(timeline_id, name, None)
         if kind == INBOX:
             self._nexts[timeline] = keys.MAX
+        elif head:
+            self._nexts[timeline] = head + 1
         self._names[name] = timeline
         self._created.append(timeline)
         self._headers[timeline] = header
         self.put(keys.NAME + name, keys.number(timeline_id))
-        self._count(name, 1)
+        if raw:
+            self.put(keys.COUNT, keys.number(self.count + 1))
         return timeline
-
-    def _count(self, name: bytes, change: int) -> None:
-        """Keep the number of raw timelines; those of the store itself are not counted."""
-        if not name.startswith(b"@"):
-            count = self.get(keys.COUNT)
-            before = 0 if count is None else keys.split_number(count)
-            self.put(keys.COUNT, keys.number(before + change))
 
     def find_or_create(self, name: bytes) -> Timeline:
         return self.find(name) or self.create(name)
 
     def append(self, timeline: Timeline, items: Sequence[bytes], seq: int | None = None) -> int:
         """Append an entry and return its number; an explicit `seq` must exceed the head, else
-        `SequenceError`.
+        `SequenceError`. Into a timeline that this commit makes it may be any: who gives numbers
+        themselves begins where they like, also below those that a deleted one had given out.
         """
         self._stage.check_items(items)
         number = self._next(timeline)
         if seq is not None and seq != number:
-            self._skip(timeline, number, seq)
+            if 0 < seq < number and self._begins(timeline, number):
+                self._begin_at(timeline, seq)
+            else:
+                self._skip(timeline, number, seq)
             number = seq
-        if number >= keys.MAX:
+        if number > keys.LAST:
             raise self._stage.no_number(timeline)
         payload = encode_entry(number, items)
         self._stage.check_size(len(payload))
@@ -150,7 +153,7 @@ class Draft(Overlay):
         stage = self._stage
         first = self._next(timeline)
         seqs = range(first, first + len(entries))
-        if seqs.stop > keys.MAX:
+        if seqs.stop > keys.LAST + 1:
             raise stage.no_number(timeline)
         widths = set(map(len, entries))
         for items in entries if len(widths) > 1 else entries[:1]:
@@ -235,14 +238,33 @@ class Draft(Overlay):
         self._stage.check_size(len(payload))
         self._patch(timeline, seq, payload)
 
-    def set_head(self, timeline: Timeline, head: int) -> None:
-        """Give out no number up to `head` again. Raises `SequenceError` below the last entry."""
+    def set_head(
+        self,
+        timeline: Timeline,
+        head: int,
+        *,
+        added: int | None = None,
+        deleted: int = 0,
+    ) -> None:
+        """Give out no number up to `head` again (Redis XSETID). `added` is how many entries were
+        ever added, `deleted` the highest number that was deleted singly, for who tells another.
+
+        Raises `SequenceError` below the last entry, or below what was given out.
+        """
+        header = self._header(timeline)
+        if head < header.deleted:
+            raise SequenceError(
+                "The ID specified in XSETID is smaller than current max_deleted_entry_id"
+            )
         newest = next(self.rows(timeline, 0, keys.MAX, reverse=True), None)
         if newest is not None and head < newest[0]:
             raise SequenceError(
                 "The ID specified in XSETID is smaller than the target stream top item"
             )
-        header = self._header(timeline)
+        if newest is not None and added is not None and added < self.extent(timeline).length:
+            raise SequenceError(
+                "The entries_added specified in XSETID is smaller than the target stream length"
+            )
         current = self._next(timeline) - 1
         if head < current:
             raise SequenceError(
@@ -252,7 +274,9 @@ class Draft(Overlay):
         header = self._header(timeline)
         if newest is None:
             header = header._replace(first=head + 1, holes=0)
-        self._headers[timeline] = header._replace(floor=head)
+        if added is not None:
+            header = header._replace(skipped=head - added)
+        self._headers[timeline] = header._replace(floor=head, deleted=deleted or header.deleted)
         self._nexts[timeline] = head + 1
 
     def merge_metadata(
@@ -284,13 +308,18 @@ class Draft(Overlay):
             self.remove(key)
 
     def drop(self, timeline: Timeline) -> None:
-        """Delete a timeline with everything in it; its name is free again, its id is not."""
+        """Delete a timeline with everything in it; its name is free again, its id is not, and
+        neither are the numbers of a raw one (see `deleted`).
+        """
+        if not timeline.name.startswith(b"@"):
+            if self._stage.deleted_names:
+                remember(self, timeline.name, self._next(timeline) - 1)
+            self.put(keys.COUNT, keys.number(self.count - 1))
         for family in (keys.ROW, keys.META, keys.RETENTION):
             key = family + keys.number(timeline.id)
             if family == keys.ROW or self.get(key) is not None:
                 self.remove(key)
         self.remove(keys.NAME + timeline.name)
-        self._count(timeline.name, -1)
         self._names[timeline.name] = None
         self._headers[timeline] = None
         self._operate(DROP, timeline.id)
@@ -439,11 +468,20 @@ class Draft(Overlay):
             raise SequenceError(
                 "The ID specified in XADD is equal or smaller than the target stream top item"
             )
-        if seq >= keys.MAX:
-            raise SequenceError("the highest sequence number is 18446744073709551614")
+        if seq > keys.LAST:
+            raise SequenceError(f"the highest sequence number is {keys.LAST}")
         header = self._header(timeline)
+        header = header._replace(skipped=header.skipped + seq - number)
         if number - header.first - header.holes == 0:  # nothing in it: it may begin at seq
             header = header._replace(first=seq, holes=0)
         else:
             header = header._replace(holes=header.holes + seq - number)
         self._headers[timeline] = header
+
+    def _begins(self, timeline: Timeline, number: int) -> bool:
+        """Whether this commit made the timeline, and nothing in it yet."""
+        return timeline.staged is None and self._header(timeline).first == number
+
+    def _begin_at(self, timeline: Timeline, seq: int) -> None:
+        header = self._header(timeline)
+        self._headers[timeline] = header._replace(first=seq, floor=seq - 1, skipped=seq - 1)

@@ -76,6 +76,7 @@ def _timeline(engine: Engine, timeline: Timeline) -> Iterator[DumpRecord]:
         row.deleted,
         tuple(part for pair in metadata.items() for part in pair),
         retention,
+        row.skipped,
     )
     first = row.first
     while raw and first <= head:
@@ -111,15 +112,18 @@ def _segment(inbox_id: int, references: Sequence[bytes]) -> Row:
 
 
 def _rest(engine: Engine) -> Iterator[Row]:
-    """Memberships, conversations and users, what in-boxes forgot, the newest record."""
+    """Memberships, conversations and users, deleted names, what in-boxes forgot, the newest
+    record.
+    """
     storage = engine.store.storage
     for key, value in engine.state.scan(keys.AUDIENCE, keys.successor(keys.AUDIENCE)):
         # Those that ended are kept for a replay, which a store made of this does not see.
         spans = [span for span in decode_spans(value) if span[1] > engine.applied]
         if spans:
             yield Row(STATE, key, encode_spans(spans))
-    for key, value in engine.state.scan(keys.OWN, keys.successor(keys.OWN)):
-        yield Row(STATE, key, value)
+    for family in (keys.DELETED, keys.DELETIONS, keys.OWN):
+        for key, value in engine.state.scan(family, keys.successor(family)):
+            yield Row(STATE, key, value)
     expiry = storage.get(META, EXPIRY_KEY)
     if expiry is not None:
         yield Row(META, EXPIRY_KEY, expiry)

@@ -45,6 +45,7 @@ from typing import ClassVar, Final, Self, TypeVar
 
 from timeline.append import Appender
 from timeline.callbacks import Callbacks
+from timeline.deleted import forget
 from timeline.draft import Commit, Draft
 from timeline.errors import (
     ClosedError,
@@ -108,7 +109,7 @@ class Engine:
         self._closed = False
         self._parts: list[Callable[[], None]] = []
         self._observers: list[Callable[[Group], None]] = []
-        self._chores: list[Callable[[Draft], bool]] = []
+        self._chores: list[Callable[[Draft], bool]] = [self._forget_deleted]
         self._next_chores = 0.0
         self._thread: CommitThread | None = None
         self._open()
@@ -465,6 +466,9 @@ class Engine:
         """
         with self.lock:
             self._chores.append(chore)
+
+    def _forget_deleted(self, draft: Draft) -> bool:
+        return forget(draft, self.options.deleted_names)
 
     def _do_chores(self) -> bool:
         if not self._chores or time.monotonic() < self._next_chores:

@@ -141,7 +141,7 @@ class EngineGround:
         def work(draft: Draft) -> None:
             timeline = draft.find_or_create(series.name)
             if series.head > draft.extent(timeline).head:
-                draft.set_head(timeline, min(series.head, keys.MAX - 1))
+                draft.set_head(timeline, min(series.head, keys.LAST))
             draft.trim(timeline, series.first)
             if series.metadata:
                 draft.merge_metadata(

@@ -234,7 +234,7 @@ class TimelineHandle:
         with engine.lock:
             timeline = engine.find(self.name)
             if timeline is None:
-                return Extent(0, 0, 0, 0, 0)
+                return Extent(0, 0, 0, 0, 0, 0)
             if is_inbox(timeline):
                 return Unresolved(engine).span(timeline)
             return engine.extent(timeline)

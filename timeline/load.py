@@ -135,6 +135,7 @@ class _Loader:
             series.holes,
             series.deleted,
             series.name,
+            series.skipped,
         )
         self._put(STATE, keys.NAME + series.name, number)
         self._put(STATE, keys.ROW + number, encode_row(row))

@@ -17,7 +17,7 @@ KIB = 1024
 MIB = 1024 * KIB
 DAY = 24 * 60 * 60 * 1000
 
-_MAY_BE_ZERO = ("inbox_age_ms", "inbox_references")
+_MAY_BE_ZERO = ("deleted_names", "inbox_age_ms", "inbox_references")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +52,7 @@ class Options:
     segment_entries: int = 256
     segment_cache_bytes: int = 64 * MIB
     timeline_cache: int = 50_000
+    deleted_names: int = 100_000  # that are made anew above the numbers they had given out
     dormant_timelines: int = 300_000  # of those beyond, what finds them again without the disk
     audience_cache: int = 500_000  # members, over all cached audiences
 

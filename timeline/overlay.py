@@ -50,11 +50,18 @@ class Overlay:
             return self._names[name]
         return self._stage.find(name)
 
+    @property
+    def count(self) -> int:
+        """How many raw timelines there are; those of the store itself (`@…`) are not counted."""
+        value = self.get(keys.COUNT)
+        return 0 if value is None else keys.split_number(value)
+
     def extent(self, timeline: Timeline) -> Extent:
         header = self._header(timeline)
         head = self._next(timeline) - 1
         length = head - header.first + 1 - header.holes
-        return Extent(header.first, head, length, header.created, header.deleted)
+        added = head - header.skipped
+        return Extent(header.first, head, length, header.created, header.deleted, added)
 
     def rows(
         self, timeline: Timeline, first: int, last: int, *, reverse: bool = False

@@ -186,6 +186,7 @@ class Stage:
         self.field_limit = options.field_name_bytes
         self.entry_limit = options.entry_bytes
         self.group_limit = options.group_bytes
+        self.deleted_names = options.deleted_names
         self.refusal: TimelineError | None = None
         self.open = Group(1, 0)
         self.flying: Group | None = None
@@ -262,7 +263,7 @@ class Stage:
             raise BusyError("too much is waiting for the disk: try again later")
 
     def no_number(self, timeline: Timeline) -> TimelineError:
-        """Why `timeline`, whose next number would be 2**64 - 1, takes no entry."""
+        """Why `timeline`, which has no number left to give out, takes no entry."""
         if timeline.staged is not None and timeline.staged.kind == INBOX:
             return WrongTypeError("an in-box holds references and takes no entries")
         return SequenceError("the timeline has given out its last sequence number")

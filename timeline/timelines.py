@@ -32,13 +32,16 @@ from timeline.tails import Tails, Timeline
 
 
 class Extent(NamedTuple):
-    """What a timeline spans. `length` counts its entries; `head` survives trimming."""
+    """What a timeline spans. `length` counts its entries, `added` all that were ever added;
+    `head` survives trimming.
+    """
 
     first: int
     head: int
     length: int
     created: int
     deleted: int
+    added: int
 
 
 @dataclass(slots=True)
@@ -187,7 +190,7 @@ class Timelines:
             raise CorruptError(f"timeline {timeline.id} is read before it was applied")
         head = self._tails.head(timeline)
         length = head - max(row.first, 1) + 1 - row.holes  # the first of an in-box is 0
-        return Extent(row.first, head, length, row.created, row.deleted)
+        return Extent(row.first, head, length, row.created, row.deleted, head - row.skipped)
 
     def read(
         self,

@@ -76,7 +76,9 @@ class Unresolved:
         first = self.read(timeline, limit=1).last or 0
         head = self.read(timeline, limit=1, reverse=True).last or 0
         length = inboxes.count(timeline.id)
-        return Extent(first, head, length, created, number_of(inboxes.floor_of(timeline.id)))
+        return Extent(
+            first, head, length, created, number_of(inboxes.floor_of(timeline.id)), length
+        )
 
     def metadata(self, timeline: Timeline) -> dict[bytes, bytes]:
         return self._engine.metadata(timeline)

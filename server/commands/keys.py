@@ -26,7 +26,7 @@ _MOST_CURSORS = 4096
 _MOST_COUNT = 10_000
 _DROPS = 250  # timelines that each commit of FLUSHALL deletes: some 5 ms, for which others wait
 _MOST_DROPS = 1_000  # the same inside MULTI, where there is one commit
-_DROP_BYTES = 512  # of operations that deleting one takes at most, beside its name
+_DROP_BYTES = 512  # of operations that deleting one takes at most, beside its name three times
 
 
 def raw_names(engine: Engine, prefix: bytes = b"", after: bytes | None = None) -> Iterator[bytes]:
@@ -261,7 +261,7 @@ class _Clearing:
     def __call__(self, draft: Draft) -> bool:
         room = self._room
         for count, name in enumerate(list(islice(self._names(draft), self._most + 1))):
-            room -= _DROP_BYTES + len(name)
+            room -= _DROP_BYTES + 3 * len(name)
             if count == self._most or (room < 0 and count):
                 return True
             timeline = draft.find(name)

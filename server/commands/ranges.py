@@ -303,8 +303,8 @@ def xinfo_stream(session: Session, args: Arguments, view: View) -> bytes:
         ("radix-tree-nodes", replies.integer(2)),
         ("last-generated-id", _id(ids, extent.head)),
         ("max-deleted-entry-id", _id(ids, extent.deleted)),
-        ("entries-added", replies.integer(extent.head if ids is ENTRIES else extent.length)),
-        ("recorded-first-entry-id", _id(ids, extent.first if extent.length else 0)),
+        ("entries-added", replies.integer(extent.added)),
+        ("recorded-first-entry-id", _id(ids, view.read(timeline, limit=1).last or 0)),
     ]
     if len(args) > 3:
         pairs += [

@@ -57,9 +57,10 @@ class Adapter(Protocol):
 
 
 class Embedded:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, deleted_names: int) -> None:
         self._path = path
-        self.db = timeline.open(path)
+        self._options = timeline.Options(deleted_names=deleted_names)
+        self.db = timeline.open(path, self._options)
 
     def append(self, name: str, fields: dict[str, bytes], seq: int | None = None) -> int:
         with refusals():
@@ -111,7 +112,7 @@ class Embedded:
 
     def restart(self) -> None:
         self.db.close()
-        self.db = timeline.open(self._path)
+        self.db = timeline.open(self._path, self._options)
 
     def kill(self) -> None:
         """As near as one comes inside one process: no flush, no seal, no goodbye."""
@@ -122,7 +123,7 @@ class Embedded:
             engine.store.close()
             engine.mark.close()
             engine._lock_file.release()
-        self.db = timeline.open(self._path)
+        self.db = timeline.open(self._path, self._options)
 
     def close(self) -> None:
         self.db.close()
@@ -131,12 +132,13 @@ class Embedded:
 class Wire:
     """redis-py against a daemon of its own."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, deleted_names: int) -> None:
         self._path = path
+        self._deleted_names = str(deleted_names)
         self._start()
 
     def _start(self) -> None:
-        self.daemon = Daemon(self._path)
+        self.daemon = Daemon(self._path, "--deleted-names", self._deleted_names)
         self.client: Any = self.daemon.client()
 
     def append(self, name: str, fields: dict[str, bytes], seq: int | None = None) -> int:

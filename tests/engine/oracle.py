@@ -81,6 +81,7 @@ class Oracle:
 
     def __init__(self) -> None:
         self.timelines: dict[bytes, Kept] = {}
+        self.deleted: dict[bytes, int] = {}  # names that nothing has now, and what they gave out
         self.spans: dict[tuple[int, int], list[tuple[int, int]]] = {}
         self.inboxes: dict[int, Inbox] = {}
         self.log: list[Commit] = []
@@ -104,6 +105,8 @@ class Pending:
         self.lsn = lsn
         self.time = time
         self.timelines = dict(oracle.timelines)
+        self._deleted = dict(oracle.deleted)
+        self._begun: set[bytes] = set()  # names made by this commit, with no entry so far
         self._copied: set[bytes] = set()
         self._spans = deepcopy(oracle.spans)
         self._appends: list[Change] = []
@@ -121,19 +124,23 @@ class Pending:
     def find_or_create(self, name: bytes) -> Kept:
         kept = self.find(name)
         if kept is None:
-            kept = self.timelines[name] = Kept(self.time)
+            head = self._deleted.pop(name, 0)
+            kept = self.timelines[name] = Kept(self.time, first=head + 1, head=head)
             self._copied.add(name)
+            self._begun.add(name)
             self.changed = True
         return kept
 
     def append(self, name: bytes, items: Items, seq: int | None = None) -> int | None:
         """The number given, or None when `seq` must be refused."""
         kept = self.timelines.get(name)
-        number = (kept.head if kept else 0) + 1
-        if seq is not None and seq < number:
+        begins = kept is None or name in self._begun
+        if seq is not None and seq <= (kept.head if kept and not begins else 0):
             return None
         kept = self.find_or_create(name)
-        if seq is not None and seq > number:
+        self._begun.discard(name)
+        number = kept.head + 1
+        if seq is not None and seq != number:
             if not kept.entries:
                 kept.first = seq
             number = seq
@@ -188,6 +195,8 @@ class Pending:
         if kept is None:
             return False
         del self.timelines[name]
+        if kept.head:
+            self._deleted[name] = kept.head
         self._operations.append(Change("drop", kept, 0, 0))
         self.changed = True
         return True
@@ -247,6 +256,7 @@ class Pending:
         oracle.lsn = self.lsn
         oracle.time = self.time
         oracle.timelines = self.timelines
+        oracle.deleted = self._deleted
         oracle.spans = self._spans
         for inboxes, kept, seq, kind in self._deliveries:
             assert kept.id is not None

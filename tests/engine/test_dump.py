@@ -43,11 +43,11 @@ LINES: list[tuple[DumpRecord, str]] = [
         ),
     ),
     (
-        Series(b"\xff", 3, 0, 9, 1, 8, 7, 6, 5, (b"a", b"\xe6\x81\xaf"), Retention(1, 2, 3)),
+        Series(b"\xff", 3, 0, 9, 1, 8, 7, 6, 5, (b"a", b"\xe6\x81\xaf"), Retention(1, 2, 3), -4),
         (
             '{"timeline": {"base64": "/w=="}, "id": 3, "kind": 0, "created": 9, "first": 1, '
-            '"head": 8, "floor": 7, "holes": 6, "deleted": 5, "metadata": [["a", "息"]], '
-            '"retention": {"age": 1, "length": 2, "size": 3}}'
+            '"head": 8, "floor": 7, "holes": 6, "deleted": 5, "skipped": -4, '
+            '"metadata": [["a", "息"]], "retention": {"age": 1, "length": 2, "size": 3}}'
         ),
     ),
     (

@@ -69,6 +69,7 @@ def segments_of(
 
 u32 = st.integers(0, 2**32 - 1)
 u64 = st.integers(0, 2**64 - 1)
+i64 = st.integers(-(2**63), 2**63 - 1)
 small = st.integers(1, 2**32)
 
 
@@ -293,7 +294,7 @@ class TestReferences:
 
 
 class TestRows:
-    @given(st.builds(TimelineRow, st.integers(0, 1), u64, u64, u64, u64, u64, st.binary()))
+    @given(st.builds(TimelineRow, st.integers(0, 1), u64, u64, u64, u64, u64, st.binary(), i64))
     def test_the_row_of_a_timeline_comes_back(self, row: TimelineRow) -> None:
         assert decode_row(encode_row(row)) == row
 

@@ -7,6 +7,7 @@ the process and over a socket, before and after sealing, a restart, a kill.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,15 @@ from tests.engine.adapters import Adapter, Embedded, Refused, Wire
 def opened(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Adapter]:
-    adapter = request.param(tmp_path_factory.mktemp("promises") / "store")
+    adapter = request.param(tmp_path_factory.mktemp("promises") / "store", deleted_names=0)
+    yield adapter
+    adapter.close()
+
+
+@pytest.fixture(params=[Embedded, Wire], ids=["embedded", "wire"])
+def remembering(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Adapter]:
+    """A store that remembers what deleted timelines had given out, as all do by default."""
+    adapter = request.param(tmp_path / "store", deleted_names=100_000)
     yield adapter
     adapter.close()
 
@@ -158,7 +167,7 @@ def test_the_newest_come_first_wherever_they_lie(store: Adapter) -> None:
     assert [seq for seq, _ in store.range("t", first=10, limit=2)] == [10, 11]
 
 
-def test_a_dropped_timeline_begins_anew(store: Adapter, disturb: Disturbance) -> None:
+def test_a_dropped_timeline_is_empty_when_made_anew(store: Adapter, disturb: Disturbance) -> None:
     fill(store, 5)
     disturb(store)
     assert store.drop("a") is True
@@ -167,6 +176,41 @@ def test_a_dropped_timeline_begins_anew(store: Adapter, disturb: Disturbance) ->
     assert store.append("a", {"v": b"new"}) == 1
     disturb(store)
     assert store.range("a") == [(1, [(b"v", b"new")])]
+
+
+def test_a_dropped_timeline_goes_on_above_its_numbers(
+    remembering: Adapter, disturb: Disturbance
+) -> None:
+    store = remembering
+    fill(store, 5)
+    disturb(store)
+    assert store.drop("a") is True
+    disturb(store)
+    assert store.names() == []
+    assert store.append("a", {"v": b"new"}) == 6
+    disturb(store)
+    assert store.range("a") == [(6, [(b"v", b"new")])]
+    assert store.range("a", first=6) == [(6, [(b"v", b"new")])]
+    assert store.drop("a") is True
+    assert store.append_many("a", [{"v": b"x"}, {"v": b"y"}]) == [7, 8]
+    disturb(store)
+    assert seqs(store) == [7, 8]
+
+
+def test_who_gives_numbers_begins_where_they_like(
+    remembering: Adapter, disturb: Disturbance
+) -> None:
+    store = remembering
+    fill(store, 5)
+    store.drop("a")
+    disturb(store)
+    assert store.append("a", {"v": b"new"}, seq=2) == 2
+    disturb(store)
+    with pytest.raises(Refused):
+        store.append("a", {"v": b"x"}, seq=2)
+    assert store.append("a", {"v": b"x"}) == 3
+    disturb(store)
+    assert seqs(store) == [2, 3]
 
 
 def test_a_commit_over_several_timelines_is_whole(store: Adapter, disturb: Disturbance) -> None:

@@ -65,7 +65,9 @@ def check(db: timeline.Database, user: str) -> None:
         if row.id in listed:
             assert (listed[row.id].unread, listed[row.id].mentions) == (row.unread, row.mentions)
     extent = db.timeline(f"@user:{user}").extent()
-    assert extent == Extent(facts.first, facts.head, facts.length, facts.created, facts.floor)
+    assert extent == Extent(
+        facts.first, facts.head, facts.length, facts.created, facts.floor, facts.length
+    )
 
 
 def test_conversations_come_in_pages(tmp_path: Path) -> None:

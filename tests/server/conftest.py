@@ -17,8 +17,10 @@ from tests.server.daemon import Client, Daemon, Start
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """One daemon with default options for a whole module of tests."""
-    running = Daemon(tmp_path_factory.mktemp("daemon") / "data")
+    """One daemon for a whole module of tests, with default options but for one: numbers begin at
+    1 again after FLUSHALL.
+    """
+    running = Daemon(tmp_path_factory.mktemp("daemon") / "data", "--deleted-names", "0")
     yield running
     assert running.stop() == 0, running.log.read_text()
 

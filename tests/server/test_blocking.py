@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from tests.server.daemon import Client, Daemon, Start
 
 
@@ -102,3 +104,20 @@ def test_the_log_wakes_who_waits_for_it(daemon: Daemon, client: Client) -> None:
         client.xadd("t", {"f": "v"})
         commits = answer.result(10)
     assert [b"append", b"t", 1, 1] in [change for _, _, changes in commits for change in changes]
+
+
+@pytest.mark.parametrize("command", [("DEL", "t"), ("UNLINK", "t"), ("FLUSHALL",)])
+def test_who_follows_a_name_goes_on_when_it_is_deleted_and_made_anew(
+    start: Start, command: tuple[str, ...]
+) -> None:
+    daemon = start()
+    with daemon.client(protocol=2) as writer, daemon.client(protocol=2) as reader:
+        for _ in range(3):
+            writer.xadd("t", {"n": "old"})
+        assert reader.xread({"t": "0"})[0][1][-1][0] == b"3-0"
+        writer.execute_command(*command)
+        assert writer.xread({"t": "3"}) == []
+        writer.xadd("t", {"n": "new"})
+        assert reader.xread({"t": "3"}, block=10_000)[0][1] == [(b"4-0", {b"n": b"new"})]
+        information = writer.xinfo_stream("t")
+        assert information["entries-added"] == information["length"] == 1

@@ -57,7 +57,7 @@ def test_more_than_one_commit_may_hold_goes_in_several(
         assert sum(counts) == 2 * MOST + 1
         assert max(counts) <= MOST
         assert len(counts) > 3  # bounded by bytes too
-        assert client.xadd("t:1", {"f": "v"}) == b"1-0"
+        assert client.xadd("t:1", {"f": "v"}) == b"2-0"
 
 
 def test_what_was_answered_survives_a_kill(start: Start) -> None:

@@ -20,6 +20,7 @@ from tests.engine.test_threads import run_together
 from tests.server.daemon import Daemon, Start
 
 MAX = 2**64 - 1
+LAST = 2**63 - 1  # the highest number there may be
 REFUSED = object()  # stands for any error
 TINY = {
     "unsealed-bytes": 20_000,
@@ -51,15 +52,17 @@ class Client:
         self.names = [b"c%d-%d" % (number, each) for each in range(5)]
         self.entries: dict[bytes, dict[int, Words]] = {}
         self.heads: dict[bytes, int] = {}
+        self.gone: dict[bytes, int] = {}  # heads of those that were deleted
 
     # --- what they must answer ----------------------------------------------------------------
 
     def add(self, name: bytes, seq: int | None, items: Words) -> Any:  # noqa: ANN401  a reply
         head = self.heads.get(name, 0)
-        seq = head + 1 if seq is None else seq
+        seq = (head or self.gone.get(name, 0)) + 1 if seq is None else seq
         too_large = len(items[0]) > 255 or sum(map(len, items)) > 20_000
-        if too_large or name[:1] == b"@" or seq <= head or seq >= MAX:
+        if too_large or name[:1] == b"@" or seq <= head or seq > LAST:
             return REFUSED
+        self.gone.pop(name, None)
         self.entries.setdefault(name, {})[seq] = items
         self.heads[name] = seq
         return b"%d-0" % seq
@@ -70,7 +73,10 @@ class Client:
 
     def drop(self, name: bytes) -> int:
         self.entries.pop(name, None)
-        return int(self.heads.pop(name, None) is not None)
+        head = self.heads.pop(name, 0)
+        if 0 < head < LAST:
+            self.gone[name] = head
+        return int(head > 0)
 
     def range(self, name: bytes, first: int, last: int, most: int, *, back: bool) -> list[Any]:
         entries = self.entries.get(name, {})
@@ -102,15 +108,17 @@ class Client:
             ["add", "add at", "delete", "trim", "drop", "count", "range"],
             (40, 0 if queued else 7, 14, 8, 3, 8, 20),
         )
-        if what == "add" and not (queued and self.heads.get(name, 0) >= MAX - 1):
+        if what == "add" and not (queued and self.heads.get(name, 0) >= LAST):
             items = [b"f", b"v"] if queued else self.items(rnd.choice([1, 1, 1, 2, 3]))
             name = b"@" + name if not queued and rnd.random() < 0.01 else name
             return [rnd.choice([b"XADD", b"xadd", b"xAdd"]), name, b"*", *items], self.add(
                 name, None, items
             )
         if what == "add at":
-            far = rnd.choices([rnd.randint(-1, 5), 16_380, 2**32, MAX], (96, 2, 1, 0.5))[0]
-            seq = min(max(1, self.heads.get(name, 0) + far), MAX - 1)
+            far = rnd.choices([rnd.randint(-1, 5), 16_380, 2**32, LAST, MAX], (96, 2, 1, 0.3, 0.3))[
+                0
+            ]
+            seq = min(max(1, self.heads.get(name, 0) + far), MAX)
             items = self.items(1)
             return [b"XADD", name, b"%d-0" % seq, *items], self.add(name, seq, items)
         if what == "delete":

@@ -50,6 +50,7 @@ class Series(NamedTuple):
     deleted: int = 0
     metadata: tuple[bytes, ...] = ()  # field, value, …
     retention: Retention = NO_RETENTION
+    skipped: int = 0
 
 
 class Item(NamedTuple):
@@ -142,6 +143,7 @@ def from_document(document: dict[str, Any]) -> DumpRecord:
             retention=NO_RETENTION._replace(
                 **{name: _number(bound) for name, bound in bounds.items()}
             ),
+            skipped=_signed(document.get("skipped", 0)),
         )
         if series.kind not in (RAW, INBOX):
             raise ValueError(series.kind)
@@ -169,6 +171,12 @@ def from_document(document: dict[str, Any]) -> DumpRecord:
 
 def _number(value: object) -> int:
     if not isinstance(value, int) or not 0 <= value < 1 << 64:
+        raise ValueError(value)
+    return value
+
+
+def _signed(value: object) -> int:
+    if not isinstance(value, int) or not -(1 << 63) <= value < 1 << 63:
         raise ValueError(value)
     return value
 

@@ -15,6 +15,7 @@ _PAIR = Struct(">QQ")
 _ONE = Struct(">Q")
 
 MAX: Final = 2**64 - 1
+LAST: Final = 2**63 - 1  # the highest number given out: integers of RESP and clients are signed
 
 # Families of state, the first byte of every key in the `state` column family.
 NAME: Final = b"n"  # name → id
@@ -22,6 +23,8 @@ ROW: Final = b"t"  # id → row of the timeline
 META: Final = b"m"  # id → metadata of the timeline
 RETENTION: Final = b"r"  # id → retention of the timeline
 COUNT: Final = b"c"  # how many raw timelines there are
+DELETED: Final = b"d"  # name of a deleted timeline → what it had given out, and when it went
+DELETIONS: Final = b"e"  # the same names in the order in which they were deleted
 AUDIENCE: Final = b"a"  # audience id, in-box id → spans of membership
 OWN: Final = b"u"  # everything the layers above keep
 

@@ -25,6 +25,8 @@ RAW: Final = 0
 INBOX: Final = 1
 
 _ROW = Struct("<BQQQQQ")
+_SKIPPED = Struct("<q")
+_SKIPS = 0x80  # beside the kind: `skipped` stands before the name
 _RETENTION = Struct("<QQQ")
 _STORE = Struct("<8sIQ")
 _PROGRESS = Struct("<QQQQ")
@@ -37,7 +39,7 @@ class TimelineRow(NamedTuple):
 
     `first` is the lowest number that may exist, `floor` the highest number known to have been
     given out beside those of stored entries, `holes` how many numbers from `first` to the head
-    have no entry.
+    have no entry. `skipped` is by how much the head exceeds the number of entries ever added.
     """
 
     kind: int
@@ -47,15 +49,24 @@ class TimelineRow(NamedTuple):
     holes: int
     deleted: int  # highest number deleted singly (XINFO max-deleted-entry-id)
     name: bytes
+    skipped: int = 0  # below zero where XSETID says that more were added
 
 
 def encode_row(row: TimelineRow) -> bytes:
-    return _ROW.pack(*row[:6]) + row.name
+    if not row.skipped:
+        return _ROW.pack(*row[:6]) + row.name
+    fixed = _ROW.pack(row.kind | _SKIPS, *row[1:6])
+    return fixed + _SKIPPED.pack(row.skipped) + row.name
 
 
 def decode_row(value: bytes) -> TimelineRow:
     try:
         kind, created, first, floor, holes, deleted = _ROW.unpack_from(value)
+        if kind & _SKIPS:
+            (skipped,) = _SKIPPED.unpack_from(value, _ROW.size)
+            name = value[_ROW.size + _SKIPPED.size :]
+            kind &= ~_SKIPS
+            return TimelineRow(kind, created, first, floor, holes, deleted, name, skipped)
     except StructError:
         raise CorruptError("the row of a timeline is damaged: run `timeline verify`") from None
     return TimelineRow(kind, created, first, floor, holes, deleted, value[_ROW.size :])

@@ -40,7 +40,7 @@ from timeline.view import View
 LIST_COST: Final = 1_000
 ITEM_COST: Final = 700
 
-_UNKNOWN: Final = Extent(1, 0, 0, 0, 0)
+_UNKNOWN: Final = Extent(1, 0, 0, 0, 0, 0)
 
 
 class Listed(NamedTuple):

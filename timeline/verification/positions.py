@@ -37,7 +37,17 @@ from timeline.storage import STATE
 from timeline.verification.findings import Finding, Put, remove
 from timeline.verification.snapshot import Snapshot
 
-_KNOWN = (keys.NAME, keys.ROW, keys.META, keys.RETENTION, keys.COUNT, keys.AUDIENCE, keys.OWN)
+_KNOWN = (
+    keys.NAME,
+    keys.ROW,
+    keys.META,
+    keys.RETENTION,
+    keys.COUNT,
+    keys.DELETED,
+    keys.DELETIONS,
+    keys.AUDIENCE,
+    keys.OWN,
+)
 _OWN = {b"%c" % letter for letter in b"ctfrmpqsdkgxahi"}
 
 

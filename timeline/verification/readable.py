@@ -47,6 +47,7 @@ _STATE: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.RETENTION: decode_retention,
     keys.NAME: keys.split_number,
     keys.COUNT: keys.split_number,
+    keys.DELETED: keys.split_pair,
     keys.AUDIENCE: decode_spans,
 }
 _META: Final[dict[bytes, Callable[[bytes], object]]] = {

@@ -19,6 +19,7 @@ from timeline.storage import FAMILIES, LOG, sort_files
 from timeline.store import ROCKS
 from timeline.verification.backups import Backup, is_backup
 from timeline.verification.conversations import check_audiences, check_conversations
+from timeline.verification.deleted import check_deleted
 from timeline.verification.deliveries import check_deliveries
 from timeline.verification.entries import Entries
 from timeline.verification.findings import FILES, Finding
@@ -148,6 +149,7 @@ def check(
         ("what the store says of itself", lambda: check_meta(snapshot)),
         ("log", lambda: check_log(snapshot)),
         ("names", lambda: check_names(snapshot)),
+        ("deleted names", lambda: check_deleted(snapshot)),
         ("entries", entries.check),
         ("in-boxes", references.check),
         ("conversations", lambda: check_conversations(snapshot)),
