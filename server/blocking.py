@@ -115,7 +115,7 @@ class Waiters:
         connection = waiter.connection
         if connection.waiter is waiter:
             self.remove(waiter)
-            connection.push(reply)
+            connection.answer(reply)
             connection.proceed()
 
     def wake(self, names: Iterable[Name]) -> None:
@@ -129,7 +129,7 @@ class Waiters:
                 reply = self._attempt(waiter, shared)
                 if reply is not None:
                     self.remove(waiter)
-                    waiter.connection.push(reply)
+                    waiter.connection.answer(reply)
                     woken.append(waiter.connection)
         for connection in woken:
             connection.proceed()

@@ -123,6 +123,7 @@ class Connection(asyncio.Protocol):
         if not service.clients:
             service.emptied.set()
         service.push.forget(self)
+        service.channels.forget(self)
         self.session.transaction = None
         if self.waiter is not None:
             service.waiters.remove(self.waiter)
@@ -280,9 +281,12 @@ class Connection(asyncio.Protocol):
             reply, refused = self._service.refuse_late(self, problem), True
         if reply is not None:
             # Also one that changed nothing: it may have seen what is staged and not durable.
-            if kind == WRITE and not refused and self._service.engine.pending:
+            promises = kind == WRITE and not refused and self._service.engine.pending
+            if promises:
                 self._board()
-            elif self._flight is not None:
+            if not session.plain and session.swallows():
+                return True
+            if not promises and self._flight is not None:
                 self._kept.append(len(self._out))
             self._out.append(reply)
             self._size += len(reply)
@@ -362,13 +366,22 @@ class Connection(asyncio.Protocol):
         self._service.counters.output_bytes += len(data)
         self._transport.write(data)
 
+    def answer(self, data: bytes) -> None:
+        """Sends the reply to a command that has waited."""
+        if not self.session.swallows():
+            self.push(data)
+
     def push(self, data: bytes) -> None:
-        """Sends what was not asked for just now: the answer to a blocked read."""
+        """Sends what was not asked for just now; who does not read it is closed at some time."""
         if self._lost:
             return
-        if self._flight is not None:  # behind the replies that wait
-            self._kept.append(len(self._out))
+        if self._out:  # behind the replies that wait
+            if self._flight is not None:
+                self._kept.append(len(self._out))
             self._out.append(data)
+            self._size += len(data)
+            if self._size > self._settings.output_bytes:
+                self.disconnect("slow reader: more than output_bytes wait for it")
             return
         self._send([data])
         if self._transport.get_write_buffer_size() > self._settings.output_bytes:

@@ -49,7 +49,7 @@ def kind_of(session: Session, command: Command | None) -> int:
     if command.kind != EXECUTE or transaction.failed:
         return PLAIN
     kinds = {queued.kind for queued, _ in transaction.commands}
-    return WRITE if WRITE in kinds else READ if READ in kinds else PLAIN
+    return WRITE if WRITE in kinds else READ if READ in kinds or session.watched else PLAIN
 
 
 def perform(
@@ -134,7 +134,7 @@ def _special(session: Session, command: Command, args: Arguments) -> bytes | Non
         transaction.bytes += size
         transaction.commands.append((command, args))
         return replies.QUEUED
-    if session.channels and session.resp == 2 and args[0].upper() not in _WHILE_SUBSCRIBED:
+    if session.listening and session.resp == 2 and args[0].upper() not in _WHILE_SUBSCRIBED:
         raise CommandError(
             f"Can't execute '{shown(args[0]).lower()}': only (P|S)SUBSCRIBE / "
             "(P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"

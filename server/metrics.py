@@ -176,6 +176,8 @@ def _clients(service: Service) -> Iterator[Metric]:
     yield _counter("write_waits", "Waits for room, before BUSY.", service.pipeline.waits)
     yield _gauge("subscribers", "Devices that are pushed to.", len(service.push))
     yield _counter("pushes", "Frames and notes pushed.", service.push.pushed)
+    yield _gauge("channels", "Channels that somebody listens to.", len(service.channels.names()))
+    yield _counter("published", "Messages published on channels.", service.channels.published)
     yield _gauge(
         "push_waiting_bytes", "Bytes of messages to be pushed.", service.push.waiting_bytes
     )

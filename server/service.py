@@ -29,6 +29,7 @@ from timeline.stage import Group
 
 from . import replies
 from .blocking import LOG, Waiter, Waiters
+from .channels import Channels
 from .config import Configuration
 from .errors import CommandError
 from .jobs import Job
@@ -121,6 +122,7 @@ class Service:
     waiters: Waiters = field(init=False)
     messages: Messages = field(init=False)
     push: Push = field(init=False)
+    channels: Channels = field(init=False)
     tunables: Tunables = field(init=False)
     started: float = field(init=False)
 
@@ -131,6 +133,7 @@ class Service:
         self.waiters = Waiters(self.loop, settings.blocked, self.refuse_late)
         self.messages = Messages(self.engine)
         self.push = Push(self, self.messages)
+        self.channels = Channels(self.loop)
         self.tunables = Tunables(
             settings.maxclients, settings.slowlog_log_slower_than, settings.slowlog_max_len
         )
@@ -157,6 +160,16 @@ class Service:
         if woken:
             with self.engine.lock:
                 self.waiters.wake(woken)
+
+    def when_applied(self, group: Group, work: Callable[[], None]) -> None:
+        """Does `work` on the loop once a group is applied, and not if it fails."""
+
+        def done(group: Group) -> None:
+            if group.error is None:
+                with suppress(RuntimeError):  # the loop has ended
+                    self.loop.call_soon_threadsafe(work)
+
+        group.on_done(done)
 
     def carry_on(self, connection: Connection, step: Step, reply: Callable[[], bytes]) -> None:
         """Does the parts of a command behind the first, which was just committed."""

@@ -5,22 +5,36 @@ Rule: state only. Bytes and replies are the connection's, commands are in `comma
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .connection import Connection
     from .registry import Command
     from .service import Service
+    from .watches import Mark
+
+
+class Replying(Enum):
+    """What becomes of replies: CLIENT REPLY."""
+
+    ON = auto()
+    OFF = auto()
+    SKIP = auto()  # that of the next command is dropped
 
 
 @dataclass(slots=True, eq=False)
 class Transaction:
-    """Commands queued between MULTI and EXEC; `failed` once one could not be queued."""
+    """Commands queued between MULTI and EXEC; `failed` once one could not be queued. `afterwards`
+    is to be done once it stands.
+    """
 
     commands: list[tuple[Command, list[bytes]]] = field(default_factory=list)
     bytes: int = 0
     failed: bool = False
+    afterwards: list[Callable[[], None]] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -40,14 +54,36 @@ class Session:
     library_version: bytes = b""
     last: Command | None = None  # the command that is carried out, or was last
     transaction: Transaction | None = None
+    watched: dict[bytes, Mark] = field(default_factory=dict)  # names, as WATCH saw them
     channels: dict[bytes, None] = field(default_factory=dict)
+    patterns: dict[bytes, None] = field(default_factory=dict)  # of channels
+    replying: Replying = Replying.ON
+    caching: bool = False  # CLIENT TRACKING was asked for
     # In EXEC: commands answer at once, none may wait.
     executing: bool = False
-    # Commands go straight to their handlers: no transaction is open, no RESP2 subscription.
+    # Commands go straight to their handlers and replies to the client: no transaction is open, no
+    # RESP2 subscription, CLIENT REPLY is ON.
     plain: bool = True
 
     def settle(self) -> None:
         """Recomputes `plain` after the transaction, the subscriptions or the protocol version
         changed.
         """
-        self.plain = self.transaction is None and not (self.channels and self.resp == 2)
+        self.plain = (
+            self.transaction is None
+            and not (self.listening and self.resp == 2)
+            and self.replying is Replying.ON
+        )
+
+    @property
+    def listening(self) -> bool:
+        """Whether it is subscribed to anything."""
+        return bool(self.channels or self.patterns)
+
+    def swallows(self) -> bool:
+        """Whether the reply that comes now is not wanted."""
+        if self.replying is Replying.SKIP:
+            self.replying = Replying.ON
+            self.settle()
+            return True
+        return self.replying is Replying.OFF

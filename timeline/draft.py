@@ -433,6 +433,9 @@ class Draft(Overlay):
         group.patches.update(self._patches)
         group.state.update(self._state)
         group.names.update(self._names)
+        for name, left in self._names.items():
+            if left is None:
+                stage.note_drop(name)
         group.created += self._created
         group.size += size
         group.next += 1

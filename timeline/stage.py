@@ -18,7 +18,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, islice
 
 from timeline.errors import (
     BusyError,
@@ -36,6 +36,8 @@ from timeline.options import Options
 from timeline.state import State, merge
 from timeline.tails import Tails, Timeline
 from timeline.timelines import Timelines
+
+_DROPPED = 1024  # names of deleted timelines that are remembered
 
 
 class Appended:
@@ -193,6 +195,8 @@ class Stage:
         self.ending: deque[Group] = deque()  # done, and not everybody was told
         self.next_id = 1
         self.last_time = 0  # of the last commit of a closed group
+        self.drops = 0  # how many timelines were deleted by commits staged here, and the last of
+        self._dropped: deque[bytes] = deque(maxlen=_DROPPED)  # their names
 
     def reset(
         self,
@@ -267,6 +271,18 @@ class Stage:
         if timeline.staged is not None and timeline.staged.kind == INBOX:
             return WrongTypeError("an in-box holds references and takes no entries")
         return SequenceError("the timeline has given out its last sequence number")
+
+    def note_drop(self, name: bytes) -> None:
+        """A commit that is staged leaves no timeline under a name."""
+        self.drops += 1
+        self._dropped.append(name)
+
+    def dropped_since(self, name: bytes, drops: int) -> bool:
+        """Whether a timeline called `name` was deleted since there were `drops`; True also where
+        that is too long ago to tell.
+        """
+        newer = self.drops - drops
+        return newer > len(self._dropped) or name in islice(reversed(self._dropped), newer)
 
     def check_name(self, name: bytes) -> None:
         if not 1 <= len(name) <= self._options.name_bytes:

@@ -88,7 +88,7 @@ def _line(session: Session) -> str:
         else "x"
         if session.transaction
         else "P"
-        if session.channels
+        if session.listening
         else "N"
     )
     queued = -1 if session.transaction is None else len(session.transaction.commands)
@@ -96,7 +96,7 @@ def _line(session: Session) -> str:
         f"id={session.id} addr={session.address} laddr={session.local_address} fd=0 "
         f"name={session.name.decode()} age={now - session.created:.0f} "
         f"idle={now - session.active:.0f} flags={flags} db=0 "
-        f"sub={len(session.channels)} psub=0 ssub=0 multi={queued} "
+        f"sub={len(session.channels)} psub={len(session.patterns)} ssub=0 multi={queued} "
         f"qbuf={connection.input_bytes} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 "
         f"omem={connection.output_bytes} "
         f"tot-mem={connection.input_bytes + connection.output_bytes} events=r "
@@ -131,7 +131,7 @@ def _of_type(value: bytes) -> Callable[[Session], bool]:
     kind = value.lower()
     if kind not in (b"normal", b"pubsub", b"master", b"replica", b"slave"):
         raise CommandError(f"Unknown client type '{shown(value)}'")
-    return lambda session: kind == (b"pubsub" if session.channels else b"normal")
+    return lambda session: kind == (b"pubsub" if session.listening else b"normal")
 
 
 @plain(

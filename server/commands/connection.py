@@ -10,7 +10,7 @@ from .. import replies
 from ..config import VERSION
 from ..errors import CommandError
 from ..registry import Arguments, plain, shown
-from ..session import Session
+from ..session import Replying, Session
 from . import arguments
 
 # The Redis whose commands and replies these are, for clients that look.
@@ -20,7 +20,7 @@ REDIS_VERSION = "7.0.15"
 @plain("PING", "[message]", "Answers PONG, or the message.", group="connection", flags="fast")
 def ping(session: Session, args: Arguments) -> bytes:
     message = args[1] if len(args) > 1 else None
-    if session.channels and session.resp == 2:
+    if session.listening and session.resp == 2:
         return replies.bulks([b"pong", message or b""])
     return replies.PONG if message is None else replies.bulk(message)
 
@@ -53,8 +53,11 @@ def select(session: Session, args: Arguments) -> bytes:
 )
 def reset(session: Session, args: Arguments) -> bytes:
     session.transaction = None
-    session.channels.clear()
+    session.watched.clear()
     session.service.push.forget(session.connection)
+    session.service.channels.forget(session.connection)
+    session.replying = Replying.ON
+    session.caching = False
     session.resp = 2
     session.name = b""
     session.settle()

@@ -60,7 +60,9 @@ def _clients(service: Service) -> Section:
         "connected_clients": len(service.clients),
         "maxclients": service.tunables.maxclients,
         "blocked_clients": len(service.waiters),
-        "pubsub_clients": sum(service.push.count(client) > 0 for client in clients),
+        "pubsub_clients": sum(
+            client.session.listening or service.push.count(client) > 0 for client in clients
+        ),
         "client_recent_max_input_buffer": max(
             (client.input_bytes for client in clients), default=0
         ),
@@ -124,8 +126,6 @@ def _persistence(service: Service) -> Section:
 
 def _stats(service: Service) -> Section:
     counters = service.counters
-    clients = service.clients.values()
-    channels = {channel for client in clients for channel in client.session.channels}
     return {
         "total_connections_received": counters.connections,
         "total_commands_processed": sum(each.account.calls for each in every()),
@@ -136,8 +136,8 @@ def _stats(service: Service) -> Section:
         "total_error_replies": counters.errors.total(),
         "expired_keys": 0,
         "evicted_keys": 0,
-        "pubsub_channels": len(channels),
-        "pubsub_patterns": 0,
+        "pubsub_channels": len(service.channels.names()),
+        "pubsub_patterns": service.channels.patterns,
         "commit_groups": service.pipeline.groups,
     }
 

@@ -1,8 +1,12 @@
-"""SUBSCRIBE and UNSUBSCRIBE: a device is told on `sync:<user>:<device>` that something happened.
+"""Pub/sub: SUBSCRIBE, PSUBSCRIBE, PUBLISH and their kin, as in Redis.
 
-Rule: one frame for each channel named, as in Redis. There are no channels but those of devices: one
-that would never say anything is refused rather than waited on. In RESP2 the connection then takes
-few commands only.
+Rule: one frame for each channel named. On `sync:<user>:<device>` a device is told that something
+happened; these names are kept for that: one that is not well-formed is refused rather than waited
+on, nothing is published there, and no pattern reaches there. All other channels are the clients'
+own. In RESP2 a connection that listens takes few commands only.
+
+PUBLISH tells when what the client wrote before is durable, so that who is told of a write can read
+it; in a transaction, when that is.
 """
 
 from __future__ import annotations
@@ -13,10 +17,12 @@ from timeline.messaging.names import check_device, check_user
 
 from .. import replies
 from ..errors import CommandError
-from ..registry import Arguments, View, plain, read, shown
+from ..registry import Arguments, View, container, plain, read, shown
 from ..session import Session
+from .glob import compiled
 
 _SYNC = b"sync:"
+_NAME_BYTES = 4096  # of a channel, as of a pattern
 
 
 def _frame(session: Session, verb: bytes, channel: bytes | None) -> bytes:
@@ -25,7 +31,7 @@ def _frame(session: Session, verb: bytes, channel: bytes | None) -> bytes:
             replies.push_header(3, session.resp),
             replies.bulk(verb),
             replies.nil(session.resp) if channel is None else replies.bulk(channel),
-            replies.integer(len(session.channels)),
+            replies.integer(len(session.channels) + len(session.patterns)),
         )
     )
 
@@ -35,36 +41,50 @@ def _refuse_in_transaction(session: Session) -> None:
         raise CommandError("subscriptions do not change in a transaction")
 
 
-def _split(channel: bytes) -> tuple[bytes, bytes]:
-    """(user, device) of `sync:<user>:<device>`."""
+def _device(channel: bytes) -> tuple[bytes, bytes] | None:
+    """(user, device) of `sync:<user>:<device>`; None for a channel of the clients' own."""
+    if not channel.startswith(_SYNC):
+        if len(channel) > _NAME_BYTES:
+            raise UsageError(f"the name of a channel has {_NAME_BYTES} bytes at most")
+        return None
     user, colon, device = channel.removeprefix(_SYNC).rpartition(b":")
-    if not colon or not channel.startswith(_SYNC):
+    if not colon:
         raise UsageError(
             f"there is no channel {shown(channel)}: that of a device is sync:<user>:<device>"
         )
     return check_user(user), check_device(device)
 
 
+def _check_number(session: Session, wanted: set[bytes], there: int) -> None:
+    most = session.service.configuration.settings.channels
+    if len(wanted) + there > most:
+        raise CommandError(f"a client may subscribe to {most} channels (option channels)")
+
+
 @read(  # so that it sees what the client wrote just before
     "SUBSCRIBE",
     "channel...",
-    "Tells devices on sync:<user>:<device> how far to sync: at once, and when something happens.",
+    "Listens to channels; on sync:<user>:<device> a device is told how far to sync, at once and "
+    "when something happens.",
     group="pubsub",
-    flags="pubsub noscript",
+    flags="pubsub noscript loading stale",
     complexity="O(N) for N channels",
 )
 def subscribe(session: Session, args: Arguments, _: View) -> bytes:
     _refuse_in_transaction(session)
     service = session.service
-    most = service.configuration.settings.channels
-    if len(set(session.channels).union(args[1:])) > most:
-        raise CommandError(f"a client may subscribe to {most} channels (option channels)")
-    devices = [_split(channel) for channel in args[1:]]
-    inboxes = [find_user(service.messages.view, user).id for user, _ in devices]  # all or none
+    _check_number(session, set(session.channels).union(args[1:]), len(session.patterns))
+    inboxes: list[tuple[bytes, bytes, int] | None] = []
+    for channel in args[1:]:  # all or none
+        owner = _device(channel)
+        inbox = None if owner is None else find_user(service.messages.view, owner[0]).id
+        inboxes.append(None if owner is None or inbox is None else (*owner, inbox))
     frames = []
-    for channel, (user, device), inbox in zip(args[1:], devices, inboxes, strict=True):
+    for channel, device in zip(args[1:], inboxes, strict=True):
         if channel not in session.channels:
-            service.push.add(session.connection, user, device, inbox, None)
+            if device is not None:
+                service.push.add(session.connection, *device, None)
+            service.channels.subscribe(session.connection, channel)
             session.channels[channel] = None
         frames.append(_frame(session, b"subscribe", channel))
     session.settle()
@@ -76,17 +96,135 @@ def subscribe(session: Session, args: Arguments, _: View) -> bytes:
     "[channel...]",
     "Stops listening to channels, or to all.",
     group="pubsub",
-    flags="pubsub noscript",
+    flags="pubsub noscript loading stale",
     complexity="O(N) for N channels",
 )
 def unsubscribe(session: Session, args: Arguments) -> bytes:
     _refuse_in_transaction(session)
+    service = session.service
     frames = []
     for channel in args[1:] or list(session.channels):
         if channel in session.channels:
-            user, device = _split(channel)
-            session.service.push.remove(session.connection, user, device, streams=False)
+            device = _device(channel)
+            if device is not None:
+                service.push.remove(session.connection, *device, streams=False)
+            service.channels.unsubscribe(session.connection, channel)
             del session.channels[channel]
         frames.append(_frame(session, b"unsubscribe", channel))
     session.settle()
     return b"".join(frames) or _frame(session, b"unsubscribe", None)
+
+
+@read(
+    "PSUBSCRIBE",
+    "pattern...",
+    "Listens to all channels whose names match, those of devices not.",
+    group="pubsub",
+    flags="pubsub noscript loading stale",
+    complexity="O(N) for N patterns",
+)
+def psubscribe(session: Session, args: Arguments, _: View) -> bytes:
+    _refuse_in_transaction(session)
+    _check_number(session, set(session.patterns).union(args[1:]), len(session.channels))
+    globs = [compiled(pattern) for pattern in args[1:]]
+    for glob in globs:  # all or none
+        if glob.prefix.startswith(_SYNC):
+            raise UsageError(
+                "patterns do not reach the channels of devices: SUBSCRIBE sync:<user>:<device>"
+            )
+    frames = []
+    channels = session.service.channels
+    for pattern, glob in zip(args[1:], globs, strict=True):
+        if pattern not in session.patterns:
+            channels.subscribe_pattern(session.connection, pattern, glob.matches)
+            session.patterns[pattern] = None
+        frames.append(_frame(session, b"psubscribe", pattern))
+    session.settle()
+    return b"".join(frames)
+
+
+@plain(
+    "PUNSUBSCRIBE",
+    "[pattern...]",
+    "Stops listening by patterns, or by all.",
+    group="pubsub",
+    flags="pubsub noscript loading stale",
+    complexity="O(N) for N patterns",
+)
+def punsubscribe(session: Session, args: Arguments) -> bytes:
+    _refuse_in_transaction(session)
+    frames = []
+    for pattern in args[1:] or list(session.patterns):
+        if pattern in session.patterns:
+            session.service.channels.unsubscribe_pattern(session.connection, pattern)
+            del session.patterns[pattern]
+        frames.append(_frame(session, b"punsubscribe", pattern))
+    session.settle()
+    return b"".join(frames) or _frame(session, b"punsubscribe", None)
+
+
+@read(  # so that what the client wrote before can be read by who is told
+    "PUBLISH",
+    "channel message",
+    "Tells those who listen to a channel; how many they are. Nothing is kept for others.",
+    group="pubsub",
+    flags="pubsub loading stale fast",
+    complexity="O(N + M) for N who listen and M patterns",
+)
+def publish(session: Session, args: Arguments, _: View) -> bytes:
+    if _device(args[1]) is not None:
+        raise UsageError("what is said on the channels of devices comes from the store alone")
+    channels = session.service.channels
+    channels.check_room()
+    heard = len(channels.hearing(args[1]))
+    transaction = session.transaction
+    if session.executing and transaction is not None:
+        transaction.afterwards.append(lambda: channels.publish(args[1], args[2]))
+    else:
+        channels.publish(args[1], args[2])
+    return replies.integer(heard)
+
+
+container("PUBSUB", "Who listens to what.", group="pubsub")
+
+
+@plain(
+    "PUBSUB CHANNELS",
+    "[pattern]",
+    "The channels that somebody listens to.",
+    group="pubsub",
+    flags="pubsub loading stale",
+    complexity="O(N) for N channels",
+)
+def pubsub_channels(session: Session, args: Arguments) -> bytes:
+    names = session.service.channels.names()
+    if len(args) > 2:
+        glob = compiled(args[2])
+        names = [name for name in names if glob.matches(name)]
+    return replies.bulks(names)
+
+
+@plain(
+    "PUBSUB NUMSUB",
+    "[channel...]",
+    "How many listen to each of some channels, those by patterns left out.",
+    group="pubsub",
+    flags="pubsub loading stale",
+    complexity="O(N) for N channels",
+)
+def pubsub_numsub(session: Session, args: Arguments) -> bytes:
+    found: list[replies.Value] = []
+    for channel in args[2:]:
+        found += [channel, session.service.channels.listeners(channel)]
+    return replies.encode(found, session.resp)
+
+
+@plain(
+    "PUBSUB NUMPAT",
+    "",
+    "How many different patterns somebody listens by.",
+    group="pubsub",
+    flags="pubsub loading stale",
+)
+def pubsub_numpat(session: Session, args: Arguments) -> bytes:
+    return replies.integer(session.service.channels.patterns)

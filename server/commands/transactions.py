@@ -1,8 +1,9 @@
-"""MULTI, EXEC and DISCARD: several commands as one commit.
+"""MULTI, EXEC and DISCARD: several commands as one commit; WATCH and UNWATCH.
 
 Rule: all or nothing, which is more than Redis gives: when one command of the queue is refused, none
 takes effect and EXEC answers EXECABORT, with the refusal. Reads in a transaction see what it has
-staged. One that only reads sees one applied state.
+staged. One that only reads sees one applied state. What is told to others (PUBLISH) is told when
+the commit is durable.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from time import perf_counter
 from typing import NamedTuple
 
 from timeline.engine import Draft
-from timeline.errors import BusyError, TimelineError
+from timeline.errors import BusyError, NoPermissionError, TimelineError
 
 from .. import replies
 from ..errors import CommandError
-from ..registry import PLAIN, READ, WRITE, Arguments, Command, View, execute, plain
+from ..registry import PLAIN, WRITE, Arguments, Command, View, execute, plain, write
 from ..session import Session, Transaction
+from ..watches import changed, mark
+
+_MOST_WATCHED = 1024  # keys of one client
 
 
 @plain(
@@ -52,7 +56,43 @@ def discard(session: Session, args: Arguments) -> bytes:
 
 def _end(session: Session) -> None:
     session.transaction = None
+    session.watched.clear()
     session.settle()
+
+
+@write(  # so that it sees what others have staged, and its reply waits until that is applied
+    "WATCH",
+    "key...",
+    "Makes the next EXEC answer null if one of these timelines has changed by then.",
+    group="transactions",
+    flags="noscript loading stale fast",
+    complexity="O(1) for each key",
+    access="RO",
+    queued=False,
+)
+def watch(session: Session, args: Arguments, draft: Draft) -> bytes:
+    if session.transaction is not None:
+        raise CommandError("WATCH inside MULTI is not allowed")
+    names = [name for name in args[1:] if name not in session.watched]
+    if any(name.startswith(b"@") for name in names):
+        raise NoPermissionError("names that begin with @ belong to the store: they are not watched")
+    if len(session.watched) + len(names) > _MOST_WATCHED:
+        raise CommandError(f"a client watches at most {_MOST_WATCHED} keys")
+    stage = session.service.engine.stage
+    session.watched |= {name: mark(draft, stage, name) for name in names}
+    return replies.OK
+
+
+@plain(
+    "UNWATCH",
+    "",
+    "Forgets what WATCH was told.",
+    group="transactions",
+    flags="noscript loading stale fast",
+)
+def unwatch(session: Session, args: Arguments) -> bytes:
+    session.watched.clear()
+    return replies.OK
 
 
 @execute(
@@ -71,15 +111,19 @@ def exec_(session: Session, args: Arguments) -> bytes:
     if transaction.failed:
         _end(session)
         raise CommandError("Transaction discarded because of previous errors.", "EXECABORT")
-    engine = session.service.engine
+    service = session.service
     writes = any(command.kind == WRITE for command, _ in transaction.commands)
     calls: list[_Call] = []
     try:
-        draft = engine.begin() if writes else None
-        reply = _run(session, transaction, draft, calls)
-        if draft is not None:
-            draft.commit()
+        draft = service.engine.begin() if writes else None
+        view: View = service.engine if draft is None else draft
+        if _changed(session, view):
+            _end(session)
+            return replies.nil_array(session.resp)
+        reply = _run(session, transaction, view, calls)
+        group = service.engine.stage.latest() if draft is None else draft.commit().group
     except BusyError:  # nothing was done: the connection tries again
+        transaction.afterwards.clear()
         raise
     except TimelineError:
         _end(session)
@@ -87,7 +131,15 @@ def exec_(session: Session, args: Arguments) -> bytes:
         raise
     _end(session)
     _account(session, calls)
+    for work in transaction.afterwards:
+        service.when_applied(group, work)
     return reply
+
+
+def _changed(session: Session, view: View) -> bool:
+    """Whether something that WATCH named has changed since."""
+    stage = session.service.engine.stage
+    return any(changed(view, stage, name, then) for name, then in session.watched.items())
 
 
 class _Call(NamedTuple):
@@ -104,11 +156,8 @@ def _account(session: Session, calls: list[_Call]) -> None:
         session.service.note(session, command, args, seconds, 1, int(failed))
 
 
-def _run(
-    session: Session, transaction: Transaction, draft: Draft | None, calls: list[_Call]
-) -> bytes:
+def _run(session: Session, transaction: Transaction, view: View, calls: list[_Call]) -> bytes:
     """The replies of all members; which of them were carried out goes into `calls`."""
-    view: View = session.service.engine if draft is None else draft
     most = session.service.configuration.settings.reply_bytes
     parts: list[bytes] = []
     size = 0
@@ -120,7 +169,7 @@ def _run(
                 if command.kind == PLAIN:
                     reply = command.handler(session, args)
                 else:
-                    reply = command.handler(session, args, view if command.kind == READ else draft)
+                    reply = command.handler(session, args, view)  # a draft, if one writes
             except BusyError:
                 raise
             except TimelineError as problem:

@@ -91,6 +91,30 @@ SCRIPTS = {
         none NOMKSTREAM * f v / CONFIG GET maxmemory nosuch / UNSUBSCRIBE c / UNSUBSCRIBE / MULTI
         / XLEN t / EXEC
     """,
+    "watching": """
+        WATCH / WATCH t / MULTI / WATCH u / UNWATCH / XLEN t / EXEC / WATCH t u none / XADD t 9-0 f
+        v / MULTI / XADD u 9-0 f v / EXEC / XLEN u / WATCH t / XTRIM t MAXLEN 2 / UNWATCH / MULTI /
+        XLEN t / EXEC / WATCH t / XDEL t 9-0 / MULTI / EXEC / MULTI / EXEC / WATCH none / XADD none
+        1-0 f v / DEL none / MULTI / XLEN t / EXEC / WATCH t / XTRIM t MAXLEN 5 / XDEL t 77-0 /
+        XLEN t / MULTI / XLEN t / EXEC / WATCH t / MULTI / DISCARD / XADD t 19-0 f v / MULTI / XLEN
+        t / EXEC / WATCH u / DEL u / MULTI / XLEN u / EXEC / WATCH t / MULTI / NOSUCH / XLEN t /
+        EXEC / WATCH t / FLUSHALL / MULTI / PING / EXEC
+    """,
+    "watching in RESP3": """
+        HELLO 3 / WATCH t / XADD t 9-0 f v / MULTI / XLEN t / EXEC / WATCH t / RESET / XADD t 10-0
+        f v / MULTI / XLEN t / EXEC
+    """,
+    "channels": """
+        PUBLISH a x / PUBLISH / PUBLISH a / PUBLISH a b c / PUBSUB CHANNELS / PUBSUB NUMSUB a b /
+        PUBSUB NUMPAT / PUBSUB NUMSUB / PUBSUB NOSUCH / PUBSUB / SUBSCRIBE a b a / PSUBSCRIBE a.*
+        b? / PING / UNSUBSCRIBE a / PUNSUBSCRIBE none / XLEN t / PUBLISH a x / PUNSUBSCRIBE /
+        PUNSUBSCRIBE / UNSUBSCRIBE b / UNSUBSCRIBE / XLEN t / MULTI / PUBLISH a x / EXEC
+    """,
+    "channels in RESP3": """
+        HELLO 3 / SUBSCRIBE a / PSUBSCRIBE a* *b / PUBSUB CHANNELS / PUBSUB CHANNELS b* / PUBSUB
+        NUMSUB a b / PUBSUB NUMPAT / PUBLISH other x / PUBLISH none y / XLEN t / RESET / PUBSUB
+        NUMPAT
+    """,
     "pubsub": """
         SUBSCRIBE sync:u:a sync:u:b sync:u:a / PING / PING x / UNSUBSCRIBE sync:u:a / UNSUBSCRIBE
         none / UNSUBSCRIBE / UNSUBSCRIBE

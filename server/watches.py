@@ -1,0 +1,41 @@
+"""Watches: whether a timeline is still as a client saw it, for WATCH.
+
+Rule: whatever changes a timeline changes its mark: an entry appended or deleted, a trim, also by
+retention, a new head, its metadata, its retention, its end, and another one under its name. A name
+that had none has another mark once a timeline of it was made and deleted again, which the stage
+remembers for a while; beyond that it counts as changed.
+
+A mark is taken of what is staged, as a write sees it. The reply to WATCH leaves when that is
+applied, so what the client then reads is what was marked, or newer, which EXEC finds out.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from timeline.stage import Stage
+from timeline.timelines import Extent
+
+from .registry import View
+
+
+class Mark(NamedTuple):
+    id: int  # of the timeline, 0 where there is none
+    extent: Extent | None
+    described: int  # a hash of its metadata and retention
+    drops: int  # timelines deleted until then, of whatever name
+
+
+def mark(view: View, stage: Stage, name: bytes) -> Mark:
+    """What there is under a name now."""
+    timeline = view.find(name)
+    if timeline is None:
+        return Mark(0, None, 0, stage.drops)
+    described = hash((tuple(view.metadata(timeline).items()), view.retention(timeline)))
+    return Mark(timeline.id, view.extent(timeline), described, stage.drops)
+
+
+def changed(view: View, stage: Stage, name: bytes, then: Mark) -> bool:
+    """Whether something has become of the name since."""
+    now = mark(view, stage, name)
+    return now[:3] != then[:3] or (not now.id and stage.dropped_since(name, then.drops))
