@@ -53,9 +53,18 @@ class View(Protocol):
     ) -> Page: ...
 
 
+class Catalog(View, Protocol):
+    """The same with what there is: names in byte order, and (id, name) in order of ids."""
+
+    @property
+    def count(self) -> int: ...  # raw timelines
+    def names(self, prefix: bytes = ..., after: bytes | None = ...) -> Iterator[bytes]: ...
+    def ids(self, after: int) -> Iterator[tuple[int, bytes]]: ...
+
+
 Arguments = list[bytes]
 PlainHandler = Callable[[Session, Arguments], bytes | None]
-ReadHandler = Callable[[Session, Arguments, View], bytes | None]
+ReadHandler = Callable[[Session, Arguments, Catalog], bytes | None]
 WriteHandler = Callable[[Session, Arguments, Draft], bytes | None]
 
 

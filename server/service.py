@@ -109,7 +109,6 @@ class Service:
     slow_id: int = 0
     next_client: int = 1
     emptied: asyncio.Event = field(default_factory=asyncio.Event)  # the last client has gone
-    cursors: dict[int, bytes] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
     _job_threads: ThreadPoolExecutor = field(default_factory=lambda: _pool(_JOBS_AT_A_TIME, "job"))
     _search_threads: ThreadPoolExecutor = field(

@@ -71,7 +71,6 @@ class Draft(Overlay):
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
         self._group = stage.open
-        self._created: list[Timeline] = []
         self._deliveries = Deliveries(stage.group_limit // 8)
         self._size = 0
         self._made = 0

@@ -534,6 +534,13 @@ class Engine:
         """The bounds to which the timeline is trimmed by itself."""
         return self.store.retention.get(timeline)
 
+    def ids(self, after: int) -> Iterator[tuple[int, bytes]]:
+        """(id, name) of timelines in order of ids, those above `after`; exhaust or close it before
+        the lock is released.
+        """
+        self.check_usable()
+        return self.timelines.ids(after)
+
     def names(self, prefix: bytes = b"", after: bytes | None = None) -> Iterator[bytes]:
         """Names in byte order; exhaust or close it before the lock is released."""
         self.check_usable()

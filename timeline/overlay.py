@@ -22,6 +22,7 @@ from timeline.formats.rows import (
     TimelineRow,
     decode_metadata,
     decode_retention,
+    decode_row,
 )
 from timeline.formats.segments import Row
 from timeline.stage import Appended, Stage, select
@@ -40,6 +41,7 @@ class Overlay:
         self._patches: dict[tuple[int, int], bytes] = {}  # the same as those among the operations
         self._state: dict[bytes, bytes | None] = {}
         self._names: dict[bytes, Timeline | None] = {}
+        self._created: list[Timeline] = []  # in order of ids, which are above all others
         self._headers: dict[Timeline, TimelineRow | None] = {}
         self._nexts: dict[Timeline, int] = {}
 
@@ -49,6 +51,24 @@ class Overlay:
         if name in self._names:
             return self._names[name]
         return self._stage.find(name)
+
+    def names(self, prefix: bytes = b"", after: bytes | None = None) -> Iterator[bytes]:
+        """Names in byte order, those after `after` that begin with `prefix`."""
+        start = keys.NAME + prefix
+        if after is not None:
+            start = max(start, keys.NAME + after + b"\0")
+        for key, _ in self.scan(start, keys.successor(keys.NAME + prefix)):
+            yield key[1:]
+
+    def ids(self, after: int) -> Iterator[tuple[int, bytes]]:
+        """(id, name) of timelines in order of ids, those above `after`."""
+        if after < keys.MAX:
+            start = keys.ROW + keys.number(after + 1)
+            for key, value in self.scan(start, keys.successor(keys.ROW)):
+                yield keys.split_number(key[1:]), decode_row(value).name
+        for timeline in self._created:
+            if timeline.id > after and self._headers[timeline] is not None:
+                yield timeline.id, timeline.name
 
     @property
     def count(self) -> int:

@@ -148,6 +148,13 @@ class Timelines:
         for key, value in self._state.scan(start, keys.successor(keys.NAME + prefix)):
             yield key[1:], keys.split_number(value)
 
+    def ids(self, after: int) -> Iterator[tuple[int, bytes]]:
+        """(id, name) in order of ids, those above `after`."""
+        if after < keys.MAX:
+            start = keys.ROW + keys.number(after + 1)
+            for key, value in self._state.scan(start, keys.successor(keys.ROW)):
+                yield keys.split_number(key[1:]), decode_row(value).name
+
     def _sealed_head(self, timeline_id: int, row: TimelineRow) -> int:
         start, stop = keys.pair(timeline_id, row.first), keys.pair(timeline_id + 1, 0)
         # Looking forward first keeps the look back from walking over a wholly trimmed timeline.

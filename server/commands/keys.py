@@ -1,8 +1,8 @@
 """Keys: raw timelines by name (DEL, UNLINK, EXISTS, TYPE, SCAN, KEYS, DBSIZE, FLUSHALL, FLUSHDB).
 
-Rule: these see raw timelines only, never a name that begins with `@`. Walks of all names go in
-order of names and hold the engine for one page at most, except KEYS, which Redis's users know to
-avoid. FLUSHALL deletes in a series of commits.
+Rule: these see raw timelines only, never a name that begins with `@`; in a transaction, as it has
+made them. A walk of all of them holds the engine for one page at most, except KEYS, which Redis's
+users know to avoid. FLUSHALL deletes in a series of commits.
 """
 
 from __future__ import annotations
@@ -15,40 +15,34 @@ from timeline.formats import keys as store_keys
 
 from .. import replies
 from ..errors import CommandError
-from ..registry import Arguments, View, read, write
+from ..registry import Arguments, Catalog, View, read, write
 from ..session import Session
 from . import arguments
 from .arguments import syntax_error, writable
 from .glob import Glob, compiled
 
 _RESERVED = ord("@")
-_MOST_CURSORS = 4096
 _MOST_COUNT = 10_000
+_PASSED = 1_000  # timelines of the store itself that one SCAN passes over, some 1 ms
 _DROPS = 250  # timelines that each commit of FLUSHALL deletes: some 5 ms, for which others wait
 _MOST_DROPS = 1_000  # the same inside MULTI, where there is one commit
 _DROP_BYTES = 512  # of operations that deleting one takes at most, beside its name three times
 
 
-def raw_names(engine: Engine, prefix: bytes = b"", after: bytes | None = None) -> Iterator[bytes]:
+def raw_names(catalog: Catalog, prefix: bytes = b"", after: bytes | None = None) -> Iterator[bytes]:
     """Names of raw timelines in byte order. Exhaust or drop it under the engine's lock."""
     if prefix[:1] == b"@":
         return
     if prefix or (after is not None and after[:1] > b"@"):
-        yield from engine.names(prefix, after)
+        yield from catalog.names(prefix, after)
         return
     if after is None or after[:1] < b"@":
-        for name in engine.names(b"", after):
+        for name in catalog.names(b"", after):
             if name[0] >= _RESERVED:
                 break
             yield name
     # From here the reserved names are jumped over, however many they are.
-    yield from engine.names(b"", b"@" + b"\xff" * 600)
-
-
-def matching(engine: Engine, glob: Glob, after: bytes | None = None) -> Iterator[bytes]:
-    for name in raw_names(engine, glob.prefix, after):
-        if glob.matches(name):
-            yield name
+    yield from catalog.names(b"", b"@" + b"\xff" * 600)
 
 
 def _engine(session: Session) -> Engine:
@@ -118,8 +112,8 @@ def type_of(session: Session, args: Arguments, view: View) -> bytes:
 
 
 @read("DBSIZE", "", "How many raw timelines there are.", flags="readonly fast")
-def dbsize(session: Session, args: Arguments, view: View) -> bytes:
-    return replies.integer(session.service.timelines())
+def dbsize(session: Session, args: Arguments, view: Catalog) -> bytes:
+    return replies.integer(view.count)
 
 
 @read(
@@ -130,11 +124,12 @@ def dbsize(session: Session, args: Arguments, view: View) -> bytes:
     flags="readonly",
     complexity="O(N) for N timelines",
 )
-def keys(session: Session, args: Arguments, view: View) -> bytes:
+def keys(session: Session, args: Arguments, view: Catalog) -> bytes:
     most = session.service.configuration.settings.reply_bytes
+    glob = compiled(args[1])
     parts: list[bytes] = []
     size = 0
-    for name in matching(_engine(session), compiled(args[1])):
+    for name in filter(glob.matches, raw_names(view, glob.prefix)):
         parts.append(replies.bulk(name))
         size += len(name)
         if size > most:
@@ -150,26 +145,32 @@ def keys(session: Session, args: Arguments, view: View) -> bytes:
     "The names of raw timelines, a page at a time, until the cursor is 0.",
     group="generic",
     flags="readonly",
-    complexity="O(N) for the names looked at",
+    complexity="O(N) for the timelines looked at",
 )
-def scan(session: Session, args: Arguments, view: View) -> bytes:
+def scan(session: Session, args: Arguments, view: Catalog) -> bytes:
+    """A cursor is the id of the last timeline looked at: ids are given in order, once, and never
+    change, so a walk returns what is there throughout, whatever comes and goes meanwhile.
+    """
     cursor, glob, count, kind = _scan_options(args)
-    service = session.service
-    after: bytes | None = None
-    if cursor:
-        after = service.cursors.get(cursor)
-        if after is None:
-            raise CommandError("invalid cursor")
-    page = list(islice(raw_names(service.engine, glob.prefix, after), count))
-    following = 0
-    if len(page) == count:
-        following = _remember(service.cursors, page[-1])
-    names = [name for name in page if glob.matches(name)] if kind == b"stream" else []
+    names: list[bytes] = []
+    following = passed = 0
+    for timeline_id, name in view.ids(cursor):
+        if name[:1] == b"@":
+            passed += 1
+        else:
+            count -= 1
+            if glob.matches(name):
+                names.append(name)
+        if not count or passed == _PASSED:
+            following = timeline_id
+            break
+    if kind != b"stream":
+        names = []
     return replies.array([replies.bulk(b"%d" % following), replies.bulks(names)])
 
 
 def _scan_options(args: Arguments) -> tuple[int, Glob, int, bytes]:
-    if not args[1].isdigit() or len(args[1]) > 20:
+    if not args[1].isdigit() or len(args[1]) > 20 or int(args[1]) > store_keys.MAX:
         raise CommandError("invalid cursor")
     glob, count, kind = b"*", 10, b"stream"
     at = 2
@@ -191,20 +192,6 @@ def _scan_options(args: Arguments) -> tuple[int, Glob, int, bytes]:
             raise syntax_error()
         at += 2
     return int(args[1]), compiled(glob), count, kind
-
-
-def _remember(cursors: dict[int, bytes], name: bytes) -> int:
-    """A number for the place behind `name`; the oldest are forgotten beyond a bound.
-
-    Redis's cursors are numbers, ours are names. The number is a hash of the name, so that several
-    clients that scan share the table instead of growing it.
-    """
-    number = (hash(name) & ((1 << 63) - 1)) or 1
-    cursors.pop(number, None)
-    cursors[number] = name
-    while len(cursors) > _MOST_CURSORS:
-        del cursors[next(iter(cursors))]
-    return number
 
 
 @write(
@@ -260,7 +247,9 @@ class _Clearing:
 
     def __call__(self, draft: Draft) -> bool:
         room = self._room
-        for count, name in enumerate(list(islice(self._names(draft), self._most + 1))):
+        for count, name in enumerate(
+            list(islice(raw_names(draft, after=self._after), self._most + 1))
+        ):
             room -= _DROP_BYTES + 3 * len(name)
             if count == self._most or (room < 0 and count):
                 return True
@@ -269,11 +258,3 @@ class _Clearing:
                 draft.drop(timeline)
             self._after = name
         return False
-
-    def _names(self, draft: Draft) -> Iterator[bytes]:
-        """Names behind the last one, as they are with what is staged; those of the store not."""
-        family, reserved = store_keys.NAME, store_keys.NAME + b"@"
-        start, behind = family + self._after + b"\0", store_keys.successor(reserved)
-        for first, last in ((start, reserved), (max(start, behind), store_keys.successor(family))):
-            for key, _ in draft.scan(first, last):
-                yield key[1:]

@@ -20,7 +20,7 @@ from timeline.unresolved import Unresolved, is_inbox
 
 from .. import replies
 from ..entries import encode_fields
-from ..registry import Arguments, View, read, reads, shown, write
+from ..registry import Arguments, Catalog, View, read, reads, shown, write
 from ..session import Session
 from . import arguments
 from .arguments import syntax_error, writable
@@ -74,7 +74,7 @@ def info(session: Session, args: Arguments, view: View) -> bytes:
     flags="readonly",
     complexity="O(M) for M names returned",
 )
-def list_(session: Session, args: Arguments, view: View) -> bytes:
+def list_(session: Session, args: Arguments, view: Catalog) -> bytes:
     prefix, after, count = b"", None, session.service.configuration.settings.page_entries
     most = count
     for word, value in _pairs(args, 1):
@@ -87,7 +87,7 @@ def list_(session: Session, args: Arguments, view: View) -> bytes:
         else:
             raise syntax_error()
     count = min(count, most)
-    names = list(islice(session.service.engine.names(prefix, after), count))
+    names = list(islice(view.names(prefix, after), count))
     cursor = names[-1] if len(names) == count else b""
     return replies.encode({"timelines": list[replies.Value](names), "cursor": cursor}, session.resp)
 

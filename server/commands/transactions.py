@@ -16,7 +16,7 @@ from timeline.errors import BusyError, NoPermissionError, TimelineError
 
 from .. import replies
 from ..errors import CommandError
-from ..registry import PLAIN, WRITE, Arguments, Command, View, execute, plain, write
+from ..registry import PLAIN, WRITE, Arguments, Catalog, Command, execute, plain, write
 from ..session import Session, Transaction
 from ..watches import changed, mark
 
@@ -116,7 +116,7 @@ def exec_(session: Session, args: Arguments) -> bytes:
     calls: list[_Call] = []
     try:
         draft = service.engine.begin() if writes else None
-        view: View = service.engine if draft is None else draft
+        view: Catalog = service.engine if draft is None else draft
         if _changed(session, view):
             _end(session)
             return replies.nil_array(session.resp)
@@ -136,7 +136,7 @@ def exec_(session: Session, args: Arguments) -> bytes:
     return reply
 
 
-def _changed(session: Session, view: View) -> bool:
+def _changed(session: Session, view: Catalog) -> bool:
     """Whether something that WATCH named has changed since."""
     stage = session.service.engine.stage
     return any(changed(view, stage, name, then) for name, then in session.watched.items())
@@ -156,7 +156,7 @@ def _account(session: Session, calls: list[_Call]) -> None:
         session.service.note(session, command, args, seconds, 1, int(failed))
 
 
-def _run(session: Session, transaction: Transaction, view: View, calls: list[_Call]) -> bytes:
+def _run(session: Session, transaction: Transaction, view: Catalog, calls: list[_Call]) -> bytes:
     """The replies of all members; which of them were carried out goes into `calls`."""
     most = session.service.configuration.settings.reply_bytes
     parts: list[bytes] = []
