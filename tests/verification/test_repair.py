@@ -14,7 +14,14 @@ import pytest
 import timeline
 from tests.engine.stores import copy_as_killed
 from tests.verification.damage import change, fill, flipped, pairs, put, state
-from timeline.errors import CorruptError, LockedError, NotFoundError, StorageError, UsageError
+from timeline.errors import (
+    CorruptError,
+    LockedError,
+    NotFoundError,
+    StorageError,
+    TrimmedError,
+    UsageError,
+)
 from timeline.formats import keys
 from timeline.formats.segments import Segment
 from timeline.options import Options
@@ -104,10 +111,9 @@ def test_a_damaged_record_ends_the_prefix(killed: Path, tmp_path: Path) -> None:
     assert numbers(tmp_path / "new") == list(range(1, 8))
 
 
-@pytest.mark.parametrize("alter", [flipped, lambda _: None])
-def test_damage_to_log_that_is_sealed_costs_only_its_followers(
-    tmp_path: Path, alter: Callable[[bytes], bytes | None]
-) -> None:
+@pytest.fixture
+def followed(tmp_path: Path) -> Path:
+    """A store that was killed: its commits up to the tenth are sealed, and kept for a consumer."""
     with timeline.open(tmp_path / "live", search=False) as db:
         db.log.move("reader", 0)
         for n in range(1, 21):
@@ -115,12 +121,41 @@ def test_damage_to_log_that_is_sealed_costs_only_its_followers(
             if n == 10:
                 db.engine.seal()
                 db.engine.store.storage.flush()
-        copy_as_killed(db, tmp_path / "killed")
-    change(tmp_path / "killed", "log", b"", alter, 4)
-    assert not verify(tmp_path / "killed").sound
-    done = repair(tmp_path / "killed", tmp_path / "new")
+        return copy_as_killed(db, tmp_path / "killed")
+
+
+@pytest.mark.parametrize("alter", [flipped, lambda _: None])
+@pytest.mark.parametrize("places", [range(1), range(4, 5), range(6, 10), range(10)])
+def test_damage_to_log_that_is_sealed_costs_only_its_followers(
+    followed: Path, tmp_path: Path, alter: Callable[[bytes], bytes | None], places: range
+) -> None:
+    for lsn in places:
+        change(followed, "log", keys.number(lsn + 1), alter)
+    done = repair(followed, tmp_path / "new")
     assert numbers(tmp_path / "new") == list(range(1, 21))
     assert done.lost == []
+    assert done.left == []
+    assert verify(tmp_path / "new").sound
+
+
+def test_what_is_sealed_is_kept_although_its_log_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    with timeline.open(path, search=False) as db:
+        db.log.move("reader", 0)
+        for n in range(1, 21):
+            db.timeline("audit").append({"n": str(n)})
+    for lsn in range(9, 21):
+        put(path, "log", keys.number(lsn), None)
+    assert not verify(path).sound
+    done = repair(path, tmp_path / "new")
+    assert done.lost == []
+    with timeline.open(tmp_path / "new", search=False) as db:
+        assert [entry.seq for entry in db.timeline("audit")] == list(range(1, 21))
+        with pytest.raises(TrimmedError):
+            db.log.read(after=db.log.checkpoint("reader"))
+        db.timeline("audit").append({"n": "next"})
+        assert db.log.head == 21
+    assert verify(tmp_path / "new").sound
 
 
 def test_a_damaged_write_ahead_log_is_cut_at_the_damage(killed: Path, tmp_path: Path) -> None:

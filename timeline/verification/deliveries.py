@@ -50,7 +50,6 @@ def check_deliveries(snapshot: Snapshot) -> Iterator[Finding]:
                 "would never be told of it",
                 b"",
                 snapshot.name(inbox),
-                lost=True,
                 fix=put(INBOXES, place_key, encode_floor(place_key, snapshot.progress.sealed)),
             )
 

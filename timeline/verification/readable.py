@@ -92,9 +92,15 @@ def readable(family: str, key: bytes, value: bytes) -> bool:
     return True
 
 
-def reckoned(storage: Storage, progress: Progress | None, last: int, first: int) -> Progress:
-    """The progress of sealing from what is there, where it has gone or cannot be: `first` and
-    `last` are the LSNs at which the log begins and ends, 0 for none.
+def reckoned(
+    storage: Storage, progress: Progress | None, marked: int, first: int, last: int
+) -> Progress:
+    """The progress of sealing from what is there, where it has gone or cannot be. `first` and
+    `last` are the LSNs at which the unbroken end of the log begins and ends, 0 for none; commits up
+    to `marked` are known to have been made.
+
+    Rule: a log is applied again only if it reaches as far as what is sealed does. An older one
+    would put older state in the place of what is whole, and what is sealed does not need it.
     """
     reached = time = newest = 0
     for key, value in walk(storage, SEGMENTS):
@@ -108,9 +114,10 @@ def reckoned(storage: Storage, progress: Progress | None, last: int, first: int)
         newest = max(newest, int.from_bytes(key[1:9], "big"))
     for _, value in walk(storage, STATE, keys.NAME, keys.successor(keys.NAME)):
         newest = max(newest, int.from_bytes(value, "big"))
-    possible = progress is not None and reached <= max(progress.sealed, progress.upto)
-    if progress is not None and possible and (not last or last >= progress.sealed):
-        return progress._replace(next_id=max(progress.next_id, newest + 1))
-    if last:  # applied again from its beginning: what is on disk already is passed over
-        return Progress(first - 1, max(last, reached), newest + 1, time)
+    if progress is not None and reached <= max(progress.sealed, progress.upto):
+        known = not last or progress.sealed <= max(last, reached, marked)
+        if known:
+            return progress._replace(next_id=max(progress.next_id, newest + 1))
+    if last >= reached and last:  # what is on disk already is passed over
+        return Progress(first - 1, last, newest + 1, time)
     return Progress(reached, 0, newest + 1, time)

@@ -49,17 +49,19 @@ def check_log(snapshot: Snapshot) -> Iterator[Finding]:
             broken, previous = broken or last > sealed, 0
             continue
         seen.append(key)
+        needed = record.first > sealed + 1  # with what lies between, to be applied
         if (previous and record.first != previous + 1) or (broken and last > sealed):
             yield Finding(
                 LOG,
                 f"the log goes from LSN {previous or 'a damaged record'} to {record.first}: what "
-                "lies between is lost, and what follows cannot be applied",
+                "lies between is lost, and "
+                + ("what follows cannot be applied" if needed else "followers stop there"),
                 key,
                 number=record.first,
-                lost=last > sealed,
-                fix=remove(LOG, key) if last > sealed else remove(LOG, *seen[:-1]),
+                lost=needed,
+                fix=remove(LOG, key) if needed else remove(LOG, *seen[:-1]),
             )
-            broken = broken or last > sealed
+            broken = broken or needed
         elif not previous and record.first > sealed + 1:
             yield Finding(
                 LOG,
@@ -80,9 +82,11 @@ def check_log(snapshot: Snapshot) -> Iterator[Finding]:
     if previous and not broken and previous < sealed:  # the newest record is never let go
         yield Finding(
             META,
-            f"commits are said to be sealed up to LSN {sealed}, but the log ends at {previous}",
+            f"commits are said to be sealed up to LSN {sealed}, but the log ends at {previous}: "
+            "followers find nothing of those between",
             PROGRESS_KEY,
             number=sealed,
+            fix=remove(LOG, *seen),
         )
     if snapshot.applied < snapshot.marked:
         yield Finding(

@@ -227,26 +227,30 @@ def _copy(snapshot: Snapshot, building: Path) -> None:
                     storage.write(batch, logged=False)
                     batch = storage.batch()
         storage.write(batch, logged=False)
-        _give_beginning(storage, snapshot.epoch)
+        _give_beginning(storage, snapshot)
         storage.flush()
     finally:
         storage.close()
 
 
-def _give_beginning(storage: Storage, epoch: int) -> None:
+def _give_beginning(storage: Storage, damaged: Snapshot) -> None:
     """What the store says of itself, made again where it has gone."""
     first = last = 0
     for key, value in walk(storage, LOG):
         try:
             record = decode_record(int.from_bytes(key, "big"), value)
         except CorruptError:
+            first = 0
             continue
-        first, last = first or record.first, record.last
+        if not first or record.first != last + 1:
+            first = record.first
+        last = record.last
     stored = storage.get(META, PROGRESS_KEY)
     progress: Progress | None = None if stored is None else decode_progress(stored)
+    better = reckoned(storage, progress, damaged.marked, first, last)
     batch = storage.batch()
-    batch.put(META, PROGRESS_KEY, encode_progress(reckoned(storage, progress, last, first)))
-    batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, epoch or 1)))
+    batch.put(META, PROGRESS_KEY, encode_progress(better))
+    batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, damaged.epoch or 1)))
     storage.write(batch, logged=False)
 
 
