@@ -683,7 +683,9 @@ class Forgetting:
 
     def __init__(self, engine: Engine) -> None:
         self._engine, self._lock, self._depth = engine, engine.lock, 0
-        self._known = list(engine.timelines.by_id)
+        self._known = [
+            each.id for each in engine.timelines.by_id.values() if each.name.startswith(b"@conv:")
+        ]
 
     def __enter__(self) -> None:
         self._lock.acquire()

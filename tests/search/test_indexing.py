@@ -19,7 +19,7 @@ from timeline.formats.messages import DYING
 from timeline.messaging.access import find_conversation
 from timeline.search.build import Build
 from timeline.search.follower import Follower
-from timeline.search.index import Index, IndexFaultError
+from timeline.search.index import Index, IndexDamageError, IndexFaultError
 from timeline.search.indexer import CONSUMER
 
 OPTIONS = replace(
@@ -274,7 +274,7 @@ def test_an_index_that_goes_on_failing_is_built_anew(
     assert stats(db)["index_failures"] == 3
 
 
-def test_an_index_that_cannot_be_read_is_built_anew(
+def test_an_index_that_contradicts_itself_is_built_anew(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     db.messaging.send("team", "ann", {"text": "word"})
@@ -288,7 +288,7 @@ def test_an_index_that_cannot_be_read_is_built_anew(
 
 
 def unreadable(*_: object) -> None:
-    raise IndexFaultError("data corrupted")
+    raise IndexDamageError("data corrupted")
 
 
 def test_the_old_index_serves_while_another_is_built(
