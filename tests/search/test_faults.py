@@ -150,6 +150,30 @@ def test_what_cannot_be_written_to_is_kept_until_it_can(
     assert index.builds == 1, "it goes on where it was"
 
 
+def test_it_goes_on_as_soon_as_the_disk_takes_something_again(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it failed before, and however long it would wait by that."""
+    monkeypatch.setattr("timeline.search.indexer._BACK_OFF", 0.01)
+    monkeypatch.setattr("timeline.search.indexer._PATIENCE", 40)
+    assert texts(db) == []
+    index = indexer_of(db)
+
+    def full(*_: object) -> None:
+        index._in_a_row = 41
+        raise IndexFaultError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Index, "commit", full)
+        patch.setattr("timeline.search.indexer.disk_takes_bytes", lambda _: False)
+        db.messaging.send("team", "ann", {"text": "word"})
+        until(db, lambda: index.failures == 1)
+        with pytest.raises(IndexLagError):
+            texts(db, wait=0.05)
+    assert texts(db) == ["word"]
+    assert index.failures == 1
+
+
 def test_a_pause_of_who_writes_is_no_lag(tmp_path: Path) -> None:
     clock = Clock()
     with (

@@ -39,7 +39,7 @@ _QUIET: Final = 5.0  # seconds of log with nothing to index, after which that is
 _TURN: Final = 0.1  # seconds of building, or of verifying, between looks at the log
 _END: Final = object()
 _BACK_OFF: Final = 1.0  # seconds before another try after a failure, twice as long after each
-_PATIENCE: Final = 6  # times, that is
+_PATIENCE: Final = 3  # times, that is
 _TRIES: Final = 3  # failures in a row, after which the index is given up
 _DOUBT: Final = 60.0  # seconds between looks at all files because searches fail
 _REPORT: Final = 5.0  # seconds between lines about a build
@@ -374,7 +374,14 @@ class Indexer(Serving):
         self._let_go()
 
     def _back_off(self) -> None:
-        self._ended.wait(_BACK_OFF * 2 ** min(max(0, self._in_a_row - 1), _PATIENCE))
+        """Wait before another try; no longer than the disk takes nothing, if that is why."""
+        full = not disk_takes_bytes(self._directory)
+        until = time.monotonic() + _BACK_OFF * 2 ** min(max(0, self._in_a_row - 1), _PATIENCE)
+        while (left := until - time.monotonic()) > 0:
+            if self._ended.wait(min(left, _BACK_OFF)):
+                return
+            if full and disk_takes_bytes(self._directory):
+                return
 
     def _let_go(self) -> None:
         for part in (self._current, self._build):
