@@ -82,7 +82,7 @@ def test_a_repair_in_place_that_has_no_room_leaves_the_store(
     ran = limited(limit, "repair", tmp_path / "store", "--in-place")
     assert ran.returncode == 1, ran.stdout
     assert len(ran.stderr.splitlines()) == 1, ran.stderr
-    assert names(tmp_path / "store") == ["MARK", "rocks"]
+    assert names(tmp_path / "store") == ["LOCK", "MARK", "rocks"]
     assert kept(tmp_path / "store") == ENTRIES
 
 
@@ -107,5 +107,5 @@ def test_a_repair_on_a_full_disk_is_refused(store: Path, small_disk: Path, free:
         assert ran.returncode == 1, ran.stdout
         assert "free some space" in ran.stderr
         assert names(small_disk) == ["backup", "ballast", "store"]
-        assert names(small_disk / "store") == ["MARK", "rocks"]
+        assert names(small_disk / "store") == ["LOCK", "MARK", "rocks"]
     assert kept(small_disk / "store") == ENTRIES
