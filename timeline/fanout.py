@@ -2,6 +2,7 @@
 
     push    one reference for a whole audience, recorded once (write diffusion)
     nothing the entry itself is enough, readers come for it (read diffusion)
+    replay  one reference for a stretch of a timeline that a reader missed, told to them now
     pull    a reader's in-box and the timelines he pulls, merged in the order of commits
 
 Rule: an entry reaches a reader by exactly one of the two ways. Which one is decided when it is
@@ -13,26 +14,32 @@ What a commit makes comes in the order in which it was made, whichever way it co
 holds its ordinal, how many things its commit had made before it; so does an entry that readers come
 for, in a field of its own (`stamp`), which the first thing of a commit does not need.
 
+What is replayed comes last of the commit that asks for it, each entry with an ordinal of its own,
+so that a reader may stop and go on anywhere in it, whatever its length.
+
 It knows neither users nor messages: who may see what is decided above. The caller holds the
 engine's lock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from heapq import merge
-from itertools import count, repeat
+from itertools import count, groupby, repeat
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from timeline.draft import Draft
 from timeline.formats.entries import decode_items
+from timeline.formats.references import REPLAY
 from timeline.inboxes import Inboxes
 from timeline.tails import Timeline
 from timeline.view import View
 
 _PAGE: Final = 1_024
 ORDINAL: Final = b"@ordinal"  # the field of an entry that readers come for
+_REPLAYED: Final = 1 << 31  # the ordinal of the first entry replayed; what a commit makes is below
 
 
 class Position(NamedTuple):
@@ -78,6 +85,13 @@ def notify(draft: Draft, inboxes: Sequence[int], timeline: Timeline, seq: int, k
     """Put one reference into the in-boxes named; `seq` may be a number without an entry."""
     if inboxes:
         draft.notify(inboxes, timeline, seq, kind)
+
+
+def replay(draft: Draft, inboxes: Sequence[int], timeline: Timeline, first: int) -> None:
+    """Tell readers what they missed of a timeline: its entries from number `first` to those of this
+    commit, as if they came for them now.
+    """
+    notify(draft, inboxes, timeline, first, REPLAY)
 
 
 def stamp(draft: Draft) -> list[bytes]:
@@ -126,7 +140,7 @@ class Pull:
     ) -> None:
         """`expected` is about how many will be taken."""
         self._position = after
-        sources = [_references(inboxes, inbox, after.lsn, expected + 1)]
+        sources = [_references(view, inboxes, inbox, after, expected + 1)]
         sources += [
             _entries(view, outlet, rank, after.lsn) for rank, outlet in enumerate(outlets, 1)
         ]
@@ -167,17 +181,51 @@ class Pull:
         return self._position
 
 
-def _references(inboxes: Inboxes, inbox: int, lsn: int, most: int) -> Iterator[Item]:
+def _references(
+    view: View, inboxes: Inboxes, inbox: int, after: Position, most: int
+) -> Iterator[Item]:
     orders = count()
+    lsn = after.lsn
     while True:
         page = inboxes.above(inbox, lsn, most)
         if page:
             lsns, timelines, seqs, kinds, ordinals = zip(*page, strict=True)
             columns = (lsns, ordinals, repeat(0), orders, timelines, seqs, kinds, repeat(b""))
-            yield from map(_new_item, zip(*columns, strict=False))
+            found = map(_new_item, zip(*columns, strict=False))
+            yield from _unfold(view, found, after) if REPLAY in kinds else found
         if len(page) < most:
             return
         lsn, most = page[-1][0], _PAGE
+
+
+def _unfold(view: View, items: Iterable[Item], after: Position) -> Iterator[Item]:
+    """Items of whole commits, with what is replayed behind the others of its commit."""
+    for lsn, commit in groupby(items, itemgetter(0)):
+        replays = []
+        for item in commit:
+            if item.kind == REPLAY:
+                replays.append(item)
+            else:
+                yield item
+        passed = after.ordinal if lsn == after.lsn + 1 else 0
+        parts = [
+            _replayed(view, item, passed, _REPLAYED + at, len(replays))
+            for at, item in enumerate(replays)
+        ]
+        yield from parts[0] if len(parts) == 1 else merge(*parts)
+
+
+def _replayed(view: View, item: Item, passed: int, base: int, width: int) -> Iterator[Item]:
+    """What a reference to a stretch stands for. The ordinal of an entry follows from its number
+    alone, whatever became of the other timelines, so that what was passed is not read again.
+    """
+    timeline = view.load(item.timeline_id)
+    if timeline is None:
+        return
+    stop = first_above(view, timeline, item.lsn, item.seq, view.extent(timeline).head)
+    first = max(item.seq, -((base - passed) // width))  # rounded up
+    for seq, _, _, payload in view.rows(timeline, first, stop - 1):
+        yield Item(item.lsn, base + seq * width, 0, item.order, timeline.id, seq, 0, payload)
 
 
 def _entries(view: View, outlet: Outlet, rank: int, lsn: int) -> Iterator[Item]:

@@ -18,7 +18,7 @@ from timeline.entry import Entry
 from timeline.formats.entries import decode_id, encode_shown
 from timeline.formats.keys import MAX
 from timeline.formats.messages import KINDS
-from timeline.formats.references import Reference
+from timeline.formats.references import REPLAY, Reference
 from timeline.formats.rows import INBOX, Retention
 from timeline.tails import Timeline
 from timeline.timelines import Extent, Page
@@ -27,7 +27,7 @@ _BITS: Final = 32
 _LAST: Final = (1 << _BITS) - 1  # the highest number within a commit
 TOP: Final = MAX << _BITS | _LAST
 
-_KINDS: Final = [kind.encode() or b"0" for kind in KINDS]
+_KINDS: Final = dict(enumerate(kind.encode() or b"0" for kind in KINDS)) | {REPLAY: b"replay"}
 
 
 def is_inbox(timeline: Timeline) -> bool:
@@ -128,6 +128,6 @@ class Unresolved:
         if timeline_id not in names:
             timeline = self._engine.timelines.load(timeline_id)
             names[timeline_id] = b"" if timeline is None else timeline.name
-        word = _KINDS[kind] if kind < len(_KINDS) else b"%d" % kind
+        word = _KINDS.get(kind) or b"%d" % kind
         items = (b"kind", word, b"timeline", names[timeline_id], b"seq", b"%d" % reference.seq)
         return encode_shown(id_of(number), items)

@@ -26,6 +26,7 @@ class Sent:
 class Member:
     role: str = "none"
     spans: list[list[int | None]] = field(default_factory=list)  # [after seq, up to seq or None]
+    left: int = 0  # the commit of the last leave
     read: int = 0
     cleared: int = 0
     hidden: set[int] = field(default_factory=set)
@@ -55,6 +56,7 @@ class Conversation:
     head: int = 0
     pulled: bool = False
     members: dict[str, Member] = field(default_factory=dict)
+    changes: list[Happening] = field(default_factory=list)  # what is told again to who comes back
 
     def current(self) -> list[str]:
         return [user for user, member in self.members.items() if member.role != "none"]
@@ -165,6 +167,7 @@ class Oracle:
         if not fresh:
             return 0
         self.commit()
+        came_back = [user for user in fresh if user in place.members]
         for user in fresh:
             member = place.members.setdefault(user, Member())
             member.role = "member"
@@ -173,6 +176,10 @@ class Oracle:
             member.unlisted = None
         place.pulled = place.pulled or len(place.current()) > self.limit
         self.tell(self._concerned(place, fresh), "join", name, 0)
+        for user in came_back:
+            for each in place.changes:
+                if each.lsn > place.members[user].left:
+                    self.tell([user], each.kind, name, each.seq)
         return len(fresh)
 
     def leave(self, name: str, users: list[str]) -> int:
@@ -185,6 +192,7 @@ class Oracle:
             member = place.members[user]
             member.role = "none"
             member.spans[-1][1] = place.head
+            member.left = self.lsn
         place.pulled = place.pulled and len(place.current()) > self.limit * 4 // 5
         self.tell(self._concerned(place, gone), "leave", name, 0)
         return len(gone)
@@ -235,7 +243,23 @@ class Oracle:
             if user in place.current():
                 place.members[user].mentioned.add(seq)
         sent.mentions, sent.mention_all = mentions, mention_all
-        self.tell(place.current(), "edit", name, seq)
+        self.change(place, "edit", seq)
+
+    def recall(self, name: str, seq: int) -> None:
+        place = self.conversations[name]
+        if place.messages[seq].recalled is None:
+            place.messages[seq].recalled = "-"
+            self.commit()
+            self.change(place, "recall", seq)
+
+    def describe(self, name: str) -> None:
+        self.commit()
+        self.change(self.conversations[name], "meta", 0)
+
+    def change(self, place: Conversation, kind: str, seq: int) -> None:
+        """Everybody is told, and who comes back later is told then."""
+        place.changes.append(Happening(self.lsn, kind, place.name, seq))
+        self.tell(place.current(), kind, place.name, seq)
 
     def trim(self, name: str, first: int) -> None:
         self.commit()

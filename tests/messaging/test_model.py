@@ -3,8 +3,9 @@
 A Hypothesis state machine of several users with several devices each and a few conversations. The
 diffusion limit is three members, so that conversations switch to and fro all the time; bounds are
 so small that everything overflows. A restart, a kill and sealing are rules like any other. Every
-device, whenever it catches up, is told exactly what the oracle says, in order; lists, unread and
-mentions are exact after every step that asks.
+device, whenever it catches up, is told exactly what the oracle says, in order, and holds by then
+what CONV.HISTORY shows, entry by entry; lists, unread and mentions are exact after every step that
+asks.
 
 A failure prints the steps and a `@reproduce_failure` line; `--model-examples N` looks longer.
 """
@@ -12,6 +13,7 @@ A failure prints the steps and a `@reproduce_failure` line; `--model-examples N`
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -36,9 +38,11 @@ from tests.engine.stores import (
     small_steps,
 )
 from tests.messaging.oracle import Conversation, Oracle, Sent
+from timeline.entry import Entry, Fields
 from timeline.errors import NotFoundError
 from timeline.messaging import membership
 from timeline.messaging.access import find_user
+from timeline.messaging.pages import SyncEntry
 from timeline.messaging.userlist import Summaries, UserList
 
 USERS = ["ann", "bob", "cat", "dan", "eve"]
@@ -60,6 +64,31 @@ def lsn_of(cursor: str) -> int:
     return int(lsn)
 
 
+class Phone:
+    """What a device shows: entries applied by conversation and id, the latest wins."""
+
+    def __init__(self) -> None:
+        self.held: dict[tuple[str, int], Fields] = {}
+
+    def roam(self, name: str, history: list[Entry]) -> None:
+        for entry in history:
+            self.held[name, entry.seq] = entry.fields
+
+    def apply(self, told: SyncEntry) -> None:
+        name, seq = told.conversation, told.seq
+        if told.kind in ("message", "edit", "recall"):
+            self.held[name, seq] = told.fields
+        elif told.kind == "hide":
+            self.held.pop((name, seq), None)
+        elif told.kind == "clear":
+            self.drop(lambda of, number: of == name and number <= seq)
+        elif told.kind == "delete":
+            self.drop(lambda of, _: of == name)
+
+    def drop(self, gone: Callable[[str, int], bool]) -> None:
+        self.held = {key: value for key, value in self.held.items() if not gone(*key)}
+
+
 class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
@@ -74,6 +103,7 @@ class Machine(RuleBasedStateMachine):
         self.generation = 0
         self.oracle = Oracle(LIMIT)
         self.acked: dict[tuple[str, str], int] = {}
+        self.phones: dict[tuple[str, str], Phone] = {}
         self.open()
         for user in USERS:
             self.im.set_user_meta(user, {"name": user})
@@ -155,8 +185,7 @@ class Machine(RuleBasedStateMachine):
             before = self.im.info(name).meta
             merged = self.im.set_meta(name, fields={"title": value})
             if merged != before:
-                self.oracle.commit()
-                self.oracle.tell(place.current(), "meta", name, 0)
+                self.oracle.describe(name)
 
     @rule(name=names)
     @precondition(lambda self: self.oracle.lsn % 5 == 0)
@@ -165,7 +194,7 @@ class Machine(RuleBasedStateMachine):
         if place is not None:
             self.im.delete(name)
             self.oracle.commit()
-            people = place.current()
+            people = list(place.members)
             del self.oracle.conversations[name]
             self.oracle.deleted(name)
             self.oracle.tell(people, "delete", name, 0)
@@ -264,10 +293,7 @@ class Machine(RuleBasedStateMachine):
             return
         seq = sorted(place.messages)[number % len(place.messages)]
         self.im.recall(name, seq)
-        if place.messages[seq].recalled is None:
-            place.messages[seq].recalled = "-"
-            self.oracle.commit()
-            self.oracle.tell(place.current(), "recall", name, seq)
+        self.oracle.recall(name, seq)
 
     @rule(name=names, number=places)
     def trim(self, name: str, number: int) -> None:
@@ -377,6 +403,9 @@ class Machine(RuleBasedStateMachine):
             cursor = self.im.conversations(user).position
             after = lsn_of(cursor)
             assert after == self.oracle.lsn
+            self.phones[user, device] = Phone()
+            for name in self.of(user):
+                self.phones[user, device].roam(name, self.im.history(name, user, limit=1_000))
         else:
             cursor = ""
         found: list[tuple[str, str, int]] = []
@@ -388,6 +417,7 @@ class Machine(RuleBasedStateMachine):
             cursor = page.cursor
             for entry in page.entries:
                 self.check_entry(entry.kind, entry.conversation, entry.seq, dict(entry.fields))
+                self.phones[user, device].apply(entry)
                 told = (entry.kind, entry.conversation, entry.seq)
                 if entry.kind == "edit" and told in found:
                     found.remove(told)
@@ -400,9 +430,31 @@ class Machine(RuleBasedStateMachine):
         assert found == expected
         if not page.more:
             assert reached == self.oracle.lsn
+            self.holds_what_is_shown(user, self.phones[user, device])
         self.im.ack(user, device, cursor)
         self.oracle.commit()
         self.acked[user, device] = reached
+
+    def of(self, user: str) -> list[str]:
+        return [n for n, place in self.oracle.conversations.items() if user in place.members]
+
+    def holds_what_is_shown(self, user: str, phone: Phone) -> None:
+        """A phone that has heard everything: of each conversation its user is in, nothing is stale,
+        and nothing is missing that was sent while they were in it since the phone began.
+        """
+        assert {name for name, _ in phone.held} <= set(self.of(user))
+        for name in self.of(user):
+            place = self.oracle.conversations[name]
+            if user not in place.current():
+                continue
+            history = {e.seq: e.fields for e in self.im.history(name, user, limit=1_000)}
+            held = {seq: fields for (of, seq), fields in phone.held.items() if of == name}
+            held = {seq: fields for seq, fields in held.items() if seq >= place.first}
+            assert held == {seq: fields for seq, fields in history.items() if seq in held}
+            for after, upto in place.members[user].spans:
+                for seq in history:
+                    if seq > (after or 0) and (upto is None or seq <= upto):
+                        assert seq in held
 
     def check_entry(self, kind: str, name: str, seq: int, fields: dict[bytes, bytes]) -> None:
         place = self.place(name)

@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,14 @@ class Place:
         self.head = 0
         self.first = 1
         self.gone = False
+        self.events = 1
+        self.changes: list[tuple[int, str, int]] = []  # events that are told who comes back, and
+        self.left: dict[bytes, int] = {}  # the event of their leave
+
+    def note(self, kind: str, seq: int = 0) -> None:
+        self.events += 1
+        if kind in ("edit", "meta"):
+            self.changes.append((self.events, kind, seq))
 
 
 @dataclass
@@ -90,6 +99,7 @@ class Machine(RuleBasedStateMachine):
         self.passed = dict.fromkeys(USERS, 0)
         self.places: dict[bytes, Place] = {}
         self.changes = 0
+        self.back: list[tuple[bytes, Place, int]] = []  # who came back in this transaction
         self.open()
 
     def open(self) -> None:
@@ -129,6 +139,23 @@ class Machine(RuleBasedStateMachine):
                 getattr(self, verb)(draft, self.places[name], user, number)
             draft.commit()
         self.db.flush()
+        self.tell_again()
+
+    def tell_again(self) -> None:
+        """Who came back is told what they missed when all else of the transaction is told: by the
+        numbers of the events, then by who came back to what first.
+        """
+        for user in USERS:
+            mine = [(place, left) for who, place, left in self.back if who == user]
+            missed = [
+                (number, order, kind, place, seq)
+                for order, (place, left) in enumerate(mine)
+                for number, kind, seq in place.changes
+                if number > left
+            ]
+            for _, _, kind, place, seq in sorted(missed, key=itemgetter(0, 1)):
+                self.tell({user}, kind, place, seq)
+        self.back.clear()
 
     # --- verbs --------------------------------------------------------------------------------
 
@@ -149,6 +176,7 @@ class Machine(RuleBasedStateMachine):
         if place.head >= place.first:
             seq = place.first + number % (place.head - place.first + 1)
             sending.edit(draft, place.name, seq, b"-", [b"text", b"new"], self.options)
+            place.note("edit", seq)
             self.tell(place.members, "edit", place, seq)
 
     def settle(self, draft: Draft, place: Place, user: bytes, number: int) -> None:
@@ -159,18 +187,24 @@ class Machine(RuleBasedStateMachine):
     def describe(self, draft: Draft, place: Place, _user: bytes, _number: int) -> None:
         self.changes += 1
         conversations.set_metadata(draft, place.name, b"-", [b"title", b"%d" % self.changes])
+        place.note("meta")
         self.tell(place.members, "meta", place)
 
     def join(self, draft: Draft, place: Place, user: bytes, _number: int) -> None:
         if user not in place.members:
             bulk.join(place.name, b"-", [user], self.options).step(draft)
             place.members.add(user)
+            if place.left.get(user, place.events) < place.events:
+                self.back.append((user, place, place.left[user]))
+            place.note("join")
             self.tell({user}, "join", place)
 
     def leave(self, draft: Draft, place: Place, user: bytes, _number: int) -> None:
         if user in place.members:
             bulk.leave(place.name, b"-", [user], self.options).step(draft)
             place.members.remove(user)
+            place.note("leave")
+            place.left[user] = place.events
             self.tell({user}, "leave", place)
 
     # --- between transactions -----------------------------------------------------------------
@@ -217,7 +251,7 @@ class Machine(RuleBasedStateMachine):
         self.im.delete(name)
         place = self.places[name]
         place.gone = True
-        self.tell(place.members, "delete", place)
+        self.tell(place.members | place.left.keys(), "delete", place)
         self.create(name, USERS[:count])
 
     @rule()

@@ -110,6 +110,29 @@ def room(door: WireDoor, request: pytest.FixtureRequest) -> str:
     return name
 
 
+def test_who_comes_back_is_pushed_what_changed(door: WireDoor, room: str, raw: Raw) -> None:
+    for text in ("1", "2"):
+        door.send(room, "ann", text)
+    assert raw.do("USER.SUBSCRIBE", "bob", "phone") == b"OK"
+    pushed = [raw.pushed() for _ in range(2)]
+    door.leave(room, ["bob"], "bob")
+    door.edit(room, 1, "one", "ann")
+    door.recall(room, 2, "ann")
+    door.join(room, ["bob"], "ann")
+    pushed += [raw.pushed() for _ in range(4)]
+    told = [each for _, each in pushed]
+    assert [(each.kind, each.seq) for each in told[2:]] == [
+        *(("leave", 0), ("join", 0), ("edit", 1), ("recall", 2)),
+    ]
+    assert told[4].own() == {"text": "one"}
+    for at, (cursor, _) in enumerate(pushed):
+        rest = door.sync("bob", "phone", cursor).entries
+        assert [(each.kind, each.seq) for each in rest] == [
+            (each.kind, each.seq) for each in told[at + 1 :]
+        ], "whole from any frame"
+    assert raw.do("USER.UNSUBSCRIBE", "bob", "phone") == b"OK"
+
+
 def test_a_blocked_sync_is_answered_by_the_next_message(
     door: WireDoor, room: str, raw: Raw
 ) -> None:

@@ -35,6 +35,10 @@ _CRC = Struct("<I")
 SIZE: Final = _REFERENCE.size
 _FIRST: Final = bytes(4)  # ordinal 0
 
+# The kind of a reference that stands for the entries of a timeline from `seq` on, up to its commit:
+# they are told again in its place. All other kinds are those of `messages`.
+REPLAY: Final = 255
+
 
 Fields = tuple[int, int, int, int, int]  # those of a `Reference`
 

@@ -227,17 +227,18 @@ class Deletion:
         start, stop = between(ROSTER + number(place.id))
         start = max(start, self._after)
         found = list(islice(draft.scan(start, stop), _A_COMMIT))
-        members = []
+        told, members = [], []
         for key, value in found:
             _, _, inbox = split_roster_key(key)
             draft.remove(key)
             self._forget(draft, place.id, inbox)
+            told.append(inbox)  # who left has it on the list, and on their devices
             if decode_roster(value).role != NONE:
                 members.append(inbox)
         if not place.pulled:
             draft.leave(place.id, members)
-        if members:
-            notify(draft, members, place.messages, 0, DELETE)
+        if told:
+            notify(draft, told, place.messages, 0, DELETE)
             bury(draft, place)
         if len(found) == _A_COMMIT:
             place.row = place.row._replace(flags=place.row.flags | DYING)

@@ -13,6 +13,7 @@ from timeline.errors import CorruptError
 from timeline.formats import keys
 from timeline.formats.messages import DELETE, KINDS, READ, RECALL
 from timeline.formats.references import (
+    REPLAY,
     Reference,
     decode_floor,
     decode_references,
@@ -153,16 +154,17 @@ class References:
 def misleading(reference: Reference, target: tuple[bytes, int] | None) -> str:
     """What is wrong with a reference to a timeline of this name and head, None when it is gone."""
     _, _, seq, kind, _ = reference
-    if not 0 < kind < len(KINDS):
+    if not 0 < kind < len(KINDS) and kind != REPLAY:
         return f"a reference is of kind {kind}, which there is not"
     if target is None or kind == DELETE:
         return ""  # rightly gone
     name, head = target
-    event = RECALL < kind < READ and seq > 0
+    event = kind == REPLAY or (RECALL < kind < READ and seq > 0)
     if not name.startswith(EVENTS if event else CONVERSATIONS):
         what = "holds no events" if event else "is no conversation"
-        return f"a reference of kind {KINDS[kind]} leads to {name!r}, which {what}"
-    if kind < READ and seq > head:
+        word = "replay" if kind == REPLAY else KINDS[kind]
+        return f"a reference of kind {word} leads to {name!r}, which {what}"
+    if (kind < READ or kind == REPLAY) and seq > head:
         return f"a reference leads to number {seq} of {name!r}, which ends at {head}"
     return ""
 
