@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .replies import Status, Value
+from .replies import Set, Status, Value
 from .syntax import Argument
 
 _STREAMS = b"STREAMS"
@@ -68,7 +68,8 @@ class KeySpec:
             found = {"type": "range", "spec": {"lastkey": -1, "keystep": 1, "limit": 2}}
         if self.alone:
             begin = found = {"type": "unknown", "spec": {}}
-        told: list[Value] = [Status(flag) for flag in (*flags, *(["incomplete"] * self.alone))]
+        words = (*flags, "incomplete") if self.alone else flags
+        told = Set(Status(word) for word in words)
         return {"flags": told, "begin_search": begin, "find_keys": found}
 
 

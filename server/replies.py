@@ -29,6 +29,12 @@ class Status(str):
     __slots__ = ()
 
 
+class Set(list["Value"]):
+    """A set: its own type in RESP3, an array in RESP2."""
+
+    __slots__ = ()
+
+
 # Whatever `encode` takes: nested as replies are. A dict is a map.
 Value = (
     None
@@ -123,6 +129,6 @@ def _encode(value: Value, resp: int, add: Callable[[bytes], object]) -> None:
             _encode(name, resp, add)
             _encode(item, resp, add)
     else:
-        add(b"*%d\r\n" % len(value))
+        add(b"%b%d\r\n" % (b"~" if resp == 3 and isinstance(value, Set) else b"*", len(value)))
         for item in value:
             _encode(item, resp, add)

@@ -36,6 +36,7 @@ from .jobs import Job
 from .logs import Logger
 from .pipeline import Pipeline
 from .push import Push
+from .registry import every
 from .series import Series, Step
 
 if TYPE_CHECKING:
@@ -275,6 +276,12 @@ class Service:
         """The error reply, counted."""
         self.counters.errors[problem.code] += 1
         return replies.error(problem)
+
+    def reset_counters(self) -> None:
+        self.counters = Counters()
+        self.push.pushed = self.channels.published = 0
+        for command in every():
+            command.account.clear()
 
     def timelines(self) -> int:
         """How many raw timelines there are."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 
-from .replies import Status, Value
+from .replies import Set, Status, Value
 
 _TOKENS = re.compile(r"\.\.\.|[\[\]()|]|(?:(?!\.\.\.)[^\s\[\]()|])+")
 _SIGNS = frozenset("*=~$-+")
@@ -70,9 +70,9 @@ class Argument:
             found["key_spec_index"] = 0
         if self.token:
             found["token"] = self.token
-        flags = [Status(word) for word in ("optional", "multiple") if getattr(self, word)]
+        flags = Set(Status(word) for word in ("optional", "multiple") if getattr(self, word))
         if flags:
-            found["flags"] = list[Value](flags)
+            found["flags"] = flags
         if self.parts:
             found["arguments"] = [part.describe() for part in self.parts]
         return found

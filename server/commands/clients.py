@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from timeline.errors import UsageError
+
 from .. import replies
 from ..errors import CommandError
 from ..registry import Arguments, container, plain, shown
-from ..session import Session
+from ..session import Replying, Session
 from . import arguments
 from .arguments import syntax_error
 from .connection import client_name
@@ -191,6 +193,111 @@ def _close(session: Session, connection: Connection) -> None:
         connection.close()
     else:
         connection.disconnect("killed by CLIENT KILL")
+
+
+@plain(
+    "CLIENT UNBLOCK",
+    "client-id [TIMEOUT|ERROR]",
+    "Ends the wait of a blocked read, as if its time were over or with an error; 1 if it waited.",
+    group="connection",
+    flags="admin noscript loading stale",
+)
+def unblock(session: Session, args: Arguments) -> bytes:
+    number = arguments.integer(args[2])
+    word = args[3].upper() if len(args) > 3 else b"TIMEOUT"
+    if word not in (b"TIMEOUT", b"ERROR"):
+        raise CommandError("CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
+    service = session.service
+    connection = service.clients.get(number)
+    waiter = None if connection is None else connection.waiter
+    if connection is None or waiter is None or not waiter.expired:
+        return replies.integer(0)  # also to one that waits for work that is under way
+    reply = waiter.expired
+    if word == b"ERROR":
+        problem = CommandError("client unblocked via CLIENT UNBLOCK", "UNBLOCKED")
+        reply = service.refuse_late(connection, problem)
+    service.waiters.answer(waiter, reply)
+    return replies.integer(1)
+
+
+@plain(
+    "CLIENT REPLY",
+    "ON|OFF|SKIP",
+    "Whether commands are answered, from now on or, with SKIP, the next one.",
+    group="connection",
+    flags="noscript loading stale no_multi",
+)
+def reply(session: Session, args: Arguments) -> bytes | None:
+    word = args[2].upper()
+    if word not in (b"ON", b"OFF", b"SKIP"):
+        raise syntax_error()
+    if word == b"SKIP" and session.replying is Replying.OFF:
+        return None
+    session.replying = Replying[word.decode()]
+    session.settle()
+    return replies.OK if word == b"ON" else None
+
+
+_NOT_TRACKED = (
+    "which keys a client has read is not kept, so that nothing may be cached: connect without "
+    "client-side caching"
+)
+
+
+@plain(
+    "CLIENT TRACKING",
+    "ON|OFF [REDIRECT client-id] [(PREFIX prefix)...] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]",
+    "Accepted with OPTIN, where nothing is tracked unless a client asks; no key may be asked for.",
+    group="connection",
+    flags="noscript loading stale",
+)
+def tracking(session: Session, args: Arguments) -> bytes:
+    word, options = args[2].upper(), [option.upper() for option in args[3:]]
+    if word not in (b"ON", b"OFF"):
+        raise syntax_error()
+    if word == b"ON" and (b"OPTIN" not in options or b"BCAST" in options):
+        raise UsageError(_NOT_TRACKED)
+    session.caching = word == b"ON"
+    return replies.OK
+
+
+@plain(
+    "CLIENT CACHING",
+    "YES|NO",
+    "An error: no key is tracked.",
+    group="connection",
+    flags="noscript loading stale",
+)
+def caching(session: Session, args: Arguments) -> bytes:
+    raise UsageError(_NOT_TRACKED)
+
+
+@plain(
+    "CLIENT TRACKINGINFO",
+    "",
+    "What CLIENT TRACKING was told.",
+    group="connection",
+    flags="noscript loading stale",
+)
+def trackinginfo(session: Session, args: Arguments) -> bytes:
+    flags = replies.Set(["on", "optin"] if session.caching else ["off"])
+    found: replies.Value = {
+        "flags": flags,
+        "redirect": 0 if session.caching else -1,
+        "prefixes": [],
+    }
+    return replies.encode(found, session.resp)
+
+
+@plain(
+    "CLIENT GETREDIR",
+    "",
+    "-1, or 0 after CLIENT TRACKING: nothing is redirected.",
+    group="connection",
+    flags="noscript loading stale",
+)
+def getredir(session: Session, args: Arguments) -> bytes:
+    return replies.integer(0 if session.caching else -1)
 
 
 def _on_off(args: Arguments) -> bytes:

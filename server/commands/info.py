@@ -72,7 +72,7 @@ def _clients(service: Service) -> Section:
     }
 
 
-def _memory(service: Service) -> Section:
+def memory(service: Service) -> dict[str, int | str]:
     try:
         pages = Path("/proc/self/statm").read_text("ascii").split()[1]
         resident = int(pages) * resource.getpagesize()
@@ -213,7 +213,7 @@ def _jobs(service: Service) -> Section:
 _SECTIONS: dict[str, Callable[[Service], Section]] = {
     "server": _server,
     "clients": _clients,
-    "memory": _memory,
+    "memory": memory,
     "persistence": _persistence,
     "stats": _stats,
     "replication": _replication,

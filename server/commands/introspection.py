@@ -9,7 +9,7 @@ from __future__ import annotations
 from .. import replies
 from ..errors import CommandError
 from ..registry import COMMANDS, Arguments, Command, declare_help, plain, resolve
-from ..replies import Status
+from ..replies import Set, Status
 from ..session import Session
 from .glob import Glob
 
@@ -35,19 +35,19 @@ def _listed() -> list[Command]:
 def _info(command: Command) -> replies.Value:
     """An element of COMMAND INFO, as Redis 7 documents it."""
     first, last, step = (0, 0, 0) if command.keys is None else command.keys.range
-    flags: list[replies.Value] = [Status(flag) for flag in command.flags]
     specs = [] if command.keys is None else [command.keys.describe(command.access)]
+    members = [_info(each) for each in command.subcommands.values()]
     return [
         command.wire_name,
         command.arity,
-        flags,
+        Set(Status(flag) for flag in command.flags),
         first,
         last,
         step,
-        [Status(f"@{command.group}")],
-        [],
-        specs,
-        [_info(each) for each in command.subcommands.values()],
+        Set([Status(f"@{command.group}")]),
+        Set(),
+        Set(specs),
+        members or Set(),
     ]
 
 
@@ -129,7 +129,7 @@ def getkeys(session: Session, args: Arguments) -> bytes:
 )
 def getkeysandflags(session: Session, args: Arguments) -> bytes:
     command, keys = _keys_of(args[2:])
-    access: list[replies.Value] = [Status(word) for word in command.access]
+    access = Set(Status(word) for word in command.access)
     return replies.encode([[key, access] for key in keys], session.resp)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from random import randrange
 
 from timeline.engine import Draft, Engine
 from timeline.formats import keys as store_keys
@@ -23,7 +24,7 @@ from .glob import Glob, compiled
 
 _RESERVED = ord("@")
 _MOST_COUNT = 10_000
-_PASSED = 1_000  # timelines of the store itself that one SCAN passes over, some 1 ms
+_PASSED = 1_000  # timelines of the store itself that one SCAN passes over, some 1 ms; RANDOMKEY too
 _DROPS = 250  # timelines that each commit of FLUSHALL deletes: some 5 ms, for which others wait
 _MOST_DROPS = 1_000  # the same inside MULTI, where there is one commit
 _DROP_BYTES = 512  # of operations that deleting one takes at most, beside its name three times
@@ -83,7 +84,7 @@ def unlink(session: Session, args: Arguments, draft: Draft) -> bytes:
     return _drop(args, draft)
 
 
-def _visible(view: View, name: bytes) -> bool:
+def is_visible(view: View, name: bytes) -> bool:
     return name[:1] != b"@" and view.find(name) is not None
 
 
@@ -96,7 +97,7 @@ def _visible(view: View, name: bytes) -> bool:
     access="RO",
 )
 def exists(session: Session, args: Arguments, view: View) -> bytes:
-    return replies.integer(sum(_visible(view, name) for name in args[1:]))
+    return replies.integer(sum(is_visible(view, name) for name in args[1:]))
 
 
 @read(
@@ -108,7 +109,40 @@ def exists(session: Session, args: Arguments, view: View) -> bytes:
     access="RO",
 )
 def type_of(session: Session, args: Arguments, view: View) -> bytes:
-    return b"+stream\r\n" if _visible(view, args[1]) else b"+none\r\n"
+    return b"+stream\r\n" if is_visible(view, args[1]) else b"+none\r\n"
+
+
+def _ttl(session: Session, args: Arguments, view: View) -> bytes:
+    return replies.integer(-1 if is_visible(view, args[1]) else -2)
+
+
+for _name in ("TTL", "PTTL"):
+    read(
+        _name,
+        "key",
+        "-1 for a timeline, which does not expire, else -2. TIMELINE.RETENTION lets entries go.",
+        group="generic",
+        flags="readonly fast",
+        access="RO",
+    )(_ttl)
+
+
+@read(
+    "RANDOMKEY",
+    "",
+    "The name of some raw timeline, or null.",
+    group="generic",
+    flags="readonly",
+    complexity="O(N) for the names looked at",
+)
+def randomkey(session: Session, args: Arguments, view: Catalog) -> bytes:
+    chance = randrange(_engine(session).stage.next_id)  # noqa: S311  no secret
+    for after in (chance, 0):
+        for _, name in islice(view.ids(after), _PASSED):
+            if name[:1] != b"@":
+                return replies.bulk(name)
+    found = next(raw_names(view), None)
+    return replies.nil(session.resp) if found is None else replies.bulk(found)
 
 
 @read("DBSIZE", "", "How many raw timelines there are.", flags="readonly fast")

@@ -97,6 +97,17 @@ def _tunable(name: str, value: bytes) -> int:
         ) from None
 
 
+@plain("CONFIG RESETSTAT", "", "Counts from 0 again: commands, errors, connections, bytes, pushes.")
+def config_resetstat(session: Session, args: Arguments) -> bytes:
+    session.service.reset_counters()
+    return replies.OK
+
+
+@plain("CONFIG REWRITE", "", "An error: options are given at the start.")
+def config_rewrite(session: Session, args: Arguments) -> bytes:
+    raise CommandError("the configuration file is not written by the daemon: edit it")
+
+
 container("SLOWLOG", "Commands that took long.")
 
 
