@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, Protocol
 
 from timeline.draft import Draft
 from timeline.engine import Engine
-from timeline.errors import ConflictError, CorruptError, shown
+from timeline.errors import ConflictError, CorruptError, UsageError, shown
 from timeline.formats import keys
 from timeline.formats.dump import DumpRecord, Header, Item, Series
 from timeline.formats.entries import decode_items
@@ -51,7 +51,9 @@ class Grafted(NamedTuple):
 
 
 def graft(ground: Ground, records: Iterable[DumpRecord]) -> Grafted:
-    """Add the raw timelines among `records`. Raises `ConflictError`, `CorruptError`."""
+    """Add the raw timelines among `records`. Raises `UsageError` for a name that the store keeps
+    for itself, `ConflictError`, `CorruptError`.
+    """
     timelines = added = skipped = 0
     series: Series | None = None
     items: list[Item] = []
@@ -74,7 +76,8 @@ def graft(ground: Ground, records: Iterable[DumpRecord]) -> Grafted:
             case Series():
                 finish()
                 series, met = None, 0
-                if record.kind == RAW and not record.name.startswith(b"@"):
+                if record.kind == RAW:
+                    _check_name(record.name)
                     series, head = record, ground.head(record.name)
                     timelines += 1
             case Item():
@@ -98,6 +101,13 @@ def graft(ground: Ground, records: Iterable[DumpRecord]) -> Grafted:
                 pass  # conversations and users come with a store of their own
     finish()
     return Grafted(timelines, added, skipped)
+
+
+def _check_name(name: bytes) -> None:
+    if name.startswith(b"@"):
+        raise UsageError(
+            f"{shown(name)} cannot be imported: names that begin with @ belong to the store"
+        )
 
 
 def _check_same(ground: Ground, name: bytes, item: Item) -> None:

@@ -8,7 +8,7 @@ after an interruption, when they are called the same way again.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from io import BufferedReader
 from itertools import chain
@@ -41,6 +41,7 @@ timeline import data all.jsonl                     a whole export into a new dir
 timeline import data rooms.jsonl                   raw timelines into a store that is there
 timeline import --connect :7420 rooms.jsonl        into a daemon
 timeline import data --redis redis://127.0.0.1:6379 orders audit
+timeline import data --redis redis://127.0.0.1:6379 --prefix shop: @cart
 zcat all.jsonl.gz | timeline import data -""",
 )
 @click.argument("sources", metavar="FILE|STREAM...", nargs=-1, required=True)
@@ -51,6 +52,7 @@ zcat all.jsonl.gz | timeline import data -""",
     show_default=True,
     help="The field that keeps the id an entry had in Redis; empty: none.",
 )
+@click.option("--prefix", default="", help="Put this before the names of a Redis's streams.")
 def import_(
     *,
     directory: Path | None,
@@ -59,11 +61,14 @@ def import_(
     sources: tuple[str, ...],
     redis: str | None,
     id_field: str,
+    prefix: str,
 ) -> None:
     """Import a FILE that `timeline export` wrote (-: standard input), or STREAMs of a Redis, into
     the store in DIRECTORY or into a daemon."""
     if redis is None and len(sources) > 1:
         raise click.UsageError("name one FILE; several names are streams of a --redis URL")
+    if redis is None and prefix:
+        raise click.UsageError("--prefix is for streams of a --redis URL; a FILE has its names")
     with ExitStack() as stack, output.bar("importing records") as progress:
 
         def counted(records: Iterator[DumpRecord]) -> Iterator[DumpRecord]:
@@ -73,9 +78,9 @@ def import_(
                 yield record
 
         if redis is not None:
+            streams = _named(sources, prefix)
             source = stack.enter_context(connect_to_redis(redis))
             ground = _ground(stack, directory, daemon)
-            streams = [as_bytes(name) for name in dict.fromkeys(sources)]
             behind = _reached(ground, streams, as_bytes(id_field))
             records = redis_records(source, streams, as_bytes(id_field), behind)
             done = graft(ground, counted(records))
@@ -138,7 +143,19 @@ def _ground(stack: ExitStack, directory: Path | None, daemon: Wire | None) -> Gr
     return EngineGround(stack.enter_context(timeline.open(directory, search=False)).engine)
 
 
-def _reached(ground: Ground, streams: list[bytes], id_field: bytes) -> dict[bytes, bytes]:
+def _named(streams: tuple[str, ...], prefix: str) -> dict[bytes, bytes]:
+    """Streams of a Redis by the names that they get here."""
+    named = {as_bytes(prefix + stream): as_bytes(stream) for stream in streams}
+    for name, stream in named.items():
+        if name.startswith(b"@"):
+            raise UsageError(
+                f"{shown(stream)} cannot have this name here, where those that begin with @ belong "
+                "to the store: put something before it by --prefix"
+            )
+    return named
+
+
+def _reached(ground: Ground, streams: Iterable[bytes], id_field: bytes) -> dict[bytes, bytes]:
     """The id in Redis of the last entry that was imported, by stream."""
     found = {}
     for name in streams:

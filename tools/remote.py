@@ -7,7 +7,7 @@ by which an import that was interrupted goes on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -79,18 +79,20 @@ def _entries(
 
 
 def redis_records(
-    wire: RawWire, streams: Sequence[bytes], id_field: bytes, behind: dict[bytes, bytes]
+    wire: RawWire, streams: Mapping[bytes, bytes], id_field: bytes, behind: dict[bytes, bytes]
 ) -> Iterator[DumpRecord]:
-    """Streams of a Redis, each behind the id that `behind` gives for it."""
+    """Streams of a Redis, by the names that they get here, each behind the id that `behind` gives
+    for that name.
+    """
     yield Header()
-    for name in streams:
-        kind = wire.ask("TYPE", name)
+    for name, stream in streams.items():
+        kind = wire.ask("TYPE", stream)
         if kind != b"stream":
             problem = "does not exist" if kind == b"none" else f"is a {kind.decode()}, no stream"
-            raise click.ClickException(f"{shown(name)} {problem} there")
+            raise click.ClickException(f"{shown(stream)} {problem} there")
         yield Series(name)
         start = b"(" + behind[name] if name in behind else b"-"
-        for identity, fields in _entries(wire, name, start, b"+"):
+        for identity, fields in _entries(wire, stream, start, b"+"):
             yield Item(0, 0, 0, [id_field, identity, *fields] if id_field else fields)
 
 

@@ -228,6 +228,13 @@ def test_a_file_made_by_hand_is_added(tmp_path: Path) -> None:
             assert list(entries[0].fields) == [(b"who", b"alice"), (b"what", b"login")]
 
 
+def test_a_file_with_a_name_of_the_stores_own_is_refused(daemon: Daemon, tmp_path: Path) -> None:
+    lines = b'{"export": 1}\n{"timeline": "@x"}\n{"fields": ["a", "b"]}\n'
+    timeline.open(tmp_path / "data").close()
+    for where in ([tmp_path / "data"], ["--connect", f":{daemon.port}"]):
+        assert "'@x' cannot be imported" in refused("import", *where, "-", stdin=lines)
+
+
 def test_large_entries_over_the_wire(daemon: Daemon, tmp_path: Path) -> None:
     with timeline.open(tmp_path / "data") as db:
         for number in range(80):

@@ -94,6 +94,24 @@ def test_into_a_daemon(peer: Client, url: str, tmp_path: Path) -> None:
         assert daemon.stop() == 0
 
 
+def test_a_name_that_is_the_stores_own_is_refused_before_anything_is_imported(
+    peer: Client, url: str, tmp_path: Path
+) -> None:
+    peer.xadd("@cart", {"n": "1"}, id="5-0")
+    words = ("import", tmp_path / "data", "--redis", url)
+    problem = refused(*words, "odd", "@cart")
+    assert "'@cart'" in problem
+    assert "--prefix" in problem
+    assert names(tmp_path) == []
+    for entries in (1, 0):  # the second call finds nothing new
+        found = json.loads(done(*words, "@cart", "--prefix", "shop:", "--json"))
+        assert found == {"timelines": 1, "entries": entries, "skipped": 0}
+    with timeline.open(tmp_path / "data") as db:
+        assert [list(entry.fields) for entry in db.timeline("shop:@cart")] == [
+            [(b"redis-id", b"5-0"), (b"n", b"1")]
+        ]
+
+
 def test_without_their_ids(peer: Client, url: str, tmp_path: Path) -> None:
     done("import", tmp_path / "data", "--redis", url, "odd", "--id-field", "")
     with timeline.open(tmp_path / "data") as db:
