@@ -12,7 +12,9 @@ from typing import Final
 
 import pytest
 
+import timeline
 from timeline import Database, LogView, TimelineHandle, Transaction, verification
+from timeline.entry import Fields
 from timeline.messaging.embedded import Messaging
 
 PAGE: Final = (Path(__file__).parent.parent / "docs" / "embedding.md").read_text("utf-8")
@@ -29,6 +31,26 @@ def test_the_example_prints_what_is_shown(
     (program,), (shown,) = blocks("python"), blocks("text")
     exec(compile(program, "embedding.md", "exec"), {})
     assert capsys.readouterr().out == shown
+
+
+def test_a_field_that_is_missing_is_told_with_those_there_are(tmp_path: Path) -> None:
+    """Also of a page of a device, in which recalls and reads have no text."""
+    with timeline.open(tmp_path, search_commit_ms=10) as db:
+        im = db.messaging
+        im.create("team", "ann", members=["bob"])
+        im.send("team", "ann", {"text": "word"})
+        (sent,) = im.history("team", "bob")
+        (told,) = [each for each in im.sync("bob", "phone").entries if each.kind == "message"]
+        (hit,) = im.search("bob", "word", wait=20).hits
+        (raw,) = db.timeline("@conv:team")
+    for entry in (sent, told, hit, raw):
+        assert entry.text("text") == entry.text("text", "-") == "word"
+        assert entry.text("title", "") == ""
+        with pytest.raises(KeyError, match="no field 'title'; there are: '@from', '@time', 'text'"):
+            entry.text("title")
+    assert Fields([]).text(b"a", "b") == "b"
+    with pytest.raises(KeyError, match="there are: none"):
+        Fields([]).text("a")
 
 
 def signature(owner: type, name: str) -> str:

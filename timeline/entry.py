@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from timeline.errors import UsageError
+from timeline.errors import UsageError, shown
 from timeline.formats.entries import decode_id, decode_items
 
 Value = bytes | str
@@ -50,6 +50,21 @@ class Fields(Sequence[tuple[bytes, bytes]]):
             return self[key]
         except KeyError:
             return default
+
+    def text(self, key: Value, default: str | None = None) -> str:
+        """The last value of field `key` as text; where there is none `default`, if one is given.
+        Raises `KeyError`, or `UnicodeDecodeError`.
+        """
+        value = self.get(key)
+        if value is not None:
+            return value.decode()
+        if default is not None:
+            return default
+        there = ", ".join(map(shown, self.keys())) or "none"
+        raise KeyError(
+            f"there is no field {shown(_bytes(key))}; there are: {there}. "
+            f"text({shown(_bytes(key))}, '') gives an empty text then"
+        )
 
     def keys(self) -> Sequence[bytes]:
         return self._items[::2]
@@ -96,9 +111,11 @@ class Entry:
     def fields(self) -> Fields:
         return Fields(decode_items(self._payload))
 
-    def text(self, name: Value) -> str:
-        """The value of field `name` as text. Raises `KeyError`, or `UnicodeDecodeError`."""
-        return self.fields[name].decode()
+    def text(self, name: Value, default: str | None = None) -> str:
+        """The value of field `name` as text; where there is none `default`, if one is given. Raises
+        `KeyError`, or `UnicodeDecodeError`.
+        """
+        return self.fields.text(name, default)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Entry):

@@ -22,9 +22,11 @@ class SyncEntry(NamedTuple):
     def id(self) -> str:
         return f"{self.seq}-0"
 
-    def text(self, name: str) -> str:
-        """The value of field `name` as text. Raises `KeyError`."""
-        return self.fields[name].decode()
+    def text(self, name: str, default: str | None = None) -> str:
+        """The value of field `name` as text; where there is none `default`, if one is given. Raises
+        `KeyError`, or `UnicodeDecodeError`.
+        """
+        return self.fields.text(name, default)
 
 
 class SyncPage(NamedTuple):
@@ -91,9 +93,11 @@ class Hit(NamedTuple):
     fields: Fields
     snippet: str
 
-    def text(self, name: str) -> str:
-        """The value of field `name` as text. Raises `KeyError`."""
-        return self.fields[name].decode()
+    def text(self, name: str, default: str | None = None) -> str:
+        """The value of field `name` as text; where there is none `default`, if one is given. Raises
+        `KeyError`, or `UnicodeDecodeError`.
+        """
+        return self.fields.text(name, default)
 
 
 class SearchPage(NamedTuple):

@@ -41,9 +41,11 @@ class Told(NamedTuple):
     def fields(self) -> Fields:
         return Fields(decode_items(self.payload))
 
-    def text(self, name: str) -> str:
-        """The value of field `name` as text. Raises `KeyError`."""
-        return self.fields[name].decode()
+    def text(self, name: str, default: str | None = None) -> str:
+        """The value of field `name` as text; where there is none `default`, if one is given. Raises
+        `KeyError`, or `UnicodeDecodeError`.
+        """
+        return self.fields.text(name, default)
 
 
 def event_told(
