@@ -4,13 +4,64 @@ Rule: what counts as one is told in two forms, for speed: of a single command (`
 a whole pipeline by its columns (`are_appends`), which takes none that the first does not; those it
 leaves out are then told one by one. Anything else, an option or an explicit id, is carried out as
 any other command.
+
+A run is looked at once. When the engine takes it not as a whole, its appends are tried one by one,
+so that each refusal costs the same, however many follow.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from timeline.engine import Engine
+from timeline.errors import TimelineError
+
 from .protocol import Command
 
 ADD = frozenset((b"XADD", b"xadd"))
+_RUN = 4  # how many appends are staged together rather than one by one
+
+
+class Appends:
+    """Those of one client."""
+
+    __slots__ = ("_engine", "_singly")
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._singly = 0  # the commands before this place are appended one by one
+
+    def take(self, commands: list[Command], place: int) -> Sequence[int]:
+        """Appends for the commands from `place` on, as long as they are `XADD key * …`; the numbers
+        given. Without one, the first is another command, or one that the engine refuses: it is
+        carried out, and refused, like any other.
+        """
+        if not place:
+            self._singly = 0
+        if place >= self._singly:
+            if len(commands) - place < _RUN:
+                return self._append(commands[place : place + 1])
+            columns = appends_from(commands, place)
+            if not columns:
+                return ()
+            if len(columns[0]) >= _RUN:
+                seqs = self._engine.append_run(columns[1], columns[3:])
+                if seqs:
+                    return seqs
+            self._singly = place + len(columns[0])
+        return self._append(commands[place : self._singly])
+
+    def _append(self, commands: list[Command]) -> list[int]:
+        append = self._engine.append
+        seqs: list[int] = []
+        for command in commands:
+            if not is_append(command, len(command)):
+                break
+            try:
+                seqs.append(append(command[1], command[3:]))
+            except TimelineError:
+                break
+        return seqs
 
 
 def appends_from(commands: list[Command], place: int) -> list[tuple[bytes, ...]]:

@@ -33,7 +33,7 @@ LOG = b""
 class Waiter:
     """One blocked read: `attempt` gives its reply, or None while there is nothing."""
 
-    __slots__ = ("attempt", "connection", "ended", "expired", "names", "timer")
+    __slots__ = ("attempt", "connection", "ended", "expired", "names", "soon", "timer")
 
     def __init__(
         self,
@@ -49,6 +49,8 @@ class Waiter:
         self.attempt = attempt
         self.expired = expired
         self.timer: asyncio.TimerHandle | None = None
+        # It is certain to be answered, and before long: also who has sent its last waits for that.
+        self.soon = False
 
 
 class Waiters:
@@ -102,16 +104,23 @@ class Waiters:
             waiter.names.append(name)
             self._by_name.setdefault(name, {})[waiter] = None
 
-    def hold(self, connection: Connection, ended: Callable[[], None] | None = None) -> Waiter:
+    def hold(
+        self,
+        connection: Connection,
+        ended: Callable[[], None] | None = None,
+        *,
+        soon: bool = False,
+    ) -> Waiter:
         """Makes `connection` wait for work done elsewhere; `answer` ends it. `ended` is called
         when it waits no more, for whatever reason.
         """
         waiter = connection.waiter = Waiter(connection, [], _nothing, b"", ended)
+        waiter.soon = soon
         self._count += 1
         return waiter
 
-    def answer(self, waiter: Waiter, reply: bytes) -> None:
-        """Sends `reply` unless the client is gone."""
+    def answer(self, waiter: Waiter, reply: bytes | list[bytes]) -> None:
+        """Sends `reply`, which may come in pieces, unless the client is gone."""
         connection = waiter.connection
         if connection.waiter is waiter:
             self.remove(waiter)

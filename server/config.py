@@ -30,7 +30,13 @@ except PackageNotFoundError:  # run from a checkout that is not installed
     VERSION = "0.1.0"
 _PREFIX = "TIMELINED_"
 # The least that a number may be; 1 where nothing is said.
-_FLOORS = {"port": 0, "metrics_port": -1, "slowlog_log_slower_than": -1, "slowlog_max_len": 0}
+_FLOORS = {
+    "clients_bytes": 1 << 20,
+    "port": 0,
+    "metrics_port": -1,
+    "slowlog_log_slower_than": -1,
+    "slowlog_max_len": 0,
+}
 _SUFFIXES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -70,6 +76,10 @@ class Settings:
     )
     backlog_bytes: int = _option(
         1 << 20, "bytes of commands kept for a client that waits, before its socket does"
+    )
+    clients_bytes: int = _option(
+        128 << 20,
+        "bytes that all clients together may hold, before those that hold most are closed",
     )
     blocked: int = _option(10_000, "reads that may be blocked at a time")
     channels: int = _option(1024, "channels one client may subscribe to")

@@ -1,10 +1,33 @@
 """One client: its socket, its commands in order, its replies in order.
 
-Rule: a client's commands take effect and are answered in the order sent, whatever they wait for. A
-command waits for: the group of the client's own writes (reads do), a blocked read before it, room
-for a write that met BUSY, or the client itself, when it does not read what it asked for. What has
-come meanwhile is kept, and beyond `backlog_bytes` the socket is not read. So no client costs more
-than a bounded amount of memory.
+Rule: a client's commands take effect and are answered in the order sent, whatever they wait for.
+And no client takes more than its turn: `_WORK` of commands and requests, `output_pause_bytes` of
+replies, or `_SECONDS`, whichever comes first. The rest goes on in a later turn, behind those of
+others (`turns`); meanwhile it lies here as it came. Replies that a client does not take are not
+made. So no client costs more than a bounded amount of time and memory; what all of them may hold
+together is bounded by `holdings`.
+
+What the next command waits for (`_waits`), and who goes on with it:
+
+| `_waits` | the next command waits for | goes on by |
+|---|---|---|
+| `NOTHING` | nothing: there is none | `data_received` |
+| `TURN` | its turn, the last one being over | `turn`, from `Turns` |
+| `FLIGHT` | the client's own writes: it reads, or many replies wait | `proceed`, from `Pipeline` |
+| `ROOM` | room: it writes, and met BUSY | `proceed`, from `Pipeline` |
+| `READER` | the client, which has yet to take what it asked for | `_taken`, from `Output` |
+| `REPLY` | the one before: a blocked read, a search, a long reply | `proceed`, from `Waiters` |
+
+How far the connection is (`_life`), which only ever rises:
+
+| `_life` | | socket is read | commands are carried out |
+|---|---|---|---|
+| `OPEN` | | unless enough waits | yes |
+| `ENDED` | the client has sent its last, or the daemon stops | no | yes; then it closes |
+| `CLOSING` | QUIT, or a fault in the protocol | no | no; it closes behind the last reply |
+| `GONE` | closed | no | no |
+
+A flight (replies that wait for a group) and output that waits may be there in all but `GONE`.
 
 It does not know what any command means; appends and short reads alone have paths of their own,
 since their cost is the daemon's.
@@ -15,38 +38,58 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from time import perf_counter
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from timeline.errors import BusyError, TimelineError
 from timeline.formats.entries import IDS, KNOWN_IDS, resp_id
 
 from . import replies
-from .appends import ADD, appends_from, is_append
+from .appends import ADD, Appends
 from .blocking import Waiter
 from .commands import COMMANDS
 from .dispatch import kind_of, perform
 from .errors import ProtocolError
+from .output import Output
 from .pipeline import Flight
-from .protocol import Command, Parser
+from .protocol import OBJECT_BYTES, Command, Parser
 from .registry import READ, WRITE, resolve
 from .service import Service
 from .session import Session
 from .shortreads import READS, short_reads
 
+NOTHING, TURN, FLIGHT, ROOM, READER, REPLY = range(6)
+OPEN, ENDED, CLOSING, GONE = range(4)
+
+# A turn, about: a command counts as one, and so do `_BYTES` of requests that are read.
+_WORK: Final = 1024
+_BYTES: Final = 128
+_SECONDS: Final = 0.001  # of commands that are carried out one by one
+# What has no more than this waiting goes on as soon as it can, and not behind others.
+_FEW: Final = 64
+_LITTLE: Final = 16 << 10
+
 _ADD_COMMAND = COMMANDS[b"XADD"]
-_RUN = 4  # how many appends are staged together rather than one by one
 
 
 class Connection(asyncio.Protocol):
     def __init__(self, service: Service) -> None:
         self._service = service
         self._settings = service.configuration.settings
-        self._parser = Parser(self._settings.limits)
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         self.session: Session = cast(Session, None)
-        # Commands that wait, and the bytes in which they came.
-        self._backlog: list[Command] = []
-        self._backlog_bytes = 0
+        self._life = OPEN
+        # What was received: bytes in the parser, then commands, of which those before `_place` are
+        # done.
+        self._parser = Parser(self._settings.limits)
+        self._fault: ProtocolError | None = None
+        self._reading = True
+        self._commands: list[Command] = []
+        self._place = 0
+        self._appends = Appends(service.engine)
+        # What the next of them waits for.
+        self._waits = NOTHING
+        self.waiter: Waiter | None = None
+        self._stalled_since = 0.0
         # The last flight this client has writes in, if it has not landed.
         self._flight: Flight | None = None
         # Replies to be sent, in pieces, with the flight if there is one; the indexes of those that
@@ -54,21 +97,17 @@ class Connection(asyncio.Protocol):
         self._out: list[bytes] = []
         self._kept: list[int] = []
         self._size = 0
-        self.waiter: Waiter | None = None
-        self._stalled_since = 0.0
-        self._stalled = False
-        self._full = False  # the client does not read
-        self._reading = True
-        self._fault: ProtocolError | None = None
-        self._ended = False  # the client has sent its last
-        self._closing = False
-        self._lost = False
+        self._output: Output = cast(Output, None)
+        # What `Holdings` was told last, and what of it is for a reply that is being made.
+        self.held = 0
+        self.claimed = 0
 
     # --- the socket ---------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         service = self._service
         self._transport = cast(asyncio.Transport, transport)
+        self._output = Output(self._transport, service.loop, service.counters, self._taken)
         service.counters.connections += 1
         self.session = Session(
             id=service.next_client,
@@ -82,112 +121,187 @@ class Connection(asyncio.Protocol):
         service.next_client += 1
         if len(service.clients) >= service.tunables.maxclients:
             service.counters.rejected += 1
-            self._lost = True
+            self._life = GONE
             self._transport.write(b"-ERR max number of clients reached\r\n")
             self._transport.close()
             return
         service.clients[self.session.id] = self
+        service.holdings.arrive()
         self._transport.set_write_buffer_limits(high=self._settings.output_pause_bytes)
 
     def data_received(self, data: bytes) -> None:
-        if self._lost or self._closing or self._fault is not None:
+        if self._life != OPEN or self._fault is not None:
             return
         service = self._service
         service.counters.input_bytes += len(data)
         self.session.active = service.loop.time()
-        try:
-            commands = self._parser.feed(data)
-        except ProtocolError as problem:
-            commands = problem.commands
-            self._fault = problem
-        if self._waiting:
-            self._backlog += commands
-            self._backlog_bytes += len(data)
-            if self._backlog_bytes > self._settings.backlog_bytes:
-                self._pause()
-            return
-        self._execute(commands)
-        if self._fault is not None:
-            self._fail()
+        self._parser.feed(data)
+        if self._waits:
+            self.account()
+        else:
+            self.turn()
 
     def eof_received(self) -> bool:
         """The client sends no more; it may still wait for replies to what it sent."""
-        self._ended = True
-        return self.waiter is None and bool(self._backlog or self._flight)
+        self._life = max(self._life, ENDED)
+        if self.waiter is not None:
+            return self.waiter.soon
+        return bool(self._waits or self._flight or self._output.waits)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's
-        self._lost = True
-        self._backlog = []
         service = self._service
+        self._let_go()
         service.clients.pop(self.session.id, None)
         if not service.clients:
             service.emptied.set()
         service.push.forget(self)
         service.channels.forget(self)
-        self.session.transaction = None
         if self.waiter is not None:
             service.waiters.remove(self.waiter)
 
     def pause_writing(self) -> None:
-        self._full = True
+        self._output.pause()
 
     def resume_writing(self) -> None:
-        self._full = False
-        # Not at once: this may be called from within a write.
-        self._service.loop.call_soon(self.proceed)
-        self._service.push.resume(self)
+        self._output.resume()
 
-    # --- commands -----------------------------------------------------------------------------
+    # --- what it holds ------------------------------------------------------------------------
 
     @property
     def input_bytes(self) -> int:
         """Bytes received and not carried out yet."""
-        return self._parser.waiting_bytes + self._backlog_bytes
+        return self._parser.unread + self._parser.kept
 
     @property
     def output_bytes(self) -> int:
         """Bytes the client has yet to take."""
-        return self._transport.get_write_buffer_size()
+        return self._output.size
+
+    def holds(self) -> int:
+        """Bytes of memory, about: what was received and not done, what was made and not taken."""
+        if self._life == GONE:
+            return 0
+        transaction = self.session.transaction
+        objects = 4 * (len(self._commands) - self._place)  # a guess: they lie in one small piece
+        if transaction is not None:
+            objects += transaction.objects
+        return (
+            self.input_bytes
+            + (0 if transaction is None else transaction.bytes)
+            + OBJECT_BYTES * objects
+            + self._size
+            + self.claimed
+            + self.output_bytes
+        )
+
+    def account(self) -> None:
+        """Tells what it holds, and reads from the socket or not, as that allows."""
+        if self._life == GONE:
+            return
+        holdings, unread = self._service.holdings, self._parser.unread
+        held = self.holds()
+        if held != self.held:
+            holdings.note(self, held)
+        enough = _LITTLE if self._waits == TURN else self._settings.backlog_bytes
+        if (
+            self._life != OPEN
+            or self._fault is not None
+            or unread > enough
+            or holdings.holds_back(self)
+        ):
+            if self._reading:
+                self._reading = False
+                self._transport.pause_reading()
+        elif not self._reading and not (unread and self._waits):
+            self._reading = True
+            self._transport.resume_reading()
+
+    # --- turns --------------------------------------------------------------------------------
 
     @property
     def takes_more(self) -> bool:
         """Whether something may be pushed: the client reads, and no replies wait to go first."""
-        return not (self._lost or self._full or self._flight is not None)
+        return self._life != GONE and self._flight is None and not self._output.full
 
-    @property
-    def _waiting(self) -> bool:
-        """Whether a command that comes now must wait behind something."""
-        return bool(self._backlog) or self.waiter is not None or self._full
-
-    def _execute(self, commands: list[Command]) -> None:
-        """Carries out commands until one must wait; the rest becomes the backlog."""
-        session = self.session
-        place, end = 0, len(commands)
-        with self._service.engine.lock:
-            while place < end:
-                done = self._run(commands, place) if session.plain else 0
-                if not done:
-                    if not self._carry_out(commands[place]):
-                        self._backlog = commands[place:]
-                        break
-                    done = 1
-                place += done
-                if self._size > self._settings.output_pause_bytes:
-                    if self._flight is None:
-                        self._send_out()
-                    if self._flight is not None or self._full:
-                        self._backlog = commands[place:]
-                        break
-                if self.waiter is not None:
-                    self._backlog = commands[place:]
-                    break
-                if self._closing or self._lost:
-                    break
-        if not self._stalled:
-            self._stalled_since = 0.0
-        if self._flight is None:
+    def turn(self) -> None:
+        """Carries out what it may of what was received; the rest waits."""
+        if self._life >= CLOSING:
+            return
+        if self._output.full:
+            self._waits = READER
+        else:
+            with self._service.engine.lock:
+                self._waits = self._carry_on()
+        if self._flight is None and self._out:
             self._send_out()
+        parser = self._parser
+        if self._waits == TURN:
+            self._service.turns.add(self)
+        elif not self._waits:
+            self._commands, self._place, self._stalled_since = [], 0, 0.0
+            if self._fault is not None:
+                self._fail()
+        if parser.unread or parser.kept or self.held or not (self.session.plain and self._reading):
+            self.account()
         self._settle()
+
+    def proceed(self) -> None:
+        """Goes on with what was kept, now that something it may have waited for has happened."""
+        if self._waits == TURN or self.waiter is not None or self._output.full:
+            return
+        if not self._waits:
+            self.account()
+        elif len(self._commands) - self._place > _FEW or self._parser.unread > _LITTLE:
+            self._waits = TURN
+            self._service.turns.add(self)
+        else:
+            self.turn()
+
+    def _carry_on(self) -> int:
+        """Carries out commands until one must wait, and returns for what."""
+        session, parser, begun = self.session, self._parser, 0.0
+        left = _WORK
+        while left > 0:
+            commands, place = self._commands, self._place
+            if place == len(commands):
+                if not parser.unread or self._life >= CLOSING:
+                    return NOTHING
+                left -= self._read_on()
+                continue
+            done = self._run(commands, place) if session.plain else 0
+            if not done:
+                waits = self._carry_out(commands[place])
+                if waits:
+                    return waits
+                done = 1
+                if not begun:
+                    begun = perf_counter()
+                elif perf_counter() - begun > _SECONDS:
+                    left = 0
+            if self._commands is commands:  # they were not dropped
+                self._place = place + done
+            left -= done
+            if self.waiter is not None:
+                return REPLY
+            if self._size > self._settings.output_pause_bytes:
+                if self._flight is not None:
+                    return FLIGHT
+                self._send_out()
+                left = 0
+        if self._output.full:
+            return READER
+        return TURN if self._place < len(self._commands) or parser.unread else NOTHING
+
+    def _read_on(self) -> int:
+        """Reads the next commands; returns what that counts as."""
+        before = self._parser.unread
+        try:
+            self._commands = self._parser.next()
+        except ProtocolError as problem:
+            self._fault = problem
+            self._commands = problem.commands
+        self._place = 0
+        return 1 + (before - self._parser.unread) // _BYTES
 
     def _run(self, commands: list[Command], place: int) -> int:
         """Carries out together what can be of the commands from `place` on: appends or short reads.
@@ -196,12 +310,7 @@ class Connection(asyncio.Protocol):
         """
         verb = commands[place][0]
         if verb in ADD:
-            begin = perf_counter()
-            done = self._append(commands, place)
-            if done:
-                seconds = perf_counter() - begin
-                self._service.note(self.session, _ADD_COMMAND, commands[place], seconds, done, 0)
-            return done
+            return self._append(commands, place)
         if verb in READS and self._flight is None:
             return self._read(commands, place)
         return 0
@@ -220,62 +329,31 @@ class Connection(asyncio.Protocol):
         return done
 
     def _append(self, commands: list[Command], place: int) -> int:
-        """Appends for the commands from `place` on as long as they are `XADD key * …`.
-
-        Returns how many those were. What follows is another command, or one that the engine
-        refuses: it is carried out, and refused, like any other.
-        """
-        if len(commands) - place < _RUN:
-            return self._append_one(commands[place])
-        columns = appends_from(commands, place)
-        if not columns:
-            return 0
-        seqs: Sequence[int] = ()
-        if len(columns[0]) >= _RUN:
-            seqs = self._service.engine.append_run(columns[1], columns[3:])
-        if not seqs:
-            seqs = self._append_singly(commands[place : place + len(columns[0])])
-        if seqs:
+        begin = perf_counter()
+        seqs = self._appends.take(commands, place)
+        done = len(seqs)
+        if done:
             self._board()
             if max(seqs) < KNOWN_IDS:
                 self._out += [IDS[seq] for seq in seqs]
             else:
                 self._out += map(resp_id, seqs)
-        return len(seqs)
+            seconds = perf_counter() - begin
+            self._service.note(self.session, _ADD_COMMAND, commands[place], seconds, done, 0)
+        return done
 
-    def _append_one(self, command: Command) -> int:
-        if not is_append(command, len(command)):
-            return 0
-        try:
-            seq = self._service.engine.append(command[1], command[3:])
-        except TimelineError:
-            return 0
-        self._board()
-        self._out.append(IDS[seq] if seq < KNOWN_IDS else resp_id(seq))
-        return 1
-
-    def _append_singly(self, run: list[Command]) -> list[int]:
-        append = self._service.engine.append
-        seqs = []
-        for command in run:
-            try:
-                seqs.append(append(command[1], command[3:]))
-            except TimelineError:
-                break
-        return seqs
-
-    def _carry_out(self, args: Command) -> bool:
-        """Carries out one command; False when it must wait, and nothing was done."""
+    def _carry_out(self, args: Command) -> int:
+        """Carries out one command; or returns what it must wait for, nothing being done."""
         session = self.session
         command = resolve(args)
         kind = command.kind if command and session.plain else kind_of(session, command)
         if kind == READ and self._flight is not None:
-            return False
+            return FLIGHT
         try:
             reply, refused = perform(session, command, args)
         except BusyError as problem:
             if self._may_stall():
-                return False
+                return ROOM
             assert session.last is not None
             session.last.account.calls += 1
             reply, refused = self._service.refuse_late(self, problem), True
@@ -285,12 +363,25 @@ class Connection(asyncio.Protocol):
             if promises:
                 self._board()
             if not session.plain and session.swallows():
-                return True
+                return NOTHING
             if not promises and self._flight is not None:
                 self._kept.append(len(self._out))
             self._out.append(reply)
             self._size += len(reply)
+        return NOTHING
+
+    def _may_stall(self) -> bool:
+        """Whether a write that met BUSY waits for room; no more after `busy_ms`, until a turn ends
+        with nothing left.
+        """
+        now = self._service.loop.time()
+        self._stalled_since = self._stalled_since or now
+        if (now - self._stalled_since) * 1000 > self._settings.busy_ms:
+            return False
+        self._service.pipeline.stall(self)
         return True
+
+    # --- flights ------------------------------------------------------------------------------
 
     def _board(self) -> None:
         """Makes the replies that follow leave with what was staged last."""
@@ -309,82 +400,61 @@ class Connection(asyncio.Protocol):
         """Sends the replies that waited for `flight`; `problem` replaces promised writes."""
         if self._flight is flight:
             self._flight, self._out, self._kept, self._size = None, [], [], 0
-        if self._lost:
+        if self._life == GONE:
             return
         if problem is not None:
             keep = set(kept)
             refusal = replies.error(problem)
             self._service.counters.errors[problem.code] += len(out) - len(keep)
             out = [reply if index in keep else refusal for index, reply in enumerate(out)]
-        self._send(out)
+        self._output.send(out)
         if self._flight is None:
             self._service.push.resume(self)
         self._settle()
 
-    def proceed(self) -> None:
-        """Goes on with what was kept, now that something it may have waited for has happened."""
-        self._stalled = False
-        if self._lost or self.waiter is not None or self._full:
-            return
-        if self._backlog:
-            commands, self._backlog = self._backlog, []
-            self._execute(commands)
-        if self._waiting or self._lost:
-            return
-        self._backlog_bytes = 0
-        if self._fault is not None:
-            self._fail()
-        elif not self._reading:
-            self._reading = True
-            self._transport.resume_reading()
-
-    def _may_stall(self) -> bool:
-        """Whether a write that met BUSY waits for room; no more after `busy_ms`."""
-        now = self._service.loop.time()
-        self._stalled_since = self._stalled_since or now
-        if (now - self._stalled_since) * 1000 > self._settings.busy_ms:
-            return False
-        self._stalled = True
-        self._service.pipeline.stall(self)
-        return True
-
-    def _pause(self) -> None:
-        if self._reading:
-            self._reading = False
-            self._transport.pause_reading()
-
-    # --- sending and closing ------------------------------------------------------------------
+    # --- sending ------------------------------------------------------------------------------
 
     def _send_out(self) -> None:
         """Sends the replies that wait for nothing."""
-        if self._out:
-            out, self._out, self._kept, self._size = self._out, [], [], 0
-            self._send(out)
+        out, self._out, self._kept, self._size = self._out, [], [], 0
+        if self._life != GONE:
+            self._output.send(out)
 
-    def _send(self, out: list[bytes]) -> None:
-        data = out[0] if len(out) == 1 else b"".join(out)
-        self._service.counters.output_bytes += len(data)
-        self._transport.write(data)
+    def _taken(self) -> None:
+        """The client took some of what waited for it; when all, its commands go on."""
+        if self._life == GONE:
+            return
+        self.account()
+        if not self._output.full:
+            self.proceed()
+            self._service.push.resume(self)
+            self._settle()
 
-    def answer(self, data: bytes) -> None:
-        """Sends the reply to a command that has waited."""
-        if not self.session.swallows():
-            self.push(data)
+    def answer(self, reply: bytes | list[bytes]) -> None:
+        """Sends the reply to a command that has waited; a long one comes in parts."""
+        if self.session.swallows() or self._life == GONE:
+            return
+        if isinstance(reply, bytes):
+            self.push(reply)
+        elif self._out:  # of pushes
+            self.push(b"".join(reply))
+        else:
+            self._output.send_in_parts(reply)
 
     def push(self, data: bytes) -> None:
         """Sends what was not asked for just now; who does not read it is closed at some time."""
-        if self._lost:
+        if self._life == GONE:
             return
         if self._out:  # behind the replies that wait
             if self._flight is not None:
                 self._kept.append(len(self._out))
             self._out.append(data)
             self._size += len(data)
-            if self._size > self._settings.output_bytes:
-                self.disconnect("slow reader: more than output_bytes wait for it")
-            return
-        self._send([data])
-        if self._transport.get_write_buffer_size() > self._settings.output_bytes:
+            waits = self._size
+        else:
+            self._output.send([data])
+            waits = self._output.size
+        if waits > self._settings.output_bytes:
             self.disconnect("slow reader: more than output_bytes wait for it")
 
     def offer(self, data: bytes) -> bool:
@@ -393,64 +463,71 @@ class Connection(asyncio.Protocol):
         """
         if not self.takes_more:
             return False
-        self._service.counters.output_bytes += len(data)
-        self._transport.write(data)
+        self._output.send([data])
         return True
 
     def offer_shared(self, prefix: bytes, tails: Sequence[bytes]) -> bool:
         """As `offer` of `prefix.join(tails)`, without a copy of the tails for each who waits."""
         if not self.takes_more:
             return False
-        parts = [part for tail in tails for part in (tail, prefix)][1:-1]
-        self._service.counters.output_bytes += sum(map(len, parts))
-        self._transport.writelines(parts)
+        self._output.offer([part for tail in tails for part in (tail, prefix)][1:-1])
         return True
+
+    # --- closing ------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Closes once everything answered so far is sent; later commands are not carried out."""
-        self._closing = True
-        self._backlog = []
+        self._life = max(self._life, CLOSING)
+        self._commands, self._place, self._waits = [], 0, NOTHING
 
     def finish(self) -> None:
         """The daemon stops: no more is read, what was received is answered, then it closes."""
-        self._pause()
-        self._ended = True
-        if self.waiter is not None:
+        self._life = max(self._life, ENDED)
+        self.account()
+        if self.waiter is not None and not self.waiter.soon:
             self.close()
             self._service.waiters.remove(self.waiter)
         self._settle()
 
     def disconnect(self, reason: str) -> None:
         """Closes at once, without what waits to be sent."""
-        if self._lost:
+        if self._life == GONE:
             return
-        service = self._service
-        service.counters.disconnected += 1
-        service.log.warning(
+        self._tell(reason)
+        self._let_go()
+        self._transport.abort()
+
+    def _tell(self, reason: str) -> None:
+        self._service.counters.disconnected += 1
+        self._service.log.warning(
             "disconnected", client=self.session.id, address=self.session.address, reason=reason
         )
-        self._lost = True
-        self._transport.abort()
+
+    def _let_go(self) -> None:
+        """It holds nothing any more."""
+        self._life = GONE
+        self._service.holdings.forget(self)
+        self._parser = Parser(self._settings.limits)
+        self._commands, self._place, self._waits = [], 0, NOTHING
+        self._output.drop()
+        self.session.transaction = None
 
     def _fail(self) -> None:
         """Answers a protocol error behind everything before it, then closes."""
-        if self._backlog or self._fault is None or self._closing:
+        fault = self._fault
+        if fault is None or self._life >= CLOSING:
             return
-        service = self._service
-        service.counters.disconnected += 1
-        service.log.warning(
-            "disconnected",
-            client=self.session.id,
-            address=self.session.address,
-            reason=str(self._fault),
-        )
-        self.push(service.refusal(self._fault))
+        self._tell(str(fault))
+        self.push(self._service.refusal(fault))
         self.close()
         self._settle()
 
     def _settle(self) -> None:
         """Closes when that was asked for and nothing is left to send."""
-        if (self._closing or self._ended) and self._flight is None and not self._backlog:
+        life = self._life
+        if life in (OPEN, GONE) or self._flight is not None or self._output.waits:
+            return
+        if life == CLOSING or not (self._waits or self.waiter is not None):
             self._transport.close()
 
 

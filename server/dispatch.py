@@ -132,6 +132,7 @@ def _special(session: Session, command: Command, args: Arguments) -> bytes | Non
         if transaction.bytes + size > most:
             raise CommandError(f"transaction above the limit of {most} bytes (transaction_bytes)")
         transaction.bytes += size
+        transaction.objects += len(args) + 2
         transaction.commands.append((command, args))
         return replies.QUEUED
     if session.listening and session.resp == 2 and args[0].upper() not in _WHILE_SUBSCRIBED:

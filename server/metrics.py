@@ -170,6 +170,16 @@ def _clients(service: Service) -> Iterator[Metric]:
         "Bytes of replies and pushes that clients have yet to take.",
         sum(client.output_bytes for client in clients),
     )
+    yield _gauge(
+        "clients_bytes", "Bytes that clients hold.", sum(client.holds() for client in clients)
+    )
+    yield _gauge(
+        "clients_bytes_limit",
+        "Beyond that those that hold most are closed.",
+        service.tunables.clients_bytes,
+    )
+    yield _counter("clients_evicted", "Clients closed for that.", service.holdings.evicted)
+    yield _gauge("waiting_replies", "Long replies that wait for room.", service.holdings.waiting)
     yield _gauge("blocked_clients", "Reads that wait for something.", len(service.waiters))
     yield _gauge("blocked_clients_limit", "Such reads at most.", settings.blocked)
     yield _gauge("waiting_writers", "Clients whose write waits for room.", service.pipeline.waiting)

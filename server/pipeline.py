@@ -61,7 +61,7 @@ class Pipeline:
         self._joined = 0
         self._seen = 0  # how many had joined when background work was last done
         self._done: list[Group] = []
-        self._stalled: list[Connection] = []
+        self._stalled: dict[Connection, None] = {}
         self.waits = 0  # for room, of writes that met BUSY
         self._working: asyncio.Handle | None = None
         self.groups = 0
@@ -143,13 +143,13 @@ class Pipeline:
 
     def stall(self, connection: Connection) -> None:
         """Lets a connection whose write met BUSY try again once there may be room."""
-        self._stalled.append(connection)
+        self._stalled[connection] = None
         self.waits += 1
         if len(self._stalled) == 1:
             self._loop.call_later(PAUSE, self._retry)
 
     def _retry(self) -> None:
-        stalled, self._stalled = self._stalled, []
+        stalled, self._stalled = self._stalled, {}
         for connection in stalled:
             connection.proceed()
 

@@ -1,8 +1,12 @@
 """The Redis request protocol without I/O: bytes in, whole commands out.
 
-Rule: `feed` takes what a socket gave, however it was cut, and returns the commands that are
-complete; what is not waits inside, bounded by `Limits`. "Need more" is an empty list. Garbage
-raises `ProtocolError` and nothing else, and the parser is then of no further use.
+Rule: `feed` takes what a socket gave, however it was cut; `next` returns commands of it that are
+complete, some at a time; what is not complete waits inside, bounded by `Limits`. Garbage raises
+`ProtocolError` and nothing else, and the parser is then of no further use.
+
+A call of `next` looks at a bounded number of bytes, so that one client's pipeline keeps nobody
+waiting: as long as `unread` is not zero there is more to look at, whatever was returned. Every byte
+is looked at once and copied a bounded number of times, also where they come one by one.
 
 There are two readers of the same grammar. Whole pipelines go through hiredis, which is made for
 replies, not requests: it takes types that no request may have, allocates an announced array before
@@ -29,7 +33,10 @@ Command = list[bytes]
 
 _STAR, _DOLLAR, _TILDE, _ANGLE, _BAR = b"*$~>|"
 _SENTINEL = b":1\r\n"
-_PIECE = 32 * 1024  # hiredis moves its whole buffer at each kibibyte read: small pieces are cheap
+_PIECE = 32 * 1024  # bytes looked at by one call; hiredis moves its whole buffer at each kibibyte
+_ITEMS = 8 * 1024  # the same where they are read item by item
+_STEPS = 256  # commands read by one call without hiredis
+OBJECT_BYTES = 56  # what an argument takes in memory beside its bytes, about
 _COUNT_LINE = 64  # longer than any announced length
 _LARGE_ARRAY = re.compile(rb"\*\d{5}")
 _LARGE = 10_000  # the smallest count that `_LARGE_ARRAY` matches
@@ -63,56 +70,130 @@ class Parser:
     """Turns the byte stream of one connection into commands."""
 
     __slots__ = (
+        "_data",
         "_items",
+        "_later",
         "_missing",
         "_need",
+        "_position",
         "_reader",
         "_rest",
-        "_rest_bytes",
+        "_start",
         "_taken",
+        "kept",
         "limits",
+        "unread",
     )
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._reader = hiredis.Reader()
-        # An incomplete item: its pieces, their bytes, and how many bytes it takes at least to go
-        # on.
-        self._rest: list[bytes] = []
-        self._rest_bytes = 0
+        # Bytes not looked at yet, `unread` in number: of `_data` from `_position`, then `_later`.
+        self._data = b""
+        self._position = 0
+        self._later = bytearray()
+        self.unread = 0
+        # An incomplete item: its bytes, how many it takes, and where its payload starts; without
+        # such a number it goes on to the end of a line.
+        self._rest = bytearray()
         self._need = 0
+        self._start = 0
         # An incomplete command: the items that are whole, how many are to come, bytes taken so far.
         self._items: Command = []
         self._missing = 0
         self._taken = 0
+        # What these take in memory.
+        self.kept = 0
 
-    @property
-    def waiting_bytes(self) -> int:
-        """Bytes held of a command that is not complete."""
-        return self._rest_bytes + self._taken
+    def feed(self, data: bytes) -> None:
+        """Takes what came."""
+        if self.unread:
+            self._later += data
+        else:
+            self._data = data
+            self._position = 0
+        self.unread += len(data)
 
-    def feed(self, data: bytes) -> list[Command]:
-        """Returns the commands completed by `data`; raises `ProtocolError` with those before the
+    def next(self) -> list[Command]:
+        """Returns the next commands of what came; raises `ProtocolError` with those before the
         fault.
         """
-        if self._rest:
-            self._rest.append(data)
-            self._rest_bytes += len(data)
-            if self._rest_bytes < self._need:
-                return []
-            data = b"".join(self._rest)
-            self._rest = []
-            self._rest_bytes = 0
         commands: list[Command] = []
-        position = 0
-        end = len(data)
+        data, begin = self._data, self._position
+        try:
+            if begin == 0 and not self._rest and len(data) <= _PIECE:  # as it mostly is
+                position = self._read(data, commands)
+            else:
+                position = self._read_piece(data, begin, commands)
+        except ProtocolError as error:
+            error.commands = commands
+            self._forget()
+            raise
+        self.unread -= position - begin
+        if position < len(data):
+            self._position = position
+        else:
+            self._data = bytes(self._later)
+            self._position = 0
+            if self._later:
+                self._later = bytearray()
+        if self._rest or self._missing:
+            self.kept = len(self._rest) + self._taken + OBJECT_BYTES * len(self._items)
+        else:
+            self.kept = 0
+        return commands
+
+    def _forget(self) -> None:
+        self._data, self._later, self._rest, self._items = b"", bytearray(), bytearray(), []
+        self.unread = self.kept = 0
+
+    def _read_piece(self, data: bytes, position: int, commands: list[Command]) -> int:
+        """Reads from `position` on; returns where it stopped."""
+        if self._rest:
+            return self._complete(data, position, commands)
+        end = position + (_ITEMS if self._missing else _PIECE)
+        if end < len(data):
+            # Where a command seems to begin, so that mostly none is cut.
+            cut = data.rfind(b"\r\n*", position, end) + 2
+            end = cut if cut > position + 2 else end
+        return position + self._read(data[position:end], commands)
+
+    def _complete(self, data: bytes, position: int, commands: list[Command]) -> int:
+        """Goes on with the incomplete item, and reads nothing beyond it."""
+        rest, size = self._rest, len(data) - position
+        if self._need:
+            size = min(size, self._need - len(rest))
+            rest += data[position : position + size]
+            if len(rest) == self._need:
+                self._rest = bytearray()
+                with memoryview(rest) as view:
+                    self._add_item(bytes(view[self._start : -2]), len(rest), commands)
+            return position + size
+        inline = not self._missing and rest[0] != _STAR
+        room = (self.limits.inline_bytes if inline else _COUNT_LINE) - len(rest)
+        end = data.find(b"\n", position, position + room) + 1
+        if end:
+            size = end - position
+        elif size >= room:
+            size = room
+        rest += data[position : position + size]
+        if end or size == room:
+            self._rest = bytearray()
+            self._step(bytes(rest), 0, commands)
+        return position + size
+
+    def _read(self, data: bytes, commands: list[Command]) -> int:
+        """Reads what `data` begins with; returns how many bytes of it."""
+        position, end = 0, len(data)
         if self._missing:
             position = self._step(data, 0, commands)
         if position < end and data[position] == _STAR and self._trusted(data):
             position += self._read_fast(data[position:] if position else data, commands)
-        while position < end:
+        for _ in range(_STEPS):
+            if position >= end:
+                break
             position = self._step(data, position, commands)
-        return commands
+        return position
 
     def _trusted(self, data: bytes) -> bool:
         """Whether hiredis may see these bytes: no limit can be broken unseen, no memory taken on
@@ -142,17 +223,7 @@ class Parser:
         found: list[Command] = []
         add = found.append
         try:
-            if len(data) <= _PIECE:
-                reader.feed(data)
-            else:
-                for start in range(0, len(data), _PIECE):
-                    reader.feed(data[start : start + _PIECE])
-                    reply = gets()
-                    while type(reply) is list:
-                        add(reply)
-                        reply = gets()
-                    if reply is not False:
-                        raise TypeError
+            reader.feed(data)
             reader.feed(_SENTINEL)
             reply = gets()
             while type(reply) is list:
@@ -194,28 +265,23 @@ class Parser:
 
     def _step(self, data: bytes, position: int, commands: list[Command]) -> int:
         """Reads one command, or as much of it as is there; returns where it stopped."""
-        try:
-            if not self._missing:
-                if data[position] != _STAR:
-                    return self._read_inline(data, position, commands)
-                line_end = self._line(data, position, "mbulk")
-                if line_end < 0:
-                    return self._wait(data, position, 0)
-                count = self._count(data, position + 1, line_end)
-                self._taken = line_end + 2 - position
-                position = line_end + 2
-                if count <= 0:
-                    self._taken = 0
-                    return position
-                self._missing = count
-            return self._read_items(data, position, commands)
-        except ProtocolError as error:
-            error.commands = commands
-            raise
+        if not self._missing:
+            if data[position] != _STAR:
+                return self._read_inline(data, position, commands)
+            line_end = self._line(data, position, "mbulk")
+            if line_end < 0:
+                return self._wait(data, position)
+            count = self._count(data, position + 1, line_end)
+            self._taken = line_end + 2 - position
+            position = line_end + 2
+            if count <= 0:
+                self._taken = 0
+                return position
+            self._missing = count
+        return self._read_items(data, position, commands)
 
     def _read_items(self, data: bytes, position: int, commands: list[Command]) -> int:
         end = len(data)
-        items = self._items
         limits = self.limits
         while self._missing:
             if position >= end:
@@ -224,7 +290,7 @@ class Parser:
                 raise ProtocolError(f"expected '$', got {_shown(data[position])}")
             line_end = self._line(data, position, "bulk")
             if line_end < 0:
-                return self._wait(data, position, 0)
+                return self._wait(data, position)
             length = self._length(data, position + 1, line_end)
             start = line_end + 2
             size = start - position + length + 2
@@ -233,22 +299,25 @@ class Parser:
                     f"request above the limit of {limits.request_bytes} bytes (request_bytes)"
                 )
             if start + length + 2 > end:
-                return self._wait(data, position, size)
-            items.append(data[start : start + length])
-            self._taken += size
-            self._missing -= 1
+                return self._wait(data, position, size, start - position)
+            self._add_item(data[start : start + length], size, commands)
             position = start + length + 2
-        commands.append(items)
-        self._items = []
-        self._taken = 0
         return position
 
-    def _wait(self, data: bytes, position: int, need: int) -> int:
+    def _add_item(self, item: bytes, size: int, commands: list[Command]) -> None:
+        self._items.append(item)
+        self._taken += size
+        self._missing -= 1
+        if not self._missing:
+            commands.append(self._items)
+            self._items = []
+            self._taken = 0
+
+    def _wait(self, data: bytes, position: int, need: int = 0, start: int = 0) -> int:
         """Keeps the incomplete item that begins at `position`."""
-        rest = data[position:] if position else data
-        self._rest = [rest]
-        self._rest_bytes = len(rest)
+        self._rest += data[position:]
         self._need = need
+        self._start = start
         return len(data)
 
     @staticmethod
@@ -284,7 +353,7 @@ class Parser:
         if line_end < 0:
             if len(data) - position >= self.limits.inline_bytes:
                 raise ProtocolError("too big inline request")
-            return self._wait(data, position, 0)
+            return self._wait(data, position)
         stop = (
             line_end - 1
             if data[line_end - 1 : line_end] == b"\r" and line_end > position

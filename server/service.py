@@ -32,12 +32,15 @@ from .blocking import LOG, Waiter, Waiters
 from .channels import Channels
 from .config import Configuration
 from .errors import CommandError
+from .holdings import Holdings
 from .jobs import Job
 from .logs import Logger
+from .making import Making, Steps
 from .pipeline import Pipeline
 from .push import Push
 from .registry import every
 from .series import Series, Step
+from .turns import Turns
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -84,6 +87,7 @@ class Tunables:
     maxclients: int
     slowlog_log_slower_than: int  # microseconds; below zero: never
     slowlog_max_len: int
+    clients_bytes: int
     slow_after: float = field(init=False)  # the same in seconds
 
     def __post_init__(self) -> None:
@@ -118,6 +122,8 @@ class Service:
     _short_threads: ThreadPoolExecutor = field(
         default_factory=lambda: _pool(_SHORT_AT_A_TIME, "short")
     )
+    turns: Turns = field(init=False)
+    holdings: Holdings = field(init=False)
     pipeline: Pipeline = field(init=False)
     waiters: Waiters = field(init=False)
     messages: Messages = field(init=False)
@@ -130,12 +136,22 @@ class Service:
         settings = self.configuration.settings
         self.started = self.loop.time()
         self.pipeline = Pipeline(self.engine, self.loop, self._applied, self.log)
+        self.turns = Turns(self.loop)
+        self.holdings = Holdings(
+            self.loop,
+            self.clients,
+            lambda: self.tunables.clients_bytes,
+            settings.busy_ms / 1000,
+        )
         self.waiters = Waiters(self.loop, settings.blocked, self.refuse_late)
         self.messages = Messages(self.engine)
         self.push = Push(self, self.messages)
         self.channels = Channels(self.loop)
         self.tunables = Tunables(
-            settings.maxclients, settings.slowlog_log_slower_than, settings.slowlog_max_len
+            settings.maxclients,
+            settings.slowlog_log_slower_than,
+            settings.slowlog_max_len,
+            settings.clients_bytes,
         )
 
     def _applied(self, group: Group) -> None:
@@ -182,15 +198,26 @@ class Service:
             if self.engine.group.commits:
                 self.pipeline.flight()
 
+    def make(self, connection: Connection, steps: Steps, nothing: bytes = b"") -> bytes | None:
+        """Answers with what `steps` make: at once when the first makes all, perhaps of no bytes;
+        else in turns, and with `nothing` for nothing.
+        """
+        try:
+            size = next(steps)
+        except StopIteration as end:
+            return b"".join(end.value)
+        Making(self, connection, steps, size, nothing)
+        return None
+
     def detach(self, connection: Connection, work: Callable[[], bytes]) -> None:
         """Answers with what `work`, which is short, returns; done on another thread without the
         engine's lock.
         """
-        self._work(self._short_threads, self.waiters.hold(connection), work)
+        self._work(self._short_threads, self.waiters.hold(connection, soon=True), work)
 
     def detach_search(self, connection: Connection, work: Callable[[], bytes]) -> None:
         """As `detach`, for a search, which may take longer."""
-        self._work(self._search_threads, self.waiters.hold(connection), work)
+        self._work(self._search_threads, self.waiters.hold(connection, soon=True), work)
 
     def detach_job(
         self, connection: Connection, command: str, work: Callable[[Progress], bytes]
@@ -213,7 +240,7 @@ class Service:
         self, connection: Connection, lsn: int, seconds: float, work: Callable[[], bytes]
     ) -> None:
         """As `detach_search`, once the index has reached `lsn`; INDEXLAG if that takes longer."""
-        waiter = self.waiters.hold(connection)
+        waiter = self.waiters.hold(connection, soon=True)
         indexer = self.messages.searchable
 
         def go_on() -> None:
@@ -257,7 +284,7 @@ class Service:
         self, connection: Connection, step: Step, answer: Callable[[], bytes] = lambda: replies.OK
     ) -> None:
         """Answers once everything that `step` stages, a commit at a time, is durable."""
-        waiter = self.waiters.hold(connection)
+        waiter = self.waiters.hold(connection, soon=True)
 
         def done(problem: TimelineError | None) -> None:
             if problem is None:

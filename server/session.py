@@ -33,6 +33,7 @@ class Transaction:
 
     commands: list[tuple[Command, list[bytes]]] = field(default_factory=list)
     bytes: int = 0
+    objects: int = 0  # arguments and commands
     failed: bool = False
     afterwards: list[Callable[[], None]] = field(default_factory=list)
 

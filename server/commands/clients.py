@@ -93,15 +93,18 @@ def _line(session: Session) -> str:
         if session.listening
         else "N"
     )
-    queued = -1 if session.transaction is None else len(session.transaction.commands)
+    transaction = session.transaction
+    queued_bytes = 0 if transaction is None else transaction.bytes
+    queued = -1 if transaction is None else len(transaction.commands)
     return (
         f"id={session.id} addr={session.address} laddr={session.local_address} fd=0 "
         f"name={session.name.decode()} age={now - session.created:.0f} "
         f"idle={now - session.active:.0f} flags={flags} db=0 "
         f"sub={len(session.channels)} psub={len(session.patterns)} ssub=0 multi={queued} "
-        f"qbuf={connection.input_bytes} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 "
+        f"qbuf={connection.input_bytes} qbuf-free=0 argv-mem=0 multi-mem={queued_bytes} "
+        f"rbs=0 rbp=0 obl=0 oll=0 "
         f"omem={connection.output_bytes} "
-        f"tot-mem={connection.input_bytes + connection.output_bytes} events=r "
+        f"tot-mem={connection.holds()} events=r "
         f"cmd={'NULL' if session.last is None else session.last.wire_name} "
         f"user={session.user} redir=-1 "
         f"resp={session.resp} lib-name={session.library.decode()} "

@@ -1,13 +1,14 @@
 """Raw timelines as Redis streams: what reads them (XLEN, XRANGE, XREVRANGE, XREAD, XINFO).
 
 Rule: entries are stored as they are sent, so a range is a header and slices of the store. No reply
-grows beyond `reply_bytes`: a read that would is refused, and COUNT is the way out. In-boxes
-(`@user:…`) are read the same way and show references.
+grows beyond `reply_bytes`: a read that would is refused, and COUNT is the way out. One of more than
+a page is made in turns, between those of others, and is what one moment would have shown all the
+same. In-boxes (`@user:…`) are read the same way and show references.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 from timeline.messaging.names import USERS
 from timeline.tails import Timeline
@@ -16,13 +17,17 @@ from timeline.unresolved import TOP, Unresolved
 from .. import replies
 from ..blocking import Shared
 from ..errors import CommandError
+from ..making import Steps, finish
 from ..registry import Arguments, View, container, plain, read, shown
 from ..session import Session
 from . import arguments
 from .arguments import ENTRIES, REFERENCES, Ids, syntax_error
 
 _FIRST_STEP = 256  # entries read before it is known how large they are
-_STEP_BYTES = 4 << 20
+_STEP = 4096  # entries, and
+_STEP_BYTES = 256 << 10  # bytes read at a time of what is longer, about
+_ATTEMPTS = 3  # at a range from which something goes while it is read, the last of them at once
+_REFERENCES = 100_000  # in an in-box, for want of a number that costs nothing
 
 
 def source(session: Session, view: View, name: bytes) -> tuple[View, Ids]:
@@ -35,32 +40,63 @@ def source(session: Session, view: View, name: bytes) -> tuple[View, Ids]:
 def entries(
     session: Session,
     view: View,
-    timeline: Timeline,
+    name: bytes,
     first: int,
     last: int,
     count: int | None,
     *,
     reverse: bool = False,
-) -> bytes:
-    """The entries of a range as a reply. Raises `CommandError` above `reply_bytes`."""
+) -> Steps:
+    """Makes the entries of a range, a page at a time. Raises `CommandError` above `reply_bytes`.
+
+    What comes meanwhile is left out. When something goes meanwhile it begins anew, and at last does
+    all at once, so that the reply shows no hole that was never there.
+    """
+    timeline = view.find(name)
+    if timeline is None or first > last:
+        return [replies.EMPTY_ARRAY]
     if count is not None and count <= _FIRST_STEP:
         page = view.read(timeline, first, last, count, reverse=reverse)
-        return b"".join((replies.array_header(page.count), *page.chunks))
+        return [replies.array_header(page.count), *page.chunks]
+    if not isinstance(view, Unresolved):
+        last = min(last, view.extent(timeline).head)
+    for attempts_left in reversed(range(_ATTEMPTS)):
+        made = yield from _pages(
+            session, view, name, first, last, count, reverse=reverse, fixed=attempts_left == 0
+        )
+        if made is not None:
+            return made
+    raise AssertionError("nothing changes in one turn")
+
+
+def _pages(
+    session: Session,
+    view: View,
+    name: bytes,
+    first: int,
+    last: int,
+    count: int | None,
+    *,
+    reverse: bool,
+    fixed: bool,
+) -> Generator[int, None, list[bytes] | None]:
+    """An attempt at that; None when something went meanwhile. `fixed`: without a pause."""
     most = session.service.configuration.settings.reply_bytes
     left = TOP if count is None else count
     step = _FIRST_STEP
     found = size = 0
     chunks: list[bytes] = [b""]
+    state = _state(view, name)
     while left > 0 and first <= last:
+        timeline = view.find(name)
+        assert timeline is not None, "its state is the same"
         page = view.read(timeline, first, last, min(step, left), reverse=reverse)
         if page.last is None:
             break
         chunks += page.chunks
         size += sum(map(len, page.chunks))
         if size > most:
-            raise CommandError(
-                f"the reply would exceed {most} bytes (option reply_bytes): ask for less by COUNT"
-            )
+            raise _too_large(most)
         found += page.count
         left -= page.count
         if page.count < step:
@@ -69,9 +105,43 @@ def entries(
             last = page.last - 1
         else:
             first = page.last + 1
-        step = max(1, min(8192, _STEP_BYTES * found // size))
+        step = max(1, min(_STEP, _STEP_BYTES * found // size))
+        if left > 0 and not fixed:
+            ahead = _REFERENCES if isinstance(view, Unresolved) else last - first + 1
+            yield min(most, size + size * min(left, ahead) // found)
+            if _state(view, name) != state:
+                return None
     chunks[0] = b"*%d\r\n" % found
-    return b"".join(chunks)
+    return chunks
+
+
+def _too_large(most: int) -> CommandError:
+    return CommandError(
+        f"the reply would exceed {most} bytes (option reply_bytes): ask for less by COUNT"
+    )
+
+
+def _state(view: View, name: bytes) -> tuple[int, ...] | None:
+    """What differs once an entry has gone; in-boxes only grow and expire."""
+    timeline = view.find(name)
+    if timeline is None:
+        return None
+    if isinstance(view, Unresolved):
+        return (timeline.id,)
+    extent = view.extent(timeline)
+    return timeline.id, extent.first, extent.head - extent.length, extent.deleted
+
+
+def at_once(steps: Steps) -> bytes:
+    """The whole reply."""
+    return b"".join(finish(steps))
+
+
+def answer(session: Session, steps: Steps) -> bytes | None:
+    """The reply; in EXEC it is made at once, else perhaps in turns."""
+    if session.executing:
+        return at_once(steps)
+    return session.service.make(session.connection, steps)
 
 
 @read(
@@ -90,17 +160,14 @@ def xlen(session: Session, args: Arguments, view: View) -> bytes:
 
 def _range(
     session: Session, args: Arguments, view: View, low: bytes, high: bytes, *, reverse: bool
-) -> bytes:
+) -> bytes | None:
     view, ids = source(session, view, args[1])
     first = _bound(ids, low, ids.start)
     last = _bound(ids, high, ids.end)
     count = _count(args) if len(args) > 4 else None
     if count == 0:
         return replies.nil_array(session.resp)
-    timeline = view.find(args[1])
-    if timeline is None or first > last:
-        return replies.EMPTY_ARRAY
-    return entries(session, view, timeline, first, last, count, reverse=reverse)
+    return answer(session, entries(session, view, args[1], first, last, count, reverse=reverse))
 
 
 def _bound(ids: Ids, value: bytes, read_id: Callable[[bytes], int]) -> int:
@@ -125,7 +192,7 @@ def _count(args: Arguments) -> int:
     flags="readonly",
     complexity="O(log N + M) for M entries returned",
 )
-def xrange(session: Session, args: Arguments, view: View) -> bytes:
+def xrange(session: Session, args: Arguments, view: View) -> bytes | None:
     return _range(session, args, view, args[2], args[3], reverse=False)
 
 
@@ -137,7 +204,7 @@ def xrange(session: Session, args: Arguments, view: View) -> bytes:
     flags="readonly",
     complexity="O(log N + M) for M entries returned",
 )
-def xrevrange(session: Session, args: Arguments, view: View) -> bytes:
+def xrevrange(session: Session, args: Arguments, view: View) -> bytes | None:
     return _range(session, args, view, args[3], args[2], reverse=True)
 
 
@@ -154,30 +221,43 @@ class StreamRead:
         self.count = count
 
     def answer(self, view: View, shared: Shared) -> bytes | None:
-        """The reply, or None when there is nothing new anywhere."""
-        parts: list[bytes] = []
+        """The reply, made at once, or None when there is nothing new anywhere."""
+        return at_once(self.steps(view, shared)) or None
+
+    def steps(self, view: View, shared: Shared | None = None) -> Steps:
+        """Makes the reply; without a piece when there is nothing new anywhere."""
+        most = self.session.service.configuration.settings.reply_bytes
+        resp = self.session.resp
+        pieces: list[bytes] = [b""]
+        found = size = 0
         for name, first in self.positions:
             asked = (name, first, self.count)
-            if asked not in shared:
-                shared[asked] = self._one(view, name, first)
-            found = shared[asked]
-            if found is not None:
-                parts.append(found)
-        if not parts:
-            return None
-        if self.session.resp == 3:
-            return replies.map_header(len(parts), 3) + b"".join(parts)
-        return replies.array([b"*2\r\n" + part for part in parts])
+            if shared is None:
+                made = yield from self._one(view, name, first)
+            else:
+                if asked not in shared:
+                    shared[asked] = b"".join((yield from self._one(view, name, first)))
+                made = [part] if (part := shared[asked]) else []
+            if made:
+                found += 1
+                pieces += (b"" if resp == 3 else b"*2\r\n", *made)
+                size += sum(map(len, made))
+            if size > most:
+                raise _too_large(most)
+        if not found:
+            return []
+        pieces[0] = replies.map_header(found, 3) if resp == 3 else replies.array_header(found)
+        return pieces
 
-    def _one(self, view: View, name: bytes, first: int) -> bytes | None:
+    def _one(self, view: View, name: bytes, first: int) -> Steps:
         view, ids = source(self.session, view, name)
         timeline = view.find(name)
         if timeline is None:
-            return None
+            return []
         if ids is ENTRIES and view.extent(timeline).head < first:  # the quickest way to know
-            return None
-        found = entries(self.session, view, timeline, first, ids.top, self.count)
-        return None if found.startswith(replies.EMPTY_ARRAY) else replies.bulk(name) + found
+            return []
+        found = yield from entries(self.session, view, name, first, ids.top, self.count)
+        return [] if found[0] == replies.EMPTY_ARRAY else [replies.bulk(name), *found]
 
 
 @read(
@@ -217,12 +297,12 @@ def xread(session: Session, args: Arguments, view: View) -> bytes | None:
         for name, value in zip(names[:half], names[half:], strict=True)
     ]
     reading = StreamRead(session, positions, count)
-    reply = reading.answer(view, {})
-    if reply is not None:
-        return reply
     nothing = replies.nil_array(session.resp)
-    if block is None or session.executing:
-        return nothing
+    if session.executing:
+        return reading.answer(view, {}) or nothing
+    reply = session.service.make(session.connection, reading.steps(view), nothing)
+    if reply is None or reply or block is None:
+        return nothing if reply == b"" else reply
     _wait(session, names[:half], reading, nothing, block)
     return None
 
@@ -281,7 +361,7 @@ container("XINFO", "What is known of a timeline.", group="stream")
     group="stream",
     flags="readonly",
 )
-def xinfo_stream(session: Session, args: Arguments, view: View) -> bytes:
+def xinfo_stream(session: Session, args: Arguments, view: View) -> bytes | None:
     count: int | None = 10
     if len(args) > 3:
         if args[3].upper() != b"FULL" or len(args) not in (4, 6):
@@ -291,10 +371,15 @@ def xinfo_stream(session: Session, args: Arguments, view: View) -> bytes:
                 raise syntax_error()
             number = arguments.integer(args[5])
             count = number if number > 0 else None
-    view, ids = source(session, view, args[2])
-    timeline = view.find(args[2])
-    if timeline is None:
+    if view.find(args[2]) is None:
         raise CommandError("no such key")
+    return answer(session, _stream(session, args[2], view, count, full=len(args) > 3))
+
+
+def _stream(session: Session, name: bytes, view: View, count: int | None, *, full: bool) -> Steps:
+    view, ids = source(session, view, name)
+    timeline = view.find(name)
+    assert timeline is not None
     extent = view.extent(timeline)
     resp = session.resp
     pairs: list[tuple[str, bytes]] = [
@@ -306,20 +391,19 @@ def xinfo_stream(session: Session, args: Arguments, view: View) -> bytes:
         ("entries-added", replies.integer(extent.added)),
         ("recorded-first-entry-id", _id(ids, view.read(timeline, limit=1).last or 0)),
     ]
-    if len(args) > 3:
-        pairs += [
-            ("entries", entries(session, view, timeline, 0, ids.top, count)),
-            ("groups", replies.EMPTY_ARRAY),
-        ]
+    if full:
+        made = yield from entries(session, view, name, 0, ids.top, count)
+        pairs += [("entries", b"".join(made)), ("groups", replies.EMPTY_ARRAY)]
     else:
         pairs += [
             ("groups", replies.integer(0)),
             ("first-entry", _entry(view, timeline, resp, reverse=False)),
             ("last-entry", _entry(view, timeline, resp, reverse=True)),
         ]
-    return replies.map_header(len(pairs), resp) + b"".join(
-        [replies.bulk(name.encode()) + value for name, value in pairs]
-    )
+    found = [replies.map_header(len(pairs), resp)]
+    for label, value in pairs:
+        found += (replies.bulk(label.encode()), value)
+    return found
 
 
 def _id(ids: Ids, number: int) -> bytes:

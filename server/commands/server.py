@@ -17,8 +17,13 @@ from .glob import Glob
 
 container("CONFIG", "The options the daemon runs with.")
 
-# Names of Redis that its clients and tools ask for, and what they mean here.
-_TUNABLE = ("maxclients", "slowlog-log-slower-than", "slowlog-max-len")
+# What may change while the daemon runs: the least and the most.
+_RANGES = {
+    "maxclients": (1, 1_000_000_000),
+    "clients-bytes": (1 << 20, 1 << 50),
+    "slowlog-log-slower-than": (-1, 1_000_000_000),
+    "slowlog-max-len": (0, 1_000_000_000),
+}
 
 
 def _configuration(service: Service) -> dict[str, str]:
@@ -43,7 +48,7 @@ def _configuration(service: Service) -> dict[str, str]:
     found["port"] = str(service.port)
     if service.metrics_port is not None:
         found["metrics-port"] = str(service.metrics_port)
-    for name in _TUNABLE:
+    for name in _RANGES:
         found[name] = str(getattr(service.tunables, name.replace("-", "_")))
     return found
 
@@ -73,7 +78,7 @@ def config_set(session: Session, args: Arguments) -> bytes:
             raise CommandError(
                 f"Unknown option or number of arguments for CONFIG SET - '{shown(parameter)}'"
             )
-        if name not in _TUNABLE:
+        if name not in _RANGES:
             raise CommandError(
                 f"CONFIG SET failed (possibly related to argument '{name}') - "
                 "can't set immutable config: give it on the command line, in the environment or "
@@ -87,13 +92,13 @@ def config_set(session: Session, args: Arguments) -> bytes:
 
 
 def _tunable(name: str, value: bytes) -> int:
-    low = {"maxclients": 1, "slowlog-log-slower-than": -1, "slowlog-max-len": 0}[name]
+    low, high = _RANGES[name]
     try:
-        return arguments.integer(value, low, 1_000_000_000)
+        return arguments.integer(value, low, high)
     except CommandError:
         raise CommandError(
             f"CONFIG SET failed (possibly related to argument '{name}') - "
-            f"argument must be between {low} and 1000000000"
+            f"argument must be between {low} and {high}"
         ) from None
 
 

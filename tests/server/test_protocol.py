@@ -10,6 +10,7 @@ from hypothesis import example, given, strategies as st
 from timeline_server.errors import ProtocolError
 from timeline_server.protocol import UNAUTHENTICATED, Command, Limits, Parser, split_inline
 
+BOUND = 256 * 1024  # bytes that one call looks at, of which most are those of one large argument
 LIMITS = Limits(request_bytes=200_000, argument_bytes=100_000, inline_bytes=1_000)
 
 
@@ -25,10 +26,25 @@ def outcome(pieces: list[bytes], limits: Limits = LIMITS) -> tuple[list[Command]
     commands: list[Command] = []
     for piece in pieces:
         try:
-            commands += parser.feed(piece)
+            commands += read(parser, piece)
         except ProtocolError as problem:
             return commands + problem.commands, str(problem)
     return commands, None
+
+
+def read(parser: Parser, data: bytes) -> list[Command]:
+    """All commands that are complete with `data`."""
+    parser.feed(data)
+    commands: list[Command] = []
+    while parser.unread:
+        before = parser.unread
+        try:
+            commands += parser.next()
+        except ProtocolError as problem:
+            problem.commands = commands + problem.commands
+            raise
+        assert before - BOUND <= parser.unread < before, "each call goes on, and not too far"
+    return commands
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
@@ -137,8 +153,8 @@ def test_a_fault_is_told_in_the_words_of_redis_behind_what_was_whole(
 
 def test_announced_lengths_take_no_memory() -> None:
     parser = Parser(Limits(arguments=1 << 31, request_bytes=1 << 40, argument_bytes=1 << 40))
-    assert parser.feed(b"*2000000000\r\n$4\r\nPING\r\n$1000000000000\r\nabc") == []
-    assert parser.waiting_bytes < 100
+    assert read(parser, b"*2000000000\r\n$4\r\nPING\r\n$1000000000000\r\nabc") == []
+    assert parser.kept < 200
 
 
 def test_an_argument_of_many_pieces_is_put_together_once() -> None:
@@ -148,10 +164,10 @@ def test_an_argument_of_many_pieces_is_put_together_once() -> None:
     found = [
         command
         for piece in cut(data, list(range(0, len(data), 1_000)))
-        for command in parser.feed(piece)
+        for command in read(parser, piece)
     ]
     assert found == [[b"SET", b"k", value]] * 2
-    assert parser.waiting_bytes == 0
+    assert parser.kept == parser.unread == 0
 
 
 def test_a_long_pipeline_is_read_whole_in_one_go() -> None:

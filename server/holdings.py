@@ -1,0 +1,249 @@
+"""What clients hold of the daemon's memory, together, and what is done when it is too much.
+
+A client holds: requests that are not whole, commands that wait, what MULTI queued, replies that are
+being made, and output it has yet to take, objects counted with their bytes. Each of these is
+bounded by itself (`request_bytes`, `backlog_bytes`, `transaction_bytes`, `reply_bytes`,
+`output_pause_bytes`); the option `clients_bytes` bounds the sum over all clients. As it is
+approached:
+
+1. A reply of more than a page is made only when there is room for all of it. It counts before it is
+   made; those for which there is no room wait for it in order of arrival, and are refused with BUSY
+   after `busy_ms`.
+2. Beyond `clients_bytes` whoever holds more than an equal share is not read from any more. Others
+   are served as ever.
+3. Whoever holds more than a share, and has not got rid of a sixteenth of it within a second while
+   others wait for memory, is closed: the largest first, as many as it takes.
+4. Beyond five quarters of `clients_bytes` the largest are closed at once, whatever they do.
+
+Who is closed finds the reason in the log, and INFO counts them (`evicted_clients`).
+
+Rule: a client's share is told by itself at the end of each turn in which something is left. What
+lies in small output buffers is told by nobody, so all clients are looked at in passing, some at a
+time. When much was let go of, the allocator is asked to give it back to the system.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, Protocol
+
+LOOK: Final = 0.1  # seconds between looks
+_LOOKED_AT: Final = 256  # clients at each
+_FEW: Final = 16  # with fewer clients, a share is of so many
+_SMALLEST: Final = 64 << 10  # bytes that are never too many for one client
+_PATIENCE: Final = 1.0  # seconds without progress
+_WORTH_IT: Final = 8 << 20  # bytes let go of, after which memory is given back
+
+_malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc alone
+
+
+class Holder(Protocol):
+    """A client, as it is seen here."""
+
+    held: int  # what it told last
+
+    def account(self) -> None:
+        """Tells what it holds now."""
+
+    def proceed(self) -> None:
+        """Goes on, if it can."""
+
+    def disconnect(self, reason: str) -> None: ...
+
+
+class Claim:
+    """Room for a reply that is to be made: `granted`, or refused, is called once."""
+
+    __slots__ = ("granted", "holder", "refused", "since", "size")
+
+    def __init__(
+        self,
+        holder: Holder,
+        size: int,
+        since: float,
+        granted: Callable[[], None],
+        refused: Callable[[], None],
+    ) -> None:
+        self.holder = holder
+        self.size = size
+        self.since = since
+        self.granted = granted
+        self.refused = refused
+
+
+class Holdings:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clients: Mapping[int, Holder],
+        most: Callable[[], int],
+        wait_seconds: float,
+    ) -> None:
+        self._loop = loop
+        self._clients = clients
+        self._most = most
+        self._wait_seconds = wait_seconds
+        self.total = 0
+        self.evicted = 0
+        self._claims: deque[Claim] = deque()
+        # Those that are not read from, until there is room again.
+        self._held_back: dict[Holder, None] = {}
+        self._round: Iterator[Holder] = iter(())
+        # Since when memory has been short, and what each held then; 0: it is not.
+        self._short_since = 0.0
+        self._then: dict[Holder, int] = {}
+        self._peak = 0
+        self._reacting = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    # --- what is held -------------------------------------------------------------------------
+
+    def note(self, holder: Holder, held: int) -> None:
+        """A client holds so many bytes now."""
+        self.total += held - holder.held
+        holder.held = held
+        if not self._reacting and (
+            self._claims or self._held_back or self.total > self._most() * 5 // 4
+        ):
+            self._reacting = True
+            self._loop.call_soon(self._react)
+
+    def arrive(self) -> None:
+        """There is a client more."""
+        if self._timer is None:
+            self._timer = self._loop.call_later(LOOK, self._look)
+
+    def forget(self, holder: Holder) -> None:
+        """A client is gone."""
+        self.note(holder, 0)
+        self._held_back.pop(holder, None)
+        self._then.pop(holder, None)
+
+    def holds_back(self, holder: Holder) -> bool:
+        """Whether a client is not to be read from now; it is told to proceed when it may again."""
+        if self.total <= self._most() or holder.held <= self.share:
+            return False
+        self._held_back[holder] = None
+        return True
+
+    @property
+    def share(self) -> int:
+        """What each may hold when memory is short."""
+        return max(_SMALLEST, self._most() // max(_FEW, len(self._clients)))
+
+    @property
+    def waiting(self) -> int:
+        """How many replies wait for room."""
+        return len(self._claims)
+
+    # --- room for replies ---------------------------------------------------------------------
+
+    def claim(
+        self,
+        holder: Holder,
+        size: int,
+        granted: Callable[[], None],
+        refused: Callable[[], None],
+    ) -> Claim:
+        """Asks for room for a reply of `size` bytes; `granted` is called when there is, perhaps at
+        once, `refused` when there is none in time. Whoever is granted it counts it as held.
+        """
+        claim = Claim(holder, size, self._loop.time(), granted, refused)
+        if not self._claims and self._fits(claim):
+            granted()
+        elif size > self._most():
+            refused()
+        else:
+            self._claims.append(claim)
+        return claim
+
+    def withdraw(self, claim: Claim) -> None:
+        """Nobody waits for it any more."""
+        if claim in self._claims:
+            self._claims.remove(claim)
+
+    def _fits(self, claim: Claim) -> bool:
+        return self.total + claim.size <= self._most()
+
+    def _react(self) -> None:
+        self._reacting = False
+        lacking = self.total - self._most()
+        if lacking > self._most() // 4:
+            self._close(list(self._clients.values()), lacking)
+        self._relieve()
+
+    def _relieve(self) -> None:
+        """Lets go on whoever can."""
+        while self._claims and self._fits(self._claims[0]):
+            self._claims.popleft().granted()
+        if self._held_back and self.total <= self._most() * 7 // 8:
+            held_back, self._held_back = self._held_back, {}
+            for holder in held_back:
+                holder.proceed()
+
+    # --- looking after ------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        for _ in range(min(_LOOKED_AT, len(self._clients))):
+            holder = next(self._round, None)
+            if holder is None:
+                self._round = iter(list(self._clients.values()))
+                break
+            holder.account()
+        self._refuse_late()
+        self._look_at_the_slow()
+        self._relieve()
+        self._give_back()
+        more = self._clients or self.total
+        self._timer = self._loop.call_later(LOOK, self._look) if more else None
+
+    def _refuse_late(self) -> None:
+        before = self._loop.time() - self._wait_seconds
+        while self._claims and self._claims[0].since < before:
+            self._claims.popleft().refused()
+
+    def _look_at_the_slow(self) -> None:
+        """Closes those that hold much and do not move, while others wait."""
+        lacking = self.total - self._most()
+        if self._claims:
+            lacking += self._claims[0].size
+        elif lacking <= 0 and not self._held_back:
+            self._short_since = 0.0
+            self._then.clear()
+            return
+        now = self._loop.time()
+        if not self._short_since:
+            self._short_since = now
+            self._then = {each: each.held for each in self._large()}
+        elif now - self._short_since > _PATIENCE:
+            self._short_since = 0.0
+            slow = [each for each, held in self._then.items() if each.held > held * 15 // 16]
+            self._close(slow, max(1, lacking))
+
+    def _large(self) -> list[Holder]:
+        share = self.share
+        return [each for each in self._clients.values() if each.held > share]
+
+    def _close(self, holders: list[Holder], lacking: int) -> None:
+        """Closes the largest of `holders`, until `lacking` bytes are let go of."""
+        most = self._most()
+        for holder in sorted(holders, key=lambda each: each.held, reverse=True):
+            if lacking <= 0:
+                break
+            lacking -= holder.held
+            self.evicted += 1
+            holder.disconnect(
+                f"it holds {holder.held} bytes, and all clients together more than they may: "
+                f"{most} (option clients_bytes)"
+            )
+
+    def _give_back(self) -> None:
+        """Asks the allocator for what clients let go of: by itself it keeps what it once had."""
+        self._peak = max(self._peak, self.total)
+        if self._peak - self.total > max(_WORTH_IT, self._peak // 2):
+            self._peak = self.total
+            if _malloc_trim is not None:
+                self._loop.run_in_executor(None, _malloc_trim, 0)

@@ -1,0 +1,55 @@
+"""Turns: who has more to do than one turn takes, one after the other.
+
+Rule: in a round of the loop at least one of those who wait has a turn, and others as long as it has
+not taken `_ROUND` seconds; then the sockets are looked at. So who asks for little, and is served as
+soon as it is read, waits for a round and not for those who ask for much; and these wait for each
+other's turns, in order of arrival, whatever each has asked for.
+
+It does not know what a turn does: a connection goes on with its commands, a long reply with its
+next page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from time import perf_counter
+from typing import Protocol
+
+_ROUND = 0.002  # seconds
+
+
+class Worker(Protocol):
+    def turn(self) -> None:
+        """Does the next part of its work; it is in `Turns` no more, unless it goes there again."""
+
+
+class Turns:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._workers: deque[Worker] = deque()
+        self._scheduled = False
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    def add(self, worker: Worker) -> None:
+        """Gives it a turn, behind those who wait for theirs."""
+        self._workers.append(worker)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._workers and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._round)
+
+    def _round(self) -> None:
+        until = perf_counter() + _ROUND
+        try:
+            while self._workers:
+                self._workers.popleft().turn()
+                if perf_counter() > until:
+                    break
+        finally:
+            self._scheduled = False
+            self._schedule()
