@@ -26,7 +26,8 @@ import uvloop
 
 from timeline.engine import Engine
 from timeline.errors import StorageError, TimelineError, UsageError
-from timeline.store import prepare_directory
+from timeline.files import OTHERS
+from timeline.store import ROCKS, prepare_directory
 
 from .config import Configuration, load
 from .connection import Connection
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as problem:
         print(f"timelined: {problem}", file=sys.stderr)  # noqa: T201  before logs, and for people
         return 2
+    os.umask(OTHERS)  # what it makes is its user's alone
     log = configure(configuration.settings.log_level, configuration.settings.log_format)
     allow_files(configuration.settings.maxclients, log)
     try:
@@ -95,6 +97,8 @@ def open_engine(configuration: Configuration, log: Logger) -> Engine:
     settings = configuration.settings
     path = Path(settings.data)
     prepare_directory(path, create=configuration.engine.create)
+    if path.stat().st_mode & OTHERS and (path / ROCKS).stat().st_mode & OTHERS:
+        log.warning("others may read the store: chmod -R go= its directory", path=str(path))
     where = settings.fsync
     if where == "auto":
         try:

@@ -21,6 +21,7 @@ from typing import Final
 from timeline.engine import Engine
 from timeline.errors import CorruptError, FormatVersionError, NotFoundError, StorageError
 from timeline.files import (
+    PRIVATE,
     checksum,
     copy,
     link,
@@ -56,7 +57,7 @@ def back_up(engine: Engine, target: Path, progress: Progress = unheard) -> Manif
         sources = sorted(kept.iterdir())
         moved = _Meter(sum(source.stat().st_size for source in sources), progress)
         earlier = _earlier(target)
-        (partial / FILES).mkdir()
+        (partial / FILES).mkdir(mode=PRIVATE)
         files = []
         for source in sources:
             size, crc = source.stat().st_size, checksum(source, moved)
@@ -105,7 +106,7 @@ def restore(
     manifest = read_manifest(backup)
     moved = _Meter(manifest.size, progress)
     with new_directory(target) as partial:
-        (partial / ROCKS).mkdir()
+        (partial / ROCKS).mkdir(mode=PRIVATE)
         for file in manifest.files:
             source = backup / FILES / file.name
             if not source.is_file():

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,9 @@ from crc32c import crc32c
 from timeline.errors import ExistsError, LockedError, StorageError, TimelineError
 from timeline.lock import Lock
 from timeline.options import anchored
+
+OTHERS: Final = 0o077  # what who is not the owner may do
+PRIVATE: Final = 0o700  # a directory of its owner's alone
 
 _PIECE: Final = 1 << 20
 
@@ -42,6 +46,7 @@ def new_directory(target: Path, *, resume: bool = False) -> Iterator[Path]:
         with sole(partial, target, keep=resume):
             _check_free(target)  # whoever made it before is done
             yield partial
+            seclude(partial)
             sync_directory(partial)
             partial.rename(target)
             sync_directory(target.parent)
@@ -113,7 +118,7 @@ def checksum(path: Path, moved: Moved | None = None) -> int:
 def copy(source: Path, target: Path, moved: Moved | None = None) -> int:
     """Copy a file durably; the CRC-32C of what was copied."""
     crc = 0
-    with source.open("rb") as read, target.open("xb") as write:
+    with source.open("rb") as read, open(target, "xb", opener=private) as write:
         while piece := read.read(_PIECE):
             crc = crc32c(piece, crc)
             write.write(piece)
@@ -125,10 +130,32 @@ def copy(source: Path, target: Path, moved: Moved | None = None) -> int:
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
+    with open(path, "xb", opener=private) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def seclude(directory: Path) -> None:
+    """Where nobody but its owner may enter a directory, take from others what they may do with
+    what is in it. RocksDB and tantivy make their files as the umask has it, which is the process's.
+    """
+    with suppress(OSError):  # another's: whoever may not change it need not see to it
+        if directory.stat().st_mode & OTHERS:
+            return
+        for entry in os.scandir(directory):
+            mode = entry.stat(follow_symlinks=False).st_mode
+            if stat.S_ISLNK(mode):
+                continue
+            if mode & OTHERS:
+                Path(entry).chmod(stat.S_IMODE(mode) & ~OTHERS)
+            if stat.S_ISDIR(mode):
+                seclude(Path(entry))
+
+
+def private(path: str, flags: int) -> int:
+    """An opener of files that are their owner's alone."""
+    return os.open(path, flags, 0o600)
 
 
 def sync_directory(path: Path) -> None:

@@ -177,7 +177,7 @@ def _open(path: Path) -> int:
 def _open_directory(path: Path) -> int:
     while True:
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
             return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (FileNotFoundError, FileExistsError):  # it came or went just now
             if path.is_file() or not path.parent.is_dir():

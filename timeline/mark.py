@@ -23,7 +23,7 @@ class DurableMark:
     def __init__(self, path: Path) -> None:
         """Raises `StorageError` when the file cannot be opened or made."""
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StorageError(
                 f"{path} cannot be opened ({error.strerror}): run as the owner of the store"

@@ -49,6 +49,7 @@ from timeline.errors import (
     StorageError,
     TimelineError,
 )
+from timeline.files import seclude
 from timeline.options import KIB, MIB, Options
 from timeline.scratch import Scratch
 
@@ -106,6 +107,8 @@ class Storage:
             whole.create_missing_column_families(False)
             whole.set_paranoid_checks(False)
             whole.set_max_open_files(-1)
+        else:
+            seclude(path)  # a kill left its files as the umask has them
         access = AccessType.read_only() if read_only else AccessType.read_write()
         self._read_only = read_only
         # What is read to be checked is read from the disk, not from what others have of it.
@@ -303,6 +306,8 @@ class Storage:
             with suppress(CorruptError, StorageError):
                 self.flush()
         self._release()
+        if not self._read_only:
+            seclude(self.path)
 
     def _release(self) -> None:
         # RocksDB closes when the last reference goes, without the binding's flush by family.

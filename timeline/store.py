@@ -31,6 +31,7 @@ from timeline.errors import (
     TimelineError,
 )
 from timeline.expiry import Expiry
+from timeline.files import PRIVATE
 from timeline.formats import keys
 from timeline.formats.manifest import MANIFEST
 from timeline.formats.rows import (
@@ -89,9 +90,10 @@ def _prepare(path: Path, *, create: bool) -> None:
             raise FormatVersionError(
                 f"{path} is not empty and is no Timeline store: choose another directory"
             )
-    path.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         raise PermissionError
+    (path / ROCKS).mkdir(mode=PRIVATE, exist_ok=True)  # RocksDB would let others in
 
 
 def no_store(path: Path) -> NotFoundError | CorruptError:

@@ -16,6 +16,7 @@ from pathlib import Path
 from timeline.compaction import NO_GAIN, Gain
 from timeline.engine import Engine
 from timeline.errors import BusyError, NotFoundError, StorageError, shown
+from timeline.files import PRIVATE, seclude
 from timeline.progress import Progress, unheard
 from timeline.storage import FAMILIES
 from timeline.store import CHECKPOINT
@@ -111,7 +112,7 @@ def checkpoint(engine: Engine) -> Iterator[tuple[Path, int]]:
     try:
         shutil.rmtree(directory, ignore_errors=True)
         try:
-            directory.mkdir()
+            directory.mkdir(mode=PRIVATE)
         except OSError as error:
             raise StorageError(f"{directory} cannot be made: {error.strerror}") from error
         engine.store.flush()  # what is left to flush then under the lock is little
@@ -119,6 +120,7 @@ def checkpoint(engine: Engine) -> Iterator[tuple[Path, int]]:
             engine.check_writable()
             engine.store.storage.checkpoint(files)
             lsn = engine.applied
+        seclude(engine.store.storage.path)  # whose files these are
         yield files, lsn
     finally:
         shutil.rmtree(directory, ignore_errors=True)

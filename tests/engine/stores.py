@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 import threading
 import time
@@ -159,3 +160,13 @@ def abandon(db: Database) -> None:
     """Let go of a store whose directory no longer matters."""
     with suppress(timeline.TimelineError):
         db.close()
+
+
+def rights(path: Path) -> dict[str, str]:
+    """What others than the owner may do with what is below `path`, where that is something."""
+    found = {}
+    for each in (path, *path.rglob("*")):
+        mode = each.lstat().st_mode
+        if stat.S_IMODE(mode) & 0o077:
+            found[str(each.relative_to(path.parent))] = stat.filemode(mode)
+    return found

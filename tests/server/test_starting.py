@@ -19,6 +19,7 @@ import pytest
 
 import timeline
 from tests.ballast import fill
+from tests.engine.stores import rights
 from tests.server.daemon import Start
 from timeline.engine import Engine
 from timeline.formats.rows import FORMAT, StoreRow, encode_store
@@ -55,6 +56,22 @@ def store(tmp_path: Path) -> Path:
     with timeline.open(path, search=False) as db:
         db.timeline("t").append({"f": "v"})
     return path
+
+
+def test_what_it_makes_is_its_users_alone(start: Start, tmp_path: Path) -> None:
+    daemon = start(environment={"TIMELINED_BACKUP_DIRECTORY": str(tmp_path / "backups")})
+    (tmp_path / "backups").mkdir(mode=0o700)
+    with daemon.client() as client:
+        client.xadd("t", {"f": "v"})
+        client.execute_command("BACKUP", "monday")
+    assert rights(daemon.data) == rights(tmp_path / "backups") == {}
+    assert "others may read" not in daemon.log.read_text()
+
+
+def test_a_store_that_others_may_read_is_told(start: Start, store: Path) -> None:
+    for each in (store, *store.rglob("*")):
+        each.chmod(0o755 if each.is_dir() else 0o644)
+    assert "others may read the store: chmod -R go=" in start().log.read_text()
 
 
 def test_a_taken_metrics_port_is_noticed_before_the_store_is_made(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 import timeline
 from tests.disks import small_disk
+from tests.engine.stores import rights
 from tests.server.daemon import Daemon
 from tests.tools.installed import PROGRAM, done, names, refused, same, start
 from timeline.expiry import EXPIRY_KEY
@@ -300,6 +301,10 @@ def interrupt(process: subprocess.Popen[bytes], begun: Path) -> str:
         process.kill()
     assert process.returncode == 130, said
     return " ".join(said.decode().split()) + "\n"  # it is broken into lines where a path is long
+
+
+def test_an_export_is_its_makers_alone(exported: Path) -> None:
+    assert rights(exported) == {}
 
 
 def test_an_export_goes_on_after_ctrl_c(large: Path, exported: Path, tmp_path: Path) -> None:

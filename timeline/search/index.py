@@ -30,6 +30,7 @@ from typing import Final
 from tantivy import Document, FieldType, Index as Tantivy, IndexWriter, Occur, Query, Searcher
 
 from timeline.errors import LockedError, StorageError, TooLargeError
+from timeline.files import PRIVATE, seclude
 from timeline.lock import Lock
 from timeline.scratch import Scratch
 from timeline.search import analysis, checksums
@@ -103,7 +104,7 @@ def hold(directory: Path) -> Lock:
     """
     try:
         with translated(directory):
-            directory.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
         return Lock(directory / _LOCK, directory, "")
     except LockedError as error:
         raise IndexFaultError(
@@ -137,7 +138,7 @@ class Index:
         newest = max(generations(directory), default=0)
         path = directory / f"{_GENERATION}{newest + 1:08}"
         with translated(path):
-            path.mkdir(parents=True)
+            path.mkdir(mode=PRIVATE, parents=True)
             return cls(path, Tantivy(build_schema(fields), path=str(path)), memory)
 
     @classmethod
@@ -269,6 +270,7 @@ class Index:
         if written:
             with suppress(OSError, ValueError):  # it may be gone, or be why it is closed
                 checksums.note(self.path)
+            seclude(self.path)
 
     def discard(self) -> None:
         """Close it, and remove it from disk."""

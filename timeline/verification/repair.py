@@ -21,7 +21,7 @@ from typing import Final
 
 from timeline.engine import Engine
 from timeline.errors import CorruptError, NotFoundError, StorageError, UsageError
-from timeline.files import sole
+from timeline.files import seclude, sole
 from timeline.formats.records import decode_record
 from timeline.formats.rows import (
     FORMAT,
@@ -88,6 +88,7 @@ def repair(
     building = target.with_name(target.name + "." + _BUILDING)
     with held(source), rocks_held(source), _scaffold(building, target):
         result = _build(source, building, step or _silent)
+        seclude(building)
         building.replace(target)
     return result
 
@@ -105,6 +106,7 @@ def repair_in_place(path: str | os.PathLike[str], *, step: Step | None = None) -
         _require(source)
         with rocks_held(source), _scaffold(building, source):
             result = _build(source, building, step or _silent)
+            seclude(building)
             result.kept = _exchange(source, building)
     return result
 
