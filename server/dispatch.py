@@ -20,6 +20,7 @@ from .registry import (
     WRITE,
     Arguments,
     Command,
+    explained,
     shown,
     unknown,
     unknown_subcommand,
@@ -64,7 +65,7 @@ def perform(
     if command.subcommands and len(args) > 1:
         return _refuse(session, command, unknown_subcommand(command.name, args)), True
     if len(args) < command.low or len(args) > command.high >= 0:
-        return _reject(session, command, wrong_number(command)), True
+        return _reject(session, command, explained(command, wrong_number(command))), True
     if not session.plain:
         try:
             queued = _special(session, command, args)
@@ -84,12 +85,12 @@ def perform(
         raise
     except TimelineError as problem:
         refused = True
-        reply = _refuse(session, command, problem)
+        reply = _refuse(session, command, explained(command, problem))
     session.service.note(session, command, args, perf_counter() - begin, 1, int(refused))
     return reply, refused
 
 
-def _reject(session: Session, command: Command, problem: CommandError) -> bytes:
+def _reject(session: Session, command: Command, problem: TimelineError) -> bytes:
     """Refuses a call that was not begun."""
     command.account.rejections += 1
     return _refuse(session, command, problem)

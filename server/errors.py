@@ -17,6 +17,10 @@ class CommandError(TimelineError):
         self.code = code  # type: ignore[misc]  # the class's word, given by instance here
 
 
+class CommandSyntaxError(CommandError):
+    """The words of a command do not fit its syntax, which whoever answers may add."""
+
+
 class ProtocolError(TimelineError):
     """The bytes are no commands; the connection cannot go on.
 

@@ -15,16 +15,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
+from functools import lru_cache
 from typing import Final, Generic, Protocol, TypeVar
 
 from timeline.engine import Draft
+from timeline.errors import TimelineError
 from timeline.formats.rows import Retention
 from timeline.tails import Timeline
 from timeline.timelines import Extent, Page
 
 from . import replies
 from .accounting import Account
-from .errors import CommandError
+from .errors import CommandError, CommandSyntaxError
 from .keyspecs import KeySpec, key_spec
 from .session import Session
 from .syntax import Argument, bounds, parse
@@ -136,16 +139,37 @@ def every() -> Iterator[Command]:
         yield from command.subcommands.values()
 
 
-def wrong_number(command: Command) -> CommandError:
-    return CommandError(f"wrong number of arguments for '{command.wire_name}' command")
+def wrong_number(command: Command) -> CommandSyntaxError:
+    return CommandSyntaxError(f"wrong number of arguments for '{command.wire_name}' command")
+
+
+def explained(command: Command, problem: TimelineError) -> TimelineError:
+    """A refusal, with the syntax of a command of our own where the words do not fit that. Redis's
+    commands are refused in Redis's words.
+    """
+    if not isinstance(problem, CommandSyntaxError) or "." not in command.name:
+        return problem
+    fields = "* (field" in command.syntax and "'*'" not in str(problem)
+    hint = " where fields come behind '*' (in a shell, quote it)" if fields else ""
+    return CommandError(f"{problem}: {command.name} {command.syntax}".rstrip() + hint)
 
 
 def unknown(args: Arguments) -> CommandError:
-    """The refusal of a command that does not exist, in Redis's words."""
+    """The refusal of a command that does not exist, in Redis's words but for what is like ours."""
+    nearest = _nearest(args[0][:64].upper())
+    if nearest:
+        return CommandError(f"unknown command '{shown(args[0])}': did you mean {nearest}?")
     beginning = "".join(f"'{shown(argument)}' " for argument in args[1:8])
     return CommandError(
         f"unknown command '{shown(args[0])}', with args beginning with: {beginning[:128]}"
     )
+
+
+@lru_cache(maxsize=1024)
+def _nearest(name: bytes) -> str:
+    """The command of our own that a name like one may mean; empty when there is none."""
+    ours = [known.decode() for known in COMMANDS if b"." in known] if b"." in name else []
+    return next(iter(get_close_matches(name.decode("latin-1"), ours, 1, 0.7)), "")
 
 
 def unknown_subcommand(name: str, args: Arguments) -> CommandError:

@@ -15,7 +15,7 @@ from timeline.errors import NoPermissionError, UsageError
 from timeline.formats.keys import MAX
 from timeline.unresolved import TOP, id_of, last_number, number_of
 
-from ..errors import CommandError
+from ..errors import CommandError, CommandSyntaxError
 from ..registry import shown
 
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
@@ -31,8 +31,8 @@ def integer(value: bytes, low: int = -(1 << 63), high: int = (1 << 63) - 1) -> i
     return number
 
 
-def syntax_error() -> CommandError:
-    return CommandError("syntax error")
+def syntax_error() -> CommandSyntaxError:
+    return CommandSyntaxError("syntax error")
 
 
 def split_id(value: bytes) -> tuple[int, int | None]:

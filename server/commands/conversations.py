@@ -18,7 +18,7 @@ from timeline.view import View
 
 from .. import replies
 from ..entries import encode_entries, encode_fields, encode_map
-from ..errors import CommandError
+from ..errors import CommandError, CommandSyntaxError
 from ..registry import Arguments, View as Readable, read, reads, shown, write
 from ..session import Session
 from . import arguments
@@ -60,7 +60,7 @@ class Options:
 
     def value(self) -> bytes:
         if self.at >= len(self._args):
-            raise CommandError(f"a value is missing behind {shown(self._args[-1])}")
+            raise CommandSyntaxError(f"a value is missing behind {shown(self._args[-1])}")
         self.at += 1
         return self._args[self.at - 1]
 
@@ -78,15 +78,15 @@ class Options:
         if not rest and not needed:
             return []
         if len(rest) < 3 or rest[0] != b"*" or not len(rest) & 1:
-            raise CommandError("pairs of field and value come behind '*' (in a shell, quote it)")
+            raise CommandSyntaxError(
+                "pairs of field and value come behind '*' (in a shell, quote it)"
+            )
         return rest[1:]
 
-    def unknown(self) -> CommandError:
+    def unknown(self) -> CommandSyntaxError:
         """The refusal of the word that was read last."""
         word = shown(self._args[self.at - 1])
-        return CommandError(
-            f"there is no option {word} here; fields come behind '*' (in a shell, quote it)"
-        )
+        return CommandSyntaxError(f"there is no option {word} here")
 
 
 def page_size(session: Session, value: bytes | None) -> int:

@@ -16,7 +16,7 @@ from timeline.errors import BusyError, NoPermissionError, TimelineError
 
 from .. import replies
 from ..errors import CommandError
-from ..registry import PLAIN, WRITE, Arguments, Catalog, Command, execute, plain, write
+from ..registry import PLAIN, WRITE, Arguments, Catalog, Command, execute, explained, plain, write
 from ..session import Session, Transaction
 from ..watches import changed, mark
 
@@ -176,7 +176,7 @@ def _run(session: Session, transaction: Transaction, view: Catalog, calls: list[
                 calls.append(_Call(command, args, perf_counter() - begin, failed=True))
                 raise CommandError(
                     f"Transaction discarded, nothing was done: command {number} ({command.name}): "
-                    f"{problem.code} {problem}",
+                    f"{problem.code} {explained(command, problem)}",
                     "EXECABORT",
                 ) from problem
             calls.append(_Call(command, args, perf_counter() - begin, failed=False))

@@ -236,7 +236,21 @@ def test_runs_are_what_is_left(hidden: list[int], *, reverse: bool) -> None:
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("CONV.SEND team ann hi there you", "no option hi here; fields come behind"),
+        ("CONV.SEND team ann hi there you", r"no option hi here: CONV.SEND .* \* .*, quote it"),
+        (
+            "CONV.SEND team ann text hi",
+            "for 'conv.send' command: CONV.SEND conversation",
+        ),
+        ("USER.SYNC ann phone $", r"there is no option \$ here: USER.SYNC user device .*econds]$"),
+        ("USER.SYNC ann", "for 'user.sync' command: USER.SYNC user device"),
+        ("USER.SYNC ann phone * a b", "syntax error: USER.SYNC user device"),
+        ("TIMELINE.COMPACT a b c", r"syntax error: TIMELINE.COMPACT \[key | PREFIX prefix]"),
+        ("LOG.TAIL BEFORE 4", "syntax error: LOG.TAIL"),
+        ("CONV.SENT team ann * text hi", "unknown command 'CONV.SENT': did you mean CONV.SEND"),
+        ("user.conversation ann", "'user.conversation': did you mean USER.CONVERSATIONS"),
+        ("TIMELINES.LIST", "did you mean TIMELINE.LIST"),
+        ("LOG.CONSUMR", "did you mean LOG.CONSUMER"),
+        ("CONV.BANANA team", "unknown command 'CONV.BANANA', with args beginning with: 'team'"),
         ("CONV.SEND team ann SILENT MENTIONALL KEY", "a value is missing behind KEY"),
         ("CONV.SEND team ann KEY * text hi", "no option text here"),
         ("CONV.SEND team ann MENTIONS 5 bob * text hi", "5 values are announced, 4 follow"),

@@ -42,8 +42,9 @@ class Serving(ABC):
         serving = self._serving
         if serving is None:
             raise IndexLagError(
-                "there is no search index yet: try again later; where INFO timeline has an "
-                "index_last_failure, that is why"
+                f"there is no search index yet, since making it failed: {self.failure}"
+                if self.failure
+                else "there is no search index yet: it is being made, try again in a moment"
             )
         return serving
 
