@@ -47,6 +47,10 @@ _ROW_FAMILY: Final = keys.ROW[0]
 _AUDIENCE_FAMILY: Final = keys.AUDIENCE[0]
 
 
+class LogGapError(CorruptError):
+    """The log goes on behind commits that are not there."""
+
+
 class Applier:
     def __init__(self, tails: Tails, timelines: Timelines, inboxes: Inboxes) -> None:
         self._tails = tails
@@ -153,12 +157,12 @@ class Replay(Applier):
 
     def run(self, log: Log, relieve: Callable[[], None]) -> None:
         """Apply every record above the sealed LSN, or above where the last run ended; call
-        `relieve` after each, so that memory stays bounded. Raises `CorruptError` where one is
+        `relieve` after each, so that memory stays bounded. Raises `LogGapError` where one is
         missing.
         """
         for record in log.records(self.lsn):
             if record.first != self.lsn + 1:
-                raise CorruptError(
+                raise LogGapError(
                     f"the log goes from LSN {self.lsn} to {record.first}: what lies between is "
                     "lost; restore a backup, or keep the whole prefix with `timeline repair`"
                 )

@@ -65,7 +65,7 @@ from timeline.stage import Group, Stage
 from timeline.storage import LOG
 from timeline.store import CHECKPOINT, LOCK, MARK, STALL_SECONDS, Store, prepare_directory
 from timeline.tails import Timeline
-from timeline.threads import CommitThread, refuse_after_fork
+from timeline.threads import CommitThread, SyncThread, refuse_after_fork
 from timeline.timelines import Extent, Page
 
 __all__ = ["Commit", "Draft", "Engine", "Extent", "Group", "Page", "Timeline"]
@@ -112,6 +112,7 @@ class Engine:
         self._chores: list[Callable[[Draft], bool]] = [self._forget_deleted]
         self._next_chores = 0.0
         self._thread: CommitThread | None = None
+        self._syncer: SyncThread | None = None
         self._open()
 
     def _open(self) -> None:
@@ -136,6 +137,8 @@ class Engine:
         refuse_after_fork(self)
         if self.threaded:
             self._thread = CommitThread(self)
+        elif self.options.durability == "interval":
+            self._syncer = SyncThread(self)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], options: Options | None = None) -> Engine:
@@ -270,7 +273,7 @@ class Engine:
                 if self.options.durability == "sync":
                     self._sync(group.last)
                 else:
-                    self._unsynced = True
+                    self._leave_unsynced()
             except Exception as error:
                 self.health.poison(group, error)
                 return True
@@ -351,17 +354,34 @@ class Engine:
         self.measures.fsyncs.add(took)
         self.mark.write(lsn)
         self._synced = time.monotonic()
+        self._unsynced = False
+
+    def _leave_unsynced(self) -> None:
+        """What was just written is fsynced within `interval_ms`, also when nothing follows it."""
+        if not self._unsynced:
+            self._unsynced = True
+            if self._syncer is not None:
+                self._syncer.wake()
 
     def _sync_if_due(self) -> None:
-        """In `interval` durability: fsync what was applied, when its time has come."""
-        if not self._unsynced:
+        """Fsync what was left unsynced when its time has come."""
+        if not self._unsynced or self.sync_in > 0:
             return
-        if time.monotonic() - self._synced >= self.options.interval_ms / 1000:
-            self._unsynced = False
-            try:
-                self._sync(self.log.applied)
-            except Exception as error:
-                self.health.poison(None, error)
+        try:
+            self._sync(self.log.applied)
+        except Exception as error:
+            self.health.poison(None, error)
+
+    @property
+    def sync_in(self) -> float:
+        """Seconds until what was left unsynced is due."""
+        return self._synced + self.options.interval_ms / 1000 - time.monotonic()
+
+    def sync_in_time(self) -> None:
+        """Fsync what is due, and nothing else. Without the lock held."""
+        with self._flushing:
+            if self._may_write():
+                self._sync_if_due()
 
     def _keep_pace(self) -> None:
         tails = self.store.tails
@@ -409,7 +429,9 @@ class Engine:
     @property
     def idle_seconds(self) -> float:
         """How long `work` may be left uncalled when nothing happens."""
-        return min(0.25, self.options.interval_ms / 1000)
+        if not self._unsynced or self.poisoned:
+            return 0.25
+        return min(0.25, max(0.0, self.sync_in))
 
     # --- background work ----------------------------------------------------------------------
 
@@ -504,12 +526,25 @@ class Engine:
             yield
 
     def move_checkpoint(self, name: bytes, lsn: int | None) -> None:
-        """Set a named checkpoint of the log to `lsn`, or forget it. Not a commit."""
+        """Set a named checkpoint of the log to `lsn`, or forget it. Not a commit.
+
+        A new one is durable when this returns, since the log is let go without it; a moved one
+        within `interval_ms`.
+        """
         with self.standing_still():
             self.check_writable()
             batch = self.store.storage.batch()
+            known = self.log.knows(name)
             self.log.move(batch, name, lsn)
             self.store.storage.write(batch)
+            if known:
+                self._leave_unsynced()
+                return
+            try:
+                self._sync(self.log.applied)
+            except Exception as error:
+                self.health.poison(None, error)
+                raise
 
     # --- reading ------------------------------------------------------------------------------
     # `read` and `extent` are those of the timelines.
@@ -651,6 +686,9 @@ class Engine:
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.stop()
+        syncer, self._syncer = self._syncer, None
+        if syncer is not None:
+            syncer.stop()
 
     def refuse_in_child(self) -> None:
         """In a forked child: refuse every call from now on."""

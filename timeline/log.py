@@ -6,8 +6,8 @@ far the log may be let go.
 Rule: the log holds every record above the sealed LSN, the newest one always, and behind that what
 the lowest checkpoint needs, within bounds of bytes and age, so that a follower nobody runs any
 more cannot fill the disk. A reader sees applied, therefore durable, commits only; a position that
-is no longer kept raises `TrimmedError`. Moving a checkpoint is not a commit: it may be lost in a
-crash, and its owner then sees some commits again.
+is no longer kept raises `TrimmedError`. Moving a checkpoint is not a commit: a power cut may take
+the last moves back, and its owner then sees some commits again. That there is one is never lost.
 """
 
 from __future__ import annotations
@@ -130,6 +130,10 @@ class Log:
             raise NotFoundError(f"there is no consumer {shown(name)}: move it to an LSN to make it")
         return keys.split_number(value)
 
+    def knows(self, name: bytes) -> bool:
+        """Whether there is a checkpoint of that name."""
+        return self._storage.get(META, _CHECKPOINT + name) is not None
+
     def checkpoints(self) -> dict[bytes, int]:
         pairs = self._storage.scan(META, _CHECKPOINT, keys.successor(_CHECKPOINT))
         return {key[len(_CHECKPOINT) :]: keys.split_number(value) for key, value in pairs}
@@ -166,6 +170,13 @@ class Log:
             upto = lsn
         if upto:  # the record that ends at `upto` stays: the newest one is never let go
             batch.delete_range(LOG, keys.number(0), keys.number(upto))
+
+    def cut(self, batch: Batch, lsn: int) -> None:
+        """Drop every record above LSN `lsn`, and let nobody have got further."""
+        batch.delete_range(LOG, keys.number(lsn + 1), keys.number(keys.MAX))
+        for name, reached in self.checkpoints().items():
+            if reached > lsn:
+                batch.put(META, _CHECKPOINT + name, keys.number(lsn))
 
     def _chapters(self) -> list[tuple[int, int, int]]:
         """What is kept of the sealed log: up to which LSN, bytes, and when it was sealed."""

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from timeline.apply import Applier, Replay
+from timeline.apply import Applier, LogGapError, Replay
 from timeline.cache import SegmentCache
 from timeline.compaction import Compaction
 from timeline.draft import Draft
@@ -137,6 +137,7 @@ class Store:
         self.storage = self._open_storage()
         try:
             self.epoch = self._check_store()
+            self._marked = marked
             self._build(stage, begin)
             if self.log.applied < marked:
                 raise CorruptError(
@@ -197,7 +198,7 @@ class Store:
             self.expiry,
         )
         self._replay = replay = Replay(storage, self.tails, self.timelines, self.inboxes, progress)
-        replay.run(self.log, self._relieve)
+        self._replay_log()
         self.log.applied = self.opened_at = replay.lsn
         self.retention = RetentionKeeper(
             begin, self.state, self.timelines, self.compaction, options
@@ -215,6 +216,23 @@ class Store:
             now=replay.time,
             next_id=replay.next_id,
         )
+
+    def _replay_log(self) -> None:
+        """Apply the log to memory. In `interval` durability a power cut may take some of what was
+        written since the last fsync and leave what was written after it: that is cut, and nothing
+        below the durable mark.
+        """
+        replay = self._replay
+        try:
+            replay.run(self.log, self._relieve)
+        except LogGapError:
+            if self.options.durability != "interval" or replay.lsn < self._marked:
+                raise
+            replay.settle()
+            batch = self.storage.batch()
+            self.log.cut(batch, replay.lsn)
+            self.storage.write(batch)
+            self.storage.sync()
 
     def _relieve(self) -> None:
         """Mark how far the replay has come, and seal it when it is as much as memory may hold."""

@@ -1,5 +1,8 @@
 """Who drives an engine: a thread of its own, and never a forked child.
 
+An engine that others drive has a thread that only fsyncs what `interval` durability left unsynced:
+whoever wrote last may never come again.
+
 Rule: the thread flushes what was staged, works when there is nothing to flush, and ends with the
 engine, whether that is closed or let go. After a fork the child's engines refuse everything: two
 writers would destroy the store, and the parent's thread did not come along.
@@ -29,6 +32,9 @@ class Driven(Protocol):
     def poisoned(self) -> bool: ...
     @property
     def idle_seconds(self) -> float: ...
+    @property
+    def sync_in(self) -> float: ...
+    def sync_in_time(self) -> None: ...
     def flush(self) -> bool: ...
     def work(self) -> bool: ...
     def refuse_in_child(self) -> None: ...
@@ -72,6 +78,53 @@ class CommitThread:
                 with engine.staged:
                     if not engine.pending and not self._stopping:
                         engine.staged.wait(engine.idle_seconds)
+            del engine
+
+
+class SyncThread:
+    """Fsyncs what `engine` left unsynced when it is due, from now on, until `stop`. It does not
+    keep the engine alive.
+    """
+
+    def __init__(self, engine: Driven) -> None:
+        self._wanted = threading.Event()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run,
+            args=(weakref.ref(engine, lambda _: self._end()),),
+            name="timeline-sync",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something was left unsynced."""
+        self._wanted.set()
+
+    def stop(self) -> None:
+        """Return when the thread has ended, or on the thread itself at once. Without the engine's
+        locks held.
+        """
+        self._end()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _end(self) -> None:
+        self._ended.set()
+        self._wanted.set()
+
+    def _run(self, reference: weakref.ref[Driven]) -> None:
+        while True:
+            self._wanted.wait()
+            self._wanted.clear()
+            engine = reference()
+            seconds = 0.0 if engine is None else engine.sync_in
+            del engine
+            if self._ended.wait(max(0.0, seconds)):
+                return
+            engine = reference()
+            if engine is not None:
+                engine.sync_in_time()
             del engine
 
 

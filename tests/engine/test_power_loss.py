@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import random
 import shutil
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 import timeline
 from tests.engine.stores import SMALL, Clock, abandon, scratch_directory, small_steps
 from tests.engine.twin import Twin, picture_of, scenario
+from tests.verification.damage import raw
 from timeline.errors import CorruptError
+from timeline.formats import keys
 from timeline.mark import DurableMark
 from timeline.storage import Storage
 
@@ -139,6 +143,115 @@ def test_interval_durability_loses_a_suffix_of_whole_commits_and_no_more(directo
             shutil.rmtree(path)
         abandon(twin.db)
     assert len(reached) > 5
+
+
+PAGE = 4096
+UNSYNCED = replace(INLINE, durability="interval", interval_ms=10**9)
+
+
+@pytest.fixture
+def unsynced(directory: Path) -> Path:
+    """A store of 10 commits that were fsynced and 60 that were not, and of a consumer."""
+    path = directory / "store"
+    with timeline.open(path, INLINE) as db:
+        db.log.move("reader", 0)
+        for number in range(10):
+            db.timeline("a").append({"n": str(number)})
+    with timeline.open(path, UNSYNCED) as db:
+        for number in range(10, 70):
+            db.timeline("a").append({"n": str(number), "pad": str(number % 10) * 700})
+            db.log.move("reader", number)
+        shutil.copytree(path, directory / "lost")
+    return directory / "lost"
+
+
+def test_interval_durability_keeps_a_prefix_whichever_pages_were_lost(
+    unsynced: Path, directory: Path
+) -> None:
+    """Pages reach a disk in any order: what follows a lost one goes with it."""
+    whole = max((unsynced / "rocks").glob("*.log"), key=lambda file: file.stat().st_size)
+    seed = random.randrange(2**32)
+    draw = random.Random(seed)
+    cut = 0
+    for _ in range(25):
+        path = directory / "copy"
+        shutil.copytree(unsynced, path)
+        content = bytearray(whole.read_bytes())
+        lost = [at for at in range(0, len(content), PAGE) if draw.random() < 0.2]
+        for at in lost:
+            content[at : at + PAGE] = bytes(len(content[at : at + PAGE]))
+        (path / "rocks" / whole.name).write_bytes(content)
+        where = f"pages {lost}, seed {seed}"
+        with timeline.open(path, UNSYNCED) as db:
+            kept = [entry.text("n") for entry in db.timeline("a").range()]
+            assert kept == [str(number) for number in range(len(kept))], where
+            assert len(kept) >= 10, where
+            cut += 10 < len(kept) < 70
+            assert db.log.checkpoint("reader") <= db.log.head, where
+            assert db.timeline("a").append({"n": "new"}) == len(kept) + 1
+        with timeline.open(path, INLINE) as db:
+            assert db.timeline("a").head == len(kept) + 1, where
+            assert [each.lsn for each in db.log.read(after=db.log.head - 1)] == [db.log.head]
+        shutil.rmtree(path)
+    assert cut > 3
+
+
+def test_a_gap_in_the_log_is_refused_where_every_commit_was_fsynced(
+    unsynced: Path, directory: Path
+) -> None:
+    with raw(unsynced) as storage:
+        batch = storage.batch()
+        batch.delete("log", keys.number(40))
+        storage.write(batch)
+    for options, marked in ((INLINE, 0), (UNSYNCED, 60)):
+        path = directory / f"copy{marked}"
+        shutil.copytree(unsynced, path)
+        if marked:
+            mark = DurableMark(path / "MARK")
+            mark.write(marked)
+            mark.close()
+        with pytest.raises(CorruptError, match="the log goes from LSN 39 to 41"):
+            timeline.open(path, options)
+    with timeline.open(unsynced, UNSYNCED) as db:
+        assert db.log.head == 39
+
+
+@pytest.mark.parametrize("fsync", ["inline", "thread"])
+def test_a_write_that_is_followed_by_silence_is_fsynced_all_the_same(
+    directory: Path, fsync: Literal["inline", "thread"]
+) -> None:
+    options = replace(INLINE, durability="interval", interval_ms=20, fsync=fsync)
+    pause = threading.Event()
+    with timeline.open(directory / "store", options) as db:
+        for number in range(1, 4):  # the first is fsynced at once: the last fsync was long ago
+            db.timeline("a").append({"n": str(number)})
+        for _ in range(1_000):
+            if db.engine.mark.read() == 3:
+                break
+            pause.wait(0.01)
+        assert db.engine.mark.read() == 3
+
+
+@pytest.mark.parametrize("durability", ["sync", "interval"])
+def test_a_new_consumer_is_never_forgotten(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, durability: Literal["sync", "interval"]
+) -> None:
+    """The log would be let go without it."""
+    options = replace(INLINE, durability=durability, interval_ms=10**9)
+    with timeline.open(directory / "store", options) as db:
+        db.timeline("a").append({"n": "1"})
+        synced: list[int] = []
+        sync = Storage.sync
+
+        def note(storage: Storage) -> None:
+            sync(storage)
+            synced.append(wal_of(directory / "store").stat().st_size)
+
+        monkeypatch.setattr(Storage, "sync", note)
+        db.log.move("reader", 1)
+        path = cut(directory / "store", directory / "cut", max(synced))
+    with timeline.open(path, options) as db:
+        assert db.log.checkpoints() == {b"reader": 1}
 
 
 @pytest.mark.parametrize("slot", [0, 1])

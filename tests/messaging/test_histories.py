@@ -7,16 +7,20 @@ is checked afterwards:
 
 - every acknowledged message is there, under the number acknowledged, once;
 - each conversation is numbered without a gap, each sender's messages in the order he sent them;
-- each device was told every message of its conversations, in order, none twice.
+- each device was told every message of its conversations, in order, none twice;
+- who comes and goes was told exactly what CONV.HISTORY shows them: everything sent while they were
+  certainly there, and nothing sent while they were certainly not.
 """
 
 from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hiredis
 import pytest
@@ -29,21 +33,24 @@ SENDERS = ["ann", "bob", "cat"]
 ROOMS = ["one", "two", "three"]
 CROWD = [f"crowd{number}" for number in range(6)]
 LIMIT = 6
+WANDERERS = [f"wanderer{number}" for number in range(4)]
+MOVES = 200  # of one user in one conversation: 256 memberships are kept
 LOST = (redis.ConnectionError, redis.TimeoutError, OSError)
 
 
 class Running:
     """The daemon that clients look for, whichever it is at the moment."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *words: str) -> None:
         self.path = path
+        self.words = words
         self.stopped = threading.Event()
         self.failures: list[BaseException] = []
         self.up = threading.Event()
         self.start()
 
     def start(self) -> None:
-        self.daemon = Daemon(self.path, f"--diffusion-limit={LIMIT}")
+        self.daemon = Daemon(self.path, f"--diffusion-limit={LIMIT}", *self.words)
         self.up.set()
 
     def kill(self) -> None:
@@ -66,6 +73,13 @@ class Running:
         return thread
 
 
+class Span(NamedTuple):
+    """When something was asked for and when it was answered."""
+
+    begin: float
+    end: float
+
+
 class Sender:
     """Sends numbered texts, each with a key; goes on resending until it is answered."""
 
@@ -74,6 +88,7 @@ class Sender:
         self.user = user
         self.draw = random.Random(user)
         self.acknowledged: list[tuple[str, int, str]] = []  # (room, seq, text), in order
+        self.spans: list[Span] = []  # of the same
 
     def work(self) -> None:
         number = 0
@@ -82,7 +97,9 @@ class Sender:
             room = self.draw.choice(ROOMS)
             text = f"{self.user} {number}"
             words = ("CONV.SEND", room, self.user, "KEY", str(number), "*", "text", text)
+            begin = time.monotonic()
             seq, _, _ = self.insist(words)
+            self.spans.append(Span(begin, time.monotonic()))
             self.acknowledged.append((room, seq, text))
 
     def insist(self, words: tuple[str, ...]) -> Any:  # noqa: ANN401  a reply
@@ -92,6 +109,44 @@ class Sender:
                     return client.execute_command(*words)
             except LOST:
                 continue
+
+
+class Wanderer:
+    """Comes and goes, one conversation after another."""
+
+    def __init__(self, running: Running, user: str) -> None:
+        self.running = running
+        self.user = user
+        self.draw = random.Random(user)
+        self.moves: dict[str, list[Span]] = {room: [] for room in ROOMS}  # join, leave, join, …
+
+    def work(self) -> None:
+        mover = Sender(self.running, "-")
+        while not self.running.stopped.wait(self.draw.random() * 0.05):
+            room = self.draw.choice(ROOMS)
+            moves = self.moves[room]
+            if len(moves) < MOVES:
+                verb = "CONV.LEAVE" if len(moves) % 2 else "CONV.JOIN"
+                begin = time.monotonic()
+                mover.insist((verb, room, "-", self.user))
+                moves.append(Span(begin, time.monotonic()))
+
+    def certainly_in(self, room: str, sent: Span) -> bool:
+        return any(
+            joined.end < sent.begin and sent.end < left.begin
+            for at, (joined, left) in enumerate(pairwise([*self.moves[room], NEVER]))
+            if at % 2 == 0
+        )
+
+    def certainly_out(self, room: str, sent: Span) -> bool:
+        return any(
+            left.end < sent.begin and sent.end < joined.begin
+            for at, (left, joined) in enumerate(pairwise([ALWAYS, *self.moves[room], NEVER]))
+            if at % 2 == 0
+        )
+
+
+ALWAYS, NEVER = Span(float("-inf"), float("-inf")), Span(float("inf"), float("inf"))
 
 
 class Device:
@@ -104,6 +159,14 @@ class Device:
         self.stream = stream
         self.cursor = ""
         self.told: list[tuple[str, int]] = []
+        self.block = 100
+
+    def begin(self, client: Client) -> None:
+        """From here on, whatever was before."""
+        found = client.execute_command("USER.CONVERSATIONS", self.user)
+        found = dict(zip(found[::2], found[1::2], strict=True)) if type(found) is list else found
+        self.cursor = found[b"position"].decode()
+        client.execute_command("USER.ACK", self.user, self.name, self.cursor)
 
     def work(self) -> None:
         while not self.running.stopped.is_set():
@@ -111,7 +174,7 @@ class Device:
                 if self.stream:
                     self.follow()
                 else:
-                    self.pull(100)
+                    self.pull(self.block)
             except (*LOST, AssertionError) as problem:
                 if isinstance(problem, AssertionError) and "closed" not in str(problem):
                     raise
@@ -169,12 +232,7 @@ def test_whatever_is_killed_the_history_holds(tmp_path: Path, kill_rounds: int) 
             for name in ("pages", "stream")
         ]
         for device in devices:
-            found = client.execute_command("USER.CONVERSATIONS", device.user)
-            found = (
-                dict(zip(found[::2], found[1::2], strict=True)) if type(found) is list else found
-            )
-            device.cursor = found[b"position"].decode()
-            client.execute_command("USER.ACK", device.user, device.name, device.cursor)
+            device.begin(client)
     senders = [Sender(running, user) for user in SENDERS]
 
     def move_the_crowd() -> None:
@@ -207,7 +265,119 @@ def test_whatever_is_killed_the_history_holds(tmp_path: Path, kill_rounds: int) 
         running.daemon.stop()
 
 
-def check(running: Running, senders: list[Sender], devices: list[Device]) -> None:
+def small(draw: random.Random) -> list[str]:
+    """Options under which everything is sealed, merged, forgotten and loaded again all the time."""
+    return [
+        f"--unsealed-bytes={draw.choice((20_000, 100_000, 500_000))}",
+        f"--tails={draw.choice((10, 40, 1_000))}",
+        f"--segment-entries={draw.choice((4, 16, 256))}",
+        f"--segment-cache-bytes={draw.choice((2_000, 50_000, 10**7))}",
+        f"--timeline-cache={draw.choice((3, 12, 1_000))}",
+        f"--dormant-timelines={draw.choice((2, 12, 1_000))}",
+        f"--audience-cache={draw.choice((2, 12, 1_000))}",
+        f"--list-cache-bytes={draw.choice((2_000, 10**6))}",
+        f"--write-buffer-bytes={draw.choice((65_536, 10**6))}",
+        f"--compact-after={draw.choice((2, 8))}",
+        f"--fsync={draw.choice(('inline', 'thread'))}",
+        "--entry-bytes=4096",
+        "--group-bytes=65536",
+    ]
+
+
+@pytest.mark.timeout(0)
+def test_who_comes_and_goes_is_told_what_they_were_there_for(
+    tmp_path: Path, kill_rounds: int
+) -> None:
+    seed = random.randrange(2**32)
+    draw = random.Random(seed)
+    words = small(draw)
+    print(f"seed {seed}: {' '.join(words)}")  # noqa: T201  shown when it fails
+    running = Running(tmp_path / "store", *words)
+    members = [*SENDERS, "dan"]
+    wanderers = [Wanderer(running, user) for user in WANDERERS]
+    with running.client() as client:
+        for room in ROOMS:
+            client.execute_command("CONV.CREATE", room, "-", "MEMBERS", len(members), *members)
+        devices = []
+        for user in WANDERERS:
+            client.execute_command("USER.META", user, "*", "name", user)
+            for name in ("pages", "stream"):
+                device = Device(running, user, name, stream=name == "stream")
+                device.block = 2_000
+                device.begin(client)
+                devices.append(device)
+    senders = [Sender(running, user) for user in members]
+    works = [each.work for each in senders] + [each.work for each in wanderers]
+    threads = [running.run(work) for work in works + [each.work for each in devices]]
+    long = kill_rounds > 12
+    try:
+        for _ in range(max(2, kill_rounds // 4)):
+            until = time.monotonic() + draw.uniform(2, 5) * (1 if long else 0.2)
+            while time.monotonic() < until and not running.failures:
+                running.stopped.wait(0.02)
+            running.kill()
+            running.start()
+        moved = sum(len(moves) for each in wanderers for moves in each.moves.values())
+        while sum(len(s.acknowledged) for s in senders) < 20 or moved < 4:
+            running.stopped.wait(0.01)
+            moved = sum(len(moves) for each in wanderers for moves in each.moves.values())
+    finally:
+        running.stopped.set()
+        for thread in threads:
+            thread.join(30)
+    assert running.failures == [], running.failures
+    try:
+        check_the_movement(running, senders, wanderers, devices)
+    finally:
+        running.daemon.stop()
+
+
+def shown_to(client: Client, room: str, user: str) -> list[int]:
+    """The numbers of the messages of a conversation that a user is shown."""
+    shown: list[int] = []
+    while True:
+        page = client.execute_command(
+            "CONV.HISTORY", room, user, "FROM", shown[-1] + 1 if shown else 1, "COUNT", 500
+        )
+        shown += [int(entry_id.split(b"-")[0]) for entry_id, _ in page]
+        if not page:
+            return shown
+
+
+def check_the_movement(
+    running: Running, senders: list[Sender], wanderers: list[Wanderer], devices: list[Device]
+) -> None:
+    check_the_store(running, senders)
+    sent = [
+        (room, seq, span)
+        for sender in senders
+        for (room, seq, _), span in zip(sender.acknowledged, sender.spans, strict=True)
+    ]
+    for device in devices:
+        while device.pull(1):
+            pass
+        assert len(set(device.told)) == len(device.told), "a device was told something twice"
+    for wanderer in wanderers:
+        for room, moves in wanderer.moves.items():
+            shown: list[int] = []
+            if moves:
+                with running.client() as client:
+                    shown = shown_to(client, room, wanderer.user)
+            for where, seq, span in sent:
+                if where != room:
+                    continue
+                if seq not in shown:
+                    assert not wanderer.certainly_in(room, span), (wanderer.user, room, seq)
+                else:
+                    assert not wanderer.certainly_out(room, span), (wanderer.user, room, seq)
+            for device in devices:
+                if device.user == wanderer.user:
+                    told = [seq for where, seq in device.told if where == room]
+                    assert told == shown, f"{device.user} {device.name} {room}"
+
+
+def check_the_store(running: Running, senders: list[Sender]) -> dict[str, list[str]]:
+    """What is stored of each conversation, once it is what senders were told."""
     stored: dict[str, list[str]] = {}
     with running.client() as client:
         for room in ROOMS:
@@ -230,6 +400,11 @@ def check(running: Running, senders: list[Sender], devices: list[Device]) -> Non
         for texts in stored.values():
             numbers = [int(t.split()[1]) for t in texts if t.split()[0] == sender.user]
             assert numbers == sorted(numbers), "a sender's messages changed places"
+    return stored
+
+
+def check(running: Running, senders: list[Sender], devices: list[Device]) -> None:
+    stored = check_the_store(running, senders)
     for device in devices:
         while device.pull(1):
             pass
