@@ -109,6 +109,7 @@ class Engine:
         self._closed = False
         self._parts: list[Callable[[], None]] = []
         self._observers: list[Callable[[Group], None]] = []
+        self._expiry_observers: list[Callable[[Draft, Timeline], None]] = []
         self._chores: list[Callable[[Draft], bool]] = [self._forget_deleted]
         self._next_chores = 0.0
         self._thread: CommitThread | None = None
@@ -152,6 +153,7 @@ class Engine:
     def _adopt(self, store: Store) -> None:
         """What is asked from now on is asked of `store`."""
         self.store = store
+        store.retention.observers = self._expiry_observers
         self.timelines, self.inboxes = store.timelines, store.inboxes
         self.state, self.log = store.state, store.log
         self.read, self.extent = self.timelines.read, self.timelines.extent
@@ -481,6 +483,13 @@ class Engine:
         """
         with self.lock:
             self._observers.append(observe)
+
+    def add_expiry_observer(self, observe: Callable[[Draft, Timeline], None]) -> None:
+        """Call `observe(draft, timeline)` under the lock when retention trims a timeline in a draft:
+        what follows from it becomes part of the same commit.
+        """
+        with self.lock:
+            self._expiry_observers.append(observe)
 
     def add_chore(self, chore: Callable[[Draft], bool]) -> None:
         """Call `chore(draft)` when there is nothing better to do, every `retention_check_ms`, and

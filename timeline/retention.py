@@ -3,14 +3,15 @@
 Responsibility: trim each timeline that has a retention to its age, length and bytes, some of them
 at a time, and start over every `retention_check_ms`.
 
-Rule: a trim by retention is a commit like any other; followers see it. Bytes are counted in
+Rule: a trim by retention is a commit like any other; followers see it, and who observes it adds to
+that commit what follows from it. Bytes are counted in
 segments as stored, so unsealed entries are never removed for them.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 from timeline.compaction import Compaction
@@ -42,6 +43,7 @@ class RetentionKeeper:
         self._period = options.retention_check_ms / 1000
         self._position = keys.RETENTION
         self._next_round = 0.0
+        self.observers: Sequence[Callable[[Draft, Timeline], None]] = ()
         self.trimmed = 0  # entries, since the storage was opened
 
     def get(self, timeline: Timeline) -> Retention:
@@ -77,6 +79,8 @@ class RetentionKeeper:
             if retention.length:
                 removed += draft.trim_to_length(timeline, retention.length)
             if removed:
+                for observe in self.observers:
+                    observe(draft, timeline)
                 draft.commit()
                 self.trimmed += removed
         except TimelineError:

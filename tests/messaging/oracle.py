@@ -57,6 +57,7 @@ class Conversation:
     pulled: bool = False
     members: dict[str, Member] = field(default_factory=dict)
     changes: list[Happening] = field(default_factory=list)  # what is told again to who comes back
+    newest: Happening | None = None  # of what happened beside messages
 
     def current(self) -> list[str]:
         return [user for user, member in self.members.items() if member.role != "none"]
@@ -139,7 +140,12 @@ class Oracle:
                 assert place is not None
                 if each.seq not in [sent.seq for sent in place.shown(user)]:
                     continue
-            entry = (each.kind, each.conversation, each.seq)
+            if each.kind == "trim":
+                assert place is not None
+                if user in place.current() and each.seq + 1 < place.first:
+                    continue  # there is a later one
+            kind = "clear" if each.kind == "trim" else each.kind
+            entry = (kind, each.conversation, each.seq)
             if each.kind == "edit" and entry in found:
                 found.remove(entry)
             found.append(entry)
@@ -176,6 +182,7 @@ class Oracle:
             member.unlisted = None
         place.pulled = place.pulled or len(place.current()) > self.limit
         self.tell(self._concerned(place, fresh), "join", name, 0)
+        place.newest = None
         for user in came_back:
             for each in place.changes:
                 if each.lsn > place.members[user].left:
@@ -195,6 +202,7 @@ class Oracle:
             member.left = self.lsn
         place.pulled = place.pulled and len(place.current()) > self.limit * 4 // 5
         self.tell(self._concerned(place, gone), "leave", name, 0)
+        place.newest = None
         return len(gone)
 
     def set_role(self, name: str, user: str, role: str) -> None:
@@ -204,6 +212,7 @@ class Oracle:
         self.commit()
         place.members[user].role = role
         self.tell(self._concerned(place, [user]), "role", name, 0)
+        place.newest = None
 
     def _concerned(self, place: Conversation, users: list[str]) -> list[str]:
         """Everybody; in a large conversation those who changed, and the admins."""
@@ -258,12 +267,24 @@ class Oracle:
 
     def change(self, place: Conversation, kind: str, seq: int) -> None:
         """Everybody is told, and who comes back later is told then."""
-        place.changes.append(Happening(self.lsn, kind, place.name, seq))
+        place.newest = Happening(self.lsn, kind, place.name, seq)
+        place.changes.append(place.newest)
         self.tell(place.current(), kind, place.name, seq)
 
     def trim(self, name: str, first: int) -> None:
+        """Devices are told; of two such events with nothing between them the second says all."""
         self.commit()
         place = self.conversations[name]
         place.first = max(place.first, first)
         for seq in [seq for seq in place.messages if seq < first]:
             del place.messages[seq]
+        before = place.newest
+        if before is not None and before.kind == "trim":
+            place.changes.remove(before)
+            for happenings in self.told.values():
+                happenings[:] = [
+                    each
+                    for each in happenings
+                    if (each.kind, each.conversation, each.seq) != ("trim", name, before.seq)
+                ]
+        self.change(place, "trim", first - 1)

@@ -42,6 +42,7 @@ from timeline.entry import Entry, Fields
 from timeline.errors import NotFoundError
 from timeline.messaging import membership
 from timeline.messaging.access import find_user
+from timeline.messaging.expiring import tell_trimmed
 from timeline.messaging.pages import SyncEntry
 from timeline.messaging.userlist import Summaries, UserList
 
@@ -310,6 +311,7 @@ class Machine(RuleBasedStateMachine):
             timeline_ = draft.find(b"@conv:" + name.encode())
             assert timeline_ is not None
             draft.trim(timeline_, first)
+            tell_trimmed(draft, timeline_)
             group = draft.commit().group
         engine.wait(group)
         self.oracle.trim(name, first)
@@ -449,7 +451,6 @@ class Machine(RuleBasedStateMachine):
                 continue
             history = {e.seq: e.fields for e in self.im.history(name, user, limit=1_000)}
             held = {seq: fields for (of, seq), fields in phone.held.items() if of == name}
-            held = {seq: fields for seq, fields in held.items() if seq >= place.first}
             assert held == {seq: fields for seq, fields in history.items() if seq in held}
             for after, upto in place.members[user].spans:
                 for seq in history:

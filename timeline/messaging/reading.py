@@ -42,7 +42,7 @@ from timeline.messaging.entries import check_own_fields, value_of
 from timeline.messaging.membership import roster
 from timeline.messaging.names import user_of
 from timeline.messaging.roles import Action
-from timeline.messaging.sending import check_seen
+from timeline.messaging.sending import check_seen, has_expired
 from timeline.messaging.sight import Sight, head_seen
 from timeline.options import Options
 from timeline.view import View
@@ -66,15 +66,21 @@ def read(draft: Draft, user: bytes, conversation: bytes, seq: int) -> int:
 
 
 def hide(draft: Draft, user: bytes, conversation: bytes, seqs: Sequence[int]) -> int:
-    """Leave messages out of what `user` is shown; how many he had not hidden before."""
+    """Leave messages out of what `user` is shown; how many he had not hidden before. One that
+    retention has taken is not shown anyway.
+    """
     place, inbox, member = enter_as_user(draft, conversation, user)
     sight = Sight(draft, place, inbox.id, member)
     extent = draft.extent(place.messages)
     for seq in seqs:
-        if not extent.first <= seq <= extent.head:
+        if not 0 < seq <= extent.head:
             raise NotFoundError(f"there is no message {seq}")
         check_seen(sight, seq)
-    fresh = [seq for seq in dict.fromkeys(seqs) if sight.hidden is None or seq not in sight.hidden]
+    fresh = [
+        seq
+        for seq in dict.fromkeys(seqs)
+        if seq >= extent.first and (sight.hidden is None or seq not in sight.hidden)
+    ]
     if fresh:
         numbers.add(draft, HIDDEN, (inbox.id, place.id), fresh, extent.first)
         if not member.flags & HAS_HIDDEN:
@@ -170,7 +176,9 @@ def receipts(
         check_seen(Sight(view, place, entry.inbox.id, entry.member), seq)
     row = next(view.rows(place.messages, seq, seq), None)
     if row is None:
-        raise NotFoundError(f"there is no message {seq}")
+        expired = has_expired(view, place, seq)
+        reason = f"message {seq} has expired" if expired else f"there is no message {seq}"
+        raise NotFoundError(reason)
     sender = value_of(decode_items(row[3]), b"@from")
     was_read: list[bytes] = []
     delivered: list[bytes] = []

@@ -52,6 +52,7 @@ from timeline.messaging.names import APPLICATION, SYSTEM, USERS, check_user
 from timeline.messaging.roles import Action
 from timeline.messaging.sight import Sight
 from timeline.options import Options
+from timeline.view import View
 
 MOST_MENTIONS: Final = 64
 _OURS: Final = 8  # fields of the store that a message may have beside mentions
@@ -172,8 +173,15 @@ def _mention_no_more(draft: Draft, place: Conversation, user: bytes, seq: int) -
 def _message(draft: Draft, place: Conversation, seq: int) -> list[bytes]:
     payload = find_entry(draft, place.messages, seq)
     if payload is None:
+        if has_expired(draft, place, seq):
+            raise NotFoundError(f"message {seq} has expired: retention removed it")
         raise NotFoundError(f"there is no message {seq}")
     return decode_items(payload)
+
+
+def has_expired(view: View, place: Conversation, seq: int) -> bool:
+    """Whether retention has taken message `seq`."""
+    return 0 < seq < view.extent(place.messages).first
 
 
 def edit(
@@ -238,9 +246,13 @@ def _mention_anew(
 
 
 def recall(draft: Draft, conversation: bytes, seq: int, actor: bytes, options: Options) -> None:
-    """Take a message back: the content is gone, its place stays. Again it does nothing."""
+    """Take a message back: the content is gone, its place stays. Again it does nothing; nor does it
+    where retention was sooner, and everything is gone already.
+    """
     entry = enter(draft, conversation, actor, Action.RECALL)
     place = entry.conversation
+    if has_expired(draft, place, seq):
+        return
     current = _message(draft, place, seq)
     if not entry.may(Action.RECALL_ANY):
         _check_author(draft, entry, current, options.recall_window_ms)

@@ -13,6 +13,7 @@ from timeline.draft import Draft
 from timeline.engine import Engine
 from timeline.errors import UsageError
 from timeline.messaging import tombstones
+from timeline.messaging.expiring import tell_trimmed
 from timeline.messaging.idempotency import Keys
 from timeline.messaging.lists import Lists
 from timeline.messaging.names import CONVERSATIONS
@@ -46,6 +47,7 @@ class Messages:
         else:
             engine.before_closing(partial(let_log_go, engine, engine.applied))
         engine.add_chore(self._sweep)
+        engine.add_expiry_observer(tell_trimmed)
 
     def search(self, request: Request) -> Results:
         """A page of what a user searches for; call it without the engine's lock. Raises

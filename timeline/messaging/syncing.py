@@ -37,6 +37,7 @@ from timeline.messaging import tombstones
 from timeline.messaging.access import (
     Conversation,
     find_user,
+    is_current,
     load_conversation,
     member_of,
 )
@@ -56,6 +57,7 @@ _AT_A_TIME: Final = 64  # are resolved before it is known how large they are
 _BYTES: Final = 4 << 20  # after which a page ends
 _NEAR: Final = 8  # numbers that are read along when two wanted ones are this near
 _OWN: Final = frozenset((READ, HIDE, CLEAR, SET, RECEIPT))
+_WITHOUT_ENTRY: Final = _OWN - {CLEAR}  # which retention tells by an event
 
 
 class Page(NamedTuple):
@@ -262,7 +264,7 @@ class _Resolver:
         """The entries referred to, read in one pass over each timeline."""
         wanted: dict[int, list[int]] = {}
         for item in items:
-            if not item.payload and item.seq and item.kind not in _OWN:
+            if not item.payload and item.seq and item.kind not in _WITHOUT_ENTRY:
                 wanted.setdefault(item.timeline_id, []).append(item.seq)
         found: dict[tuple[int, int], bytes] = {}
         for timeline_id, seqs in wanted.items():
@@ -295,7 +297,12 @@ class _Resolver:
                 return None
             if kind in (EDIT, RECALL) and not sight.shows(seq):
                 return None
-        return event_told(self._view, place, member, behind, payload)
+        told = event_told(self._view, place, member, behind, payload)
+        if told is not None and told.kind_number == CLEAR and is_current(member):
+            first = self._view.extent(place.messages).first
+            if told.seq + 1 < first:  # retention has gone on, of which they are told further on
+                return None
+        return told
 
     def _own(self, place: Conversation, member: MemberRow, item: Item, behind: Position) -> Told:
         fields: list[bytes] = []

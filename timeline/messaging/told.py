@@ -12,7 +12,7 @@ from typing import NamedTuple
 from timeline.entry import Fields
 from timeline.fanout import Position
 from timeline.formats.entries import decode_items, encode_entry
-from timeline.formats.messages import EDIT, KINDS, META, RECALL, MemberRow
+from timeline.formats.messages import CLEAR, EDIT, KINDS, META, RECALL, MemberRow
 from timeline.messaging.access import Conversation, is_current
 from timeline.messaging.entries import find_entry, split_event
 from timeline.view import View
@@ -58,6 +58,8 @@ def event_told(
     if kind in (EDIT, RECALL):
         message = find_entry(view, place.messages, seq)
         return None if message is None else Told(kind, place.name, seq, message, behind)
+    if kind == CLEAR:
+        return Told(kind, place.name, seq, encode_entry(seq, items), behind)
     if kind == META:
         current = member is None or is_current(member)
         metadata = view.metadata(place.messages) if current else {}

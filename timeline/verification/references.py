@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from timeline.errors import CorruptError
 from timeline.formats import keys
-from timeline.formats.messages import DELETE, KINDS, READ, RECALL
+from timeline.formats.messages import CLEAR, DELETE, KINDS, READ, RECALL
 from timeline.formats.references import (
     REPLAY,
     Reference,
@@ -160,11 +160,12 @@ def misleading(reference: Reference, target: tuple[bytes, int] | None) -> str:
         return ""  # rightly gone
     name, head = target
     event = kind == REPLAY or (RECALL < kind < READ and seq > 0)
+    event = event or (kind == CLEAR and name.startswith(EVENTS))  # by retention; else by the user
     if not name.startswith(EVENTS if event else CONVERSATIONS):
         what = "holds no events" if event else "is no conversation"
         word = "replay" if kind == REPLAY else KINDS[kind]
         return f"a reference of kind {word} leads to {name!r}, which {what}"
-    if (kind < READ or kind == REPLAY) and seq > head:
+    if (event or kind < READ) and seq > head:
         return f"a reference leads to number {seq} of {name!r}, which ends at {head}"
     return ""
 
