@@ -485,8 +485,8 @@ class Engine:
             self._observers.append(observe)
 
     def add_expiry_observer(self, observe: Callable[[Draft, Timeline], None]) -> None:
-        """Call `observe(draft, timeline)` under the lock when retention trims a timeline in a draft:
-        what follows from it becomes part of the same commit.
+        """Call `observe(draft, timeline)` under the lock when retention trims a timeline. What
+        follows from it becomes part of the same commit.
         """
         with self.lock:
             self._expiry_observers.append(observe)
