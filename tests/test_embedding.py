@@ -38,9 +38,10 @@ def test_a_field_that_is_missing_is_told_with_those_there_are(tmp_path: Path) ->
     with timeline.open(tmp_path, search_commit_ms=10) as db:
         im = db.messaging
         im.create("team", "ann", members=["bob"])
+        before = im.conversations("bob").position
         im.send("team", "ann", {"text": "word"})
         (sent,) = im.history("team", "bob")
-        (told,) = [each for each in im.sync("bob", "phone").entries if each.kind == "message"]
+        (told,) = im.sync("bob", "phone", after=before).entries
         (hit,) = im.search("bob", "word", wait=20).hits
         (raw,) = db.timeline("@conv:team")
     for entry in (sent, told, hit, raw):
