@@ -204,6 +204,26 @@ class TimelineHandle:
                 raise NotFoundError(f"there is no timeline {shown(self.name)}")
             return engine.retention(timeline)
 
+    def excess(
+        self,
+        *,
+        before: int | None = None,
+        length: int | None = None,
+        age_ms: int | None = None,
+        bytes_: int | None = None,
+    ) -> int:
+        """How many entries `trim`, or a retention with these bounds, would remove, without removing
+        them. Raises `NotFoundError`.
+        """
+        engine = self._engine
+        with engine.lock:
+            timeline = engine.find(self.name)
+            if timeline is None:
+                raise NotFoundError(f"there is no timeline {shown(self.name)}")
+            return engine.store.retention.excess(
+                timeline, before=before, age=age_ms, length=length, size=bytes_
+            )
+
     def compact(self) -> int:
         """Merge this timeline's small segments; how many segments fewer there are."""
         return compact(self._engine, self.name)

@@ -1,7 +1,7 @@
 """Retention: timelines that forget by themselves.
 
 Responsibility: trim each timeline that has a retention to its age, length and bytes, some of them
-at a time, and start over every `retention_check_ms`.
+at a time, and start over every `retention_check_ms`; and say beforehand how much bounds would cost.
 
 Rule: a trim by retention is a commit like any other; followers see it, and who observes it adds to
 that commit what follows from it. Bytes are counted in
@@ -67,12 +67,7 @@ class RetentionKeeper:
             self._next_round = now + self._period
 
     def _trim(self, timeline: Timeline, retention: Retention) -> None:
-        first = 0
-        if retention.age:
-            since = time.time_ns() // 1_000_000 - retention.age
-            first = self._timelines.first_since(timeline, since)
-        if retention.size:
-            first = max(first, self._compaction.kept_bytes(timeline.id, retention.size))
+        first = self._first_kept(timeline, retention.age or None, retention.size or None)
         try:
             draft = self._begin()
             removed = draft.trim(timeline, first) if first else 0
@@ -85,3 +80,32 @@ class RetentionKeeper:
                 self.trimmed += removed
         except TimelineError:
             return  # writing is off or busy: the next round tries again
+
+    def _first_kept(self, timeline: Timeline, age: int | None, size: int | None) -> int:
+        first = 0
+        if age is not None:
+            since = time.time_ns() // 1_000_000 - age
+            first = self._timelines.first_since(timeline, since)
+        if size is not None:
+            first = max(first, self._compaction.kept_bytes(timeline.id, size))
+        return first
+
+    def excess(
+        self,
+        timeline: Timeline,
+        *,
+        before: int | None = None,
+        age: int | None = None,
+        length: int | None = None,
+        size: int | None = None,
+    ) -> int:
+        """How many entries a trim with these bounds would remove; None is no bound. The caller
+        holds the lock.
+        """
+        extent = self._timelines.extent(timeline)
+        first = min(max(before or 0, self._first_kept(timeline, age, size)), extent.head + 1)
+        below = max(0, first - max(extent.first, 1))
+        if extent.length <= extent.head - max(extent.first, 1):  # some numbers are of no entry
+            rows = self._timelines.each(timeline, 0, first - 1, reverse=False) if below else ()
+            below = sum(1 for _ in rows)
+        return max(below, extent.length - (extent.length if length is None else length))

@@ -1,11 +1,14 @@
 """`timeline retention`: shows or sets to what a timeline is trimmed by itself.
 
-Rule: what is not named stays as it is; without a bound named it only shows.
+Rule: what is not named stays as it is; without a bound named it only shows. Bounds that something
+is beyond are set only when somebody said so: see `consent`.
 """
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Protocol
 
 import click
 
@@ -17,6 +20,7 @@ from timeline.handle import TimelineHandle
 from timeline.options import Options
 
 from .amounts import AGE, SIZE, age
+from .consent import ask, consent, entries
 from .console import Output, size
 from .looking import as_bytes, escaped
 from .verb import verb
@@ -28,7 +32,8 @@ from .wire import Wire
     examples="""
 timeline retention data audit                            what it is
 timeline retention data audit --max-age 30d --max-length 1000000
-timeline retention --connect :7420 audit --max-bytes 10GiB
+timeline retention data audit --max-length 1000 --dry-run     how many entries would go
+timeline retention --connect :7420 audit --max-bytes 10GiB --yes
 timeline retention data audit --none                     keep everything""",
 )
 @click.argument("name")
@@ -36,6 +41,7 @@ timeline retention data audit --none                     keep everything""",
 @click.option("--max-length", type=click.IntRange(0, MAX), help="Keep so many entries; 0: all.")
 @click.option("--max-bytes", type=SIZE, help="Keep about so much, such as 10GiB; 0: all.")
 @click.option("--none", "no_bounds", is_flag=True, help="Keep everything.")
+@consent
 def retention(
     *,
     directory: Path | None,
@@ -46,37 +52,89 @@ def retention(
     max_length: int | None,
     max_bytes: int | None,
     no_bounds: bool,
+    dry_run: bool,
+    yes: bool,
 ) -> None:
-    """Show or set the bounds to which timeline NAME is trimmed by itself."""
+    """Show or set the bounds to which timeline NAME is trimmed by itself.
+
+    How many entries are beyond the bounds and will go is said first: on a terminal it asks,
+    elsewhere it wants --yes.
+    """
     named = (max_age, max_length, max_bytes)
     if no_bounds and any(bound is not None for bound in named):
         raise click.UsageError("--none goes alone")
     changes = Retention(0, 0, 0) if no_bounds else named
-    if daemon is not None:
-        bounds = _of_daemon(daemon, name, changes)
-    else:
-        assert directory is not None
-        if changes == (None, None, None):
-            with timeline.open(directory, read_only=True, search=False) as database:
-                _show(output, name, database.timeline(as_bytes(name)).retention())
+    with ExitStack() as stack:
+        kept: _Kept
+        if daemon is not None:
+            kept = _OfDaemon(daemon, name)
+        elif changes == (None, None, None):
+            assert directory is not None
+            database = timeline.open(directory, read_only=True, search=False)
+            kept = _OfDirectory(stack.enter_context(database).engine, name)
+        else:
+            assert directory is not None
+            # Without the layers above: the search index finds in the log what was changed here.
+            engine = stack.enter_context(Engine(directory, Options(create=False)))
+            kept = _OfDirectory(engine, name)
+        now = kept.bounds()
+        wanted = _merged(now, changes)
+        excess = kept.excess(wanted)
+        if dry_run:
+            text = f"{entries(excess)} would be removed"
+            output.line(text, {"timeline": as_bytes(name), "would_remove": excess})
             return
-        # Without the layers above: the search index then finds in the log what was changed here.
-        with Engine(directory, Options(create=False)) as engine:
-            handle = TimelineHandle(engine, as_bytes(name))
-            bounds = handle.retention()
-            wanted = _merged(bounds, changes)
-            if wanted != bounds:
-                handle.set_retention(age_ms=wanted.age, length=wanted.length, bytes_=wanted.size)
-                bounds = wanted
-    _show(output, name, bounds)
+        if wanted != now:
+            question = f"{entries(excess)} of {escaped(as_bytes(name))} will be removed"
+            ask(output, question, excess, yes=yes)
+            kept.change(wanted)
+        _show(output, name, wanted, excess)
 
 
-def _of_daemon(daemon: Wire, name: str, changes: tuple[int | None, ...]) -> Retention:
-    pairs = zip(("MAXAGE", "MAXLEN", "MAXBYTES"), changes, strict=True)
-    words = [word for key, value in pairs if value is not None for word in (key, str(value))]
-    reply = daemon.call("TIMELINE.RETENTION", name, *words)
-    found = dict(zip(reply[::2], reply[1::2], strict=True))
-    return Retention(*(int(found[key]) for key in ("maxage", "maxlen", "maxbytes")))
+class _Kept(Protocol):
+    """A timeline as far as it is kept."""
+
+    def bounds(self) -> Retention: ...
+    def excess(self, bounds: Retention) -> int: ...
+    def change(self, bounds: Retention) -> None: ...
+
+
+class _OfDirectory:
+    def __init__(self, engine: Engine, name: str) -> None:
+        self._handle = TimelineHandle(engine, as_bytes(name))
+
+    def bounds(self) -> Retention:
+        return self._handle.retention()
+
+    def excess(self, bounds: Retention) -> int:
+        age, length, bytes_ = (bound or None for bound in bounds)
+        return self._handle.excess(age_ms=age, length=length, bytes_=bytes_)
+
+    def change(self, bounds: Retention) -> None:
+        self._handle.set_retention(age_ms=bounds.age, length=bounds.length, bytes_=bounds.size)
+
+
+class _OfDaemon:
+    def __init__(self, daemon: Wire, name: str) -> None:
+        self._daemon = daemon
+        self._name = name
+
+    def bounds(self) -> Retention:
+        reply = self._daemon.call("TIMELINE.RETENTION", self._name)
+        found = dict(zip(reply[::2], reply[1::2], strict=True))
+        return Retention(*(int(found[key]) for key in ("maxage", "maxlen", "maxbytes")))
+
+    def excess(self, bounds: Retention) -> int:
+        words = _words(bounds, leave_out=0)
+        return int(self._daemon.call("TIMELINE.EXCESS", self._name, *words)) if words else 0
+
+    def change(self, bounds: Retention) -> None:
+        self._daemon.call("TIMELINE.RETENTION", self._name, *_words(bounds))
+
+
+def _words(bounds: Retention, leave_out: int | None = None) -> list[str]:
+    pairs = zip(("MAXAGE", "MAXLEN", "MAXBYTES"), bounds, strict=True)
+    return [word for key, value in pairs if value != leave_out for word in (key, str(value))]
 
 
 def _merged(bounds: Retention, changes: tuple[int | None, ...]) -> Retention:
@@ -84,7 +142,7 @@ def _merged(bounds: Retention, changes: tuple[int | None, ...]) -> Retention:
     return Retention(*(old if new is None else new for old, new in pairs))
 
 
-def _show(output: Output, name: str, bounds: Retention) -> None:
+def _show(output: Output, name: str, bounds: Retention, excess: int) -> None:
     parts = []
     if bounds.age:
         parts.append(f"for {age(bounds.age)}")
@@ -100,5 +158,8 @@ def _show(output: Output, name: str, bounds: Retention) -> None:
             "max_age_ms": bounds.age,
             "max_length": bounds.length,
             "max_bytes": bounds.size,
+            "beyond": excess,
         },
     )
+    if excess:
+        output.note(f"{entries(excess)} beyond that will be removed soon")

@@ -1,10 +1,13 @@
 """`timeline trim`: removes the oldest entries of a timeline.
 
-Rule: numbers are never given out twice, so the head stays where it is.
+Rule: numbers are never given out twice, so the head stays where it is. Nothing goes before somebody
+said so: see `consent`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -12,10 +15,12 @@ import click
 from timeline.engine import Engine
 from timeline.handle import TimelineHandle
 from timeline.options import Options
+from timeline.transaction import writable
 
 from .amounts import AGE
+from .consent import ask, consent, entries
 from .console import Output
-from .looking import as_bytes
+from .looking import as_bytes, escaped
 from .verb import verb
 from .wire import Wire
 
@@ -24,13 +29,14 @@ from .wire import Wire
     "trim",
     examples="""
 timeline trim data audit --before 1000
-timeline trim data audit --length 100000
-timeline trim --connect :7420 audit --older-than 30d""",
+timeline trim data audit --length 100000 --dry-run        how many entries would go
+timeline trim --connect :7420 audit --older-than 30d --yes""",
 )
 @click.argument("name")
 @click.option("--before", type=click.IntRange(0), help="Remove entries numbered below this.")
 @click.option("--length", type=click.IntRange(0), help="Keep this many, the newest.")
 @click.option("--older-than", type=AGE, help="Remove what is older, such as 30d.")
+@consent
 def trim(
     *,
     directory: Path | None,
@@ -40,23 +46,52 @@ def trim(
     before: int | None,
     length: int | None,
     older_than: int | None,
+    dry_run: bool,
+    yes: bool,
 ) -> None:
     """Remove the oldest entries of timeline NAME, for good.
 
-    They are read no more at once; their bytes leave the disk in time, or by `timeline compact`.
+    They are read no more at once; their bytes leave the disk in time, or by `timeline compact`. How
+    many will go is said first: on a terminal it asks, elsewhere it wants --yes.
     """
     if sum(bound is not None for bound in (before, length, older_than)) != 1:
         raise click.UsageError("say what goes: one of --before, --length and --older-than")
-    if daemon is not None:
-        pairs = (("MINID", before), ("MAXLEN", length), ("MAXAGE", older_than))
-        words = [word for key, value in pairs if value is not None for word in (key, str(value))]
-        removed = int(daemon.call("TIMELINE.TRIM", name, *words))
-    else:
-        assert directory is not None
-        # Without the layers above: the search index then finds in the log what was changed here.
-        with Engine(directory, Options(create=False)) as engine:
-            handle = TimelineHandle(engine, as_bytes(name))
-            handle.retention()  # raises where there is none
-            removed = handle.trim(before=before, length=length, age_ms=older_than)
-    plural = "entry was" if removed == 1 else "entries were"
-    output.line(f"{removed:,} {plural} removed", {"timeline": as_bytes(name), "removed": removed})
+    writable(as_bytes(name))
+    with ExitStack() as stack:
+        if daemon is not None:
+            count, remove = _of_daemon(daemon, name, before, length, older_than)
+        else:
+            assert directory is not None
+            # Without the layers above: the search index finds in the log what was changed here.
+            engine = stack.enter_context(Engine(directory, Options(create=False)))
+            count, remove = _of_directory(engine, name, before, length, older_than)
+        if dry_run:
+            _report(output, name, count, "would be removed", "would_remove")
+            return
+        ask(
+            output, f"{entries(count)} of {escaped(as_bytes(name))} will be removed", count, yes=yes
+        )
+        removed = remove()
+        _report(output, name, removed, "was removed" if removed == 1 else "were removed", "removed")
+
+
+Trim = tuple[int, Callable[[], int]]  # how many would go, and what removes them
+
+
+def _of_daemon(daemon: Wire, name: str, *bounds: int | None) -> Trim:
+    pairs = zip(("MINID", "MAXLEN", "MAXAGE"), bounds, strict=True)
+    words = [word for key, value in pairs if value is not None for word in (key, str(value))]
+    count = int(daemon.call("TIMELINE.EXCESS", name, *words))
+    return count, lambda: int(daemon.call("TIMELINE.TRIM", name, *words))
+
+
+def _of_directory(
+    engine: Engine, name: str, before: int | None, length: int | None, age_ms: int | None
+) -> Trim:
+    handle = TimelineHandle(engine, as_bytes(name))
+    count = handle.excess(before=before, length=length, age_ms=age_ms)
+    return count, lambda: handle.trim(before=before, length=length, age_ms=age_ms)
+
+
+def _report(output: Output, name: str, count: int, what: str, key: str) -> None:
+    output.line(f"{entries(count)} {what}", {"timeline": as_bytes(name), key: count})

@@ -228,6 +228,31 @@ def trim(session: Session, args: Arguments, draft: Draft) -> bytes:
 
 
 @read(
+    "TIMELINE.EXCESS",
+    "key [MINID seq] [MAXLEN count] [MAXAGE milliseconds] [MAXBYTES bytes]",
+    "How many entries a trim or a retention with these bounds would remove.",
+    group="timeline",
+    complexity="O(log N), and the entries it would remove where the timeline has holes",
+)
+def excess(session: Session, args: Arguments, view: View) -> bytes:
+    if session.executing:
+        raise UsageError("this is not part of a commit: call it outside MULTI")
+    timeline = _existing(view, args[1])
+    bounds = {word: arguments.integer(value, 0) for word, value in _pairs(args, 2)}
+    if not bounds or bounds.keys() - {b"MINID", b"MAXLEN", b"MAXAGE", b"MAXBYTES"}:
+        raise syntax_error()
+    return replies.integer(
+        session.service.engine.store.retention.excess(
+            timeline,
+            before=bounds.get(b"MINID"),
+            age=bounds.get(b"MAXAGE"),
+            length=bounds.get(b"MAXLEN"),
+            size=bounds.get(b"MAXBYTES"),
+        )
+    )
+
+
+@read(
     "TIMELINE.COMPACT",
     "[key | PREFIX prefix]",
     "Merges the segments of one timeline, some or all and gives their space back; segments fewer.",

@@ -160,6 +160,36 @@ def test_trimming_by_number_length_and_age(client: Client) -> None:
         client.execute_command("TIMELINE.TRIM", "@conv:a", "MINID", "1")
 
 
+def test_what_bounds_would_remove_is_told_before_it_is_gone(client: Client) -> None:
+    pipe = client.pipeline(transaction=False)
+    for number in range(20):
+        pipe.xadd("e", {"n": number})
+    pipe.execute()
+    client.xdel("e", 3, 7, 18)
+    bounds = (
+        ("MINID", 6), ("MINID", 1), ("MINID", 100), ("MAXLEN", 0), ("MAXLEN", 5), ("MAXLEN", 99),
+        ("MAXAGE", 60_000), ("MINID", 6, "MAXLEN", 3), ("MINID", 12, "MAXLEN", 16),
+    )  # fmt: skip
+    told = [client.execute_command("TIMELINE.EXCESS", "e", *each) for each in bounds]
+    assert told == [4, 0, 17, 17, 12, 0, 0, 14, 9]
+    assert client.execute_command("TIMELINE.EXCESS", "e", "MAXBYTES", 1) == 0, "nothing is sealed"
+    assert client.xlen("e") == 17, "nothing is removed"
+    for each in (("MINID", 6), ("MINID", 9, "MAXLEN", 12), ("MAXLEN", 4), ("MAXLEN", 0)):
+        expected = client.execute_command("TIMELINE.EXCESS", "e", *each)
+        assert client.execute_command("TIMELINE.TRIM", "e", *each) == expected > 0
+    for words, problem in (
+        (["e"], "syntax"),
+        (["e", "OLDEST", 3], "syntax"),
+        (["e", "MAXLEN", -1], "integer"),
+        (["none", "MAXLEN", 1], "NOTFOUND"),
+    ):
+        with pytest.raises(ResponseError, match=problem):
+            client.execute_command("TIMELINE.EXCESS", *words)
+    pipe = client.pipeline().execute_command("TIMELINE.EXCESS", "e", "MAXLEN", 1)
+    with pytest.raises(ResponseError, match="outside MULTI"):
+        pipe.execute()
+
+
 def test_a_gain_is_told_before_it_is_had(client: Client) -> None:
     client.xadd("t", {"f": "v"})
     client.execute_command("TIMELINE.COMPACT", "PREFIX", "t")

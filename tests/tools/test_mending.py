@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -169,13 +171,15 @@ def test_compacting_gains_what_it_said(store: Path) -> None:
 
 
 def test_trimming(store: Path) -> None:
-    assert done("trim", store, "sensor:1", "--before", "101") == "100 entries were removed\n"
-    assert json.loads(done("trim", store, "sensor:1", "--length", "50", "--json")) == {
+    assert (
+        done("trim", store, "sensor:1", "--before", "101", "--yes") == "100 entries were removed\n"
+    )
+    assert json.loads(done("trim", store, "sensor:1", "--length", "50", "--yes", "--json")) == {
         "timeline": "sensor:1",
         "removed": 850,
     }
     assert done("trim", store, "sensor:1", "--older-than", "30d") == "0 entries were removed\n"
-    assert done("trim", store, "sensor:1", "--older-than", "0s").startswith("50 entries")
+    assert done("trim", store, "sensor:1", "--older-than", "0s", "-y").startswith("50 entries")
     assert "no timeline 'nothing'" in refused("trim", store, "nothing", "--before", "3")
     assert "begins with @" in refused("trim", store, "@conv:c1", "--before", "3")
     assert "one of" in refused("trim", store, "sensor:1", status=2)
@@ -189,11 +193,14 @@ def test_retention(store: Path) -> None:
     assert done("retention", store, "sensor:1") == "sensor:1: everything is kept\n"
     bounds = ("--max-age", "30d", "--max-bytes", "10GiB")
     assert done("retention", store, "sensor:1", *bounds) == "sensor:1: kept: for 30d, 10.0 GiB\n"
-    assert json.loads(done("retention", store, "sensor:1", "--max-length", "9", "--json")) == {
+    assert json.loads(
+        done("retention", store, "sensor:1", "--max-length", "9", "--yes", "--json")
+    ) == {
         "timeline": "sensor:1",
         "max_age_ms": 30 * 86_400_000,
         "max_length": 9,
         "max_bytes": 10 << 30,
+        "beyond": 991,
     }
     assert done("retention", store, "sensor:1", "--none") == "sensor:1: everything is kept\n"
     assert done("retention", store, "@conv:c1", "--max-age", "1w").endswith("kept: for 1w\n")
@@ -208,15 +215,66 @@ def test_the_same_on_a_daemon(daemon: Daemon) -> None:
     assert did["fewer"] == said["segments"] - said["after"] > 0
     assert json.loads(done("compact", *there, "small:1", "--json"))["fewer"] == 0
     assert "segments" in done("compact", *there)
-    assert done("trim", *there, "sensor:1", "--before", "101") == "100 entries were removed\n"
-    assert done("trim", *there, "sensor:1", "--length", "50") == "850 entries were removed\n"
+    assert (
+        done("trim", *there, "sensor:1", "--before", "101", "--yes") == "100 entries were removed\n"
+    )
+    assert (
+        done("trim", *there, "sensor:1", "--length", "50", "--yes") == "850 entries were removed\n"
+    )
     assert done("trim", *there, "sensor:1", "--older-than", "1d") == "0 entries were removed\n"
-    assert done("retention", *there, "sensor:1", "--max-length", "9").endswith("9 entries\n")
+    assert done("retention", *there, "sensor:1", "--max-length", "9", "--yes").endswith(
+        "9 entries\n"
+    )
     assert done("retention", *there, "sensor:1") == "sensor:1: kept: 9 entries\n"
     assert done("retention", *there, "sensor:1", "--none").endswith("everything is kept\n")
     for verb in ("compact", "trim", "retention"):
         extra = ("--before", "1") if verb == "trim" else ()
         assert "no timeline 'nothing'" in refused(verb, *there, "nothing", *extra)
+
+
+@pytest.mark.parametrize("of", ["a directory", "a daemon"])
+def test_nothing_goes_before_somebody_said_so(
+    of: str, store: Path, request: pytest.FixtureRequest
+) -> None:
+    where = [str(store)]
+    if of == "a daemon":
+        daemon = request.getfixturevalue("daemon")
+        where = ["--connect", f"127.0.0.1:{daemon.port}"]
+    length = int(json.loads(done("inspect", *where, "sensor:2", "--json"))["length"])
+    few = ("sensor:2", "--max-length", "10")
+    for words in (("trim", *where, "sensor:2", "--length", "10"), ("retention", *where, *few)):
+        said = f"{length - 10:,} entries of sensor:2 will be removed, for good: say --yes"
+        assert said in refused(*words)
+        assert said in refused(*words, "--json")
+        assert done(*words, "--dry-run") == f"{length - 10:,} entries would be removed\n"
+        assert json.loads(done(*words, "--dry-run", "--json"))["would_remove"] == length - 10
+        if of == "a directory":
+            answered, shown = on_terminal(words, "n")
+            assert answered == 1
+            assert f"{length - 10:,} entries of sensor:2 will be removed, for good. Go on?" in shown
+            assert "nothing was changed" in shown
+    assert done("retention", *where, "sensor:2") == "sensor:2: everything is kept\n"
+    assert json.loads(done("inspect", *where, "sensor:2", "--json"))["length"] == length
+    # Where nothing would go, nobody is asked.
+    assert "0 entries" in done("trim", *where, "sensor:2", "--length", str(length))
+    assert "kept" in done("retention", *where, "sensor:2", "--max-length", str(length))
+    if of == "a directory":
+        answered, shown = on_terminal(("trim", *where, "sensor:2", "--length", "10"), "y")
+        assert (answered, f"{length - 10:,} entries were removed" in shown) == (0, True)
+
+
+def on_terminal(words: Sequence[str], answer: str) -> tuple[int, str]:
+    """The status and what it shows on a terminal, where the question is answered so."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([COMMAND, *words], stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    os.write(ours, f"{answer}\n".encode())
+    shown = b""
+    with suppress(OSError):  # which is how it ends
+        while part := os.read(ours, 1 << 16):
+            shown += part
+    os.close(ours)
+    return process.wait(), " ".join(shown.decode().split())
 
 
 @pytest.mark.parametrize("verb", ["verify", "repair", "compact", "trim", "retention"])
