@@ -91,7 +91,11 @@ class Appender:
                 return ()
             del timelines[count:]
             columns = [column[:count] for column in columns]
-        parts, sizes = encode_run(seqs, columns)
+        try:
+            parts, sizes = encode_run(seqs, columns)
+        except BaseException:
+            self._take_back(timelines)
+            raise
         group.appended.add_run(timelines, ids, seqs, parts, sizes)  # type: ignore[arg-type]
         self._count(count, sum(sizes))
         return seqs
@@ -142,6 +146,14 @@ class Appender:
             add_id(timeline.id)
             add(seq)
         return ids, seqs
+
+    @staticmethod
+    def _take_back(timelines: Sequence[Timeline | None]) -> None:
+        """Undo `_number`: the numbers were not used."""
+        for timeline in timelines:
+            assert timeline is not None
+            timeline.tail.pop()
+            timeline.next -= 1
 
     def _count(self, commits: int, size: int) -> None:
         """The open group got `commits` more commits of one entry each, `size` bytes in all."""

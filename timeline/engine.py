@@ -416,6 +416,7 @@ class Engine:
         """Open the storage again once the disk takes bytes; memory is rebuilt from the log."""
         if not self.health.may_heal():
             return
+        self.store.end_rewriting()  # which may take long: readers go on meanwhile
         with self._flushing, self.woken:
             if self._closed:
                 return
@@ -675,6 +676,7 @@ class Engine:
             self._release()
 
     def _release(self) -> None:
+        self.store.end_rewriting()
         with self._flushing, self.woken:
             self._closed = True
             try:

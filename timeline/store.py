@@ -332,9 +332,13 @@ class Store:
         with self._flushing:
             self.storage.flush()
 
-    def close(self) -> None:
+    def end_rewriting(self) -> None:
+        """Wait for files that are being rewritten: before `close`, without the engine's lock."""
         if self._rewriting is not None:
             self._rewriting.join()
+
+    def close(self) -> None:
+        self.end_rewriting()
         with self._flushing:  # it keeps RocksDB open
             self.storage.close()
 

@@ -611,3 +611,56 @@ def test_damage_met_while_closing_leaves_nothing_open(
         fail_once(monkeypatch, Storage, "flush", CorruptError("a block"))
     with timeline.open(tmp_path / "store") as db:
         assert seqs(db, "a") == [1]
+
+
+def test_a_run_that_cannot_be_encoded_leaves_nothing(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers that were given to entries which then could not be made are taken back."""
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    with db.engine.lock:
+        db.engine.append(b"a", [b"f", b"1"])
+        with monkeypatch.context() as patch:
+            patch.setattr("timeline.append.encode_run", fail)
+            with pytest.raises(MemoryError):
+                db.engine.append_run([b"a", b"a"], [[b"f", b"f"], [b"x", b"y"]])
+        assert list(db.engine.append_run([b"a", b"a"], [[b"f", b"f"], [b"2", b"3"]])) == [2, 3]
+    db.flush()
+    assert [entry.text("f") for entry in db.timeline("a").range()] == ["1", "2", "3"]
+    db.engine.seal()
+    assert db.timeline("a").append({"f": "4"}) == 4
+    assert seqs(db, "a") == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("how", ["heal", "close"])
+def test_files_that_are_rewritten_hold_up_nobody(
+    db: Database, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Who heals or closes the store waits for it without the lock that readers need."""
+    monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.0)
+    db.timeline("a").append({"a": "1"})
+    waiting, release = threading.Event(), threading.Event()
+    ended = Store.end_rewriting
+
+    def wait(store: Store) -> None:
+        waiting.set()
+        release.wait(SECONDS)
+        ended(store)
+
+    monkeypatch.setattr(Store, "end_rewriting", wait)
+    if how == "heal":
+        fail_once(monkeypatch, DurableMark, "write", OSError())
+        with pytest.raises(UncertainError):
+            db.timeline("a").append({"a": "2"})
+        call: Callable[[], object] = db.engine.work
+    else:
+        call = db.close
+    other = threading.Thread(target=call)
+    other.start()
+    assert waiting.wait(SECONDS)
+    assert seqs(db, "a")[0] == 1
+    release.set()
+    other.join(SECONDS)

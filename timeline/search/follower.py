@@ -146,11 +146,13 @@ class Follower:
         return known
 
     def _name(self, timeline_id: int) -> bytes | None:
-        with self._engine.lock:
-            timeline = self._engine.timelines.by_id.get(timeline_id)
-            if timeline is not None:  # what is written to is in memory
+        engine = self._engine
+        with engine.lock:
+            engine.check_usable()
+            timeline = engine.timelines.by_id.get(timeline_id)  # what is written to is in memory
+            if timeline is not None:
                 return timeline.name
-            value = self._engine.state.get(keys.ROW + keys.number(timeline_id))
+            value = engine.state.get(keys.ROW + keys.number(timeline_id))
         return None if value is None else decode_row(value).name
 
     # --- what was changed ---------------------------------------------------------------------
@@ -164,11 +166,14 @@ class Follower:
                 rows = [self._row(timeline_id, seq) for timeline_id, seq in part]
             for (timeline_id, seq), row in zip(part, rows, strict=True):
                 self.index.remove(entry_key(timeline_id, seq))
+                if isinstance(row, CorruptError):  # told without the lock: handlers are others'
+                    _log.warning("an entry is damaged and cannot be found: %s", row)
+                    continue
                 document = None if row is None else self._documents.entry(timeline_id, row)
                 if document is not None:
                     self.index.add(document)
 
-    def _row(self, timeline_id: int, seq: int) -> Row | None:
+    def _row(self, timeline_id: int, seq: int) -> Row | CorruptError | None:
         timelines = self._engine.timelines
         try:
             timeline = timelines.load(timeline_id)
@@ -176,6 +181,5 @@ class Follower:
                 None if timeline is None else timelines.rows(timeline, seq, seq, 1, reverse=False)
             )
         except CorruptError as error:
-            _log.warning("an entry is damaged and cannot be found: %s", error)
-            return None
+            return error
         return found[0] if found else None
