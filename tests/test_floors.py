@@ -36,6 +36,7 @@ FLOORS: Final = (
         "deleted",
         "deliveries",
         "draft",
+        "erasure",
         "expiry",
         "inboxes",
         "log",

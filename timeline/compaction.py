@@ -1,7 +1,8 @@
 """Compaction: small segments to larger ones, patches folded in, and retention.
 
 Responsibility: merge neighbouring small segments of one timeline, drop what was trimmed and
-deleted inside them, and choose what to trim for timelines with a retention.
+deleted inside them, fold single patches in so that what they replaced can leave the disk, and
+choose what to trim for timelines with a retention.
 
 Rule: compaction changes no answer. Each step is one write outside the WAL that replaces a few
 neighbouring segments by their merged form; a crash leaves either. A segment is merged only with
@@ -22,6 +23,7 @@ from itertools import islice
 from typing import NamedTuple, Protocol
 
 from timeline.cache import read_segment
+from timeline.erasure import Erasure
 from timeline.errors import CorruptError
 from timeline.formats import keys
 from timeline.formats.keys import pair, split_pair
@@ -89,17 +91,28 @@ class Replaced(NamedTuple):
 
 class Compaction:
     def __init__(
-        self, storage: Storage, tails: Tails, timelines: Timelines, options: Options
+        self,
+        storage: Storage,
+        tails: Tails,
+        timelines: Timelines,
+        erasure: Erasure,
+        options: Options,
     ) -> None:
         self._storage = storage
+        self._erasure = erasure
         self._tails = tails
         self._timelines = timelines
         self._options = options
         self._small: OrderedDict[int, int] = OrderedDict()  # timeline → small segments noted
         self._ready: OrderedDict[int, None] = OrderedDict()
         self.merged = 0
-        self._erase_from = 0
-        self._next_erasure = time.monotonic() + options.erase_after_ms / 1000
+        self._fold_at: bytes | None = (
+            None  # where the round of erasing goes on; None: there is none
+        )
+        # What an earlier opening has left, which may not have lived as long as a round, is at once.
+        left = storage.at_or_after(PATCHES, b"", pair(keys.MAX, keys.MAX)) is not None
+        wait = 0 if left or erasure.ranges or erasure.log else options.erase_after_ms / 1000
+        self._next_round = time.monotonic() + wait
 
     def note(self, timeline_id: int) -> None:
         """A small segment of this timeline was written."""
@@ -127,7 +140,9 @@ class Compaction:
         pieces = self._newest(timeline_id)
         if len(pieces) > 1:
             batch = self._storage.batch()
-            self.merged += len(self._merge(timeline_id, pieces, batch).pieces)
+            replaced = self._merge(timeline_id, pieces, batch)
+            self.merged += len(replaced.pieces)
+            self._note_erased(timeline_id, replaced.pieces)
             self._write(timeline_id, batch)
 
     def gain(self, timeline_id: int) -> Iterator[Gain]:
@@ -152,10 +167,12 @@ class Compaction:
             batch = self._storage.batch()
             replaced = self._merge(timeline_id, pieces, batch)
             self.merged += len(replaced.pieces)
+            self._note_erased(timeline_id, replaced.pieces)
             done = split_pair(pieces[-1].key)[1] + 1 if more else 0
+            start = pair(timeline_id, low)
             stop = pair(timeline_id, done) if more else pair(timeline_id + 1, 0)
-            for key in self._storage.keys(PATCHES, pair(timeline_id, low), stop):
-                batch.delete(PATCHES, key)
+            if self._storage.clear(batch, PATCHES, start, stop):
+                self._erasure.note(start, stop, self._tails.reached)
             low = done
             self._write(timeline_id, batch)
             yield len(replaced.pieces) - replaced.after
@@ -172,30 +189,66 @@ class Compaction:
                 position = split_pair(pieces.pop().key)[1]
             yield pieces, more
 
-    def erase(self) -> list[int]:
-        """Fold the patches on disk into their segments, some timelines at a time.
-
-        Returns the timelines whose files still hold what was replaced; empty until
-        `erase_after_ms` have passed since the last round.
+    def erase(self, deadline: float) -> bool | None:
+        """Fold patches on disk into their segments until `deadline`: True while the round goes on,
+        False when it has just ended, None as long as `erase_after_ms` since the last have not
+        passed.
         """
-        now = time.monotonic()
-        if now < self._next_erasure:
-            return []
-        erased: list[int] = []
-        while len(erased) < _STEP:
-            found = self._storage.at_or_after(
-                PATCHES, pair(self._erase_from, 0), pair(keys.MAX, keys.MAX)
-            )
+        if self._fold_at is None:
+            if time.monotonic() < self._next_round:
+                return None
+            self._fold_at = b""
+        while True:
+            found = self._storage.at_or_after(PATCHES, self._fold_at, pair(keys.MAX, keys.MAX))
             if found is None:
-                self._erase_from = 0
-                self._next_erasure = now + self._options.erase_after_ms / 1000
-                break
-            timeline_id = split_pair(found[0])[0]
-            self._erase_from = timeline_id + 1
-            for _ in self.whole(timeline_id):
-                pass
-            erased.append(timeline_id)
-        return erased
+                self._fold_at = None
+                self._next_round = time.monotonic() + self._options.erase_after_ms / 1000
+                return False
+            try:
+                self._fold_at = self._fold(*split_pair(found[0]))
+            except CorruptError:  # told by who reads or verifies: the others go on
+                self._fold_at = found[0] + b"\0"
+            if time.perf_counter() >= deadline:
+                return True
+
+    def erase_later(self, healed: int) -> None:
+        """The storage was opened again for the so many-th time: what failed may have been the
+        rewriting of a damaged file, so it is tried less and less often.
+        """
+        wait = self._options.erase_after_ms / 1000 * 2 ** min(healed, 16)
+        self._next_round = time.monotonic() + wait
+
+    def _fold(self, timeline_id: int, seq: int) -> bytes:
+        """Fold in the first patch from number `seq` on, with all of its segment; where the next may
+        be. One that no segment has an entry for goes, with those up to the next segment.
+        """
+        batch = self._storage.batch()
+        start, stop = pair(timeline_id, seq), pair(timeline_id + 1, 0)
+        timeline = self._timelines.load(timeline_id)
+        found = self._storage.at_or_after(SEGMENTS, start, stop)
+        piece = None if found is None else self._piece(timeline_id, *found)
+        if piece is not None and (timeline is None or timeline.row is None):
+            piece = None
+        if piece is not None and piece.segment.low <= seq:
+            assert timeline is not None
+            assert timeline.row is not None
+            self._replace(timeline_id, [piece], timeline.row.first, batch)
+            self._note_erased(timeline_id, [piece])
+            stop = pair(timeline_id, piece.segment.last + 1)
+        elif piece is not None:
+            stop = pair(timeline_id, piece.segment.low)
+        if self._storage.clear(batch, PATCHES, start, stop):
+            self._erasure.note(start, stop, self._tails.reached)
+        self._write(timeline_id, batch)
+        return stop
+
+    def _note_erased(self, timeline_id: int, pieces: list[Piece]) -> None:
+        """What patches replaced in these segments is in no reader's way to the files any more."""
+        for piece in pieces:
+            if piece.patched:
+                start = pair(timeline_id, piece.segment.low)
+                stop = pair(timeline_id, piece.segment.last + 1)
+                self._erasure.note(start, stop, self._tails.reached)
 
     # --- merging ------------------------------------------------------------------------------
 
@@ -291,6 +344,7 @@ class Compaction:
 
     def _write(self, timeline_id: int, batch: Batch) -> None:
         if len(batch):
+            self._erasure.keep(batch)
             self._storage.write(batch, logged=False)
             timeline = self._timelines.load(timeline_id)
             if timeline is not None:

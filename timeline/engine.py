@@ -423,6 +423,7 @@ class Engine:
             self.store.close()
             try:
                 self._load()
+                self.store.compaction.erase_later(self.measures.healed)
                 self._sync(self.log.applied)
             except TimelineError as error:
                 self.health.not_healed(error)

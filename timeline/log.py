@@ -157,8 +157,21 @@ class Log:
         Sealed log goes when every checkpoint has passed it, when more than `most` bytes of it
         are kept, or when it was sealed before time `oldest`.
         """
-        chapters = [*self._chapters(), (sealed, size, now)]
         batch.put(META, _CHAPTER + keys.number(sealed), _CHAPTER_VALUE.pack(size, now))
+        self._drop(batch, [*self._chapters(), (sealed, size, now)], sealed, most, oldest)
+
+    def let_more_go(self, batch: Batch, sealed: int, *, most: int, oldest: int) -> None:
+        """The same of what was sealed before: checkpoints have moved since, and time has passed."""
+        self._drop(batch, self._chapters(), sealed, most, oldest)
+
+    def _drop(
+        self,
+        batch: Batch,
+        chapters: list[tuple[int, int, int]],
+        sealed: int,
+        most: int,
+        oldest: int,
+    ) -> None:
         needed = min(self.checkpoints().values(), default=sealed)
         kept = sum(chapter[1] for chapter in chapters)
         upto = 0
@@ -178,6 +191,11 @@ class Log:
             if reached > lsn:
                 batch.put(META, _CHECKPOINT + name, keys.number(lsn))
 
+    def lowest(self, upto: int) -> Record | None:
+        """The first record that is kept, if it ends at or below LSN `upto`."""
+        found = self._storage.at_or_after(LOG, keys.number(0), keys.number(upto + 1))
+        return None if found is None else decode_record(keys.split_number(found[0]), found[1])
+
     def _chapters(self) -> list[tuple[int, int, int]]:
         """What is kept of the sealed log: up to which LSN, bytes, and when it was sealed."""
         pairs = self._storage.scan(META, _CHAPTER, keys.successor(_CHAPTER))
@@ -196,6 +214,22 @@ class Log:
         """
         found = self.stored(after, 1)
         return decode_record(*found[0]).time if found else 0
+
+
+def superseded(record: Record) -> int | None:
+    """The id of a timeline of which the record holds an entry, or a patch, that another of its
+    operations replaces or deletes; None when it holds nothing of the kind.
+    """
+    appends = record.appends
+    held = set(zip(appends.timelines, appends.seqs, strict=True))
+    for operation in record.operations:
+        if operation.kind == PATCH:
+            if (operation.id, operation.argument) in held:
+                return operation.id
+            held.add((operation.id, operation.argument))
+        elif operation.kind == DROP and any(each == operation.id for each, _ in held):
+            return operation.id
+    return None
 
 
 def split_record(record: Record) -> Iterator[LogCommit]:

@@ -60,8 +60,9 @@ class Options:
     slice_ms: float = 1.0
     compact_after: int = 8  # small segments of one timeline before they are merged
     retention_check_ms: int = 10_000
-    # What was recalled, edited or deleted is gone from the disk after the sum of these two, beside
-    # what a follower still holds of the log (`log_age_ms`).
+    # What was recalled, edited, deleted or dropped is gone from the disk after the sum of these
+    # two, and as much again where the commit that took it back had put it there itself; beside what
+    # a follower still holds of the log (`log_age_ms`).
     seal_after_ms: int = 10 * 60_000
     erase_after_ms: int = 10 * 60_000
 

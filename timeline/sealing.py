@@ -25,6 +25,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from timeline.erasure import Erasure
 from timeline.expiry import Expiry
 from timeline.formats.keys import AUDIENCE, pair
 from timeline.formats.references import cut_references, encode_references, lsn_of
@@ -57,6 +58,7 @@ class Sealing:
         progress: Progress,
         note: Callable[[int], None],
         expiry: Expiry,
+        erasure: Erasure,
     ) -> None:
         """`note(timeline id)` is called for every small segment written."""
         self._storage = storage
@@ -65,6 +67,7 @@ class Sealing:
         self._options = options
         self._note = note
         self._expiry = expiry
+        self._erasure = erasure
         self.progress = self._reached = progress  # as written, as the next slice writes it
         self.passes = 0
         self._ended = time.monotonic()  # when the last pass did
@@ -94,9 +97,8 @@ class Sealing:
 
     def overdue(self) -> bool:
         """Whether something has waited in memory for longer than `seal_after_ms`."""
-        young = self._tails.young
         waited = time.monotonic() - self._ended
-        return bool(young.size or young.state) and waited * 1000 >= self._options.seal_after_ms
+        return self._log.applied > self.sealed and waited * 1000 >= self._options.seal_after_ms
 
     def begin(self, upto: int, now: int, next_id: int, staged: Iterable[Timeline] = ()) -> None:
         """Rotate: what was applied up to LSN `upto` is to be sealed.
@@ -150,6 +152,7 @@ class Sealing:
             self._after.clear()
             self._pending(batch)
         batch.put(META, PROGRESS_KEY, encode_progress(self._reached))
+        self._erasure.keep(batch)
         self._storage.write(batch, logged=False)
         self._pending = None
         self.progress = self._reached
@@ -285,11 +288,20 @@ class Sealing:
             batch.put(STATE, key, value)
 
     def _write_garbage(self, batch: Batch, item: tuple[int, int | None]) -> None:
-        """Delete what lies wholly below `first`; the rest of a cut segment goes by compaction."""
+        """Delete what lies wholly below `first`, or all of a dropped timeline, whose content is
+        then to leave the files. The rest of a cut segment goes by compaction, and patches of what
+        was trimmed are left to erasure, which would not know of them otherwise.
+        """
         timeline_id, first = item
-        stop = pair(timeline_id + 1, 0) if first is None else pair(timeline_id, first)
-        for family in (SEGMENTS, PATCHES, INBOXES) if first is None else (SEGMENTS, PATCHES):
-            self._storage.clear(batch, family, pair(timeline_id, 0), stop)
+        start = pair(timeline_id, 0)
+        if first is not None:
+            self._storage.clear(batch, SEGMENTS, start, pair(timeline_id, first))
+            return
+        stop = pair(timeline_id + 1, 0)
+        gone = self._storage.clear(batch, SEGMENTS, start, stop)
+        gone |= self._storage.clear(batch, PATCHES, start, stop)
+        self._erasure.note(start, stop if gone else start, self._upto)
+        self._storage.clear(batch, INBOXES, start, stop)
 
     def _finish(self, batch: Batch) -> None:
         options = self._options

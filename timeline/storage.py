@@ -26,8 +26,10 @@ from typing import Final, NoReturn
 from rocksdict import (
     AccessType,
     BlockBasedOptions,
+    BottommostLevelCompaction,
     Cache,
     Checkpoint,
+    CompactOptions,
     DbClosedError,
     DBCompressionType,
     DBPath,
@@ -227,9 +229,9 @@ class Storage:
         except Exception as error:
             _translate(error, self.path)
 
-    def clear(self, batch: Batch, family: str, start: bytes, stop: bytes) -> None:
+    def clear(self, batch: Batch, family: str, start: bytes, stop: bytes) -> bool:
         """Delete in `batch` the keys from `start` up to, without, `stop`: few of them one by one,
-        which costs later reads less, many as a range.
+        which costs later reads less, many as a range. Whether there were any.
         """
         found = list(islice(self.keys(family, start, stop), _FEW_KEYS + 1))
         if len(found) > _FEW_KEYS:
@@ -237,19 +239,31 @@ class Storage:
         else:
             for key in found:
                 batch.delete(family, key)
+        return bool(found)
 
-    def compact(self, family: str, start: bytes | None, stop: bytes | None) -> None:
-        """Rewrite the files of a key range, so that what was deleted leaves the disk.
+    def compact(
+        self, family: str, start: bytes | None, stop: bytes | None, *, force: bool = False
+    ) -> bool:
+        """Rewrite the files of a key range, so that what was deleted leaves the disk; whether that
+        is known to be done, which it is not while RocksDB is too busy to say.
+
+        Only with `force` is every file of the range written anew: otherwise RocksDB may move one
+        with a deletion beside the one with what it deletes, and leave both at that.
 
         The binding does not say when that failed, on a full disk or for damage that it met; the
         next write does, and would be refused (rocksdict 0.3.29).
         """
         try:
-            self._families[family].compact_range(start, stop)
+            how = CompactOptions()
+            if force:
+                how.set_bottommost_level_compaction(BottommostLevelCompaction.force())
+            self._families[family].compact_range(start, stop, how)
             self._families[_ALL].write(self.batch()._batch, self._unlogged)  # noqa: SLF001
         except Exception as error:
             with suppress(StallError):  # it is only busy
                 self._fail(error)
+            return False
+        return True
 
     def checkpoint(self, path: Path) -> None:
         """A consistent copy as of now at `path`, by hard links where the file system can."""
@@ -434,7 +448,7 @@ class ReadOnlyStorage(Storage):
     def sync(self) -> None:
         raise _read_only(self.path)
 
-    def compact(self, *_: object) -> None:
+    def compact(self, *_: object, force: bool = False) -> bool:  # noqa: ARG002
         raise _read_only(self.path)
 
     def close(self) -> None:

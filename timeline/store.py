@@ -14,7 +14,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -22,13 +21,13 @@ from timeline.apply import Applier, LogGapError, Replay
 from timeline.cache import SegmentCache
 from timeline.compaction import Compaction
 from timeline.draft import Draft
+from timeline.erasure import Erasure
 from timeline.errors import (
     CorruptError,
     FormatVersionError,
     NotFoundError,
     StallError,
     StorageError,
-    TimelineError,
 )
 from timeline.expiry import Expiry
 from timeline.files import PRIVATE
@@ -44,13 +43,13 @@ from timeline.formats.rows import (
     encode_store,
 )
 from timeline.inboxes import Inboxes
-from timeline.log import Log
+from timeline.log import Log, superseded
 from timeline.options import Options
 from timeline.retention import RetentionKeeper
 from timeline.sealing import PROGRESS_KEY, Sealing
 from timeline.stage import Stage
 from timeline.state import State
-from timeline.storage import FAMILIES, INBOXES, LOG, META, PATCHES, SEGMENTS, Storage
+from timeline.storage import FAMILIES, META, Storage
 from timeline.tails import Tails
 from timeline.timelines import Timelines
 
@@ -173,6 +172,7 @@ class Store:
         storage, options = self.storage, self.options
         progress = self.stored_progress()
         self.tails = Tails()
+        self.tails.reached = max(progress.sealed, progress.upto)
         self.state = State(storage, self.tails)
         cache = SegmentCache(storage, self.tails, options.segment_cache_bytes)
         self.timelines = Timelines(
@@ -186,7 +186,8 @@ class Store:
         self.inboxes = Inboxes(storage, self.state, options.audience_cache)
         self.inboxes.sealed = progress.sealed
         self.log = Log(storage)
-        self.compaction = Compaction(storage, self.tails, self.timelines, options)
+        self.erasure = Erasure(storage)
+        self.compaction = Compaction(storage, self.tails, self.timelines, self.erasure, options)
         self.expiry = Expiry(storage, self.inboxes, options)
         self.sealing = Sealing(
             storage,
@@ -196,6 +197,7 @@ class Store:
             progress,
             self.compaction.note,
             self.expiry,
+            self.erasure,
         )
         self._replay = replay = Replay(storage, self.tails, self.timelines, self.inboxes, progress)
         self._replay_log()
@@ -205,7 +207,7 @@ class Store:
         )
         self.applier = Applier(self.tails, self.timelines, self.inboxes)
         self._stage = stage
-        self._rewriting: threading.Thread | None = None
+        self._begin = begin
         self._flushing = threading.Lock()
         stage.reset(
             self.tails,
@@ -262,6 +264,7 @@ class Store:
 
     def work(self, seconds: float) -> bool:
         """Do about `seconds` of what waits; True while there is more."""
+        erasing = False
         if self.sealing.under_way:
             self.sealing.run(seconds)
         elif self.sealing.due() or self.sealing.overdue():
@@ -270,15 +273,15 @@ class Store:
             self.compaction.step()
         else:
             self.retention.step()
-            self._erase()
+            erasing = self._erase(seconds)
             self.expiry.step(self._stage.now())
         self._tidy()
-        return self.sealing.due() or self.compaction.due() or self.expiry.due
+        return erasing or self.sealing.due() or self.compaction.due() or self.expiry.due
 
     def seal(self) -> None:
         """Seal everything applied so far."""
         self._finish_pass()
-        if self.tails.young.size or self.tails.young.state:
+        if self.log.applied > self.sealing.sealed:
             self._begin_pass()
             self._finish_pass()
         self._tidy()
@@ -295,47 +298,72 @@ class Store:
         self.inboxes.sealed = self.sealing.sealed
         self.timelines.forget_idle()
 
-    def _erase(self) -> None:
-        """Rewrite the files that still hold what patches replaced or what in-boxes have forgotten,
-        on a thread of its own.
-        """
-        if self._rewriting is not None and self._rewriting.is_alive():
-            return
-        self._rewriting = None
-        expired = self.expiry.deleted and not self.expiry.sweeping
-        erased = self.compaction.erase()
-        if erased or expired:
-            self._rewriting = threading.Thread(
-                target=self._rewrite, args=(erased, expired), name="timeline-erase", daemon=True
-            )
-            self._rewriting.start()
-            self.expiry.deleted = self.expiry.deleted and not expired
+    # --- erasing ------------------------------------------------------------------------------
 
-    def _rewrite(self, erased: list[int], expired: bool) -> None:
-        # What fails here turns writing off; what was left is done in time.
-        with suppress(TimelineError):
-            if erased:
-                self.rewrite(erased)
-            if expired:
-                self.storage.compact(INBOXES, None, None)
+    def _erase(self, seconds: float) -> bool:
+        """Bring what was replaced or deleted out of the files, in slices and on a thread; True
+        while there is more to do at once.
+        """
+        if self.erasure.rewriting:
+            return False
+        self.erasure.conclude()
+        more = self.compaction.erase(time.perf_counter() + seconds)
+        if more:
+            return True
+        expired = self.expiry.deleted and not self.expiry.sweeping
+        if more is None and not expired:
+            return False
+        log = self._let_log_go()
+        if self.erasure.ranges or (log and self.erasure.log) or expired:
+            self.erasure.begin(log=log, inboxes=expired)
+            self.expiry.deleted = self.expiry.deleted and not expired
+        return False
+
+    def _let_log_go(self) -> bool:
+        """Let go of sealed log that nobody needs any more; whether what is to be erased from it is
+        among that.
+        """
+        batch = self.storage.batch()
+        self.log.let_more_go(
+            batch,
+            self.sealing.sealed,
+            most=self.options.log_bytes,
+            oldest=max(0, self._stage.now() - self.options.log_age_ms),
+        )
+        if len(batch):
+            self.storage.write(batch, logged=False)
+        kept = self.log.lowest(self.erasure.log) if self.erasure.log else None
+        if kept is None or kept.last < self.log.applied:
+            return kept is None
+        # It is the newest, which is never let go. Where it holds itself what it takes back, another
+        # commit has to follow.
+        taken_back = superseded(kept)
+        if taken_back is None:
+            return True
+        draft = self._begin()
+        draft.pass_on(taken_back)
+        draft.commit()
+        return False
 
     def rewrite(self, timeline_ids: Iterable[int]) -> None:
-        """Make RocksDB drop from its files what was deleted of these timelines and of the log."""
-        for timeline_id in timeline_ids:
-            start, stop = keys.pair(timeline_id, 0), keys.pair(timeline_id + 1, 0)
-            self.storage.compact(SEGMENTS, start, stop)
-            self.storage.compact(PATCHES, start, stop)
-        self.storage.compact(LOG, None, None)
+        """Make RocksDB drop from its files what was deleted of these timelines and of the log.
+        Without the engine's lock.
+        """
+        ranges = [(keys.pair(each, 0), keys.pair(each + 1, 0)) for each in timeline_ids]
+        self.erasure.rewrite(ranges, log=True)
+
+    def rewrite_erased(self) -> None:
+        """The same of all that patches replaced of late, or drops deleted."""
+        self.erasure.rewrite(tuple(self.erasure.ranges), log=True)
+
+    def end_rewriting(self) -> None:
+        """Wait for files that are being rewritten: before `close`, without the engine's lock."""
+        self.erasure.wait()
 
     def flush(self) -> None:
         """Put on the disk what RocksDB holds in memory. Without the engine's lock."""
         with self._flushing:
             self.storage.flush()
-
-    def end_rewriting(self) -> None:
-        """Wait for files that are being rewritten: before `close`, without the engine's lock."""
-        if self._rewriting is not None:
-            self._rewriting.join()
 
     def close(self) -> None:
         self.end_rewriting()

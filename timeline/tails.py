@@ -124,6 +124,7 @@ class Tails:
         self.young = Generation(1, 0)
         self.old: Generation | None = None
         self.visible = 0  # the first row that was not applied
+        self.reached = 0  # the highest LSN of which something may be on disk
         self._keys: SortedList[bytes] = SortedList()  # keys of state, in order, for scans
         self._unsorted: list[bytes] = []
 
@@ -352,6 +353,7 @@ class Tails:
         """
         self.old = self.young
         self.old.upto = upto
+        self.reached = max(self.reached, upto)
         self.young = Generation(self.old.number + 1, self.visible)
         for timeline in staged:
             self.touch(timeline)

@@ -53,6 +53,7 @@ def compact(
         for family in FAMILIES:
             progress(len(compacted), len(compacted))
             engine.store.storage.compact(family, None, None)
+        engine.store.rewrite_erased()
     else:
         engine.store.rewrite(compacted)
     return gone

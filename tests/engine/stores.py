@@ -116,6 +116,7 @@ def copy_between_calls(db: Database, target: Path) -> Path:
 
 
 def copy_store(store: Store, target: Path) -> Path:
+    store.erasure.wait()  # who holds the locks lets no other rewriting begin
     wait = threading.Event()
     while any(
         store.storage.measure(name, family)

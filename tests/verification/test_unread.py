@@ -10,6 +10,7 @@ import pytest
 
 import timeline
 from timeline.errors import CorruptError, ReadOnlyError
+from timeline.formats import keys
 from timeline.verification import repair, verify
 
 
@@ -65,7 +66,11 @@ def test_who_compacts_is_told(store: Path) -> None:
 def test_nobody_is_in_doubt_when_it_was_met_in_the_background(store: Path) -> None:
     damage(store)
     with timeline.open(store, search=False) as db:
-        db.engine.store._rewrite([1], expired=False)
+        erasure = db.engine.store.erasure
+        with db.engine.lock:
+            erasure.note(keys.pair(1, 0), keys.pair(2, 0), 0)
+            erasure.begin(log=False, inboxes=False)
+        erasure.wait()
         with pytest.raises(ReadOnlyError):
             db.timeline("audit").append({"text": "refused, and not in doubt"})
         assert len(db.timeline("audit")) == 12_001

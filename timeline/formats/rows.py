@@ -31,6 +31,8 @@ _RETENTION = Struct("<QQQ")
 _STORE = Struct("<8sIQ")
 _PROGRESS = Struct("<QQQQ")
 _EXPIRY = Struct("<QQ")
+_LSN = Struct("<Q")
+_RANGE = Struct("16s16s")
 _MARK = Struct("<QI")
 
 
@@ -189,6 +191,30 @@ def decode_expiry(value: bytes) -> ExpiryRow:
             "the row of expiry is damaged: restore a backup or run `timeline repair`"
         ) from None
     return ExpiryRow(floor, swept, tuple((lsn, time) for lsn, time in marks))
+
+
+class ErasureRow(NamedTuple):
+    """What the files still hold and nobody may see: in `ranges` of keys of segments and patches,
+    each from its first key up to, without, its second, in order; and in the log up to LSN `log`.
+    """
+
+    log: int
+    ranges: tuple[tuple[bytes, bytes], ...]
+
+
+def encode_erasure(row: ErasureRow) -> bytes:
+    return _LSN.pack(row.log) + b"".join([_RANGE.pack(*pair) for pair in row.ranges])
+
+
+def decode_erasure(value: bytes) -> ErasureRow:
+    try:
+        (log,) = _LSN.unpack_from(value)
+        ranges = tuple((start, stop) for start, stop in _RANGE.iter_unpack(value[_LSN.size :]))
+    except StructError:
+        raise CorruptError(
+            "the row of erasure is damaged: restore a backup or run `timeline repair`"
+        ) from None
+    return ErasureRow(log, ranges)
 
 
 def encode_mark(lsn: int) -> bytes:

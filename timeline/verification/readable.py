@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from timeline.erasure import ERASURE_KEY
 from timeline.errors import CorruptError
 from timeline.expiry import EXPIRY_KEY
 from timeline.formats import keys, messages
@@ -12,6 +13,7 @@ from timeline.formats.entries import decode_items
 from timeline.formats.references import decode_floor, packed_references
 from timeline.formats.rows import (
     Progress,
+    decode_erasure,
     decode_expiry,
     decode_metadata,
     decode_progress,
@@ -53,6 +55,7 @@ _STATE: Final[dict[bytes, Callable[[bytes], object]]] = {
 _META: Final[dict[bytes, Callable[[bytes], object]]] = {
     STORE_KEY: decode_store,
     PROGRESS_KEY: decode_progress,
+    ERASURE_KEY: decode_erasure,
     EXPIRY_KEY: decode_expiry,
 }
 

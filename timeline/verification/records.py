@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from timeline.erasure import ERASURE_KEY
 from timeline.errors import CorruptError
 from timeline.expiry import EXPIRY_KEY
 from timeline.formats import keys
 from timeline.formats.records import decode_record
-from timeline.formats.rows import decode_expiry
+from timeline.formats.rows import decode_erasure, decode_expiry
 from timeline.sealing import PROGRESS_KEY
 from timeline.storage import LOG, META
 from timeline.store import STORE_KEY
@@ -137,6 +138,8 @@ def check_meta(snapshot: Snapshot) -> Iterator[Finding]:
                     raise CorruptError(f"the chapter of the log up to LSN {lsn} is damaged")
             elif key == EXPIRY_KEY:
                 yield from _check_expiry(snapshot, value)
+            elif key == ERASURE_KEY:
+                decode_erasure(value)
             elif key not in (STORE_KEY, PROGRESS_KEY):
                 raise CorruptError(f"{key!r} is nothing that the store knows")
         except CorruptError as error:
