@@ -152,6 +152,7 @@ def test_a_kill_at_any_step_of_erasing_forgets_nothing(tmp_path: Path, held: boo
         patch.setattr(Storage, "write", killed_write)
         patch.setattr(Storage, "compact", killed_compact)
         kill()
+        db.engine.store.compaction._next_round = 0.0
         db.engine.work()
         erasure = db.engine.store.erasure
         work_until(db, lambda: bool(steps) and not erasure.rewriting)

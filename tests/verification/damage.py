@@ -47,7 +47,8 @@ def fill(path: Path) -> None:
         audit.delete(30)
         audit.replace(31, {"n": "changed"})
         audit.trim(before=3)
-    with timeline.open(path, OPTIONS) as db:  # what is changed once it is in a segment
+    # What is changed once it is in a segment; nothing works beside it, so that patches stay.
+    with timeline.open(path, OPTIONS, fsync="inline") as db:
         db.timeline("audit").delete(40)
 
 
