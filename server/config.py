@@ -25,7 +25,7 @@ from timeline.options import Options, anchored
 from .protocol import Limits
 
 try:
-    VERSION = version("timeline")
+    VERSION = version("timeline-engine")
 except PackageNotFoundError:  # run from a checkout that is not installed
     VERSION = "0.1.0"
 _PREFIX = "TIMELINED_"

@@ -69,6 +69,13 @@ def test_a_wheel_holds_exactly_our_files(wheel: zipfile.ZipFile) -> None:
     assert held == sources()
 
 
+def test_a_wheel_has_a_name_of_its_own(wheel: zipfile.ZipFile) -> None:
+    """`timeline` on the package index is another project: who installs that gets a stranger's."""
+    assert Path(str(wheel.filename)).name.startswith("timeline_engine-")
+    (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+    assert "Name: timeline-engine" in wheel.read(name).decode().splitlines()
+
+
 def test_a_wheel_is_typed_and_describes_the_format(wheel: zipfile.ZipFile) -> None:
     held = set(wheel.namelist())
     assert {f"{package}/py.typed" for package in FOLDERS} <= held
@@ -92,6 +99,8 @@ def test_an_installed_wheel_starts_both_commands(wheel: zipfile.ZipFile, tmp_pat
     for command in SCRIPTS:
         ran = run_in(target, tmp_path, str(target / "bin" / command), "--help")
         assert ran.startswith(("usage:", "Usage:"))
+        ran = run_in(target, tmp_path, str(target / "bin" / command), "--version")
+        assert ran.split()[-1] == Path(str(wheel.filename)).name.split("-")[1]
 
 
 def test_an_editable_install_finds_the_checkout(checkout: Path, tmp_path: Path) -> None:

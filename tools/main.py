@@ -28,7 +28,7 @@ from .verify import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="timeline", prog_name="timeline")
+@click.version_option(package_name="timeline-engine", prog_name="timeline")
 def main() -> None:
     """Look into the timelines of a data directory and take care of them."""
 
