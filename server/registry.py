@@ -205,8 +205,11 @@ class Declarer(Generic[H]):
         access: str = "",
         queued: bool = True,
         listed: bool = True,
+        lenient: bool = False,
     ) -> Callable[[H], H]:
-        """Declares the command `name`; how many words it takes follows from `syntax`."""
+        """Declares the command `name`; how many words it takes follows from `syntax`. A `lenient`
+        one is called with more too, as Redis does, and says itself what is wrong.
+        """
 
         def decorate(handler: H) -> H:
             arguments = parse(syntax)
@@ -222,7 +225,7 @@ class Declarer(Generic[H]):
                 handler=handler,
                 arguments=arguments,
                 low=low + words,
-                high=high if high < 0 else high + words,
+                high=-1 if lenient or high < 0 else high + words,
                 summary=summary,
                 group=group,
                 flags=tuple(told),

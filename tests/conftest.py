@@ -47,6 +47,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="how many places of files are damaged",
     )
+    group.addoption(
+        "--differential-bursts",
+        type=int,
+        default=600,
+        metavar="N",
+        help="how many bursts of stream commands are compared with redis-server",
+    )
+    group.addoption(
+        "--differential-seed",
+        type=int,
+        metavar="N",
+        help="the seed of those, which a failure tells",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

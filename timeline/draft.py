@@ -258,11 +258,6 @@ class Draft(Overlay):
 
         Raises `SequenceError` below the last entry, or below what was given out.
         """
-        header = self._header(timeline)
-        if head < header.deleted:
-            raise SequenceError(
-                "The ID specified in XSETID is smaller than current max_deleted_entry_id"
-            )
         newest = next(self.rows(timeline, 0, keys.MAX, reverse=True), None)
         if newest is not None and head < newest[0]:
             raise SequenceError(
@@ -489,8 +484,9 @@ class Draft(Overlay):
         self._headers[timeline] = header
 
     def _begins(self, timeline: Timeline, number: int) -> bool:
-        """Whether this commit made the timeline, and nothing in it yet."""
-        return timeline.staged is None and self._header(timeline).first == number
+        """Whether this commit made the timeline, and has put nothing into it so far."""
+        header = self._header(timeline)
+        return timeline.staged is None and header.first == number == header.skipped + 1
 
     def _begin_at(self, timeline: Timeline, seq: int) -> None:
         header = self._header(timeline)

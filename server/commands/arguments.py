@@ -56,6 +56,11 @@ def exact_id(value: bytes) -> int:
     return number
 
 
+def new_id(value: bytes) -> int:
+    """The same of XADD, where `n-*` leaves the second part open, which is 0 as ever."""
+    return exact_id(value.removesuffix(b"-*") if value[:1].isdigit() else value)
+
+
 def entry_id(value: bytes) -> int | None:
     """The number of an entry that may exist; None for a second part that no entry has."""
     number, rest = split_id(value)
@@ -71,19 +76,26 @@ def range_start(value: bytes) -> int:
     """The first number of a range: an id, or `(` and an id, which is left out."""
     if value.isdigit() and len(value) < 20:  # as most are, without a second part
         return int(value)
-    if value[:1] == b"(":
-        return after_id(value[1:])
+    if value[:1] == b"(" and len(value) > 1:
+        number, rest = split_id(value[1:])
+        if number == rest == MAX:
+            raise CommandError("invalid start ID for the interval")
+        return min(number + 1, MAX)
     number, rest = split_id(value)
     return min(number + 1, MAX) if rest else number
 
 
 def range_end(value: bytes) -> int:
-    """The last number of a range: an id, or `(` and an id, which is left out. -1: nothing."""
+    """The last number of a range: an id, or `(` and an id, which is left out. An end without its
+    second part is the highest of its number, so that `(5` leaves nothing of 5 out.
+    """
     if value.isdigit() and len(value) < 20:  # as most are, without a second part
         return int(value)
-    if value[:1] == b"(":
+    if value[:1] == b"(" and len(value) > 1:
         number, rest = split_id(value[1:])
-        return number if rest else number - 1
+        if number == rest == 0:
+            raise CommandError("invalid end ID for the interval")
+        return number - 1 if rest == 0 else number
     return split_id(value)[0]
 
 

@@ -30,7 +30,15 @@ def echo(session: Session, args: Arguments) -> bytes:
     return replies.bulk(args[1])
 
 
-@plain("QUIT", "", "Closes the connection.", group="connection", flags="fast", queued=False)
+@plain(
+    "QUIT",
+    "",
+    "Closes the connection.",
+    group="connection",
+    flags="fast",
+    queued=False,
+    lenient=True,
+)
 def quit_(session: Session, args: Arguments) -> bytes:
     session.connection.close()
     return replies.OK

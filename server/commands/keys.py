@@ -178,6 +178,7 @@ def keys(session: Session, args: Arguments, view: Catalog) -> bytes:
     "cursor [MATCH pattern] [COUNT count] [TYPE type]",
     "The names of raw timelines, a page at a time, until the cursor is 0.",
     group="generic",
+    lenient=True,
     flags="readonly",
     complexity="O(N) for the timelines looked at",
 )
@@ -233,6 +234,7 @@ def _scan_options(args: Arguments) -> tuple[int, Glob, int, bytes]:
     "[ASYNC|SYNC]",
     "Deletes every raw timeline; conversations and users stay. Not atomic: a series of commits, "
     "between which others may append; what is made meanwhile may go or stay.",
+    lenient=True,
     flags="write",
     complexity="O(N) for N timelines",
 )
@@ -244,6 +246,7 @@ def flushall(session: Session, args: Arguments, draft: Draft) -> bytes | None:
     "FLUSHDB",
     "[ASYNC|SYNC]",
     "The same as FLUSHALL.",
+    lenient=True,
     flags="write",
     complexity="O(N) for N timelines",
 )
@@ -252,7 +255,7 @@ def flushdb(session: Session, args: Arguments, draft: Draft) -> bytes | None:
 
 
 def _flush(session: Session, args: Arguments, draft: Draft) -> bytes | None:
-    if len(args) > 1 and args[1].upper() not in (b"ASYNC", b"SYNC"):
+    if len(args) > 2 or (len(args) == 2 and args[1].upper() not in (b"ASYNC", b"SYNC")):
         raise syntax_error()
     room = _engine(session).options.group_bytes // 2
     if not session.executing:

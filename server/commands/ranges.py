@@ -23,6 +23,7 @@ from ..session import Session
 from . import arguments
 from .arguments import ENTRIES, REFERENCES, Ids, syntax_error
 
+_FULL = 10  # entries of XINFO STREAM FULL where nobody says how many
 _FIRST_STEP = 256  # entries read before it is known how large they are
 _STEP = 4096  # entries, and
 _STEP_BYTES = 256 << 10  # bytes read at a time of what is longer, about
@@ -165,8 +166,13 @@ def _range(
     first = _bound(ids, low, ids.start)
     last = _bound(ids, high, ids.end)
     count = _count(args) if len(args) > 4 else None
+    timeline = view.find(args[1])
+    if timeline is None:
+        return replies.EMPTY_ARRAY
     if count == 0:
         return replies.nil_array(session.resp)
+    if first > last:
+        return replies.EMPTY_ARRAY
     return answer(session, entries(session, view, args[1], first, last, count, reverse=reverse))
 
 
@@ -190,6 +196,7 @@ def _count(args: Arguments) -> int:
     "Entries of a timeline, or references of an in-box, from one id to another, oldest first.",
     group="stream",
     flags="readonly",
+    lenient=True,
     complexity="O(log N + M) for M entries returned",
 )
 def xrange(session: Session, args: Arguments, view: View) -> bytes | None:
@@ -202,6 +209,7 @@ def xrange(session: Session, args: Arguments, view: View) -> bytes | None:
     "Entries of a timeline, or references of an in-box, from one id back to another, newest first.",
     group="stream",
     flags="readonly",
+    lenient=True,
     complexity="O(log N + M) for M entries returned",
 )
 def xrevrange(session: Session, args: Arguments, view: View) -> bytes | None:
@@ -265,6 +273,7 @@ class StreamRead:
     "[COUNT count] [BLOCK milliseconds] STREAMS key... id...",
     "What several timelines or in-boxes hold behind given ids; with BLOCK it waits for the first.",
     group="stream",
+    lenient=True,
     flags="readonly blocking",
     complexity="O(M) for M entries returned",
 )
@@ -274,6 +283,11 @@ def xread(session: Session, args: Arguments, view: View) -> bytes | None:
     at = 1
     while at < len(args) and args[at].upper() != b"STREAMS":
         word = args[at].upper()
+        if word == b"NOACK" or (word == b"GROUP" and at + 2 < len(args)):
+            raise CommandError(
+                f"The {word.decode()} option is only supported by XREADGROUP. "
+                "You called XREAD instead."
+            )
         if at + 1 >= len(args) or word not in (b"COUNT", b"BLOCK"):
             raise syntax_error()
         if word == b"COUNT":
@@ -287,8 +301,8 @@ def xread(session: Session, args: Arguments, view: View) -> bytes | None:
     if at >= len(args) or not names or len(names) & 1:
         if at < len(args) and len(names) & 1:
             raise CommandError(
-                "Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must "
-                "be specified."
+                "Unbalanced XREAD list of streams: for each stream key an ID or '$' must be "
+                "specified."
             )
         raise syntax_error()
     half = len(names) // 2
@@ -309,6 +323,11 @@ def xread(session: Session, args: Arguments, view: View) -> bytes | None:
 
 def _first_wanted(session: Session, view: View, name: bytes, value: bytes) -> int:
     view, ids = source(session, view, name)
+    if value == b">":
+        raise CommandError(
+            "The > ID can be specified only when calling XREADGROUP using the GROUP <group> "
+            "<consumer> option."
+        )
     if value == b"+":  # Redis 7.4: the last entry
         timeline = view.find(name)
         newest = None if timeline is None else view.read(timeline, limit=1, reverse=True).last
@@ -360,19 +379,13 @@ container("XINFO", "What is known of a timeline.", group="stream")
     "Length, head, first and last entry of a timeline, or reference of an in-box.",
     group="stream",
     flags="readonly",
+    lenient=True,
 )
 def xinfo_stream(session: Session, args: Arguments, view: View) -> bytes | None:
-    count: int | None = 10
-    if len(args) > 3:
-        if args[3].upper() != b"FULL" or len(args) not in (4, 6):
-            raise syntax_error()
-        if len(args) == 6:
-            if args[4].upper() != b"COUNT":
-                raise syntax_error()
-            number = arguments.integer(args[5])
-            count = number if number > 0 else None
+    view, _ = source(session, view, args[2])
     if view.find(args[2]) is None:
         raise CommandError("no such key")
+    count = _full(args) if len(args) > 3 else None
     return answer(session, _stream(session, args[2], view, count, full=len(args) > 3))
 
 
@@ -404,6 +417,21 @@ def _stream(session: Session, name: bytes, view: View, count: int | None, *, ful
     for label, value in pairs:
         found += (replies.bulk(label.encode()), value)
     return found
+
+
+def _full(args: Arguments) -> int | None:
+    """How many entries `FULL [COUNT count]` asks for; None: all."""
+    if (
+        len(args) not in (4, 6)
+        or args[3].upper() != b"FULL"
+        or (len(args) == 6 and args[4].upper() != b"COUNT")
+    ):
+        raise CommandError(
+            f"unknown subcommand or wrong number of arguments for '{shown(args[1])}'. "
+            "Try XINFO HELP."
+        )
+    number = arguments.integer(args[5]) if len(args) == 6 else _FULL
+    return _FULL if number < 0 else number or None
 
 
 def _id(ids: Ids, number: int) -> bytes:

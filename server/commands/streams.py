@@ -8,6 +8,7 @@ directly.
 from __future__ import annotations
 
 from itertools import islice
+from typing import NamedTuple
 
 from timeline.engine import Draft
 from timeline.errors import SequenceError
@@ -75,35 +76,71 @@ def _slack(length: int, segment_entries: int) -> int:
     return min(max(_LEAST_SLACK, length // 16), segment_entries)
 
 
-def parse_trim(args: Arguments, at: int) -> tuple[Trim, int]:
-    """Reads a trim that begins at `args[at]`; returns it and the place behind it."""
-    by_length = args[at].upper() == b"MAXLEN"
-    at += 1
-    about = False
-    limit = 0
-    if at < len(args) and args[at] in (b"=", b"~"):
-        about = args[at] == b"~"
-        at += 1
-    if at >= len(args):
-        raise syntax_error()
-    if by_length:
-        threshold = arguments.integer(args[at])
-        if threshold < 0:
-            raise CommandError("The MAXLEN argument must be >= 0.")
-    else:
-        number, rest = arguments.split_id(args[at])
-        threshold = number + 1 if rest else number
-    at += 1
-    if at < len(args) and args[at].upper() == b"LIMIT":
-        if at + 1 >= len(args):
+class Given(NamedTuple):
+    """What stands between the key and the fields of XADD, or behind the key of XTRIM."""
+
+    make: bool  # the stream if it is new
+    trim: Trim | None
+    at: int  # the place behind, which is that of the id in XADD,
+    seq: int | None  # and its number; None for `*`
+
+
+def given(args: Arguments, *, adds: bool) -> Given:
+    """Reads the options of XADD or XTRIM, which come in any order as Redis takes them."""
+    make, about, limited, limit = True, False, False, 0
+    by_length: bool | None = None
+    threshold = 0
+    seq: int | None = None
+    at = 2
+    while at < len(args) and not (adds and args[at] == b"*"):
+        word = args[at].upper()
+        last = at + 1 == len(args)
+        if word in (b"MAXLEN", b"MINID") and not last:
+            if by_length is not None:
+                raise CommandError(
+                    "syntax error, MAXLEN and MINID options at the same time are not compatible"
+                )
+            if at + 2 < len(args) and args[at + 1] in (b"=", b"~"):
+                about = args[at + 1] == b"~"
+                at += 1
+            by_length = word == b"MAXLEN"
+            threshold = _threshold(args[at + 1], by_length=by_length)
+            at += 1
+        elif word == b"LIMIT" and not last:
+            limit, limited = arguments.integer(args[at + 1]), True
+            if limit < 0:
+                raise CommandError("The LIMIT argument must be >= 0.")
+            at += 1
+        elif adds and word == b"NOMKSTREAM":
+            make = False
+        elif adds:
+            seq = arguments.new_id(args[at])
+            break
+        else:
             raise syntax_error()
-        limit = arguments.integer(args[at + 1])
-        if limit < 0:
-            raise CommandError("The LIMIT argument must be >= 0.")
-        if not about:
-            raise CommandError("syntax error, LIMIT cannot be used without the special ~ option")
-        at += 2
-    return Trim(by_length=by_length, threshold=threshold, about=about, limit=limit), at
+        at += 1
+    if by_length is None and limit:
+        raise CommandError(
+            "syntax error, LIMIT cannot be used without specifying a trimming strategy"
+        )
+    if by_length is None and not adds:
+        raise CommandError("syntax error, XTRIM must be called with a trimming strategy")
+    if limited and not about:
+        raise CommandError("syntax error, LIMIT cannot be used without the special ~ option")
+    if by_length is None:
+        return Given(make, None, at, seq)
+    trim = Trim(by_length=by_length, threshold=threshold, about=about, limit=limit)
+    return Given(make, trim, at, seq)
+
+
+def _threshold(value: bytes, *, by_length: bool) -> int:
+    if not by_length:
+        number, rest = arguments.split_id(value)
+        return number + 1 if rest else number
+    length = arguments.integer(value)
+    if length < 0:
+        raise CommandError("The MAXLEN argument must be >= 0.")
+    return length
 
 
 @write(
@@ -114,36 +151,18 @@ def parse_trim(args: Arguments, at: int) -> tuple[Trim, int]:
     flags="write denyoom fast",
 )
 def xadd(session: Session, args: Arguments, draft: Draft) -> bytes:
-    at = 2
-    make = True
-    trim: Trim | None = None
-    while at < len(args):
-        word = args[at].upper()
-        if word == b"NOMKSTREAM":
-            make = False
-            at += 1
-        elif word in (b"MAXLEN", b"MINID"):
-            if trim is not None:
-                raise CommandError(
-                    "syntax error, MAXLEN and MINID options at the same time are not compatible"
-                )
-            trim, at = parse_trim(args, at)
-        else:
-            break
-    if at >= len(args):
-        raise wrong_number_of("xadd")
-    seq = None if args[at] == b"*" else arguments.exact_id(args[at])
+    make, trim, at, seq = given(args, adds=True)
     items = args[at + 1 :]
     if not items or len(items) & 1:
         raise wrong_number_of("xadd")
+    if seq == 0 and not args[at].endswith(b"*"):
+        raise SequenceError("The ID specified in XADD must be greater than 0-0")
     name = writable(args[1])
     timeline = draft.find(name)
     if timeline is None:
         if not make:
             return replies.nil(session.resp)
         timeline = draft.create(name)
-    if seq == 0:
-        raise SequenceError("The ID specified in XADD must be greater than 0-0")
     number = draft.append(timeline, items, seq)
     if trim is not None:
         trim.apply(draft, timeline, _segment_entries(session))
@@ -160,18 +179,15 @@ def wrong_number_of(name: str) -> CommandError:
     "Removes the oldest entries of a timeline; how many they were. `~` waits for 64 too many, or a "
     "sixteenth, at most a segment's worth, then keeps exactly as many as asked.",
     group="stream",
+    lenient=True,
     flags="write",
     access="RW delete",
     complexity="O(1), O(N) for N entries above holes",
 )
 def xtrim(session: Session, args: Arguments, draft: Draft) -> bytes:
-    if args[2].upper() not in (b"MAXLEN", b"MINID"):
-        raise syntax_error()
-    trim, at = parse_trim(args, 2)
-    if at != len(args):
-        raise syntax_error()
+    trim = given(args, adds=False).trim
     timeline = draft.find(writable(args[1]))
-    if timeline is None:
+    if timeline is None or trim is None:
         return replies.integer(0)
     return replies.integer(trim.apply(draft, timeline, _segment_entries(session)))
 
@@ -190,9 +206,11 @@ def _segment_entries(session: Session) -> int:
     complexity="O(1) for each entry",
 )
 def xdel(session: Session, args: Arguments, draft: Draft) -> bytes:
-    seqs = [seq for seq in map(arguments.entry_id, args[2:]) if seq is not None]
     timeline = draft.find(writable(args[1]))
-    return replies.integer(0 if timeline is None else draft.delete(timeline, seqs))
+    if timeline is None:
+        return replies.integer(0)
+    seqs = [seq for seq in map(arguments.entry_id, args[2:]) if seq is not None]
+    return replies.integer(draft.delete(timeline, seqs))
 
 
 @write(
@@ -200,23 +218,29 @@ def xdel(session: Session, args: Arguments, draft: Draft) -> bytes:
     "key last-id [ENTRIESADDED entries] [MAXDELETEDID max-deleted-id]",
     "Moves the head of a timeline forward: no number up to it is given out again.",
     group="stream",
+    lenient=True,
     flags="write denyoom fast",
 )
 def xsetid(session: Session, args: Arguments, draft: Draft) -> bytes:
     seq = arguments.exact_id(args[2])
-    at = 3
-    while at < len(args):
+    added: int | None = None
+    deleted = 0
+    for at in range(3, len(args), 2):
         word = args[at].upper()
         if at + 1 >= len(args) or word not in (b"ENTRIESADDED", b"MAXDELETEDID"):
             raise syntax_error()
-        if word == b"ENTRIESADDED":  # counted here by the numbers themselves
-            if arguments.integer(args[at + 1]) < 0:
+        if word == b"ENTRIESADDED":
+            added = arguments.integer(args[at + 1])
+            if added < 0:
                 raise CommandError("entries_added must be positive")
         else:
-            arguments.split_id(args[at + 1])
-        at += 2
+            deleted = arguments.exact_id(args[at + 1])
+            if seq < deleted:
+                raise CommandError(
+                    "The ID specified in XSETID is smaller than the provided max_deleted_entry_id"
+                )
     timeline = draft.find(writable(args[1]))
     if timeline is None:
         raise CommandError("no such key")
-    draft.set_head(timeline, seq)
+    draft.set_head(timeline, seq, added=added, deleted=deleted)
     return replies.OK

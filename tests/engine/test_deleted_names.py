@@ -50,6 +50,19 @@ def test_numbers_go_on_within_one_commit(tmp_path: Path) -> None:
         assert known(db) == set()
 
 
+def test_a_number_given_out_and_trimmed_in_one_commit_stays_given(tmp_path: Path) -> None:
+    def work(draft: Draft) -> None:
+        made = draft.create(b"a")
+        assert draft.append(made, [b"n", b"1"]) == 1
+        draft.trim_to_length(made, 0)
+        with pytest.raises(SequenceError, match="equal or smaller"):
+            draft.append(made, [b"n", b"1"], 1)
+        assert draft.append(made, [b"n", b"2"]) == 2
+
+    with timeline.open(tmp_path / "store", OPTIONS) as db:
+        db.engine.commit(work)
+
+
 def test_what_was_trimmed_away_or_skipped_counts(tmp_path: Path) -> None:
     with timeline.open(tmp_path / "store", OPTIONS) as db:
         make(db, "a")

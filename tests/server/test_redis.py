@@ -7,6 +7,7 @@ removes whole nodes, 100 entries by default; what the daemon does, test_trimming
 
 from __future__ import annotations
 
+import re
 import socket
 from pathlib import Path
 
@@ -49,6 +50,24 @@ SCRIPTS = {
         XREVRANGE t + - / XREVRANGE t + - COUNT 1 / XREVRANGE t (3-0 (1-0 / XRANGE t - + LIMIT 1 /
         XRANGE t a b / XRANGE t - + COUNT / XRANGE t (- + / XRANGE t - + COUNT a
     """,
+    "counts": """
+        XRANGE t - + COUNT 1 COUNT 2 / XREVRANGE t + - COUNT 0 COUNT 1 / XRANGE none - + COUNT 0 /
+        XRANGE none - + COUNT x / XRANGE t (0 (0 / XRANGE t (0-0 (0-0 / XRANGE t
+        (18446744073709551615-18446744073709551615 + / XRANGE t 2 (3 / XRANGE t ( + / XREAD COUNT
+        -1 STREAMS t 0
+    """,
+    "options": """
+        XADD none NOMKSTREAM 0-0 f v / XADD t LIMIT 0 * / XADD t LIMIT 5 9-0 f v / XADD t MAXLEN =
+        5 NOMKSTREAM LIMIT 0 9-0 f v / XADD t NOMKSTREAM MAXLEN 2 9-0 f v / XADD t LIMIT 1 MAXLEN ~
+        x / XADD t MAXLEN 5 MAXLEN 6 10-0 f v / XADD t x f v w / XADD t MAXLEN = f v w / XTRIM t
+        LIMIT 0 / XTRIM t LIMIT 1 / XTRIM t MINID x / XTRIM t MAXLEN ~ / XTRIM t MAXLEN 1 MINID 2 /
+        XTRIM t NOMKSTREAM 1 / XADD t 20-* f v / XADD t 0-* f v / XADD t -* f v / XADD t x-* f v
+    """,
+    "readers of groups": """
+        XREAD GROUP g c STREAMS t 0 / XREAD NOACK STREAMS t 0 / XREAD STREAMS t > / XREAD STREAMS
+        none > / XREAD STREAMS t u > 0 / XREAD GROUP STREAMS t 0 / XREAD COUNT 1 NOACK STREAMS t 0
+        / XREAD STREAMS t u 0
+    """,
     "reading": """
         XREAD STREAMS t u 0 0 / XREAD COUNT 1 STREAMS t u 1 7 / XREAD STREAMS t $ / XREAD BLOCK 1
         STREAMS t $ / XREAD STREAMS t none 2-0 0 / XREAD COUNT a STREAMS t 0 / XREAD STREAMS t /
@@ -71,8 +90,13 @@ SCRIPTS = {
         XDEL t 1-0 2-0 9-0 / XDEL t x / XDEL none 1-0 / XLEN t / DEL t none / EXISTS t u u / TYPE
         t / XLEN t / DEL / DBSIZE / UNLINK u / DBSIZE
     """,
+    "deleting from nothing": """
+        XDEL none x / XDEL t 1-0 x / XLEN t / FLUSHALL x / FLUSHALL SYNC x / FLUSHDB ASYNC / XLEN t
+    """,
     "xsetid": """
-        XSETID t 9-0 / XSETID t 1-0 / XSETID none 1-0 / XSETID t x / XADD t 9-0 f v / XADD t 10-0
+        XSETID t 9-0 ENTRIESADDED 2 / XSETID t 9-0 MAXDELETEDID 10-0 / XSETID t 9-0 ENTRIESADDED -1
+        / XSETID t 9-0 X / XSETID t 9-0 ENTRIESADDED / XSETID t 9-0 ENTRIESADDED 3 MAXDELETEDID 9-0
+        / XSETID t 9-0 / XSETID t 1-0 / XSETID none 1-0 / XSETID t x / XADD t 9-0 f v / XADD t 10-0
         f v
     """,
     "transactions": """
@@ -84,7 +108,7 @@ SCRIPTS = {
         PING / PING x / PING x y / ECHO x / ECHO / SELECT 0 / SELECT x / CLIENT SETNAME me /
         CLIENT GETNAME / CLIENT SETNAME 'a b' / RESET / CLIENT GETNAME / AUTH default x / AUTH
         nobody x / AUTH x / HELLO 9 / HELLO x / HELLO 3 AUTH nobody x / HELLO 2 WHAT / CLIENT KILL
-        ID 0 / CLIENT NO-EVICT on / CLIENT / CONFIG
+        ID 0 / CLIENT NO-EVICT on / CLIENT / CONFIG / QUIT with words
     """,
     "RESP3": """
         HELLO 3 SETNAME a / XREAD STREAMS t u 0 0 / XREAD STREAMS t $ / XRANGE none - + / XADD
@@ -194,3 +218,23 @@ def test_the_same_bytes_come_back(daemon: Daemon, peer: Path, name: str) -> None
     sent = (SETUP + "\n".join(commands) + "\n").replace("\n", "\r\n").encode()
     ours, theirs = both(daemon, peer, sent)
     assert normal(ours) == normal(theirs)
+
+
+INFORMATION = """
+    XINFO STREAM t / XINFO STREAM t FULL / XDEL t 1-0 / XINFO STREAM t / XINFO STREAM t FULL COUNT 1
+    / XINFO STREAM t FULL COUNT 0 / XINFO STREAM t FULL COUNT -1 / XADD t 9-0 f v / XTRIM t MAXLEN 2
+    / XINFO STREAM t / XSETID t 20-0 ENTRIESADDED 30 MAXDELETEDID 15-0 / XINFO STREAM t / XADD t
+    21-0 f v / XINFO STREAM t / XDEL t 21-0 / XINFO STREAM t / XTRIM t MAXLEN 0 / XINFO STREAM t /
+    XINFO STREAM none FULL x / XINFO STREAM t FULL x / XINFO stream t x / MULTI / XADD m 4-0 f v /
+    XADD m 5-0 f v / XDEL m 4-0 / XINFO STREAM m / XDEL m 5-0 / XINFO STREAM m FULL / EXEC
+"""
+
+
+@pytest.mark.parametrize("protocol", ["2", "3"])
+def test_the_same_is_known_of_a_stream(daemon: Daemon, peer: Path, protocol: str) -> None:
+    """All but the inside of a radix tree."""
+    commands = " ".join(INFORMATION.split()).split(" / ")
+    sent = f"HELLO {protocol}\n" + SETUP + "\n".join(commands) + "\n"
+    ours, theirs = both(daemon, peer, sent.replace("\n", "\r\n").encode())
+    inside = re.compile(rb"(radix-tree-(?:keys|nodes)\r\n:)[0-9]+")
+    assert normal(inside.sub(rb"\1", ours)) == normal(inside.sub(rb"\1", theirs))

@@ -42,10 +42,16 @@ def test_explicit_ids_must_exceed_the_head(client: Client) -> None:
         client.xadd("t", {"f": "v"}, id="8-0")
     with pytest.raises(ResponseError, match="must be greater than 0-0"):
         client.xadd("t", {"f": "v"}, id="0-0")
-    for bad in ("9-1", "9-*", "x", "-", "1-2-3", "99999999999999999999999"):
+    assert client.xadd("t", {"f": "v"}, id="9-*") == b"9-0"  # the second part is 0 as ever
+    for bad in ("10-1", "9-*", "0-*", "x", "-", "1-2-3", "99999999999999999999999"):
         with pytest.raises(ResponseError):
             client.xadd("t", {"f": "v"}, id=bad)
-    assert ids(client.xrange("t")) == [b"5-0", b"7-0", b"8-0"]
+    for number in (2**63, 2**64 - 1, 2**64):  # no integers of RESP
+        with pytest.raises(ResponseError):
+            client.xadd("t", {"f": "v"}, id=f"{number}-0")
+        with pytest.raises(ResponseError):
+            client.execute_command("XSETID", "t", f"{number}-0")
+    assert ids(client.xrange("t")) == [b"5-0", b"7-0", b"8-0", b"9-0"]
 
 
 def test_a_missing_timeline_is_not_made_when_asked(client: Client) -> None:
@@ -59,7 +65,8 @@ def test_a_missing_timeline_is_not_made_when_asked(client: Client) -> None:
         ("-", "+", range(1, 11)),
         ("3", "5", (3, 4, 5)),
         ("3-0", "5-0", (3, 4, 5)),
-        ("(3", "(5", (4,)),
+        ("(3", "(5", (4, 5)),  # as in Redis: the end is (5-18446744073709551615
+        ("(3", "(5-0", (4,)),
         ("(3-0", "5", (4, 5)),
         ("3-1", "5-9", (4, 5)),
         ("11", "+", ()),
