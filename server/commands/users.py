@@ -188,6 +188,18 @@ def conversations_(session: Session, args: Arguments, view: Readable) -> bytes:
     return encode_map(pairs, session.resp)
 
 
+@read(
+    "USER.CONVERSATION",
+    "user conversation",
+    "One conversation as the user's list shows it, also when it is off the list.",
+    group=_GROUP,
+    flags="readonly fast",
+)
+def conversation(session: Session, args: Arguments, view: Readable) -> bytes:
+    found = listing.conversation(view_of(session, view), args[1], args[2])
+    return _listed(found, session.resp)
+
+
 def _listed(each: Listed, resp: int) -> bytes:
     pairs = [
         (b"id", replies.bulk(each.id)),
@@ -203,6 +215,9 @@ def _listed(each: Listed, resp: int) -> bytes:
             encode_fields(dict(zip(each.settings[::2], each.settings[1::2], strict=True)), resp),
         ),
         (b"last", replies.nil(resp) if each.last is None else each.last),
+        (b"meta", encode_fields(each.meta, resp)),
+        (b"peer", replies.bulk(each.peer)),
+        (b"members", replies.integer(each.members)),
     ]
     return encode_map(pairs, resp)
 

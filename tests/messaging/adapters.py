@@ -66,6 +66,9 @@ class Row(NamedTuple):
     read: int
     settings: dict[str, str]
     last: Message | None
+    meta: dict[str, str]
+    peer: str
+    members: int
 
 
 class List(NamedTuple):
@@ -144,6 +147,7 @@ class Door(Protocol):
     def sync(self, user: str, device: str, after: str | None = None, limit: int = 100) -> Page: ...
     def ack(self, user: str, device: str, cursor: str) -> None: ...
     def conversations(self, user: str, after: str = "", limit: int = 100) -> List: ...
+    def conversation(self, user: str, conversation: str) -> Row: ...
     def read(self, user: str, conversation: str, seq: int) -> int: ...
     def unread(self, user: str, conversation: str | None = None) -> int: ...
     def hide(self, user: str, conversation: str, *seqs: int) -> int: ...
@@ -325,15 +329,11 @@ class EmbeddedDoor:
     def conversations(self, user: str, after: str = "", limit: int = 100) -> List:
         with refusals():
             found = self.im.conversations(user, after=after, limit=limit)
-        rows = [
-            Row(
-                each.id, each.kind, each.role, each.unread, each.mentions, each.head, each.read,
-                _texts(dict(each.settings)),
-                None if each.last is None else Message(each.last[0], tuple(each.last[1])),
-            )
-            for each in found.conversations
-        ]  # fmt: skip
-        return List(rows, found.cursor, found.position)
+        return List([_row(each) for each in found.conversations], found.cursor, found.position)
+
+    def conversation(self, user: str, conversation: str) -> Row:
+        with refusals():
+            return _row(self.im.conversation(user, conversation))
 
     def read(self, user: str, conversation: str, seq: int) -> int:
         with refusals():
@@ -550,16 +550,11 @@ class WireDoor:
     def conversations(self, user: str, after: str = "", limit: int = 100) -> List:
         words: list[Any] = ["USER.CONVERSATIONS", user, "COUNT", limit]
         found = self.do(*words, *(("AFTER", after) if after else ()))
-        rows = [
-            Row(
-                each[b"id"].decode(), each[b"kind"].decode(), each[b"role"].decode(),
-                each[b"unread"], each[b"mentions"], each[b"head"], each[b"read"],
-                _texts(each[b"settings"]),
-                None if each[b"last"] is None else _message(each[b"last"]),
-            )
-            for each in found[b"conversations"]
-        ]  # fmt: skip
+        rows = [_wire_row(each) for each in found[b"conversations"]]
         return List(rows, found[b"cursor"].decode(), found[b"position"].decode())
+
+    def conversation(self, user: str, conversation: str) -> Row:
+        return _wire_row(self.do("USER.CONVERSATION", user, conversation))
 
     def read(self, user: str, conversation: str, seq: int) -> int:
         return int(self.do("USER.READ", user, conversation, seq))
@@ -631,6 +626,25 @@ def _pairs(items: Sequence[bytes]) -> tuple[tuple[bytes, bytes], ...]:
 
 def _message(entry: Any) -> Message:
     return Message(int(entry[0].split(b"-")[0]), _pairs(entry[1]))
+
+
+def _row(each: Any) -> Row:
+    return Row(
+        each.id, each.kind, each.role, each.unread, each.mentions, each.head, each.read,
+        _texts(dict(each.settings)),
+        None if each.last is None else Message(each.last[0], tuple(each.last[1])),
+        _texts(each.meta), each.peer, each.members,
+    )  # fmt: skip
+
+
+def _wire_row(each: Any) -> Row:
+    return Row(
+        each[b"id"].decode(), each[b"kind"].decode(), each[b"role"].decode(),
+        each[b"unread"], each[b"mentions"], each[b"head"], each[b"read"],
+        _texts(each[b"settings"]),
+        None if each[b"last"] is None else _message(each[b"last"]),
+        _texts(each[b"meta"]), each[b"peer"].decode(), each[b"members"],
+    )  # fmt: skip
 
 
 def _told(each: Any) -> Told:

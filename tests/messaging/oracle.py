@@ -51,6 +51,7 @@ class Conversation:
     name: str
     kind: str
     history: str
+    title: bytes = b""
     messages: dict[int, Sent] = field(default_factory=dict)
     first: int = 1
     head: int = 0
@@ -261,8 +262,9 @@ class Oracle:
             self.commit()
             self.change(place, "recall", seq)
 
-    def describe(self, name: str) -> None:
+    def describe(self, name: str, title: str) -> None:
         self.commit()
+        self.conversations[name].title = title.encode()
         self.change(self.conversations[name], "meta", 0)
 
     def change(self, place: Conversation, kind: str, seq: int) -> None:

@@ -67,6 +67,8 @@ CHANGES: dict[str, Callable[[Database], object]] = {
     "unlist": lambda db: db.messaging.set("bob", "team", {"@listed": "0"}),
     "nickname": lambda db: db.messaging.set("bob", "team", {"nick": "the team"}),
     "role": lambda db: db.messaging.set_role("team", user="bob", role="admin"),
+    "describe": lambda db: db.messaging.set_meta("team", fields={"title": "Ours"}),
+    "another joins": lambda db: db.messaging.join("team", users=["eve"]),
     "leave": lambda db: db.messaging.leave("team", users=["bob"]),
     "join": lambda db: db.messaging.join("third", users=["bob"]),
     "trim": trim,

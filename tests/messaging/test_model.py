@@ -186,7 +186,7 @@ class Machine(RuleBasedStateMachine):
             before = self.im.info(name).meta
             merged = self.im.set_meta(name, fields={"title": value})
             if merged != before:
-                self.oracle.describe(name)
+                self.oracle.describe(name, value)
 
     @rule(name=names)
     @precondition(lambda self: self.oracle.lsn % 5 == 0)
@@ -523,6 +523,12 @@ class Machine(RuleBasedStateMachine):
             assert each.mentions == len(place.mentions(user)), each.id
             assert each.read == member.read
             assert each.head == place.head_seen(user)
+            current = place.current() if user in place.current() else []
+            assert each.members == len(current)
+            assert each.meta == ({b"title": place.title} if current and place.title else {})
+            others = [one for one in place.members if one != user]
+            assert each.peer == (others[0] if place.kind == "direct" else "")
+            assert self.im.conversation(user, each.id) == each
             shown = place.shown(user)
             assert (each.last[0] if each.last else None) == (shown[-1].seq if shown else None)
             if each.last is not None:

@@ -492,6 +492,56 @@ def test_the_list_is_pinned_first_then_newest(door: Door, own: Own, disturb: Res
     assert [row.id for row in door.conversations(ann).rows][:2] == [teams[4], teams[2]]
 
 
+def test_a_row_of_the_list_says_what_it_is(door: Door, own: Own, disturb: Restart) -> None:
+    team, ann, bob, cat = own("team"), own("ann"), own("bob"), own("cat")
+    door.create(team, ann, [bob], meta={"title": "then"})
+    pair = door.direct(ann, bob)
+    long = "z" * 200 + own("z")
+    far = door.direct(long, ann)
+    odd = door.direct(ann, own("a:b"))
+    assert [row.members for row in door.conversations(bob).rows] == [2, 2]
+    door.set_meta(team, {"title": "now", "icon": "x"}, ann)
+    door.join(team, [cat])
+    disturb(door)
+    rows = {row.id: row for row in door.conversations(ann).rows}
+    assert (rows[team].meta, rows[team].peer) == ({"title": "now", "icon": "x"}, "")
+    assert (rows[team].members, rows[pair].members) == (3, 2)
+    assert (rows[pair].peer, rows[pair].meta) == (bob, {})
+    assert rows[far].peer == long
+    assert rows[odd].peer == own("a:b")
+    assert door.conversation(long, far).peer == ann
+    assert door.conversation(bob, pair).peer == ann
+    for row in rows.values():
+        assert door.conversation(ann, row.id) == row
+    door.set_meta(pair, {"theme": "dark"}, bob)
+    assert door.conversations(ann).rows[0:] == [
+        door.conversation(ann, row.id) for row in door.conversations(ann).rows
+    ]
+    assert door.conversation(ann, pair).meta == {"theme": "dark"}
+
+
+def test_a_row_off_the_list_and_one_that_was_left(door: Door, own: Own) -> None:
+    team, ann, bob = own("team"), own("ann"), own("bob")
+    door.create(team, ann, [bob], meta={"title": "then"})
+    door.send(team, ann, "1")
+    door.set(bob, team, {"@listed": "0", "nick": "ours"})
+    assert door.conversations(bob).rows == []
+    row = door.conversation(bob, team)
+    assert row.settings == {"@pin": "0", "@mute": "0", "@listed": "0", "nick": "ours"}
+    assert (row.unread, row.role, row.members) == (1, "member", 2)
+    door.leave(team, [bob], bob)
+    door.set_meta(team, {"title": "now"}, ann)
+    row = door.conversation(bob, team)
+    assert (row.unread, row.role, row.members, row.meta) == (1, "none", 0, {})
+    assert door.conversation(ann, team).members == 1
+    door.delete(team)
+    for user in (bob, own("nobody")):
+        with pytest.raises(Refused, match=r"^NOPERM "):
+            door.conversation(user, team)
+    with pytest.raises(Refused, match=r"^ERR "):
+        door.conversation("-", team)
+
+
 def test_settings_reach_other_devices_and_muted_is_not_in_the_total(door: Door, own: Own) -> None:
     team, ann, bob = own("team"), own("ann"), own("bob")
     door.create(team, ann, [bob])

@@ -12,9 +12,9 @@ from typing import Final
 
 from timeline.errors import UsageError
 from timeline.formats.messages import MUTED
-from timeline.messaging.access import find_user
+from timeline.messaging.access import enter_as_user, find_user
 from timeline.messaging.lists import Lists
-from timeline.messaging.userlist import Listed, Place
+from timeline.messaging.userlist import Listed, Place, Summaries, UserList
 from timeline.view import View
 
 _BYTES: Final = 4 << 20  # after which a page ends
@@ -32,11 +32,20 @@ def conversations(
     for item in items[:count]:
         listed = own.describe(view, item)
         page.append(listed)
-        size += listed.size
+        size += listed.size + item.summary.meta_size
         if size >= _BYTES:
             break
     more = len(items) > len(page)
     return page, _token(items[len(page) - 1].place) if more else b""
+
+
+def conversation(view: View, user: bytes, name: bytes) -> Listed:
+    """One conversation as a user's list shows it, also when it is off the list. Raises
+    `NoPermissionError`.
+    """
+    place, inbox, _ = enter_as_user(view, name, user)
+    own = UserList(view, inbox.id, Summaries(), only=place.id)
+    return own.describe(view, own.items[0])
 
 
 def _token(place: Place | None) -> bytes:

@@ -14,7 +14,7 @@ from typing import Final
 
 from timeline.draft import Draft
 from timeline.engine import Engine, Group
-from timeline.formats.keys import split_number, split_pair
+from timeline.formats.keys import META, split_number, split_pair
 from timeline.formats.messages import (
     CALLED,
     CONVERSATION,
@@ -88,6 +88,11 @@ class Lists:
                     self._lists[inbox].change(conversation)
             elif family in _EVERYBODYS:
                 changed.add(split_number(key[2:10]))
+            elif key[:1] == META:
+                described = known.get(split_number(key[1:9]))
+                if described is not None:
+                    self._summaries.forget_meta(described)
+                    changed.add(described.conversation)
         for conversation in changed:
             if conversation in known:
                 known[conversation].version += 1

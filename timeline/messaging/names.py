@@ -70,6 +70,15 @@ def direct_id(one: bytes, other: bytes) -> bytes:
     return b"@direct:" + blake2b(readable, digest_size=32).hexdigest().encode()
 
 
+def peer_in(direct: bytes, user: bytes) -> bytes | None:
+    """The other user of a direct conversation, as far as its id says."""
+    size, colon, users = direct.removeprefix(b"@direct:").partition(b":")
+    if not colon:
+        return None
+    low, high = users[: int(size)], users[int(size) + 1 :]
+    return high if user == low else low
+
+
 def conversation_of(timeline_name: bytes) -> bytes:
     """The id of the conversation whose messages or events lie in a timeline of this name."""
     prefix = CONVERSATIONS if timeline_name.startswith(CONVERSATIONS) else EVENTS

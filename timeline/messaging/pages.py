@@ -65,7 +65,9 @@ class MemberPage(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """One conversation of a user's list; `last` is the newest message he is shown."""
+    """One conversation of a user's list; `last` is the newest message they are shown, `peer` the
+    other user of a direct conversation. To who left, `members` is 0 and `meta` empty.
+    """
 
     id: str
     kind: str
@@ -77,6 +79,9 @@ class Listed(NamedTuple):
     time: int
     settings: Fields
     last: tuple[int, Fields] | None
+    meta: dict[bytes, bytes]
+    peer: str
+    members: int
 
 
 class ListPage(NamedTuple):

@@ -18,6 +18,7 @@ from timeline.errors import CorruptError
 from timeline.formats.keys import number
 from timeline.formats.messages import (
     CONVERSATION_KINDS,
+    DIRECT,
     MEMBER,
     OPEN,
     PINNED,
@@ -28,9 +29,11 @@ from timeline.formats.messages import (
     decode_member,
     second_id,
 )
-from timeline.messaging.access import Conversation, member_of, open_conversation
+from timeline.messaging.access import Conversation, is_current, member_of, open_conversation
 from timeline.messaging.counting import Unread, count_unread
 from timeline.messaging.history import newest
+from timeline.messaging.membership import roster
+from timeline.messaging.names import peer_in, user_of
 from timeline.messaging.reading import is_listed, settings_of
 from timeline.messaging.sight import Ranges, Sight, head_seen, shown_ranges
 from timeline.timelines import Extent
@@ -44,7 +47,9 @@ _UNKNOWN: Final = Extent(1, 0, 0, 0, 0, 0)
 
 
 class Listed(NamedTuple):
-    """One conversation of a user. `last` is the newest message he is shown, in stored form."""
+    """One conversation of a user. `last` is the newest message they are shown, in stored form,
+    `peer` the other user of a direct conversation. To who left, `members` is 0 and `meta` empty.
+    """
 
     id: bytes
     kind: str
@@ -56,10 +61,13 @@ class Listed(NamedTuple):
     time: int
     settings: list[bytes]
     last: bytes | None
+    meta: dict[bytes, bytes]  # shared by all lists that have it
+    peer: bytes
+    members: int
 
     @property
     def size(self) -> int:
-        """Bytes of what users sent in it."""
+        """Bytes of what is this user's alone, and of the last message."""
         return len(self.last or b"") + sum(map(len, self.settings))
 
 
@@ -74,7 +82,10 @@ class Place(NamedTuple):
 class Summary:
     """A conversation as far as lists need it; `version` moves with every change of it."""
 
-    __slots__ = ("conversation", "extent", "holders", "lsn", "row", "seen", "time", "version")
+    __slots__ = (
+        "conversation", "extent", "holders", "lsn", "meta", "meta_size", "row", "seen", "time",
+        "version",
+    )  # fmt: skip
 
     def __init__(self, conversation: int) -> None:
         self.conversation = conversation
@@ -84,6 +95,8 @@ class Summary:
         self.row: ConversationRow | None = None  # None: it was deleted
         self.extent = _UNKNOWN
         self.lsn = self.time = 0  # of the newest message
+        self.meta: dict[bytes, bytes] | None = None  # None: nobody asked
+        self.meta_size = 0
 
     def look(self, view: View) -> None:
         if self.seen == self.version:
@@ -124,7 +137,22 @@ class Summaries:
     def release(self, summary: Summary) -> None:
         summary.holders -= 1
         if not summary.holders:
+            self.forget_meta(summary)
             del self.known[summary.conversation]
+
+    def meta(self, view: View, summary: Summary) -> dict[bytes, bytes]:
+        """What describes a conversation."""
+        if summary.meta is None:
+            messages = view.load(summary.conversation)
+            summary.meta = {} if messages is None else view.metadata(messages)
+            summary.meta_size = sum(len(name) + len(value) for name, value in summary.meta.items())
+            self.size += summary.meta_size
+        return summary.meta
+
+    def forget_meta(self, summary: Summary) -> None:
+        """It is another now, or nobody's."""
+        self.size -= summary.meta_size
+        summary.meta, summary.meta_size = None, 0
 
 
 class Item:
@@ -149,12 +177,14 @@ class Item:
         head = summary.extent.head
         shown = sum([last - first + 1 for first, last in self.ranges])
         self.missed = head - summary.extent.first + 1 - shown
-        if summary.row is not None and is_listed(member, head):
+        if summary.row is not None:
             lsn, time, last = summary.lsn, summary.time, member.spans[-1].last
             if last < head:
                 lsn, time = _newest(view, summary.conversation, last)
-            self.place = Place(0 if member.flags & PINNED else 1, OPEN - lsn, summary.conversation)
             self.time = max(time, member.joined)
+            if is_listed(member, head):
+                unpinned = 0 if member.flags & PINNED else 1
+                self.place = Place(unpinned, OPEN - lsn, summary.conversation)
         self.seen = summary.version
 
     @property
@@ -172,7 +202,10 @@ _place_of = attrgetter("place")
 class UserList:
     """The list of the user with this in-box."""
 
-    def __init__(self, view: View, inbox: int, summaries: Summaries) -> None:
+    def __init__(
+        self, view: View, inbox: int, summaries: Summaries, only: int | None = None
+    ) -> None:
+        """`only` that conversation, if one is named."""
         self.inbox = inbox
         self._size = 0
         self._summaries = summaries
@@ -180,8 +213,11 @@ class UserList:
         self._changed: set[int] = set()
         self._order: list[Item] | None = None  # None: to be worked out
         self._grow(LIST_COST)
-        for key, value in view.scan(*between(MEMBER + number(inbox))):
-            self._set(second_id(key), decode_member(value))
+        if only is not None:
+            self._set(only, member_of(view, inbox, only))
+        else:
+            for key, value in view.scan(*between(MEMBER + number(inbox))):
+                self._set(second_id(key), decode_member(value))
         self.refresh(view)
 
     def change(self, conversation: int) -> None:
@@ -276,7 +312,23 @@ class UserList:
             item.time,
             settings_of(view, self.inbox, place.id, member, extent.head),
             None if last is None else last[3],
+            self._summaries.meta(view, item.summary) if is_current(member) else {},
+            self._peer(view, place) if place.row.kind == DIRECT else b"",
+            place.row.members if is_current(member) else 0,
         )
+
+    def _peer(self, view: View, place: Conversation) -> bytes:
+        """The other user of a direct conversation."""
+        peer = peer_in(place.name, self._user(view, self.inbox))
+        if peer is None:
+            others = [inbox for inbox, _ in roster(view, place.id) if inbox != self.inbox]
+            peer = self._user(view, others[0]) if others else b""
+        return peer
+
+    @staticmethod
+    def _user(view: View, inbox: int) -> bytes:
+        timeline = view.load(inbox)
+        return b"" if timeline is None else user_of(timeline.name)
 
     def _conversation(self, view: View, item: Item) -> Conversation:
         messages, row = view.load(item.summary.conversation), item.summary.row

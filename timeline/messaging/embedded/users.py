@@ -176,6 +176,14 @@ class UserCalls(Calls):
             found, cursor = listing.conversations(messages.view, messages.lists, who, token, count)
         return ListPage([_listed(each) for each in found], cursor.decode(), position.decode())
 
+    def conversation(self, user: Value, conversation: Value) -> Listed:
+        """One conversation as the user's list shows it, also when it is off the list. Raises
+        `NoPermissionError`.
+        """
+        who, name = encode_name(user), encode_name(conversation)
+        with self._reading():
+            return _listed(listing.conversation(self.messages.view, who, name))
+
     def inspect_user(self, user: Value, *, after: Value = "", limit: int = PAGE) -> UserFacts:
         """A user's in-box and devices, and of a page of his conversations why how many are unread;
         for whoever runs the store. Raises `NotFoundError`.
@@ -252,4 +260,7 @@ def _listed(each: userlist.Listed) -> Listed:
         each.time,
         Fields(each.settings),
         last,
+        dict(each.meta),
+        each.peer.decode(),
+        each.members,
     )
