@@ -119,12 +119,6 @@ class Connection(asyncio.Protocol):
             active=service.loop.time(),
         )
         service.next_client += 1
-        if len(service.clients) >= service.tunables.maxclients:
-            service.counters.rejected += 1
-            self._life = GONE
-            self._transport.write(b"-ERR max number of clients reached\r\n")
-            self._transport.close()
-            return
         service.clients[self.session.id] = self
         service.holdings.arrive()
         self._transport.set_write_buffer_limits(high=self._settings.output_pause_bytes)

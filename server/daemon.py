@@ -11,7 +11,6 @@ import asyncio
 import errno
 import gc
 import os
-import resource
 import signal
 import socket
 import statistics
@@ -31,7 +30,8 @@ from timeline.store import ROCKS, prepare_directory
 
 from .config import Configuration, load
 from .connection import Connection
-from .listening import bind
+from .descriptors import provide
+from .listening import Listener, bind
 from .logs import Logger, configure
 from .monitor import Monitor
 from .service import Service
@@ -39,7 +39,6 @@ from .supervisor import Supervisor
 
 _PROBES = 9
 _INLINE_BELOW = 0.001  # seconds of fsync; above, a thread lets reads go on meanwhile
-_FILES = 1_000  # beside one for each client: RocksDB's 512, the index, our own
 _GRACE = 5.0  # seconds for clients to take their last replies
 
 
@@ -52,9 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     os.umask(OTHERS)  # what it makes is its user's alone
     log = configure(configuration.settings.log_level, configuration.settings.log_format)
-    allow_files(configuration.settings.maxclients, log)
     try:
-        return uvloop.run(serve(configuration, log))
+        return uvloop.run(serve(allow_files(configuration, log), log))
     except (TimelineError, OSError) as problem:
         if configuration.settings.log_format == "json":
             log.error("failed", problem=str(problem))  # noqa: TRY400  for people, without a trace
@@ -63,20 +61,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def allow_files(clients: int, log: Logger) -> None:
-    """Lets the process have as many files and sockets as it may need, or says that it cannot."""
-    wanted = clients + _FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return
-    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    if soft < wanted:
-        log.warning(
-            "fewer open files than maxclients needs: raise LimitNOFILE or ulimit -n",
-            limit=soft,
-            wanted=wanted,
+def allow_files(configuration: Configuration, log: Logger) -> Configuration:
+    """Lets the process have as many files and sockets as it may need; with fewer, fewer clients.
+    Raises `StorageError` when there are not even enough for one.
+    """
+    settings = configuration.settings
+    room, limit = provide(settings.maxclients)
+    if room < 1:
+        raise StorageError(
+            f"{limit} open files are too few for a store and a client, {1 - room} more are needed: "
+            "raise LimitNOFILE or ulimit -n"
         )
+    if room < settings.maxclients:
+        log.warning(
+            "maxclients is lowered to what the open files allow: raise LimitNOFILE or ulimit -n",
+            maxclients=room,
+            limit=limit,
+        )
+    return replace(configuration, settings=replace(settings, maxclients=room))
 
 
 def fsync_seconds(directory: Path) -> float:
@@ -138,7 +140,7 @@ async def serve(configuration: Configuration, log: Logger) -> int:
     try:
         if settings.metrics_port >= 0:
             watched = bind(settings.metrics_host, settings.metrics_port, "metrics-port")
-            await monitor.listen(watched)
+            monitor.listen(watched)
         # On a thread: opening after a crash may take its time, and the monitor answers meanwhile.
         engine = await loop.run_in_executor(None, open_engine, configuration, log)
         try:
@@ -165,11 +167,9 @@ async def _serve(
     supervisor: Supervisor,
 ) -> None:
     """Serves clients until asked to stop, and lets them have what is theirs."""
-    backlog = service.configuration.settings.backlog
-    servers = [
-        await service.loop.create_server(lambda: Connection(service), sock=each, backlog=backlog)
-        for each in sockets
-    ]
+    listener = Listener(service.loop, service.log, service.room, service.reject)
+    for each in sockets:
+        listener.listen(each, service.configuration.settings.backlog, lambda: Connection(service))
     if not service.engine.threaded:
         service.pipeline.work()
     _settle_memory()
@@ -181,8 +181,7 @@ async def _serve(
     await stopping.wait()
     monitor.stopping = True
     supervisor.stopping()
-    for server in servers:
-        server.close()
+    listener.close()
     await _drain(service)
 
 

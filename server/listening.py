@@ -1,13 +1,122 @@
-"""Where the daemon listens: its sockets, bound before anything else is done.
+"""Where the daemon listens: its sockets, bound before anything else is done, and who is let in.
 
 Rule: a place that cannot be had is known before a store is made or opened. Bound is not listening:
-who connects before the daemon serves is refused rather than kept waiting.
+who connects before the daemon serves is refused rather than kept waiting. Whoever comes when there
+is no room gets one line and is closed before the next is looked at, so that a crowd never takes
+the descriptors that the store needs; where even one for that is missing, they wait.
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from .descriptors import is_spare
+from .logs import Logger
+
+_BURST: Final = 64  # accepted in one turn of the loop
+_REST: Final = 0.1  # seconds, when there is no descriptor to accept with
+
+
+class Listener:
+    """Accepts connections. `room` says how many more there may be, `reject` gives the last word to
+    who is one too many.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        log: Logger,
+        room: Callable[[], int],
+        reject: Callable[[], bytes],
+    ) -> None:
+        self._loop = loop
+        self._log = log
+        self._room = room
+        self._reject = reject
+        self._sockets: list[socket.socket] = []
+        self._coming: set[asyncio.Task[object]] = set()  # accepted, and not made known yet
+        self._resting: dict[socket.socket, asyncio.TimerHandle] = {}
+        self._short = False  # of descriptors, and said so
+
+    def listen(
+        self, bound: socket.socket, backlog: int, make: Callable[[], asyncio.BaseProtocol]
+    ) -> None:
+        """Accept what connects to `bound`, each with a protocol of its own."""
+        bound.listen(backlog)
+        bound.setblocking(False)
+        self._sockets.append(bound)
+        self._loop.add_reader(bound, self._accept, bound, make)
+
+    def close(self) -> None:
+        """Accept no more; what was accepted stays."""
+        for each in self._sockets:
+            self._loop.remove_reader(each)
+            each.close()
+        for timer in self._resting.values():
+            timer.cancel()
+
+    def _accept(self, bound: socket.socket, make: Callable[[], asyncio.BaseProtocol]) -> None:
+        for _ in range(_BURST):
+            try:
+                link, _ = bound.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as problem:  # EMFILE, ENFILE, ENOBUFS, ENOMEM
+                self._rest(problem, bound, make)
+                return
+            spare = is_spare(link.fileno())
+            if spare or self._room() <= len(self._coming):
+                self._refuse(link, spare=spare)
+            else:
+                self._short = False
+                self._admit(link, make)
+
+    def _admit(self, link: socket.socket, make: Callable[[], asyncio.BaseProtocol]) -> None:
+        link.setblocking(False)
+        task: asyncio.Task[object] = self._loop.create_task(_serve(self._loop, link, make))
+        self._coming.add(task)
+        task.add_done_callback(self._coming.discard)
+
+    def _refuse(self, link: socket.socket, *, spare: bool) -> None:
+        with link, suppress(OSError):
+            link.setblocking(False)
+            link.send(self._reject())
+        if spare:
+            self._tell("the last open files are kept for the store")
+
+    def _rest(
+        self, problem: OSError, bound: socket.socket, make: Callable[[], asyncio.BaseProtocol]
+    ) -> None:
+        """Look again soon: who waits would otherwise be looked at without an end."""
+        self._tell(str(problem.strerror))
+        self._loop.remove_reader(bound)
+        self._resting[bound] = self._loop.call_later(_REST, self._go_on, bound, make)
+
+    def _go_on(self, bound: socket.socket, make: Callable[[], asyncio.BaseProtocol]) -> None:
+        del self._resting[bound]
+        self._loop.add_reader(bound, self._accept, bound, make)
+
+    def _tell(self, why: str) -> None:
+        """Say it once, until somebody is let in again."""
+        if not self._short:
+            self._short = True
+            self._log.warning(
+                "connections are not accepted: raise LimitNOFILE or ulimit -n", reason=why
+            )
+
+
+async def _serve(
+    loop: asyncio.AbstractEventLoop, link: socket.socket, make: Callable[[], asyncio.BaseProtocol]
+) -> None:
+    try:
+        await loop.connect_accepted_socket(make, link)
+    except OSError:  # it has gone meanwhile
+        link.close()
 
 
 def bind(host: str, port: int, option: str = "port") -> list[socket.socket]:

@@ -20,10 +20,12 @@ from typing import Final
 
 from . import metrics
 from .config import VERSION
+from .listening import Listener
 from .logs import Logger
 from .service import Service
 
 _CONNECTIONS: Final = 32
+_BACKLOG: Final = 100
 _SECONDS: Final = 5.0  # for one request, from the connection to the last byte of the answer
 _HEAD_BYTES: Final = 8 << 10
 _JSON: Final = "application/json"
@@ -40,21 +42,28 @@ class Monitor:
         self.service: Service | None = None
         self.stopping = False
         self.port: int | None = None
-        self._servers: list[asyncio.Server] = []
+        self._listener: Listener | None = None
         self._open: set[asyncio.StreamWriter] = set()
         # Metrics are written out beside the loop, one scrape at a time.
         self._writing = ThreadPoolExecutor(1, "timelined-metrics")
 
-    async def listen(self, sockets: list[socket.socket]) -> None:
+    def listen(self, sockets: list[socket.socket]) -> None:
+        loop = asyncio.get_running_loop()
+        self._listener = Listener(
+            loop, self._log, lambda: _CONNECTIONS - len(self._open), lambda: b""
+        )
+
+        def make() -> asyncio.StreamReaderProtocol:
+            reader = asyncio.StreamReader(limit=_HEAD_BYTES, loop=loop)
+            return asyncio.StreamReaderProtocol(reader, self._serve, loop=loop)
+
         for each in sockets:
-            self._servers.append(
-                await asyncio.start_server(self._serve, sock=each, limit=_HEAD_BYTES)
-            )
+            self._listener.listen(each, _BACKLOG, make)
         self.port = sockets[0].getsockname()[1]
 
     def close(self) -> None:
-        for server in self._servers:
-            server.close()
+        if self._listener is not None:
+            self._listener.close()
         for writer in self._open:
             writer.transport.abort()
         self._writing.shutdown(wait=False, cancel_futures=True)

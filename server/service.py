@@ -299,6 +299,16 @@ class Service:
         busy_seconds = self.configuration.settings.busy_ms / 1000
         Series(self.engine, self.pipeline, self.loop, step, done, busy_seconds=busy_seconds)
 
+    def room(self) -> int:
+        """How many more clients there may be."""
+        return self.tunables.maxclients - len(self.clients)
+
+    def reject(self) -> bytes:
+        """What a client is told who is one too many, counted."""
+        self.counters.connections += 1
+        self.counters.rejected += 1
+        return b"-ERR max number of clients reached\r\n"
+
     def refusal(self, problem: TimelineError) -> bytes:
         """The error reply, counted."""
         self.counters.errors[problem.code] += 1

@@ -17,6 +17,7 @@ rest.
 from __future__ import annotations
 
 import re
+import resource
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
@@ -64,6 +65,7 @@ STATE: Final = "state"  # names, rows of timelines, memberships, and what is bui
 _ALL: Final = ""  # the database itself, among its families
 FAMILIES: Final = (META, LOG, SEGMENTS, INBOXES, PATCHES, STATE)
 _FEW_KEYS: Final = 64
+_TABLES: Final = 512  # that are kept open
 _TRIES: Final = 20  # to open what its owner is changing
 
 
@@ -477,6 +479,11 @@ def rebuild_files(path: Path, options: Options) -> None:
     Storage(path, options, salvage=True).close()  # makes the families of which nothing is left
 
 
+def table_files(limit: int) -> int:
+    """How many tables RocksDB keeps open in a process that may have `limit` open files."""
+    return _TABLES if limit == resource.RLIM_INFINITY else min(_TABLES, limit // 4)
+
+
 def _database_options(options: Options, *, salvage: bool) -> RocksOptions:
     rocks = RocksOptions(raw_mode=True)
     rocks.create_if_missing(options.create)
@@ -494,7 +501,7 @@ def _database_options(options: Options, *, salvage: bool) -> RocksOptions:
     rocks.set_max_log_file_size(4 * MIB)
     rocks.set_bytes_per_sync(MIB)
     rocks.set_max_total_wal_size(8 * options.write_buffer_bytes)
-    rocks.set_max_open_files(512)
+    rocks.set_max_open_files(table_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
     rocks.set_stats_dump_period_sec(0)
     rocks.set_stats_persist_period_sec(0)
     return rocks

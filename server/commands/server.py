@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .. import replies
 from ..config import as_given, options
+from ..descriptors import provide
 from ..errors import CommandError
 from ..registry import Arguments, container, plain, shown
 from ..service import Service
@@ -84,7 +85,12 @@ def config_set(session: Session, args: Arguments) -> bytes:
                 "can't set immutable config: give it on the command line, in the environment or "
                 "in the file"
             )
-        changes[name] = _tunable(name, value)
+        changes[name] = number = _tunable(name, value)
+        if name == "maxclients" and (room := provide(number)[0]) < number:
+            raise CommandError(
+                "CONFIG SET failed (possibly related to argument 'maxclients') - The operating "
+                f"system is not able to handle the specified number of clients, try with {room}"
+            )
     for name, number in changes.items():
         setattr(session.service.tunables, name.replace("-", "_"), number)
     session.service.tunables.settle()

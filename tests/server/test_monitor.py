@@ -124,7 +124,7 @@ def test_it_answers_while_the_store_is_opened_and_while_it_stops(loggers: None) 
     async def look() -> None:
         monitor = Monitor(configure("error", "text"))
         place = socket.create_server(("127.0.0.1", 0))
-        await monitor.listen([place])
+        monitor.listen([place])
         port = place.getsockname()[1]
         try:
             assert await asyncio.to_thread(get, port, "/readyz") == (503, {"status": "opening"})
@@ -177,7 +177,7 @@ def test_who_sends_nothing_is_let_go_and_keeps_others_out_no_longer(
     async def look() -> None:
         monitor = Monitor(configure("error", "text"))
         place = socket.create_server(("127.0.0.1", 0))
-        await monitor.listen([place])
+        monitor.listen([place])
         port = place.getsockname()[1]
         try:
             idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(40)]
@@ -204,7 +204,7 @@ def test_a_mistake_of_ours_is_told_and_logged(
     async def look() -> None:
         monitor = Monitor(configure("error", "text"))
         place = socket.create_server(("127.0.0.1", 0))
-        await monitor.listen([place])
+        monitor.listen([place])
         try:
             port = place.getsockname()[1]
             assert (await asyncio.to_thread(get, port, "/readyz"))[0] == 500

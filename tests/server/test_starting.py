@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import redis
 
 import timeline
 from tests.ballast import fill
@@ -233,34 +234,51 @@ def test_a_stop_while_the_store_is_opened_is_heard(
         assert db.timeline("t").head == 1
 
 
-def limited(tmp_path: Path, limits: str) -> tuple[int, str]:
-    """Open files that a daemon may have which was started under `limits`, and what it logged."""
+def limited(tmp_path: Path, limits: str) -> tuple[int, int, str]:
+    """Open files and clients that a daemon may have which was started under `limits`, and what it
+    logged.
+    """
     program = f"{limits}; exec {sys.executable} -m timeline_server --data data --port 0"
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
-            ["bash", "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, stderr=log
+            ["bash", "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, stderr=log, text=True
         )
     with process:
         assert process.stdout is not None
-        assert process.stdout.readline().startswith(b"ready on ")
+        ready = process.stdout.readline()
+        assert ready.startswith("ready on "), (tmp_path / "log").read_text()
         allowed, _ = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        with redis.Redis(port=int(ready.rpartition(":")[2])) as client:
+            clients = int(client.config_get("maxclients")["maxclients"])
         process.terminate()
     assert process.returncode == 0
-    return allowed, (tmp_path / "log").read_text()
+    return allowed, clients, (tmp_path / "log").read_text()
 
 
 @pytest.mark.skipif(
     0 <= resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 11_000, reason="the system allows fewer"
 )
 def test_as_many_files_are_allowed_as_clients_may_need(tmp_path: Path) -> None:
-    allowed, log = limited(tmp_path, "ulimit -S -n 256")
-    assert allowed == 11_000
+    allowed, clients, log = limited(tmp_path, "ulimit -S -n 256")
+    assert clients == 10_000
+    assert allowed > 10_500
     assert "open files" not in log
 
 
-def test_too_few_files_are_told(tmp_path: Path) -> None:
-    allowed, log = limited(tmp_path, "ulimit -n 2000")
-    assert allowed == 2_000
+@pytest.mark.parametrize(("files", "most"), [(256, 64), (1024, 640), (4096, 3_456)])
+def test_with_fewer_files_there_are_fewer_clients(tmp_path: Path, files: int, most: int) -> None:
+    allowed, clients, log = limited(tmp_path, f"ulimit -n {files}")
+    assert (allowed, clients) == (files, most)
     (line,) = [each for each in log.splitlines() if "open files" in each]
     assert "raise LimitNOFILE" in line
-    assert "limit=2000 wanted=11000" in line
+    assert f"maxclients={most} limit={files}" in line
+
+
+def test_too_few_files_for_a_client_are_told(tmp_path: Path) -> None:
+    program = f"ulimit -n 128; exec {sys.executable} -m timeline_server --data data --port 0"
+    ran = subprocess.run(
+        ["bash", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("timelined: 128 open files are too few for a store and a client")
+    assert not (tmp_path / "data").exists()

@@ -1,0 +1,38 @@
+"""Open files: how many clients they are enough for, and when the last are not to be given away.
+
+Rule: the system gives the lowest free number, so the number of a new descriptor says how full the
+table is. The last `SPARE` are never a client's: without one, RocksDB cannot begin a file, and
+writing stops for everybody.
+"""
+
+from __future__ import annotations
+
+import resource
+from typing import Final
+
+from timeline.storage import table_files
+
+SPARE: Final = 48
+# The log, what is being sealed and merged, the index, backups, sockets, and whoever asks for
+# metrics; what is spare among them.
+_OWN: Final = 128
+
+
+def provide(clients: int) -> tuple[int, int]:
+    """Let the process have what so many clients need, as far as it may; for how many that is enough
+    (none, or fewer, when the system allows too few), and how many files there may be.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = clients + _OWN + table_files(resource.RLIM_INFINITY)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY:
+        return clients, wanted
+    return min(clients, soft - _OWN - table_files(soft)), soft
+
+
+def is_spare(descriptor: int) -> bool:
+    """Whether a descriptor is one of the last."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft != resource.RLIM_INFINITY and descriptor >= soft - SPARE
