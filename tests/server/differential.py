@@ -102,6 +102,11 @@ class Draw:
         return commands
 
     def command(self) -> Command:
+        while apart(command := self._any()):
+            pass
+        return command
+
+    def _any(self) -> Command:
         verb, words = self.random.choices(_DRAWN, _WEIGHTS)[0]
         command = [verb, *words(self)]
         if self.random.random() < 0.12:
@@ -255,17 +260,24 @@ OWN_REFUSALS = (
 )
 
 
+def apart(command: Command) -> bool:
+    """Whether a command means something else to Redis; it is not drawn."""
+    verb, *words = command
+    if verb.upper() == b"XREAD":
+        return b"+" in words  # Redis 7.4
+    if verb.upper() == b"SCAN":  # a cursor is a position in another order
+        return words[:1] != [b"0"] and bool(words) and not words[0].strip(b" +-0123456789")
+    return False
+
+
 def left_out(command: Command, ours: Reply) -> bool:
-    """Whether Redis is not asked, since it would do what ours does not."""
-    if ours.kind == "-" and (b"-" + ours.value).startswith(OWN_REFUSALS):
-        return True
+    """Whether Redis is not asked, since it would do what ours refuses."""
     refusal = ours.value if ours.kind == "-" else b""
+    if (b"-" + refusal).startswith(OWN_REFUSALS):
+        return True
     # Redis takes blanks and a sign before an id.
     if b"Invalid stream ID" in refusal and not {b" 1", b"+1"}.isdisjoint(command):
         return True
-    # A cursor is a position in another order.
-    if command[0].upper() == b"SCAN" and command[1:2] != [b"0"]:
-        return command[1:] != [] and command[1].strip(b" +-").isdigit()
     # Redis goes on with 5-1 where 5-0 is there; ours has no such ids.
     added = command[0].upper() == b"XADD" and b"equal or smaller" in refusal
     return added and any(word.endswith(b"-*") for word in command)

@@ -17,6 +17,7 @@ from tests.server.daemon import Daemon
 from tests.server.differential import Draw, Link, Pair
 
 
+@pytest.mark.timeout(0)  # in its long form
 @pytest.mark.parametrize("protocol", [2, 3], ids=["RESP2", "RESP3"])
 def test_random_commands_are_answered_as_redis_answers_them(
     daemon: Daemon, peer: Path, protocol: int, request: pytest.FixtureRequest

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from redis.exceptions import NoPermissionError, ResponseError
 
-from tests.server.daemon import Client
+import timeline
+from tests.server.daemon import Client, Start
+from tests.server.differential import Link, Reply
 
 
 def as_map(found: object) -> dict[bytes, Any]:
@@ -204,3 +208,42 @@ def test_a_gain_is_told_before_it_is_had(client: Client) -> None:
             client.execute_command(command, "none")
         with pytest.raises(ResponseError, match="outside MULTI"):
             client.pipeline().execute_command(command, "t").execute()
+
+
+def integers(reply: Reply) -> Iterator[int]:
+    if isinstance(reply.value, list):
+        for item in reply.value:
+            yield from integers(item)
+    elif reply.kind == ":":
+        yield int(reply.value)
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+def test_numbers_that_are_no_integers_of_resp_are_told_as_strings(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: int
+) -> None:
+    """Such as the first versions gave out; a strict client breaks on the whole reply otherwise."""
+    with monkeypatch.context() as patch:
+        patch.setattr("timeline.formats.keys.LAST", 2**64 - 2)
+        with timeline.open(tmp_path / "data") as db:
+            db.timeline("old").append({"f": "v"}, seq=2**63)
+            db.timeline("old").delete(db.timeline("old").append({"f": "v"}, seq=2**63 + 1))
+    daemon = start()
+    with Link((daemon.host, daemon.port), protocol) as link:
+        replies = link.ask(
+            [
+                line.split()
+                for line in (
+                    b"TIMELINE.INFO old",
+                    b"TIMELINE.INSPECT old",
+                    b"TIMELINE.RANGE old",
+                    b"XINFO STREAM old",
+                    b"XINFO STREAM old FULL",
+                    b"XRANGE old - +",
+                    b"LOG.TAIL AFTER 0",
+                )
+            ]
+        )
+    assert [reply.kind for reply in replies if reply.kind == "-"] == []
+    assert all(-(2**63) <= number < 2**63 for reply in replies for number in integers(reply))
+    assert str(2**63).encode() in str(replies[0]).encode()
