@@ -18,12 +18,17 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from tempfile import TemporaryDirectory
 
+import click
+
 from timeline_server import daemon
 from timeline_tools import __main__ as tool
 
 # Cheap, and without threads to fork. All that tests fork is loaded by one server.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.forked", "tests.engine.killed", "tests.engine.others"])
+
+for _verb in tool.main.list_commands(click.Context(tool.main)):
+    tool.main.get_command(click.Context(tool.main), _verb)  # else each that is forked imports it
 
 PROGRAMS = {"timelined": lambda: sys.exit(daemon.main()), "timeline": tool.run}
 

@@ -1,8 +1,9 @@
 """The process `timeline`: Ctrl-C ends it without a word while it loads, and later as its verbs say.
 
-Rule: nothing is imported before SIGINT is seen to, since most of a short call is loading. Nor is
-`signal`, which is written in Python and makes enumerations of what `_signal` has built in. What the
-terminal cannot show is escaped, never a reason to fail.
+Rule: nothing is imported before SIGINT is seen to, since most of a short call is loading, and
+nothing that only some calls need. Nor is `signal`, which is written in Python and makes
+enumerations of what `_signal` has built in. What the terminal cannot show is escaped, never a
+reason to fail.
 """
 
 import _signal as signal  # type: ignore[import-not-found]  # typeshed does not list it
@@ -12,11 +13,11 @@ if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
 
 import os
 import sys
+from importlib import import_module
 from io import TextIOWrapper
 
 import click
 
-from .console import told
 from .main import main
 from .signals import heed
 
@@ -52,7 +53,8 @@ def _main() -> str | int | None:
 
 
 def _refuse(error: OSError) -> int:
-    click.echo(f"Error: {told(error)}", err=True)
+    console = import_module(".console", __package__)  # it brings the engine with it, seldom needed
+    click.echo(f"Error: {console.told(error)}", err=True)
     return 1
 
 

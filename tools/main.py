@@ -1,56 +1,97 @@
-"""The entry of the command line `timeline`: gathers the verbs, does none of their work."""
+"""The entry of the command line `timeline`: which verbs there are, and where each is.
+
+Rule: a verb is imported when it is called, so that none waits for what only others need; what the
+help and a shell's completion say of all of them stands here.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Final, NamedTuple
+
 import click
-
-from .backup import backup
-from .bench import bench
-from .cat import cat
-from .compact import compact
-from .completion import completion
-from .conversation import conversation_verb
-from .export import export
-from .importing import import_
-from .inspect import inspect
-from .ls import ls
-from .reindex import reindex
-from .repair import repair
-from .restore import restore
-from .retention import retention
-from .search import search
-from .stats import stats
-from .tail import tail
-from .top import top
-from .trim import trim
-from .user import user_verb
-from .verify import verify
+from click.shell_completion import CompletionItem
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Verb(NamedTuple):
+    place: str  # module and name
+    summary: str
+
+
+# By what they are for, in the order in which they are shown.
+_VERBS: Final[dict[str, dict[str, _Verb]]] = {
+    "Look": {
+        "ls": _Verb("ls:ls", "Timelines by the beginning of their names"),
+        "cat": _Verb("cat:cat", "The entries of a timeline"),
+        "tail": _Verb("tail:tail", "The newest entries or commits, and what comes (-f)"),
+        "search": _Verb("search:search", "Find messages and entries by their words"),
+        "conversation": _Verb("conversation:conversation_verb", "One conversation"),
+        "user": _Verb("user:user_verb", "One user: devices, conversations, unread"),
+        "inspect": _Verb("inspect:inspect", "What a store, a timeline or a segment is made of"),
+        "stats": _Verb("stats:stats", "The figures of a daemon or a directory"),
+        "top": _Verb("top:top", "What a daemon is doing now"),
+    },
+    "Take care": {
+        "verify": _Verb("verify:verify", "Check every checksum and every relation"),
+        "repair": _Verb("repair:repair", "Salvage what is whole of a damaged store"),
+        "reindex": _Verb("reindex:reindex", "Build the search index anew"),
+        "compact": _Verb("compact:compact", "Merge small segments and give back space"),
+        "retention": _Verb("retention:retention", "How long a timeline keeps its entries"),
+        "trim": _Verb("trim:trim", "Remove the oldest entries of a timeline"),
+    },
+    "Move": {
+        "backup": _Verb("backup:backup", "Back up a store, also while it is in use"),
+        "restore": _Verb("restore:restore", "Make a store of a backup"),
+        "export": _Verb("export:export", "Write a store to a file"),
+        "import": _Verb("importing:import_", "Read such a file, or streams of a Redis"),
+    },
+    "Other": {
+        "bench": _Verb("bench:bench", "Load a daemon and measure what clients wait"),
+        "completion": _Verb("completion:completion", "Make a shell complete what is typed"),
+    },
+}
+_ALL: Final = {name: verb for verbs in _VERBS.values() for name, verb in verbs.items()}
+
+
+class _Verbs(click.Group):
+    def list_commands(self, _: click.Context) -> list[str]:
+        return list(_ALL)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        verb = _ALL.get(cmd_name)
+        if verb is None:
+            return None
+        module, _, name = verb.place.partition(":")
+        found: click.Command = getattr(import_module(f".{module}", __package__), name)
+        return found
+
+    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        widest = max(map(len, _ALL))
+        for heading, verbs in _VERBS.items():
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [(name.ljust(widest), verb.summary) for name, verb in verbs.items()]
+                )
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        verbs = [
+            CompletionItem(name, help=verb.summary)
+            for name, verb in _ALL.items()
+            if name.startswith(incomplete)
+        ]
+        return verbs + click.Command.shell_complete(self, ctx, incomplete)
+
+
+_HELP: Final = """Look into the timelines of a data directory or a daemon, and take care of them.
+
+\b
+timeline VERB DIR …                  a data directory
+timeline VERB --connect HOST:PORT …  a live daemon
+timeline VERB --help                 what a verb does, with examples
+"""
+
+
+@click.group(cls=_Verbs, help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="timeline-engine", prog_name="timeline")
 def main() -> None:
-    """Look into the timelines of a data directory and take care of them."""
-
-
-main.add_command(backup)
-main.add_command(bench)
-main.add_command(cat)
-main.add_command(compact)
-main.add_command(completion)
-main.add_command(conversation_verb)
-main.add_command(export)
-main.add_command(import_)
-main.add_command(inspect)
-main.add_command(ls)
-main.add_command(reindex)
-main.add_command(repair)
-main.add_command(restore)
-main.add_command(retention)
-main.add_command(search)
-main.add_command(stats)
-main.add_command(tail)
-main.add_command(top)
-main.add_command(trim)
-main.add_command(user_verb)
-main.add_command(verify)
+    """Everything is done by the verb that is called."""

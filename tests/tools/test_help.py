@@ -1,0 +1,60 @@
+"""The promise: `timeline --help` shows every verb by what it is for, whole, and at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from timeline_tools import main as entry
+from timeline_tools.main import main
+
+NAMES = main.list_commands(click.Context(main))
+TOOLS = Path(entry.__file__).parent
+
+
+def test_the_help_groups_every_verb_and_cuts_nothing() -> None:
+    shown = CliRunner().invoke(main, ["--help"], terminal_width=80).output
+    assert "..." not in shown.partition("\n")[2], "which is where click cuts"
+    lines = shown.splitlines()
+    assert max(map(len, lines)) <= 80
+    heads = [line.rstrip(":") for line in lines if line.endswith(":") and line[0] != " "]
+    assert heads == ["Options", "Look", "Take care", "Move", "Other"]
+    said = [line.split()[0] for line in lines[lines.index("Look:") :] if line.startswith("  ")]
+    assert said == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_verb_is_where_the_table_says(name: str) -> None:
+    verb = main.get_command(click.Context(main), name)
+    assert verb is not None
+    assert verb.name == name
+
+
+def test_every_verb_is_in_the_table() -> None:
+    made = [
+        path.stem for path in TOOLS.glob("*.py") if "\n@verb(" in path.read_text(encoding="utf-8")
+    ]
+    assert len(made) == len(NAMES)
+
+
+def test_what_is_no_verb_is_refused() -> None:
+    found = CliRunner().invoke(main, ["lst"])
+    assert found.exit_code == 2
+    assert "No such command 'lst'" in found.output
+
+
+def test_no_verb_waits_for_what_others_need() -> None:
+    """Nor does the help, or a shell that completes."""
+    program = (
+        "import sys, timeline_tools.__main__ as tool\n"
+        "loaded = {'rich', 'numpy', 'timeline', 'rocksdict', 'tantivy'} & set(sys.modules)\n"
+        "assert not loaded, loaded\n"
+        "tool.main(['--help'], standalone_mode=False)\n"
+        "assert not {'rich', 'numpy', 'timeline'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
