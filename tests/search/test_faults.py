@@ -775,8 +775,8 @@ def test_closing_twice_at_once_is_closing(tmp_path: Path) -> None:
 def test_a_search_before_there_is_an_index_says_so_to_embedders_too(db: Database) -> None:
     indexer = indexer_of(db)
     indexer._serving = None
-    with pytest.raises(IndexLagError, match="it is being made, try again in a moment$"):
+    with pytest.raises(IndexLagError, match=r"it is being made, try again in a moment$"):
         assert indexer.index
     indexer.failure = "the disk is full"
-    with pytest.raises(IndexLagError, match="since making it failed: the disk is full$"):
+    with pytest.raises(IndexLagError, match=r"since making it failed: the disk is full$"):
         assert indexer.index
