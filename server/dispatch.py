@@ -109,6 +109,7 @@ def _refuse(session: Session, command: Command | None, problem: TimelineError) -
     if command is not None and command.kind == EXECUTE and session.transaction is not None:
         # Redis: an EXEC that is itself wrong ends the transaction.
         session.transaction = None
+        session.watched.clear()
         session.settle()
         problem = CommandError(f"Transaction discarded because of: {problem}", "EXECABORT")
     if command is None or session.transaction is not None:
