@@ -150,6 +150,7 @@ class Connection(asyncio.Protocol):
             service.emptied.set()
         service.push.forget(self)
         service.channels.forget(self)
+        service.tracker.forget(self)
         if self.waiter is not None:
             service.waiters.remove(self.waiter)
 

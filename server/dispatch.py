@@ -26,8 +26,9 @@ from .registry import (
     unknown_subcommand,
     wrong_number,
 )
-from .session import Session
+from .session import Session, Tracking
 
+_CACHING = ("CLIENT CACHING", "CLIENT TRACKING")
 _WHILE_SUBSCRIBED = frozenset(
     b"SUBSCRIBE UNSUBSCRIBE PSUBSCRIBE PUNSUBSCRIBE PING QUIT RESET".split()
 )
@@ -87,7 +88,18 @@ def perform(
         refused = True
         reply = _refuse(session, command, explained(command, problem))
     session.service.note(session, command, args, perf_counter() - begin, 1, int(refused))
+    if session.tracking is not Tracking.OFF:
+        _track(session, command, args)
     return reply, refused
+
+
+def _track(session: Session, command: Command, args: Arguments) -> None:
+    """Notes what a client that keeps answers has read."""
+    if command.kind == READ and session.tracks:
+        session.service.tracker.note(session.connection, command, args)
+    if session.caching is not None and not session.transaction and command.name not in _CACHING:
+        session.caching = None
+        session.settle()
 
 
 def _reject(session: Session, command: Command, problem: TimelineError) -> bytes:

@@ -50,11 +50,13 @@ class Pipeline:
         engine: Engine,
         loop: asyncio.AbstractEventLoop,
         applied: Callable[[Group], None],
+        landing: Callable[[Group], None],
         log: Logger,
     ) -> None:
         self._engine = engine
         self._loop = loop
         self._applied = applied
+        self._landing = landing  # called before the replies leave
         self._log = log
         self._flights: deque[Flight] = deque()
         self._open: Flight | None = None
@@ -125,6 +127,7 @@ class Pipeline:
             problem = group.error
             if problem is not None:
                 self._log.error("group failed", code=problem.code, problem=str(problem))
+            self._landing(group)
             for connection, out, kept in flight.entries:
                 connection.release(flight, out, kept, problem)
             if problem is None:

@@ -40,6 +40,7 @@ from .pipeline import Pipeline
 from .push import Push
 from .registry import every
 from .series import Series, Step
+from .tracking import Tracker
 from .turns import Turns
 
 if TYPE_CHECKING:
@@ -129,13 +130,15 @@ class Service:
     messages: Messages = field(init=False)
     push: Push = field(init=False)
     channels: Channels = field(init=False)
+    tracker: Tracker = field(init=False)
     tunables: Tunables = field(init=False)
     started: float = field(init=False)
 
     def __post_init__(self) -> None:
         settings = self.configuration.settings
         self.started = self.loop.time()
-        self.pipeline = Pipeline(self.engine, self.loop, self._applied, self.log)
+        self.tracker = Tracker(self.engine, self.loop)
+        self.pipeline = Pipeline(self.engine, self.loop, self._applied, self.tracker.land, self.log)
         self.turns = Turns(self.loop)
         self.holdings = Holdings(
             self.loop,

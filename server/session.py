@@ -25,6 +25,15 @@ class Replying(Enum):
     SKIP = auto()  # that of the next command is dropped
 
 
+class Tracking(Enum):
+    """Which answers a client may keep: CLIENT TRACKING."""
+
+    OFF = auto()
+    ON = auto()
+    OPTIN = auto()  # those it asks for
+    OPTOUT = auto()  # all but those it names
+
+
 @dataclass(slots=True, eq=False)
 class Transaction:
     """Commands queued between MULTI and EXEC; `failed` once one could not be queued. `afterwards`
@@ -59,11 +68,12 @@ class Session:
     channels: dict[bytes, None] = field(default_factory=dict)
     patterns: dict[bytes, None] = field(default_factory=dict)  # of channels
     replying: Replying = Replying.ON
-    caching: bool = False  # CLIENT TRACKING was asked for
+    tracking: Tracking = Tracking.OFF
+    caching: bool | None = None  # what CLIENT CACHING said of the next command, or transaction
     # In EXEC: commands answer at once, none may wait.
     executing: bool = False
     # Commands go straight to their handlers and replies to the client: no transaction is open, no
-    # RESP2 subscription, CLIENT REPLY is ON.
+    # RESP2 subscription, CLIENT REPLY is ON, and what is read is not tracked.
     plain: bool = True
 
     def settle(self) -> None:
@@ -74,7 +84,19 @@ class Session:
             self.transaction is None
             and not (self.listening and self.resp == 2)
             and self.replying is Replying.ON
+            and not self.tracks
         )
+
+    @property
+    def tracks(self) -> bool:
+        """Whether the client may keep the answer to what it reads now."""
+        match self.tracking:
+            case Tracking.OFF:
+                return False
+            case Tracking.OPTIN:
+                return self.caching is True
+            case _:
+                return self.caching is not False
 
     @property
     def listening(self) -> bool:

@@ -10,10 +10,10 @@ from timeline.errors import UsageError
 from .. import replies
 from ..errors import CommandError
 from ..registry import Arguments, container, plain, shown
-from ..session import Replying, Session
+from ..session import Replying, Session, Tracking
 from . import arguments
 from .arguments import syntax_error
-from .connection import client_name
+from .connection import client_name, stop_tracking
 
 if TYPE_CHECKING:
     from ..connection import Connection
@@ -241,38 +241,58 @@ def reply(session: Session, args: Arguments) -> bytes | None:
     return replies.OK if word == b"ON" else None
 
 
-_NOT_TRACKED = (
-    "which keys a client has read is not kept, so that nothing may be cached: connect without "
-    "client-side caching"
-)
-
-
 @plain(
     "CLIENT TRACKING",
     "ON|OFF [REDIRECT client-id] [(PREFIX prefix)...] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]",
-    "Accepted with OPTIN, where nothing is tracked unless a client asks; no key may be asked for.",
+    "Tells this client (RESP3) when a key that it has read may have changed, once.",
     group="connection",
     flags="noscript loading stale",
 )
 def tracking(session: Session, args: Arguments) -> bytes:
-    word, options = args[2].upper(), [option.upper() for option in args[3:]]
+    word, options = args[2].upper(), {option.upper() for option in args[3:]}
     if word not in (b"ON", b"OFF"):
         raise syntax_error()
-    if word == b"ON" and (b"OPTIN" not in options or b"BCAST" in options):
-        raise UsageError(_NOT_TRACKED)
-    session.caching = word == b"ON"
+    if word == b"OFF":
+        stop_tracking(session)
+        return replies.OK
+    if options & {b"BCAST", b"PREFIX", b"REDIRECT"} or session.resp != 3:
+        raise UsageError(
+            "a client is told of the keys that it has read, on the connection that it read them "
+            "on: HELLO 3, and no BCAST, PREFIX or REDIRECT"
+        )
+    if options - {b"OPTIN", b"OPTOUT", b"NOLOOP"} or {b"OPTIN", b"OPTOUT"} <= options:
+        raise syntax_error()
+    mode = options & {b"OPTIN", b"OPTOUT"}
+    session.tracking = Tracking[mode.pop().decode()] if mode else Tracking.ON
+    session.settle()
     return replies.OK
 
 
 @plain(
     "CLIENT CACHING",
     "YES|NO",
-    "An error: no key is tracked.",
+    "Whether the client may keep the answer to the next command, or transaction.",
     group="connection",
     flags="noscript loading stale",
 )
 def caching(session: Session, args: Arguments) -> bytes:
-    raise UsageError(_NOT_TRACKED)
+    word = args[2].upper()
+    if session.tracking not in (Tracking.OPTIN, Tracking.OPTOUT):
+        raise CommandError(
+            "CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or "
+            "OPTOUT mode enabled"
+        )
+    if word not in (b"YES", b"NO"):
+        raise syntax_error()
+    wanted = {b"YES": Tracking.OPTIN, b"NO": Tracking.OPTOUT}[word]
+    if session.tracking is not wanted:
+        raise CommandError(
+            f"CLIENT CACHING {word.decode()} is only valid when tracking is enabled in "
+            f"{wanted.name} mode."
+        )
+    session.caching = word == b"YES"
+    session.settle()
+    return replies.OK
 
 
 @plain(
@@ -283,12 +303,13 @@ def caching(session: Session, args: Arguments) -> bytes:
     flags="noscript loading stale",
 )
 def trackinginfo(session: Session, args: Arguments) -> bytes:
-    flags = replies.Set(["on", "optin"] if session.caching else ["off"])
-    found: replies.Value = {
-        "flags": flags,
-        "redirect": 0 if session.caching else -1,
-        "prefixes": [],
-    }
+    flags = replies.Set(["off" if session.tracking is Tracking.OFF else "on"])
+    if session.tracking in (Tracking.OPTIN, Tracking.OPTOUT):
+        flags.append(session.tracking.name.lower())
+    if session.caching is not None:
+        flags.append("caching-yes" if session.caching else "caching-no")
+    redirect = -1 if session.tracking is Tracking.OFF else 0
+    found: replies.Value = {"flags": flags, "redirect": redirect, "prefixes": []}
     return replies.encode(found, session.resp)
 
 
@@ -300,7 +321,7 @@ def trackinginfo(session: Session, args: Arguments) -> bytes:
     flags="noscript loading stale",
 )
 def getredir(session: Session, args: Arguments) -> bytes:
-    return replies.integer(0 if session.caching else -1)
+    return replies.integer(-1 if session.tracking is Tracking.OFF else 0)
 
 
 def _on_off(args: Arguments) -> bytes:

@@ -10,7 +10,7 @@ from .. import replies
 from ..config import VERSION
 from ..errors import CommandError
 from ..registry import Arguments, plain, shown
-from ..session import Replying, Session
+from ..session import Replying, Session, Tracking
 from . import arguments
 
 # The Redis whose commands and replies these are, for clients that look.
@@ -65,11 +65,17 @@ def reset(session: Session, args: Arguments) -> bytes:
     session.service.push.forget(session.connection)
     session.service.channels.forget(session.connection)
     session.replying = Replying.ON
-    session.caching = False
+    stop_tracking(session)
     session.resp = 2
     session.name = b""
     session.settle()
     return replies.RESET
+
+
+def stop_tracking(session: Session) -> None:
+    session.tracking, session.caching = Tracking.OFF, None
+    session.service.tracker.forget(session.connection)
+    session.settle()
 
 
 def _authenticate(user: bytes) -> None:
@@ -102,6 +108,7 @@ def hello(session: Session, args: Arguments) -> bytes:
     session.resp = resp
     if resp == 2:
         session.service.push.end_streams(session.connection)
+        stop_tracking(session)
     session.settle()
     return replies.encode(
         {

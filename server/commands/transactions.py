@@ -16,7 +16,18 @@ from timeline.errors import BusyError, NoPermissionError, TimelineError
 
 from .. import replies
 from ..errors import CommandError
-from ..registry import PLAIN, WRITE, Arguments, Catalog, Command, execute, explained, plain, write
+from ..registry import (
+    PLAIN,
+    READ,
+    WRITE,
+    Arguments,
+    Catalog,
+    Command,
+    execute,
+    explained,
+    plain,
+    write,
+)
 from ..session import Session, Transaction
 from ..watches import changed, mark
 
@@ -180,6 +191,8 @@ def _run(session: Session, transaction: Transaction, view: Catalog, calls: list[
                     "EXECABORT",
                 ) from problem
             calls.append(_Call(command, args, perf_counter() - begin, failed=False))
+            if command.kind == READ and session.tracks:
+                session.service.tracker.note(session.connection, command, args)
             assert reply is not None, f"{command.name} answers at once in EXEC"
             parts.append(reply)
             size += len(reply)

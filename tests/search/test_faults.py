@@ -776,7 +776,7 @@ def test_a_search_before_there_is_an_index_says_so_to_embedders_too(db: Database
     indexer = indexer_of(db)
     indexer._serving = None
     with pytest.raises(IndexLagError, match=r"it is being made, try again in a moment$"):
-        assert indexer.index
+        texts(db, wait=0)
     indexer.failure = "the disk is full"
     with pytest.raises(IndexLagError, match=r"since making it failed: the disk is full$"):
-        assert indexer.index
+        texts(db, wait=0)

@@ -81,13 +81,11 @@ def test_a_blocked_read_is_ended(daemon: Daemon, own: str, word: str, error: str
     assert outcome == [[]] if error is None else error in str(outcome)
 
 
-def test_tracking_is_refused_where_it_would_cache_what_nobody_keeps_up(client: Client) -> None:
-    for words in ("ON", "ON BCAST", "ON OPTOUT", "ON BCAST OPTIN"):
-        with pytest.raises(redis.ResponseError, match="without client-side caching"):
+def test_tracking_is_refused_where_a_client_would_not_be_told(client: Client) -> None:
+    protocol = client.connection_pool.connection_kwargs["protocol"]
+    for words in ("ON BCAST", "ON REDIRECT 1", "ON PREFIX a", *(["ON"] if protocol == 2 else [])):
+        with pytest.raises(redis.ResponseError, match="HELLO 3, and no BCAST"):
             client.execute_command("CLIENT TRACKING", *words.split())
-    assert client.execute_command("CLIENT TRACKING", "ON", "OPTIN") in (True, b"OK")
-    with pytest.raises(redis.ResponseError, match="without client-side caching"):
-        client.execute_command("CLIENT CACHING", "YES")
 
 
 def test_counting_begins_anew_when_asked_to(start: Start) -> None:
