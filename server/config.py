@@ -154,57 +154,6 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-# What the options of the engine mean to whoever runs the daemon.
-_ENGINE_HELP = {
-    "durability": "sync: fsynced before the acknowledgement; interval: every interval_ms",
-    "interval_ms": "milliseconds between fsyncs in durability interval",
-    "create": "make the store when the directory is empty",
-    "entry_bytes": "bytes of one entry",
-    "entry_fields": "fields of one entry",
-    "field_name_bytes": "bytes of a field's name",
-    "name_bytes": "bytes of a timeline's name",
-    "group_bytes": "bytes of one commit group, written and fsynced together",
-    "unsealed_bytes": "bytes in memory that are not sealed yet, before writes wait",
-    "tails": "timelines with entries in memory, before writes wait",
-    "stall_ms": "milliseconds a RocksDB write stall is waited for, before BUSY",
-    "segment_bytes": "bytes of a full segment",
-    "segment_entries": "entries of a full segment",
-    "segment_cache_bytes": "memory for segments that are read",
-    "timeline_cache": "timelines kept ready in memory",
-    "deleted_names": "names deleted last, which are made anew above the numbers they had given out",
-    "dormant_timelines": "timelines beyond those that are found again without the disk",
-    "audience_cache": "members of audiences kept in memory",
-    "slice_ms": "milliseconds a slice of background work may take",
-    "compact_after": "small segments of one timeline before they are merged",
-    "seal_after_ms": "milliseconds until what waits in memory is sealed, however little it is",
-    "erase_after_ms": "milliseconds between rounds that erase what was recalled or deleted",
-    "retention_check_ms": "milliseconds between checks of what has expired",
-    "log_bytes": "bytes of sealed log kept at most for registered consumers that are behind",
-    "log_age_ms": "milliseconds sealed log is kept at most for registered consumers",
-    "new_epoch": "the directory is a copy that goes its own way; cursors of the original resync",
-    "diffusion_limit": "members above which a conversation is read-diffused, at most 1000",
-    "pulled_limit": "read-diffused conversations that one user may be in",
-    "receipts_limit": "members up to which a conversation has receipts",
-    "devices": "devices of one user",
-    "device_idle_ms": "milliseconds until a device that acknowledges nothing is forgotten",
-    "inbox_age_ms": "milliseconds in-boxes keep at least what came; 0: for ever",
-    "inbox_references": "references an in-box keeps at least of what came in that time; 0: all",
-    "idempotency_window_ms": "milliseconds a message's key is remembered at least",
-    "idempotency_bytes": "bytes of keys after which older ones go sooner",
-    "edit_window_ms": "milliseconds after sending in which a message may be edited",
-    "recall_window_ms": "milliseconds after sending in which its sender may recall a message",
-    "list_cache_bytes": "bytes of lists of conversations, of users who asked of late",
-    "search": "keep an index of messages and metadata",
-    "search_fields": "fields of messages that are indexed, separated by commas",
-    "search_prefixes": "beginnings of names of raw timelines that are indexed too, likewise",
-    "search_memory_bytes": "memory of documents that are being indexed",
-    "search_commit_ms": "milliseconds after which what was sent can be found, about",
-    "search_directory": "directory of the index; empty: index, in that of the store",
-    "write_buffer_bytes": "RocksDB's memtable",
-    "block_cache_bytes": "RocksDB's block cache",
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Option:
     """One option as a user meets it: `kind` is str, int, float, bool, or tuple for names."""
@@ -272,10 +221,7 @@ def options() -> Iterator[Option]:
                 continue
             hint = get_origin(hints[item.name]) or hints[item.name]
             kind = hint if hint in _KINDS else str
-            text = item.metadata.get("help") or _ENGINE_HELP.get(
-                item.name, "an option of the engine"
-            )
-            yield Option(item.name, kind, item.default, text, engine)
+            yield Option(item.name, kind, item.default, item.metadata["help"], engine)
 
 
 @dataclass(frozen=True, slots=True)

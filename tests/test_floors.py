@@ -30,6 +30,7 @@ FLOORS: Final = (
         "append",
         "apply",
         "cache",
+        "clock",
         "columns",
         "dormant",
         "compaction",

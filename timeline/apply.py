@@ -61,6 +61,7 @@ class Applier:
         """Apply a group that was staged here and written as `record`; how many references it put
         into in-boxes.
         """
+        self._timelines.clock.note(group.first, group.time)
         for timeline in group.created:
             self._timelines.keep(timeline)
         if group.operations:
@@ -168,7 +169,7 @@ class Replay(Applier):
                 )
             self._apply_record(record)
             self.lsn = record.last
-            self.time = max(self.time, record.time)
+            self.time = record.time
             relieve()
         self.settle()
 
@@ -180,6 +181,7 @@ class Replay(Applier):
             timeline.staged = timeline.row
 
     def _apply_record(self, record: Record) -> None:
+        self._timelines.clock.note(record.first, record.time)
         self.apply_state(record.operations)
         for operation in record.operations:
             self.next_id = max(self.next_id, _given_id(operation) + 1)

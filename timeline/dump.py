@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 
+from timeline.clock import CLOCK_KEY
 from timeline.engine import Engine
 from timeline.errors import BusyError
 from timeline.expiry import EXPIRY_KEY
@@ -17,7 +18,7 @@ from timeline.formats import keys
 from timeline.formats.dump import DumpRecord, Header, Item, Row, Series
 from timeline.formats.entries import decode_items
 from timeline.formats.references import SIZE, cut_references, encode_references, lsn_of
-from timeline.formats.rows import RAW, decode_spans, encode_spans
+from timeline.formats.rows import RAW, decode_spans, encode_clock, encode_spans
 from timeline.sealing import REFERENCES_A_SEGMENT
 from timeline.storage import INBOXES, LOG, META, STATE
 from timeline.tails import Timeline
@@ -127,6 +128,8 @@ def _rest(engine: Engine) -> Iterator[Row]:
     expiry = storage.get(META, EXPIRY_KEY)
     if expiry is not None:
         yield Row(META, EXPIRY_KEY, expiry)
+    if engine.store.clock.steps:
+        yield Row(META, CLOCK_KEY, encode_clock(engine.store.clock.steps))
     newest = storage.at_or_before(LOG, keys.number(engine.applied), keys.number(0))
     if newest is not None:
         yield Row(LOG, *newest)

@@ -73,7 +73,8 @@ class Expiry:
         """Make a mark: commits up to `lsn` were made by time `now`."""
         if not self._age:
             return
-        marks = self._row.marks
+        # Nobody commits later than who follows: a clock that was ahead is believed no longer.
+        marks = tuple((upto, min(time, now)) for upto, time in self._row.marks)
         if len(marks) > 1 and now - marks[-2][1] < self._age // _MARKS:
             marks = marks[:-1]  # the new one takes the place of the last
         # Of those that are old enough only the last will ever be asked for.

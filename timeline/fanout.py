@@ -23,7 +23,7 @@ engine's lock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from heapq import merge
 from itertools import count, groupby, repeat
@@ -33,6 +33,7 @@ from typing import Final, NamedTuple
 from timeline.draft import Draft
 from timeline.formats.entries import decode_items
 from timeline.formats.references import REPLAY
+from timeline.formats.segments import Row
 from timeline.inboxes import Inboxes
 from timeline.tails import Timeline
 from timeline.view import View
@@ -106,20 +107,23 @@ def first_above(view: View, timeline: Timeline, lsn: int, low: int, high: int) -
 
     LSNs never fall along a timeline, so this is a bisection over numbers.
     """
-    return _bisect(view, timeline, 1, lsn, low, high)
+    return _bisect(view, timeline, lambda row: row[1] <= lsn, low, high)
 
 
 def first_since(view: View, timeline: Timeline, time: int, low: int, high: int) -> int:
-    """As `first_above`, for entries committed at `time` (ms) or later."""
-    return _bisect(view, timeline, 2, time - 1, low, high)
+    """As `first_above`, for entries committed at `time` (ms) or later, by the order of commits."""
+    by_order = view.clock.by_order
+    return _bisect(view, timeline, lambda row: by_order(row[1], row[2]) < time, low, high)
 
 
-def _bisect(view: View, timeline: Timeline, column: int, bound: int, low: int, high: int) -> int:
+def _bisect(
+    view: View, timeline: Timeline, below: Callable[[Row], bool], low: int, high: int
+) -> int:
     low = max(low, view.extent(timeline).first)
     while low <= high:
         middle = (low + high) // 2
         row = next(view.rows(timeline, middle, high), None)
-        if row is not None and int(row[column]) <= bound:
+        if row is not None and below(row):
             low = row[0] + 1
         else:
             high = middle - 1

@@ -13,6 +13,7 @@ the last moves back, and its owner then sees some commits again. That there is o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import accumulate
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -175,7 +176,9 @@ class Log:
         needed = min(self.checkpoints().values(), default=sealed)
         kept = sum(chapter[1] for chapter in chapters)
         upto = 0
-        for lsn, weight, time in chapters:
+        # Nothing was sealed later than what lies behind it, whatever the clock said then.
+        times = accumulate(reversed([time for _, _, time in chapters]), min)
+        for (lsn, weight, _), time in zip(chapters, reversed([*times]), strict=True):
             if lsn > needed and kept <= most and time >= oldest:
                 break
             batch.delete(META, _CHAPTER + keys.number(lsn))

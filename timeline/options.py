@@ -7,9 +7,9 @@ engine was opened with. Sizes are bytes, times milliseconds unless a name says o
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from timeline.errors import UsageError
 
@@ -20,89 +20,142 @@ DAY = 24 * 60 * 60 * 1000
 _MAY_BE_ZERO = ("deleted_names", "inbox_age_ms", "inbox_references")
 
 
+def _option(default: Any, text: str) -> Any:  # noqa: ANN401  as each option has it
+    """An option, and what it means to whoever sets it: `timelined --help` shows that."""
+    return field(default=default, metadata={"help": text})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """How an engine is opened. Raises `UsageError` for values that cannot work."""
 
     # What an acknowledgement means: `sync` is fsynced, `interval` fsyncs every `interval_ms`.
-    durability: Literal["sync", "interval"] = "sync"
-    interval_ms: int = 100
+    durability: Literal["sync", "interval"] = _option(
+        "sync", "sync: fsynced before the acknowledgement; interval: every interval_ms"
+    )
+    interval_ms: int = _option(100, "milliseconds between fsyncs in durability interval")
     # Who calls fsync: `thread` a thread of the engine, `inline` whoever calls `flush`; `auto` is
     # `inline` where an fsync takes less than a millisecond when the store is opened.
-    fsync: Literal["thread", "inline", "auto"] = "thread"
-    create: bool = True
+    fsync: Literal["thread", "inline", "auto"] = _option(
+        "thread", "who calls fsync: thread, inline, or auto, by how long one takes"
+    )
+    create: bool = _option(True, "make the store when the directory is empty")
     # The directory is a copy that goes its own way from here on: cursors of the original lead
     # nowhere in it, and are told so.
-    new_epoch: bool = False
+    new_epoch: bool = _option(
+        False, "the directory is a copy that goes its own way; cursors of the original resync"
+    )
 
     # What one caller may send.
-    entry_bytes: int = MIB
-    entry_fields: int = 256
-    field_name_bytes: int = 255
-    name_bytes: int = 512
+    entry_bytes: int = _option(MIB, "bytes of one entry")
+    entry_fields: int = _option(256, "fields of one entry")
+    field_name_bytes: int = _option(255, "bytes of a field's name")
+    name_bytes: int = _option(512, "bytes of a timeline's name")
 
     # The commit pipeline: beyond these a write waits or is refused with BUSY.
-    group_bytes: int = 16 * MIB
-    unsealed_bytes: int = 96 * MIB
-    tails: int = 200_000
-    stall_ms: int = 1_000
+    group_bytes: int = _option(16 * MIB, "bytes of one commit group, written and fsynced together")
+    unsealed_bytes: int = _option(
+        96 * MIB, "bytes in memory that are not sealed yet, before writes wait"
+    )
+    tails: int = _option(200_000, "timelines with entries in memory, before writes wait")
+    stall_ms: int = _option(1_000, "milliseconds a RocksDB write stall is waited for, before BUSY")
+
+    # How far ahead of the machine's clock a commit's time may be carried, in milliseconds, when
+    # that stepped back: within it times never fall, beyond it they do (see `clock`).
+    clock_ahead_ms: int = _option(
+        60_000, "milliseconds a commit's time may be ahead of a clock that stepped back"
+    )
 
     # Segments and what is kept of them in memory.
-    segment_bytes: int = 48 * KIB
-    segment_entries: int = 256
-    segment_cache_bytes: int = 64 * MIB
-    timeline_cache: int = 50_000
-    deleted_names: int = 100_000  # that are made anew above the numbers they had given out
-    dormant_timelines: int = 300_000  # of those beyond, what finds them again without the disk
-    audience_cache: int = 500_000  # members, over all cached audiences
+    segment_bytes: int = _option(48 * KIB, "bytes of a full segment")
+    segment_entries: int = _option(256, "entries of a full segment")
+    segment_cache_bytes: int = _option(64 * MIB, "memory for segments that are read")
+    timeline_cache: int = _option(50_000, "timelines kept ready in memory")
+    deleted_names: int = _option(
+        100_000, "names deleted last, which are made anew above the numbers they had given out"
+    )
+    dormant_timelines: int = _option(
+        300_000, "timelines beyond those that are found again without the disk"
+    )
+    audience_cache: int = _option(500_000, "members of audiences kept in memory")
 
     # Background work: the longest a slice may hold the engine, in milliseconds.
-    slice_ms: float = 1.0
-    compact_after: int = 8  # small segments of one timeline before they are merged
-    retention_check_ms: int = 10_000
+    slice_ms: float = _option(1.0, "milliseconds a slice of background work may take")
+    compact_after: int = _option(8, "small segments of one timeline before they are merged")
+    retention_check_ms: int = _option(10_000, "milliseconds between checks of what has expired")
     # What was recalled, edited, deleted or dropped is gone from the disk after the sum of these
     # two, and as much again where the commit that took it back had put it there itself; beside what
     # a follower still holds of the log (`log_age_ms`).
-    seal_after_ms: int = 10 * 60_000
-    erase_after_ms: int = 10 * 60_000
+    seal_after_ms: int = _option(
+        10 * 60_000, "milliseconds until what waits in memory is sealed, however little it is"
+    )
+    erase_after_ms: int = _option(
+        10 * 60_000, "milliseconds between rounds that erase what was recalled, edited or deleted"
+    )
 
     # The commit log behind the sealed position, for followers.
-    log_bytes: int = 256 * MIB
-    log_age_ms: int = 7 * DAY
+    log_bytes: int = _option(
+        256 * MIB, "bytes of sealed log kept at most for registered consumers that are behind"
+    )
+    log_age_ms: int = _option(
+        7 * DAY, "milliseconds sealed log is kept at most for registered consumers"
+    )
 
     # Conversations and users.
-    diffusion_limit: int = 500  # members above which a conversation is read-diffused, at most 1000
-    pulled_limit: int = 1_000  # read-diffused conversations that one user may be in
-    receipts_limit: int = 200  # members up to which a conversation has receipts
-    devices: int = 32  # of one user
-    device_idle_ms: int = 90 * DAY  # until a device is forgotten
-    inbox_age_ms: int = 90 * DAY  # for which in-boxes keep what came at least; 0: for ever
-    inbox_references: int = 100_000  # which an in-box keeps of it at least; 0: all
-    idempotency_window_ms: int = DAY  # for which a key is remembered at least, unless
-    idempotency_bytes: int = 256 * MIB  # so much of them came sooner
-    edit_window_ms: int = 3_650 * DAY  # how long after sending a message may be edited, and
-    recall_window_ms: int = 3_650 * DAY  # recalled, by its sender
-    list_cache_bytes: int = 64 * MIB  # of lists of conversations, of users who asked of late
+    diffusion_limit: int = _option(
+        500, "members above which a conversation is read-diffused, at most 1000"
+    )
+    pulled_limit: int = _option(1_000, "read-diffused conversations that one user may be in")
+    receipts_limit: int = _option(200, "members up to which a conversation has receipts")
+    devices: int = _option(32, "devices of one user")
+    device_idle_ms: int = _option(
+        90 * DAY, "milliseconds until a device that acknowledges nothing is forgotten"
+    )
+    inbox_age_ms: int = _option(
+        90 * DAY, "milliseconds in-boxes keep at least what came; 0: for ever"
+    )
+    inbox_references: int = _option(
+        100_000, "references an in-box keeps at least of what came in that time; 0: all"
+    )
+    idempotency_window_ms: int = _option(DAY, "milliseconds a message's key is remembered at least")
+    idempotency_bytes: int = _option(256 * MIB, "bytes of keys after which older ones go sooner")
+    edit_window_ms: int = _option(
+        3_650 * DAY, "milliseconds after sending in which a message may be edited"
+    )
+    recall_window_ms: int = _option(
+        3_650 * DAY, "milliseconds after sending in which its sender may recall a message"
+    )
+    list_cache_bytes: int = _option(
+        64 * MIB, "bytes of lists of conversations, of users who asked of late"
+    )
 
     # Search.
-    search: bool = True
-    search_fields: tuple[str, ...] = ("text", "title")  # of messages, that are indexed
-    search_prefixes: tuple[str, ...] = ()  # of names of raw timelines that are indexed too
-    search_memory_bytes: int = 32 * MIB  # that documents take before they are written
-    search_commit_ms: int = 200  # after which what was sent can be found, about
-    search_directory: str = ""  # of the index; empty: `index` in that of the store
+    search: bool = _option(True, "keep an index of messages and metadata")
+    search_fields: tuple[str, ...] = _option(
+        ("text", "title"), "fields of messages that are indexed, separated by commas"
+    )
+    search_prefixes: tuple[str, ...] = _option(
+        (), "beginnings of names of raw timelines that are indexed too, likewise"
+    )
+    search_memory_bytes: int = _option(32 * MIB, "memory of documents that are being indexed")
+    search_commit_ms: int = _option(
+        200, "milliseconds after which what was sent can be found, about"
+    )
+    search_directory: str = _option(
+        "", "directory of the index; empty: index, in that of the store"
+    )
 
     # RocksDB.
-    write_buffer_bytes: int = 32 * MIB
-    block_cache_bytes: int = 64 * MIB
+    write_buffer_bytes: int = _option(32 * MIB, "RocksDB's memtable")
+    block_cache_bytes: int = _option(64 * MIB, "RocksDB's block cache")
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name in _MAY_BE_ZERO and value == 0:
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if option.name in _MAY_BE_ZERO and value == 0:
                 continue
             if isinstance(value, (int, float)) and not isinstance(value, bool) and value <= 0:
-                raise UsageError(f"option {field.name} must be above zero, not {value}")
+                raise UsageError(f"option {option.name} must be above zero, not {value}")
         if self.durability not in ("sync", "interval"):
             raise UsageError(f"durability is sync or interval, not {self.durability!r}")
         if self.fsync not in ("thread", "inline", "auto"):

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
+from timeline.clock import Clock
 from timeline.errors import NotFoundError, WrongTypeError, shown
 from timeline.formats import keys
 from timeline.formats.records import Operation
@@ -75,6 +76,11 @@ class Overlay:
         """How many raw timelines there are; those of the store itself (`@…`) are not counted."""
         value = self.get(keys.COUNT)
         return 0 if value is None else keys.split_number(value)
+
+    @property
+    def clock(self) -> Clock:
+        """Of what was applied: a step that this commit itself is comes to count when it is."""
+        return self._stage.timelines.clock
 
     def extent(self, timeline: Timeline) -> Extent:
         header = self._header(timeline)

@@ -25,6 +25,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from timeline.clock import Clock
 from timeline.erasure import Erasure
 from timeline.expiry import Expiry
 from timeline.formats.keys import AUDIENCE, pair
@@ -59,6 +60,7 @@ class Sealing:
         note: Callable[[int], None],
         expiry: Expiry,
         erasure: Erasure,
+        clock: Clock,
     ) -> None:
         """`note(timeline id)` is called for every small segment written."""
         self._storage = storage
@@ -68,6 +70,7 @@ class Sealing:
         self._note = note
         self._expiry = expiry
         self._erasure = erasure
+        self._clock = clock
         self.progress = self._reached = progress  # as written, as the next slice writes it
         self.passes = 0
         self._ended = time.monotonic()  # when the last pass did
@@ -127,7 +130,7 @@ class Sealing:
         if self._steps is None:
             if fill < 1.0:
                 return
-            self.begin(upto, stage.last_time, stage.next_id, stage.appended_to())
+            self.begin(upto, self._clock.time, stage.next_id, stage.appended_to())
             fill = 0.0
         while self._steps is not None and self._done / self._total < fill / 0.75:
             self.slice()
@@ -153,6 +156,7 @@ class Sealing:
             self._pending(batch)
         batch.put(META, PROGRESS_KEY, encode_progress(self._reached))
         self._erasure.keep(batch)
+        self._clock.keep(batch)
         self._storage.write(batch, logged=False)
         self._pending = None
         self.progress = self._reached

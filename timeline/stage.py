@@ -223,8 +223,11 @@ class Stage:
     # --- what is needed to stage --------------------------------------------------------------
 
     def now(self) -> int:
-        """The time of a commit: never before that of the last one."""
-        return max(time.time_ns() // 1_000_000, self.last_time)
+        """The time of a commit: not before that of the last one, unless that is so far ahead of the
+        machine's clock that it was wrong.
+        """
+        now, last = time.time_ns() // 1_000_000, self.last_time
+        return now if now >= last or last - now > self._options.clock_ahead_ms else last
 
     def check_items(self, items: Sequence[bytes]) -> None:
         """Raise unless `items` is field, value, … within the limits."""

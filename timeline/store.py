@@ -19,6 +19,7 @@ from typing import Final
 
 from timeline.apply import Applier, LogGapError, Replay
 from timeline.cache import SegmentCache
+from timeline.clock import Clock
 from timeline.compaction import Compaction
 from timeline.draft import Draft
 from timeline.erasure import Erasure
@@ -175,11 +176,15 @@ class Store:
         self.tails.reached = max(progress.sealed, progress.upto)
         self.state = State(storage, self.tails)
         cache = SegmentCache(storage, self.tails, options.segment_cache_bytes)
+        # A pass that was interrupted has written its time with what it had sealed already.
+        interrupted = progress.upto > progress.sealed
+        self.clock = Clock(storage, progress.time, certain=not interrupted)
         self.timelines = Timelines(
             storage,
             self.state,
             self.tails,
             cache,
+            self.clock,
             limit=options.timeline_cache,
             dormant=options.dormant_timelines,
         )
@@ -198,6 +203,7 @@ class Store:
             self.compaction.note,
             self.expiry,
             self.erasure,
+            self.clock,
         )
         self._replay = replay = Replay(storage, self.tails, self.timelines, self.inboxes, progress)
         self._replay_log()
@@ -288,7 +294,7 @@ class Store:
 
     def _begin_pass(self) -> None:
         stage = self._stage
-        self.sealing.begin(self.log.applied, stage.last_time, stage.next_id, stage.appended_to())
+        self.sealing.begin(self.log.applied, self.clock.time, stage.next_id, stage.appended_to())
 
     def _finish_pass(self) -> None:
         while self.sealing.under_way:

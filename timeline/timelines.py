@@ -19,6 +19,7 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from timeline.cache import SegmentCache
+from timeline.clock import Clock
 from timeline.columns import Piece
 from timeline.dormant import Dormant
 from timeline.entry import Entry
@@ -71,6 +72,7 @@ class Timelines:
         state: State,
         tails: Tails,
         cache: SegmentCache,
+        clock: Clock,
         *,
         limit: int,
         dormant: int,
@@ -81,6 +83,7 @@ class Timelines:
         self._limit = limit
         self._dormant = Dormant(dormant)
         self.cache = cache
+        self.clock = clock
         self._loaded = 0  # timelines that were kept since some were last forgotten
         self.by_name: dict[bytes, Timeline] = {}
         self.by_id: dict[int, Timeline] = {}
@@ -366,7 +369,7 @@ class Timelines:
     def first_since(self, timeline: Timeline, time: int) -> int:
         """The lowest number whose entry was committed at `time` (ms) or later; head + 1 if none.
 
-        Times never fall along a timeline, so this is a bisection over numbers.
+        By the order of commits (see `clock`), so this is a bisection over numbers.
         """
         row = timeline.row
         if row is None:
@@ -375,7 +378,7 @@ class Timelines:
         while low < high:
             middle = (low + high) // 2
             found = self.rows(timeline, middle, keys.MAX, 1, reverse=False)
-            if found and found[0][2] < time:
+            if found and self.clock.by_order(found[0][1], found[0][2]) < time:
                 low = found[0][0] + 1
             else:
                 high = middle

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+from timeline.clock import Clock
 from timeline.engine import Engine
 from timeline.formats.segments import Row
 from timeline.tails import Timeline
@@ -20,6 +21,8 @@ from timeline.timelines import Extent
 
 
 class View(Protocol):
+    @property
+    def clock(self) -> Clock: ...
     def find(self, name: bytes) -> Timeline | None: ...
     def load(self, timeline_id: int) -> Timeline | None: ...
     def extent(self, timeline: Timeline) -> Extent: ...
@@ -36,6 +39,10 @@ class Applied:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+
+    @property
+    def clock(self) -> Clock:
+        return self._engine.timelines.clock
 
     def find(self, name: bytes) -> Timeline | None:
         return self._engine.timelines.find(name)

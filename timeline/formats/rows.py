@@ -32,6 +32,7 @@ _STORE = Struct("<8sIQ")
 _PROGRESS = Struct("<QQQQ")
 _EXPIRY = Struct("<QQ")
 _LSN = Struct("<Q")
+_STEP = Struct("<QQ")
 _RANGE = Struct("16s16s")
 _MARK = Struct("<QI")
 
@@ -191,6 +192,26 @@ def decode_expiry(value: bytes) -> ExpiryRow:
             "the row of expiry is damaged: restore a backup or run `timeline repair`"
         ) from None
     return ExpiryRow(floor, swept, tuple((lsn, time) for lsn, time in marks))
+
+
+class Step(NamedTuple):
+    """The commits from LSN `lsn` on were made at `time`, which is below that of some before."""
+
+    lsn: int
+    time: int
+
+
+def encode_clock(steps: Sequence[Step]) -> bytes:
+    return b"".join([_STEP.pack(*step) for step in steps])
+
+
+def decode_clock(value: bytes) -> tuple[Step, ...]:
+    try:
+        return tuple(Step(lsn, time) for lsn, time in _STEP.iter_unpack(value))
+    except StructError:
+        raise CorruptError(
+            "the row of the clock is damaged: restore a backup or run `timeline repair`"
+        ) from None
 
 
 class ErasureRow(NamedTuple):

@@ -76,11 +76,11 @@ def find_device(
 ) -> DeviceRow | None:
     value = view.get(device_key(inbox, check_device(device)))
     row = None if value is None else decode_device(value)
-    return None if row is None or _is_idle(row, now, options) else row
+    return None if row is None or _is_idle(view, row, now, options) else row
 
 
-def _is_idle(row: DeviceRow, now: int, options: Options) -> bool:
-    return now - row.seen > options.device_idle_ms
+def _is_idle(view: View, row: DeviceRow, now: int, options: Options) -> bool:
+    return now - view.clock.past(row.seen, now) > options.device_idle_ms
 
 
 def acknowledge(
@@ -110,7 +110,9 @@ def _make_room(draft: Draft, inbox: int, options: Options) -> None:
     found = list(draft.scan(*between(DEVICE + keys.number(inbox))))
     if len(found) < options.devices:
         return
-    idle = [key for key, value in found if _is_idle(decode_device(value), draft.time, options)]
+    idle = [
+        key for key, value in found if _is_idle(draft, decode_device(value), draft.time, options)
+    ]
     if not idle:
         raise TooLargeError(
             f"a user has at most {options.devices} devices: USER.FORGET one (option devices)"
@@ -157,7 +159,7 @@ def devices_of(
     found = []
     for key, value in view.scan(*between(prefix)):
         row = decode_device(value)
-        if _is_idle(row, now, options):
+        if _is_idle(view, row, now, options):
             continue
         acked = cursors.encode(Position(row.lsn, row.ordinal)) if row.known else b""
         found.append(Device(key[len(prefix) :], acked, row.seen, decode_settings(row.fields)))

@@ -105,7 +105,10 @@ class Keys:
         if not filling.since:
             filling = filling._replace(since=draft.time)
             draft.put(GENERATION, encode_generation(filling))
-        elif draft.time - filling.since >= self._window or filling.size + added.size >= self._most:
+        elif (
+            not 0 <= draft.time - filling.since < self._window
+            or filling.size + added.size >= self._most
+        ):
             filling = GenerationRow(filling.number + 1, draft.time, 0)
             added = _NOTHING
             draft.put(GENERATION, encode_generation(filling))

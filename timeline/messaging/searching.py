@@ -58,7 +58,14 @@ def search(
         viewer = _Viewer(view, find_user(view, request.user).id)
         scope, exactly = _scope(viewer, lists, request)
     found = Search(
-        index, expression, fields, scope, sender=sender, since=request.since, until=request.until
+        index,
+        expression,
+        fields,
+        scope,
+        engine.store.clock,
+        sender=sender,
+        since=request.since,
+        until=request.until,
     )
     pages = Pages(engine, found, viewer.look, expression, fields)
     return pages.fill(after, request.limit, total, exactly=exactly)

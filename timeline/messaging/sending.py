@@ -275,8 +275,8 @@ def _check_author(draft: Draft, entry: Entry, current: list[bytes], window: int)
         return
     if value_of(current, b"@from") != entry.actor:
         raise NoPermissionError("this message is not this user's")
-    sent = value_of(current, b"@time") or b"0"
-    if draft.time - int(sent) > window:
+    sent = draft.clock.past(int(value_of(current, b"@time") or b"0"), draft.time)
+    if draft.time - sent > window:
         raise NoPermissionError(
             f"this message is older than the {window} ms in which it may change"
         )

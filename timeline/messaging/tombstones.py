@@ -49,10 +49,11 @@ def sweep(draft: Draft, kept_ms: int) -> bool:
     """Remove some tombstones older than `kept_ms`; whether any."""
     swept = 0
     for key, value in list(islice(draft.scan(*between(GRAVE)), _SWEPT)):
-        if draft.time - decode_grave(value).time <= kept_ms:
+        lsn = split_grave_key(key)[0]
+        if draft.time - draft.clock.by_order(lsn, decode_grave(value).time) <= kept_ms:
             break
         draft.remove(key)
-        swept = split_grave_key(key)[0]
+        swept = lsn
     if swept:
         draft.put(FLOOR, number(swept))
     return bool(swept)

@@ -50,7 +50,9 @@ def find_entries(
         return rows[0][3], timeline.name
 
     with indexer.trusting() as index:
-        found = Search(index, expression, fields, scope, since=since, until=until)
+        found = Search(
+            index, expression, fields, scope, engine.store.clock, since=since, until=until
+        )
         pages = Pages(engine, found, look, expression, fields)
         return pages.fill(behind, limit, total, exactly=True)
 

@@ -15,9 +15,10 @@ from typing import Final, NamedTuple
 
 from tantivy import FieldType, Occur, Order, Query, Searcher
 
+from timeline.clock import Clock
 from timeline.search.index import Index, IndexDamageError, asking
 from timeline.search.language import All, Any, Expression, Not, Words
-from timeline.search.schema import pair_of
+from timeline.search.schema import pair_of, rank_of
 
 _MOST: Final = 2**64 - 1
 _MANY: Final = 256  # timelines, that cost some milliseconds to name in a query
@@ -56,6 +57,7 @@ class Search:
         expression: Expression,
         fields: Sequence[str],
         scope: Scope,
+        clock: Clock,
         *,
         sender: str | None = None,
         since: int | None = None,
@@ -64,6 +66,7 @@ class Search:
         self._index = index
         self._searcher: Searcher = index.searcher
         self._fields = fields
+        self._clock = clock
         self._beside: Scope | None = None  # what the query does not say
         self._wholly: frozenset[int] = frozenset()
         self._number: int | None = None
@@ -161,8 +164,23 @@ class Search:
         return Query.range_query(self._index.schema, field, FieldType.Unsigned, low, high)
 
     def _between(self, since: int | None, until: int | None) -> Query:
+        """Committed at times `since` to `until`, by the order of commits (see `clock`)."""
         low, high = max(0, since or 0), min(_MOST, _MOST if until is None else until)
-        return self._range("time", low, high) if low <= high else Query.empty_query()
+        if low > high:
+            return Query.empty_query()
+        clock = self._clock
+        first, behind = clock.not_before(low), clock.all_until(high)
+        if not behind:
+            between = self._range("time", low, high)
+        else:
+            earlier = self._range("rank", 0, rank_of(behind, 0) - 1)
+            between = Query.boolean_query(
+                [(Occur.Should, self._range("time", 0, high)), (Occur.Should, earlier)]
+            )
+            between = _all_of([between, self._range("time", low, _MOST)])
+        if first:
+            between = _all_of([between, self._range("rank", rank_of(first, 0), _MOST)])
+        return between
 
     def _compile(self, expression: Expression) -> Query:
         if isinstance(expression, Words):

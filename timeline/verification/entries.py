@@ -6,10 +6,11 @@ a timeline, that each has as many entries as its row says, and that patches chan
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from timeline.clock import Clock
 from timeline.errors import CorruptError
 from timeline.formats import keys
 from timeline.formats.entries import decode_items, seq_of
@@ -106,7 +107,7 @@ class Entries:
             except CorruptError as error:
                 yield self._bad(timeline, key, str(error))
                 continue
-            problem = _problem(segment, last, lsn, snapshot.applied)
+            problem = _problem(segment, last, lsn, snapshot.applied, snapshot.clock)
             if problem:
                 yield self._bad(timeline, key, problem)
                 continue
@@ -228,7 +229,7 @@ def _patch_problem(seq: int, payload: bytes, head: int) -> str:
     return ""
 
 
-def _problem(segment: Segment, last: int, lsn: int, applied: int) -> str:
+def _problem(segment: Segment, last: int, lsn: int, applied: int, clock: Clock) -> str:
     """What is wrong with a segment beside those before it, which end at `last` and LSN `lsn`."""
     if segment.low <= last:
         return f"entries {segment.low} to {segment.last} overlap those before, which end at {last}"
@@ -237,7 +238,10 @@ def _problem(segment: Segment, last: int, lsn: int, applied: int) -> str:
     if segment.lsns[0] < lsn:
         return "its entries are of commits before those of the entries before them"
     if segment.count > 1:
-        for column in (segment.lsns, segment.times, segment.ends):
+        times: Sequence[int] = segment.times
+        if clock.steps:
+            times = list(map(clock.by_order, segment.lsns, segment.times))
+        for column in (segment.lsns, times, segment.ends):
             values = np.asarray(column)
             if (values[1:] < values[:-1]).any():
                 return "its commits, times or sizes are out of order"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from timeline.clock import CLOCK_KEY
 from timeline.erasure import ERASURE_KEY
 from timeline.errors import CorruptError
 from timeline.expiry import EXPIRY_KEY
@@ -13,6 +14,7 @@ from timeline.formats.entries import decode_items
 from timeline.formats.references import decode_floor, packed_references
 from timeline.formats.rows import (
     Progress,
+    decode_clock,
     decode_erasure,
     decode_expiry,
     decode_metadata,
@@ -55,6 +57,7 @@ _STATE: Final[dict[bytes, Callable[[bytes], object]]] = {
 _META: Final[dict[bytes, Callable[[bytes], object]]] = {
     STORE_KEY: decode_store,
     PROGRESS_KEY: decode_progress,
+    CLOCK_KEY: decode_clock,
     ERASURE_KEY: decode_erasure,
     EXPIRY_KEY: decode_expiry,
 }

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from timeline.clock import CLOCK_KEY
 from timeline.erasure import ERASURE_KEY
 from timeline.errors import CorruptError
 from timeline.expiry import EXPIRY_KEY
 from timeline.formats import keys
 from timeline.formats.records import decode_record
-from timeline.formats.rows import decode_erasure, decode_expiry
+from timeline.formats.rows import decode_clock, decode_erasure, decode_expiry
 from timeline.sealing import PROGRESS_KEY
 from timeline.storage import LOG, META
 from timeline.store import STORE_KEY
@@ -73,7 +74,7 @@ def check_log(snapshot: Snapshot) -> Iterator[Finding]:
                 fix=remove(LOG, key),
             )
             broken = True
-        if record.time < time:
+        if record.time < time and not snapshot.clock.steps_at(record.first):
             yield Finding(LOG, "its time is before that of the commits before it", key, number=last)
         previous, time = last, record.time
         if not broken:
@@ -138,6 +139,8 @@ def check_meta(snapshot: Snapshot) -> Iterator[Finding]:
                     raise CorruptError(f"the chapter of the log up to LSN {lsn} is damaged")
             elif key == EXPIRY_KEY:
                 yield from _check_expiry(snapshot, value)
+            elif key == CLOCK_KEY:
+                decode_clock(value)
             elif key == ERASURE_KEY:
                 decode_erasure(value)
             elif key not in (STORE_KEY, PROGRESS_KEY):
@@ -150,7 +153,10 @@ def _check_expiry(snapshot: Snapshot, value: bytes) -> Iterator[Finding]:
     row = decode_expiry(value)
     marks = row.marks
     ascending = all(one <= next_ for one, next_ in pairwise(marks))
-    late = bool(marks) and (marks[-1][0] > snapshot.applied or marks[-1][1] > snapshot.time)
+    late = bool(marks) and (
+        marks[-1][0] > snapshot.applied
+        or snapshot.clock.by_order(marks[-1][0], marks[-1][1]) > snapshot.time
+    )
     if late or row.floor > snapshot.progress.sealed or row.swept > row.floor or not ascending:
         yield Finding(
             META,

@@ -15,6 +15,7 @@ from typing import Final, Self
 
 from timeline.apply import Replay
 from timeline.cache import SegmentCache
+from timeline.clock import Clock
 from timeline.errors import (
     CorruptError,
     FormatVersionError,
@@ -142,11 +143,13 @@ class Snapshot:
         self.tails = Tails()
         self.state = State(storage, self.tails)
         self.cache = SegmentCache(storage, self.tails, self.options.segment_cache_bytes)
+        self.clock = self._read_clock()
         self.timelines = Timelines(
             storage,
             self.state,
             self.tails,
             self.cache,
+            self.clock,
             limit=self.options.timeline_cache,
             dormant=self.options.dormant_timelines,
         )
@@ -177,6 +180,13 @@ class Snapshot:
         self.applied, self.next_id, self.time = replay.lsn, replay.next_id, replay.time
 
     # --- what the store is --------------------------------------------------------------------
+
+    def _read_clock(self) -> Clock:
+        certain = self.progress.upto <= self.progress.sealed
+        try:
+            return Clock(self.storage, self.progress.time, certain=certain)
+        except CorruptError:  # told by the check of what the store says about itself
+            return Clock(self.storage, self.progress.time, certain=certain, steps=())
 
     def _read_store(self) -> int:
         try:
