@@ -16,6 +16,7 @@ import timeline
 from timeline import Database, LogView, TimelineHandle, Transaction, verification
 from timeline.entry import Fields
 from timeline.messaging.embedded import Messaging
+from timeline.messaging.embedded.subscription import Subscription
 
 PAGE: Final = (Path(__file__).parent.parent / "docs" / "embedding.md").read_text("utf-8")
 
@@ -24,11 +25,17 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
-def test_the_example_prints_what_is_shown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("program", "shown"), list(zip(blocks("python"), blocks("text"), strict=True))
+)
+def test_an_example_prints_what_is_shown(
+    program: str,
+    shown: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (program,), (shown,) = blocks("python"), blocks("text")
     exec(compile(program, "embedding.md", "exec"), {})
     assert capsys.readouterr().out == shown
 
@@ -73,7 +80,7 @@ def function_signature(call: Callable[..., object]) -> str:
 
 def test_every_call_is_there_as_it_is_to_be_called() -> None:
     shown = [line.partition("  #")[0] for text in blocks("signatures") for line in text.split("\n")]
-    owners = (Messaging, Database, TimelineHandle, Transaction, LogView)
+    owners = (Messaging, Subscription, Database, TimelineHandle, Transaction, LogView)
     expected = [
         signature(owner, name)
         for owner in owners

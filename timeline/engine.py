@@ -12,7 +12,7 @@ the log at most. Readers see applied groups only; in `sync` durability applied m
 `lock` guards memory: hold it for staging and reading. `flush`, `work` and `close` take it
 themselves, and must be called without it.
 
-What a commit leads to beside itself goes one of four ways, by what may wait for it:
+What a commit leads to beside itself goes one of five ways, by what may wait for it:
 
     draft.on_commit   under the lock, when it is staged: what was decided beside the draft.
                       Ours only.
@@ -20,6 +20,8 @@ What a commit leads to beside itself goes one of four ways, by what may wait for
                       what is cached and must be exact. Ours only: what raises here poisons.
     group.on_done     after the locks, in the order of groups, on the thread that flushed: who waits
                       is told. Writers wait for it, so it posts or settles and never waits.
+    on_reload         after the locks: memory was rebuilt or moved on without groups that anybody
+                      saw, by healing or in a read-only store. Ours only.
     callbacks         after all of it, on a thread of their own: whatever users gave. See there.
 
 (`add_chore` begins commits and hears of none; `staged` and `woken` are conditions: they call
@@ -110,6 +112,7 @@ class Engine:
         self._parts: list[Callable[[], None]] = []
         self._observers: list[Callable[[Group], None]] = []
         self._expiry_observers: list[Callable[[Draft, Timeline], None]] = []
+        self._reloads: list[Callable[[], None]] = []
         self._chores: list[Callable[[Draft], bool]] = [self._forget_deleted]
         self._next_chores = 0.0
         self._thread: CommitThread | None = None
@@ -427,8 +430,10 @@ class Engine:
                 self._sync(self.log.applied)
             except TimelineError as error:
                 self.health.not_healed(error)
-            else:
-                self.health.healed()
+                return
+            self.health.healed()
+            self.woken.notify_all()
+        self._tell_of_reload()
 
     @property
     def idle_seconds(self) -> float:
@@ -492,6 +497,15 @@ class Engine:
         """
         with self.lock:
             self._expiry_observers.append(observe)
+
+    def on_reload(self, tell: Callable[[], None]) -> None:
+        """Call `tell()`, without the lock, when there are commits that no observer saw applied."""
+        with self.lock:
+            self._reloads.append(tell)
+
+    def _tell_of_reload(self) -> None:
+        for tell in self._reloads:
+            tell()
 
     def add_chore(self, chore: Callable[[Draft], bool]) -> None:
         """Call `chore(draft)` when there is nothing better to do, every `retention_check_ms`, and

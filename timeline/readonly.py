@@ -136,7 +136,9 @@ class ReadOnlyEngine(Engine):
             self.store.refresh()
             self._adopt(self.store)
             self.woken.notify_all()
-            return self.applied > before
+            more = self.applied > before
+        self._tell_of_reload()
+        return more
 
     def work(self, _: float | None = None) -> bool:
         return False

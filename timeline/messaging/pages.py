@@ -36,6 +36,14 @@ class SyncPage(NamedTuple):
     resync: bool
 
 
+class Update(NamedTuple):
+    """What a subscription hands over: a page as `sync` gives it, and whose it is."""
+
+    user: str
+    device: str
+    page: SyncPage
+
+
 class EventPage(NamedTuple):
     entries: list[SyncEntry]
     cursor: str

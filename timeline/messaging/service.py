@@ -19,6 +19,7 @@ from timeline.messaging.lists import Lists
 from timeline.messaging.names import CONVERSATIONS
 from timeline.messaging.presence import Presence
 from timeline.messaging.searching import Request, search
+from timeline.messaging.subscribing import Waiters
 from timeline.messaging.syncing import Reader
 from timeline.messaging.watching import Watch
 from timeline.search.indexer import Indexer, let_log_go
@@ -37,6 +38,7 @@ class Messages:
         self.reader = Reader(engine, engine.options)
         self.watch = Watch(engine)
         self.presence = Presence()
+        self.waiters = Waiters(engine)  # of who embeds the store; a daemon has its own
         self.view = Applied(engine)
         self.indexer: Serving | None = None
         if engine.options.search:

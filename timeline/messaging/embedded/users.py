@@ -1,13 +1,13 @@
 """Calls about users: what happened for them, their devices, and what is their own.
 
 Rule: as in `timeline.messaging.embedded`: arguments in, one verb of `timeline.messaging`, its
-result as values of `pages` out. Only a blocking sync waits, on what wakes after each commit.
+result as values of `pages` out. Who waits is woken for their own users and by nothing else.
 """
 
 from __future__ import annotations
 
-import threading
 import time
+from collections.abc import Callable
 
 from timeline.draft import Draft
 from timeline.entry import Fields, FieldsLike, Value, encode_fields, encode_name
@@ -24,10 +24,12 @@ from timeline.messaging import (
 from timeline.messaging.access import find_user
 from timeline.messaging.embedded import calls
 from timeline.messaging.embedded.calls import PAGE, Calls
+from timeline.messaging.embedded.subscription import Devices, Subscription, check_call
 from timeline.messaging.inspection import UserFacts, inspect_user
 from timeline.messaging.names import check_device
-from timeline.messaging.pages import DeviceInfo, Hit, Listed, ListPage, SearchPage, SyncPage
+from timeline.messaging.pages import DeviceInfo, Hit, Listed, ListPage, SearchPage, SyncPage, Update
 from timeline.messaging.searching import Request
+from timeline.messaging.subscribing import Call
 
 
 class UserCalls(Calls):
@@ -51,26 +53,40 @@ class UserCalls(Calls):
         cursor = None if after is None else encode_name(after)
         count = calls.page(limit)
         deadline = time.monotonic() + calls.seconds(block, "block")
-        engine, messages = self._engine, self.messages
-        with engine.woken:
-            page = self._sync(who, name, cursor, count)
+        with self._reading():
+            page = self.messages.reader.sync(who, name, cursor, count)
             if page.entries or page.resync or page.more or block <= 0:
                 return _page(page)
-            messages.presence.arrive(who, name)
-            try:
-                while (left := deadline - time.monotonic()) > 0:
-                    if not engine.woken.wait(min(left, threading.TIMEOUT_MAX)):
-                        break
-                    page = self._sync(who, name, page.cursor, count)
-                    if page.entries or page.resync or page.more:
-                        break
-            finally:
-                messages.presence.depart(who, name)
+            inbox = find_user(self.messages.view, who).id
+            woken = Call()
+            self.messages.waiters.add(inbox, woken)
+            self.messages.presence.arrive(who, name)
+        try:
+            while (left := deadline - time.monotonic()) > 0 and woken.wait(left):
+                with self._reading():
+                    page = self.messages.reader.sync(who, name, page.cursor, count)
+                if page.entries or page.resync or page.more:
+                    break
+        finally:
+            with self._engine.lock:
+                self.messages.waiters.remove(inbox, woken)
+                self.messages.presence.depart(who, name)
         return _page(page)
 
-    def _sync(self, user: bytes, device: bytes, after: bytes | None, count: int) -> syncing.Page:
-        self._engine.check_usable()
-        return self.messages.reader.sync(user, device, after, count)
+    def subscribe(
+        self,
+        devices: Devices = (),
+        *,
+        call: Callable[[Update], object] | None = None,
+        limit: int = PAGE,
+    ) -> Subscription:
+        """What happens for any number of devices, as pages of at most `limit` entries: `(user,
+        device)`, or `(user, device, cursor)` to begin behind a cursor. Iterate over it, or give
+        `call`, which is called with each update, one at a time, on a thread that runs callbacks.
+        Raises `NotFoundError`.
+        """
+        check_call(call)
+        return Subscription(self._engine, self.messages, devices, call, calls.page(limit))
 
     def ack(self, user: Value, device: Value, cursor: Value) -> None:
         """Say that a device has dealt with everything up to `cursor`; never moves back."""
