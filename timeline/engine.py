@@ -67,11 +67,12 @@ from timeline.stage import Group, Stage
 from timeline.storage import LOG
 from timeline.store import CHECKPOINT, LOCK, MARK, STALL_SECONDS, Store, prepare_directory
 from timeline.tails import Timeline
-from timeline.threads import CommitThread, SyncThread, refuse_after_fork
+from timeline.threads import CommitThread, IdleThread, refuse_after_fork
 from timeline.timelines import Extent, Page
 
 __all__ = ["Commit", "Draft", "Engine", "Extent", "Group", "Page", "Timeline"]
 
+_HEAL_PAUSE: Final = 1.0  # seconds between two tries of an engine that nobody calls
 _OTHERWISE: Final = "stop it, or talk to it over the network"
 
 T = TypeVar("T")
@@ -100,7 +101,9 @@ class Engine:
         appender = Appender(self.stage, self.options)
         self.append, self.append_run = appender.append, appender.append_run
         self.measures = Measures()
-        self.health = Health(self.stage, self.options, self.path, self.woken, self.measures)
+        self.health = Health(
+            self.stage, self.options, self.path, self.woken, self.measures, self._owe
+        )
         self.fsync_seconds = 0.0  # a moving average
         self._flushing = threading.Lock()
         self._closing = threading.RLock()
@@ -116,7 +119,7 @@ class Engine:
         self._chores: list[Callable[[Draft], bool]] = [self._forget_deleted]
         self._next_chores = 0.0
         self._thread: CommitThread | None = None
-        self._syncer: SyncThread | None = None
+        self._idle: IdleThread | None = None
         self._open()
 
     def _open(self) -> None:
@@ -141,8 +144,6 @@ class Engine:
         refuse_after_fork(self)
         if self.threaded:
             self._thread = CommitThread(self)
-        elif self.options.durability == "interval":
-            self._syncer = SyncThread(self)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], options: Options | None = None) -> Engine:
@@ -365,8 +366,7 @@ class Engine:
         """What was just written is fsynced within `interval_ms`, also when nothing follows it."""
         if not self._unsynced:
             self._unsynced = True
-            if self._syncer is not None:
-                self._syncer.wake()
+            self._owe()
 
     def _sync_if_due(self) -> None:
         """Fsync what was left unsynced when its time has come."""
@@ -382,8 +382,28 @@ class Engine:
         """Seconds until what was left unsynced is due."""
         return self._synced + self.options.interval_ms / 1000 - time.monotonic()
 
-    def sync_in_time(self) -> None:
-        """Fsync what is due, and nothing else. Without the lock held."""
+    def _owe(self) -> None:
+        """Something is to be done soon, and nobody may call `work` then."""
+        if self.threaded or self._closed:
+            return
+        if self._idle is None:
+            self._idle = IdleThread(self)
+        self._idle.wake()
+
+    @property
+    def owed_in(self) -> float | None:
+        """Seconds until `pay` is to be called, None when nothing is owed."""
+        if self._closed:
+            return None
+        if self.poisoned:
+            return _HEAL_PAUSE
+        return max(0.0, self.sync_in) if self._unsynced else None
+
+    def pay(self) -> None:
+        """Do what is owed: open the storage again, or fsync. Without the lock held."""
+        if self.poisoned:
+            self._heal()
+            return
         with self._flushing:
             if self._may_write():
                 self._sync_if_due()
@@ -421,7 +441,7 @@ class Engine:
             return
         self.store.end_rewriting()  # which may take long: readers go on meanwhile
         with self._flushing, self.woken:
-            if self._closed:
+            if self._closed or not self.poisoned:
                 return
             self.store.close()
             try:
@@ -712,9 +732,9 @@ class Engine:
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.stop()
-        syncer, self._syncer = self._syncer, None
-        if syncer is not None:
-            syncer.stop()
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            idle.stop()
 
     def refuse_in_child(self) -> None:
         """In a forked child: refuse every call from now on."""

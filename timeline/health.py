@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -36,12 +37,15 @@ class Health:
         path: Path,
         woken: threading.Condition,
         measures: Measures,
+        poisoned: Callable[[], None],
     ) -> None:
+        """`poisoned()` is called whenever writing was turned off until the storage is healed."""
         self._stage = stage
         self._options = options
         self._path = path
         self._woken = woken
         self._measures = measures
+        self._when_poisoned = poisoned
         self._tried_at = 0.0  # when it failed, or was last tried
         self._stalled_at = 0.0  # when RocksDB first asked for a pause, 0 when it does not
 
@@ -110,6 +114,7 @@ class Health:
                 stage.finish(group, uncertain)
             stage.finish(behind, refusal)
             self._woken.notify_all()
+        self._when_poisoned()
 
     def may_heal(self) -> bool:
         """Whether it is time to try again and the disk takes bytes. Without the lock held."""

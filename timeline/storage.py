@@ -16,6 +16,7 @@ rest.
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 from collections.abc import Iterator
@@ -540,13 +541,16 @@ def _block_cache(size: int) -> Cache:
 
 
 _LOCKED = re.compile(r"lock hold by current process|While lock file|lock file", re.IGNORECASE)
+_KINDS = re.compile(r"^(?:(?:Corruption|IO error|Invalid argument|Not implemented): )+")
+_MISSING = re.compile(r"(/[^:]*): No such file or directory")
 
 
 def _translate(error: Exception, path: Path) -> NoReturn:
     """Raise ours for RocksDB's; its errors are told apart by their text only."""
     if isinstance(error, TimelineError):
         raise error
-    text = str(error).partition("  The file ")[0]  # its guess at another that may be to blame
+    said = str(error).partition("  The file ")[0]  # its guess at another that may be to blame
+    text = _KINDS.sub("", said)
     if isinstance(error, (DbClosedError, KeyError)) or "DB already closed" in text:
         raise ClosedError("the store is closed") from error
     if _LOCKED.search(text):
@@ -560,11 +564,26 @@ def _translate(error: Exception, path: Path) -> NoReturn:
             f"no permission for a file in {path}: run as its owner, or have root give back what it "
             f"made there ({text})"
         ) from error
-    lost = "No such file" in text and (".sst" in text or "MANIFEST" in text)
-    if lost or "Corruption" in text or "checksum mismatch" in text.lower():
+    if missing := _MISSING.search(text):
+        raise CorruptError(f"{path}: a file of the store is missing: {missing[1]}") from error
+    if "Corruption" in said or "checksum mismatch" in text.lower():
         raise CorruptError(f"{path}: RocksDB found damage: {text}") from error
     if "No space left on device" in text:
-        raise StorageError(f"the disk of {path} is full: free some space ({text})") from error
-    if "No such file or directory" in text:
-        raise CorruptError(f"{path}: a file of the store is missing: {text}") from error
+        raise StorageError(f"{_room_for(path)} ({text})") from error
+    if "File too large" in text:
+        raise StorageError(
+            f"a file in {path} may not grow any more: raise the limit of file sizes (`ulimit -f`, "
+            f"LimitFSIZE) ({text})"
+        ) from error
     raise StorageError(f"{path}: {text}") from error
+
+
+def _room_for(path: Path) -> str:
+    """What there is none of on a disk that takes no more, and what to do."""
+    try:
+        disk = os.statvfs(path)
+    except OSError:
+        return f"the disk of {path} is full: free some space"
+    if disk.f_files and not disk.f_ffree:
+        return f"the disk of {path} takes no more files: remove some, or make it with more inodes"
+    return f"the disk of {path} is full: free some space"

@@ -1,7 +1,7 @@
 """Who drives an engine: a thread of its own, and never a forked child.
 
-An engine that others drive has a thread that only fsyncs what `interval` durability left unsynced:
-whoever wrote last may never come again.
+An engine that others drive has a thread for what must be done though nobody calls: the fsync that
+`interval` durability puts off, and opening again after a failure.
 
 Rule: the thread flushes what was staged, works when there is nothing to flush, and ends with the
 engine, whether that is closed or let go. After a fork the child's engines refuse everything: two
@@ -33,8 +33,8 @@ class Driven(Protocol):
     @property
     def idle_seconds(self) -> float: ...
     @property
-    def sync_in(self) -> float: ...
-    def sync_in_time(self) -> None: ...
+    def owed_in(self) -> float | None: ...
+    def pay(self) -> None: ...
     def flush(self) -> bool: ...
     def work(self) -> bool: ...
     def refuse_in_child(self) -> None: ...
@@ -81,9 +81,9 @@ class CommitThread:
             del engine
 
 
-class SyncThread:
-    """Fsyncs what `engine` left unsynced when it is due, from now on, until `stop`. It does not
-    keep the engine alive.
+class IdleThread:
+    """Does what `engine` owes though nobody calls it, from when it is woken until there is no more,
+    and until `stop`. It does not keep the engine alive.
     """
 
     def __init__(self, engine: Driven) -> None:
@@ -92,13 +92,13 @@ class SyncThread:
         self._thread = threading.Thread(
             target=self._run,
             args=(weakref.ref(engine, lambda _: self._end()),),
-            name="timeline-sync",
+            name="timeline-idle",
             daemon=True,
         )
         self._thread.start()
 
     def wake(self) -> None:
-        """Something was left unsynced."""
+        """Something is owed."""
         self._wanted.set()
 
     def stop(self) -> None:
@@ -114,18 +114,18 @@ class SyncThread:
         self._wanted.set()
 
     def _run(self, reference: weakref.ref[Driven]) -> None:
-        while True:
-            self._wanted.wait()
-            self._wanted.clear()
+        while not self._ended.is_set():
             engine = reference()
-            seconds = 0.0 if engine is None else engine.sync_in
+            seconds = None if engine is None else engine.owed_in
             del engine
-            if self._ended.wait(max(0.0, seconds)):
-                return
-            engine = reference()
-            if engine is not None:
-                engine.sync_in_time()
-            del engine
+            if seconds is None:
+                self._wanted.wait()
+                self._wanted.clear()
+            elif not self._ended.wait(seconds):
+                engine = reference()
+                if engine is not None:
+                    engine.pay()
+                del engine
 
 
 _guarded: weakref.WeakSet[Driven] = weakref.WeakSet()

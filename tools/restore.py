@@ -13,7 +13,7 @@ import click
 import timeline
 
 from .console import Output
-from .verb import verb
+from .verb import Directory, verb
 
 
 @verb(
@@ -24,7 +24,7 @@ from .verb import verb
 timeline restore /backups/monday data       data is new or empty
 timelined --data data                       serve it""",
 )
-@click.argument("backup", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("backup", type=Directory())
 @click.argument("target", type=click.Path(path_type=Path))
 def restore(*, output: Output, backup: Path, target: Path) -> None:
     """Make the store in BACKUP one that can be opened, in the new directory TARGET."""

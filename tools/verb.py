@@ -10,6 +10,7 @@ trace.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,27 @@ from .wire import connect_to_daemon
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 STOPPED = 130  # the status after Ctrl-C
+
+
+class Directory(click.Path):
+    """A directory that is there. One that may not be looked into is not called absent."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, file_okay=False, path_type=Path)
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str | bytes | os.PathLike[str]:
+        try:
+            os.scandir(value).close()
+        except PermissionError:
+            self.fail(f"no permission to look into {shown(str(value))}: run as its owner")
+        except OSError:
+            pass  # click says what it is instead
+        return super().convert(value, param, ctx)
 
 
 class Verb(click.Command):
@@ -124,7 +146,7 @@ def verb(
             where = click.argument(
                 "directory",
                 required=not daemon,
-                type=click.Path(exists=not new, file_okay=False, path_type=Path),
+                type=click.Path(file_okay=False, path_type=Path) if new else Directory(),
             )
             command = where(command)
         lines = "\n".join("  " + line for line in examples.strip().splitlines())

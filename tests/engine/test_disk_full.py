@@ -5,10 +5,12 @@ On a small file system in memory, which takes root to mount; skipped where that 
 
 from __future__ import annotations
 
+import resource
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -22,6 +24,7 @@ from tests.engine.stores import abandon
 from tests.server.daemon import Client, Daemon
 from timeline.database import Database
 from timeline.errors import ReadOnlyError, TimelineError, UncertainError
+from timeline.handle import TimelineHandle
 from timeline.options import KIB, MIB, Options
 
 SIZE = 48 * MIB
@@ -133,6 +136,46 @@ def test_a_store_on_a_full_disk_closes_and_opens_again_when_there_is_space(
     with timeline.open(small_disk / "store", OPTIONS) as again:
         assert readable(again) == list(range(1, 201))
         assert again.timeline("a").append({"v": value(201)}) == 201
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[Callable[[], None]]:
+    """No file may grow beyond `size` until the function given is called."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def append_many(handle: TimelineHandle, count: int) -> None:
+    for number in range(count):
+        handle.append({"v": value(number + 1)})
+
+
+@pytest.mark.parametrize("fsync", ["thread", "inline"])
+def test_writing_resumes_by_itself_also_where_nobody_calls(
+    tmp_path: Path, fsync: Literal["thread", "inline"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An embedder has no loop of its own that would see to it."""
+    monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.01)
+    monkeypatch.setattr("timeline.engine._HEAL_PAUSE", 0.01)
+    pause = threading.Event()
+    with timeline.open(tmp_path / "store", replace(OPTIONS, fsync=fsync, search=False)) as db:
+        handle = db.timeline("a")
+        with files_of_at_most(512 * KIB) as lift:
+            with pytest.raises(UncertainError, match="limit of file sizes"):
+                append_many(handle, 200)
+            with pytest.raises(ReadOnlyError, match="limit of file sizes"):
+                handle.append({"v": "refused"})
+            lift()
+        for _ in range(int(SECONDS / 0.02)):
+            if not db.engine.poisoned:
+                break
+            pause.wait(0.02)
+        assert handle.append({"v": value(handle.head + 1)}) == handle.head
+        assert readable(db) == list(range(1, handle.head + 1))
 
 
 def use_up(client: Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -130,3 +131,18 @@ def test_why_there_is_no_index_to_search_is_told(stopped: Path, tmp_path: Path) 
     assert "holds no index: name where it is (search_directory)" in refused(
         "search", str(store), "nine"
     )
+
+
+def test_a_directory_that_may_not_be_looked_into_is_not_called_absent(tmp_path: Path) -> None:
+    store = tmp_path / "closed" / "store"
+    store.mkdir(parents=True)
+    user = os.geteuid()
+    store.parent.chmod(0)
+    try:
+        if user == 0:  # who may look anywhere
+            os.seteuid(65_534)
+        for words in (["verify", str(store)], ["restore", str(store), "new"]):
+            assert "no permission to look into" in run(*words).stderr
+    finally:
+        os.seteuid(user)
+        store.parent.chmod(0o700)
