@@ -1,8 +1,8 @@
 """Keys: raw timelines by name (DEL, UNLINK, EXISTS, TYPE, SCAN, KEYS, DBSIZE, FLUSHALL, FLUSHDB).
 
 Rule: these see raw timelines only, never a name that begins with `@`; in a transaction, as it has
-made them. A walk of all of them holds the engine for one page at most, except KEYS, which Redis's
-users know to avoid. FLUSHALL deletes in a series of commits.
+made them. A walk of all of them holds the engine for one page at most. FLUSHALL deletes in a
+series of commits.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from timeline.formats import keys as store_keys
 
 from .. import replies
 from ..errors import CommandError
+from ..making import Steps
 from ..registry import Arguments, Catalog, View, read, write
 from ..session import Session
 from . import arguments
 from .arguments import syntax_error, writable
 from .glob import Glob, compiled
+from .ranges import answer
 
 _RESERVED = ord("@")
 _MOST_COUNT = 10_000
+NAMES = 2_000  # that KEYS looks at in one turn, some 4 ms
 _PASSED = 1_000  # timelines of the store itself that one SCAN passes over, some 1 ms; RANDOMKEY too
 _DROPS = 250  # timelines that each commit of FLUSHALL deletes: some 5 ms, for which others wait
 _MOST_DROPS = 1_000  # the same inside MULTI, where there is one commit
@@ -158,19 +161,34 @@ def dbsize(session: Session, args: Arguments, view: Catalog) -> bytes:
     flags="readonly",
     complexity="O(N) for N timelines",
 )
-def keys(session: Session, args: Arguments, view: Catalog) -> bytes:
+def keys(session: Session, args: Arguments, view: Catalog) -> bytes | None:
+    return answer(session, matching(session, view, compiled(args[1])))
+
+
+def matching(session: Session, view: Catalog, glob: Glob) -> Steps:
+    """The names that match, some in each turn: all that are there throughout, and of those that
+    come or go meanwhile some.
+    """
     most = session.service.configuration.settings.reply_bytes
-    glob = compiled(args[1])
-    parts: list[bytes] = []
-    size = 0
-    for name in filter(glob.matches, raw_names(view, glob.prefix)):
-        parts.append(replies.bulk(name))
-        size += len(name)
+    parts = [b""]
+    size = looked = 0
+    after: bytes | None = None
+    while True:
+        names = list(islice(raw_names(view, glob.prefix, after), NAMES))
+        found = [replies.bulk(name) for name in names if glob.matches(name)]
+        parts += found
+        size += sum(map(len, found))
         if size > most:
             raise CommandError(
                 f"the reply would exceed {most} bytes (option reply_bytes): use SCAN"
             )
-    return replies.array(parts)
+        if len(names) < NAMES:
+            break
+        looked += len(names)
+        after = names[-1]
+        yield min(most, size * max(1, view.count // looked))
+    parts[0] = replies.array_header(len(parts) - 1)
+    return parts
 
 
 @read(

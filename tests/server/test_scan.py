@@ -6,8 +6,16 @@ walks names sees what that has made.
 from __future__ import annotations
 
 import random
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import timeline
+from server.commands.glob import compiled
+from server.commands.keys import NAMES, matching
+from server.making import finish
 from tests.server.daemon import Client, Daemon, Start
+from timeline.draft import Draft
 
 DOUBLE = 2**53  # up to here every integer is a double of its own
 
@@ -134,3 +142,49 @@ def test_the_names_of_a_transaction_are_walked_a_page_at_a_time(
     assert page == [b"old", b"new:0", b"new:1"]
     rest = client.scan(int(cursor), count=10)
     assert sorted(rest[1]) == [b"new:2", b"new:3", b"new:4"]
+
+
+def test_keys_of_many_pages_are_one_reply(client: Client) -> None:
+    names = [f"key:{number:05}".encode() for number in range(4_100)]
+    fill(client, *(name.decode() for name in names), "other")
+    assert client.keys("key:*") == names
+    assert client.keys("*9") == names[9::10]
+    assert len(client.keys("*")) == 4_101
+    pipe = client.pipeline(transaction=True)
+    pipe.xadd("key:99999", {"f": "v"})
+    pipe.keys("k*")
+    assert pipe.execute()[1] == [*names, b"key:99999"]
+
+
+def test_keys_are_looked_for_in_turns_and_miss_nothing_that_stays(tmp_path: Path) -> None:
+    settings = SimpleNamespace(reply_bytes=1 << 20)
+    session: Any = SimpleNamespace(
+        service=SimpleNamespace(configuration=SimpleNamespace(settings=settings))
+    )
+    names = [b"key:%05d" % number for number in range(2 * NAMES + 10)]
+
+    def make(draft: Draft) -> None:
+        for name in names:
+            draft.create(name)
+
+    def change(draft: Draft) -> None:
+        """The place reached goes, and others come before and behind it."""
+        for name in (names[NAMES - 1], names[-1]):
+            timeline = draft.find(name)
+            assert timeline is not None
+            draft.drop(timeline)
+        draft.create(b"key:00000+")
+        draft.create(b"key:1")
+
+    with timeline.open(tmp_path / "store", search=False) as db:
+        db.engine.commit(make)
+        steps = matching(session, db.engine, compiled(b"key:*"))
+        with db.engine.lock:
+            next(steps)
+        db.engine.commit(change)
+        with db.engine.lock:
+            next(steps)
+            reply = b"".join(finish(steps))
+    found = reply.split(b"\r\n")[2::2]
+    assert set(names[:-1]) <= set(found)
+    assert len(found) == len(set(found)) == len(names)  # the last went, key:1 came
