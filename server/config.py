@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +33,7 @@ _PREFIX = "TIMELINED_"
 # The least that a number may be; 1 where nothing is said.
 _FLOORS = {
     "clients_bytes": 1 << 20,
-    "port": 0,
+    "port": -1,
     "metrics_port": -1,
     "slowlog_log_slower_than": -1,
     "slowlog_max_len": 0,
@@ -52,8 +53,10 @@ class Settings:
     host: str = _option(
         "127.0.0.1", "address to listen on; loopback until authentication is configured"
     )
-    port: int = _option(7420, "port to listen on; 0 picks a free one")
-    metrics_host: str = _option("127.0.0.1", "address of /metrics, /healthz and /readyz; loopback")
+    port: int = _option(7420, "port to listen on; 0 picks a free one, -1: none")
+    socket: str = _option("", "Unix socket to listen on too; empty: none")
+    socket_mode: str = _option("700", "rights of the Unix socket: who may connect, in octal")
+    metrics_host: str = _option("127.0.0.1", "address of /metrics, /healthz and /readyz")
     metrics_port: int = _option(
         -1, "port of /metrics, /healthz and /readyz over HTTP; 0 picks a free one, -1: none"
     )
@@ -115,18 +118,24 @@ class Settings:
                 raise UsageError(f"{name} is at most 65535, not {port}")
         if self.port == self.metrics_port > 0:
             raise UsageError("port and metrics_port are the same: choose another --metrics-port")
-        for host, could in ((self.host, "read and write"), (self.metrics_host, "watch")):
-            if not is_loopback(host):
-                raise UsageError(
-                    f"refusing to listen on {host}: without authentication, which this version "
-                    f"does not have yet, anyone who reaches the port could {could} everything. "
-                    "Use 127.0.0.1 and, for other machines, an SSH tunnel"
-                )
+        if self.port < 0 and not self.socket:
+            raise UsageError("port is -1 and there is no socket: nobody could connect")
+        if not re.fullmatch("0?[0-7]{3}", self.socket_mode):
+            raise UsageError(f"socket_mode is octal, such as 770, not {self.socket_mode!r}")
+        if not is_loopback(self.host):
+            raise UsageError(
+                f"refusing to listen on {self.host}: without authentication, which this version "
+                "does not have yet, anyone who reaches the port could read and write everything. "
+                "Use 127.0.0.1 and, for other machines, an SSH tunnel"
+            )
 
     def anchored(self) -> Settings:
         """The same, whatever becomes of the working directory. Raises `UsageError`."""
         return dataclasses.replace(
-            self, data=_anchored(self.data), backup_directory=_anchored(self.backup_directory)
+            self,
+            data=_anchored(self.data),
+            backup_directory=_anchored(self.backup_directory),
+            socket=_anchored(self.socket),
         )
 
     @property

@@ -109,12 +109,13 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._output = Output(self._transport, service.loop, service.counters, self._taken)
         service.counters.connections += 1
+        local = transport.get_extra_info("sockname")
         self.session = Session(
             id=service.next_client,
             service=service,
             connection=self,
-            address=_address(transport.get_extra_info("peername")),
-            local_address=_address(transport.get_extra_info("sockname")),
+            address=_address(transport.get_extra_info("peername") or local),
+            local_address=_address(local),
             created=service.loop.time(),
             active=service.loop.time(),
         )
@@ -529,4 +530,4 @@ class Connection(asyncio.Protocol):
 def _address(name: Any) -> str:  # noqa: ANN401  whatever the transport says
     if isinstance(name, tuple) and len(name) >= 2:
         return f"[{name[0]}]:{name[1]}" if ":" in str(name[0]) else f"{name[0]}:{name[1]}"
-    return "?:0"
+    return f"{name}:0" if isinstance(name, str) and name else "?:0"  # a Unix socket, as Redis

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import uvloop
 
+from timeline.descriptors import keep_standard
 from timeline.engine import Engine
 from timeline.errors import StorageError, TimelineError, UsageError
 from timeline.files import OTHERS
@@ -34,31 +35,52 @@ from .descriptors import provide
 from .listening import Listener, bind
 from .logs import Logger, configure
 from .monitor import Monitor
+from .outlet import Outlet
 from .service import Service
 from .supervisor import Supervisor
+from .unixsocket import UnixSocket
 
 _PROBES = 9
 _INLINE_BELOW = 0.001  # seconds of fsync; above, a thread lets reads go on meanwhile
 _GRACE = 5.0  # seconds for clients to take their last replies
+_LAST_WORDS = 1.0  # seconds for whoever reads the log, at the end
+# The terminal has gone, logrotate: nothing to end for.
+_IGNORED = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the daemon until it is stopped; returns the exit status."""
+    _mend_streams()
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
     try:
         configuration = load(sys.argv[1:] if argv is None else argv)
     except UsageError as problem:
         print(f"timelined: {problem}", file=sys.stderr)  # noqa: T201  before logs, and for people
         return 2
     os.umask(OTHERS)  # what it makes is its user's alone
-    log = configure(configuration.settings.log_level, configuration.settings.log_format)
+    log, outlet = configure(configuration.settings.log_level, configuration.settings.log_format)
     try:
         return uvloop.run(serve(allow_files(configuration, log), log))
     except (TimelineError, OSError) as problem:
         if configuration.settings.log_format == "json":
             log.error("failed", problem=str(problem))  # noqa: TRY400  for people, without a trace
         else:
-            print(f"timelined: {problem}", file=sys.stderr)  # noqa: T201  for people
+            outlet.write(f"timelined: {problem}\n")
         return 1
+    finally:
+        outlet.drain(_LAST_WORDS)
+
+
+def _mend_streams() -> None:
+    """Has what was closed lead to nowhere: files and sockets would get the numbers of standard
+    streams, and libuv ends the process when one of them is not what it takes it for.
+    """
+    keep_standard()
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  for the whole process
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def allow_files(configuration: Configuration, log: Logger) -> Configuration:
@@ -134,17 +156,23 @@ async def serve(configuration: Configuration, log: Logger) -> int:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _asked, number, stopping, log)
+    for number in _IGNORED:
+        loop.add_signal_handler(number, _ignore, number, log)
     settings = configuration.settings
-    sockets = bind(settings.host, settings.port)
+    sockets = bind(settings.host, settings.port) if settings.port >= 0 else []
+    port = sockets[0].getsockname()[1] if sockets else 0
+    local: UnixSocket | None = None
     monitor, supervisor = Monitor(log), Supervisor(loop)
     try:
+        if settings.socket:
+            local = UnixSocket(Path(settings.socket), int(settings.socket_mode, 8))
+            sockets.append(local.socket)
         if settings.metrics_port >= 0:
             watched = bind(settings.metrics_host, settings.metrics_port, "metrics-port")
             monitor.listen(watched)
         # On a thread: opening after a crash may take its time, and the monitor answers meanwhile.
         engine = await loop.run_in_executor(None, open_engine, configuration, log)
         try:
-            port = sockets[0].getsockname()[1]
             service = Service(engine, configuration, loop, log, stopping.set, port, monitor.port)
             if not stopping.is_set():
                 await _serve(service, sockets, stopping, monitor, supervisor)
@@ -155,6 +183,8 @@ async def serve(configuration: Configuration, log: Logger) -> int:
         supervisor.close()
         for each in sockets:
             each.close()
+        if local is not None:
+            local.close()
     log.info("stopped", lsn=engine.applied)
     return 0
 
@@ -173,9 +203,7 @@ async def _serve(
     if not service.engine.threaded:
         service.pipeline.work()
     _settle_memory()
-    host, port = sockets[0].getsockname()[:2]
-    service.log.info("ready", host=host, port=port, metrics_port=monitor.port)
-    print(f"ready on {host}:{port}", flush=True)  # noqa: T201  the ready line
+    _tell_ready(service, sockets, monitor.port)
     monitor.service = service
     supervisor.ready()
     await stopping.wait()
@@ -185,9 +213,29 @@ async def _serve(
     await _drain(service)
 
 
+def _tell_ready(service: Service, sockets: list[socket.socket], metrics_port: int | None) -> None:
+    """Says where it serves, a line for the port and one for the Unix socket."""
+    local = service.configuration.settings.socket
+    said = []
+    if service.port:
+        host = sockets[0].getsockname()[0]
+        said.append(f"{host}:{service.port}")
+        service.log.info("ready", host=host, port=service.port, metrics_port=metrics_port)
+    if local:
+        said.append(local)
+        service.log.info("ready", socket=local, metrics_port=metrics_port)
+    outlet = Outlet(sys.stdout)
+    for place in said:
+        outlet.write(f"ready on {place}\n")
+
+
 def _asked(number: int, stopping: asyncio.Event, log: Logger) -> None:
     log.info("stopping", signal=signal.Signals(number).name)
     stopping.set()
+
+
+def _ignore(number: int, log: Logger) -> None:
+    log.info("ignored", signal=signal.Signals(number).name)
 
 
 def _settle_memory() -> None:

@@ -2,37 +2,20 @@
 
 Rule: an event is a short name and fields; no content of messages and no secret ever. What the
 engine and libraries tell Python's own logging comes out the same way, so that whoever parses lines
-meets one kind of them. A log that cannot be written, on a full disk for one, is lost and stops
-nothing.
+meets one kind of them. A log that cannot be written is lost and stops nothing, as `outlet` says.
 """
 
 from __future__ import annotations
 
-import io
 import logging
 import sys
-from contextlib import suppress
 from typing import TextIO, cast
 
 import structlog
 
+from .outlet import Outlet
+
 Logger = structlog.typing.FilteringBoundLogger
-
-
-class _Unfailing(io.TextIOBase):
-    """A stream whose writes may be lost and never raise."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        with suppress(OSError, ValueError):  # a full disk, a closed stream
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with suppress(OSError, ValueError):  # a full disk, a closed stream
-            self._stream.flush()
 
 
 class _Forwarded(logging.Handler):
@@ -48,8 +31,14 @@ class _Forwarded(logging.Handler):
         )
 
 
-def configure(level: str, form: str) -> Logger:
-    """Sets up logging for the process and returns its logger."""
+def _tell_dropped(lines: int) -> None:
+    logger: Logger = structlog.get_logger()
+    logger.warning("lines of the log were dropped: nobody read them", lines=lines)
+
+
+def configure(level: str, form: str) -> tuple[Logger, Outlet]:
+    """Sets up logging for the process; its logger, and where that writes to."""
+    outlet = Outlet(sys.stderr, _tell_dropped)
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if form == "json"
@@ -63,8 +52,8 @@ def configure(level: str, form: str) -> Logger:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Unfailing(sys.stderr))),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", outlet)),
     )
     logger: Logger = structlog.get_logger()
     logging.basicConfig(level=level.upper(), handlers=[_Forwarded(logger)], force=True)
-    return logger
+    return logger, outlet

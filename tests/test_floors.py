@@ -24,7 +24,7 @@ FLOORS: Final = (
     {"errors", "measures", "options", "progress"},
     {"formats"},
     {"entry"},
-    {"lock", "scratch"},
+    {"descriptors", "lock", "scratch"},
     {"files", "storage", "mark"},
     {
         "append",

@@ -17,6 +17,7 @@ from typing import Final
 
 from crc32c import crc32c
 
+from timeline.descriptors import keep_standard
 from timeline.errors import ExistsError, LockedError, StorageError, TimelineError
 from timeline.lock import Lock
 from timeline.options import anchored
@@ -155,6 +156,7 @@ def seclude(directory: Path) -> None:
 
 def private(path: str, flags: int) -> int:
     """An opener of files that are their owner's alone."""
+    keep_standard()
     return os.open(path, flags, 0o600)
 
 

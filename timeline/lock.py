@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Final
 from weakref import WeakValueDictionary
 
+from timeline.descriptors import keep_standard
 from timeline.errors import LockedError, StorageError
 
 _PID_BYTES: Final = 20
@@ -166,6 +167,7 @@ class Lock:
 
 
 def _open(path: Path) -> int:
+    keep_standard()
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -44,6 +44,7 @@ from rocksdict import (
     WriteOptions,
 )
 
+from timeline.descriptors import keep_standard
 from timeline.errors import (
     ClosedError,
     CorruptError,
@@ -124,6 +125,7 @@ class Storage:
         self, where: Path, whole: RocksOptions, options: Options, access: AccessType, cache: Cache
     ) -> None:
         families = {name: _family_options(name, options, cache) for name in FAMILIES}
+        keep_standard()
         try:
             database = Rdict(str(where), whole, families, access)
         except Exception as error:

@@ -131,7 +131,8 @@ def verb(
                 "--connect",
                 metavar="HOST:PORT",
                 required=not directory,
-                help="A live daemon" + (" instead of a directory." if directory else "."),
+                help="A live daemon, or the path of its Unix socket"
+                + (", instead of a directory." if directory else "."),
             )
             command = connects(command)
         if configured:

@@ -36,6 +36,35 @@ def split_address(address: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
+def socket_of(address: str) -> str | None:
+    """The path of a Unix socket, which has a slash in it, where the address is one."""
+    path = address.removeprefix("unix:")
+    return path if "/" in path else None
+
+
+def place_of(address: str) -> str:
+    """An address in full."""
+    path = socket_of(address)
+    if path is not None:
+        return path
+    host, port = split_address(address)
+    return f"{host}:{port}"
+
+
+def _connect(address: str) -> socket.socket:
+    path = socket_of(address)
+    if path is None:
+        return socket.create_connection(split_address(address), timeout=_SECONDS)
+    link = socket.socket(socket.AF_UNIX)
+    link.settimeout(_SECONDS)
+    try:
+        link.connect(path)
+    except OSError:
+        link.close()
+        raise
+    return link
+
+
 Command = Sequence[str | bytes | int]
 
 
@@ -63,10 +92,9 @@ def _accepted(reply: Any) -> Any:  # noqa: ANN401  whatever the command replies
 class Wire:
     def __init__(self, address: str) -> None:
         self.address = address
-        host, port = split_address(address)
-        self._place = f"{host}:{port}"
+        self._place = place_of(address)
         try:
-            self._socket = socket.create_connection((host, port), timeout=_SECONDS)
+            self._socket = _connect(address)
         except OSError as error:
             raise click.ClickException(
                 f"no daemon answers at {self._place} ({error}): is it running there?"

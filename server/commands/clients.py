@@ -91,15 +91,17 @@ def _line(session: Session) -> str:
         if session.transaction
         else "P"
         if session.listening
-        else "N"
+        else ""
     )
+    if session.local_address.startswith("/"):
+        flags += "U"
     transaction = session.transaction
     queued_bytes = 0 if transaction is None else transaction.bytes
     queued = -1 if transaction is None else len(transaction.commands)
     return (
         f"id={session.id} addr={session.address} laddr={session.local_address} fd=0 "
         f"name={session.name.decode()} age={now - session.created:.0f} "
-        f"idle={now - session.active:.0f} flags={flags} db=0 "
+        f"idle={now - session.active:.0f} flags={flags or 'N'} db=0 "
         f"sub={len(session.channels)} psub={len(session.patterns)} ssub=0 multi={queued} "
         f"qbuf={connection.input_bytes} qbuf-free=0 argv-mem=0 multi-mem={queued_bytes} "
         f"rbs=0 rbp=0 obl=0 oll=0 "

@@ -45,6 +45,7 @@ def _server(service: Service) -> Section:
         "process_id": os.getpid(),
         "run_id": _RUN_ID,
         "tcp_port": service.port,
+        "unix_socket": service.configuration.settings.socket,
         "metrics_port": -1 if service.metrics_port is None else service.metrics_port,
         "uptime_in_seconds": int(uptime),
         "uptime_in_days": int(uptime // 86_400),

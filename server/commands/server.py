@@ -39,6 +39,8 @@ def _configuration(service: Service) -> dict[str, str]:
         "timeout": "0",
         "bind": settings.host,
         "dir": settings.data,
+        "unixsocket": settings.socket,
+        "unixsocketperm": settings.socket_mode if settings.socket else "0",
         "proto-max-bulk-len": str(settings.argument_bytes),
     }
     for option in options():

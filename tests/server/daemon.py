@@ -45,7 +45,7 @@ class Daemon:
             self.stop()
             pytest.fail(f"no ready line, but {self.ready!r} and {self.log.read_text()}")
         self.host, _, port = self.ready.removeprefix("ready on ").rpartition(":")
-        self.port = int(port)
+        self.port = int(port) if port.isdigit() else 0  # of a Unix socket
 
     def client(self, **options: Any) -> Client:  # noqa: ANN401  redis-py's own
         return redis.Redis(host=self.host, port=self.port, **options)

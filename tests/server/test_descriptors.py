@@ -92,7 +92,7 @@ class Full(socket.socket):
 def test_it_is_not_looked_at_without_an_end_whether_there_is_one(loggers: None) -> None:
     async def wait() -> list[float]:
         loop = asyncio.get_running_loop()
-        log = configure("error", "text")
+        log = configure("error", "text")[0]
         listener = Listener(loop, log, lambda: 1, lambda: b"")
         with Full() as full:
             listener.listen(full, 10, asyncio.Protocol)

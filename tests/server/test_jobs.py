@@ -135,7 +135,7 @@ def test_jobs_keep_nobody_from_searching(tmp_path: Path) -> None:
         return b"+OK\r\n"
 
     async def scene() -> None:
-        loop, log = asyncio.get_running_loop(), configure("error", "text")
+        loop, log = asyncio.get_running_loop(), configure("error", "text")[0]
         service = Service(engine, config.load([]), loop, log, lambda: None, 0)
         busy = [connect(service)[0] for _ in range(20)]
         for connection in busy:

@@ -178,7 +178,7 @@ def test_a_storage_that_is_closed_leaves_out_only_what_it_alone_knows(
     async def look() -> tuple[str, str]:
         loop = asyncio.get_running_loop()
         with Engine(tmp_path / "data", configuration.engine) as engine:
-            service = Service(engine, configuration, loop, configure("error", "text"), stop, 1)
+            service = Service(engine, configuration, loop, configure("error", "text")[0], stop, 1)
             engine.append(b"t", [b"f", b"v"])
             engine.flush()
             engine.seal()

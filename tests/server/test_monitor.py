@@ -122,7 +122,7 @@ def test_a_stop_on_a_full_disk_is_a_stop(start: Start, small_disk: Path, tmp_pat
 
 def test_it_answers_while_the_store_is_opened_and_while_it_stops(loggers: None) -> None:
     async def look() -> None:
-        monitor = Monitor(configure("error", "text"))
+        monitor = Monitor(configure("error", "text")[0])
         place = socket.create_server(("127.0.0.1", 0))
         monitor.listen([place])
         port = place.getsockname()[1]
@@ -175,7 +175,7 @@ def test_who_sends_nothing_is_let_go_and_keeps_others_out_no_longer(
     monkeypatch.setattr("timeline_server.monitor._SECONDS", 0.5)
 
     async def look() -> None:
-        monitor = Monitor(configure("error", "text"))
+        monitor = Monitor(configure("error", "text")[0])
         place = socket.create_server(("127.0.0.1", 0))
         monitor.listen([place])
         port = place.getsockname()[1]
@@ -202,7 +202,7 @@ def test_a_mistake_of_ours_is_told_and_logged(
     monkeypatch.setattr(Monitor, "_readiness", fail)
 
     async def look() -> None:
-        monitor = Monitor(configure("error", "text"))
+        monitor = Monitor(configure("error", "text")[0])
         place = socket.create_server(("127.0.0.1", 0))
         monitor.listen([place])
         try:

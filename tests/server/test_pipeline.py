@@ -61,7 +61,7 @@ def test_a_write_that_changes_nothing_waits_for_what_it_saw(
     async def scene() -> None:
         loop = asyncio.get_running_loop()
         settings = config.load([])
-        service = Service(engine, settings, loop, configure("error", "text"), lambda: None, 0)
+        service = Service(engine, settings, loop, configure("error", "text")[0], lambda: None, 0)
         (first, one), (second, two) = connect(service), connect(service)
         first.data_received(b"XADD t * f v\r\n")
         await asyncio.wait_for(one.written.wait(), SECONDS)
