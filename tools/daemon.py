@@ -130,15 +130,16 @@ class Daemon:
                 return
             start, end = (start, f"({page[-1].id}") if reverse else (f"({page[-1].id}", end)
 
-    def entries_after(self, name: bytes, after: str) -> list[Line]:
-        inbox = name.startswith(_USERS)
+    def entries_after(self, places: Mapping[bytes, str]) -> dict[bytes, list[Line]]:
+        inbox = any(name.startswith(_USERS) for name in places)
         count = _PAGE if inbox else 1  # which only wakes: entries come with their times below
-        words = ("XREAD", "COUNT", count, "BLOCK", _WAIT_MS, "STREAMS", name, after)
-        found = self._ask(*words)
-        if not found:
-            return []
+        streams: list[bytes | str] = [*places, *places.values()]
+        found = self._ask("XREAD", "COUNT", count, "BLOCK", _WAIT_MS, "STREAMS", *streams) or {}
         if inbox:
-            return [_untimed(each) for each in found[name]]
+            return {name: [_untimed(each) for each in page] for name, page in found.items()}
+        return {name: self._timed_after(name, places[name]) for name in found}
+
+    def _timed_after(self, name: bytes, after: str) -> list[Line]:
         first = int(after.partition("-")[0]) + 1
         return list(self._entries(name, Bounds(first), _PAGE, reverse=False))
 

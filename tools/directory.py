@@ -86,7 +86,13 @@ class Directory:
         )
         return map(_line, found)
 
-    def entries_after(self, name: bytes, after: str) -> list[Line]:
+    def entries_after(self, places: Mapping[bytes, str]) -> dict[bytes, list[Line]]:
+        found = {name: self._after(name, after) for name, after in places.items()}
+        if not any(found.values()):
+            self._wait()
+        return found
+
+    def _after(self, name: bytes, after: str) -> list[Line]:
         handle = self._existing(name)
         seq, _, ordinal = after.partition("-")
         found = []
@@ -97,8 +103,6 @@ class Directory:
                 found.append(_line(entry))
                 if len(found) == _PAGE:
                     break
-        if not found:
-            self._wait()
         return found
 
     def _existing(self, name: bytes) -> TimelineHandle:

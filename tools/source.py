@@ -93,8 +93,10 @@ class Source(Protocol):
     ) -> Iterator[Line]:
         """Raises, before the first, `NotFoundError` or what the daemon says."""
 
-    def entries_after(self, name: bytes, after: str) -> list[Line]:
-        """A page of the entries behind an id; waits a moment for some where there are none."""
+    def entries_after(self, places: Mapping[bytes, str]) -> dict[bytes, list[Line]]:
+        """A page of the entries of each timeline behind an id, where there are some; waits a moment
+        for some where there are none.
+        """
 
     def head(self) -> int:
         """The LSN of the last commit."""

@@ -1,11 +1,13 @@
 """`timeline tail`: the newest entries of a timeline or commits of the log, and with -f what comes.
 
 Rule: nothing is left out and nothing shown twice between what there was and what comes: following
-goes on behind the last that was shown. Ctrl-C ends it.
+goes on behind the last that was shown. A message of a conversation that is edited or recalled
+meanwhile comes again, as it is then; its events say so. Ctrl-C ends it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -13,9 +15,11 @@ import click
 from .cat import timeline_of
 from .console import Output
 from .looking import as_bytes, check_named, print_commit, print_entry, source_of
-from .source import Bounds, Source
+from .source import Bounds, Line, Source
 from .verb import verb
 from .wire import Wire
+
+_CONVERSATIONS = b"@conv:"
 
 
 @verb(
@@ -45,7 +49,8 @@ def tail(
 ) -> None:
     """Print the newest entries of the timeline NAME, oldest of them first.
 
-    A directory may be followed too, while another process writes to it.
+    A directory may be followed too, while another process writes to it. A message that is edited or
+    recalled meanwhile is printed again.
     """
     check_named(name, log=log, events=events)
     with source_of(directory, daemon) as source:
@@ -57,13 +62,30 @@ def tail(
 
 def _entries(output: Output, source: Source, name: bytes, count: int, follow: bool) -> None:
     newest = list(source.entries(name, Bounds(), max(count, 1), reverse=True))
-    after = newest[0].id if newest else "0-0"
+    after = {name: newest[0].id if newest else "0-0"}
+    if follow and name.startswith(_CONVERSATIONS):
+        events = timeline_of(name, events=True)
+        after[events] = _newest(source, events)
     for line in reversed(newest[:count]):
         print_entry(output, line)
     while follow:
-        for line in source.entries_after(name, after):
-            print_entry(output, line)
-            after = line.id
+        for timeline, lines in source.entries_after(after).items():
+            for line in lines:
+                for each in [line] if timeline == name else _changed(source, name, line):
+                    print_entry(output, each)
+                after[timeline] = line.id
+
+
+def _newest(source: Source, name: bytes) -> str:
+    return next((line.id for line in source.entries(name, Bounds(), 1, reverse=True)), "0-0")
+
+
+def _changed(source: Source, name: bytes, event: Line) -> Iterator[Line]:
+    """The message that an event of its conversation changed, as it is now."""
+    fields = dict(event.fields)
+    if fields.get(b"@kind") in (b"edit", b"recall"):
+        number = int(fields[b"@id"])
+        yield from source.entries(name, Bounds(number, number), 1, reverse=False)
 
 
 def _log(output: Output, source: Source, count: int, *, follow: bool) -> None:

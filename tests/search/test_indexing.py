@@ -274,6 +274,30 @@ def test_an_index_that_goes_on_failing_is_built_anew(
     assert stats(db)["index_failures"] == 3
 
 
+def test_what_has_nothing_to_index_is_no_lag(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does it cost a commit of the index for each who waits."""
+    monkeypatch.setattr("timeline.search.indexer._QUIET", 3_600.0)
+    db.messaging.send("team", "ann", {"text": "word"})
+    assert texts(db) == ["word"]
+    commits = []
+    commit = Index.commit
+
+    def counted(index: Index, checkpoint: object) -> None:
+        commits.append(checkpoint)
+        commit(index, checkpoint)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Index, "commit", counted)
+    for _ in range(3):
+        db.timeline("raw").append_many([{"n": "1"}] * 100)
+        assert texts(db) == ["word"]
+        assert stats(db)["index_lag"] == 0
+        assert stats(db)["index_lsn"] == db.log.head
+    assert commits == []
+    db.messaging.send("team", "ann", {"text": "another word"})
+    assert len(texts(db)) == 2
+    assert len(commits) == 1
+
+
 def test_an_index_that_contradicts_itself_is_built_anew(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

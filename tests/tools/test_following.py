@@ -70,6 +70,35 @@ def test_tail_follows_what_comes_until_ctrl_c(daemon: Daemon, of: str, what: str
         assert numbers == sorted(set(numbers)), "each once, in order"
 
 
+@pytest.mark.parametrize("of", ["daemon", "directory"])
+def test_what_is_edited_or_recalled_meanwhile_is_shown_as_it_is_then(
+    daemon: Daemon, of: str
+) -> None:
+    client = daemon.client(decode_responses=True)
+    where = ["--connect", f":{daemon.port}"] if of == "daemon" else [str(daemon.data)]
+    name = f"changing-{of}"
+    client.execute_command("CONV.CREATE", name, "-", "MEMBERS", 1, "zoe")
+    for text in ("first", "second"):
+        client.execute_command("CONV.SEND", name, "zoe", "*", "text", text)
+    client.execute_command("CONV.EDIT", name, 1, "zoe", "*", "text", "before")
+    following = Followed(*where, f"@conv:{name}", "-n", "1")
+    try:
+        assert "text=second" in following.line()
+        client.execute_command("CONV.RECALL", name, 1, "zoe")
+        line = following.line()
+        assert line.startswith("1-0 ")
+        assert "@recalled=zoe" in line
+        client.execute_command("CONV.JOIN", name, "-", "yan")
+        client.execute_command("CONV.EDIT", name, 2, "zoe", "*", "text", "2nd")
+        line = following.line()
+        assert line.startswith("2-0 ")
+        assert "text=2nd" in line
+        client.execute_command("CONV.SEND", name, "zoe", "*", "text", "third")
+        assert "text=third" in following.line()
+    finally:
+        following.stop()
+
+
 def test_top_shows_rates_lag_and_what_is_hot(daemon: Daemon) -> None:
     client = daemon.client()
     where = ["--connect", f":{daemon.port}"]

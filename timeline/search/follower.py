@@ -52,16 +52,21 @@ class Follower:
         if engine.applied == self.position and engine.store is self.store:
             return False
         records = self._records()
+        position = self.position
         changed: dict[tuple[int, int], None] = {}
         trimmed: dict[int, int] = {}
         for record in records:
-            if record.first > self.position + 1:
-                raise TrimmedError(f"the log begins at {record.first}, behind {self.position}")
+            if record.first > position + 1:
+                raise TrimmedError(f"the log begins at {record.first}, behind {position}")
             self._take(record, changed, trimmed)
-            self.position, self.time = record.last, record.time
+            position = record.last
         for timeline, first in trimmed.items():
             self.index.remove_below(timeline, first)
         self._look_up(list(changed))
+        if records:  # and all that they say was taken in
+            self.position, self.time = position, records[-1].time
+            if not self.index.waiting:
+                self.index.reached = position
         return bool(records)
 
     def _records(self) -> list[Record]:

@@ -129,6 +129,9 @@ class Index:
         self.schema = tantivy.schema
         self.searcher: Searcher = tantivy.searcher()
         self.checkpoint = self._read_checkpoint()
+        # What was committed up to here can be found; beyond the checkpoint as far as there was
+        # nothing to index.
+        self.reached = 0 if self.checkpoint is None else self.checkpoint.lsn
         self.added = 0  # documents, since it was opened
         self.waiting = 0  # changes since the last commit
 
@@ -222,6 +225,7 @@ class Index:
         self.waiting = 0
         if checkpoint is not None:
             self.checkpoint = checkpoint
+            self.reached = checkpoint.lsn
 
     def _open_writer(self) -> IndexWriter:
         if self._writer is None:

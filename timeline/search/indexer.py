@@ -227,7 +227,7 @@ class Indexer(Serving):
 
     def _follow(self, current: Follower) -> None:
         with self._lock:
-            urgent, self._urgent = self._urgent, False
+            self._urgent = False
         begun = time.monotonic()
         while not self._ended.is_set() and current.step():
             # Under load there is always more: what was taken in must not wait for the end of it.
@@ -239,7 +239,7 @@ class Indexer(Serving):
         if not current.index.waiting:
             self._went_on = time.monotonic()
         quiet = time.monotonic() - self._committed >= _QUIET
-        if current.index.waiting or urgent or quiet:
+        if current.index.waiting or quiet:
             self._commit(current)
 
     def _verify(self, index: Index) -> None:
@@ -258,7 +258,8 @@ class Indexer(Serving):
             self._distrust(index, error)
 
     def _commit(self, current: Follower) -> None:
-        if current.position != self.reached:
+        known = current.index.checkpoint
+        if known is None or known.lsn != current.position:
             self._note(current)
             self._keep_log(current.position)
             self._committed = time.monotonic()

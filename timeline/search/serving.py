@@ -56,8 +56,8 @@ class Serving(ABC):
     @property
     def reached(self) -> int:
         """Everything up to this LSN can be found."""
-        known = None if self._serving is None else self._serving.checkpoint
-        return 0 if known is None else known.lsn
+        serving = self._serving
+        return 0 if serving is None else serving.reached
 
     @abstractmethod
     def when_reached(self, lsn: int, reached: Reached) -> Callable[[], None]:
