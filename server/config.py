@@ -86,6 +86,9 @@ class Settings:
     )
     blocked: int = _option(10_000, "reads that may be blocked at a time")
     channels: int = _option(1024, "channels one client may subscribe to")
+    subscriptions: int = _option(
+        16_384, "devices one client may be told of, by USER.SUBSCRIBE and on their channels"
+    )
     busy_ms: int = _option(2_000, "how long a burst is slowed before it is refused with BUSY")
     slowlog_log_slower_than: int = _option(
         10_000, "microseconds after which a command is noted; -1: none"

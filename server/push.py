@@ -57,7 +57,7 @@ class Subscriber:
     """
 
     __slots__ = (
-        "connection", "device", "inbox", "live", "position", "prefix", "streams", "user",
+        "connection", "device", "ended", "inbox", "live", "position", "prefix", "streams", "user",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +80,7 @@ class Subscriber:
         else:
             self.prefix = replies.bulk(b"message") + replies.bulk(b"sync:%b:%b" % (user, device))
         self.live = False  # nothing is owed to it but what the rounds bring
+        self.ended = False
 
 
 class _Round:
@@ -125,6 +126,7 @@ class Push:
         self._by_connection: dict[Connection, dict[tuple[bytes, bytes, bool], Subscriber]] = {}
         self._by_inbox: dict[int, tuple[Subscriber, ...]] = {}
         self._waiting: dict[Subscriber, None] = {}  # something may have come for them
+        self._ended: deque[Subscriber] = deque()  # yet to be forgotten
         self._scheduled = False
         self._frames: dict[Told, bytes] = {}  # encoded of late
         self._frames_bytes = 0
@@ -158,34 +160,53 @@ class Push:
 
     def remove(self, connection: Connection, user: bytes, device: bytes, *, streams: bool) -> bool:
         """Whether there was something to end."""
-        subscribers = self._by_connection.get(connection, {})
-        subscriber = subscribers.pop((user, device, streams), None)
+        subscriber = self._by_connection.get(connection, {}).get((user, device, streams))
         if subscriber is None:
             return False
-        if not subscribers:
-            del self._by_connection[connection]
-        inbox = subscriber.inbox
-        others = tuple(each for each in self._by_inbox[inbox] if each is not subscriber)
-        if others:
-            self._by_inbox[inbox] = others
-        else:
-            del self._by_inbox[inbox]
-        subscriber.live = False  # a round may still come to it
-        self._waiting.pop(subscriber, None)
-        self._messages.watch.remove(inbox)
-        self._messages.presence.depart(user, device)
+        self._end(connection, [subscriber])
         return True
 
     def forget(self, connection: Connection) -> None:
         """End all of a connection that is gone or was reset."""
-        for user, device, streams in list(self._by_connection.get(connection, ())):
-            self.remove(connection, user, device, streams=streams)
+        self._end(connection, list(self._by_connection.get(connection, {}).values()))
 
     def end_streams(self, connection: Connection) -> None:
         """End what only RESP3 can carry: the connection speaks RESP2 from now on."""
-        for user, device, streams in list(self._by_connection.get(connection, ())):
-            if streams:
-                self.remove(connection, user, device, streams=True)
+        subscribers = self._by_connection.get(connection, {}).values()
+        self._end(connection, [each for each in subscribers if each.streams])
+
+    def _end(self, connection: Connection, subscribers: Sequence[Subscriber]) -> None:
+        """Send nothing to these any more; what was kept for them goes, some at a time."""
+        if not subscribers:
+            return
+        there = self._by_connection[connection]
+        for subscriber in subscribers:
+            del there[subscriber.user, subscriber.device, subscriber.streams]
+            subscriber.ended = True
+            subscriber.live = False  # a round may still come to it
+            self._waiting.pop(subscriber, None)
+        if not there:
+            del self._by_connection[connection]
+        self._ended.extend(subscribers)
+        self._let_go()
+        self._schedule()
+
+    def _let_go(self) -> None:
+        """Forget the next of those who ended."""
+        for _ in range(min(_AT_A_TIME, len(self._ended))):
+            subscriber = self._ended.popleft()
+            inbox = subscriber.inbox
+            others = tuple(each for each in self._by_inbox[inbox] if each is not subscriber)
+            if others:
+                self._by_inbox[inbox] = others
+            else:
+                del self._by_inbox[inbox]
+            self._messages.watch.remove(inbox)
+            self._messages.presence.depart(subscriber.user, subscriber.device)
+
+    def streams_to(self, connection: Connection, user: bytes, device: bytes) -> bool:
+        """Whether a connection has a stream of this device."""
+        return (user, device, True) in self._by_connection.get(connection, {})
 
     def count(self, connection: Connection) -> int:
         return len(self._by_connection.get(connection, ()))
@@ -230,8 +251,9 @@ class Push:
     def _look(self, inbox: int) -> None:
         """What came for an in-box is to be read by its subscribers themselves."""
         for subscriber in self._by_inbox.get(inbox, ()):
-            self._settle(subscriber)
-            self._waiting[subscriber] = None
+            if not subscriber.ended:
+                self._settle(subscriber)
+                self._waiting[subscriber] = None
 
     def _line_up(self, fresh: Fresh) -> None:
         """Let a message wait for its turn."""
@@ -263,12 +285,13 @@ class Push:
 
     def _schedule(self) -> None:
         """Serve those who wait, in the turns to come."""
-        if (self._waiting or self._rounds) and not self._scheduled:
+        if (self._waiting or self._rounds or self._ended) and not self._scheduled:
             self._scheduled = True
             self._service.loop.call_soon(self._serve)
 
     def _serve(self) -> None:
         self._scheduled = False
+        self._let_go()
         room = _AT_A_TIME
         while self._rounds and room:
             room -= self._give(self._rounds[0], room)

@@ -55,9 +55,9 @@ def _device(channel: bytes) -> tuple[bytes, bytes] | None:
     return check_user(user), check_device(device)
 
 
-def _check_number(session: Session, wanted: set[bytes], there: int) -> None:
+def _check_number(session: Session, fresh: int) -> None:
     most = session.service.configuration.settings.channels
-    if len(wanted) + there > most:
+    if len(session.channels) + len(session.patterns) + fresh > most:
         raise CommandError(f"a client may subscribe to {most} channels (option channels)")
 
 
@@ -73,7 +73,7 @@ def _check_number(session: Session, wanted: set[bytes], there: int) -> None:
 def subscribe(session: Session, args: Arguments, _: View) -> bytes:
     _refuse_in_transaction(session)
     service = session.service
-    _check_number(session, set(session.channels).union(args[1:]), len(session.patterns))
+    _check_number(session, len({each for each in args[1:] if each not in session.channels}))
     inboxes: list[tuple[bytes, bytes, int] | None] = []
     for channel in args[1:]:  # all or none
         owner = _device(channel)
@@ -125,7 +125,7 @@ def unsubscribe(session: Session, args: Arguments) -> bytes:
 )
 def psubscribe(session: Session, args: Arguments, _: View) -> bytes:
     _refuse_in_transaction(session)
-    _check_number(session, set(session.patterns).union(args[1:]), len(session.channels))
+    _check_number(session, len({each for each in args[1:] if each not in session.patterns}))
     globs = [compiled(pattern) for pattern in args[1:]]
     for glob in globs:  # all or none
         if glob.prefix.startswith(_SYNC):

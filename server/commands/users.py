@@ -7,10 +7,12 @@ blocked sync and a subscription need beyond that, waking and presence, is here a
 from __future__ import annotations
 
 from timeline.engine import Draft, Engine
-from timeline.errors import TrimmedError, UsageError
+from timeline.errors import NotFoundError, TimelineError, TrimmedError, UsageError
+from timeline.fanout import Position
 from timeline.messaging import conversations, counting, devices, listing, reading
 from timeline.messaging.access import find_user
 from timeline.messaging.names import check_user
+from timeline.messaging.service import Messages
 from timeline.messaging.syncing import Page
 from timeline.messaging.userlist import Listed
 
@@ -24,6 +26,7 @@ from .arguments import syntax_error
 from .conversations import Options, messages_of, page_size, paging, view_of
 
 _GROUP = "user"
+_TOGETHER = 1_000  # devices that one command subscribes to: some 50 ms, if nothing is in memory
 
 
 def _page(page: Page, resp: int) -> bytes:
@@ -116,41 +119,79 @@ def _wait(
 def ack(session: Session, args: Arguments, draft: Draft) -> bytes:
     messages = messages_of(session)
     position = messages.reader.cursors.decode(args[3], messages.engine.applied)
-    devices.acknowledge(draft, args[1], args[2], position, messages.options)
+    devices.acknowledge(draft, args[1], args[2], position, messages.options, messages.presence)
     return replies.OK
 
 
 @read(  # so that it sees what the client wrote just before
     "USER.SUBSCRIBE",
-    "user device [AFTER cursor]",
-    "Pushes to this connection (RESP3) what was missed, then what happens.",
+    "user device [AFTER cursor] [user device [AFTER cursor]]...",
+    "Pushes to this connection (RESP3) what was missed, then what happens. Of several devices each "
+    "is answered by itself: OK, or the first word of why not.",
     group=_GROUP,
     flags="pubsub",
+    complexity="O(N) for N devices",
 )
 def subscribe(session: Session, args: Arguments, _: Readable) -> bytes:
     if session.resp != 3:
         raise UsageError("frames need RESP3 (HELLO 3); any client may SUBSCRIBE sync:user:device")
     if session.executing:
         raise UsageError("subscriptions do not change in a transaction")
-    options = Options(args, 3)
-    after: bytes | None = None
-    while (word := options.word()) is not None:
-        if word != b"AFTER":
-            raise syntax_error()
-        after = options.value()
-    if options.at != len(args):
+    push, connection = session.service.push, session.connection
+    wanted = _devices(args)
+    most = session.service.configuration.settings.subscriptions
+    fresh = {each[:2] for each in wanted if not push.streams_to(connection, *each[:2])}
+    if push.count(connection) + len(fresh) > most:
+        raise UsageError(f"a client may subscribe to {most} devices (option subscriptions)")
+    begun: list[tuple[int, Position] | TimelineError] = []
+    for user, device, after in wanted:
+        try:
+            begun.append(_begin(messages_of(session), user, device, after))
+        except (TrimmedError, NotFoundError) as error:
+            if len(wanted) == 1:
+                raise
+            begun.append(error)
+    codes = []
+    for (user, device, _after), found in zip(wanted, begun, strict=True):
+        if isinstance(found, TimelineError):
+            codes.append(found.code.encode())
+        else:
+            push.add(connection, user, device, *found)
+            codes.append(b"OK")
+    return replies.OK if len(wanted) == 1 else replies.bulks(codes)
+
+
+def _devices(args: Arguments) -> list[tuple[bytes, bytes, bytes | None]]:
+    """`user device [AFTER cursor]`, once or more."""
+    found: list[tuple[bytes, bytes, bytes | None]] = []
+    at = 1
+    while at + 1 < len(args):
+        user, device = args[at : at + 2]
+        at += 2
+        after = None
+        if at < len(args) and args[at].upper() == b"AFTER":
+            if at + 1 == len(args):
+                raise syntax_error()
+            after = args[at + 1]
+            at += 2
+        found.append((user, device, after))
+    if at != len(args):
         raise syntax_error()
-    service, messages = session.service, messages_of(session)
-    most = service.configuration.settings.channels
-    if service.push.count(session.connection) >= most:
-        raise UsageError(f"a client may subscribe to {most} devices (option channels)")
-    inbox, position = messages.reader.begin(args[1], args[2], after)
+    if len(found) > _TOGETHER:
+        raise UsageError(f"at most {_TOGETHER} devices at a time: subscribe to the others next")
+    return found
+
+
+def _begin(
+    messages: Messages, user: bytes, device: bytes, after: bytes | None
+) -> tuple[int, Position]:
+    """The in-box of a user, and where a device goes on. Raises `TrimmedError`."""
+    inbox, position = messages.reader.begin(user, device, after)
     if position is None:
         raise TrimmedError(
             "resync: page through USER.CONVERSATIONS, then subscribe AFTER its position"
         )
-    service.push.add(session.connection, args[1], args[2], inbox, position)
-    return replies.OK
+    return inbox, position
 
 
 @plain(
@@ -326,7 +367,8 @@ def devices_(session: Session, args: Arguments, view: Readable) -> bytes:
 )
 def device(session: Session, args: Arguments, draft: Draft) -> bytes:
     fields = Options(args, 3).fields()
-    devices.set_device(draft, args[1], args[2], fields, messages_of(session).options)
+    messages = messages_of(session)
+    devices.set_device(draft, args[1], args[2], fields, messages.options, messages.presence)
     return replies.OK
 
 

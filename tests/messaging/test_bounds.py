@@ -258,6 +258,35 @@ def test_a_group_follows_another_limit_when_next_somebody_comes_or_goes(
         assert [each.seq for each in entries if each.kind == "message"] == [1, 2, 3]
 
 
+def test_the_device_seen_longest_ago_makes_room(tmp_path: Path, clock: Clock) -> None:
+    with timeline.open(tmp_path / "store", replace(SMALL, devices=3, fsync="inline")) as db:
+        im = db.messaging
+        im.create("team", "ann")
+        cursor = im.conversations("ann").position
+
+        def seen(name: str) -> list[str]:
+            clock.now += 1
+            im.ack("ann", name, cursor)
+            return sorted(each.device for each in im.devices("ann"))
+
+        for name in ("a", "b", "c", "a"):
+            seen(name)
+        assert seen("d") == ["a", "c", "d"], "b was seen longest ago"
+        presence = im.messages.presence
+        presence.arrive(b"ann", b"c")
+        assert seen("e") == ["c", "d", "e"], "c is on line"
+        for online in (b"d", b"e"):
+            presence.arrive(b"ann", online)
+        with pytest.raises(TooLargeError, match="all of them are on line"):
+            seen("f")
+        with pytest.raises(TooLargeError):
+            im.set_device("ann", "f", {"os": "x"})
+        assert seen("c") == ["c", "d", "e"]
+        presence.depart(b"ann", b"d")
+        assert seen("f") == ["c", "e", "f"]
+        assert im.sync("ann", "d").resync
+
+
 def test_what_all_devices_have_passed_makes_room(tmp_path: Path) -> None:
     with timeline.open(tmp_path / "store", diffusion_limit=1, pulled_limit=2) as db:
         im = db.messaging

@@ -662,15 +662,20 @@ def test_devices_keep_fields_and_can_be_forgotten(door: Door, own: Own, disturb:
         door.forget_device(ann, "phone")
 
 
-def test_a_user_has_at_most_so_many_devices(door: Door, own: Own) -> None:
+def test_of_too_many_devices_one_that_is_away_makes_room(door: Door, own: Own) -> None:
     team, ann = own("team"), own("ann")
     door.create(team, ann)
     for number in range(32):
         begin(door, ann, f"d{number}")
-    with pytest.raises(Refused, match=r"^TOOLARGE "):
-        begin(door, ann, "one-more")
-    begin(door, ann, "d31")
-    assert len(door.devices(ann)) == 32
+    begin(door, ann, "one-more")
+    begin(door, ann, "described")
+    door.set_device(ann, "described", {"os": "x"})
+    there = door.devices(ann)
+    assert len(there) == 32
+    assert {"one-more", "described"} <= set(there)
+    gone = {f"d{number}" for number in range(32)} - set(there)
+    assert len(gone) == 2
+    assert all(door.sync(ann, device).resync for device in gone)
 
 
 def test_a_conversation_switches_its_diffusion_unnoticed(

@@ -489,3 +489,61 @@ def test_a_stream_that_was_too_slow_ends_and_never_skips(forgetful: WireDoor) ->
             door.do("USER.SUBSCRIBE", "bob", "phone", "AFTER", cursor)
     finally:
         slow.close()
+
+
+def test_one_command_subscribes_to_many(door: WireDoor, room: str, raw: Raw) -> None:
+    door.send(room, "ann", "before")
+    position = door.conversations("bob").position
+    door.send(room, "bob", "missed")
+    found = raw.do(
+        "USER.SUBSCRIBE",
+        *("ann", "phone", "bob", "phone", "AFTER", position, "bob", "unheard-of"),
+        *("nobody", "phone"),
+    )
+    assert found == [b"OK", b"OK", b"TRIMMED", b"NOTFOUND"]
+    door.send(room, "ann", "now")
+    frames = [raw.next() for _ in range(5)]
+    told = [(user, entry_id) for _, user, _, _, _, entry_id, _ in frames]
+    assert [entry for user, entry in told if user == b"ann"] == [b"1-0", b"2-0", b"3-0"]
+    assert [entry for user, entry in told if user == b"bob"] == [b"2-0", b"3-0"]
+    for device in ("phone", "desk"):
+        assert raw.do("USER.UNSUBSCRIBE", "bob", device) == b"OK"
+    assert (door.online("ann"), door.online("bob")) == (True, False)
+    refused = (
+        ("ann", "phone", "bob"),
+        ("ann", "phone", "AFTER"),
+        ("ann", "phone", "bob", "phone", "AFTER", "rubbish"),
+        ("ann", "phone") * 1_001,
+    )
+    for words in refused:
+        assert str(raw.do("USER.SUBSCRIBE", *words)).startswith("ERR ")
+    raw.close()
+    while door.online("ann"):
+        pass
+
+
+def test_a_connection_is_told_of_a_bounded_number_of_devices(tmp_path: Path) -> None:
+    door = WireDoor(tmp_path / "store", subscriptions=200)
+    try:
+        users = [f"u{number}" for number in range(201)]
+        door.create("team", "-", users)
+        position = door.conversations("u0").position
+        raw = Raw(door.daemon.port)
+        words = [word for user in users for word in (user, "d", "AFTER", position)]
+        refused = str(raw.do("USER.SUBSCRIBE", *words))
+        assert refused == "ERR a client may subscribe to 200 devices (option subscriptions)"
+        assert raw.do("USER.SUBSCRIBE", *words[:-4]) == [b"OK"] * 200
+        assert raw.do("USER.SUBSCRIBE", *words[:4]) == b"OK", "again is none more"
+        assert str(raw.do("USER.SUBSCRIBE", *words[-4:])).startswith("ERR ")
+        door.send("team", "@system", "to all")
+        told = {raw.next()[1].decode() for _ in range(200)}
+        assert told == set(users[:-1])
+        assert raw.do("RESET") == b"RESET"
+        door.send("team", "@system", "to nobody")
+        assert raw.do("PING") == b"PONG"
+        while any(door.online(user) for user in users):
+            pass
+        assert raw.do("PING") == b"PONG", "and nothing was pushed between"
+        raw.close()
+    finally:
+        door.close()

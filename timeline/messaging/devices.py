@@ -2,8 +2,9 @@
 
 Rule: a cursor `<epoch>-<lsn>-<n>` is a position in the commit log, the same for everybody: all of
 commit `lsn` and the first `n` entries of the next. It is no secret and no right: what a caller may
-see is decided at every call. A device's position never moves back. A user has at most `devices`;
-one that acknowledged nothing for `device_idle_ms` is forgotten.
+see is decided at every call. A device's position never moves back. A device that acknowledged
+nothing for `device_idle_ms` is forgotten. A user has at most `devices`: for one more, that which
+was seen longest ago makes room, of those that are not there now; it resyncs when it comes again.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from timeline.formats.messages import (
 from timeline.messaging.access import find_user
 from timeline.messaging.entries import check_own_fields
 from timeline.messaging.names import check_device
+from timeline.messaging.presence import Presence
 from timeline.options import Options
 from timeline.view import View
 
@@ -84,7 +86,12 @@ def _is_idle(view: View, row: DeviceRow, now: int, options: Options) -> bool:
 
 
 def acknowledge(
-    draft: Draft, user: bytes, device: bytes, position: Position | None, options: Options
+    draft: Draft,
+    user: bytes,
+    device: bytes,
+    position: Position | None,
+    options: Options,
+    presence: Presence,
 ) -> None:
     """Note that a device has dealt with everything up to `position`."""
     inbox = find_user(draft, user).id
@@ -94,7 +101,7 @@ def acknowledge(
             "this cursor is of another epoch, or of the future: USER.SYNC says how to go on"
         )
     if row is None:
-        _make_room(draft, inbox, options)
+        _make_room(draft, user, inbox, options, presence)
         row = _NEW
     reached = Position(row.lsn, row.ordinal)
     if not row.known or position > reached:
@@ -105,24 +112,39 @@ def acknowledge(
     )
 
 
-def _make_room(draft: Draft, inbox: int, options: Options) -> None:
-    """Forget idle devices when there are as many as a user may have. Raises `TooLargeError`."""
-    found = list(draft.scan(*between(DEVICE + keys.number(inbox))))
-    if len(found) < options.devices:
+def _make_room(draft: Draft, user: bytes, inbox: int, options: Options, presence: Presence) -> None:
+    """Forget devices when there are as many as a user may have: idle ones, else those that were
+    seen longest ago. Raises `TooLargeError` when all are there.
+    """
+    prefix = DEVICE + keys.number(inbox)
+    found = [(decode_device(value), key) for key, value in draft.scan(*between(prefix))]
+    surplus = len(found) - options.devices + 1
+    if surplus <= 0:
         return
-    idle = [
-        key for key, value in found if _is_idle(draft, decode_device(value), draft.time, options)
-    ]
-    if not idle:
+    gone = [key for row, key in found if _is_idle(draft, row, draft.time, options)]
+    if len(gone) < surplus:
+        away = [
+            (row.seen, key)
+            for row, key in found
+            if not presence.is_online(user, key[len(prefix) :])
+        ]
+        gone = [key for _, key in sorted(away)[:surplus]]  # the idle ones first
+    if len(gone) < surplus:
         raise TooLargeError(
-            f"a user has at most {options.devices} devices: USER.FORGET one (option devices)"
+            f"a user has at most {options.devices} devices, and all of them are on line: "
+            "USER.FORGET one (option devices)"
         )
-    for key in idle:
+    for key in gone:
         draft.remove(key)
 
 
 def set_device(
-    draft: Draft, user: bytes, device: bytes, items: Sequence[bytes], options: Options
+    draft: Draft,
+    user: bytes,
+    device: bytes,
+    items: Sequence[bytes],
+    options: Options,
+    presence: Presence,
 ) -> None:
     """Merge fields into what is known of a device, an empty value removing."""
     inbox = find_user(draft, user).id
@@ -131,7 +153,7 @@ def set_device(
     check_own_fields(items)
     row = find_device(draft, inbox, device, draft.time, options)
     if row is None:
-        _make_room(draft, inbox, options)
+        _make_room(draft, user, inbox, options, presence)
         row = _NEW
     merged = decode_settings(row.fields) | dict(zip(items[::2], items[1::2], strict=True))
     kept = [item for pair in merged.items() if pair[1] for item in pair]

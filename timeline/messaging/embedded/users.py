@@ -94,7 +94,7 @@ class UserCalls(Calls):
 
         def work(draft: Draft) -> None:
             position = self.messages.reader.cursors.decode(reached, self._engine.applied)
-            devices.acknowledge(draft, who, name, position, self._options)
+            devices.acknowledge(draft, who, name, position, self._options, self.messages.presence)
 
         self._engine.commit(work)
 
@@ -166,7 +166,9 @@ class UserCalls(Calls):
         who, name, changes = encode_name(user), encode_name(device), encode_fields(fields)
         check_device(name)
         self._engine.commit(
-            lambda draft: devices.set_device(draft, who, name, changes, self._options)
+            lambda draft: devices.set_device(
+                draft, who, name, changes, self._options, self.messages.presence
+            )
         )
 
     def forget_device(self, user: Value, device: Value) -> None:
