@@ -40,7 +40,7 @@ class Appends:
             self._singly = 0
         if place >= self._singly:
             if len(commands) - place < _RUN:
-                return self._append(commands[place : place + 1])
+                return self._append(commands, place, place + 1)
             columns = appends_from(commands, place)
             if not columns:
                 return ()
@@ -49,12 +49,13 @@ class Appends:
                 if seqs:
                     return seqs
             self._singly = place + len(columns[0])
-        return self._append(commands[place : self._singly])
+        return self._append(commands, place, self._singly)
 
-    def _append(self, commands: list[Command]) -> list[int]:
+    def _append(self, commands: list[Command], place: int, end: int) -> list[int]:
         append = self._engine.append
         seqs: list[int] = []
-        for command in commands:
+        for at in range(place, end):
+            command = commands[at]
             if not is_append(command, len(command)):
                 break
             try:

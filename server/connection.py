@@ -60,9 +60,12 @@ from .shortreads import READS, short_reads
 NOTHING, TURN, FLIGHT, ROOM, READER, REPLY = range(6)
 OPEN, ENDED, CLOSING, GONE = range(4)
 
-# A turn, about: a command counts as one, and so do `_BYTES` of requests that are read.
+# A turn, about: a command counts as one, and so do `_BYTES` of requests that are read, or
+# `_ITEM_BYTES` of such as are read item by item, without a command coming of it.
 _WORK: Final = 1024
 _BYTES: Final = 128
+_ITEM_BYTES: Final = 8
+_SHARE: Final = 128  # of it is had at once, on arrival, while others wait for their turns
 _SECONDS: Final = 0.001  # of commands that are carried out one by one
 # What has no more than this waiting goes on as soon as it can, and not behind others.
 _FEW: Final = 64
@@ -134,7 +137,7 @@ class Connection(asyncio.Protocol):
         if self._waits:
             self.account()
         else:
-            self.turn()
+            self._have_turn(_SHARE if service.turns.busy else _WORK)
 
     def eof_received(self) -> bool:
         """The client sends no more; it may still wait for replies to what it sent."""
@@ -220,14 +223,17 @@ class Connection(asyncio.Protocol):
         return self._life != GONE and self._flight is None and not self._output.full
 
     def turn(self) -> None:
+        """Goes on with what waits, if that is still to be done."""
+        if self._life < CLOSING:
+            self._have_turn(_WORK)
+
+    def _have_turn(self, work: int) -> None:
         """Carries out what it may of what was received; the rest waits."""
-        if self._life >= CLOSING:
-            return
         if self._output.full:
             self._waits = READER
         else:
             with self._service.engine.lock:
-                self._waits = self._carry_on()
+                self._waits = self._carry_on(work)
         if self._flight is None and self._out:
             self._send_out()
         parser = self._parser
@@ -253,10 +259,9 @@ class Connection(asyncio.Protocol):
         else:
             self.turn()
 
-    def _carry_on(self) -> int:
+    def _carry_on(self, left: int) -> int:
         """Carries out commands until one must wait, and returns for what."""
         session, parser, begun = self.session, self._parser, 0.0
-        left = _WORK
         while left > 0:
             commands, place = self._commands, self._place
             if place == len(commands):
@@ -297,7 +302,8 @@ class Connection(asyncio.Protocol):
             self._fault = problem
             self._commands = problem.commands
         self._place = 0
-        return 1 + (before - self._parser.unread) // _BYTES
+        read = before - self._parser.unread
+        return 1 + read // (_BYTES if self._commands else _ITEM_BYTES)
 
     def _run(self, commands: list[Command], place: int) -> int:
         """Carries out together what can be of the commands from `place` on: appends or short reads.
@@ -503,10 +509,12 @@ class Connection(asyncio.Protocol):
         """It holds nothing any more."""
         self._life = GONE
         self._service.holdings.forget(self)
-        self._parser = Parser(self._settings.limits)
+        self._service.turns.dispose(self._parser.forget())
         self._commands, self._place, self._waits = [], 0, NOTHING
         self._output.drop()
-        self.session.transaction = None
+        if self.session.transaction is not None:
+            self._service.turns.dispose(self.session.transaction.commands)
+            self.session.transaction = None
 
     def _fail(self) -> None:
         """Answers a protocol error behind everything before it, then closes."""

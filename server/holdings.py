@@ -35,7 +35,8 @@ _LOOKED_AT: Final = 256  # clients at each
 _FEW: Final = 16  # with fewer clients, a share is of so many
 _SMALLEST: Final = 64 << 10  # bytes that are never too many for one client
 _PATIENCE: Final = 1.0  # seconds without progress
-_WORTH_IT: Final = 8 << 20  # bytes let go of, after which memory is given back
+_WORTH_IT: Final = 16 << 20  # bytes let go of, after which memory is given back, and
+_REST: Final = 10.0  # seconds between times, since the allocator keeps others waiting meanwhile
 
 _malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc alone
 
@@ -96,6 +97,7 @@ class Holdings:
         self._short_since = 0.0
         self._then: dict[Holder, int] = {}
         self._peak = 0
+        self._given_back = 0.0
         self._reacting = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -243,7 +245,12 @@ class Holdings:
     def _give_back(self) -> None:
         """Asks the allocator for what clients let go of: by itself it keeps what it once had."""
         self._peak = max(self._peak, self.total)
-        if self._peak - self.total > max(_WORTH_IT, self._peak // 2):
+        now = self._loop.time()
+        if (
+            self._peak - self.total > max(_WORTH_IT, self._peak // 2)
+            and now - self._given_back > _REST
+        ):
             self._peak = self.total
+            self._given_back = now
             if _malloc_trim is not None:
                 self._loop.run_in_executor(None, _malloc_trim, 0)

@@ -127,7 +127,7 @@ class Parser:
                 position = self._read_piece(data, begin, commands)
         except ProtocolError as error:
             error.commands = commands
-            self._forget()
+            self.forget()
             raise
         self.unread -= position - begin
         if position < len(data):
@@ -143,9 +143,14 @@ class Parser:
             self.kept = 0
         return commands
 
-    def _forget(self) -> None:
-        self._data, self._later, self._rest, self._items = b"", bytearray(), bytearray(), []
+    def forget(self) -> Command:
+        """Lets go of all that came; returns what there was of an incomplete command, since these
+        may be many objects.
+        """
+        items, self._items = self._items, []
+        self._data, self._later, self._rest = b"", bytearray(), bytearray()
         self.unread = self.kept = 0
+        return items
 
     def _read_piece(self, data: bytes, position: int, commands: list[Command]) -> int:
         """Reads from `position` on; returns where it stopped."""

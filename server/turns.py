@@ -14,14 +14,25 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from time import perf_counter
-from typing import Protocol
+from typing import Any, Final, Protocol
 
-_ROUND = 0.002  # seconds
+_ROUND: Final = 0.002  # seconds
+_DISPOSED: Final = 4096  # objects
 
 
 class Worker(Protocol):
     def turn(self) -> None:
         """Does the next part of its work; it is in `Turns` no more, unless it goes there again."""
+
+
+class _Disposal:
+    def __init__(self, turns: Turns, objects: list[Any]) -> None:
+        self._turns = turns
+        self._objects = objects
+
+    def turn(self) -> None:
+        del self._objects[-_DISPOSED:]
+        self._turns.dispose(self._objects)
 
 
 class Turns:
@@ -33,10 +44,20 @@ class Turns:
     def __len__(self) -> int:
         return len(self._workers)
 
+    @property
+    def busy(self) -> bool:
+        """Whether anybody waits for a turn."""
+        return self._scheduled
+
     def add(self, worker: Worker) -> None:
         """Gives it a turn, behind those who wait for theirs."""
         self._workers.append(worker)
         self._schedule()
+
+    def dispose(self, objects: list[Any]) -> None:
+        """Lets go of what may be many objects, some at a time: each takes a moment to be freed."""
+        if len(objects) > _DISPOSED:
+            self.add(_Disposal(self, objects))
 
     def _schedule(self) -> None:
         if self._workers and not self._scheduled:
