@@ -37,6 +37,8 @@ _FLOORS = {
     "metrics_port": -1,
     "slowlog_log_slower_than": -1,
     "slowlog_max_len": 0,
+    "tcp_keepalive": 0,
+    "timeout": 0,
 }
 _SUFFIXES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
@@ -61,6 +63,12 @@ class Settings:
         -1, "port of /metrics, /healthz and /readyz over HTTP; 0 picks a free one, -1: none"
     )
     backlog: int = _option(1024, "connections the system may queue before they are accepted")
+    tcp_keepalive: int = _option(
+        300, "seconds of silence after which the system asks whether a peer is there; 0: never"
+    )
+    timeout: int = _option(
+        0, "seconds without a command after which a client is closed, unless it waits; 0: never"
+    )
     log_level: str = _option("info", "debug, info, warning or error")
     log_format: str = _option("text", "text or json, one line an event, on standard error")
     fsync: str = _option("auto", "where fsync runs: inline, thread, or auto by how long it takes")

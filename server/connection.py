@@ -426,6 +426,7 @@ class Connection(asyncio.Protocol):
         """The client took some of what waited for it; when all, its commands go on."""
         if self._life == GONE:
             return
+        self.session.active = self._service.loop.time()
         self.account()
         if not self._output.full:
             self.proceed()
@@ -496,6 +497,26 @@ class Connection(asyncio.Protocol):
         if self._life == GONE:
             return
         self._tell(reason)
+        self._let_go()
+        self._transport.abort()
+
+    def does_nothing(self) -> bool:
+        """Whether nothing is owed to the client, now or when something happens. What it does not
+        take is not owed any longer.
+        """
+        return not (
+            self.waiter is not None
+            or self._flight is not None
+            or self._waits not in (NOTHING, READER)
+            or self.session.listening
+            or self._service.push.count(self)
+        )
+
+    def expire(self, seconds: int) -> None:
+        """Closes it, since it did nothing for so long."""
+        self._service.log.info(
+            "closed", client=self.session.id, address=self.session.address, idle_for=seconds
+        )
         self._let_go()
         self._transport.abort()
 

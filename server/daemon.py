@@ -32,6 +32,7 @@ from timeline.store import ROCKS, prepare_directory
 from .config import Configuration, load
 from .connection import Connection
 from .descriptors import provide
+from .idle import Idle
 from .listening import Listener, bind
 from .logs import Logger, configure
 from .monitor import Monitor
@@ -197,7 +198,13 @@ async def _serve(
     supervisor: Supervisor,
 ) -> None:
     """Serves clients until asked to stop, and lets them have what is theirs."""
-    listener = Listener(service.loop, service.log, service.room, service.reject)
+    listener = Listener(
+        service.loop,
+        service.log,
+        service.room,
+        service.reject,
+        lambda: service.tunables.tcp_keepalive,
+    )
     for each in sockets:
         listener.listen(each, service.configuration.settings.backlog, lambda: Connection(service))
     if not service.engine.threaded:
@@ -206,7 +213,9 @@ async def _serve(
     _tell_ready(service, sockets, monitor.port)
     monitor.service = service
     supervisor.ready()
+    idle = Idle(service)
     await stopping.wait()
+    idle.stop()
     monitor.stopping = True
     supervisor.stopping()
     listener.close()

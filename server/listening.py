@@ -19,12 +19,14 @@ from .descriptors import is_spare
 from .logs import Logger
 
 _BURST: Final = 64  # accepted in one turn of the loop
+_LONGEST: Final = 32_767  # seconds, says Linux
 _REST: Final = 0.1  # seconds, when there is no descriptor to accept with
 
 
 class Listener:
     """Accepts connections. `room` says how many more there may be, `reject` gives the last word to
-    who is one too many.
+    who is one too many, and `keepalive` the seconds of silence after which a peer is asked whether
+    it is there, 0 for never.
     """
 
     def __init__(
@@ -33,11 +35,13 @@ class Listener:
         log: Logger,
         room: Callable[[], int],
         reject: Callable[[], bytes],
+        keepalive: Callable[[], int] = lambda: 0,
     ) -> None:
         self._loop = loop
         self._log = log
         self._room = room
         self._reject = reject
+        self._keepalive = keepalive
         self._sockets: list[socket.socket] = []
         self._coming: set[asyncio.Task[object]] = set()  # accepted, and not made known yet
         self._resting: dict[socket.socket, asyncio.TimerHandle] = {}
@@ -78,6 +82,8 @@ class Listener:
 
     def _admit(self, link: socket.socket, make: Callable[[], asyncio.BaseProtocol]) -> None:
         link.setblocking(False)
+        if link.family != socket.AF_UNIX:
+            _keep_alive(link, self._keepalive())
         task: asyncio.Task[object] = self._loop.create_task(_serve(self._loop, link, make))
         self._coming.add(task)
         task.add_done_callback(self._coming.discard)
@@ -108,6 +114,23 @@ class Listener:
             self._log.warning(
                 "connections are not accepted: raise LimitNOFILE or ulimit -n", reason=why
             )
+
+
+def _keep_alive(link: socket.socket, seconds: int) -> None:
+    """Have the system close it for a peer that is gone without a word: asked first after `seconds`
+    of silence, then thrice in as long again, as Redis asks.
+    """
+    if not seconds:
+        return
+    with suppress(OSError):  # it has gone already
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in (
+            ("TCP_KEEPIDLE", min(seconds, _LONGEST)),
+            ("TCP_KEEPINTVL", min(max(seconds // 3, 1), _LONGEST)),
+            ("TCP_KEEPCNT", 3),
+        ):
+            if hasattr(socket, option):  # where the system has it
+                link.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 async def _serve(

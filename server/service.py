@@ -89,6 +89,8 @@ class Tunables:
     slowlog_log_slower_than: int  # microseconds; below zero: never
     slowlog_max_len: int
     clients_bytes: int
+    tcp_keepalive: int  # seconds, and
+    timeout: int  # likewise; 0: never
     slow_after: float = field(init=False)  # the same in seconds
 
     def __post_init__(self) -> None:
@@ -155,6 +157,8 @@ class Service:
             settings.slowlog_log_slower_than,
             settings.slowlog_max_len,
             settings.clients_bytes,
+            settings.tcp_keepalive,
+            settings.timeout,
         )
 
     def _applied(self, group: Group) -> None:

@@ -24,6 +24,8 @@ _RANGES = {
     "clients-bytes": (1 << 20, 1 << 50),
     "slowlog-log-slower-than": (-1, 1_000_000_000),
     "slowlog-max-len": (0, 1_000_000_000),
+    "tcp-keepalive": (0, (1 << 31) - 1),
+    "timeout": (0, (1 << 31) - 1),
 }
 
 
@@ -36,7 +38,6 @@ def _configuration(service: Service) -> dict[str, str]:
         "databases": "1",
         "maxmemory": "0",
         "maxmemory-policy": "noeviction",
-        "timeout": "0",
         "bind": settings.host,
         "dir": settings.data,
         "unixsocket": settings.socket,
