@@ -60,6 +60,7 @@ from timeline.formats.records import encode_record
 from timeline.formats.rows import Retention, decode_metadata
 from timeline.health import Health, fsync_is_slow
 from timeline.lock import Lock, place_of_call
+from timeline.log import LogCommit
 from timeline.mark import DurableMark
 from timeline.measures import Measures
 from timeline.options import Options, anchored
@@ -599,6 +600,21 @@ class Engine:
         if self._closed:
             self.check_usable()
         return self.timelines.find(name)
+
+    def commits(self, after: int, limit: int) -> list[LogCommit]:
+        """At most `limit` commits above LSN `after`, with the names of what they changed. Raises
+        `TrimmedError`.
+        """
+        self.check_usable()
+        found = self.log.read(after, limit)
+        ids = {change.id for commit in found for change in commit.changes}
+        names = {each: self.timelines.name(each) for each in ids}
+        return [
+            commit._replace(
+                changes=[change._replace(timeline=names[change.id]) for change in commit.changes]
+            )
+            for commit in found
+        ]
 
     @property
     def count(self) -> int:

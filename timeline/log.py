@@ -45,7 +45,8 @@ NOTIFIED: Final = "notify"
 
 
 class Change(NamedTuple):
-    """One thing a commit did to timeline `id`: append `first`-`last`, patch or trim at `first`.
+    """One thing a commit did to the timeline called `timeline` (None: it was dropped since), whose
+    id is `id`: append `first`-`last`, patch or trim at `first`.
 
     For deliveries `id`, `first` and `last` are the timeline, number and kind referred to, and
     `audience` says to whom (0: in-boxes named in the commit).
@@ -56,6 +57,7 @@ class Change(NamedTuple):
     first: int
     last: int
     audience: int = 0
+    timeline: bytes | None = None
 
 
 class LogCommit(NamedTuple):

@@ -30,8 +30,7 @@ class LogView:
     def read(self, *, after: int = 0, limit: int = _PAGE) -> list[LogCommit]:
         """At most `limit` commits above LSN `after`. Raises `TrimmedError`."""
         with self._engine.lock:
-            self._engine.check_usable()
-            return self._engine.log.read(after, limit)
+            return self._engine.commits(after, limit)
 
     def follow(self, *, after: int = 0, timeout: float | None = None) -> Iterator[LogCommit]:
         """Commits above LSN `after` as they become durable, for ever.
@@ -48,7 +47,7 @@ class LogView:
             with engine.woken:
                 if not engine.woken.wait_for(more, timeout) or engine.closed:
                     return
-                commits = engine.log.read(reached, 256)
+                commits = engine.commits(reached, 256)
             for commit in commits:
                 reached = commit.lsn
                 yield commit

@@ -122,6 +122,16 @@ class Timelines:
         self.keep(timeline)
         return timeline
 
+    def name(self, timeline_id: int) -> bytes | None:
+        """What the timeline with `timeline_id` is called, as applied; None when it was dropped. It
+        is not brought into memory for that.
+        """
+        timeline = self.by_id.get(timeline_id)
+        if timeline is not None:
+            return timeline.name
+        value = self._state.get(keys.ROW + keys.number(timeline_id))
+        return None if value is None else decode_row(value).name
+
     def keep(self, timeline: Timeline) -> None:
         """Make a loaded or newly applied timeline findable."""
         self.by_id[timeline.id] = timeline

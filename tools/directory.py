@@ -133,11 +133,9 @@ class Directory:
 
     def _commit(self, commit: LogCommit) -> Commit:
         changes = []
-        with self._db.engine.lock:
-            for kind, timeline_id, first, last, _ in commit.changes:
-                found = self._db.engine.timelines.load(timeline_id)
-                numbers = [first, last] if kind == "append" else [] if kind == "drop" else [first]
-                changes.append((kind, b"" if found is None else found.name, numbers))
+        for kind, _, first, last, _, name in commit.changes:
+            numbers = [first, last] if kind == "append" else [] if kind == "drop" else [first]
+            changes.append((kind, name or b"", numbers))
         return Commit(commit.lsn, commit.time, changes)
 
     # --- search and figures -------------------------------------------------------------------

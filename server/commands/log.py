@@ -30,7 +30,7 @@ from .arguments import syntax_error
 )
 def tail(session: Session, args: Arguments, view: View) -> bytes | None:
     service = session.service
-    after = 0
+    after, at_end = 0, False
     count = service.configuration.settings.page_entries
     block: int | None = None
     if len(args) % 2 == 0:
@@ -38,7 +38,8 @@ def tail(session: Session, args: Arguments, view: View) -> bytes | None:
     for word, value in zip(args[1::2], args[2::2], strict=True):
         match word.upper():
             case b"AFTER":
-                after = service.engine.applied if value == b"$" else arguments.integer(value, 0)
+                at_end = value == b"$"
+                after = service.engine.applied if at_end else arguments.integer(value, 0)
             case b"COUNT":
                 count = min(count, arguments.count(value))
             case b"BLOCK":
@@ -52,29 +53,33 @@ def tail(session: Session, args: Arguments, view: View) -> bytes | None:
     reply = answer({})
     if reply is not None:
         return reply
+    nothing = _end(service, session.resp) if at_end else replies.EMPTY_ARRAY
     if block is None or session.executing:
-        return replies.EMPTY_ARRAY
-    service.waiters.block(
-        session.connection, [LOG], answer, replies.EMPTY_ARRAY, block / 1000 or None
-    )
+        return nothing
+    service.waiters.block(session.connection, [LOG], answer, nothing, block / 1000 or None)
     return None
 
 
+def _end(service: Service, resp: int) -> bytes:
+    """Where the end is, for who follows from now on: the last commit, without its changes."""
+    engine = service.engine
+    return replies.encode([[engine.applied, engine.store.clock.time, []]], resp)
+
+
 def _commits(service: Service, after: int, count: int, resp: int) -> bytes | None:
-    commits = service.engine.log.read(after, count)
+    commits = service.engine.commits(after, count)
     if not commits:
         return None
     found: list[replies.Value] = [
-        [commit.lsn, commit.time, [_change(service, change) for change in commit.changes]]
+        [commit.lsn, commit.time, [_change(change) for change in commit.changes]]
         for commit in commits
     ]
     return replies.encode(found, resp)
 
 
-def _change(service: Service, change: Change) -> replies.Value:
+def _change(change: Change) -> replies.Value:
     """`[kind, timeline, …]`; the name is null when the timeline was deleted since."""
-    timeline = service.engine.timelines.load(change.id)
-    found: list[replies.Value] = [change.kind, None if timeline is None else timeline.name]
+    found: list[replies.Value] = [change.kind, change.timeline]
     if change.kind == "append":
         found += [change.first, change.last]
     elif change.kind != "drop":

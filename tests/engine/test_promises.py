@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import timeline
 from tests.engine.adapters import Adapter, Embedded, Refused, Wire
 
 
@@ -235,3 +236,35 @@ def test_a_refused_write_leaves_nothing(store: Adapter) -> None:
     assert seqs(store) == [1]
     assert store.names() == ["a"]
     assert store.append("a", {"v": b"x"}) == 2
+
+
+def test_the_log_names_what_was_changed(tmp_path: Path) -> None:
+    """What was dropped since has no name."""
+    path = tmp_path / "store"
+    with timeline.open(path, search=False) as db:
+        for name in ("a", "gone"):
+            db.timeline(name).append_many([{"n": "1"}, {"n": "2"}])
+        db.timeline("a").delete(1)
+        db.timeline("a").trim(before=2)
+        db.timeline("gone").drop()
+        db.log.move("reader", 0)
+        followed = [commit.changes for commit in db.log.follow(timeout=0.0)]
+    expected = [
+        [("append", b"a", 1, 2)],
+        [("append", None, 1, 2)],
+        [("patch", b"a", 1, 1)],
+        [("trim", b"a", 2, 2)],
+        [("drop", None, 0, 0)],
+    ]
+
+    def told(
+        commits: list[list[timeline.Change]],
+    ) -> list[list[tuple[str, bytes | None, int, int]]]:
+        return [
+            [(each.kind, each.timeline, each.first, each.last) for each in changes]
+            for changes in commits
+        ]
+
+    assert told(followed) == expected
+    with timeline.open(path, search=False) as db:
+        assert told([commit.changes for commit in db.log.read()]) == expected

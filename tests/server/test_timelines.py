@@ -11,7 +11,7 @@ import redis
 from redis.exceptions import NoPermissionError, ResponseError
 
 import timeline
-from tests.server.daemon import Client, Start
+from tests.server.daemon import Client, Daemon, Start
 from tests.server.differential import Link, Reply
 
 
@@ -112,6 +112,26 @@ def test_the_log_tells_what_happened_in_order(client: Client) -> None:
     assert [b"patch", b"a", 1] in changes
     assert client.execute_command("LOG.TAIL", "AFTER", start, "COUNT", "1") == commits[:1]
     assert client.execute_command("LOG.TAIL", "AFTER", commits[-1][0]) == []
+
+
+@pytest.mark.parametrize("resp", [2, 3])
+def test_the_end_of_the_log_is_told_to_who_follows_from_now_on(daemon: Daemon, resp: int) -> None:
+    name = f"end{resp}"
+    with daemon.client(protocol=resp) as client:
+        client.xadd(name, {"f": "1"})
+        lsn = client.info("timeline")["lsn"]
+        (end,) = client.execute_command("LOG.TAIL", "AFTER", "$")
+        assert end[0] == lsn
+        assert end[1] > 1_700_000_000_000
+        assert end[2] == []
+        assert client.execute_command("LOG.TAIL", "AFTER", "$", "BLOCK", "1") == [end]
+        assert client.execute_command("LOG.TAIL", "AFTER", end[0]) == []
+        client.xadd(name, {"f": "2"})
+        (commit,) = client.execute_command("LOG.TAIL", "AFTER", end[0])
+        assert commit[2][0][:2] == [b"append", name.encode()]
+        inside = client.pipeline().xadd(name, {"f": "3"})
+        inside.execute_command("LOG.TAIL", "AFTER", "$")
+        assert inside.execute()[1][0][2] == []
 
 
 def test_consumers_have_checkpoints(client: Client) -> None:

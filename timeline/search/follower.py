@@ -21,7 +21,6 @@ from timeline.engine import Engine
 from timeline.errors import CorruptError, TrimmedError
 from timeline.formats import keys
 from timeline.formats.records import DROP, PATCH, PUT, REMOVE, TRIM, Record, decode_record
-from timeline.formats.rows import decode_row
 from timeline.formats.segments import Row
 from timeline.search.documents import Documents
 from timeline.search.index import Index
@@ -154,11 +153,7 @@ class Follower:
         engine = self._engine
         with engine.lock:
             engine.check_usable()
-            timeline = engine.timelines.by_id.get(timeline_id)  # what is written to is in memory
-            if timeline is not None:
-                return timeline.name
-            value = engine.state.get(keys.ROW + keys.number(timeline_id))
-        return None if value is None else decode_row(value).name
+            return engine.timelines.name(timeline_id)
 
     # --- what was changed ---------------------------------------------------------------------
 
