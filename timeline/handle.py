@@ -29,7 +29,7 @@ from timeline.lease import Lease
 from timeline.messaging.names import CONVERSATIONS
 from timeline.timelines import Extent
 from timeline.transaction import writable
-from timeline.unresolved import Unresolved, is_inbox, last_number, number_of, show_reference
+from timeline.unresolved import BITS, Unresolved, is_inbox, last_number, number_of, show_reference
 from timeline.upkeep import compact, gain
 
 T = TypeVar("T")
@@ -260,12 +260,26 @@ class TimelineHandle:
             return engine.extent(timeline)
 
     def __len__(self) -> int:
+        """How many entries there are. Of an in-box (`@user:…`) that takes a look at all of it."""
         return self.extent().length
+
+    def __bool__(self) -> bool:
+        """True, as of anything that is there: it is a handle, whatever the timeline holds."""
+        return True
 
     @property
     def head(self) -> int:
-        """The highest number ever given out, 0 for none."""
-        return self.extent().head
+        """The highest number ever given out, 0 for none; of an in-box the LSN of its newest
+        reference.
+        """
+        engine = self._engine
+        with engine.lock:
+            timeline = engine.find(self.name)
+            if timeline is None:
+                return 0
+            if is_inbox(timeline):
+                return Unresolved(engine).newest(timeline) >> BITS
+            return engine.extent(timeline).head
 
     def get(self, seq: int) -> Entry | None:
         """The entry with number `seq`, or None."""

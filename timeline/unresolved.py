@@ -23,9 +23,9 @@ from timeline.formats.rows import INBOX, Retention
 from timeline.tails import Timeline
 from timeline.timelines import Extent, Page
 
-_BITS: Final = 32
-_LAST: Final = (1 << _BITS) - 1  # the highest number within a commit
-TOP: Final = MAX << _BITS | _LAST
+BITS: Final = 32
+_LAST: Final = (1 << BITS) - 1  # the highest number within a commit
+TOP: Final = MAX << BITS | _LAST
 
 _KINDS: Final = dict(enumerate(kind.encode() or b"0" for kind in KINDS)) | {REPLAY: b"replay"}
 
@@ -37,16 +37,16 @@ def is_inbox(timeline: Timeline) -> bool:
 
 def number_of(lsn: int, ordinal: int = 0) -> int:
     """The number of a reference; an ordinal that none can have is that of the commit behind."""
-    return (lsn << _BITS) + min(ordinal, _LAST + 1)
+    return (lsn << BITS) + min(ordinal, _LAST + 1)
 
 
 def last_number(lsn: int) -> int:
     """The highest number that a reference of commit `lsn` may have."""
-    return lsn << _BITS | _LAST
+    return lsn << BITS | _LAST
 
 
 def id_of(number: int) -> bytes:
-    return b"%d-%d" % (number >> _BITS, number & _LAST)
+    return b"%d-%d" % (number >> BITS, number & _LAST)
 
 
 def show_reference(payload: bytes) -> Entry:
@@ -74,11 +74,15 @@ class Unresolved:
         created = 0 if row is None else row.created
         inboxes = self._engine.inboxes
         first = self.read(timeline, limit=1).last or 0
-        head = self.read(timeline, limit=1, reverse=True).last or 0
+        head = self.newest(timeline)
         length = inboxes.count(timeline.id)
         return Extent(
             first, head, length, created, number_of(inboxes.floor_of(timeline.id)), length
         )
+
+    def newest(self, timeline: Timeline) -> int:
+        """The number of the newest reference, 0 for none."""
+        return self.read(timeline, limit=1, reverse=True).last or 0
 
     def metadata(self, timeline: Timeline) -> dict[bytes, bytes]:
         return self._engine.metadata(timeline)
@@ -90,7 +94,7 @@ class Unresolved:
         """The same with LSNs for numbers, as where ids are no more than numbers."""
         extent = self.extent(timeline)
         first, head, deleted = (
-            number >> _BITS for number in (extent.first, extent.head, extent.deleted)
+            number >> BITS for number in (extent.first, extent.head, extent.deleted)
         )
         return extent._replace(first=first, head=head, deleted=deleted)
 
@@ -109,11 +113,11 @@ class Unresolved:
             return Page(0, [], None)
         inboxes = self._engine.inboxes
         if reverse:
-            found = inboxes.read_back(timeline.id, last >> _BITS, last & _LAST, limit)
+            found = inboxes.read_back(timeline.id, last >> BITS, last & _LAST, limit)
         elif first & _LAST:
-            found = inboxes.read(timeline.id, first >> _BITS, (first & _LAST) - 1, limit)
+            found = inboxes.read(timeline.id, first >> BITS, (first & _LAST) - 1, limit)
         else:
-            found = inboxes.read(timeline.id, (first >> _BITS) - 1, MAX, limit)
+            found = inboxes.read(timeline.id, (first >> BITS) - 1, MAX, limit)
         numbered = [
             (number, reference)
             for reference, ordinal in found

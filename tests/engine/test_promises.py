@@ -13,6 +13,7 @@ import pytest
 
 import timeline
 from tests.engine.adapters import Adapter, Embedded, Refused, Wire
+from timeline.inboxes import Inboxes
 
 
 @pytest.fixture(scope="module", params=[Embedded, Wire], ids=["embedded", "wire"])
@@ -268,3 +269,23 @@ def test_the_log_names_what_was_changed(tmp_path: Path) -> None:
     assert told(followed) == expected
     with timeline.open(path, search=False) as db:
         assert told([commit.changes for commit in db.log.read()]) == expected
+
+
+def test_a_handle_is_true_and_its_head_costs_a_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with timeline.open(tmp_path / "store", search=False) as db:
+        assert db.timeline("none")
+        im = db.messaging
+        im.create("team", "ann", members=["bob"])
+        im.send("team", "ann", {"text": "x"})
+        box = db.timeline("@user:bob")
+        expected = (box.extent().head, len(box))
+        assert expected == (2, 2)
+
+        def count(*_: object) -> int:
+            raise AssertionError("all of the in-box was read")
+
+        monkeypatch.setattr(Inboxes, "count", count)
+        assert box
+        assert box.head == 2
