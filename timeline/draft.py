@@ -71,6 +71,7 @@ class Draft(Overlay):
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
         self._group = stage.open
+        self._next_id = stage.next_id  # given out once this is committed
         self._deliveries = Deliveries(stage.group_limit // 8)
         self._size = 0
         self._made = 0
@@ -102,8 +103,8 @@ class Draft(Overlay):
     def create(self, name: bytes, kind: int = RAW) -> Timeline:
         """Make the timeline called `name`, which must not exist."""
         self._stage.check_name(name)
-        timeline_id = self._stage.next_id
-        self._stage.next_id = timeline_id + 1
+        timeline_id = self._next_id
+        self._next_id = timeline_id + 1
         raw = not name.startswith(b"@")
         head = recall(self, name) if raw else 0
         first = 0 if kind == INBOX else head + 1
@@ -429,6 +430,7 @@ class Draft(Overlay):
         size = self._size + sum(len(operation.body) + 32 for operation in operations)
         if size > stage.group_limit:
             raise TooLargeError(f"a commit of {size} bytes is above what one group may hold")
+        stage.next_id = self._next_id
         group.time = self.time
         self._append_to(group, alone=not operations)
         group.operations += operations

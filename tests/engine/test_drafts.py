@@ -111,3 +111,22 @@ def test_chores_are_done_when_idle_until_they_say_so(engine: Engine) -> None:
     with engine.lock:
         assert engine.state.get(b"u-chore") == b"0"
         assert engine.applied == 3
+
+
+def test_a_draft_that_is_dropped_or_refused_takes_no_id(engine: Engine) -> None:
+    """Nothing happens before it is committed, and an id is part of nothing."""
+    with engine.lock:
+        before = engine.stage.next_id
+        engine.begin().create(b"dropped")
+        draft = engine.begin()
+        first = draft.create(b"a").id
+        assert draft.create(b"b").id == first + 1
+        draft.commit()
+        assert (first, engine.stage.next_id) == (before, before + 2)
+        refused = engine.begin()
+        refused.append(refused.create(b"c"), [b"f", b"x"])
+        refused._size = engine.options.group_bytes
+        with pytest.raises(TooLargeError):
+            refused.commit()
+        assert engine.stage.next_id == before + 2
+    engine.flush()

@@ -211,13 +211,20 @@ def encode_conversation(row: ConversationRow) -> bytes:
     return _CONVERSATION.pack(*row[:8]) + _encode_stretches(row.pulled)
 
 
-@lru_cache(maxsize=16_384)
 def decode_conversation(value: bytes) -> ConversationRow:
+    # One that changed its way of diffusion often has a large row: not worth keeping either.
+    return _decode_conversation(value) if len(value) > _SMALL else _decode_small(value)
+
+
+def _decode_conversation(value: bytes) -> ConversationRow:
     try:
         parts = _CONVERSATION.unpack_from(value)
         return ConversationRow._make((*parts, _decode_stretches(value[_CONVERSATION.size :])))
     except (StructError, ValueError):
         raise _damaged("a conversation") from None
+
+
+_decode_small = lru_cache(maxsize=16_384)(_decode_conversation)
 
 
 def encode_member(row: MemberRow) -> bytes:
