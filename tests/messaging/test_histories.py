@@ -9,7 +9,9 @@ is checked afterwards:
 - each conversation is numbered without a gap, each sender's messages in the order he sent them;
 - each device was told every message of its conversations, in order, none twice;
 - who comes and goes was told exactly what CONV.HISTORY shows them: everything sent while they were
-  certainly there, and nothing sent while they were certainly not.
+  certainly there, and nothing sent while they were certainly not; what they send themselves is
+  stored while they are there, or was (a key that is sent again answers what it stored);
+- who is new, and was made by joining, misses nothing between the list, the history and sync.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ ROOMS = ["one", "two", "three"]
 CROWD = [f"crowd{number}" for number in range(6)]
 LIMIT = 6
 WANDERERS = [f"wanderer{number}" for number in range(4)]
+MOST_NEW = 40
 MOVES = 200  # of one user in one conversation: 256 memberships are kept
 LOST = (redis.ConnectionError, redis.TimeoutError, OSError)
 
@@ -119,6 +122,22 @@ class Wanderer:
         self.user = user
         self.draw = random.Random(user)
         self.moves: dict[str, list[Span]] = {room: [] for room in ROOMS}  # join, leave, join, …
+        self.sent: list[tuple[str, int, bool, Span]] = []  # room, number, whether a duplicate
+
+    def send(self) -> None:
+        """Wherever they are at the moment, and where they are not."""
+        draw, number = random.Random(f"{self.user} sends"), 0
+        sender = Sender(self.running, self.user)
+        while not self.running.stopped.wait(draw.random() * 0.02):
+            number += 1
+            room, text = draw.choice(ROOMS), f"{self.user} {number}"
+            words = ("CONV.SEND", room, self.user, "KEY", str(number), "*", "text", text)
+            begin = time.monotonic()
+            try:
+                seq, _, status = sender.insist(words)
+            except redis.exceptions.NoPermissionError:
+                continue
+            self.sent.append((room, seq, status == b"duplicate", Span(begin, time.monotonic())))
 
     def work(self) -> None:
         mover = Sender(self.running, "-")
@@ -144,6 +163,38 @@ class Wanderer:
             for at, (left, joined) in enumerate(pairwise([ALWAYS, *self.moves[room], NEVER]))
             if at % 2 == 0
         )
+
+
+class Newcomers:
+    """One after another joins a conversation, which makes them, and begins as a new device does."""
+
+    def __init__(self, running: Running) -> None:
+        self.running = running
+        self.devices: list[tuple[str, Device]] = []
+
+    def work(self) -> None:
+        draw = random.Random("newcomers")
+        mover = Sender(self.running, "-")
+        while not self.running.stopped.wait(draw.random() * 0.1) and len(self.devices) < MOST_NEW:
+            user, room = f"new{len(self.devices)}", draw.choice(ROOMS)
+            mover.insist(("CONV.JOIN", room, "-", user))
+            device = Device(self.running, user, "phone", stream=False)
+            while not self.running.stopped.is_set():
+                try:
+                    self.arrive(device, room)
+                    break
+                except LOST:
+                    device.told.clear()
+            self.devices.append((room, device))
+
+    def arrive(self, device: Device, room: str) -> None:
+        with self.running.client() as client:
+            device.begin(client)
+            device.told += [(room, seq) for seq in shown_to(client, room, device.user)]
+        known = set(device.told)
+        for _ in range(3):
+            device.pull(50)
+        device.told[:] = sorted({*known, *device.told})
 
 
 ALWAYS, NEVER = Span(float("-inf"), float("-inf")), Span(float("inf"), float("inf"))
@@ -307,12 +358,14 @@ def test_who_comes_and_goes_is_told_what_they_were_there_for(
                 device.begin(client)
                 devices.append(device)
     senders = [Sender(running, user) for user in members]
-    works = [each.work for each in senders] + [each.work for each in wanderers]
+    newcomers = Newcomers(running)
+    works = [each.work for each in senders] + [newcomers.work]
+    works += [work for each in wanderers for work in (each.work, each.send)]
     threads = [running.run(work) for work in works + [each.work for each in devices]]
     long = kill_rounds > 12
     try:
-        for _ in range(max(2, kill_rounds // 4)):
-            until = time.monotonic() + draw.uniform(2, 5) * (1 if long else 0.2)
+        for _ in range(kill_rounds // 4 if long else 2):
+            until = time.monotonic() + draw.uniform(2, 5) * (1 if long else 0.1)
             while time.monotonic() < until and not running.failures:
                 running.stopped.wait(0.02)
             running.kill()
@@ -328,6 +381,7 @@ def test_who_comes_and_goes_is_told_what_they_were_there_for(
     assert running.failures == [], running.failures
     try:
         check_the_movement(running, senders, wanderers, devices)
+        check_the_newcomers(running, newcomers)
     finally:
         running.daemon.stop()
 
@@ -363,6 +417,11 @@ def check_the_movement(
             if moves:
                 with running.client() as client:
                     shown = shown_to(client, room, wanderer.user)
+            for where, seq, duplicate, span in wanderer.sent:
+                if where == room:
+                    assert seq in shown, (wanderer.user, room, seq)
+                    out = wanderer.certainly_out(room, span)
+                    assert not out, (wanderer.user, room, seq, duplicate)
             for where, seq, span in sent:
                 if where != room:
                     continue
@@ -374,6 +433,17 @@ def check_the_movement(
                 if device.user == wanderer.user:
                     told = [seq for where, seq in device.told if where == room]
                     assert told == shown, f"{device.user} {device.name} {room}"
+
+
+def check_the_newcomers(running: Running, newcomers: Newcomers) -> None:
+    for room, device in newcomers.devices:
+        if not device.cursor:
+            continue  # the end came before they began
+        while device.pull(1):
+            pass
+        with running.client() as client:
+            shown = shown_to(client, room, device.user)
+        assert sorted({seq for _, seq in device.told}) == shown, device.user
 
 
 def check_the_store(running: Running, senders: list[Sender]) -> dict[str, list[str]]:
