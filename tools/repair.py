@@ -14,6 +14,8 @@ from timeline.verification import Repair, repair as make, repair_in_place
 from .console import Output
 from .verb import verb
 
+_SHOWN = 20  # of what was mended
+
 
 @verb(
     "repair",
@@ -57,16 +59,21 @@ def _show(output: Output, done: Repair, where: Path) -> None:
                 "lsn": done.applied,
                 "found": [finding.document() for finding in done.found],
                 "lost": [finding.document() for finding in done.lost],
+                "mended": [finding.document() for finding in done.remade],
                 "left": [finding.document() for finding in done.left],
             }
         )
         return
     for finding in done.lost:
         output.line(f"lost: {finding.place}: {finding.text}")
+    for finding in done.remade[:_SHOWN]:
+        output.line(f"mended: {finding.place}: {finding.text}")
+    if len(done.remade) > _SHOWN:
+        output.line(f"mended: {len(done.remade) - _SHOWN:,} more, all of them with --json")
     for finding in done.left:
         output.line(f"still wrong: {finding.place}: {finding.text}")
     output.line(
-        f"{len(done.found):,} findings, {len(done.lost):,} of them losses; {where} holds "
+        f"{len(done.lost):,} losses, {len(done.remade):,} mended; {where} holds "
         f"{done.entries:,} entries up to commit {done.applied:,}"
     )
     if done.kept is not None:

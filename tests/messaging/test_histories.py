@@ -182,10 +182,13 @@ class Newcomers:
             while not self.running.stopped.is_set():
                 try:
                     self.arrive(device, room)
-                    break
                 except LOST:
-                    device.told.clear()
-            self.devices.append((room, device))
+                    device.told.clear()  # and all over again
+                else:
+                    self.devices.append((room, device))
+                    break
+            else:
+                return
 
     def arrive(self, device: Device, room: str) -> None:
         with self.running.client() as client:
@@ -437,8 +440,6 @@ def check_the_movement(
 
 def check_the_newcomers(running: Running, newcomers: Newcomers) -> None:
     for room, device in newcomers.devices:
-        if not device.cursor:
-            continue  # the end came before they began
         while device.pull(1):
             pass
         with running.client() as client:

@@ -242,3 +242,39 @@ def test_whatever_table_is_lost_what_is_repaired_is_sound_and_holds_the_rest(
             assert not lost or name in told or name not in kept, f"{name!r} {lost}: {where}"
         shutil.rmtree(path)
         shutil.rmtree(tmp_path / "new")
+
+
+def tables_of(path: Path, family: str) -> list[Path]:
+    """RocksDB writes down in each table whose it is."""
+    tables = sorted((path / "rocks").glob("*.sst"))
+    return [each for each in tables if family.encode() in each.read_bytes()[-2_000:]]
+
+
+def test_damage_is_told_by_whom_it_concerns(filled: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(filled, tmp_path / "copy"))
+    table = tables_of(path, "segments")[0]
+    content = bytearray(table.read_bytes())
+    content[100] ^= 1
+    table.write_bytes(content)
+    (told,) = (each for each in verify(path).findings if each.family == "files")
+    assert told.lost
+    assert "entries of " in told.text
+    assert "conversation '" in told.text
+
+
+def test_in_boxes_that_are_lost_are_made_again_and_nobody_loses_a_message(
+    filled: Path, tmp_path: Path
+) -> None:
+    path = Path(shutil.copytree(filled, tmp_path / "copy"))
+    for table in tables_of(path, "inboxes"):
+        table.write_bytes(table.read_bytes()[:-300])
+    done = repair(path, tmp_path / "new")
+    assert done.lost == []
+    (told,) = (each for each in done.remade if each.family == "files")
+    assert "what reached user 'ann', user 'bob'" in told.text
+    assert "no message is lost" in told.text
+    with timeline.open(filled, OPTIONS, read_only=True) as whole:
+        expected = entries_of(whole)
+    with timeline.open(tmp_path / "new", OPTIONS) as db:
+        assert entries_of(db) == expected
+        assert db.messaging.sync("bob", "phone").resync

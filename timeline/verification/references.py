@@ -65,7 +65,7 @@ class References:
                 number = int.from_bytes(key[8:16], "big")
                 yield Finding(
                     INBOXES, str(error), key, name if owner else b"", number,
-                    lost=number > 0, fix=remove(INBOXES, key),
+                    fix=remove(INBOXES, key),
                 )  # fmt: skip
                 continue
             last = position

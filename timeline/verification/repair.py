@@ -35,6 +35,7 @@ from timeline.options import Options, anchored
 from timeline.sealing import PROGRESS_KEY
 from timeline.storage import FAMILIES, LOG, META, Storage
 from timeline.store import MARK, ROCKS, STORE_KEY, no_store
+from timeline.verification.concerned import concerned, may_lose
 from timeline.verification.exclusive import held, rocks_held
 from timeline.verification.findings import FILES, Finding, Put
 from timeline.verification.names import check_names
@@ -69,8 +70,18 @@ class Repair:
     @property
     def lost(self) -> list[Finding]:
         """What is gone for good, each once."""
-        both = (each for each in (*self.found, *self.mended) if each.lost)
-        unique = {(each.family, each.timeline, each.number, each.text): each for each in both}
+        return [each for each in self._each() if each.lost]
+
+    @property
+    def remade(self) -> list[Finding]:
+        """What was damaged and is whole again: made anew from what is whole, or not needed."""
+        return [each for each in self._each() if not each.lost]
+
+    def _each(self) -> list[Finding]:
+        unique = {
+            (each.family, each.timeline, each.number, each.text): each
+            for each in (*self.found, *self.mended)
+        }
         return list(unique.values())
 
 
@@ -200,11 +211,12 @@ def _open(source: Path, *, replay: bool) -> Snapshot:
         snapshot = Snapshot(source, replay=replay)
     except (StorageError, CorruptError, NotFoundError):
         return Snapshot(source, rebuild=True, replay=replay)
-    blind: list[str] = []
+    blind: dict[str, Finding] = {}
 
-    def note(_: bytes, stop: bytes | None, text: str) -> None:
+    def note(start: bytes, stop: bytes | None, text: str) -> None:
         if stop is None:  # nothing further on can be read either
-            blind.append(snapshot.shadow.unveiled(text))
+            text = f"{snapshot.shadow.unveiled(text)}; {concerned(snapshot, family, start, stop)}"
+            blind[family] = Finding(FILES, text, lost=may_lose(family))
 
     for family in FAMILIES:
         for _ in walk(snapshot.storage, family, b"", LAST, note):
@@ -213,7 +225,7 @@ def _open(source: Path, *, replay: bool) -> Snapshot:
         return snapshot
     snapshot.close()
     rebuilt = Snapshot(source, rebuild=True, replay=replay)
-    rebuilt.findings += [Finding(FILES, text, lost=True) for text in dict.fromkeys(blind)]
+    rebuilt.findings += blind.values()
     return rebuilt
 
 

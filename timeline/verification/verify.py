@@ -15,9 +15,10 @@ from typing import Literal
 
 from timeline.errors import CorruptError, StorageError
 from timeline.options import Options, anchored
-from timeline.storage import FAMILIES, LOG, sort_files
+from timeline.storage import FAMILIES, sort_files
 from timeline.store import ROCKS
 from timeline.verification.backups import Backup, is_backup
+from timeline.verification.concerned import concerned, may_lose
 from timeline.verification.conversations import check_audiences, check_conversations
 from timeline.verification.deleted import check_deleted
 from timeline.verification.deliveries import check_deliveries
@@ -194,9 +195,9 @@ def _check_files(snapshot: Snapshot) -> Iterator[Finding]:
         found.append(
             Finding(
                 FILES,
-                f"family {family} cannot be read from {start.hex() or 'its beginning'} to {upto}: "
-                f"{text}",
-                lost=family != LOG,
+                f"family {family} cannot be read from {start.hex() or 'its beginning'} to {upto}; "
+                f"{concerned(snapshot, family, start, stop)}: {text}",
+                lost=may_lose(family),
             )
         )
 
