@@ -3,6 +3,9 @@
 Rule: what is measured is what a client waits. At a given rate a request counts from the moment it
 was due, so that a daemon which stalls is not excused by the requests it kept from being sent. The
 load is bounded in time and Ctrl-C ends it early; either way it prints what it has.
+
+What it leaves in a daemon that runs is known: its groups go, and its users, whom a store keeps,
+have the same names each time. They are in no conversation then, and have no device.
 """
 
 from __future__ import annotations
@@ -46,13 +49,13 @@ class Load:
     seconds: float
     bytes: int
     syncs: float
-    prefix: str
+    tag: str  # of this run
 
     def user(self, number: int) -> str:
-        return f"{self.prefix}:u{number}"
+        return f"bench:u{number}"
 
     def group(self, number: int) -> str:
-        return f"{self.prefix}:g{number}"
+        return f"bench-{self.tag}:g{number}"
 
 
 class People(NamedTuple):
@@ -74,7 +77,7 @@ class Measured:
     examples="""
 timeline bench /var/lib                                   a daemon on a new directory in there
 timeline bench . --users 1000 --group-size 200 --rate 500 --seconds 30
-timeline bench --connect 127.0.0.1:7420 --seconds 5       a daemon that runs: it gets test users""",
+timeline bench --connect 127.0.0.1:7420 --seconds 5       a daemon that runs""",
 )
 @click.option("--users", default=1_000, show_default=True, type=click.IntRange(2, 1_000_000))
 @click.option("--groups", default=100, show_default=True, type=click.IntRange(1, 100_000))
@@ -113,8 +116,8 @@ def bench(
     with sends and syncs, and print rates and latencies."""
     if group_size > users:
         raise click.UsageError("--group-size is at most --users")
-    prefix = f"bench-{random.getrandbits(32):08x}"
-    load = Load(users, groups, group_size, connections, rate, seconds, bytes_, syncs, prefix)
+    tag = f"{random.getrandbits(32):08x}"
+    load = Load(users, groups, group_size, connections, rate, seconds, bytes_, syncs, tag)
     with ExitStack() as stack:
         if daemon is not None:
             address = daemon.address
@@ -128,6 +131,11 @@ def bench(
         finally:
             _clear(address, load)
     _report(output, load, measured, took)
+    if daemon is not None:
+        output.note(
+            f"{len(people.everybody):,} users named {load.user(0)} and so on stay, without a "
+            "conversation; the next run has the same"
+        )
     if stopped:
         raise click.exceptions.Exit(STOPPED)
 

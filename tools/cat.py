@@ -13,6 +13,7 @@ from timeline.formats.keys import MAX
 
 from .console import Output
 from .looking import MOMENT, as_bytes, check_named, print_commit, print_entry, source_of
+from .names import Name
 from .source import Bounds, Source
 from .verb import verb
 from .wire import Wire
@@ -31,7 +32,7 @@ timeline cat data @user:bob                      references in an in-box
 timeline cat data --log --from 1000 --limit 5    commits from LSN 1000 on
 timeline cat --connect :7420 audit --json        for scripts, an object a line""",
 )
-@click.argument("name", required=False)
+@click.argument("name", type=Name(), required=False)
 @click.option("--from", "first", type=click.IntRange(0, MAX), default=0, help="From this number.")
 @click.option("--to", "last", type=click.IntRange(0, MAX), default=MAX, help="Up to this number.")
 @click.option("--since", type=MOMENT, help="Committed then or later.")

@@ -17,6 +17,7 @@ from timeline.progress import Progress
 
 from .console import Output, size
 from .looking import as_bytes
+from .names import Name
 from .verb import verb
 from .wire import Wire
 
@@ -30,7 +31,7 @@ timeline compact data --prefix sensor: --dry-run
 timeline compact --connect :7420 --prefix sensor:""",
     configured=True,
 )
-@click.argument("name", required=False)
+@click.argument("name", type=Name(), required=False)
 @click.option("--prefix", default="", help="Timelines whose name begins like this.")
 @click.option("--dry-run", is_flag=True, help="Only tell what it would gain.")
 def compact(

@@ -1,4 +1,4 @@
-"""`timeline completion`: the script with which a shell completes verbs, options and paths.
+"""`timeline completion`: the script with which a shell completes verbs, options, paths and names.
 
 Rule: the script asks `timeline` itself at every press of the key, so it knows every verb and never
 has to be made again.
@@ -12,6 +12,8 @@ from click.shell_completion import get_completion_class
 from .console import Output
 from .verb import verb
 
+# Names of timelines are words that have these in them.
+_BESIDE = {"bash": 'COMP_WORDBREAKS="${COMP_WORDBREAKS//[:@]/}"\n'}
 _SHELLS = ("bash", "zsh", "fish")
 
 
@@ -31,4 +33,5 @@ def completion(context: click.Context, /, *, shell: str, output: Output) -> None
     found = get_completion_class(shell)
     assert found is not None, "click knows these three"
     script = found(context.find_root().command, {}, "timeline", "_TIMELINE_COMPLETE").source()
+    script += _BESIDE.get(shell, "")
     output.line(script, {"shell": shell, "script": script})

@@ -8,6 +8,7 @@ import click
 
 from .console import Output, when
 from .looking import as_bytes, as_text, source_of
+from .names import Name
 from .verb import verb
 from .wire import Wire
 
@@ -19,7 +20,7 @@ timeline conversation data team
 timeline conversation data team --members 100
 timeline conversation --connect :7420 @direct:5:alice:bob --json""",
 )
-@click.argument("conversation")
+@click.argument("conversation", type=Name("@conv:"))
 @click.option("--members", type=click.IntRange(0), default=20, help="Show so many members (20).")
 def conversation_verb(
     *,

@@ -14,6 +14,7 @@ from timeline.options import Options
 
 from .console import Output, Value, size, when
 from .looking import as_bytes, as_text, source_of
+from .names import Name
 from .source import Facts
 from .verb import verb
 from .wire import Wire
@@ -32,7 +33,7 @@ timeline inspect data audit --segment 512 --hex  as it is stored
 timeline inspect --connect :7420 audit           the same of a daemon""",
     configured=True,
 )
-@click.argument("name", required=False)
+@click.argument("name", type=Name(), required=False)
 @click.option("--segment", type=click.IntRange(0, MAX), metavar="SEQ", help="The one with it.")
 @click.option("--hex", "as_hex", is_flag=True, help="Its bytes too.")
 def inspect(

@@ -16,6 +16,7 @@ from timeline.inspection import kind_of
 
 from .console import Output
 from .looking import as_bytes, escaped, source_of
+from .names import Name
 from .verb import verb
 from .wire import Wire
 
@@ -30,7 +31,7 @@ timeline ls data --kind conversation    conversations; inbox: those of users
 timeline ls data audit:                 what begins with audit:
 timeline ls data --kind all --json      everything, an object a line""",
 )
-@click.argument("prefix", default="")
+@click.argument("prefix", type=Name(), default="")
 @click.option(
     "--kind",
     type=click.Choice(["timeline", "conversation", "events", "inbox", "all"]),

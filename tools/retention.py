@@ -23,6 +23,7 @@ from .amounts import AGE, SIZE, age
 from .consent import ask, consent, entries
 from .console import Output, size
 from .looking import as_bytes, escaped
+from .names import Name
 from .verb import verb
 from .wire import Wire
 
@@ -36,7 +37,7 @@ timeline retention data audit --max-length 1000 --dry-run     how many entries w
 timeline retention --connect :7420 audit --max-bytes 10GiB --yes
 timeline retention data audit --none                     keep everything""",
 )
-@click.argument("name")
+@click.argument("name", type=Name())
 @click.option("--max-age", type=AGE, help="Keep entries for so long, such as 30d; 0s: for ever.")
 @click.option("--max-length", type=click.IntRange(0, MAX), help="Keep so many entries; 0: all.")
 @click.option("--max-bytes", type=SIZE, help="Keep about so much, such as 10GiB; 0: all.")

@@ -15,6 +15,7 @@ import click
 from .cat import timeline_of
 from .console import Output
 from .looking import as_bytes, check_named, print_commit, print_entry, source_of
+from .names import Name
 from .source import Bounds, Line, Source
 from .verb import verb
 from .wire import Wire
@@ -31,7 +32,7 @@ timeline tail -f --connect :7420 audit      of a daemon
 timeline tail -f -n 0 --log data            commits as they come
 timeline tail data team --events            what else happened in a conversation""",
 )
-@click.argument("name", required=False)
+@click.argument("name", type=Name(), required=False)
 @click.option("-n", "count", type=click.IntRange(0), default=10, help="How many (10).")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes.")
 @click.option("--log", is_flag=True, help="Commits of the log.")

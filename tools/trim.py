@@ -21,6 +21,7 @@ from .amounts import AGE
 from .consent import ask, consent, entries
 from .console import Output
 from .looking import as_bytes, escaped
+from .names import Name
 from .verb import verb
 from .wire import Wire
 
@@ -32,7 +33,7 @@ timeline trim data audit --before 1000
 timeline trim data audit --length 100000 --dry-run        how many entries would go
 timeline trim --connect :7420 audit --older-than 30d --yes""",
 )
-@click.argument("name")
+@click.argument("name", type=Name())
 @click.option("--before", type=click.IntRange(0), help="Remove entries numbered below this.")
 @click.option("--length", type=click.IntRange(0), help="Keep this many, the newest.")
 @click.option("--older-than", type=AGE, help="Remove what is older, such as 30d.")

@@ -9,6 +9,7 @@ import click
 
 from .console import Output, when
 from .looking import as_bytes, source_of
+from .names import Name
 from .verb import verb
 from .wire import Wire
 
@@ -24,7 +25,7 @@ timeline user data bob
 timeline user data bob --unread                 only conversations with unread messages
 timeline user --connect :7420 bob --json""",
 )
-@click.argument("user")
+@click.argument("user", type=Name("@user:"))
 @click.option("--unread", is_flag=True, help="Only conversations with something unread.")
 def user_verb(
     *, directory: Path | None, daemon: Wire | None, output: Output, user: str, unread: bool

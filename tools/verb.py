@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import click
 
-from timeline.errors import TimelineError, UsageError
+from timeline.errors import LockedError, TimelineError, UsageError
 from timeline.options import Options
 from timeline_server import config as daemon_config
 
@@ -65,6 +65,13 @@ class Verb(click.Command):
             self.params = params
             ctx.params.setdefault("directory", None)
 
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """What may still be given, which a shell asks when it completes."""
+        params = super().get_params(ctx)
+        if ctx.params.get("connect") is None:
+            return params
+        return [param for param in params if param.name != "directory"]
+
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  as click has it
         try:
             return super().invoke(ctx)
@@ -72,11 +79,21 @@ class Verb(click.Command):
             raise  # the reader of a pipe has seen enough: click ends without a word
         except UnicodeEncodeError as error:  # the bytes of a word that must be text
             raise click.UsageError(f"{shown(str(error.object))} is not UTF-8") from error
+        except LockedError as error:
+            raise click.ClickException(told(error) + self._instead(ctx, str(error))) from error
         except (TimelineError, OSError) as error:
             raise click.ClickException(told(error)) from error
         except KeyboardInterrupt as stopped:
             click.echo("stopped", err=True)
             ctx.exit(stopped.status if isinstance(stopped, Stopped) else STOPPED)
+
+    def _instead(self, ctx: click.Context, problem: str) -> str:
+        """What to do when somebody has the store open that was named."""
+        directory: Path | None = ctx.params.get("directory")
+        can = any(param.name == "connect" for param in self.params)
+        if not can or directory is None or directory.name not in problem:
+            return ""  # it is another file that is in use, or a daemon cannot do it
+        return f"; if that is a daemon, ask it: timeline {self.name} --connect HOST:PORT …"
 
 
 def verb(

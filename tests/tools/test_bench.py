@@ -51,10 +51,15 @@ def test_of_a_daemon_that_runs(tmp_path: Path) -> None:
         assert 0 < sends["p50"] <= sends["p99"] <= sends["max"]
         assert syncs["count"] > 0
         assert sum(sends["microseconds"].values()) == sends["count"]
+        assert b"users named bench:u0" in run("bench", *words[:-1]).stderr, "twice"
     finally:
         assert daemon.stop() == 0
     with timeline.open(tmp_path / "data") as db:
         assert list(db.timelines("@conv:")) == [], "its groups are gone"
+        users = [name.removeprefix(b"@user:").decode() for name in db.timelines("@user:")]
+        assert set(users) <= {f"bench:u{number}" for number in range(40)}, "the same each time"
+        assert [user for user in users if db.messaging.devices(user)] == []
+        assert [user for user in users if db.messaging.conversations(user).conversations] == []
 
 
 def test_ctrl_c_prints_what_it_has(tmp_path: Path) -> None:

@@ -14,6 +14,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from click.shell_completion import BashComplete
+
+import timeline
+from timeline_tools.main import main
 
 PROGRAM: Final = Path(sys.executable).parent / "timeline"
 
@@ -74,7 +78,34 @@ def test_bash_offers_verbs_and_options(tmp_path: Path) -> None:
     assert completed("timeline compl", tmp_path) == ["completion"]
     assert {"inspect", "reindex", "completion"} <= set(completed("timeline ", tmp_path))
     assert completed("timeline completion f", tmp_path) == ["fish"]
+    with timeline.open(tmp_path / "data") as db:
+        db.timeline("room:1").append({"a": "b"})
+    assert completed("timeline tail data room:", tmp_path) == ["room:1"]
     assert "--connect" in completed("timeline reindex --", tmp_path)
+
+
+@pytest.mark.parametrize("where", ["stopped", "in use", "daemon"], indirect=True)
+def test_names_are_offered_as_far_as_they_are_text(where: list[str]) -> None:
+    def offered(verb: str, incomplete: str, *options: str) -> list[str]:
+        asked = BashComplete(main, {}, "timeline", "_TIMELINE_COMPLETE")
+        return [each.value for each in asked.get_completions([verb, *options, *where], incomplete)]
+
+    rooms = [f"room:00{number}" for number in range(10)]
+    for verb in ("cat", "tail", "inspect", "compact", "retention", "trim", "ls"):
+        assert offered(verb, "room:00") == rooms
+    rest = offered("tail", "", "-f")
+    assert (rest[:10], len(rest)) == (rooms, 100), "and no more"
+    assert offered("tail", "bin") == []
+    assert offered("tail", "@conv:t", "-f") == ["@conv:team"]
+    assert offered("conversation", "t") == ["team"]
+    assert offered("user", "car") == ["carol"]
+    assert offered("user", "--") != []
+
+
+def test_what_cannot_be_asked_offers_nothing(tmp_path: Path) -> None:
+    for where in (["--connect", "127.0.0.1:1"], ["--connect", "?:?"], [str(tmp_path)], []):
+        asked = BashComplete(main, {}, "timeline", "_TIMELINE_COMPLETE")
+        assert [each.type for each in asked.get_completions(["trim", *where], "x")] in ([], ["dir"])
 
 
 def test_the_help_says_how_to_install_it() -> None:

@@ -284,6 +284,14 @@ def test_help_has_examples_that_parse(verb: str) -> None:
     assert f"timeline {verb} data" in text
 
 
-def test_a_store_in_use_is_named(daemon: Daemon, store: Path) -> None:
-    for verb, *rest in (["compact"], ["trim", "x", "--before", "1"], ["retention", "x", "--none"]):
-        assert "in use" in refused(verb, store, *rest)
+def test_a_store_in_use_is_named_with_what_to_do_instead(daemon: Daemon, store: Path) -> None:
+    for verb, *rest in (
+        ["compact"],
+        ["trim", "x", "--before", "1"],
+        ["retention", "x", "--none"],
+        ["reindex"],
+    ):
+        problem = refused(verb, store, *rest)
+        assert "in use by another process" in problem
+        assert f"timeline {verb} --connect HOST:PORT" in problem
+    assert "--connect" not in refused("repair", store, "--in-place"), "a daemon cannot do that"

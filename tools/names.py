@@ -1,0 +1,64 @@
+"""Names that a shell completes: of timelines, conversations and users.
+
+Rule: what cannot be told (a daemon that does not answer, a store that cannot be read, a name that
+is no text) is not offered, and nothing is said. No more are offered than somebody may want to read.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from itertools import islice
+from typing import Final
+
+import click
+from click.shell_completion import CompletionItem
+
+from timeline.errors import TimelineError
+
+from .looking import as_bytes, source_of
+from .wire import connect_to_daemon
+
+_MOST: Final = 100
+_LOOKED_AT: Final = 1_000
+
+
+class Name(click.ParamType[str]):
+    """The name of what begins with `prefix` among the timelines, without the prefix."""
+
+    name = "name"
+
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        del param
+        try:
+            found = _names(ctx, as_bytes(self._prefix + incomplete))
+        except (TimelineError, OSError, click.ClickException):
+            return []
+        return [CompletionItem(name.removeprefix(self._prefix)) for name in found]
+
+
+def _names(ctx: click.Context, prefix: bytes) -> list[str]:
+    directory, address = ctx.params.get("directory"), ctx.params.get("connect")
+    with ExitStack() as stack:
+        if address is not None:
+            wire = stack.enter_context(connect_to_daemon(address))
+            source = stack.enter_context(source_of(None, wire))
+        elif directory is not None:
+            source = stack.enter_context(source_of(directory, None))
+        else:
+            return []
+        found = [each.name for each in islice(source.timelines(prefix), _LOOKED_AT)]
+    # Those of the store stand before all others in order, and crowd them out.
+    wanted = [name for name in found if prefix.startswith(b"@") or not name.startswith(b"@")]
+    return [name.decode() for name in wanted if _is_text(name)][:_MOST]
+
+
+def _is_text(name: bytes) -> bool:
+    try:
+        return name.decode().isprintable()
+    except UnicodeDecodeError:
+        return False
