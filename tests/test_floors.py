@@ -41,6 +41,7 @@ FLOORS: Final = (
         "expiry",
         "inboxes",
         "log",
+        "openings",
         "overlay",
         "retention",
         "sealing",

@@ -345,11 +345,15 @@ class Engine:
         """Write the record that ends at `lsn`; False when the disk asked for a pause."""
         batch = self.store.storage.batch()
         batch.put(LOG, keys.number(lsn), record)
+        openings = self.store.openings
+        if openings.unwritten:
+            openings.keep(batch)
         try:
             self.store.storage.write(batch)
         except StallError as error:
             self.health.stalled(error)
             return False
+        openings.unwritten = False
         self.health.written()
         return True
 

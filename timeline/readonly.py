@@ -21,6 +21,7 @@ from timeline.draft import Draft
 from timeline.engine import Engine
 from timeline.errors import ClosedError, CorruptError, NotFoundError, ReadOnlyError, StorageError
 from timeline.mark import read_mark
+from timeline.openings import Openings
 from timeline.options import Options
 from timeline.stage import Stage
 from timeline.storage import META, ReadOnlyStorage
@@ -66,6 +67,9 @@ class ReadOnlyStore(Store):
         """Nothing is cut here: its owner does that, who knows how durable it was to be."""
         self._replay.run(self.log, self._relieve)
 
+    def _begin_opening(self) -> None:
+        """Nothing is committed here."""
+
     def _relieve(self) -> None:
         """Nothing is sealed here: memory holds what is replayed."""
 
@@ -89,6 +93,7 @@ class ReadOnlyStore(Store):
         else:
             self._replay.run(self.log, self._relieve)
             self.log.applied = self._replay.lsn
+            self.openings = Openings(self.storage)
         if self.log.applied < before:
             raise CorruptError(
                 f"{self.path}: the log ends at LSN {self.log.applied}, but commits up to {before} "

@@ -45,6 +45,7 @@ from timeline.formats.rows import (
 )
 from timeline.inboxes import Inboxes
 from timeline.log import Log, superseded
+from timeline.openings import Openings
 from timeline.options import Options
 from timeline.retention import RetentionKeeper
 from timeline.sealing import PROGRESS_KEY, Sealing
@@ -136,6 +137,7 @@ class Store:
         self.options = options
         self.storage = self._open_storage()
         try:
+            made = self.storage.get(META, STORE_KEY) is None
             self.epoch = self._check_store()
             self._marked = marked
             self._build(stage, begin)
@@ -145,9 +147,15 @@ class Store:
                     "were acknowledged: restore a backup, or accept the loss with "
                     "`timeline repair`"
                 )
+            if not made:
+                self._begin_opening()
         except BaseException:
             self.storage.close()
             raise
+
+    def _begin_opening(self) -> None:
+        """Tell apart what is committed from here on from what was, or may have been lost."""
+        self.openings.begin(self.log.applied)
 
     def _open_storage(self) -> Storage:
         return _open_storage(self.path / ROCKS, self.options)
@@ -191,6 +199,7 @@ class Store:
         self.inboxes = Inboxes(storage, self.state, options.audience_cache)
         self.inboxes.sealed = progress.sealed
         self.log = Log(storage)
+        self.openings = Openings(storage)
         self.erasure = Erasure(storage)
         self.compaction = Compaction(storage, self.tails, self.timelines, self.erasure, options)
         self.expiry = Expiry(storage, self.inboxes, options)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from itertools import pairwise
 from struct import (
     Struct,
     error as StructError,  # noqa: N812  it is a class
@@ -212,6 +213,29 @@ def decode_clock(value: bytes) -> tuple[Step, ...]:
         raise CorruptError(
             "the row of the clock is damaged: restore a backup or run `timeline repair`"
         ) from None
+
+
+class Opening(NamedTuple):
+    """An opening of the store made the commits from LSN `first` on, under `tag`."""
+
+    first: int
+    tag: int
+
+
+def encode_openings(openings: Sequence[Opening]) -> bytes:
+    return b"".join([_STEP.pack(*opening) for opening in openings])
+
+
+def decode_openings(value: bytes) -> tuple[Opening, ...]:
+    try:
+        found = tuple(Opening(first, tag) for first, tag in _STEP.iter_unpack(value))
+    except StructError:
+        found = ()
+    if not found or any(one.first >= other.first for one, other in pairwise(found)):
+        raise CorruptError(
+            "the row of openings is damaged: restore a backup or run `timeline repair`"
+        )
+    return found
 
 
 class ErasureRow(NamedTuple):

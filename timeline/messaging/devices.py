@@ -1,7 +1,9 @@
 """Devices: how far each has come, and the cursor that says so.
 
 Rule: a cursor `<epoch>-<lsn>-<n>` is a position in the commit log, the same for everybody: all of
-commit `lsn` and the first `n` entries of the next. It is no secret and no right: what a caller may
+commit `lsn` and the first `n` entries of the next. Above its 32 bits, `epoch` holds the tag of the
+opening that made the commit, so that a cursor of commits which the store has lost leads nowhere,
+whatever their numbers were given out for since. It is no secret and no right: what a caller may
 see is decided at every call. A device's position never moves back. A device that acknowledged
 nothing for `device_idle_ms` is forgotten. A user has at most `devices`: for one more, that which
 was seen longest ago makes room, of those that are not there now; it resyncs when it comes again.
@@ -31,10 +33,12 @@ from timeline.messaging.access import find_user
 from timeline.messaging.entries import check_own_fields
 from timeline.messaging.names import check_device
 from timeline.messaging.presence import Presence
+from timeline.openings import Openings
 from timeline.options import Options
 from timeline.view import View
 
 _CURSOR: Final = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,10})")
+_EPOCH_BITS: Final = 32
 _MOST_ORDINAL: Final = 2**32 - 1  # no commit holds as many, and no row
 _FIELDS_BYTES: Final = 16 * 1024
 _NEW: Final = DeviceRow(0, 0, 0, 0, b"")
@@ -52,23 +56,27 @@ class Device(NamedTuple):
 class Cursors:
     """Cursors of one epoch of a store."""
 
-    def __init__(self, epoch: int) -> None:
+    def __init__(self, epoch: int, openings: Openings) -> None:
         self.epoch = epoch
+        self._openings = openings
 
     def encode(self, position: Position) -> bytes:
-        return b"%d-%d-%d" % (self.epoch, *position)
+        tag = self._openings.tag_of(position.lsn + (position.ordinal > 0))
+        return b"%d-%d-%d" % (tag << _EPOCH_BITS | self.epoch, *position)
 
     def decode(self, cursor: bytes, applied: int) -> Position | None:
-        """The position of a cursor; None when it is of another epoch, or not given out yet.
+        """The position of a cursor; None when it is of another epoch, of commits that the store has
+        lost, or not given out yet.
         Raises `UsageError` for what is no cursor.
         """
         match = _CURSOR.fullmatch(cursor)
         if match is None:
             raise UsageError("a cursor is `<epoch>-<lsn>-<n>`, as USER.SYNC gives it")
-        epoch, lsn, ordinal = map(int, match.groups())
+        field, lsn, ordinal = map(int, match.groups())
+        tag, epoch = divmod(field, 1 << _EPOCH_BITS)
         if epoch != self.epoch or lsn > applied or (ordinal and lsn >= applied):
             return None
-        if ordinal > _MOST_ORDINAL:
+        if ordinal > _MOST_ORDINAL or not self._openings.made(lsn + (ordinal > 0), tag):
             return None
         return Position(lsn, ordinal)
 

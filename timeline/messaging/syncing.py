@@ -81,7 +81,8 @@ class Reader:
 
     @property
     def cursors(self) -> Cursors:
-        return Cursors(self._engine.store.epoch)
+        store = self._engine.store
+        return Cursors(store.epoch, store.openings)
 
     @property
     def now(self) -> Position:

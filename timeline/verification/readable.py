@@ -18,6 +18,7 @@ from timeline.formats.rows import (
     decode_erasure,
     decode_expiry,
     decode_metadata,
+    decode_openings,
     decode_progress,
     decode_retention,
     decode_row,
@@ -26,6 +27,7 @@ from timeline.formats.rows import (
 )
 from timeline.formats.segments import Segment
 from timeline.messaging.numbers import highest
+from timeline.openings import OPENINGS_KEY
 from timeline.sealing import PROGRESS_KEY
 from timeline.storage import INBOXES, META, PATCHES, SEGMENTS, STATE, Storage
 from timeline.store import STORE_KEY
@@ -59,6 +61,7 @@ _META: Final[dict[bytes, Callable[[bytes], object]]] = {
     PROGRESS_KEY: decode_progress,
     CLOCK_KEY: decode_clock,
     ERASURE_KEY: decode_erasure,
+    OPENINGS_KEY: decode_openings,
     EXPIRY_KEY: decode_expiry,
 }
 

@@ -15,7 +15,13 @@ from timeline.errors import CorruptError
 from timeline.expiry import EXPIRY_KEY
 from timeline.formats import keys
 from timeline.formats.records import decode_record
-from timeline.formats.rows import decode_clock, decode_erasure, decode_expiry
+from timeline.formats.rows import (
+    decode_clock,
+    decode_erasure,
+    decode_expiry,
+    decode_openings,
+)
+from timeline.openings import OPENINGS_KEY
 from timeline.sealing import PROGRESS_KEY
 from timeline.storage import LOG, META
 from timeline.store import STORE_KEY
@@ -143,6 +149,8 @@ def check_meta(snapshot: Snapshot) -> Iterator[Finding]:
                 decode_clock(value)
             elif key == ERASURE_KEY:
                 decode_erasure(value)
+            elif key == OPENINGS_KEY:
+                decode_openings(value)
             elif key not in (STORE_KEY, PROGRESS_KEY):
                 raise CorruptError(f"{key!r} is nothing that the store knows")
         except CorruptError as error:
