@@ -248,6 +248,12 @@ class Push:
                     self._waiting[subscriber] = None
             self._schedule()
 
+    def look_all(self) -> None:
+        """Let all look for themselves: commits were made that nobody told of."""
+        for inbox in self._by_inbox:
+            self._look(inbox)
+        self._schedule()
+
     def _look(self, inbox: int) -> None:
         """What came for an in-box is to be read by its subscribers themselves."""
         for subscriber in self._by_inbox.get(inbox, ()):

@@ -151,6 +151,7 @@ class Service:
         self.waiters = Waiters(self.loop, settings.blocked, self.refuse_late)
         self.messages = Messages(self.engine)
         self.push = Push(self, self.messages)
+        self.engine.on_reload(self._reloaded)
         self.channels = Channels(self.loop)
         self.tunables = Tunables(
             settings.maxclients,
@@ -183,6 +184,17 @@ class Service:
         if woken:
             with self.engine.lock:
                 self.waiters.wake(woken)
+
+    def _reloaded(self) -> None:
+        """The store healed: what was uncertain may stand, and no group tells of it."""
+
+        def look() -> None:
+            with self.engine.lock:
+                self.push.look_all()
+                self.waiters.wake(list(self.waiters.names))
+
+        with suppress(RuntimeError):  # the loop has ended
+            self.loop.call_soon_threadsafe(look)
 
     def when_applied(self, group: Group, work: Callable[[], None]) -> None:
         """Does `work` on the loop once a group is applied, and not if it fails."""

@@ -16,8 +16,9 @@ from tests.engine.stores import Clock
 from tests.messaging.adapters import Door, EmbeddedDoor, WireDoor
 from timeline.database import Database
 from timeline.draft import Draft
-from timeline.errors import UsageError
+from timeline.errors import UncertainError, UsageError
 from timeline.formats.messages import MESSAGE, READ
+from timeline.mark import DurableMark
 from timeline.options import DAY, Options
 from timeline.tails import Timeline
 from timeline_server.push import Push
@@ -266,3 +267,34 @@ def test_a_stream_that_had_everything_goes_on_whatever_comes_at_once(
         assert line.reason == ""
         assert [b"hi" in frame for frame in line.frames] in ([True], [True, False])
         assert sum(frame.count(b"$4\r\nsync") for frame in line.frames) == 2
+
+
+def test_a_stream_is_told_what_healing_brought_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message whose outcome was uncertain stands, and nobody commits after it."""
+    monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.0)
+    turns, line = Turns(), Line()
+    with timeline.open(tmp_path / "store", fsync="inline", search=False) as db:
+        im, engine = db.messaging, db.engine
+        im.create("team", "ann", members=["bob"])
+        service: Any = SimpleNamespace(loop=turns, engine=engine)
+        push = Push(service, im.messages)
+        engine.on_reload(push.look_all)
+        bob = engine.find(b"@user:bob")
+        assert bob is not None
+        connection: Any = line
+        push.add(connection, b"bob", b"phone", bob.id, im.messages.reader.now)
+        turns.run()
+        with monkeypatch.context() as patch:
+
+            def fail(*_: object) -> None:
+                raise OSError
+
+            patch.setattr(DurableMark, "write", fail)
+            with pytest.raises(UncertainError):
+                im.send("team", "ann", {"text": "stands"})
+        while engine.poisoned:
+            engine.work()
+        turns.run()
+        assert any(b"stands" in frame for frame in line.frames)
