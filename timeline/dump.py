@@ -51,6 +51,8 @@ def dump(engine: Engine, prefix: bytes | None = None) -> Generator[DumpRecord, N
                 yield from _timeline(engine, timeline)
                 if is_inbox(timeline):
                     yield from _inbox(engine, timeline.id)
+    if engine.store.clock.steps:  # by which the times of what was told are to be read
+        yield Row(META, CLOCK_KEY, encode_clock(engine.store.clock.steps))
     if prefix is None:
         yield from _rest(engine)
     if engine.applied != lsn:
@@ -128,8 +130,6 @@ def _rest(engine: Engine) -> Iterator[Row]:
     expiry = storage.get(META, EXPIRY_KEY)
     if expiry is not None:
         yield Row(META, EXPIRY_KEY, expiry)
-    if engine.store.clock.steps:
-        yield Row(META, CLOCK_KEY, encode_clock(engine.store.clock.steps))
     newest = storage.at_or_before(LOG, keys.number(engine.applied), keys.number(0))
     if newest is not None:
         yield Row(LOG, *newest)

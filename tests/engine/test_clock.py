@@ -112,6 +112,15 @@ def export(db: Database, path: Path) -> Database:
     return timeline.open(path.with_name("loaded"))
 
 
+@disturbance
+def export_of_some(db: Database, path: Path) -> Database:
+    records = list(dump(db.engine, b"a"))
+    db.close()
+    path.with_name("loaded").mkdir()
+    load(path.with_name("loaded"), iter(records))
+    return timeline.open(path.with_name("loaded"))
+
+
 @pytest.mark.parametrize("disturb", DISTURBANCES)
 @pytest.mark.parametrize("when", ["ahead", "after"])
 def test_a_time_is_found_by_the_order_of_commits(
