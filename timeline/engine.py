@@ -412,6 +412,7 @@ class Engine:
         with self._flushing:
             if self._may_write():
                 self._sync_if_due()
+        self._tell()  # what failed here ended the groups under way
 
     def _keep_pace(self) -> None:
         tails = self.store.tails
@@ -571,9 +572,12 @@ class Engine:
     @contextmanager
     def standing_still(self) -> Iterator[None]:
         """Keep the lock while no group is under way either, to write beside the pipeline."""
-        with self._flushing, self.lock:
-            self.check_usable()
-            yield
+        try:
+            with self._flushing, self.lock:
+                self.check_usable()
+                yield
+        finally:
+            self._tell()  # what fails here ends the groups under way
 
     def move_checkpoint(self, name: bytes, lsn: int | None) -> None:
         """Set a named checkpoint of the log to `lsn`, or forget it. Not a commit.

@@ -17,16 +17,20 @@ import pytest
 import timeline
 from timeline import callbacks
 from timeline.database import Database
-from timeline.errors import BusyError, ClosedError, TimelineError, UncertainError
+from timeline.errors import BusyError, ClosedError, ReadOnlyError, TimelineError, UncertainError
 from timeline.mark import DurableMark
 from timeline.stage import Group
+from timeline.storage import Storage
 
 SECONDS = 20.0
 
 
-@pytest.fixture(params=["thread", "inline"])
+@pytest.fixture(
+    params=[("sync", "thread"), ("sync", "inline"), ("interval", "thread")], ids="-".join
+)
 def db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    db = timeline.open(tmp_path / "store", fsync=request.param)
+    durability, fsync = request.param
+    db = timeline.open(tmp_path / "store", durability=durability, fsync=fsync, search=False)
     yield db
     with suppress(TimelineError):
         db.close()
@@ -177,15 +181,32 @@ def test_callbacks_that_are_due_are_bounded(db: Database, monkeypatch: pytest.Mo
 def test_a_callback_hears_of_a_failure(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     db.timeline("a").append({"a": "1"})
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError
 
-    monkeypatch.setattr(DurableMark, "write", fail)
+    monkeypatch.setattr(Storage, "write", fail)
     heard: Future[BaseException | None] = Future()
     append(db).add_done_callback(lambda future: heard.set_result(future.exception()))
     with suppress(TimelineError):
         db.flush()
     assert isinstance(heard.result(SECONDS), UncertainError)
+
+
+def test_a_failure_beside_the_pipeline_is_heard_of_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though nobody flushes: what was staged is never written."""
+    with timeline.open(tmp_path / "store", fsync="inline", search=False) as db:
+        future = append(db)
+
+        def fail(*_: object) -> None:
+            raise OSError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(DurableMark, "write", fail)
+            with pytest.raises(OSError):
+                db.log.move("reader", 0)
+        assert isinstance(future.exception(SECONDS), ReadOnlyError)
 
 
 def test_a_future_can_be_awaited(db: Database) -> None:
@@ -201,18 +222,20 @@ def test_who_is_told_of_a_group_holds_no_lock(db: Database) -> None:
     """What the store's own parts hang on a group may take every lock, commit, and close."""
     engine = db.engine
     told: list[int] = []
+    done = threading.Event()
 
     def take(group: Group) -> None:
         other = threading.Thread(target=lambda: told.append(len(db.timeline("a"))))
         other.start()
         other.join(SECONDS)
         told.append(db.timeline("b").append({"b": "1"}))
+        done.set()
 
     with engine.lock:
         engine.append(b"a", [b"a", b"1"])
         engine.group.on_done(take)
     db.flush()
-    db.close()
+    assert done.wait(SECONDS)
     assert told == [1, 1]
 
 
