@@ -55,7 +55,7 @@ run: $(BUILT)
 	    case $$line in 'ready on '*) printf 'Send a first message from another shell:\n%s\n' "$$hint";; esac; \
 	  done)
 
-# A scene of a minute against a daemon of its own, which ends with it.
+# A scene of some seconds against a daemon of its own, which ends with it.
 demo: $(BUILT)
 	@$(VENV)/bin/python docs/demo.py
 

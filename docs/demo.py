@@ -1,8 +1,8 @@
 """A short scene: three people, five devices, one of them off-line, and a large group.
 
 Rule: it plays against a real daemon through an ordinary Redis client, in a temporary directory, and
-prints what every device is told, so that the model can be read off in a minute. It knows nothing
-that a client could not know.
+prints what every device is told, so that the model can be read off. It takes some seconds, and
+knows nothing that a client could not know.
 """
 
 from __future__ import annotations
