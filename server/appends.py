@@ -31,13 +31,15 @@ class Appends:
         self._engine = engine
         self._singly = 0  # the commands before this place are appended one by one
 
+    def begin(self) -> None:
+        """What is taken from comes from another list from now on."""
+        self._singly = 0
+
     def take(self, commands: list[Command], place: int) -> Sequence[int]:
         """Appends for the commands from `place` on, as long as they are `XADD key * …`; the numbers
         given. Without one, the first is another command, or one that the engine refuses: it is
         carried out, and refused, like any other.
         """
-        if not place:
-            self._singly = 0
         if place >= self._singly:
             if len(commands) - place < _RUN:
                 return self._append(commands, place, place + 1)

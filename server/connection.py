@@ -302,6 +302,7 @@ class Connection(asyncio.Protocol):
             self._fault = problem
             self._commands = problem.commands
         self._place = 0
+        self._appends.begin()
         read = before - self._parser.unread
         return 1 + read // (_BYTES if self._commands else _ITEM_BYTES)
 

@@ -241,3 +241,20 @@ def test_values_over_the_limits_are_refused(client: Client) -> None:
         with pytest.raises(ResponseError):
             client.execute_command(*words)
     assert client.dbsize() == 0
+
+
+def test_appends_behind_a_pipeline_of_refused_ones(client: Client) -> None:
+    """What was learnt of one pipeline is not taken for the next."""
+    link = client.connection_pool.get_connection()
+    bad = ["XADD", "", "*", "f", "v"]
+    found: list[object] = []
+    for commands in ([bad] * 9, [["PING"], ["XADD", "t", "*", "f", "v"]], [["XLEN", "t"]]):
+        link.send_packed_command(link.pack_commands(commands))
+        found.clear()
+        for _ in commands:
+            try:
+                found.append(link.read_response())
+            except ResponseError:
+                found.append(None)
+    client.connection_pool.release(link)
+    assert found == [1]
