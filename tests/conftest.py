@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="the seed of those, which a failure tells",
     )
+
+
+def heed_signals() -> None:
+    """Undo what a shell does to what it starts in the background, or `nohup`: a signal that is
+    ignored stays so in every program that a test starts, and then it ends none of them.
+    """
+    for number, action in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+        (signal.SIGTERM, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, action)
+
+
+heed_signals()
 
 
 def pytest_configure(config: pytest.Config) -> None:
