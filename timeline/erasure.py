@@ -119,7 +119,7 @@ class Erasure:
             done &= self._storage.compact(SEGMENTS, start, stop, force=True)
             done &= self._storage.compact(PATCHES, start, stop, force=True)
         if log or ranges:  # which also has RocksDB let go of what it keeps beside its files
-            done &= self._storage.compact(LOG, None, None, force=True)
+            done &= self._storage.compact(LOG, None, None, force=log)
         return done
 
     def conclude(self) -> None:

@@ -252,8 +252,8 @@ class Storage:
         """Rewrite the files of a key range, so that what was deleted leaves the disk; whether that
         is known to be done, which it is not while RocksDB is too busy to say.
 
-        Only with `force` is every file of the range written anew: otherwise RocksDB may move one
-        with a deletion beside the one with what it deletes, and leave both at that.
+        Only with `force` is every file of the range written anew, once: otherwise RocksDB may move
+        one with a deletion beside the one with what it deletes, and leave both at that.
 
         The binding does not say when that failed, on a full disk or for damage that it met; the
         next write does, and would be refused (rocksdict 0.3.29).
@@ -261,7 +261,7 @@ class Storage:
         try:
             how = CompactOptions()
             if force:
-                how.set_bottommost_level_compaction(BottommostLevelCompaction.force())
+                how.set_bottommost_level_compaction(BottommostLevelCompaction.force_optimized())
             self._families[family].compact_range(start, stop, how)
             self._families[_ALL].write(self.batch()._batch, self._unlogged)  # noqa: SLF001
         except Exception as error:
