@@ -42,6 +42,7 @@ class Erasure:
         self._log = row.log  # up to which LSN the log holds what is to go; 0: nothing
         self._under_way = ErasureRow(0, ())  # what is being rewritten
         self._thread: threading.Thread | None = None
+        self._inboxes = False  # whether those of in-boxes are too
         self._succeeded = False
         self._noted = False  # since it was last written
 
@@ -96,6 +97,7 @@ class Erasure:
         self._under_way = ErasureRow(self._log if log else 0, tuple(self._ranges))
         self._ranges = []
         self._log = 0 if log else self._log
+        self._inboxes = inboxes
         self._succeeded = False
         self._thread = threading.Thread(
             target=self._rewrite, args=(inboxes,), name="timeline-erase", daemon=True
@@ -107,7 +109,7 @@ class Erasure:
         with suppress(TimelineError):
             done = self.rewrite(self._under_way.ranges, log=bool(self._under_way.log))
             if inboxes:
-                self._storage.compact(INBOXES, None, None)
+                done &= self._storage.compact(INBOXES, None, None)
             self._succeeded = done
 
     def rewrite(self, ranges: Sequence[Range], *, log: bool) -> bool:
@@ -122,10 +124,12 @@ class Erasure:
             done &= self._storage.compact(LOG, None, None, force=log)
         return done
 
-    def conclude(self) -> None:
-        """Note what the thread, if it has ended, has done. Raises `StallError`; call it again."""
+    def conclude(self) -> bool:
+        """Note what the thread, if it has ended, has done; whether the files of in-boxes, if it was
+        to rewrite them, are. Raises `StallError`; call it again.
+        """
         if self._thread is None or self._thread.is_alive():
-            return
+            return True
         done = self._under_way
         self._under_way = ErasureRow(0, ())
         if self._succeeded:
@@ -141,6 +145,7 @@ class Erasure:
                 self._ranges = add_range(self._ranges, start, stop)
             self._log = max(self._log, done.log)
         self._thread = None
+        return self._succeeded or not self._inboxes
 
     def wait(self) -> None:
         """Return when no files are being rewritten. Without the engine's lock."""

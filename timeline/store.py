@@ -321,7 +321,8 @@ class Store:
         """
         if self.erasure.rewriting:
             return False
-        self.erasure.conclude()
+        if not self.erasure.conclude():
+            self.expiry.deleted = True
         more = self.compaction.erase(time.perf_counter() + seconds)
         if more:
             return True

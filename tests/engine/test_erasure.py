@@ -22,7 +22,7 @@ from timeline.database import Database
 from timeline.erasure import add_range
 from timeline.errors import CorruptError, StallError
 from timeline.options import Options
-from timeline.storage import PATCHES, SEGMENTS, Batch, Storage
+from timeline.storage import INBOXES, PATCHES, SEGMENTS, Batch, Storage
 from timeline.verification import verify
 
 QUICK = Options(
@@ -327,3 +327,26 @@ def test_ranges_are_disjoint_in_order_and_few() -> None:
         assert len(ranges) <= 64
     for number in covered:
         assert any(start <= b"%08d" % number < stop for start, stop in ranges)
+
+
+def test_files_of_in_boxes_that_could_not_be_rewritten_are_done_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with timeline.open(tmp_path / "store", QUICK) as db:
+        compact = Storage.compact
+        tried: list[bool] = []
+
+        def busy_at_first(storage: Storage, family: str, *rest: bytes, force: bool = False) -> bool:
+            done = compact(storage, family, *rest, force=force)
+            if family != INBOXES:
+                return done
+            tried.append(len(tried) > 0)
+            return tried[-1]
+
+        monkeypatch.setattr(Storage, "compact", busy_at_first)
+        db.engine.store.expiry.deleted = True
+        assert work_until(db, lambda: len(tried) > 1)
+        assert work_until(db, lambda: not db.engine.store.erasure.rewriting)
+        db.engine.work()
+        assert tried == [False, True]
+        assert not db.engine.store.expiry.deleted
