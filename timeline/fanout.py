@@ -40,7 +40,8 @@ from timeline.view import View
 
 _PAGE: Final = 1_024
 ORDINAL: Final = b"@ordinal"  # the field of an entry that readers come for
-_REPLAYED: Final = 1 << 31  # the ordinal of the first entry replayed; what a commit makes is below
+# The ordinal of the first entry replayed, and the room for such: what a commit makes is below.
+_REPLAYED: Final = 1 << 31
 
 
 class Position(NamedTuple):
@@ -212,24 +213,23 @@ def _unfold(view: View, items: Iterable[Item], after: Position) -> Iterator[Item
             else:
                 yield item
         passed = after.ordinal if lsn == after.lsn + 1 else 0
-        parts = [
-            _replayed(view, item, passed, _REPLAYED + at, len(replays))
-            for at, item in enumerate(replays)
-        ]
-        yield from parts[0] if len(parts) == 1 else merge(*parts)
+        room = _REPLAYED // max(1, len(replays))
+        for at, item in enumerate(replays):
+            yield from _replayed(view, item, passed, _REPLAYED + at * room)
 
 
-def _replayed(view: View, item: Item, passed: int, base: int, width: int) -> Iterator[Item]:
+def _replayed(view: View, item: Item, passed: int, base: int) -> Iterator[Item]:
     """What a reference to a stretch stands for. The ordinal of an entry follows from its number
-    alone, whatever became of the other timelines, so that what was passed is not read again.
+    alone, so that what was passed is not read again, whatever became of other stretches.
     """
     timeline = view.load(item.timeline_id)
     if timeline is None:
         return
     stop = first_above(view, timeline, item.lsn, item.seq, view.extent(timeline).head)
-    first = max(item.seq, -((base - passed) // width))  # rounded up
+    first = item.seq + max(0, passed - base)
     for seq, _, _, payload in view.rows(timeline, first, stop - 1):
-        yield Item(item.lsn, base + seq * width, 0, item.order, timeline.id, seq, 0, payload)
+        place = base + seq - item.seq
+        yield Item(item.lsn, place, 0, item.order, timeline.id, seq, 0, payload)
 
 
 def _entries(view: View, outlet: Outlet, rank: int, lsn: int) -> Iterator[Item]:

@@ -185,6 +185,9 @@ class Oracle:
         self.tell(self._concerned(place, fresh), "join", name, 0)
         place.newest = None
         for user in came_back:
+            for sent in place.messages.values() if place.history == "all" else ():
+                if sent.lsn > place.members[user].left:
+                    self.tell([user], "message", name, sent.seq)
             for each in place.changes:
                 if each.lsn > place.members[user].left:
                     self.tell([user], each.kind, name, each.seq)

@@ -452,7 +452,10 @@ class Machine(RuleBasedStateMachine):
             history = {e.seq: e.fields for e in self.im.history(name, user, limit=1_000)}
             held = {seq: fields for (of, seq), fields in phone.held.items() if of == name}
             assert held == {seq: fields for seq, fields in history.items() if seq in held}
-            for after, upto in place.members[user].spans:
+            spans = place.members[user].spans
+            if place.history == "all":
+                spans = [[spans[0][0], None]]
+            for after, upto in spans:
                 for seq in history:
                     if seq > (after or 0) and (upto is None or seq <= upto):
                         assert seq in held

@@ -13,8 +13,8 @@ import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from operator import itemgetter
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, settings, strategies as st
@@ -64,12 +64,21 @@ class Place:
         self.gone = False
         self.events = 1
         self.changes: list[tuple[int, str, int]] = []  # events that are told who comes back, and
-        self.left: dict[bytes, int] = {}  # the event of their leave
+        self.left: dict[bytes, tuple[int, int]] = {}  # the head and the event of their leave
 
     def note(self, kind: str, seq: int = 0) -> None:
         self.events += 1
         if kind in ("edit", "meta"):
             self.changes.append((self.events, kind, seq))
+
+
+class Left(NamedTuple):
+    """Where the messages and the events were when somebody left, and when they came back."""
+
+    head: int
+    head_then: int
+    event: int
+    event_then: int
 
 
 @dataclass
@@ -99,7 +108,7 @@ class Machine(RuleBasedStateMachine):
         self.passed = dict.fromkeys(USERS, 0)
         self.places: dict[bytes, Place] = {}
         self.changes = 0
-        self.back: list[tuple[bytes, Place, int]] = []  # who came back in this transaction
+        self.back: list[tuple[bytes, Place, Left]] = []  # who came back in this transaction
         self.open()
 
     def open(self) -> None:
@@ -142,19 +151,16 @@ class Machine(RuleBasedStateMachine):
         self.tell_again()
 
     def tell_again(self) -> None:
-        """Who came back is told what they missed when all else of the transaction is told: by the
-        numbers of the events, then by who came back to what first.
+        """Who came back is told what they missed when all else of the transaction is told: the
+        messages, then the events.
         """
-        for user in USERS:
-            mine = [(place, left) for who, place, left in self.back if who == user]
-            missed = [
-                (number, order, kind, place, seq)
-                for order, (place, left) in enumerate(mine)
-                for number, kind, seq in place.changes
-                if number > left
-            ]
-            for _, _, kind, place, seq in sorted(missed, key=itemgetter(0, 1)):
-                self.tell({user}, kind, place, seq)
+        for user, place, left in self.back:
+            if left.head < left.head_then:
+                for seq in range(left.head + 1, place.head + 1):
+                    self.tell({user}, "message", place, seq)
+            for number, kind, seq in place.changes if left.event < left.event_then else ():
+                if number > left.event:
+                    self.tell({user}, kind, place, seq)
         self.back.clear()
 
     # --- verbs --------------------------------------------------------------------------------
@@ -194,8 +200,9 @@ class Machine(RuleBasedStateMachine):
         if user not in place.members:
             bulk.join(place.name, b"-", [user], self.options).step(draft)
             place.members.add(user)
-            if place.left.get(user, place.events) < place.events:
-                self.back.append((user, place, place.left[user]))
+            if user in place.left:
+                head, event = place.left[user]
+                self.back.append((user, place, Left(head, place.head, event, place.events)))
             place.note("join")
             self.tell({user}, "join", place)
 
@@ -204,7 +211,7 @@ class Machine(RuleBasedStateMachine):
             bulk.leave(place.name, b"-", [user], self.options).step(draft)
             place.members.remove(user)
             place.note("leave")
-            place.left[user] = place.events
+            place.left[user] = (place.head, place.events)
             self.tell({user}, "leave", place)
 
     # --- between transactions -----------------------------------------------------------------

@@ -6,7 +6,8 @@ write and read diffusion as it grows and shrinks.
 Rule: a member's stretches are told by numbers: from the message after the head when he joins to
 the head when he leaves. The newest are kept; what lies in older ones is no longer his to see, and a
 device that has not passed them is told to begin anew. Who comes back is told what happened in
-between to messages that they hold: the events since they left are replayed. Above
+between: with history `all` the messages, and the events, by which what they hold may be another
+now, are replayed since they left. Above
 `diffusion_limit` members a conversation is read-diffused, and write-diffused again at four fifths
 of it, so that one member coming and going does not switch it to and fro. Everything here is part of
 one commit; commands that need several are in `bulk`.
@@ -25,6 +26,7 @@ from timeline.formats.keys import MAX, number, split_number
 from timeline.formats.messages import (
     ADMIN,
     DEVICE,
+    EVERYTHING,
     LEAVE,
     NONE,
     OPEN,
@@ -90,13 +92,14 @@ def admit(
     count = conversation.row.members + len(fresh)
     _switch(draft, conversation, count, options)
     head, events = _heads(draft, conversation)
-    missed: dict[int, list[int]] = {}  # the first event that was not told → to whom
+    missed: dict[tuple[int, int], list[int]] = {}  # first message and event not told → to whom
     for inbox, before in fresh.items():
         span = Stretch(head + 1, OPEN, events + 1, OPEN, OPEN)
         if before is None:
             row = MemberRow(PLAIN, 0, draft.time, head, 0, 0, (span,))
         else:
-            missed.setdefault(before.spans[-1].last_event + 1, []).append(inbox)
+            left = before.spans[-1]
+            missed.setdefault((left.last + 1, left.last_event + 1), []).append(inbox)
             row = before._replace(
                 role=PLAIN,
                 joined=draft.time,
@@ -111,9 +114,11 @@ def admit(
             _pull(draft, inbox, conversation.id, options.pulled_limit)
     if not conversation.pulled:
         draft.join(conversation.id, list(fresh))
-    for first, inboxes in missed.items():
-        if first <= events:
-            replay(draft, inboxes, conversation.events, first)
+    for (message, event), inboxes in missed.items():
+        if message <= head and conversation.row.history == EVERYTHING:
+            replay(draft, inboxes, conversation.messages, message)
+        if event <= events:
+            replay(draft, inboxes, conversation.events, event)
     conversation.row = conversation.row._replace(members=count)
     conversation.save(draft)
     return list(fresh)

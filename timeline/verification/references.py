@@ -159,13 +159,14 @@ def misleading(reference: Reference, target: tuple[bytes, int] | None) -> str:
     if target is None or kind == DELETE:
         return ""  # rightly gone
     name, head = target
-    event = kind == REPLAY or (RECALL < kind < READ and seq > 0)
-    event = event or (kind == CLEAR and name.startswith(EVENTS))  # by retention; else by the user
+    event = RECALL < kind < READ and seq > 0
+    if kind in (CLEAR, REPLAY):  # cleared by retention, else by the user; and either is replayed
+        event = name.startswith(EVENTS)
     if not name.startswith(EVENTS if event else CONVERSATIONS):
         what = "holds no events" if event else "is no conversation"
         word = "replay" if kind == REPLAY else KINDS[kind]
         return f"a reference of kind {word} leads to {name!r}, which {what}"
-    if (event or kind < READ) and seq > head:
+    if (event or kind < READ or kind == REPLAY) and seq > head:
         return f"a reference leads to number {seq} of {name!r}, which ends at {head}"
     return ""
 
