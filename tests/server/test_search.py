@@ -124,6 +124,34 @@ def test_bad_input_is_refused_and_the_next_search_works(
     assert results(client, ann, "word", *WAIT)[b"total"] == 1
 
 
+def refusal(client: Client, *words: str) -> str:
+    try:
+        client.execute_command(*words)
+    except ResponseError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("word", ["x" * 982, "x" * 4_000, "ж" * 491])
+@pytest.mark.parametrize("form", ["{}*", "hello-{}*", '"hello {}"*', '"{} hello"*', "{}"])
+def test_no_query_takes_the_index_from_the_others(
+    client: Client, own: str, word: str, form: str
+) -> None:
+    ann, query = f"ann{own}", form.format(word)
+    talk(client, own, ann)(ann, "a common word")
+    assert results(client, ann, "common", *WAIT)[b"total"] == 1
+    builds = client.info("timeline")["index_builds"]
+    for words in (
+        ["USER.SEARCH", ann, query],
+        ["TIMELINE.SEARCH", query],
+        ["TIMELINE.FIND", query],
+    ):
+        assert refusal(client, *words)[:8] in ("", "TOOLARGE")
+    assert results(client, ann, "common")[b"total"] == 1
+    info = client.info("timeline")
+    assert (info["index_builds"], info["index_last_failure"]) == (builds, "")
+
+
 def test_searching_is_no_part_of_a_commit(client: Client, own: str) -> None:
     talk(client, own, f"ann{own}")
     pipe = client.pipeline(transaction=True)
