@@ -36,7 +36,10 @@ since their cost is the daemon's.
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import Any, Final, cast
 
@@ -499,7 +502,7 @@ class Connection(asyncio.Protocol):
             return
         self._tell(reason)
         self._let_go()
-        self._transport.abort()
+        _hang_up(self._transport)
 
     def does_nothing(self) -> bool:
         """Whether nothing is owed to the client, now or when something happens. What it does not
@@ -555,6 +558,16 @@ class Connection(asyncio.Protocol):
             return
         if life == CLOSING or not (self._waits or self.waiter is not None):
             self._transport.close()
+
+
+def _hang_up(transport: asyncio.Transport) -> None:
+    """Ends a connection now: `abort` alone does so a turn later, when whoever asked for it may have
+    been told already that it is closed.
+    """
+    ours = transport.get_extra_info("socket")
+    with suppress(OSError), socket.socket(fileno=os.dup(ours.fileno())) as twin:
+        twin.shutdown(socket.SHUT_RDWR)
+    transport.abort()
 
 
 def _address(name: Any) -> str:  # noqa: ANN401  whatever the transport says

@@ -4,6 +4,8 @@ or refused with what to do instead.
 
 from __future__ import annotations
 
+import select
+import socket
 import threading
 import time
 
@@ -79,6 +81,18 @@ def test_a_blocked_read_is_ended(daemon: Daemon, own: str, word: str, error: str
         waiting.join()
         assert blocked.ping()
     assert outcome == [[]] if error is None else error in str(outcome)
+
+
+def test_who_is_killed_is_gone_before_the_killer_hears_of_it(daemon: Daemon) -> None:
+    with daemon.client(protocol=2) as client:
+        for _ in range(20):
+            victim = socket.create_connection((daemon.host, daemon.port), 10)
+            victim.sendall(b"CLIENT ID\r\n")
+            number = int(victim.recv(100).strip(b":\r\n"))
+            assert client.client_kill_filter(_id=str(number)) == 1
+            assert select.select([victim], [], [], 0)[0]
+            assert victim.recv(100) == b""
+            victim.close()
 
 
 def test_tracking_is_refused_where_a_client_would_not_be_told(client: Client) -> None:
