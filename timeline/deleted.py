@@ -35,13 +35,19 @@ class State(Protocol):
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]: ...
 
 
-def remember(state: State, name: bytes, head: int) -> None:
-    """The timeline called `name` is being deleted, and has given out numbers up to `head`."""
-    if 0 < head < keys.LAST:  # above the last there is none: such a name begins at 1 again
+def remember(state: State, name: bytes, head: int, most: int) -> None:
+    """The timeline called `name` is being deleted, and has given out numbers up to `head`.
+
+    Some names beyond `most` may wait to be forgotten until there is nothing better to do; beyond
+    twice as many they go at once.
+    """
+    if most and 0 < head < keys.LAST:  # above the last there is none: it begins at 1 again
         state.put(keys.DELETED + name, keys.pair(head, state.lsn))
         state.put(_order(state.lsn, name), b"")
         count, since = _count(state)
         state.put(keys.DELETED, keys.pair(count + 1, since))
+        if count >= 2 * most:
+            forget(state, 2 * most)
 
 
 def recall(state: State, name: bytes) -> int:

@@ -315,8 +315,8 @@ class Draft(Overlay):
         neither are the numbers of a raw one (see `deleted`).
         """
         if not timeline.name.startswith(b"@"):
-            if self._stage.deleted_names:
-                remember(self, timeline.name, self._next(timeline) - 1)
+            most = self._stage.deleted_names
+            remember(self, timeline.name, self._next(timeline) - 1, most)
             self.put(keys.COUNT, keys.number(self.count - 1))
         for family in (keys.ROW, keys.META, keys.RETENTION):
             key = family + keys.number(timeline.id)

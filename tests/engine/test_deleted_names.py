@@ -115,6 +115,21 @@ def test_beyond_the_option_they_are_forgotten_in_the_background(tmp_path: Path) 
             db.flush()
 
 
+def test_however_busy_the_store_is_there_are_never_many_more(tmp_path: Path) -> None:
+    options = timeline.Options(search=False, deleted_names=2, fsync="inline")
+    with timeline.open(tmp_path / "store", options) as db:  # nothing is done in the background
+        for name in "abcdef":
+            make(db, name)
+            db.timeline(name).drop()
+        assert known(db) == {b"c", b"d", b"e", b"f"}
+        with db.transaction() as write:
+            for name in "ghi":
+                write.append(name, {"n": "x"})
+                write.drop(name)
+        assert len(known(db)) == 4
+        assert b"i" in known(db)
+
+
 def test_an_option_of_zero_remembers_nothing(tmp_path: Path) -> None:
     with timeline.open(tmp_path / "store", timeline.Options(search=False, deleted_names=0)) as db:
         make(db, "a")
