@@ -25,7 +25,7 @@ FLOORS: Final = (
     {"formats"},
     {"entry"},
     {"descriptors", "lock", "scratch"},
-    {"files", "storage", "mark"},
+    {"files", "storage", "mark", "wal"},
     {
         "append",
         "apply",

@@ -54,6 +54,7 @@ from timeline.state import State
 from timeline.storage import FAMILIES, META, Storage
 from timeline.tails import Tails
 from timeline.timelines import Timelines
+from timeline.wal import is_torn_at_the_end
 
 STORE_KEY: Final = b"store"
 LOADED_KEY: Final = b"loaded"  # how far a load has come, while there is no store yet
@@ -388,14 +389,17 @@ class Store:
 
 
 def _open_storage(path: Path, options: Options) -> Storage:
-    """In `interval` durability the log may be damaged beyond the durable mark by a power cut: what
-    lies behind the damage is cut, and the mark tells whether that was more than it may be.
+    """A power cut may tear the last write, and in `interval` durability any since the last fsync:
+    what lies behind the damage is cut, and the mark tells whether that was more than it may be.
     """
     try:
-        return Storage(path, options)
+        try:
+            return Storage(path, options)
+        except CorruptError:
+            if options.durability == "interval" or is_torn_at_the_end(path):
+                return Storage(path, options, salvage=True)
+            raise
     except CorruptError as error:
-        if options.durability == "interval":
-            return Storage(path, options, salvage=True)
         raise damaged(error) from error
 
 

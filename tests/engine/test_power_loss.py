@@ -145,6 +145,64 @@ def test_interval_durability_loses_a_suffix_of_whole_commits_and_no_more(directo
     assert len(reached) > 5
 
 
+SECTOR = 512
+
+
+@pytest.mark.parametrize("entries", [3, 80])
+def test_a_last_write_of_which_sectors_are_missing_is_cut(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, entries: int
+) -> None:
+    """Within a block of RocksDB's, and over several. Nothing was acknowledged behind it."""
+    path, torn = directory / "store", directory / "torn"
+    sync = Storage.sync
+    with timeline.open(path, INLINE) as db:
+        handle = db.timeline("a")
+        for number in range(9):
+            handle.append({"n": str(number), "pad": "x" * 100})
+        synced = wal_of(path).stat().st_size
+
+        def copy_first(storage: Storage) -> None:
+            shutil.copytree(path, torn)
+            sync(storage)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Storage, "sync", copy_first)
+            handle.append_many([{"n": str(number), "pad": "y" * 700} for number in range(entries)])
+    whole = wal_of(torn).read_bytes()
+    sectors = range(synced - synced % SECTOR, len(whole), SECTOR)
+    seed = random.randrange(2**32)
+    draw = random.Random(seed)
+    for _ in range(12):
+        copy = Path(shutil.copytree(torn, directory / "copy"))
+        content = bytearray(whole)
+        lost = [at for at in sectors if draw.random() < 0.4] or [sectors[-1]]
+        for at in lost:
+            begin, end = max(at, synced), min(at + SECTOR, len(content))
+            content[begin:end] = bytes(end - begin)
+        wal_of(copy).write_bytes(content)
+        with timeline.open(copy, INLINE) as db:
+            assert db.timeline("a").append({"n": "new"}) == 10, f"{lost}, seed {seed}"
+        with timeline.open(copy, INLINE) as db:
+            assert db.timeline("a").head == 10
+        shutil.rmtree(copy)
+
+
+def test_damage_that_is_followed_by_another_write_is_no_torn_write(directory: Path) -> None:
+    """Also where the mark is of long ago: what was acknowledged is never dropped without a word."""
+    path, copy = directory / "store", directory / "copy"
+    with timeline.open(path, INLINE) as db:
+        for number in range(9):
+            db.timeline("a").append({"n": str(number), "pad": "x" * 900})
+        shutil.copytree(path, copy)
+    content = bytearray(wal_of(copy).read_bytes())
+    at = content.index(b"$1\r\n7\r\n")
+    content[at - 300 : at] = bytes(300)
+    wal_of(copy).write_bytes(content)
+    (copy / "MARK").write_bytes(b"")
+    with pytest.raises(CorruptError, match="timeline repair"):
+        timeline.open(copy, INLINE)
+
+
 PAGE = 4096
 UNSYNCED = replace(INLINE, durability="interval", interval_ms=10**9)
 
