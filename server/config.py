@@ -2,7 +2,8 @@
 
 Rule: an option exists in one place, a field of `Settings` here or of the engine's `Options`, and is
 known under one name everywhere: `--inline-bytes`, `TIMELINED_INLINE_BYTES`, `inline_bytes` in the
-file and in CONFIG GET. Sizes take a suffix (64k, 16MiB). Nothing here opens or listens.
+file and in CONFIG GET. Sizes and times take a unit (64k, 16 MiB, 30 s). Nothing here opens or
+listens.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn, get_origin, get_type_hints
@@ -23,6 +25,7 @@ from typing import Any, NoReturn, get_origin, get_type_hints
 from timeline.errors import UsageError
 from timeline.options import Options, anchored
 
+from . import optionhelp
 from .protocol import Limits
 
 try:
@@ -190,7 +193,7 @@ class Option:
             if self.kind is bool:
                 return _boolean(value)
             if self.kind is int:
-                return _number(value)
+                return _time(value) if optionhelp.is_time(self.name) else _number(value)
             if self.kind is float:
                 return float(str(value))
             if self.kind is tuple:
@@ -198,13 +201,20 @@ class Option:
             return str(value)
         except ValueError:
             raise UsageError(
-                f"{source}: {self.name} takes {_KINDS[self.kind]}, not {value!r}"
+                f"{source}: {self.name} takes {self._takes()}, not {value!r}"
             ) from None
+
+    def _takes(self) -> str:
+        if optionhelp.is_size(self.name):
+            return "a size such as 64 KiB"
+        if optionhelp.is_time(self.name):
+            return "a time such as 30 s"
+        return _KINDS[self.kind]
 
 
 _KINDS = {
     bool: "true or false",
-    int: "a number, or a size such as 64k",
+    int: "a number",
     float: "a number",
     str: "text",
     tuple: "names, separated by commas",
@@ -226,10 +236,17 @@ def _names(value: object) -> tuple[str, ...]:
 
 
 def _number(value: object) -> int:
-    text = str(value).lower().removesuffix("ib").removesuffix("b").replace("_", "")
+    text = str(value).strip().lower().removesuffix("ib").removesuffix("b").replace("_", "")
     if text and text[-1] in _SUFFIXES:
         return int(text[:-1]) * _SUFFIXES[text[-1]]
     return int(text)
+
+
+def _time(value: object) -> int:
+    try:
+        return optionhelp.milliseconds(str(value))
+    except ValueError:
+        return _number(value)
 
 
 def options() -> Iterator[Option]:
@@ -339,20 +356,27 @@ class _Parser(argparse.ArgumentParser):
 def _arguments(known: Mapping[str, Option]) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="timelined",
+        usage="timelined [--config FILE] [--OPTION VALUE ...]",
         description="The daemon of Timeline: timelines that any Redis client appends to and reads.",
-        epilog="Every option is also read from the TOML file and, in capitals behind "
+        epilog="Sizes are bytes, or 64 KiB, 16 MiB, 1 GiB; times milliseconds, or 30 s, 10 min, "
+        "12 h, 90 d. "
+        "Every option is also read from the TOML file and, in capitals behind "
         f"{_PREFIX}, from the environment ({_PREFIX}PORT=7420). The command line wins over the "
         "environment, that over the file. Exit status: 0 when it was asked to stop, 1 when it "
         "cannot serve, 2 when an option is wrong.",
         allow_abbrev=False,
+        formatter_class=partial(argparse.HelpFormatter, max_help_position=36),
     )
     parser.add_argument("--version", action="version", version=f"timelined {VERSION}")
     parser.add_argument("--config", metavar="FILE", help="TOML file with options")
-    for option in known.values():
-        parser.add_argument(
-            _word(option.name),
-            dest=option.name,
-            metavar="NAMES" if option.kind is tuple else option.kind.__name__.upper(),
-            help=f"{option.text} (default {as_given(option.default)})".replace("%", "%%"),
-        )
+    for title, names in optionhelp.GROUPS.items():
+        group = parser.add_argument_group(title)
+        for option in map(known.__getitem__, names.split()):
+            default = optionhelp.shown(option.name, option.default)
+            group.add_argument(
+                _word(option.name),
+                dest=option.name,
+                metavar=optionhelp.placeholder(option.name, option.kind),
+                help=(option.text + (f" ({default})" if default else "")).replace("%", "%%"),
+            )
     return parser

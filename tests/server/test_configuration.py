@@ -11,31 +11,17 @@ from typing import Final
 import pytest
 
 from timeline.errors import UsageError
-from timeline_server import config
+from timeline_server import config, optionhelp
 from timeline_server.config import Option
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 PAGE: Final = (DOCS / "configuration.md").read_text("utf-8")
-UNITS: Final = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"))
-SIZES: Final = ((1 << 20, "m"), (1 << 10, "k"))
 
 
 def shown(option: Option) -> str:
-    """A default as it would be given; times with what they are in units that people know."""
-    value = option.default
-    if option.kind is bool:
-        return f"`{str(value).lower()}`"
-    text = config.as_given(value)
-    if not text:
-        return "empty"
-    if option.kind is int:
-        for size, letter in SIZES if "bytes" in option.name or option.name == "arguments" else ():
-            if value and value % size == 0:
-                return f"`{value // size}{letter}`"
-        for length, unit in UNITS if option.name.endswith("_ms") else ():
-            if value >= length and value % length == 0:
-                return f"`{text}` ({value // length} {unit})"
-    return f"`{text}`"
+    """A default as it may be given."""
+    text = optionhelp.shown(option.name, option.default)
+    return f"`{text}`" if text else "empty"
 
 
 def row(option: Option) -> str:
@@ -48,6 +34,69 @@ def test_every_option_is_there_as_it_is() -> None:
     lacking = [each for each in expected if each not in found]
     assert not lacking, "docs/configuration.md is to have these rows:\n" + "\n".join(lacking)
     assert sorted(found) == sorted(expected), "and no others"
+
+
+def test_the_help_and_the_page_group_them_alike() -> None:
+    groups = dict(optionhelp.GROUPS)
+    names = [name for group in groups.values() for name in group.split()]
+    assert sorted(names) == sorted(option.name for option in config.options())
+    sections = [part.partition("\n") for part in PAGE.split("\n## ")[1:]]
+    assert {
+        title: " ".join(re.findall(r"^\| `(\w+)` ", text, re.MULTILINE))
+        for title, _, text in sections
+    } == groups
+
+
+def test_the_help_shows_amounts_as_people_write_them(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        config.load(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.startswith("usage: timelined [--config FILE] [--OPTION VALUE ...]")
+    for part in ("Commits and memory:", "--request-bytes SIZE", "(16 MiB)", "(10 min)", "(90 d)"):
+        assert part in text
+    assert "16777216" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "value"),
+    [
+        ("unsealed_bytes", "16 MiB", 16 << 20),
+        ("unsealed_bytes", "16mib", 16 << 20),
+        ("unsealed_bytes", "16m", 16 << 20),
+        ("unsealed_bytes", " 1 GiB ", 1 << 30),
+        ("unsealed_bytes", "65536", 65_536),
+        ("seal_after_ms", "10 min", 600_000),
+        ("seal_after_ms", "90d", 7_776_000_000),
+        ("seal_after_ms", "250", 250),
+        ("seal_after_ms", "250 ms", 250),
+        ("seal_after_ms", "12 h", 43_200_000),
+    ],
+)
+def test_amounts_are_taken_as_people_write_them_wherever_they_are_given(
+    tmp_path: Path, name: str, given: str, value: int
+) -> None:
+    file = tmp_path / "timelined.toml"
+    file.write_text(f'{name} = "{given}"\n')
+    for argv, environment in (
+        (["--" + name.replace("_", "-"), given], {}),
+        ([], {"TIMELINED_" + name.upper(): given}),
+        (["--config", str(file)], {}),
+    ):
+        assert getattr(config.load(argv, environment).engine, name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "takes"),
+    [
+        ("unsealed_bytes", "16 MeB", "a size such as 64 KiB"),
+        ("unsealed_bytes", "MiB", "a size such as 64 KiB"),
+        ("seal_after_ms", "10 fortnights", "a time such as 30 s"),
+        ("tails", "many", "a number"),
+    ],
+)
+def test_what_is_no_amount_is_told_what_is(name: str, given: str, takes: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} takes {takes}, not '{given}'"):
+        config.load(["--" + name.replace("_", "-"), given], {})
 
 
 @pytest.mark.parametrize("option", tuple(config.options()), ids=lambda option: option.name)
