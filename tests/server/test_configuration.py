@@ -37,14 +37,13 @@ def test_every_option_is_there_as_it_is() -> None:
 
 
 def test_the_help_and_the_page_group_them_alike() -> None:
-    groups = dict(optionhelp.GROUPS)
-    names = [name for group in groups.values() for name in group.split()]
+    groups = {title: names.split() for title, names in optionhelp.GROUPS.items()}
+    names = [name for group in groups.values() for name in group]
     assert sorted(names) == sorted(option.name for option in config.options())
-    sections = [part.partition("\n") for part in PAGE.split("\n## ")[1:]]
-    assert {
-        title: " ".join(re.findall(r"^\| `(\w+)` ", text, re.MULTILINE))
-        for title, _, text in sections
-    } == groups
+    sections = dict(part.split("\n", 1) for part in PAGE.split("\n## ")[1:])
+    assert groups == {
+        title: re.findall(r"^\| `(\w+)` ", text, re.MULTILINE) for title, text in sections.items()
+    }
 
 
 def test_the_help_shows_amounts_as_people_write_them(capsys: pytest.CaptureFixture[str]) -> None:

@@ -258,7 +258,7 @@ def test_a_misspelt_variable_is_refused(variable: str, sentence: str) -> None:
         ("--max-clients=5", "there is no argument --max-clients: did you mean --maxclients?"),
         ("data", "there is no argument data: did you mean --data?"),
         ("--port", "argument --port: expected one argument; see timelined --help"),
-        ("--port x", "--port: port takes a number, or a size such as 64k, not 'x'"),
+        ("--port x", "--port: port takes a number, not 'x'"),
     ],
 )
 def test_a_misspelt_argument_is_refused_in_one_line(words: str, sentence: str) -> None:
