@@ -104,6 +104,17 @@ def kill(db: Database, path: Path) -> Database:
 
 
 @disturbance
+def kill_amid_sealing(db: Database, path: Path) -> Database:
+    """Slices are on the disk whose pass was not finished, and with them the time of its end."""
+    with db.engine.standing_still():
+        store = db.engine.store
+        store._begin_pass()
+        store.sealing.slice()
+        store.storage.flush()
+    return kill(db, path)
+
+
+@disturbance
 def export(db: Database, path: Path) -> Database:
     records = list(dump(db.engine))
     db.close()
@@ -148,6 +159,29 @@ def test_a_time_is_found_by_the_order_of_commits(
     assert verify(path).findings == []
     with timeline.open(path) as db:
         check(db, now)
+
+
+def test_a_step_right_behind_what_is_sealed_is_known_after_a_kill(
+    tmp_path: Path, machine: Machine
+) -> None:
+    path = tmp_path / "store"
+    db = timeline.open(path, search=False)
+    write(db, 1)
+    machine.now += 1_000
+    write(db, 2)
+    machine.now += YEARS
+    write(db, 3)
+    db.engine.seal()
+    machine.now += HOUR - YEARS
+    now = machine.now
+    write(db, 4)
+    machine.now += 1_000
+    write(db, 5)
+    steps = db.engine.store.clock.steps
+    db = kill_amid_sealing(db, path)
+    assert db.engine.store.clock.steps == steps
+    check(db, now)
+    db.close()
 
 
 def test_a_store_that_went_on_in_the_future_comes_back(tmp_path: Path, machine: Machine) -> None:
