@@ -2,8 +2,8 @@
 
 Responsibility: append what a `Ground` (an engine here, a daemon over the wire) does not have yet.
 
-Rule: numbers, holes and heads are kept, and entries get the time at which they are imported, since
-a commit's time never falls. What is there already is skipped, so that the same call goes on after
+Rule: numbers, holes and heads are kept, and entries get the time at which they are imported, as
+any other commit. What is there already is skipped, so that the same call goes on after
 an interruption; a timeline with other content is refused before anything is added to it.
 """
 

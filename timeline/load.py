@@ -3,8 +3,8 @@
 Responsibility: write the records of an exact export (`formats.dump`) as segments, in-boxes and
 state of a new store, whose log begins where that of the original ended.
 
-Rule: only a new store takes times as they were, since a commit's time never falls; `graft` adds to
-a store that is there. Each write says how many records were loaded with it, so a
+Rule: only a new store takes times as they were, since those of commits ascend; `graft` adds to a
+store that is there. Each write says how many records were loaded with it, so a
 load that was interrupted goes on where it was; the magic, without which a directory is no store,
 comes last. The store has an epoch of its own.
 """
