@@ -172,6 +172,16 @@ def test_what_was_pasted_with_its_dashes_is_found(db: Database) -> None:
     assert total(db, "rm NOT -rf") == 1
 
 
+def test_what_is_no_entry_is_no_damage(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of who is in many conversations the query does not say where to look."""
+    monkeypatch.setattr("timeline.search.search._MANY", 0)
+    db.messaging.send("team", "ann", {"text": "a word"})
+    db.timeline("a").set_metadata({"city": "Oslo"})
+    assert total(db, "NOT oslo") == 1
+    assert total(db, "NOT word") == 0
+    assert builds(db) == 1
+
+
 def test_times_beyond_all_times_are_no_bounds(db: Database) -> None:
     db.messaging.send("team", "ann", {"text": "a word"})
     assert total(db, "word", since=0, until=2**63 - 1) == 1

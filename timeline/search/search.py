@@ -80,6 +80,7 @@ class Search:
                 must.append(self._in(scope))
             else:
                 self._beside, self._wholly = scope, frozenset(scope.timelines or ())
+                must.append(Query.exists_query("timeline"))  # metadata is no entry
             self._query = _all_of(must)
 
     def _is_said(self, scope: Scope, must: Sequence[Query]) -> bool:
