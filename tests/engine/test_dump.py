@@ -271,8 +271,6 @@ def test_what_is_added_is_there_once(tmp_path: Path) -> None:
         Item(3, 0, 0, [b"n", b"3"]),
         Item(5, 0, 0, [b"n", b"5"]),
         Series(b"empty", first=4, head=3),
-        Series(b"@conv:team", head=1),
-        Item(1, 0, 0, [b"n", b"not mine"]),
     ]
     with timeline.open(tmp_path / "data", SMALL) as db:
         assert graft(EngineGround(db.engine), records) == (2, 2, 0)
@@ -282,4 +280,15 @@ def test_what_is_added_is_there_once(tmp_path: Path) -> None:
         assert a.extent()[:3] == (3, 9, 2)
         assert a.metadata() == {b"k": b"v"}
         assert db.timeline("empty").extent()[:3] == (4, 3, 0)
+
+
+def test_nothing_is_added_under_a_name_of_the_store(tmp_path: Path) -> None:
+    records: list[DumpRecord] = [
+        Header(exact=False, whole=False),
+        Series(b"@conv:team", head=1),
+        Item(1, 0, 0, [b"n", b"not mine"]),
+    ]
+    with timeline.open(tmp_path / "data", SMALL) as db:
+        with pytest.raises(UsageError, match="@conv:team cannot be imported"):
+            graft(EngineGround(db.engine), records)
         assert list(db.timelines("@")) == []

@@ -50,6 +50,14 @@ class Daemon:
     def client(self, **options: Any) -> Client:  # noqa: ANN401  redis-py's own
         return redis.Redis(host=self.host, port=self.port, **options)
 
+    def wait_for_log(self, text: str) -> None:
+        """Returns once its log says `text`: lines are written beside the loop. Each look is a round
+        trip, and the test's own limit of time is how long this lasts.
+        """
+        with self.client() as client:
+            while text not in self.log.read_text():
+                client.ping()
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Asks it to stop, and returns its exit status."""
         if self.process.exitcode is None:

@@ -89,7 +89,7 @@ def test_a_page_that_a_browser_posts_is_cut_off(daemon: Daemon, sent: bytes) -> 
     converse(daemon, sent)
     converse(daemon, sent[:3], sent[3:])
     assert converse(daemon, b"XLEN crossed\r\n") == b":0\r\n"
-    assert "looks like HTTP" in daemon.log.read_text()
+    daemon.wait_for_log("looks like HTTP")
 
 
 def test_errors_in_use_leave_the_connection_usable(daemon: Daemon) -> None:

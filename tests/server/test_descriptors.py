@@ -57,7 +57,7 @@ def test_a_crowd_leaves_the_last_descriptors_to_the_store(start: Start) -> None:
             assert answers[-1] == REFUSED
             write(client)
         assert client.info("stats")["rejected_connections"] >= 1
-        assert "the last open files are kept for the store" in daemon.log.read_text()
+        daemon.wait_for_log("the last open files are kept for the store")
         assert connect(daemon, stack).recv(100) == b"+PONG\r\n"
 
 

@@ -217,7 +217,7 @@ def test_transactions_and_requests_count_and_the_largest_is_closed(start: Start)
         answer = converse(daemon, encoded(b"MULTI"), *[large] * 12)
         assert answer.count(b"+QUEUED") < 12
         assert client.info("stats")["evicted_clients"] == 1
-        assert "clients_bytes" in daemon.log.read_text()
+        daemon.wait_for_log("clients_bytes")
         assert client.config_set("clients_bytes", 8 << 20)
         with pytest.raises(redis.ResponseError, match="between 1048576 and"):
             client.config_set("clients_bytes", 1)

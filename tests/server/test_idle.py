@@ -51,7 +51,7 @@ def test_who_does_nothing_is_closed_and_who_waits_is_not(impatient: Daemon) -> N
         received = b""
         while b"1-0" not in received:
             received += links["blocked"].recv(1000)
-    assert "idle_for=1" in impatient.log.read_text()
+    impatient.wait_for_log("idle_for=1")
 
 
 def test_a_client_that_asks_now_and_then_stays(impatient: Daemon) -> None:

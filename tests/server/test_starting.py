@@ -73,7 +73,7 @@ def test_what_it_makes_is_its_users_alone(start: Start, tmp_path: Path) -> None:
 def test_a_store_that_others_may_read_is_told(start: Start, store: Path) -> None:
     for each in (store, *store.rglob("*")):
         each.chmod(0o755 if each.is_dir() else 0o644)
-    assert "others may read the store: chmod -R go=" in start().log.read_text()
+    start().wait_for_log("others may read the store: chmod -R go=")
 
 
 def test_a_taken_metrics_port_is_noticed_before_the_store_is_made(tmp_path: Path) -> None:
