@@ -104,7 +104,7 @@ def _message(db: Database, chance: random.Random) -> None:
 
 def answers(db: Database) -> dict[Any, Any]:
     """Everything that can be asked."""
-    epoch = f"{db.engine.store.epoch}-"
+    epoch = db.engine.store.epoch
     found: dict[Any, Any] = {"head": db.log.head, "count": db.engine.count}
     for prefix in (b"", b"@"):
         for name in db.timelines(prefix):
@@ -124,7 +124,7 @@ def answers(db: Database) -> dict[Any, Any]:
     for user in USERS:
         for each in (im.conversations, im.unread, im.devices, im.user_meta):
             found[user, each.__name__] = answer(each, user)
-        after: str | None = f"{epoch}1-0"
+        after: str | None = f"{epoch}-1-0"
         pages = []
         while after:
             page = im.sync(user, "tv", after=after, limit=50)
@@ -149,14 +149,15 @@ def answer(ask: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401  a
         return type(error).__name__, str(error)
 
 
-def plain(value: Any, epoch: str) -> Any:  # noqa: ANN401  any answer
-    """An answer as values that compare, without the epoch."""
+def plain(value: Any, epoch: int) -> Any:  # noqa: ANN401  any answer
+    """An answer as values that compare, without the epoch and the opening in cursors."""
     if isinstance(value, Entry):
         return value.seq, value.time, list(value.fields)
     if isinstance(value, Fields):
         return list(value)
     if isinstance(value, str):
-        return value.removeprefix(epoch)
+        first, _, rest = value.partition("-")
+        return rest if first.isdigit() and int(first) & 0xFFFFFFFF == epoch else value
     if isinstance(value, (list, tuple)):
         return [plain(each, epoch) for each in value]
     return value
