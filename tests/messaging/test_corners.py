@@ -247,7 +247,7 @@ def test_runs_are_what_is_left(hidden: list[int], *, reverse: bool) -> None:
         ("TIMELINE.COMPACT a b c", r"syntax error: TIMELINE.COMPACT \[key | PREFIX prefix]"),
         ("LOG.TAIL BEFORE 4", "syntax error: LOG.TAIL"),
         ("CONV.SENT team ann * text hi", "unknown command 'CONV.SENT': did you mean CONV.SEND"),
-        ("user.conversation ann", "'user.conversation': did you mean USER.CONVERSATIONS"),
+        ("user.conversatons ann", "'user.conversatons': did you mean USER.CONVERSATIONS"),
         ("TIMELINES.LIST", "did you mean TIMELINE.LIST"),
         ("LOG.CONSUMR", "did you mean LOG.CONSUMER"),
         ("CONV.BANANA team", "unknown command 'CONV.BANANA', with args beginning with: 'team'"),
