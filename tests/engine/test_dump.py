@@ -289,6 +289,6 @@ def test_nothing_is_added_under_a_name_of_the_store(tmp_path: Path) -> None:
         Item(1, 0, 0, [b"n", b"not mine"]),
     ]
     with timeline.open(tmp_path / "data", SMALL) as db:
-        with pytest.raises(UsageError, match="@conv:team cannot be imported"):
+        with pytest.raises(UsageError, match="'@conv:team' cannot be imported"):
             graft(EngineGround(db.engine), records)
         assert list(db.timelines("@")) == []
