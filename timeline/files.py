@@ -141,17 +141,19 @@ def seclude(directory: Path) -> None:
     """Where nobody but its owner may enter a directory, take from others what they may do with
     what is in it. RocksDB and tantivy make their files as the umask has it, which is the process's.
     """
-    with suppress(OSError):  # another's: whoever may not change it need not see to it
+    try:
         if directory.stat().st_mode & OTHERS:
             return
-        for entry in os.scandir(directory):
-            mode = entry.stat(follow_symlinks=False).st_mode
-            if stat.S_ISLNK(mode):
-                continue
-            if mode & OTHERS:
-                Path(entry).chmod(stat.S_IMODE(mode) & ~OTHERS)
+        entries = list(directory.iterdir())
+    except OSError:  # another's: whoever may not change it need not see to it
+        return
+    for entry in entries:
+        with suppress(OSError):  # RocksDB removed it meanwhile
+            mode = entry.lstat().st_mode
+            if mode & OTHERS and not stat.S_ISLNK(mode):
+                entry.chmod(stat.S_IMODE(mode) & ~OTHERS)
             if stat.S_ISDIR(mode):
-                seclude(Path(entry))
+                seclude(entry)
 
 
 def private(path: str, flags: int) -> int:

@@ -29,6 +29,7 @@ from timeline.storage import META
 from timeline.store import STORE_KEY
 from timeline_server import daemon as program
 from timeline_server.config import Configuration
+from timeline_server.descriptors import provide
 from timeline_server.logs import Logger
 
 NOBODY = 65_534
@@ -262,13 +263,25 @@ def test_as_many_files_are_allowed_as_clients_may_need(tmp_path: Path) -> None:
     assert "open files" not in log
 
 
-@pytest.mark.parametrize(("files", "most"), [(256, 64), (1024, 640), (4096, 3_456)])
-def test_with_fewer_files_there_are_fewer_clients(tmp_path: Path, files: int, most: int) -> None:
-    allowed, clients, log = limited(tmp_path, f"ulimit -n {files}")
-    assert (allowed, clients) == (files, most)
+def test_with_fewer_files_there_are_fewer_clients(tmp_path: Path) -> None:
+    allowed, clients, log = limited(tmp_path, "ulimit -n 256")
+    assert (allowed, clients) == (256, 64)
     (line,) = [each for each in log.splitlines() if "open files" in each]
     assert "raise LimitNOFILE" in line
-    assert f"maxclients={most} limit={files}" in line
+    assert "maxclients=64 limit=256" in line
+
+
+@pytest.mark.parametrize(
+    ("limit", "clients"),
+    [(64, -80), (256, 64), (1_024, 640), (4_096, 3_456), (resource.RLIM_INFINITY, 10_000)],
+)
+def test_how_many_clients_some_files_are_enough_for(
+    monkeypatch: pytest.MonkeyPatch, limit: int, clients: int
+) -> None:
+    """As docs/operations.md says."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
+    assert provide(10_000)[0] == clients
 
 
 def test_too_few_files_for_a_client_are_told(tmp_path: Path) -> None:
