@@ -56,10 +56,13 @@ class Link:
 
     def ask(self, commands: Sequence[Command]) -> list[Reply]:
         """Sends all of them at once; their replies."""
-        self._socket.sendall(b"".join(map(encoded, commands)))
-        return [self._reply() for _ in commands]
+        self.send(*commands)
+        return [self.reply() for _ in commands]
 
-    def _reply(self) -> Reply:
+    def send(self, *commands: Command) -> None:
+        self._socket.sendall(b"".join(map(encoded, commands)))
+
+    def reply(self) -> Reply:
         line = self._file.readline()
         assert line.endswith(b"\r\n"), f"the connection was closed: {line!r}"
         kind, rest = chr(line[0]), line[1:-2]
@@ -69,7 +72,7 @@ class Link:
             return Reply(kind, self._file.read(int(rest) + 2)[:-2])
         if kind in "*%~>":
             count = int(rest) * (2 if kind == "%" else 1)
-            return Reply(kind, [self._reply() for _ in range(count)])
+            return Reply(kind, [self.reply() for _ in range(count)])
         return Reply(kind, rest)
 
     def __enter__(self) -> Self:

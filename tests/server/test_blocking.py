@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.server.daemon import Client, Daemon, Start
+from tests.server.differential import Link
 
 
 def blocked(client: Client) -> int:
@@ -121,3 +122,17 @@ def test_who_follows_a_name_goes_on_when_it_is_deleted_and_made_anew(
         assert reader.xread({"t": "3"}, block=10_000)[0][1] == [(b"4-0", {b"n": b"new"})]
         information = writer.xinfo_stream("t")
         assert information["entries-added"] == information["length"] == 1
+
+
+def test_who_waits_for_several_gets_all_that_is_durable(daemon: Daemon) -> None:
+    """More than Redis gives, which answers with the stream written to first."""
+    addresses = (daemon.host, daemon.port)
+    with Link(addresses, 2) as writer, Link(addresses, 2) as reader:
+        writer.ask([[b"FLUSHALL"]])
+        reader.send([b"XREAD", b"BLOCK", b"10000", b"STREAMS", b"a", b"b", b"$", b"$"])
+        with daemon.client() as client:
+            while not blocked(client):
+                pass
+        adds = [[b"XADD", name, b"1-0", b"f", b"v"] for name in (b"b", b"a")]
+        writer.ask([[b"MULTI"], *adds, [b"EXEC"]])
+        assert [found.value[0].value for found in reader.reply().value] == [b"a", b"b"]
