@@ -36,6 +36,7 @@ _SENTINEL = b":1\r\n"
 _PIECE = 32 * 1024  # bytes looked at by one call; hiredis moves its whole buffer at each kibibyte
 _ITEMS = 8 * 1024  # the same where they are read item by item
 _STEPS = 256  # commands read by one call without hiredis
+_TRIES = 4  # at finding the beginning of a command
 OBJECT_BYTES = 56  # what an argument takes in memory beside its bytes, about
 _COUNT_LINE = 64  # longer than any announced length
 _LARGE_ARRAY = re.compile(rb"\*\d{5}")
@@ -158,9 +159,7 @@ class Parser:
             return self._complete(data, position, commands)
         end = position + (_ITEMS if self._missing else _PIECE)
         if end < len(data):
-            # Where a command seems to begin, so that mostly none is cut.
-            cut = data.rfind(b"\r\n*", position, end) + 2
-            end = cut if cut > position + 2 else end
+            end = _boundary(data, position, end)
         return position + self._read(data[position:end], commands)
 
     def _complete(self, data: bytes, position: int, commands: list[Command]) -> int:
@@ -368,6 +367,18 @@ class Parser:
         if command:
             commands.append(command)
         return line_end + 1
+
+
+def _boundary(data: bytes, position: int, end: int) -> int:
+    """Where before `end` a command seems to begin, so that mostly none is cut."""
+    cut = end
+    for _ in range(_TRIES):
+        cut = data.rfind(b"\r\n*", position, cut)
+        if cut < 0:
+            break
+        if data[cut + 3 : cut + 4].isdigit():  # and not an argument `*`
+            return cut + 2
+    return end
 
 
 def _exhaust(items: Iterable[object]) -> None:
