@@ -248,7 +248,8 @@ class Connection(asyncio.Protocol):
                 self._fail()
         if parser.unread or parser.kept or self.held or not (self.session.plain and self._reading):
             self.account()
-        self._settle()
+        if self._life:
+            self._settle()
 
     def proceed(self) -> None:
         """Goes on with what was kept, now that something it may have waited for has happened."""

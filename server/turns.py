@@ -39,15 +39,10 @@ class Turns:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._workers: deque[Worker] = deque()
-        self._scheduled = False
+        self.busy = False  # somebody waits for a turn
 
     def __len__(self) -> int:
         return len(self._workers)
-
-    @property
-    def busy(self) -> bool:
-        """Whether anybody waits for a turn."""
-        return self._scheduled
 
     def add(self, worker: Worker) -> None:
         """Gives it a turn, behind those who wait for theirs."""
@@ -60,8 +55,8 @@ class Turns:
             self.add(_Disposal(self, objects))
 
     def _schedule(self) -> None:
-        if self._workers and not self._scheduled:
-            self._scheduled = True
+        if self._workers and not self.busy:
+            self.busy = True
             self._loop.call_soon(self._round)
 
     def _round(self) -> None:
@@ -72,5 +67,5 @@ class Turns:
                 if perf_counter() > until:
                     break
         finally:
-            self._scheduled = False
+            self.busy = False
             self._schedule()

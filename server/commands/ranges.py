@@ -57,8 +57,7 @@ def entries(
     if timeline is None or first > last:
         return [replies.EMPTY_ARRAY]
     if count is not None and count <= _FIRST_STEP:
-        page = view.read(timeline, first, last, count, reverse=reverse)
-        return [replies.array_header(page.count), *page.chunks]
+        return [_page(view, timeline, first, last, count, reverse=reverse)]
     if not isinstance(view, Unresolved):
         last = min(last, view.extent(timeline).head)
     for attempts_left in reversed(range(_ATTEMPTS)):
@@ -68,6 +67,13 @@ def entries(
         if made is not None:
             return made
     raise AssertionError("nothing changes in one turn")
+
+
+def _page(
+    view: View, timeline: Timeline, first: int, last: int, count: int, *, reverse: bool
+) -> bytes:
+    page = view.read(timeline, first, last, count, reverse=reverse)
+    return b"".join((replies.array_header(page.count), *page.chunks))
 
 
 def _pages(
@@ -173,6 +179,11 @@ def _range(
         return replies.nil_array(session.resp)
     if first > last:
         return replies.EMPTY_ARRAY
+    if count is not None and count <= _FIRST_STEP:  # as it mostly is
+        timeline = view.find(args[1])
+        if timeline is None or first > last:
+            return replies.EMPTY_ARRAY
+        return _page(view, timeline, first, last, count, reverse=reverse)
     return answer(session, entries(session, view, args[1], first, last, count, reverse=reverse))
 
 
