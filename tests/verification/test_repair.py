@@ -138,6 +138,21 @@ def test_damage_to_log_that_is_sealed_costs_only_its_followers(
     assert verify(tmp_path / "new").sound
 
 
+@pytest.mark.parametrize("name", ["CURRENT", "MANIFEST-*"])
+def test_a_list_of_files_that_is_lost_costs_nothing(
+    followed: Path, tmp_path: Path, name: str
+) -> None:
+    """Nor what is in the write-ahead log only."""
+    for file in (followed / "rocks").glob(name):
+        file.unlink()
+    before = state(followed)
+    done = repair(followed, tmp_path / "new")
+    assert numbers(tmp_path / "new") == list(range(1, 21))
+    assert done.lost == []
+    assert verify(tmp_path / "new").sound
+    assert state(followed) == before
+
+
 def test_what_is_sealed_is_kept_although_its_log_is_lost(tmp_path: Path) -> None:
     path = tmp_path / "data"
     with timeline.open(path, search=False) as db:
