@@ -59,6 +59,8 @@ class ReadOnlyStore(Store):
 
     def _check_store(self) -> int:
         value = self.storage.get(META, STORE_KEY)
+        if value is None and self._marked:
+            raise damaged(CorruptError(f"{self.path}: everything in its log has gone"))
         if value is None:
             raise NotFoundError(f"{self.path} is no Timeline store")
         return check_store(value, self.path)

@@ -383,10 +383,14 @@ class ReadOnlyStorage(Storage):
                 missing = self._left_out()
             except CorruptError:
                 raise
-            except StorageError:  # a file was gone when its turn came
-                if not left:
-                    raise
-                continue
+            except StorageError as error:  # a file was gone when its turn came
+                if left:
+                    continue
+                if "deleted the old one" in str(error):
+                    raise CorruptError(
+                        f"{self.path}: the MANIFEST that CURRENT names is missing"
+                    ) from error
+                raise
             if not missing or self._files() != self._opened:  # what came since is not missed
                 return
             if missing == before:
@@ -568,6 +572,10 @@ def _translate(error: Exception, path: Path) -> NoReturn:
         ) from error
     if missing := _MISSING.search(text):
         raise CorruptError(f"{path}: a file of the store is missing: {missing[1]}") from error
+    if "Column family not found" in text:
+        raise CorruptError(
+            f"{path}: its MANIFEST does not know all of the store: {text}"
+        ) from error
     if "Corruption" in said or "checksum mismatch" in text.lower():
         raise CorruptError(f"{path}: RocksDB found damage: {text}") from error
     if "No space left on device" in text:

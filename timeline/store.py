@@ -136,11 +136,11 @@ class Store:
     ) -> None:
         self.path = path
         self.options = options
+        self._marked = marked
         self.storage = self._open_storage()
         try:
             made = self.storage.get(META, STORE_KEY) is None
             self.epoch = self._check_store()
-            self._marked = marked
             self._build(stage, begin)
             if self.log.applied < marked:
                 raise CorruptError(

@@ -240,3 +240,25 @@ def test_a_damaged_record_that_is_sealed_stops_its_followers_only(twin: Twin) ->
     twin.db = timeline.open(twin.path, INLINE)
     twin.check()
     assert twin.db.log.read(after=int.from_bytes(key, "big"), limit=10**6)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize(
+    "lost", ["MANIFEST-* gone", "MANIFEST-* cut", "CURRENT gone", "*.log gone"]
+)
+def test_what_rocksdb_finds_its_files_by_is_damage_when_it_is_lost(
+    directory: Path, lost: str, read_only: bool
+) -> None:
+    """Whoever opens it, and whatever RocksDB calls it; in a store that was never flushed too."""
+    with timeline.open(directory / "store", INLINE) as db:
+        db.timeline("a").append({"n": "1"})
+        shutil.copytree(directory / "store", directory / "copy")
+    name, how = lost.split()
+    for file in (directory / "copy" / "rocks").glob(name):
+        if how == "gone":
+            file.unlink()
+        else:
+            content = file.read_bytes()
+            file.write_bytes(content[: content.index(b"segments") - 20])
+    with pytest.raises(CorruptError):
+        timeline.open(directory / "copy", INLINE, read_only=read_only)

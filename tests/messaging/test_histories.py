@@ -333,6 +333,7 @@ def small(draw: random.Random) -> list[str]:
         f"--write-buffer-bytes={draw.choice((65_536, 10**6))}",
         f"--compact-after={draw.choice((2, 8))}",
         f"--fsync={draw.choice(('inline', 'thread'))}",
+        f"--durability={draw.choice(('sync', 'interval'))}",  # a killed process loses nothing
         "--entry-bytes=4096",
         "--group-bytes=65536",
     ]
