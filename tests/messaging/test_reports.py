@@ -7,11 +7,16 @@ door; where diffusion matters, in a small group and in one above the limit.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
+from pathlib import Path
 
 import pytest
 
+import timeline
 from tests.messaging.adapters import Door, EmbeddedDoor, Told, WireDoor
+from timeline.database import Database
+from timeline.errors import TimelineError
 
 LIMIT = 4
 _numbers = count(1)
@@ -180,3 +185,32 @@ def test_what_was_stored_for_somebody_who_seemed_to_be_there_waits(scene: Scene)
     door.send(team, ann, "2")
     door.kill()
     assert [each.seq for each in scene.catch_up(bob)] == [1, 2]
+
+
+@pytest.fixture
+def indexed(tmp_path: Path) -> Iterator[Database]:
+    with timeline.open(tmp_path / "store") as db:
+        im = db.messaging
+        im.create("team", "ann", members=["bob"])
+        for number in range(200):
+            im.send("team", "ann", {"text": "m" if number % 2 else "f"})
+        yield db
+
+
+def found(db: Database, query: str) -> int:
+    return db.messaging.search("bob", query, limit=1, wait=20.0).total
+
+
+def test_what_is_excluded_and_what_is_wanted_together_find_the_rest(indexed: Database) -> None:
+    """Tantivy #457: a query of one word excluded and one wanted panics in longer lists."""
+    assert found(indexed, "f NOT m") == 100
+    assert found(indexed, "NOT m f") == 100
+    assert found(indexed, "f m") == 0
+
+
+def test_a_query_of_many_alternatives_ends_no_process(indexed: Database) -> None:
+    """OpenObserve #12398: a long chain of OR overflows the stack and aborts the server."""
+    for query in (" OR ".join(["f"] * 40), "(" * 2_000 + "f" + ")" * 2_000):
+        with suppress(TimelineError):
+            assert found(indexed, query) == 100
+    assert found(indexed, "f") == 100

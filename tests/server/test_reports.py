@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.server.daemon import Client, Daemon
+from tests.server.daemon import Client, Daemon, Start
 from tests.server.test_blocking import wait_for_blocked
 
 
@@ -72,6 +72,18 @@ def test_a_deleted_entry_is_not_counted(client: Client) -> None:
     assert client.xdel("t", "1-0", "3-0") == 2
     assert client.xlen("t") == 3
     assert client.xinfo_stream("t")["length"] == 3
+
+
+def test_a_reader_outlives_the_deletion_of_what_it_follows(start: Start) -> None:
+    """Redis #5625: a reader of a stream that is deleted and made anew never hears of it."""
+    daemon = start()
+    with ThreadPoolExecutor(1) as pool, daemon.client() as client, daemon.client() as reader:
+        fill(client, 3)
+        answer = pool.submit(reader.xread, {"t": "3-0"}, block=10_000)
+        wait_for_blocked(client, 1)
+        client.delete("t")
+        fill(client, 1)
+        assert answer.result(10) == [[b"t", [(b"4-0", {b"n": b"1"})]]]
 
 
 def test_a_bound_is_kept_however_often_it_is_asked_for(client: Client) -> None:
