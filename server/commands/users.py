@@ -196,13 +196,17 @@ def _begin(
 
 @plain(
     "USER.UNSUBSCRIBE",
-    "user device",
+    "user device [user device]...",
     "Ends what USER.SUBSCRIBE began.",
     group=_GROUP,
     flags="pubsub",
+    complexity="O(N) for N devices",
 )
 def unsubscribe(session: Session, args: Arguments) -> bytes:
-    session.service.push.remove(session.connection, args[1], args[2], streams=True)
+    if not len(args) & 1:
+        raise syntax_error()
+    for user, device in zip(args[1::2], args[2::2], strict=True):
+        session.service.push.remove(session.connection, user, device, streams=True)
     return replies.OK
 
 
