@@ -132,6 +132,26 @@ def test_the_configuration_that_is_shipped_loads() -> None:
     assert found.engine.durability == "sync"
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--port -1", "nobody could connect"),
+        ("--socket s --socket-mode 9", "socket_mode is octal, such as 770"),
+        ("--socket s --socket-mode 0o770", "socket_mode is octal, such as 770"),
+        ("--timeout -1", "timeout must be at least 0"),
+        ("--tcp-keepalive -1", "tcp_keepalive must be at least 0"),
+    ],
+)
+def test_what_cannot_be_listened_with_is_refused(words: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        config.load(words.split(), {})
+
+
+def test_the_path_of_a_socket_is_resolved_at_the_start() -> None:
+    found = config.load(["--socket", "s", "--port", "-1"], {})
+    assert found.settings.socket == str(Path("s").absolute())
+
+
 @pytest.mark.parametrize("port", ["-2", "65536"])
 def test_a_metrics_port_is_a_port(port: str) -> None:
     with pytest.raises(UsageError, match="metrics_port"):
