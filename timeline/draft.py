@@ -106,7 +106,7 @@ class Draft(Overlay):
         timeline_id = self._next_id
         self._next_id = timeline_id + 1
         raw = not name.startswith(b"@")
-        head = recall(self, name) if raw else 0
+        head = recall(self, name) if raw and self._stage.some_deleted else 0
         first = 0 if kind == INBOX else head + 1
         header = TimelineRow(kind, self.time, first, head, 0, 0, name, head)
         timeline = Timeline(timeline_id, name, None)
@@ -316,6 +316,7 @@ class Draft(Overlay):
         """
         if not timeline.name.startswith(b"@"):
             most = self._stage.deleted_names
+            self._stage.some_deleted = True
             remember(self, timeline.name, self._next(timeline) - 1, most)
             self.put(keys.COUNT, keys.number(self.count - 1))
         for family in (keys.ROW, keys.META, keys.RETENTION):

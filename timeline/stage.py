@@ -28,6 +28,7 @@ from timeline.errors import (
     UsageError,
     WrongTypeError,
 )
+from timeline.formats import keys
 from timeline.formats.records import Appends, Operation
 from timeline.formats.rows import INBOX
 from timeline.formats.segments import Row
@@ -189,6 +190,7 @@ class Stage:
         self.entry_limit = options.entry_bytes
         self.group_limit = options.group_bytes
         self.deleted_names = options.deleted_names
+        self.some_deleted = False  # whether names are perhaps remembered: else none is looked up
         self.refusal: TimelineError | None = None
         self.open = Group(1, 0)
         self.flying: Group | None = None
@@ -215,6 +217,7 @@ class Stage:
         self.by_name = timelines.by_name
         self._state = state
         self.inboxes = inboxes
+        self.some_deleted = state.get(keys.DELETED) is not None
         self.last_time = now
         self.next_id = next_id
         self.open = Group(lsn + 1, tails.visible)
