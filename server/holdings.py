@@ -12,7 +12,8 @@ approached:
 2. Beyond `clients_bytes` whoever holds more than an equal share is not read from any more. Others
    are served as ever.
 3. Whoever holds more than a share, and has not got rid of a sixteenth of it within a second while
-   others wait for memory, is closed: the largest first, as many as it takes.
+   others wait for memory, is closed: the largest first, as many as it takes. That is not held
+   against those whose reply is still being made.
 4. Beyond five quarters of `clients_bytes` the largest are closed at once, whatever they do.
 
 Who is closed finds the reason in the log, and INFO counts them (`evicted_clients`).
@@ -44,7 +45,8 @@ _malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc alone
 class Holder(Protocol):
     """A client, as it is seen here."""
 
-    held: int  # what it told last
+    held: int  # what it told last, and
+    claimed: int  # what of that is for a reply that is being made
 
     def account(self) -> None:
         """Tells what it holds now."""
@@ -222,7 +224,11 @@ class Holdings:
             self._then = {each: each.held for each in self._large()}
         elif now - self._short_since > _PATIENCE:
             self._short_since = 0.0
-            slow = [each for each, held in self._then.items() if each.held > held * 15 // 16]
+            slow = [
+                each
+                for each, held in self._then.items()
+                if each.held > held * 15 // 16 and not each.claimed
+            ]
             self._close(slow, max(1, lacking))
 
     def _large(self) -> list[Holder]:

@@ -180,9 +180,6 @@ def _range(
     if first > last:
         return replies.EMPTY_ARRAY
     if count is not None and count <= _FIRST_STEP:  # as it mostly is
-        timeline = view.find(args[1])
-        if timeline is None or first > last:
-            return replies.EMPTY_ARRAY
         return _page(view, timeline, first, last, count, reverse=reverse)
     return answer(session, entries(session, view, args[1], first, last, count, reverse=reverse))
 

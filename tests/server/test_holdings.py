@@ -59,7 +59,7 @@ class Loop:
 
 class Fake:
     def __init__(self, holdings: Holdings, clients: dict[int, Fake]) -> None:
-        self.held = self.holds = 0
+        self.held = self.holds = self.claimed = 0
         self.reason = ""
         self.proceeded = 0
         self._holdings = holdings
@@ -147,6 +147,19 @@ def test_who_does_not_move_is_closed_when_others_wait(crowd: Crowd) -> None:
     assert told == ["granted"]
     assert stuck.reason
     assert not moving.reason, "it is larger, but it reads"
+
+
+def test_nobody_is_closed_whose_reply_is_still_being_made(crowd: Crowd) -> None:
+    making, small = crowd.client(12 << 20), crowd.client(1 << 20)
+    making.claimed = 12 << 20
+    crowd.claim(small, 6 << 20)
+    crowd.loop.wait(1.5)
+    assert not making.reason
+    making.claimed = 0
+    crowd.loop.wait(1)
+    crowd.claim(small, 6 << 20)
+    crowd.loop.wait(1.5)
+    assert making.reason
 
 
 def test_nobody_is_closed_while_there_is_room(crowd: Crowd) -> None:
