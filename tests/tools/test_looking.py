@@ -55,19 +55,10 @@ def test_a_directory_and_a_daemon_tell_the_same(
     look: list[str], stopped: Path, daemon: Daemon
 ) -> None:
     verb, *rest = look
-    told = lasting(verb, "--connect", f"127.0.0.1:{daemon.port}", *rest)
+    told = documents(verb, "--connect", f"127.0.0.1:{daemon.port}", *rest)
     assert told
-    assert lasting(verb, str(daemon.data), *rest) == told, "in use"
-    assert lasting(verb, str(stopped), *rest) == told, "stopped"
-
-
-def lasting(*words: str) -> list[Any]:
-    """What is told, less how many patches are not folded in yet: the daemon goes on with that."""
-    found = documents(*words)
-    return [
-        {name: each[name] for name in each if name != "patches"} if isinstance(each, dict) else each
-        for each in found
-    ]
+    assert documents(verb, str(daemon.data), *rest) == told, "in use"
+    assert documents(verb, str(stopped), *rest) == told, "stopped"
 
 
 def test_looking_changes_nothing(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
