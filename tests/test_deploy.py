@@ -13,6 +13,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final
 
+import click
 import pytest
 import yaml
 
@@ -234,4 +235,4 @@ def test_verbs_that_the_page_types_exist() -> None:
     typed |= set(re.findall(r"`timeline ([a-z]+)[ `]", OPERATIONS))
     typed |= set(re.findall(r"\(timeline ([a-z]+) ", OPERATIONS))
     assert typed
-    assert typed <= set(main.commands)
+    assert typed <= set(main.list_commands(click.Context(main)))

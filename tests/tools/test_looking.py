@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 import timeline
@@ -224,7 +225,7 @@ def test_what_is_half_deleted_is_said_to_be(tmp_path: Path) -> None:
     assert "being deleted" in printed("conversation", str(tmp_path / "data"), "town")
 
 
-@pytest.mark.parametrize("verb", sorted(main.commands))
+@pytest.mark.parametrize("verb", sorted(main.list_commands(click.Context(main))))
 def test_help_has_examples(verb: str) -> None:
     text = printed(verb, "--help")
     assert "Examples:" in text
