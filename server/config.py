@@ -22,6 +22,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn, get_origin, get_type_hints
 
+from timeline import amounts
 from timeline.errors import UsageError
 from timeline.options import Options, anchored
 
@@ -43,7 +44,6 @@ _FLOORS = {
     "tcp_keepalive": 0,
     "timeout": 0,
 }
-_SUFFIXES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
 def _option(default: Any, text: str) -> Any:  # noqa: ANN401  dataclasses.field is as untyped
@@ -193,7 +193,7 @@ class Option:
             if self.kind is bool:
                 return _boolean(value)
             if self.kind is int:
-                return _time(value) if optionhelp.is_time(self.name) else _number(value)
+                return _amount(self.name, value)
             if self.kind is float:
                 return float(str(value))
             if self.kind is tuple:
@@ -235,18 +235,12 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(name for part in each if (name := str(part).strip()))
 
 
-def _number(value: object) -> int:
-    text = str(value).strip().lower().removesuffix("ib").removesuffix("b").replace("_", "")
-    if text and text[-1] in _SUFFIXES:
-        return int(text[:-1]) * _SUFFIXES[text[-1]]
-    return int(text)
-
-
-def _time(value: object) -> int:
-    try:
-        return optionhelp.milliseconds(str(value))
-    except ValueError:
-        return _number(value)
+def _amount(name: str, value: object) -> int:
+    """A number: one of milliseconds may be a time with a unit, any other a size with one."""
+    text = str(value).strip()
+    if not optionhelp.is_time(name):
+        return int(text) if text.startswith("-") else amounts.size(text)
+    return amounts.milliseconds(text) if text[-1:].isalpha() else int(text)
 
 
 def options() -> Iterator[Option]:

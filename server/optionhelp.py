@@ -1,13 +1,14 @@
 """Options as `timelined --help` and docs/configuration.md show them: in groups, amounts with units.
 
-Rule: what is shown may be given. A size is bytes or `64 KiB`, `16 MiB`, `1 GiB`; a time, of options
-that end in `_ms`, is milliseconds or `250 ms`, `30 s`, `10 min`, `12 h`, `90 d`.
+Rule: what is shown may be given. The name of an option says what it takes: one that ends in
+`_bytes` takes a size, one that ends in `_ms` a time (see `timeline.amounts`).
 """
 
 from __future__ import annotations
 
-import re
 from typing import Final
+
+from timeline import amounts
 
 # Every option once, in the order of docs/configuration.md.
 GROUPS: Final = {
@@ -45,10 +46,6 @@ GROUPS: Final = {
     """,
 }
 
-_SIZES: Final = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-_TIMES: Final = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
-_TIME: Final = re.compile(r"(\d+)\s*([a-z]+)")
-
 
 def is_size(name: str) -> bool:
     return name.endswith("_bytes")
@@ -64,20 +61,11 @@ def shown(name: str, value: object) -> str:
         return str(value).lower()
     if isinstance(value, tuple):
         return ",".join(value)
-    units = _SIZES if is_size(name) else _TIMES if is_time(name) else {}
-    if isinstance(value, int) and value:
-        for unit, amount in reversed(units.items()):
-            if value % amount == 0:
-                return f"{value // amount} {unit}"
+    if isinstance(value, int) and is_size(name):
+        return amounts.size_shown(value)
+    if isinstance(value, int) and is_time(name):
+        return amounts.time_shown(value)
     return str(value)
-
-
-def milliseconds(text: str) -> int:
-    """A time with a unit. Raises `ValueError`."""
-    match = _TIME.fullmatch(text.strip().lower())
-    if match is None or match[2] not in _TIMES:
-        raise ValueError
-    return int(match[1]) * _TIMES[match[2]]
 
 
 def placeholder(name: str, kind: type) -> str:

@@ -21,7 +21,7 @@ ROOT: Final = Path(__file__).parent.parent
 # The floors of timeline/, lowest first. What stands on one floor may import what stands beside it,
 # as long as no circle comes of it; nothing imports upwards. `entry` reads what `formats` encodes.
 FLOORS: Final = (
-    {"errors", "measures", "options", "progress"},
+    {"amounts", "errors", "measures", "options", "progress"},
     {"formats"},
     {"entry"},
     {"descriptors", "lock", "scratch"},

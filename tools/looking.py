@@ -6,15 +6,15 @@ are in UTC.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
+from timeline import amounts
 from timeline.errors import printable
 from timeline.options import Options
 
@@ -23,9 +23,6 @@ from .daemon import Daemon
 from .directory import Directory
 from .source import Commit, Line, Source
 from .wire import Wire
-
-_AGO = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
-_UNITS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
 
 @contextmanager
@@ -57,8 +54,8 @@ class Moment(click.ParamType[int]):
         text = str(value)
         if text.isdigit() and len(text) > 8:
             return int(text)
-        if ago := _AGO.fullmatch(text):
-            return round(time.time() * 1000 - float(ago[1]) * _UNITS[ago[2]])
+        with suppress(ValueError):
+            return round(time.time() * 1000) - amounts.milliseconds(text)
         try:
             moment = datetime.fromisoformat(text)
         except ValueError:

@@ -13,13 +13,14 @@ from typing import Protocol
 import click
 
 import timeline
+from timeline.amounts import time_shown
 from timeline.engine import Engine
 from timeline.formats.keys import MAX
 from timeline.formats.rows import NO_RETENTION, Retention
 from timeline.handle import TimelineHandle
 from timeline.options import Options
 
-from .amounts import AGE, SIZE, age
+from .amounts import AGE, SIZE
 from .consent import ask, consent, entries
 from .console import Output, size
 from .looking import as_bytes, escaped
@@ -146,7 +147,7 @@ def _merged(bounds: Retention, changes: tuple[int | None, ...]) -> Retention:
 def _show(output: Output, name: str, bounds: Retention, excess: int) -> None:
     parts = []
     if bounds.age:
-        parts.append(f"for {age(bounds.age)}")
+        parts.append(f"for {time_shown(bounds.age)}")
     if bounds.length:
         parts.append(f"{bounds.length:,} entries")
     if bounds.size:

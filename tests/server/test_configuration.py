@@ -63,12 +63,16 @@ def test_the_help_shows_amounts_as_people_write_them(capsys: pytest.CaptureFixtu
         ("unsealed_bytes", "16mib", 16 << 20),
         ("unsealed_bytes", "16m", 16 << 20),
         ("unsealed_bytes", " 1 GiB ", 1 << 30),
+        ("unsealed_bytes", "16 MB", 16 << 20),
+        ("unsealed_bytes", "1.5g", 3 << 29),
         ("unsealed_bytes", "65536", 65_536),
         ("seal_after_ms", "10 min", 600_000),
         ("seal_after_ms", "90d", 7_776_000_000),
         ("seal_after_ms", "250", 250),
         ("seal_after_ms", "250 ms", 250),
         ("seal_after_ms", "12 h", 43_200_000),
+        ("seal_after_ms", "5m", 300_000),
+        ("seal_after_ms", "2w", 1_209_600_000),
     ],
 )
 def test_amounts_are_taken_as_people_write_them_wherever_they_are_given(
@@ -90,6 +94,7 @@ def test_amounts_are_taken_as_people_write_them_wherever_they_are_given(
         ("unsealed_bytes", "16 MeB", "a size such as 64 KiB"),
         ("unsealed_bytes", "MiB", "a size such as 64 KiB"),
         ("seal_after_ms", "10 fortnights", "a time such as 30 s"),
+        ("seal_after_ms", "64k", "a time such as 30 s"),
         ("tails", "many", "a number"),
     ],
 )
