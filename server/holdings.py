@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Protocol
 
@@ -91,7 +91,7 @@ class Holdings:
         self._wait_seconds = wait_seconds
         self.total = 0
         self.evicted = 0
-        self._claims: deque[Claim] = deque()
+        self._claims: OrderedDict[Claim, None] = OrderedDict()  # in order of arrival
         # Those that are not read from, until there is room again.
         self._held_back: dict[Holder, None] = {}
         self._round: Iterator[Holder] = iter(())
@@ -153,21 +153,25 @@ class Holdings:
         refused: Callable[[], None],
     ) -> Claim:
         """Asks for room for a reply of `size` bytes; `granted` is called when there is, perhaps at
-        once, `refused` when there is none in time. Whoever is granted it counts it as held.
+        once, `refused` when there is none in time, never at once: the command that asks is still
+        being carried out. Whoever is granted it counts it as held.
         """
         claim = Claim(holder, size, self._loop.time(), granted, refused)
         if not self._claims and self._fits(claim):
             granted()
         elif size > self._most():
-            refused()
+            self._loop.call_soon(refused)
         else:
-            self._claims.append(claim)
+            self._claims[claim] = None
         return claim
 
     def withdraw(self, claim: Claim) -> None:
         """Nobody waits for it any more."""
-        if claim in self._claims:
-            self._claims.remove(claim)
+        self._claims.pop(claim, None)
+
+    @property
+    def _first(self) -> Claim:
+        return next(iter(self._claims))
 
     def _fits(self, claim: Claim) -> bool:
         return self.total + claim.size <= self._most()
@@ -181,8 +185,8 @@ class Holdings:
 
     def _relieve(self) -> None:
         """Lets go on whoever can."""
-        while self._claims and self._fits(self._claims[0]):
-            self._claims.popleft().granted()
+        while self._claims and self._fits(self._first):
+            self._claims.popitem(last=False)[0].granted()
         if self._held_back and self.total <= self._most() * 7 // 8:
             held_back, self._held_back = self._held_back, {}
             for holder in held_back:
@@ -206,14 +210,14 @@ class Holdings:
 
     def _refuse_late(self) -> None:
         before = self._loop.time() - self._wait_seconds
-        while self._claims and self._claims[0].since < before:
-            self._claims.popleft().refused()
+        while self._claims and self._first.since < before:
+            self._claims.popitem(last=False)[0].refused()
 
     def _look_at_the_slow(self) -> None:
         """Closes those that hold much and do not move, while others wait."""
         lacking = self.total - self._most()
         if self._claims:
-            lacking += self._claims[0].size
+            lacking += self._first.size
         elif lacking <= 0 and not self._held_back:
             self._short_since = 0.0
             self._then.clear()

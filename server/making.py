@@ -19,7 +19,6 @@ from .errors import CommandError
 
 if TYPE_CHECKING:
     from .connection import Connection
-    from .holdings import Claim
     from .service import Service
 
 # A reply in the making: each step yields the bytes that it will have in all, about; the reply
@@ -53,11 +52,8 @@ class Making:
         self._size = size
         self._nothing = nothing
         self._ended = False
-        self._claim: Claim | None = None
         self._waiter = service.waiters.hold(connection, self._end, soon=True)
-        claim = service.holdings.claim(connection, size, self._begin, self._refuse)
-        if not self._ended:
-            self._claim = claim
+        self._claim = service.holdings.claim(connection, size, self._begin, self._refuse)
 
     def turn(self) -> None:
         """Makes the next page."""
@@ -82,6 +78,8 @@ class Making:
         self._service.turns.add(self)
 
     def _refuse(self) -> None:
+        if self._ended:  # its client went meanwhile
+            return
         self._give_up(
             CommandError(
                 f"clients hold too much for a reply of {self._size} bytes (option clients_bytes): "
@@ -99,5 +97,4 @@ class Making:
         self._ended = True
         self._steps.close()
         self._connection.claimed = 0
-        if self._claim is not None:
-            self._service.holdings.withdraw(self._claim)
+        self._service.holdings.withdraw(self._claim)
