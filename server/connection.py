@@ -256,7 +256,8 @@ class Connection(asyncio.Protocol):
         if self._waits == TURN or self.waiter is not None or self._output.full:
             return
         if not self._waits:
-            self.account()
+            if self.held or not self._reading:
+                self.account()
         elif len(self._commands) - self._place > _FEW or self._parser.unread > _LITTLE:
             self._waits = TURN
             self._service.turns.add(self)
