@@ -57,7 +57,7 @@ from .pipeline import Flight
 from .protocol import OBJECT_BYTES, Command, Parser
 from .registry import READ, WRITE, resolve
 from .service import Service
-from .session import Session
+from .session import Session, Tracking
 from .shortreads import READS, short_reads
 
 NOTHING, TURN, FLIGHT, ROOM, READER, REPLY = range(6)
@@ -449,6 +449,8 @@ class Connection(asyncio.Protocol):
             self.push(b"".join(reply))
         else:
             self._output.send_in_parts(reply)
+        if self.session.tracking is not Tracking.OFF:
+            self._service.tracker.answered(self)
 
     def push(self, data: bytes) -> None:
         """Sends what was not asked for just now; who does not read it is closed at some time."""

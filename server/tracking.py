@@ -4,7 +4,8 @@ Rule: a client that has read a key is told once that it changed, before whoever 
 answer, and is told nothing more of it until it reads it again. It may be told too much, never too
 little. A raw timeline has changed when something was done to it; an answer about a conversation, a
 user or a timeline of the store counts as changed by every commit. While writing is off, and when a
-group failed, it is not certain what stands, so nothing may be kept.
+group failed, it is not certain what stands, so nothing may be kept. What changes while an answer is
+on its way (a blocked read, a long range) is told before that answer, and once more behind it.
 
 Commits are heard of as they are applied, on whatever thread; clients are told on the loop.
 """
@@ -39,16 +40,21 @@ class Tracker:
         self._raw: dict[Connection, dict[bytes, None]] = {}
         self._other: dict[Connection, dict[bytes, None]] = {}
         self._by_name: dict[bytes, dict[Connection, None]] = {}
+        # What those have read whose answer comes later.
+        self._late: dict[Connection, list[bytes]] = {}
         self._changes: deque[set[bytes] | None] = deque()  # by groups; None: all
         engine.add_observer(self._observe)
 
     # --- reading ------------------------------------------------------------------------------
 
     def note(self, connection: Connection, command: Command, args: Sequence[bytes]) -> None:
-        """A client was answered, and may keep the answer."""
+        """A client was answered, or will be, and may keep the answer."""
         if command.keys is None:
             return
-        for key in command.keys.find(args):
+        found = command.keys.find(args)
+        if connection.waiter is not None:
+            self._late[connection] = found
+        for key in found:
             if command.name.startswith(("CONV.", "USER.")) or key.startswith(b"@"):
                 self._other.setdefault(connection, {})[key] = None
             else:
@@ -56,11 +62,23 @@ class Tracker:
                 self._by_name.setdefault(key, {})[connection] = None
         held = len(self._raw.get(connection, ())) + len(self._other.get(connection, ()))
         if held > _MOST or self._engine.stage.refusal is not None:
-            self.forget(connection)
+            self._keep_nothing(connection)
             _push(connection, None)
 
+    def answered(self, connection: Connection) -> None:
+        """A client has the answer that it waited for; it may have been told too early."""
+        found = self._late.pop(connection, ())
+        raw, other = self._raw.get(connection, {}), self._other.get(connection, {})
+        told = [key for key in found if key not in raw and key not in other]
+        if told:
+            _push(connection, told)
+
     def forget(self, connection: Connection) -> None:
-        """A client keeps nothing, or is gone."""
+        """A client does not want to be told any more, or is gone."""
+        self._late.pop(connection, None)
+        self._keep_nothing(connection)
+
+    def _keep_nothing(self, connection: Connection) -> None:
         self._other.pop(connection, None)
         for key in self._raw.pop(connection, {}):
             self._let_go(key, connection)
@@ -91,7 +109,7 @@ class Tracker:
 
     def _tell_all(self) -> None:
         for connection in {**self._raw, **self._other}:
-            self.forget(connection)
+            self._keep_nothing(connection)
             _push(connection, None)
 
     def _tell_of(self, changed: set[bytes] | None) -> None:

@@ -25,9 +25,16 @@ class Tracking:
 
     def __call__(self, *lines: str) -> Any:  # noqa: ANN401  replies
         """The reply to the last of some commands."""
+        self.send(*lines)
+        return self.take(len(lines))
+
+    def send(self, *lines: str) -> None:
         self._link.sendall("".join(f"{line}\r\n" for line in lines).encode())
+
+    def take(self, count: int = 1) -> Any:  # noqa: ANN401  replies
+        """The last of so many replies."""
         found: list[Any] = []
-        while len(found) < len(lines):
+        while len(found) < count:
             reply = self._reader.gets()
             if reply is False:
                 self._reader.feed(self._link.recv(1 << 16))
@@ -114,6 +121,21 @@ def test_answers_about_conversations_and_users_may_change_with_anything(
     tracking("USER.UNREAD bob")
     writer.xadd("t", {"f": "v"})
     assert tracking.hears() == [[b"bob"]]
+
+
+def test_an_answer_during_which_something_changed_is_not_kept(
+    tracking: Tracking, writer: Client
+) -> None:
+    tracking("CLIENT TRACKING ON")
+    tracking.send("XREAD BLOCK 20000 STREAMS t $")
+    while not writer.info("clients")["blocked_clients"]:
+        pass
+    writer.xadd("t", {"f": "v"})
+    assert tracking.take()[b"t"]
+    tracking.told.clear()
+    assert tracking.hears() == [[b"t"]], "also behind the answer"
+    writer.xadd("t", {"f": "v"})
+    assert tracking.hears() == []
 
 
 def test_it_ends(tracking: Tracking, writer: Client) -> None:
