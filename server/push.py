@@ -17,7 +17,7 @@ bounded in bytes.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from time import perf_counter
@@ -125,7 +125,8 @@ class Push:
         self._messages = messages
         self._by_connection: dict[Connection, dict[tuple[bytes, bytes, bool], Subscriber]] = {}
         self._by_inbox: dict[int, tuple[Subscriber, ...]] = {}
-        self._waiting: dict[Subscriber, None] = {}  # something may have come for them
+        # Something may have come for them, in order.
+        self._waiting: OrderedDict[Subscriber, None] = OrderedDict()
         self._ended: deque[Subscriber] = deque()  # yet to be forgotten
         self._scheduled = False
         self._frames: dict[Told, bytes] = {}  # encoded of late

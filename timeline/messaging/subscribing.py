@@ -13,6 +13,7 @@ woken takes them itself, one page at a time.
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -148,7 +149,8 @@ class Subscribed:
         self._lock = threading.Lock()  # of what follows; the engine's is never taken under it
         self._places: dict[tuple[bytes, bytes], Place] = {}
         self._by_inbox: dict[int, dict[tuple[bytes, bytes], Place]] = {}
-        self._due: dict[Place, None] = {}  # something may have come for them, in order
+        # Something may have come for them, in order.
+        self._due: OrderedDict[Place, None] = OrderedDict()
         self.closed = False
 
     def __len__(self) -> int:
@@ -223,10 +225,9 @@ class Subscribed:
             with self._lock:
                 if self.closed:
                     raise ClosedError("the subscription was closed")
-                place = next(iter(self._due), None)
-                if place is None:
+                if not self._due:
                     return None
-                del self._due[place]
+                place, _ = self._due.popitem(last=False)
             page = self._read(place, count)
             if page is not None:
                 return place, page
