@@ -120,12 +120,14 @@ class Waiters:
         return waiter
 
     def answer(self, waiter: Waiter, reply: bytes | list[bytes]) -> None:
-        """Sends `reply`, which may come in pieces, unless the client is gone."""
+        """Sends `reply`, which may come in pieces, unless the client is gone. It goes on in a turn
+        of the loop of its own: this may be called from within a command of another.
+        """
         connection = waiter.connection
         if connection.waiter is waiter:
             self.remove(waiter)
             connection.answer(reply)
-            connection.proceed()
+            self._loop.call_soon(connection.proceed)
 
     def wake(self, names: Iterable[Name]) -> None:
         """Answers those who wait for any of `names` and now find something, in order of arrival."""

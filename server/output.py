@@ -74,7 +74,9 @@ class Output:
         """Sends what is long."""
         self._parts += parts
         self._waiting += sum(map(len, parts))
-        self.go_on()
+        self._give()
+        # Not at once: whoever sends is amid something.
+        self._loop.call_soon(self._taken)
 
     def offer(self, parts: list[bytes]) -> None:
         """Sends what others are sent too, without a copy. Only while it is not `full`."""
@@ -92,7 +94,11 @@ class Output:
         self._loop.call_soon(self.go_on)
 
     def go_on(self) -> None:
-        """Gives the transport more of what waits."""
+        """Gives the transport more of what waits, and tells."""
+        self._give()
+        self._taken()
+
+    def _give(self) -> None:
         left = _SENT_BYTES
         while self._parts and not self._paused:
             if left <= 0:  # it reads fast, and others wait
@@ -104,7 +110,6 @@ class Output:
             self._counters.output_bytes += len(part)
             self._transport.write(part)
         self.full = self._paused or bool(self._parts)
-        self._taken()
 
     def drop(self) -> None:
         """Lets go of what waits."""

@@ -165,7 +165,11 @@ def test_one_turn_is_bounded(play: Callable[..., None]) -> None:
     play(scene)
 
 
-def test_a_client_that_does_not_read_is_made_no_more_replies(play: Callable[..., None]) -> None:
+def test_a_client_that_does_not_read_is_made_no_more_replies(
+    play: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "_SECONDS", inf)  # turns end by what was done
+
     async def scene(scene: Scene) -> None:
         await scene.ask(b"XADD", b"t", b"*", b"f", b"x" * 10_000)
         connection, socket = scene.connect()
@@ -244,6 +248,42 @@ def test_who_asked_for_a_long_range_and_sends_no_more_is_answered(
         assert connection.eof_received()
         await until(lambda: socket.aborted)
         assert socket.sent.endswith(b"+PONG\r\n")
+
+    play(scene)
+
+
+def test_a_reply_that_will_never_have_room_is_refused_once(play: Callable[..., None]) -> None:
+    async def scene(scene: Scene) -> None:
+        connection, _ = scene.connect()
+        connection.data_received(encoded(b"XADD", b"t", b"*", b"f", b"x" * 1_000) * 3_000)
+        await until(lambda: scene.service.engine.applied >= 3_000)
+        connection, socket = scene.connect()
+        connection.data_received(
+            encoded(b"XADD", b"u", b"*", b"f", b"v")  # for which the range waits
+            + encoded(b"XRANGE", b"t", b"-", b"+")
+            + encoded(b"PING") * 2
+        )
+        await until(lambda: socket.sent.endswith(b"+PONG\r\n" * 2))
+        assert socket.sent.startswith(b"$3\r\n1-0\r\n-BUSY ")
+        assert socket.sent.count(b"\r\n") == 5
+        connection.data_received(b"PING\r\n")
+        assert socket.sent.endswith(b"+PONG\r\n" * 3)
+
+    play(scene, "--clients-bytes", "1048576")
+
+
+def test_those_who_unblock_each_other_go_on_one_after_the_other(play: Callable[..., None]) -> None:
+    """However many there are: none of them does so within the command of another."""
+
+    async def scene(scene: Scene) -> None:
+        clients = [scene.connect() for _ in range(300)]
+        wait = encoded(b"XREAD", b"BLOCK", b"0", b"STREAMS", b"t", b"$")
+        for connection, _ in clients:
+            following = connection.session.id + 1
+            connection.data_received(wait + b"CLIENT UNBLOCK %d\r\nPING\r\n" % following)
+        assert await scene.ask(b"CLIENT", b"UNBLOCK", b"%d" % clients[0][0].session.id) == b":1\r\n"
+        await until(lambda: clients[-1][1].sent.endswith(b"+PONG\r\n"))
+        assert {socket.sent for _, socket in clients[:-1]} == {b"*-1\r\n:1\r\n+PONG\r\n"}
 
     play(scene)
 
