@@ -70,6 +70,12 @@ class Counters:
     output_bytes: int = 0
     errors: Counter[str] = field(default_factory=Counter)  # error replies by their first word
 
+    def clear(self) -> None:
+        """Counts from 0 again. Connections share this object, so it stays the same."""
+        self.connections = self.rejected = self.disconnected = 0
+        self.input_bytes = self.output_bytes = 0
+        self.errors.clear()
+
 
 @dataclass(frozen=True, slots=True)
 class SlowCommand:
@@ -334,8 +340,8 @@ class Service:
         return replies.error(problem)
 
     def reset_counters(self) -> None:
-        self.counters = Counters()
-        self.push.pushed = self.channels.published = 0
+        self.counters.clear()
+        self.push.pushed = self.channels.published = self.holdings.evicted = 0
         for command in every():
             command.account.clear()
 

@@ -266,22 +266,3 @@ def test_readers_that_never_read_are_closed_and_those_that_do_are_answered(start
         for link in stuck:
             link.close()
         until_held(client, lambda size: size < 100_000)
-
-
-def test_a_reply_that_can_never_fit_is_refused_once_also_behind_a_write(start: Start) -> None:
-    daemon = start("--clients-bytes", "1m")
-    with daemon.client() as client:
-        pipe = client.pipeline(transaction=False)
-        for _ in range(300):
-            pipe.xadd("t", {"f": b"x" * 5_000})
-        pipe.execute()
-    # The range waits until the write before it is durable, and only then meets the bound.
-    answer = converse(
-        daemon,
-        encoded(b"XADD", b"t", b"1000-0", b"f", b"v")
-        + encoded(b"XRANGE", b"t", b"-", b"+")
-        + encoded(b"PING"),
-    )
-    assert answer.startswith(b"$6\r\n1000-0\r\n-BUSY ")
-    assert answer.count(b"-BUSY") == 1
-    assert answer.endswith(b"\r\n+PONG\r\n")

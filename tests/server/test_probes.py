@@ -103,7 +103,7 @@ def test_tracking_is_refused_where_a_client_would_not_be_told(client: Client) ->
 
 
 def test_counting_begins_anew_when_asked_to(start: Start) -> None:
-    with start().client(protocol=2) as client:
+    with start().client(protocol=2, single_connection_client=True) as client:
         for _ in range(5):
             client.xadd("t", {"f": "v"})
         with pytest.raises(redis.ResponseError):
@@ -114,5 +114,7 @@ def test_counting_begins_anew_when_asked_to(start: Start) -> None:
         found = client.info("stats")
         assert found["total_connections_received"] == 0
         assert found["total_commands_processed"] <= 4
+        sent = client.echo("x" * 1_000)
+        assert client.info("stats")["total_net_output_bytes"] > len(sent)
         with pytest.raises(redis.ResponseError, match="edit it"):
             client.config_rewrite()
