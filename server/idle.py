@@ -35,16 +35,16 @@ class Idle:
     def _begin(self) -> None:
         allowed = self._service.tunables.timeout
         clients = list(self._service.clients.values()) if allowed else []
-        self._look(iter(clients))
+        self._look(iter(clients), allowed)
 
-    def _look(self, clients: Iterator[Connection]) -> None:
-        loop, allowed = self._service.loop, self._service.tunables.timeout
+    def _look(self, clients: Iterator[Connection], allowed: int) -> None:
+        loop = self._service.loop
         before = loop.time() - allowed
         some = list(islice(clients, _TURN))
         for client in some:
             if client.session.active < before and client.does_nothing():
                 client.expire(allowed)
         if some:
-            self._timer = loop.call_soon(self._look, clients)
+            self._timer = loop.call_soon(self._look, clients, allowed)
         else:
             self._timer = loop.call_later(_PERIOD, self._begin)
