@@ -164,12 +164,11 @@ def usage(session: Session, args: Arguments, view: View) -> bytes | None:
 def stats(session: Session, args: Arguments) -> bytes:
     service = session.service
     found = memory(service)
-    clients = service.clients.values()
     return replies.encode(
         {
             "peak.allocated": found["used_memory_peak"],
             "total.allocated": found["used_memory"],
-            "clients.normal": sum(each.input_bytes + each.output_bytes for each in clients),
+            "clients.normal": found["mem_clients_normal"],
             "keys.count": service.timelines(),
             "unsealed.bytes": service.engine.store.tails.size,
             "cache.segments": service.engine.timelines.cache.size,
@@ -182,8 +181,8 @@ def stats(session: Session, args: Arguments) -> bytes:
 @plain("MEMORY DOCTOR", "", "Where to look.")
 def doctor(session: Session, args: Arguments) -> bytes:
     return replies.encode(
-        "Memory is bounded by options: unsealed_bytes, segment_cache_bytes, list_cache_bytes, and "
-        "for each client backlog_bytes and output_bytes. INFO memory and MEMORY STATS say what is "
-        "taken now.",
+        "Memory is bounded by options: unsealed_bytes, segment_cache_bytes and list_cache_bytes, "
+        "clients_bytes for all clients, backlog_bytes and output_bytes for each of them. INFO "
+        "memory and MEMORY STATS say what is taken now.",
         session.resp,
     )
