@@ -145,15 +145,17 @@ class Channels:
                 found += listeners.values()
         return found
 
-    def publish(self, channel: bytes, payload: bytes) -> None:
-        message = _Message(channel, payload, self.hearing(channel))
+    def publish(self, channel: bytes, payload: bytes) -> int:
+        """Gives a message to all who listen now; how many they are."""
+        heard = self.hearing(channel)
+        message = _Message(channel, payload, heard)
         self.published += 1
-        if not self._waiting and message.give(_AT_A_TIME) < _AT_A_TIME:
-            return
-        self._waiting.append(message)
-        self._waiting_bytes += message.size
-        if len(self._waiting) == 1:
-            self._loop.call_soon(self._serve)
+        if self._waiting or message.give(_AT_A_TIME) == _AT_A_TIME:
+            self._waiting.append(message)
+            self._waiting_bytes += message.size
+            if len(self._waiting) == 1:
+                self._loop.call_soon(self._serve)
+        return len(heard)
 
     def _serve(self) -> None:
         room = _AT_A_TIME

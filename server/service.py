@@ -202,7 +202,7 @@ class Service:
         with suppress(RuntimeError):  # the loop has ended
             self.loop.call_soon_threadsafe(look)
 
-    def when_applied(self, group: Group, work: Callable[[], None]) -> None:
+    def when_applied(self, group: Group, work: Callable[[], object]) -> None:
         """Does `work` on the loop once a group is applied, and not if it fails."""
 
         def done(group: Group) -> None:

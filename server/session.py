@@ -44,7 +44,7 @@ class Transaction:
     bytes: int = 0
     objects: int = 0  # arguments and commands
     failed: bool = False
-    afterwards: list[Callable[[], None]] = field(default_factory=list)
+    afterwards: list[Callable[[], object]] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)

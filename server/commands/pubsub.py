@@ -176,13 +176,11 @@ def publish(session: Session, args: Arguments, _: View) -> bytes:
         raise UsageError("what is said on the channels of devices comes from the store alone")
     channels = session.service.channels
     channels.check_room()
-    heard = len(channels.hearing(args[1]))
     transaction = session.transaction
     if session.executing and transaction is not None:
         transaction.afterwards.append(lambda: channels.publish(args[1], args[2]))
-    else:
-        channels.publish(args[1], args[2])
-    return replies.integer(heard)
+        return replies.integer(len(channels.hearing(args[1])))
+    return replies.integer(channels.publish(args[1], args[2]))
 
 
 container("PUBSUB", "Who listens to what.", group="pubsub")
