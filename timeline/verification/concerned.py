@@ -22,6 +22,8 @@ _DERIVED: Final = (LOG, INBOXES)
 _STATE: Final = {
     keys.AUDIENCE: "who is sent what",
     keys.COUNT: "how many timelines there are",
+    keys.DELETED: "names of deleted timelines",
+    keys.DELETIONS: "names of deleted timelines",
     keys.META: "metadata",
     keys.NAME: "names",
     keys.RETENTION: "retentions",
@@ -29,6 +31,7 @@ _STATE: Final = {
     messages.CALLED: "mentions of everybody",
     messages.CONVERSATION: "conversations",
     messages.DEVICE: "devices",
+    messages.FLOOR: "deleted conversations",
     messages.GENERATION: "idempotency keys",
     messages.GRAVE: "deleted conversations",
     messages.HIDDEN: "hidden messages",
