@@ -1,9 +1,10 @@
 """Raw timelines as Redis streams: what reads them (XLEN, XRANGE, XREVRANGE, XREAD, XINFO).
 
 Rule: entries are stored as they are sent, so a range is a header and slices of the store. No reply
-grows beyond `reply_bytes`: a read that would is refused, and COUNT is the way out. One of more than
-a page is made in turns, between those of others, and is what one moment would have shown all the
-same. In-boxes (`@user:…`) are read the same way and show references.
+grows beyond `reply_bytes`: a read that would is refused, and COUNT is the way out. A reply of more
+than a page is made in turns, between those of others. It shows all the same what one moment would
+have shown; where XREAD names several timelines, each has a moment of its own. In-boxes (`@user:…`)
+are read the same way and show references.
 """
 
 from __future__ import annotations
@@ -245,11 +246,11 @@ class StreamRead:
         most = self.session.service.configuration.settings.reply_bytes
         resp = self.session.resp
         pieces: list[bytes] = [b""]
-        found = size = 0
-        for name, first in self.positions:
+        found = size = paused = 0
+        for done, (name, first) in enumerate(self.positions, 1):
             asked = (name, first, self.count)
             if shared is None:
-                made = yield from self._one(view, name, first)
+                made = yield from _behind(size, self._one(view, name, first), most)
             else:
                 if asked not in shared:
                     shared[asked] = b"".join((yield from self._one(view, name, first)))
@@ -260,6 +261,9 @@ class StreamRead:
                 size += sum(map(len, made))
             if size > most:
                 raise _too_large(most)
+            if size - paused > _STEP_BYTES and done < len(self.positions):
+                yield min(most, size * len(self.positions) // done)
+                paused = size
         if not found:
             return []
         pieces[0] = replies.map_header(found, 3) if resp == 3 else replies.array_header(found)
@@ -274,6 +278,17 @@ class StreamRead:
             return []
         found = yield from entries(self.session, view, name, first, ids.top, self.count)
         return [] if found[0] == replies.EMPTY_ARRAY else [replies.bulk(name), *found]
+
+
+def _behind(size: int, steps: Steps, most: int) -> Steps:
+    """The same steps, of a reply that has `size` bytes already and will have `most` at most."""
+    while True:
+        try:
+            ahead = next(steps)
+        except StopIteration as end:
+            made: list[bytes] = end.value
+            return made
+        yield min(most, size + ahead)
 
 
 @read(

@@ -209,6 +209,24 @@ def test_a_long_range_is_made_in_turns_and_is_that_of_one_moment(
     play(scene)
 
 
+def test_reading_many_timelines_is_done_in_turns(play: Callable[..., None]) -> None:
+    async def scene(scene: Scene) -> None:
+        names = [b"t%d" % number for number in range(300)]
+        connection, _ = scene.connect()
+        for name in names:
+            connection.data_received(encoded(b"XADD", name, b"*", b"f", b"x" * 10_000))
+        await until(lambda: scene.service.engine.applied >= len(names))
+        reader, socket = scene.connect()
+        reader.data_received(encoded(b"XREAD", b"STREAMS", *names, *[b"0"] * len(names)))
+        assert socket.sent == b""
+        assert reader.holds() > 2_000_000, "it counts before it is made"
+        assert await scene.ask(b"PING") == b"+PONG\r\n"
+        await until(lambda: socket.sent.count(b"1-0") == 300)
+        assert socket.sent.startswith(b"*300\r\n")
+
+    play(scene)
+
+
 def test_each_way_to_ask_for_a_long_range_answers_the_same(play: Callable[..., None]) -> None:
     async def scene(scene: Scene) -> None:
         connection, _ = scene.connect()
