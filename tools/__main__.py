@@ -19,11 +19,9 @@ from io import TextIOWrapper
 import click
 
 from .main import main
-from .signals import heed
 
 
 def run() -> None:
-    heed()
     os.umask(0o077)  # what it makes is its user's alone
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # none when it was closed

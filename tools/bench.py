@@ -146,7 +146,8 @@ def _own_daemon(parent: Path) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="timeline-bench-", dir=parent) as directory:
         words = ["--data", f"{directory}/data", "--port", "0", "--log-level", "error"]
         process = subprocess.Popen(  # noqa: S603  this very interpreter
-            [sys.executable, "-m", "timeline_server", *words],
+            [sys.executable, "-m", "timeline_tools.lifeline", *words],
+            stdin=subprocess.PIPE,  # ends with us, however we do
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,  # Ctrl-C is for us alone
@@ -160,8 +161,9 @@ def _own_daemon(parent: Path) -> Iterator[str]:
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    stream.close()
 
 
 def _set_up(wire: RawWire, load: Load, output: Output) -> People:

@@ -23,7 +23,7 @@ from timeline.options import Options
 from timeline_server import config as daemon_config
 
 from .console import Output, shown, told
-from .signals import Stopped
+from .signals import Stopped, heed
 from .wire import connect_to_daemon
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -74,6 +74,7 @@ class Verb(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  as click has it
         try:
+            heed()  # until now there was nothing to clear up
             return super().invoke(ctx)
         except BrokenPipeError:
             raise  # the reader of a pipe has seen enough: click ends without a word

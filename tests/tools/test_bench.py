@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import timeline
 from tests.server.daemon import Daemon
 from tests.tools.installed import done, names, refused, run, start
+from timeline.errors import LockedError
 from timeline_tools.histogram import Histogram
 
 FEW = ("--users", "40", "--groups", "5", "--group-size", "4", "--connections", "3")
@@ -93,6 +95,22 @@ def test_ctrl_c_before_there_is_anything(tmp_path: Path) -> None:
         process.kill()
     assert (process.returncode, said) == (130, b"stopped\n")
     assert names(tmp_path) == []
+
+
+def test_its_daemon_ends_with_it_even_when_it_is_killed(tmp_path: Path) -> None:
+    process = start("bench", tmp_path, *FEW, "--seconds", "1000")
+    try:
+        while not (found := list(tmp_path.glob("*/data/rocks/CURRENT"))):
+            os.sched_yield()
+            assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate()
+    data = found[0].parent.parent
+    while True:  # which the test's own limit of time ends
+        with suppress(LockedError), timeline.open(data) as db:
+            assert db.engine.applied >= 0
+            break
 
 
 @pytest.mark.parametrize(

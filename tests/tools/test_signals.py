@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,3 +69,15 @@ def test_ctrl_c_is_not_meant_for_what_a_script_runs_in_the_background(
         process.wait(30)
         assert process.returncode == 128 + signal.SIGTERM
     assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_while_a_verb_loads_ends_it_without_a_word() -> None:
+    program = """
+import os, signal, sys
+from timeline_tools import __main__, main
+main.import_module = lambda *_: os.kill(os.getpid(), signal.SIGINT)
+sys.argv = ["timeline", "ls"]
+__main__.run()
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (-signal.SIGINT, b"", b"")
