@@ -1,9 +1,9 @@
 """What became of the calls of a command: how many there were, how long they took, which failed.
 
-Rule: everything that is carried out is accounted once, however it came: by itself, in a run of
-appends or short reads, as a member of EXEC. Times are without what a command waited for. As in
-Redis, a call that was not even begun (wrong number of words, not allowed now) is rejected and no
-call; what MULTI queues counts when EXEC carries it out.
+Rule: every call that is carried out counts once, however it came: by itself, in a run of appends or
+short reads, or as a member of EXEC. Times leave out what a command waited for. As in Redis, a call
+that did not even begin (a wrong number of words, not allowed now) is a rejection and no call. A
+command that MULTI queues counts when EXEC carries it out.
 """
 
 from __future__ import annotations

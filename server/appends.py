@@ -1,12 +1,12 @@
-"""Appends among the commands of a pipeline: `XADD key * …`, which the daemon lives on.
+"""Appends among the commands of a pipeline: `XADD key * …`, the command that matters most.
 
-Rule: what counts as one is told in two forms, for speed: of a single command (`is_append`), and of
-a whole pipeline by its columns (`are_appends`), which takes none that the first does not; those it
-leaves out are then told one by one. Anything else, an option or an explicit id, is carried out as
-any other command.
+Rule: two tests say what is an append, for speed: `is_append` of a single command, and `are_appends`
+of a whole pipeline by its columns. The second takes nothing that the first does not take; what it
+leaves out is then tested one by one. Anything else, with an option or an explicit id, is carried
+out like any other command.
 
-A run is looked at once. When the engine takes it not as a whole, its appends are tried one by one,
-so that each refusal costs the same, however many follow.
+A run is looked at once. When the engine does not take it as a whole, its appends are tried one by
+one, so that each refusal costs the same, however many follow.
 """
 
 from __future__ import annotations

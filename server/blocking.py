@@ -49,7 +49,7 @@ class Waiter:
         self.attempt = attempt
         self.expired = expired
         self.timer: asyncio.TimerHandle | None = None
-        # It is certain to be answered, and before long: also who has sent its last waits for that.
+        # It is certain to be answered, and before long: a client that has sent its last waits too.
         self.soon = False
 
 

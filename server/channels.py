@@ -1,12 +1,13 @@
-"""Channels: who listens to which, and what is published on them.
+"""Channels: which clients listen to which, and what is published on them.
 
-Rule: a message goes to those who listen when it is published, in the order of publishing, and is
-kept for nobody. It is given to some listeners a turn, so that a channel of thousands holds nobody
-up; what waits for its turn is bounded, and beyond that publishing meets BUSY, which makes the
-publisher wait. A client that does not read is closed when more than `output_bytes` wait for it.
+Rule: a message goes to the clients that listen when it is published, in the order of publishing.
+Nobody else gets it later. Some listeners get it in each turn, so that a channel of thousands holds
+nobody up. The messages that wait for their turn are bounded; beyond that, publishing meets BUSY,
+and the publisher waits. A client that does not read is closed when more than `output_bytes` wait
+for it.
 
-Channels of devices, `sync:<user>:<device>`, are listed here among the others; what is said on them
-is the business of `push`, and nothing is published on them.
+Channels of devices, `sync:<user>:<device>`, are listed here among the others. `push` says what a
+device hears on them; nothing is published there.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ Listeners = dict["Connection", Listener]
 
 
 class _Message:
-    """A message on its way; `to` are the listeners who have yet to be given it."""
+    """A message on its way; `to` are the listeners that do not have it yet."""
 
     __slots__ = ("_channel", "_frames", "_payload", "size", "to")
 
@@ -135,10 +136,10 @@ class Channels:
     def check_room(self) -> None:
         """Raises `BusyError` while too much waits to be given."""
         if self._waiting_bytes > _WAITING_BYTES:
-            raise BusyError("too many messages wait to be given to who listens: try again later")
+            raise BusyError("too many messages wait for their listeners: try again later")
 
     def hearing(self, channel: bytes) -> list[Listener]:
-        """Who listens to a channel, once for the channel and once for each pattern."""
+        """The listeners of a channel, once for the channel and once for each pattern."""
         found = list(self._channels.get(channel, {}).values())
         for matches, listeners in self._patterns.values():
             if matches(channel):

@@ -1,11 +1,11 @@
 """One client: its socket, its commands in order, its replies in order.
 
 Rule: a client's commands take effect and are answered in the order sent, whatever they wait for.
-And no client takes more than its turn: `_WORK` of commands and requests, `output_pause_bytes` of
+No client takes more than its turn: `_WORK` of commands and requests, `output_pause_bytes` of
 replies, or `_SECONDS`, whichever comes first. The rest goes on in a later turn, behind those of
-others (`turns`); meanwhile it lies here as it came. Replies that a client does not take are not
-made. So no client costs more than a bounded amount of time and memory; what all of them may hold
-together is bounded by `holdings`.
+others (`turns`); meanwhile it lies here as it came. No replies are made that the client does not
+take. So each client costs a bounded amount of time and memory; `holdings` bounds what all of them
+hold together.
 
 What the next command waits for (`_waits`), and who goes on with it:
 
@@ -453,7 +453,7 @@ class Connection(asyncio.Protocol):
             self._service.tracker.answered(self)
 
     def push(self, data: bytes) -> None:
-        """Sends what was not asked for just now; who does not read it is closed at some time."""
+        """Sends what was not asked for just now. A client that never reads it is closed."""
         if self._life == GONE:
             return
         if self._out:  # behind the replies that wait
@@ -565,8 +565,8 @@ class Connection(asyncio.Protocol):
 
 
 def _hang_up(transport: asyncio.Transport) -> None:
-    """Ends a connection now: `abort` alone does so a turn later, when whoever asked for it may have
-    been told already that it is closed.
+    """Ends a connection now. `abort` alone does so a turn later, when the client that asked for it
+    may have heard already that it is closed.
     """
     ours = transport.get_extra_info("socket")
     with suppress(OSError), socket.socket(fileno=os.dup(ours.fileno())) as twin:

@@ -44,7 +44,7 @@ from .unixsocket import UnixSocket
 _PROBES = 9
 _INLINE_BELOW = 0.001  # seconds of fsync; above, a thread lets reads go on meanwhile
 _GRACE = 5.0  # seconds for clients to take their last replies
-_LAST_WORDS = 1.0  # seconds for whoever reads the log, at the end
+_LAST_WORDS = 1.0  # seconds for a reader of the log, at the end
 # The terminal has gone, logrotate: nothing to end for.
 _IGNORED = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 

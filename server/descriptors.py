@@ -1,7 +1,7 @@
-"""Open files: how many clients they are enough for, and when the last are not to be given away.
+"""Open files: how many clients they are enough for, and when only the last ones are left.
 
 Rule: the system gives the lowest free number, so the number of a new descriptor says how full the
-table is. The last `SPARE` are never a client's: without one, RocksDB cannot begin a file, and
+table is. A client never gets one of the last `SPARE`: without one, RocksDB cannot begin a file, and
 writing stops for everybody.
 """
 
@@ -13,8 +13,8 @@ from typing import Final
 from timeline.storage import table_files
 
 SPARE: Final = 48
-# The log, what is being sealed and merged, the index, backups, sockets, and whoever asks for
-# metrics; what is spare among them.
+# The log, what is being sealed and merged, the index, backups, sockets, and readers of metrics;
+# what is spare among them.
 _OWN: Final = 128
 
 

@@ -109,7 +109,7 @@ def _reject(session: Session, command: Command, problem: TimelineError) -> bytes
 
 
 def _turn_away(session: Session, args: Arguments) -> bytes | None:
-    """What calls no command: an error, or the end for who speaks HTTP."""
+    """What calls no command: an error, or the end of a connection that speaks HTTP."""
     if args[0].lower() in _OF_HTTP:
         session.connection.disconnect(_CROSS_PROTOCOL)
         return None

@@ -18,7 +18,7 @@ class CommandError(TimelineError):
 
 
 class CommandSyntaxError(CommandError):
-    """The words of a command do not fit its syntax, which whoever answers may add."""
+    """The words of a command do not fit its syntax, which the reply may add."""
 
 
 class ProtocolError(TimelineError):

@@ -1,26 +1,26 @@
-"""What clients hold of the daemon's memory, together, and what is done when it is too much.
+"""What clients hold of the daemon's memory, together, and what happens when it is too much.
 
-A client holds: requests that are not whole, commands that wait, what MULTI queued, replies that are
-being made, and output it has yet to take, objects counted with their bytes. Each of these is
-bounded by itself (`request_bytes`, `backlog_bytes`, `transaction_bytes`, `reply_bytes`,
-`output_pause_bytes`); the option `clients_bytes` bounds the sum over all clients. As it is
-approached:
+A client holds: incomplete requests, commands that wait, what MULTI queued, replies that are being
+made, and output that it has yet to take. Objects count with their bytes. Each of these has a bound
+of its own (`request_bytes`, `backlog_bytes`, `transaction_bytes`, `reply_bytes`,
+`output_pause_bytes`); the option `clients_bytes` bounds the sum over all clients. As the sum comes
+near it:
 
 1. A reply of more than a page is made only when there is room for all of it. It counts before it is
-   made; those for which there is no room wait for it in order of arrival, and are refused with BUSY
-   after `busy_ms`.
-2. Beyond `clients_bytes` whoever holds more than an equal share is not read from any more. Others
-   are served as ever.
-3. Whoever holds more than a share, and has not got rid of a sixteenth of it within a second while
-   others wait for memory, is closed: the largest first, as many as it takes. That is not held
-   against those whose reply is still being made.
+   made. Replies without room wait for it in order of arrival, and are refused with BUSY after
+   `busy_ms`.
+2. Beyond `clients_bytes` the daemon reads nothing more from a client that holds more than an equal
+   share. It serves the others as ever.
+3. A client that holds more than a share is closed if, within a second while others wait for memory,
+   it has not got rid of a sixteenth. The largest go first, as many as it takes. Time in which its
+   own reply is being made does not count against a client.
 4. Beyond five quarters of `clients_bytes` the largest are closed at once, whatever they do.
 
-Who is closed finds the reason in the log, and INFO counts them (`evicted_clients`).
+The log says why a client was closed, and INFO counts them (`evicted_clients`).
 
-Rule: a client's share is told by itself at the end of each turn in which something is left. What
-lies in small output buffers is told by nobody, so all clients are looked at in passing, some at a
-time. When much was let go of, the allocator is asked to give it back to the system.
+Rule: a client reports its share at the end of each turn that leaves something. Nobody reports what
+lies in small output buffers, so the daemon looks at all clients in passing, some at a time. When
+much was let go, it asks the allocator to give the memory back to the system.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class Holdings:
     ) -> Claim:
         """Asks for room for a reply of `size` bytes; `granted` is called when there is, perhaps at
         once, `refused` when there is none in time, never at once: the command that asks is still
-        being carried out. Whoever is granted it counts it as held.
+        being carried out. The client then counts it as held.
         """
         claim = Claim(holder, size, self._loop.time(), granted, refused)
         if not self._claims and self._fits(claim):
@@ -184,7 +184,7 @@ class Holdings:
         self._relieve()
 
     def _relieve(self) -> None:
-        """Lets go on whoever can."""
+        """Lets those go on that can."""
         while self._claims and self._fits(self._first):
             self._claims.popitem(last=False)[0].granted()
         if self._held_back and self.total <= self._most() * 7 // 8:

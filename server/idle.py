@@ -1,8 +1,8 @@
-"""Clients that have done nothing for `timeout` seconds are let go.
+"""Clients that have done nothing for `timeout` seconds are closed.
 
-Rule: those that wait for us, in a blocked read say, and those that subscribed to something do
-nothing and are not idle, as in Redis. A turn of the loop looks at so many. Peers that are gone
-without a word are the system's to find: keepalive, which `listening` asks it for.
+Rule: a client that waits for us, in a blocked read for instance, or that has subscribed to
+something is not idle, as in Redis. Each turn of the loop looks at a bounded number of clients.
+Peers that vanish without a word are the system's to find: keepalive, which `listening` asks it for.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Where the keys of a command lie among its words: what proxies and clients of a cluster route by.
+"""Where the keys of a command lie among its words: proxies and clients of a cluster route by them.
 
-Rule: it follows from the syntax. A key is the first argument of a command if that is called `key`,
-`conversation` or `user`: what belongs to a conversation lies together, and so does what belongs to
-a user. Other users and conversations that a command names are no keys of it. Two syntaxes say it in
-another way, of which clients are told by COMMAND INFO or ask COMMAND GETKEYS:
+Rule: it follows from the syntax. The first argument of a command is a key if it is called `key`,
+`conversation` or `user`: everything of a conversation lies together, and so does everything of a
+user. Other users and conversations that a command names are not keys. Two syntaxes say it in
+another way; clients learn of these from COMMAND INFO, or ask COMMAND GETKEYS:
 
-    [COUNT count] STREAMS key... id...    half of what comes behind the word
+    [COUNT count] STREAMS key... id...    the first half of what follows the word
     [key | PREFIX prefix]                 a key if nothing follows it
 """
 

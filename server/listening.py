@@ -1,9 +1,10 @@
-"""Where the daemon listens: its sockets, bound before anything else is done, and who is let in.
+"""Where the daemon listens: its sockets, bound before anything else is done, and whom it lets in.
 
-Rule: a place that cannot be had is known before a store is made or opened. Bound is not listening:
-who connects before the daemon serves is refused rather than kept waiting. Whoever comes when there
-is no room gets one line and is closed before the next is looked at, so that a crowd never takes
-the descriptors that the store needs; where even one for that is missing, they wait.
+Rule: the daemon finds out that it cannot have a place before it makes or opens a store. Bound is
+not listening: a client that connects before the daemon serves is refused rather than kept waiting.
+A client that finds no room gets one line and is closed before the next is looked at, so that a
+crowd never takes the descriptors that the store needs. When there is no descriptor even for that,
+clients wait.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ _REST: Final = 0.1  # seconds, when there is no descriptor to accept with
 
 class Listener:
     """Accepts connections. `room` says how many more there may be, `reject` gives the last word to
-    who is one too many, and `keepalive` the seconds of silence after which a peer is asked whether
-    it is there, 0 for never.
+    a client that is one too many, and `keepalive` the seconds of silence after which a peer is
+    asked whether it is there, 0 for never.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class Listener:
     def _rest(
         self, problem: OSError, bound: socket.socket, make: Callable[[], asyncio.BaseProtocol]
     ) -> None:
-        """Look again soon: who waits would otherwise be looked at without an end."""
+        """Look again soon: those that wait would otherwise keep the loop busy."""
         self._tell(str(problem.strerror))
         self._loop.remove_reader(bound)
         self._resting[bound] = self._loop.call_later(_REST, self._go_on, bound, make)

@@ -1,11 +1,11 @@
 """Replies that are made a page at a time: long ranges, which would keep others waiting.
 
-Rule: the first page is made at once, and whatever ends there is a reply like any other. What goes
-on has a turn for each page (`turns`), and first waits until there is room for all of it
-(`holdings`). Meanwhile its client waits, as it does for a blocked read: its commands are carried
-out and answered in order.
+Rule: the first page is made at once, and a reply that ends there is like any other. A longer one
+first waits until there is room for all of it (`holdings`), and then has a turn for each page
+(`turns`). Meanwhile its client waits, as it does for a blocked read: its commands are carried out
+and answered in order.
 
-Whoever makes a reply in steps sees to it that what changes between them does no harm.
+The steps of a reply must allow for what changes between them.
 """
 
 from __future__ import annotations

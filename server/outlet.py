@@ -1,9 +1,9 @@
-"""A stream for a daemon: whoever writes to it never waits, whoever reads it or does not.
+"""A stream for a daemon that nobody has to read: a writer never waits.
 
 Rule: a thread writes, in order. What waits is bounded; a line beyond that is dropped and counted,
-and when there is room again the count is told. What cannot be written, on a full disk or to a pipe
-without a reader, is lost and stops nothing. It writes to the descriptor itself: a thread that is
-stuck in Python's own buffer would take the end of the process with it.
+and the count is reported once there is room again. What cannot be written, on a full disk or to a
+pipe without a reader, is lost and stops nothing. It writes to the descriptor itself: a thread that
+is stuck in Python's own buffer would take the end of the process with it.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """What one client is sent, from the moment that it may leave.
 
-Rule: the transport has little at a time; what is long waits here in parts, so that each is let go
-of when it was taken. Who takes quickly gets `_SENT_BYTES` in a turn of the loop. It is `full` while
-the client does not read, or something waits here: then nothing more is to be made for it.
+Rule: the transport has little at a time. What is long waits here in parts, so that each part is let
+go once the client has taken it. A client that takes quickly gets `_SENT_BYTES` in a turn of the
+loop. The output is `full` while the client does not read, or something waits here: then nothing
+more is to be made for it.
 
-It knows no replies and no order but that in which it is given them.
+It knows no replies, and no order but that in which it is given them.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class Output:
         self._parts += parts
         self._waiting += sum(map(len, parts))
         self._give()
-        # Not at once: whoever sends is amid something.
+        # Not at once: the caller is amid something.
         self._loop.call_soon(self._taken)
 
     def offer(self, parts: list[bytes]) -> None:

@@ -329,7 +329,7 @@ class Service:
         return self.tunables.maxclients - len(self.clients)
 
     def reject(self) -> bytes:
-        """What a client is told who is one too many, counted."""
+        """The last word to a client that is one too many, which is counted."""
         self.counters.connections += 1
         self.counters.rejected += 1
         return b"-ERR max number of clients reached\r\n"

@@ -1,13 +1,14 @@
-"""Tracking: who is to be told that an answer it may have kept is no longer so (CLIENT TRACKING).
+"""Tracking: clients are told when an answer that they may have kept has changed (CLIENT TRACKING).
 
-Rule: a client that has read a key is told once that it changed, before whoever changed it has an
-answer, and is told nothing more of it until it reads it again. It may be told too much, never too
-little. A raw timeline has changed when something was done to it; an answer about a conversation, a
-user or a timeline of the store counts as changed by every commit. While writing is off, and when a
-group failed, it is not certain what stands, so nothing may be kept. What changes while an answer is
-on its way (a blocked read, a long range) is told before that answer, and once more behind it.
+Rule: a client that has read a key is told once that it changed, before the client that changed it
+has its answer. It hears nothing more of the key until it reads it again. A client may be told too
+much, never too little. A raw timeline changes when something is done to it; every commit counts as
+a change of answers about conversations, users and timelines of the store. While writing is off, and
+when a group failed, it is not certain what stands, so nothing may be kept. What changes while an
+answer is on its way (a blocked read, a long range) is told before that answer, and once more behind
+it.
 
-Commits are heard of as they are applied, on whatever thread; clients are told on the loop.
+The tracker hears of commits as they are applied, on whatever thread, and tells clients on the loop.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Turns: who has more to do than one turn takes, one after the other.
+"""Turns: clients with more to do than one turn takes, one after the other.
 
-Rule: in a round of the loop at least one of those who wait has a turn, and others as long as it has
-not taken `_ROUND` seconds; then the sockets are looked at. So who asks for little, and is served as
-soon as it is read, waits for a round and not for those who ask for much; and these wait for each
-other's turns, in order of arrival, whatever each has asked for.
+Rule: in a round of the loop at least one of those that wait has a turn, and others until the round
+has taken `_ROUND` seconds. Then the loop looks at the sockets. So a client that asks for little,
+and is served as soon as it is read, waits for one round and not for clients that ask for much.
+These wait for each other's turns, in order of arrival, whatever each has asked for.
 
 It does not know what a turn does: a connection goes on with its commands, a long reply with its
 next page.

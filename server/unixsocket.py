@@ -1,7 +1,8 @@
 """A Unix socket to listen on: a file, and so with rights, for machines with several users.
 
-Rule: the file is there while the daemon runs. What a killed daemon left is replaced, and nothing
-else is: a lock beside it (`PATH.lock`) tells, also while a daemon is bound and not listening yet.
+Rule: the file is there while the daemon runs. The daemon replaces what a killed daemon left, and
+nothing else. A lock beside the file (`PATH.lock`) tells these apart, also while a daemon is bound
+and not listening yet.
 """
 
 from __future__ import annotations

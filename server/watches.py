@@ -1,12 +1,12 @@
 """Watches: whether a timeline is still as a client saw it, for WATCH.
 
-Rule: whatever changes a timeline changes its mark: an entry appended or deleted, a trim, also by
-retention, a new head, its metadata, its retention, its end, and another one under its name. A name
-that had none has another mark once a timeline of it was made and deleted again, which the stage
-remembers for a while; beyond that it counts as changed.
+Rule: whatever changes a timeline changes its mark: an entry appended or deleted, a trim (also by
+retention), a new head, its metadata, its retention, its end, and another timeline under its name. A
+name without a timeline has another mark once a timeline of that name was made and deleted again.
+The stage remembers such names for a while; beyond that, the name counts as changed.
 
 A mark is taken of what is staged, as a write sees it. The reply to WATCH leaves when that is
-applied, so what the client then reads is what was marked, or newer, which EXEC finds out.
+applied. So the client then reads what was marked, or something newer, and EXEC notices that.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def tail(session: Session, args: Arguments, view: View) -> bytes | None:
 
 
 def _end(service: Service, resp: int) -> bytes:
-    """Where the end is, for who follows from now on: the last commit, without its changes."""
+    """Where the end is, for a reader that follows from now on: the last commit without changes."""
     engine = service.engine
     return replies.encode([[engine.applied, engine.store.clock.time, []]], resp)
 

@@ -1,12 +1,12 @@
 """Pub/sub: SUBSCRIBE, PSUBSCRIBE, PUBLISH and their kin, as in Redis.
 
 Rule: one frame for each channel named. On `sync:<user>:<device>` a device is told that something
-happened; these names are kept for that: one that is not well-formed is refused rather than waited
-on, nothing is published there, and no pattern reaches there. All other channels are the clients'
-own. In RESP2 a connection that listens takes few commands only.
+happened. These names are kept for that: a malformed one is refused, nothing is published there, and
+no pattern reaches there. All other channels are the clients' own. In RESP2 a connection that
+listens takes few commands only.
 
-PUBLISH tells when what the client wrote before is durable, so that who is told of a write can read
-it; in a transaction, when that is.
+PUBLISH sends when what the client wrote before is durable, so that a listener that hears of a write
+can read it; in a transaction, when that is durable.
 """
 
 from __future__ import annotations
@@ -163,13 +163,13 @@ def punsubscribe(session: Session, args: Arguments) -> bytes:
     return b"".join(frames) or _frame(session, b"punsubscribe", None)
 
 
-@read(  # so that what the client wrote before can be read by who is told
+@read(  # so that a listener can read what the client wrote before
     "PUBLISH",
     "channel message",
     "Tells those who listen to a channel; how many they are. Nothing is kept for others.",
     group="pubsub",
     flags="pubsub loading stale fast",
-    complexity="O(N + M) for N who listen and M patterns",
+    complexity="O(N + M) for N listeners and M patterns",
 )
 def publish(session: Session, args: Arguments, _: View) -> bytes:
     if _device(args[1]) is not None:
