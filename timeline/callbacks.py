@@ -1,11 +1,11 @@
 """Callbacks: code of users that is called when something is done.
 
-Rule: what users give is never called on a thread that writers wait for, and never under a lock of
-the engine. One thread for each store, made when it is first needed, calls one after another, in the
-order in which they came due: that of the commits. A callback may do whatever any other thread may:
-append, wait for its own append, close the store. One that raises is logged. One that sleeps delays
-the callbacks behind it and nothing else; what waits for it is bounded by who makes more, see
-`check_room`.
+Rule: no callback of a user runs on a thread that writers wait for, or under a lock of the engine.
+Each store has one thread for them, made when it is first needed. It calls them one after another,
+in the order in which they came due: that of the commits. A callback may do whatever any other
+thread may: append, wait for its own append, close the store. One that raises is logged. One that
+sleeps delays the callbacks behind it and nothing else. The code that makes more of them bounds how
+many wait, see `check_room`.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ class Callbacks:
 class Outcome(Future[int]):
     """A future whose callbacks are called by `callbacks`, not by the thread that settles it.
 
-    Who waits for the result is woken at once. A callback that is added when it is there already is
-    called at once, as with any future.
+    A thread that waits for the result is woken at once. A callback that is added after the result
+    is there is called at once, as with any future.
     """
 
     def __init__(self, callbacks: Callbacks) -> None:

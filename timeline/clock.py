@@ -1,23 +1,23 @@
 """The clock of a store: what the times of commits are worth.
 
-Responsibility: remember where the times of commits went down, and say by when a commit was made
+Responsibility: remember where the times of commits went down, and say by when a commit was made,
 whatever its time claims.
 
-Rule: the order of commits is that of their LSNs. A commit's time is that of the machine, or that of
-the commit before where the machine's clock stepped back by no more than `clock_ahead_ms`; so times
-mostly rise, and where the clock was far ahead for a while they go down once, in a *step*. A commit
-is never later than one behind it: its time *by the order* is the lowest of its own and those of the
-steps behind it. That never goes down, so whatever looks for a time bisects by it. Its own time is
-what it goes on to show.
+Rule: the order of commits is that of their LSNs. A commit takes the machine's time. Where the
+machine's clock stepped back by no more than `clock_ahead_ms`, it takes the time of the commit
+before instead. So times mostly rise. Where the clock was far ahead for a while, they go down once,
+in a *step*. A commit is never later than one behind it, so its time *by the order* is the lowest of
+its own time and those of the steps behind it. That never goes down, so every search for a time
+bisects by it. Entries go on showing their own time.
 
     LSN            1    2    3       4       5    6
     time           100  101  9_000   9_000   105  106     the clock was ahead for 3 and 4
     step                                     5, 105
     by the order   100  101  105     105     105  106
 
-Steps ascend in both LSN and time, since a lower one behind makes those above it needless. There are
-few of them; beyond that two become one at the later LSN and the lower time, which keeps the order.
-The caller holds the engine's lock.
+Steps ascend in both LSN and time, since a later, lower step makes the higher ones before it
+needless. There are few of them: when there are too many, two become one at the later LSN and the
+lower time, which keeps the order. The caller holds the engine's lock.
 """
 
 from __future__ import annotations

@@ -206,7 +206,7 @@ class Compaction:
                 return False
             try:
                 self._fold_at = self._fold(*split_pair(found[0]))
-            except CorruptError:  # told by who reads or verifies: the others go on
+            except CorruptError:  # readers and `verify` report it: the others go on
                 self._fold_at = found[0] + b"\0"
             if time.perf_counter() >= deadline:
                 return True

@@ -1,12 +1,12 @@
 """Deleted names: the numbers that timelines had given out when they were deleted.
 
-Responsibility: keep, for the last so many names of raw timelines that were deleted, the highest
-number given out, so that a timeline made anew under that name goes on above it. Whoever follows the
-name by number (a blocked read, a position kept elsewhere) then misses nothing of what comes.
+Responsibility: for the names of raw timelines deleted last, keep the highest number given out. A
+timeline that is made anew under such a name goes on above it. A reader that follows the name by
+number (a blocked read, a position kept elsewhere) then misses nothing of what comes.
 
-Rule: rows of state like any other, so commit, replay and backup need nothing of their own. A name
-has rows here only while no timeline has it. The names deleted first are forgotten first, some at a
-time, when there is nothing better to do.
+Rule: these are rows of state like any other, so commit, replay and backup need nothing of their
+own. A name has rows here only while no timeline has it. The names deleted first are forgotten
+first, some at a time, when there is nothing better to do.
 
     d ‖ name           highest number · LSN of the commit that deleted it
     e ‖ LSN ‖ name     empty: the names in the order in which they were deleted

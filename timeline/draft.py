@@ -127,8 +127,8 @@ class Draft(Overlay):
 
     def append(self, timeline: Timeline, items: Sequence[bytes], seq: int | None = None) -> int:
         """Append an entry and return its number; an explicit `seq` must exceed the head, else
-        `SequenceError`. Into a timeline that this commit makes it may be any: who gives numbers
-        themselves begins where they like, also below those that a deleted one had given out.
+        `SequenceError`. In a timeline that this commit makes it may be any: callers that choose
+        numbers begin where they like, also below those that a deleted timeline had given out.
         """
         self._stage.check_items(items)
         number = self._next(timeline)
@@ -255,7 +255,8 @@ class Draft(Overlay):
         deleted: int = 0,
     ) -> None:
         """Give out no number up to `head` again (Redis XSETID). `added` is how many entries were
-        ever added, `deleted` the highest number that was deleted singly, for who tells another.
+        ever added, `deleted` the highest number that was deleted singly, where the caller knows
+        better.
 
         Raises `SequenceError` below the last entry, or below what was given out.
         """

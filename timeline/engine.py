@@ -18,8 +18,8 @@ What a commit leads to beside itself goes one of five ways, by what may wait for
                       Ours only.
     add_observer      under the lock, when it is applied, before anybody reads what it brought:
                       what is cached and must be exact. Ours only: what raises here poisons.
-    group.on_done     after the locks, in the order of groups, on the thread that flushed: who waits
-                      is told. Writers wait for it, so it posts or settles and never waits.
+    group.on_done     after the locks, in the order of groups, on the thread that flushed: waiters
+                      are told. Writers wait for it, so it posts or settles and never waits.
     on_reload         after the locks: memory was rebuilt or moved on without groups that anybody
                       saw, by healing or in a read-only store. Ours only.
     callbacks         after all of it, on a thread of their own: whatever users gave. See there.
@@ -305,8 +305,8 @@ class Engine:
             return True
 
     def _tell(self) -> None:
-        """Call, without the locks, what is to hear of groups that are done; in order, so by one
-        thread at a time: who comes meanwhile leaves its part to that one.
+        """Call, without the locks, the callbacks of groups that are done. To keep their order, one
+        thread at a time does so; others leave their part to it.
         """
         if not self.stage.ending:
             return

@@ -1,17 +1,17 @@
 """Erasure: what was replaced or deleted leaves the files.
 
 Responsibility: remember which key ranges of segments and patches, and which part of the log, still
-hold bytes that no reader may see, rewrite those files on a thread of its own, and forget a range
-when its files were rewritten.
+hold bytes that no reader may see; rewrite those files on a thread of its own; forget a range when
+its files have been rewritten.
 
-Rule: a range is noted in the write that takes away the last other sign of it (a patch that was
-folded in, the row of a timeline that was dropped), and it is forgotten in a write that follows the
-rewriting. So a crash, a stall or a failure at any point leaves a range that is done over, never one
-that is not done. There are few ranges: beyond that neighbours become one, which rewrites more than
+Rule: a range is noted in the write that removes the last other sign of it: a patch that is folded
+in, or the row of a dropped timeline. It is forgotten in a write that follows the rewriting. So a
+crash, a stall or a failure at any point leaves a range that is done again, never one that is not
+done. There are few ranges: when there are too many, neighbours become one, which rewrites more than
 is needed and leaves out nothing.
 
-The caller holds the engine's lock, except where a method says otherwise. When files are rewritten,
-and when the log may go, is the store's.
+The caller holds the engine's lock, except where a method says otherwise. The store decides when
+files are rewritten, and when the log may go.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Files and directories that appear whole or not at all.
 
-Rule: what is made has a temporary name beside its own until everything in it is on the disk; a
-failure or Ctrl-C on the way removes it. What a killed process left under that name is removed by
-whoever makes the same thing next.
+Rule: what is made has a temporary name beside its own until everything in it is on the disk. A
+failure or Ctrl-C on the way removes it. What a killed process left under that name goes when the
+same thing is made again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from timeline.errors import ExistsError, LockedError, StorageError, TimelineErro
 from timeline.lock import Lock
 from timeline.options import anchored
 
-OTHERS: Final = 0o077  # what who is not the owner may do
+OTHERS: Final = 0o077  # the rights of everybody but the owner
 PRIVATE: Final = 0o700  # a directory of its owner's alone
 
 _PIECE: Final = 1 << 20
@@ -45,7 +45,7 @@ def new_directory(target: Path, *, resume: bool = False) -> Iterator[Path]:
     try:
         _check_free(target)
         with sole(partial, target, keep=resume):
-            _check_free(target)  # whoever made it before is done
+            _check_free(target)  # another may just have made it
             yield partial
             seclude(partial)
             sync_directory(partial)
@@ -145,7 +145,7 @@ def seclude(directory: Path) -> None:
         if directory.stat().st_mode & OTHERS:
             return
         entries = list(directory.iterdir())
-    except OSError:  # another's: whoever may not change it need not see to it
+    except OSError:  # it is another's, who sees to it
         return
     for entry in entries:
         with suppress(OSError):  # RocksDB removed it meanwhile

@@ -1,9 +1,9 @@
-"""A lease: what keeps a store open, held by everything an embedder has of it.
+"""A lease: everything an embedder has of a store holds it, and it keeps the store open.
 
-Rule: the threads of an engine keep it alive, so nobody's last reference closes it. Every handle
-keeps the lease instead, which the engine does not know. When the last handle has gone the store is
-closed as a forgotten file is, with a `ResourceWarning`, and whoever opens it next waits for that.
-It is closed on a thread of its own: objects go at any moment, under any lock.
+Rule: the threads of an engine keep it alive, so dropping the last reference to it would not close
+it. Every handle holds the lease instead, which the engine does not know. When the last handle has
+gone, the store is closed as a forgotten file is, with a `ResourceWarning`; another opening of it
+waits for that. A thread of its own closes it, since objects go at any moment, under any lock.
 """
 
 from __future__ import annotations

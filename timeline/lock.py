@@ -1,11 +1,11 @@
 """A lock on a file or directory: one holder at a time, of this process or another.
 
-Rule: the lock belongs to one opening of the file (`flock`). RocksDB's own belongs to the process,
-and POSIX drops it as soon as the process closes any other descriptor of that file, which a copy or
-a checksum of the directory does. A forked child gives up its share at once, so that the lock ends
-with its holder, however long the child lives.
+Rule: the lock belongs to one opening of the file (`flock`). RocksDB's own lock belongs to the
+process, and POSIX drops it as soon as the process closes any other descriptor of that file, which a
+copy or a checksum of the directory does. A forked child gives up its share at once, so that the
+lock ends with its holder, however long the child lives.
 
-It says who holds it, as far as that can be known. What is locked and why is for others.
+It says who holds it, as far as that can be known. Its callers know what is locked, and why.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ class Lock:
         return pid
 
     def release(self) -> None:
-        """Let others in, though a child that is being forked may have the file open still."""
+        """Let others in, even if a child that is being forked still has the file open."""
         if self._file is not None:
             if self._signed:
                 self._sign(b"")
@@ -151,7 +151,7 @@ class Lock:
             self._drop()
 
     def _drop(self) -> None:
-        """Close the file, without a word to who shares the lock."""
+        """Close the file, without a word to those that share the lock."""
         if self._file is None:
             return
         identity = self._identity()

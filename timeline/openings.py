@@ -1,13 +1,13 @@
 """Openings: which opening of the store made a commit.
 
-Responsibility: remember from which commit on each opening wrote, under a tag of its own, so that a
+Responsibility: remember from which commit on each opening wrote, under a tag of its own. So a
 position can be told from one of the same number in a future that this store has lost.
 
-Rule: a roll-back to a snapshot, or a power cut in `interval` durability, takes commits back, and
-the next opening gives their numbers out again, under another tag. A tag is chosen when a store is
-opened and kept by the write of the first group: an opening that commits nothing leaves nothing.
-Tag 0 says that it is not known: of the opening that made the store, of what was written before
-there were tags, and of all but the newest openings.
+Rule: a roll-back to a snapshot, or a power cut in `interval` durability, takes commits back. The
+next opening gives out their numbers again, under another tag. A tag is chosen when a store is
+opened, and kept by the write of the first group: an opening that commits nothing leaves nothing.
+Tag 0 means that the opening is not known: for the opening that made the store, for what was written
+before there were tags, and for all but the newest openings.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ _MAY_BE_ZERO = ("deleted_names", "inbox_age_ms", "inbox_references")
 
 
 def _option(default: Any, text: str) -> Any:  # noqa: ANN401  as each option has it
-    """An option, and what it means to whoever sets it: `timelined --help` shows that."""
+    """An option, and what it means to its user: `timelined --help` shows that."""
     return field(default=default, metadata={"help": text})
 
 

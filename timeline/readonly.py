@@ -66,7 +66,7 @@ class ReadOnlyStore(Store):
         return check_store(value, self.path)
 
     def _replay_log(self) -> None:
-        """Nothing is cut here: its owner does that, who knows how durable it was to be."""
+        """Nothing is cut here. Its owner does that, and knows how durable it was to be."""
         self._replay.run(self.log, self._relieve)
 
     def _begin_opening(self) -> None:
@@ -155,7 +155,7 @@ class ReadOnlyEngine(Engine):
         raise self.stage.refusal
 
     def leave(self) -> None:
-        """Nobody waits for who only reads."""
+        """Nobody waits for a reader."""
 
     def _release(self) -> None:
         with self.woken:

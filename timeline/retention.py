@@ -3,9 +3,9 @@
 Responsibility: trim each timeline that has a retention to its age, length and bytes, some of them
 at a time, and start over every `retention_check_ms`; and say beforehand how much bounds would cost.
 
-Rule: a trim by retention is a commit like any other; followers see it, and who observes it adds to
-that commit what follows from it. Bytes are counted in
-segments as stored, so unsealed entries are never removed for them.
+Rule: a trim by retention is a commit like any other. Followers see it, and observers add to that
+commit what follows from it. Bytes are counted in segments as stored, so unsealed entries are never
+removed for them.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ class Group:
         self.created: list[Timeline] = []
         self.done = False
         self.error: TimelineError | None = None
-        self.told = False  # everybody who asked to be told that it is done
+        self.told = False  # every callback has been called
         self._callbacks: list[Callable[[Group], None]] = []
 
     @property
@@ -259,7 +259,7 @@ class Stage:
             return self.open
         if self.flying is not None:
             return self.flying
-        if self.ending:  # groups are told of in order, and who asks now comes behind them
+        if self.ending:  # callbacks come in the order of groups, and one added now comes last
             return self.ending[-1]
         nothing = Group(self.open.first, self.open.base)
         nothing.done = nothing.told = True
@@ -349,8 +349,8 @@ class Stage:
         return group
 
     def finish(self, group: Group, error: TimelineError | None) -> None:
-        """The group is applied, or failed with `error`; who is to hear of it is told once the locks
-        are free.
+        """The group is applied, or failed with `error`. Its callbacks are called once the locks are
+        free.
         """
         group.error, group.done = error, True
         self.ending.append(group)

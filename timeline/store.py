@@ -60,7 +60,7 @@ STORE_KEY: Final = b"store"
 LOADED_KEY: Final = b"loaded"  # how far a load has come, while there is no store yet
 ROCKS: Final = "rocks"
 MARK: Final = "MARK"
-LOCK: Final = "LOCK"  # held by who may change the store; RocksDB's own is beside its files
+LOCK: Final = "LOCK"  # of the process that may change the store; RocksDB's is elsewhere
 CHECKPOINT: Final = "checkpoint"  # what is being backed up
 STALL_SECONDS: Final = 0.002  # between two tries to write when RocksDB asks for a pause
 

@@ -4,8 +4,8 @@ Rule: what is measured is what a client waits. At a given rate a request counts 
 was due, so that a daemon which stalls is not excused by the requests it kept from being sent. The
 load is bounded in time and Ctrl-C ends it early; either way it prints what it has.
 
-What it leaves in a daemon that runs is known: its groups go, and its users, whom a store keeps,
-have the same names each time. They are in no conversation then, and have no device.
+What it leaves in a daemon is known: its groups go, and its users stay, since a store keeps users.
+They have the same names each time, are in no conversation, and have no device.
 """
 
 from __future__ import annotations

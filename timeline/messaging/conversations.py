@@ -232,7 +232,7 @@ class Deletion:
             _, _, inbox = split_roster_key(key)
             draft.remove(key)
             self._forget(draft, place.id, inbox)
-            told.append(inbox)  # who left has it on the list, and on their devices
+            told.append(inbox)  # one who left still has it on the list, and on their devices
             if decode_roster(value).role != NONE:
                 members.append(inbox)
         if not place.pulled:

@@ -1,8 +1,8 @@
 """Expiring: devices are told what retention took from a conversation.
 
-Rule: told in the commit that takes it, as one event for everybody, however many members there are:
-`clear` up to the last message that went, which a device deals with as when its user clears. Only
-the newest says anything, so an event that says the same of less is not kept beside it.
+Rule: the commit that takes messages also tells of it, by one event for everybody, however many
+members there are: `clear` up to the last message that went. A device treats it as when its user
+clears. Only the newest such event says anything, so an older one is not kept beside it.
 """
 
 from __future__ import annotations

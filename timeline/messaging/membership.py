@@ -5,9 +5,9 @@ write and read diffusion as it grows and shrinks.
 
 Rule: a member's stretches are told by numbers: from the message after the head when he joins to
 the head when he leaves. The newest are kept; what lies in older ones is no longer his to see, and a
-device that has not passed them is told to begin anew. Who comes back is told what happened in
-between: with history `all` the messages, and the events, by which what they hold may be another
-now, are replayed since they left. Above
+device that has not passed them is told to begin anew. A member who comes back is told
+what happened in between: the events are replayed from where they left, since these may change what
+their devices hold, and with history `all` the messages too. Above
 `diffusion_limit` members a conversation is read-diffused, and write-diffused again at four fifths
 of it, so that one member coming and going does not switch it to and fro. Everything here is part of
 one commit; commands that need several are in `bulk`.

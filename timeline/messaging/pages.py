@@ -74,7 +74,7 @@ class MemberPage(NamedTuple):
 
 class Listed(NamedTuple):
     """One conversation of a user's list; `last` is the newest message they are shown, `peer` the
-    other user of a direct conversation. To who left, `members` is 0 and `meta` empty.
+    other user of a direct conversation. For a user who left, `members` is 0 and `meta` empty.
     """
 
     id: str

@@ -66,7 +66,7 @@ def read(draft: Draft, user: bytes, conversation: bytes, seq: int) -> int:
 
 
 def hide(draft: Draft, user: bytes, conversation: bytes, seqs: Sequence[int]) -> int:
-    """Leave messages out of what `user` is shown; how many he had not hidden before. One that
+    """Leave messages out of what `user` is shown; how many they had not hidden before. One that
     retention has taken is not shown anyway.
     """
     place, inbox, member = enter_as_user(draft, conversation, user)

@@ -38,7 +38,7 @@ class Messages:
         self.reader = Reader(engine, engine.options)
         self.watch = Watch(engine)
         self.presence = Presence()
-        self.waiters = Waiters(engine)  # of who embeds the store; a daemon has its own
+        self.waiters = Waiters(engine)  # of embedders; a daemon has its own
         self.view = Applied(engine)
         self.indexer: Serving | None = None
         if engine.options.search:

@@ -1,13 +1,13 @@
-"""Who in this process waits for what comes for users: calls that block, and subscriptions.
+"""Waiting in this process for what happens to users: calls that block, and subscriptions.
 
-Responsibility: say of each applied group whom it concerns, and wake those and nobody else; be one
-subscription to any number of users and devices.
+Responsibility: say which in-boxes each applied group concerns, and wake those that wait for these
+and nobody else; be one subscription to any number of users and devices.
 
-Rule: nothing is kept for who waits but a position and the note that something may have come. What
-is handed over is read from the store then, so backlog and live are the same thing, nothing lies
-between them, and a slow reader holds no memory. A group costs what it concerns, however many wait
-for something else (`watching` says which). Waking happens after the engine's locks; whoever is
-woken takes them itself, one page at a time.
+Rule: nothing is kept for a waiter but a position and the note that something may have come. The
+waiter then reads from the store, so backlog and live are the same thing, nothing lies between them,
+and a slow reader holds no memory. A group costs what it concerns, however many wait for something
+else (`watching` finds that out). Waking happens after the engine's locks. A waiter that is woken
+takes the lock itself, for one page at a time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Waiter(Protocol):
 
 
 class Waiters:
-    """Those who wait for in-boxes of one store."""
+    """The waiters for in-boxes of one store."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

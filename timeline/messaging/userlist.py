@@ -48,7 +48,8 @@ _UNKNOWN: Final = Extent(1, 0, 0, 0, 0, 0)
 
 class Listed(NamedTuple):
     """One conversation of a user. `last` is the newest message they are shown, in stored form,
-    `peer` the other user of a direct conversation. To who left, `members` is 0 and `meta` empty.
+    `peer` the other user of a direct conversation. For a user who left, `members` is 0 and `meta`
+    empty.
     """
 
     id: bytes

@@ -9,15 +9,15 @@
     (tea OR coffee) milk      grouped
     title:(tea OR coffee)     in this field, all of it
 
-Rule: whatever somebody types means something, as near to what he meant as can be: operators are
-words in capitals that stand between others, a quote or bracket that is not closed ends with the
-query, a field that is none is a word, and punctuation is left out. A dash is punctuation too: who
-pastes `rm -rf x` or `--force` means the words. Only a query in which nothing is left to search for,
-or one that is too much, is refused.
+Rule: whatever users type means something, as near to what they meant as can be. Operators are words
+in capitals that stand between others. A quote or bracket that is not closed ends with the query. An
+unknown field is a word. Punctuation is left out, and a dash is punctuation too: a user who pastes
+`rm -rf x` or `--force` means the words. A query is refused only when nothing is left to search for,
+or when it is too much.
 
-What is too much: a query costs at most so many looks into the index, whoever asks. A run of
-characters that are written without spaces is one word, however long the sentence; but no character
-or word comes more than so often, since each time costs all places where a document has it.
+Too much is a query that costs more than a bounded number of looks into the index. A run of
+characters that are written without spaces is one word, however long the sentence. But a character
+or word may come only so often, since each time costs all places where a document has it.
 
 It knows nothing of the index: `parse` gives an expression, whose words are tokens already.
 """

@@ -95,11 +95,11 @@ class Serving(ABC):
 
     @abstractmethod
     def _distrust(self, index: Index, error: IndexFaultError) -> IndexLagError:
-        """`index` is damaged; what who searched it is told."""
+        """`index` is damaged; what the caller who searched it is told."""
 
     @abstractmethod
     def _doubt(self, index: Index, error: IndexFaultError) -> IndexLagError:
-        """`index` may be damaged; what who searched it is told."""
+        """`index` may be damaged; what the caller who searched it is told."""
 
     @abstractmethod
     def rebuild(self) -> None:

@@ -1,7 +1,7 @@
 """Whom damage concerns: what lay in a range of keys that cannot be read, in words for people.
 
-Rule: it names timelines, conversations and users, never keys. What is lost of each is told by the
-checks that miss it; here is said where to look, and whether anything can be lost there at all.
+Rule: it names timelines, conversations and users, never keys. It says where to look, and whether
+anything can be lost there at all. The checks that miss something say what is lost of each.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@
             show(update.user, update.page.entries)
             im.ack(update.user, update.device, update.page.cursor)
 
-Rule: each update is a page as `sync` gives it, read when it is handed over, outside all locks; so
-nothing piles up however slow its reader is. Devices take turns. An event loop waits for one without
-a thread, and is no part of this: it comes as an argument.
+Rule: each update is a page as `sync` gives it. It is read when it is handed over, outside all
+locks, so nothing piles up however slow its reader is. Devices take turns. An event loop waits for
+an update without a thread; it is no part of this, and comes as an argument.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class Subscription:
                 self._unhook(hook)
 
     def close(self) -> None:
-        """End it; who waits for an update is told."""
+        """End it; a call that waits for an update ends too."""
         self._inner.close()
 
     def __enter__(self) -> Self:

@@ -1,7 +1,7 @@
 """Calls about users: what happened for them, their devices, and what is their own.
 
 Rule: as in `timeline.messaging.embedded`: arguments in, one verb of `timeline.messaging`, its
-result as values of `pages` out. Who waits is woken for their own users and by nothing else.
+result as values of `pages` out. A call that waits is woken for its own user and by nothing else.
 """
 
 from __future__ import annotations
