@@ -51,7 +51,7 @@ class Clock:
         self.steps = steps
         self.time = time  # of the last commit
         self._certain = certain
-        self._changed = False
+        self.changed = False  # since they were last written
 
     def note(self, lsn: int, time: int) -> None:
         """The commits from `lsn` on, which follow what was noted last, were made at `time`."""
@@ -68,7 +68,7 @@ class Clock:
         if len(steps) > _STEPS:
             steps = (Step(steps[1].lsn, steps[0].time), *steps[2:])
         self.steps = steps
-        self._changed = True
+        self.changed = True
 
     def by_order(self, lsn: int, time: int) -> int:
         """By when commit `lsn`, whose own time is `time`, was made."""
@@ -98,10 +98,9 @@ class Clock:
         return bool(self.steps) and lsn <= self.steps[-1].lsn
 
     def keep(self, batch: Batch) -> None:
-        """Write the steps with `batch`, if there are new ones."""
-        if self._changed:
+        """Write the steps with `batch`, if there are new ones (`changed`, until it is written)."""
+        if self.changed:
             batch.put(META, CLOCK_KEY, encode_clock(self.steps))
-            self._changed = False
 
 
 def _lsn(step: Step) -> int:

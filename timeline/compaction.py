@@ -346,6 +346,7 @@ class Compaction:
         if len(batch):
             self._erasure.keep(batch)
             self._storage.write(batch, logged=False)
+            self._erasure.noted = False
             timeline = self._timelines.load(timeline_id)
             if timeline is not None:
                 self._timelines.cache.forget(timeline)

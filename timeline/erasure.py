@@ -44,7 +44,7 @@ class Erasure:
         self._thread: threading.Thread | None = None
         self._inboxes = False  # whether those of in-boxes are too
         self._succeeded = False
-        self._noted = False  # since it was last written
+        self.noted = False  # since it was last written
 
     # --- what is to be done -------------------------------------------------------------------
 
@@ -66,13 +66,12 @@ class Erasure:
         if start < stop:
             self._ranges = add_range(self._ranges, start, stop)
         self._log = max(self._log, lsn)
-        self._noted = True
+        self.noted = True
 
     def keep(self, batch: Batch) -> None:
-        """Write what was noted with `batch`."""
-        if self._noted:
+        """Write what was noted with `batch` (`noted`, until it is written)."""
+        if self.noted:
             self._put(batch)
-            self._noted = False
 
     def _put(self, batch: Batch) -> None:
         ranges = self._ranges

@@ -158,6 +158,7 @@ class Sealing:
         self._erasure.keep(batch)
         self._clock.keep(batch)
         self._storage.write(batch, logged=False)
+        self._erasure.noted = self._clock.changed = False
         self._pending = None
         self.progress = self._reached
         after, self._after = self._after, []

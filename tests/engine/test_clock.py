@@ -19,8 +19,9 @@ from tests.engine.stores import Clock as Machine, copy_as_killed
 from timeline.clock import Clock
 from timeline.database import Database
 from timeline.dump import dump
+from timeline.errors import StallError
 from timeline.load import load
-from timeline.storage import META, Storage
+from timeline.storage import META, Batch, Storage
 from timeline.verification import verify
 
 YEARS = 4 * 365 * 24 * 3_600_000
@@ -112,6 +113,23 @@ def kill_amid_sealing(db: Database, path: Path) -> Database:
         store.sealing.slice()
         store.storage.flush()
     return kill(db, path)
+
+
+@disturbance
+def a_stall_amid_sealing(db: Database, path: Path) -> Database:
+    """A slice, which is then written again, and a restart."""
+    write, stalls = Storage.write, [StallError("a pause")]
+
+    def stall_once(storage: Storage, batch: Batch, *, logged: bool = True) -> None:
+        if stalls and not logged:
+            raise stalls.pop()
+        write(storage, batch, logged=logged)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Storage, "write", stall_once)
+        db.engine.seal()
+    assert not stalls
+    return restart(db, path)
 
 
 @disturbance
