@@ -12,15 +12,10 @@ from pyroaring import BitMap
 from redis.exceptions import ExecAbortError, ResponseError
 
 from tests.engine.adapters import Refused
-from tests.messaging.adapters import Door, EmbeddedDoor, WireDoor
+from tests.messaging.adapters import Door, WireDoor
 from timeline.messaging import numbers
 
-
-@pytest.fixture(params=[EmbeddedDoor, WireDoor], ids=["embedded", "wire"])
-def door(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Door]:
-    door = request.param(tmp_path / "store", diffusion_limit=3)
-    yield door
-    door.close()
+OPTIONS = {"diffusion_limit": 3}
 
 
 @pytest.fixture

@@ -25,13 +25,7 @@ from timeline_server.push import Push
 
 SECONDS = 60.0
 AT_ONCE: dict[str, Any] = {"inbox_age_ms": 1, "seal_after_ms": 1, "retention_check_ms": 1}
-
-
-@pytest.fixture(params=[EmbeddedDoor, WireDoor], ids=["embedded", "wire"])
-def door(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Door]:
-    door = request.param(tmp_path / "store", diffusion_limit=3, **AT_ONCE)
-    yield door
-    door.close()
+OPTIONS = {"diffusion_limit": 3, **AT_ONCE}
 
 
 def floor_of(door: Door) -> int:

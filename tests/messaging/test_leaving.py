@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.engine.adapters import Refused
-from tests.messaging.adapters import Door, EmbeddedDoor, WireDoor
+from tests.messaging.adapters import Door, EmbeddedDoor
 from timeline.messaging.access import find_conversation, find_user, member_of
 
-
-@pytest.fixture(params=[EmbeddedDoor, WireDoor], ids=["embedded", "wire"])
-def door(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Door]:
-    door = request.param(tmp_path / "store", diffusion_limit=3)
-    yield door
-    door.close()
+OPTIONS = {"diffusion_limit": 3}
 
 
 def make_and_leave(door: Door, history: str = "join") -> None:

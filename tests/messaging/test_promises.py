@@ -5,25 +5,17 @@ A promise asks a door and knows nothing of what lies behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 
 import pytest
 
 from tests.engine.adapters import Refused
-from tests.messaging.adapters import Door, EmbeddedDoor, Told, WireDoor
+from tests.messaging.adapters import Door, Told
 
 LIMIT = 5
+OPTIONS = {"diffusion_limit": LIMIT}
 _numbers = count(1)
-
-
-@pytest.fixture(scope="module", params=[EmbeddedDoor, WireDoor], ids=["embedded", "wire"])
-def opened(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Door]:
-    door = request.param(tmp_path_factory.mktemp("messaging") / "store", diffusion_limit=LIMIT)
-    yield door
-    door.close()
 
 
 @pytest.fixture

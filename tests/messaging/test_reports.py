@@ -14,21 +14,13 @@ from pathlib import Path
 import pytest
 
 import timeline
-from tests.messaging.adapters import Door, EmbeddedDoor, Told, WireDoor
+from tests.messaging.adapters import Door, Told
 from timeline.database import Database
 from timeline.errors import TimelineError
 
 LIMIT = 4
+OPTIONS = {"diffusion_limit": LIMIT}
 _numbers = count(1)
-
-
-@pytest.fixture(scope="module", params=[EmbeddedDoor, WireDoor], ids=["embedded", "wire"])
-def opened(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Door]:
-    door = request.param(tmp_path_factory.mktemp("reports") / "store", diffusion_limit=LIMIT)
-    yield door
-    door.close()
 
 
 class Scene:

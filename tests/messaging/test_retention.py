@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import count
 
 import pytest
@@ -11,17 +10,8 @@ from tests.engine.adapters import Refused
 from tests.messaging.adapters import Door, EmbeddedDoor, Told, WireDoor
 
 LIMIT = 4
+OPTIONS = {"diffusion_limit": LIMIT, "retention_check_ms": 1}
 _numbers = count(1)
-
-
-@pytest.fixture(scope="module", params=[EmbeddedDoor, WireDoor], ids=["embedded", "wire"])
-def opened(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Door]:
-    path = tmp_path_factory.mktemp("retention") / "store"
-    door = request.param(path, diffusion_limit=LIMIT, retention_check_ms=1)
-    yield door
-    door.close()
 
 
 class Scene:

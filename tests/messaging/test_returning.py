@@ -13,20 +13,12 @@ from typing import Any
 
 import pytest
 
-from tests.messaging.adapters import Door, EmbeddedDoor, Told, WireDoor
+from tests.messaging.adapters import Door, EmbeddedDoor, Told
 from timeline.view import Applied
 
 LIMIT = 4
+OPTIONS = {"diffusion_limit": LIMIT}
 _numbers = count(1)
-
-
-@pytest.fixture(scope="module", params=[EmbeddedDoor, WireDoor], ids=["embedded", "wire"])
-def opened(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Door]:
-    door = request.param(tmp_path_factory.mktemp("returning") / "store", diffusion_limit=LIMIT)
-    yield door
-    door.close()
 
 
 class Phone:

@@ -34,11 +34,7 @@ class Shown(NamedTuple):
     seq: int
 
 
-@pytest.fixture(params=[EmbeddedDoor, WireDoor], ids=["embedded", "wire"])
-def door(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Door]:
-    door = request.param(tmp_path / "store", diffusion_limit=3)
-    yield door
-    door.close()
+OPTIONS = {"diffusion_limit": 3}
 
 
 @pytest.fixture

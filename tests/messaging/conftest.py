@@ -1,0 +1,31 @@
+"""A store of conversations as callers have it: embedded, and over the wire.
+
+A module names the options of its stores in `OPTIONS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.messaging.adapters import Door, EmbeddedDoor, WireDoor
+
+
+@pytest.fixture(scope="module", params=[EmbeddedDoor, WireDoor], ids=["embedded", "wire"])
+def opened(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Door]:
+    """One for all tests of a module."""
+    door = request.param(tmp_path_factory.mktemp("opened") / "store", **request.module.OPTIONS)
+    yield door
+    door.close()
+
+
+@pytest.fixture(params=[EmbeddedDoor, WireDoor], ids=["embedded", "wire"])
+def door(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Door]:
+    """One for one test."""
+    door = request.param(tmp_path / "store", **request.module.OPTIONS)
+    yield door
+    door.close()
