@@ -11,6 +11,9 @@ can read it; in a transaction, when that is durable.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from timeline.errors import UsageError
 from timeline.messaging.access import find_user
 from timeline.messaging.names import check_device, check_user
@@ -61,6 +64,25 @@ def _check_number(session: Session, fresh: int) -> None:
         raise CommandError(f"a client may subscribe to {most} channels (option channels)")
 
 
+def _end(
+    session: Session,
+    verb: bytes,
+    named: Arguments,
+    held: dict[bytes, None],
+    end: Callable[[bytes], None],
+) -> bytes:
+    """Ends what is `named` of what the connection has, or all; a frame for each."""
+    _refuse_in_transaction(session)
+    frames = []
+    for name in named or list(held):
+        if name in held:
+            end(name)
+            del held[name]
+        frames.append(_frame(session, verb, name))
+    session.settle()
+    return b"".join(frames) or _frame(session, verb, None)
+
+
 @read(  # so that it sees what the client wrote just before
     "SUBSCRIBE",
     "channel...",
@@ -100,19 +122,15 @@ def subscribe(session: Session, args: Arguments, _: View) -> bytes:
     complexity="O(N) for N channels",
 )
 def unsubscribe(session: Session, args: Arguments) -> bytes:
-    _refuse_in_transaction(session)
     service = session.service
-    frames = []
-    for channel in args[1:] or list(session.channels):
-        if channel in session.channels:
-            device = _device(channel)
-            if device is not None:
-                service.push.remove(session.connection, *device, streams=False)
-            service.channels.unsubscribe(session.connection, channel)
-            del session.channels[channel]
-        frames.append(_frame(session, b"unsubscribe", channel))
-    session.settle()
-    return b"".join(frames) or _frame(session, b"unsubscribe", None)
+
+    def end(channel: bytes) -> None:
+        device = _device(channel)
+        if device is not None:
+            service.push.remove(session.connection, *device, streams=False)
+        service.channels.unsubscribe(session.connection, channel)
+
+    return _end(session, b"unsubscribe", args[1:], session.channels, end)
 
 
 @read(
@@ -152,15 +170,8 @@ def psubscribe(session: Session, args: Arguments, _: View) -> bytes:
     complexity="O(N) for N patterns",
 )
 def punsubscribe(session: Session, args: Arguments) -> bytes:
-    _refuse_in_transaction(session)
-    frames = []
-    for pattern in args[1:] or list(session.patterns):
-        if pattern in session.patterns:
-            session.service.channels.unsubscribe_pattern(session.connection, pattern)
-            del session.patterns[pattern]
-        frames.append(_frame(session, b"punsubscribe", pattern))
-    session.settle()
-    return b"".join(frames) or _frame(session, b"punsubscribe", None)
+    end = partial(session.service.channels.unsubscribe_pattern, session.connection)
+    return _end(session, b"punsubscribe", args[1:], session.patterns, end)
 
 
 @read(  # so that a listener can read what the client wrote before
