@@ -454,7 +454,7 @@ class Engine:
                 self._load()
                 self.store.compaction.erase_later(self.measures.healed)
                 self._sync(self.log.applied)
-            except TimelineError as error:
+            except Exception as error:  # of whatever type: it is tried once more later
                 self.health.not_healed(error)
                 return
             self.health.healed()

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from timeline.errors import BusyError, ReadOnlyError, StallError, TimelineError, UncertainError
+from timeline.errors import BusyError, ReadOnlyError, StallError, UncertainError
 from timeline.measures import Measures
 from timeline.options import MIB, Options
 from timeline.stage import Group, Stage
@@ -129,7 +129,7 @@ class Health:
         self._stage.refusal = None
         self._measures.healed += 1
 
-    def not_healed(self, cause: TimelineError) -> None:
+    def not_healed(self, cause: Exception) -> None:
         """The storage could not be opened again; it is tried once more later."""
         refusal = ReadOnlyError(f"the store could not be opened again: {cause}")
         refusal.__cause__ = cause

@@ -184,6 +184,25 @@ def test_an_error_of_any_type_poisons_and_kills_no_thread(
     fail_once(monkeypatch, DurableMark, "write", error)
     with pytest.raises(UncertainError):
         handle.append({"a": "2"})
+    until_healed(db)
+    assert handle.append_many([{"a": "3"}]) == range(3, 4)
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), MemoryError()])
+def test_an_error_of_any_type_while_the_storage_is_opened_again_kills_no_thread(
+    db: Database, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.0)
+    handle = db.timeline("a")
+    fail_once(monkeypatch, DurableMark, "read", error)
+    fail_once(monkeypatch, DurableMark, "write", StorageError("the disk is gone"))
+    with pytest.raises(UncertainError):
+        handle.append({"a": "1"})
+    until_healed(db)
+    assert handle.append({"a": "2"}) == 2
+
+
+def until_healed(db: Database) -> None:
     wait = threading.Event()
     for _ in range(1_000):
         if not db.engine.poisoned:
@@ -191,7 +210,6 @@ def test_an_error_of_any_type_poisons_and_kills_no_thread(
         if not db.engine.threaded:
             db.engine.work()
         wait.wait(0.01)
-    assert handle.append_many([{"a": "3"}]) == range(3, 4)
 
 
 def test_a_callback_that_raises_harms_nobody_else(db: Database) -> None:
