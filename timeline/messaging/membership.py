@@ -3,14 +3,15 @@
 Responsibility: admit and dismiss members, give roles, list them, and switch a conversation between
 write and read diffusion as it grows and shrinks.
 
-Rule: a member's stretches are told by numbers: from the message after the head when he joins to
-the head when he leaves. The newest are kept; what lies in older ones is no longer his to see, and a
-device that has not passed them is told to begin anew. A member who comes back is told
+Rule: a member's stretches are told by numbers: from the message after the head when they join to
+the head when they leave. The newest stretches are kept. What lies in older ones is no longer theirs
+to see, and a device that has not passed them is told to begin anew. A member who comes back is told
 what happened in between: the events are replayed from where they left, since these may change what
-their devices hold, and with history `all` the messages too. Above
-`diffusion_limit` members a conversation is read-diffused, and write-diffused again at four fifths
-of it, so that one member coming and going does not switch it to and fro. Everything here is part of
-one commit; commands that need several are in `bulk`.
+their devices hold, and with history `all` the messages too.
+
+Above `diffusion_limit` members a conversation is read-diffused, and write-diffused again at four
+fifths of it, so that one member who comes and goes does not switch it to and fro. Everything here
+is part of one commit; commands that need several are in `bulk`.
 """
 
 from __future__ import annotations
