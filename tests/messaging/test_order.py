@@ -116,10 +116,10 @@ class Machine(RuleBasedStateMachine):
         self.im = self.db.messaging
 
     def teardown(self) -> None:
-        for user in USERS:
-            self.look(user, 10_000)
-        abandon(self.db)
-        self.stack.close()
+        with self.stack:  # also after a failure: the tests behind it need their own clock
+            self.stack.callback(abandon, self.db)
+            for user in USERS:
+                self.look(user, 10_000)
 
     def tell(self, users: set[bytes], kind: str, place: Place, seq: int = 0) -> None:
         for user in users:
@@ -151,15 +151,17 @@ class Machine(RuleBasedStateMachine):
         self.tell_again()
 
     def tell_again(self) -> None:
-        """Who came back is told what they missed when all else of the transaction is told: the
-        messages, then the events.
+        """Users who came back are told what they missed when all else of the transaction is told:
+        the messages, then the events. For those who left once more that ends where they left.
         """
         for user, place, left in self.back:
+            stays = user in place.members
+            head, event = (place.head, place.events) if stays else place.left[user]
             if left.head < left.head_then:
-                for seq in range(left.head + 1, place.head + 1):
+                for seq in range(left.head + 1, head + 1):
                     self.tell({user}, "message", place, seq)
             for number, kind, seq in place.changes if left.event < left.event_then else ():
-                if number > left.event:
+                if left.event < number <= event:
                     self.tell({user}, kind, place, seq)
         self.back.clear()
 
