@@ -141,13 +141,19 @@ class Log:
         pairs = self._storage.scan(META, _CHECKPOINT, keys.successor(_CHECKPOINT))
         return {key[len(_CHECKPOINT) :]: keys.split_number(value) for key, value in pairs}
 
+    def check_given_out(self, lsn: int) -> None:
+        """Raises `UsageError` for an LSN that was never seen here. Who has one followed another
+        store, or this one before it was rolled back, and would wait without an end.
+        """
+        if lsn > self.applied:
+            raise UsageError(f"LSN {lsn} is above the last one, {self.applied}")
+
     def move(self, batch: Batch, name: bytes, lsn: int | None) -> None:
         """Set checkpoint `name` to `lsn`, or with None forget it."""
         if lsn is None:
             batch.delete(META, _CHECKPOINT + name)
-        elif lsn > self.applied:
-            raise UsageError(f"LSN {lsn} is above the last one, {self.applied}")
         else:
+            self.check_given_out(lsn)
             batch.put(META, _CHECKPOINT + name, keys.number(lsn))
 
     # --- letting go ---------------------------------------------------------------------------

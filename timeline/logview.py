@@ -28,16 +28,22 @@ class LogView:
         return self._engine.applied
 
     def read(self, *, after: int = 0, limit: int = _PAGE) -> list[LogCommit]:
-        """At most `limit` commits above LSN `after`. Raises `TrimmedError`."""
+        """At most `limit` commits above LSN `after`. Raises `TrimmedError`, and `UsageError` for an
+        LSN above the last one.
+        """
         with self._engine.lock:
+            self._engine.check_usable()
+            self._engine.log.check_given_out(after)
             return self._engine.commits(after, limit)
 
     def follow(self, *, after: int = 0, timeout: float | None = None) -> Iterator[LogCommit]:
         """Commits above LSN `after` as they become durable, for ever.
 
-        With `timeout` (seconds) it ends when nothing came for so long. Raises `TrimmedError`.
+        With `timeout` (seconds) it ends when nothing came for so long. Raises `TrimmedError`, and
+        `UsageError` for an LSN above the last one.
         """
         engine = self._engine
+        engine.log.check_given_out(after)
         reached = after
 
         def more() -> bool:

@@ -152,6 +152,7 @@ class Options:
     def __post_init__(self) -> None:
         for option in fields(self):
             value = getattr(self, option.name)
+            _check_kind(option.name, option.default, value)
             if option.name in _MAY_BE_ZERO and value == 0:
                 continue
             if isinstance(value, (int, float)) and not isinstance(value, bool) and value <= 0:
@@ -182,6 +183,18 @@ class Options:
     def index_of(self, store: Path) -> Path:
         """The directory of the search index of the store at a path."""
         return Path(self.search_directory) if self.search_directory else store / "index"
+
+
+def _check_kind(name: str, default: object, value: object) -> None:
+    """Raises `UsageError` for text where a number is meant, and the like."""
+    if isinstance(default, bool):
+        right, wanted = isinstance(value, bool), "True or False"
+    elif isinstance(default, int | float):
+        right, wanted = isinstance(value, int | float), "a number"
+    else:
+        right, wanted = not isinstance(default, tuple) or not isinstance(value, str), "a list"
+    if not right:
+        raise UsageError(f"option {name} is {wanted}, not {value!r}")
 
 
 def anchored(path: str | os.PathLike[str]) -> Path:

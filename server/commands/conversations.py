@@ -68,7 +68,8 @@ class Options:
         """`n value …`"""
         count = arguments.how_many(self.value())
         if self.at + count > len(self._args):
-            raise CommandError(f"{count} values are announced, {len(self._args) - self.at} follow")
+            option, left = self._args[self.at - 2], len(self._args) - self.at
+            raise CommandError(f"{shown(option)} announces {count} values, but {left} follow")
         self.at += count
         return self._args[self.at - count : self.at]
 

@@ -47,6 +47,8 @@ def tail(session: Session, args: Arguments, view: View) -> bytes | None:
             case _:
                 raise syntax_error()
 
+    service.engine.log.check_given_out(after)
+
     def answer(shared: Shared) -> bytes | None:
         return _commits(service, after, count, session.resp)
 

@@ -13,6 +13,7 @@ import pytest
 
 import timeline
 from tests.engine.adapters import Adapter, Embedded, Refused, Wire
+from timeline.errors import UsageError
 from timeline.inboxes import Inboxes
 
 
@@ -250,6 +251,9 @@ def test_the_log_names_what_was_changed(tmp_path: Path) -> None:
         db.timeline("gone").drop()
         db.log.move("reader", 0)
         followed = [commit.changes for commit in db.log.follow(timeout=0.0)]
+        for never in (lambda: db.log.read(after=10**6), lambda: next(db.log.follow(after=10**6))):
+            with pytest.raises(UsageError, match="LSN 1000000 is above the last one"):
+                never()
     expected = [
         [("append", b"a", 1, 2)],
         [("append", None, 1, 2)],

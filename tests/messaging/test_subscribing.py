@@ -317,5 +317,10 @@ def test_what_cannot_be_meant_is_refused(db: Database) -> None:
         im.subscribe([("bob", "phone")], limit=0)
     with pytest.raises(UsageError):
         im.subscribe([("bob", "phone")], call="print")  # type: ignore[arg-type]
+    for device in ("b", ("bob",), ("bob", "phone", None, "more"), ("bob", 3), ("bob", ["phone"])):
+        with pytest.raises(UsageError, match="a device is"):
+            im.subscribe([device])  # type: ignore[list-item]
+    with pytest.raises(UsageError, match="a device is"):
+        im.subscribe(("bob", "phone"))  # type: ignore[arg-type]
     assert not len(im.messages.waiters)
     assert not im.online("bob")

@@ -346,6 +346,10 @@ def test_the_old_index_serves_while_another_is_built(
         {"search_prefixes": ("@user:",)},
         {"search_prefixes": ("",)},
         {"search_commit_ms": 0},
+        {"search_fields": "text"},
+        {"search": "yes"},
+        {"write_buffer_bytes": "16 MiB"},
+        {"slice_ms": "1"},
     ],
 )
 def test_options_that_cannot_work_are_refused(tmp_path: Path, changes: dict[str, Any]) -> None:

@@ -58,8 +58,9 @@ class Subscription:
             engine, messages.waiters, messages.reader, messages.presence, self._ready
         )
         try:
-            for user, device, *after in devices:
-                self.add(user, device, after=after[0] if after else None)
+            for device in devices:
+                user, name, after = _parts(device)
+                self.add(user, name, after=after)
         except BaseException:
             self.close()
             raise
@@ -191,6 +192,15 @@ class Subscription:
             finally:
                 if self._inner.due:
                     self._ready()
+
+
+def _parts(device: Iterable[Value | None]) -> tuple[Value, Value, Value | None]:
+    """User, device and cursor. Raises `UsageError`."""
+    parts = () if isinstance(device, str | bytes) else tuple(device)
+    match parts:
+        case (str() | bytes() as user, str() | bytes() as name, *rest) if len(rest) < 2:
+            return user, name, rest[0] if rest else None
+    raise UsageError(f"a device is (user, device) or (user, device, cursor), not {device!r:.64}")
 
 
 def _settle(future: Any) -> None:  # noqa: ANN401
