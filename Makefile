@@ -1,4 +1,4 @@
-# make run     start the daemon on 127.0.0.1:7420 with its data in ./data
+# make run     start the daemon on 127.0.0.1:7420 with its data in ./data (PORT and DATA: others)
 # make demo    three people, five devices and a large group: what each device is told
 # make test    every check and every test, under five minutes on two cores
 # make lint    the checks alone
@@ -13,8 +13,8 @@ SHELL := /bin/bash
 VENV  := .venv
 BUILT := $(VENV)/built
 HOST  := 127.0.0.1
-PORT  := 7420
-DATA  := data
+PORT  ?= 7420
+DATA  ?= data
 
 # How many processes the tests share; 0 runs them in one, which a debugger likes.
 WORKERS := 2

@@ -56,6 +56,23 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
+def test_make_takes_a_port_and_a_directory_from_either_side() -> None:
+    named = {"PORT": "7500", "DATA": "elsewhere"}
+    for words, environment in (
+        ([], os.environ | named),
+        ([f"{name}={value}" for name, value in named.items()], dict(os.environ)),
+    ):
+        made = subprocess.run(
+            ["make", "--dry-run", "run", *words],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "--data elsewhere --host 127.0.0.1 --port 7500" in made.stdout
+
+
 @pytest.fixture(scope="module")
 def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     folder = tmp_path_factory.mktemp("wheel")

@@ -18,12 +18,13 @@ from typing import cast
 import click
 
 import timeline
-from timeline.errors import UsageError, shown
+from timeline.errors import CorruptError, UsageError, shown
 from timeline.files import new_directory, partial_of
 from timeline.formats.dump import DumpRecord, Header
 from timeline.graft import EngineGround, Grafted, Ground, graft
 from timeline.load import load
 
+from .consent import entries
 from .console import Output
 from .exportfile import Reader
 from .looking import as_bytes
@@ -86,7 +87,10 @@ def import_(
             done = graft(ground, counted(records))
         else:
             records = iter(Reader(_opened(stack, sources[0])))
-            header = next(records, None)
+            try:
+                header = next(records, None)
+            except CorruptError as error:
+                raise click.ClickException(f"{sources[0]} is no export: {error}") from None
             if not isinstance(header, Header):
                 raise click.ClickException(f"{sources[0]} is no export: it has no header")
             records = counted(chain([header], records))
@@ -104,8 +108,9 @@ def import_(
 
 def _report(output: Output, done: Grafted) -> None:
     there = f"; {done.skipped:,} were there" if done.skipped else ""
+    timelines = "1 timeline" if done.timelines == 1 else f"{done.timelines:,} timelines"
     output.line(
-        f"imported {done.added:,} entries of {done.timelines:,} timelines{there}",
+        f"imported {entries(done.added)} of {timelines}{there}",
         {"timelines": done.timelines, "entries": done.added, "skipped": done.skipped},
     )
 

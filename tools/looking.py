@@ -121,7 +121,7 @@ def print_commit(output: Output, commit: Commit) -> None:
         parts.append(f"{click.style(kind, fg='cyan')} {escaped(name) if name else '(gone)'}{span}")
     output.line(
         f"{click.style(str(commit.lsn), bold=True)}  {click.style(when(commit.time), dim=True)}  "
-        + ", ".join(parts),
+        + (", ".join(parts) or "state only"),
         {
             "lsn": commit.lsn,
             "time": commit.time,

@@ -6,6 +6,7 @@ help and a shell's completion say of all of them stands here.
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Final, NamedTuple
 
@@ -64,6 +65,15 @@ class _Verbs(click.Group):
         module, _, name = verb.place.partition(":")
         found: click.Command = getattr(import_module(f".{module}", __package__), name)
         return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _ALL:
+            near = get_close_matches(args[0].lower(), _ALL, 1)
+            if near:
+                ctx.fail(f"there is no verb {args[0]!r}: did you mean {near[0]}?")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
         widest = max(map(len, _ALL))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from select import select
 from types import TracebackType
 from typing import Any, Self
@@ -37,9 +38,11 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def socket_of(address: str) -> str | None:
-    """The path of a Unix socket, which has a slash in it, where the address is one."""
+    """The path of a Unix socket, where the address is one: it has a slash in it, or there is such a
+    socket here.
+    """
     path = address.removeprefix("unix:")
-    return path if "/" in path else None
+    return path if "/" in path or Path(path).is_socket() else None
 
 
 def place_of(address: str) -> str:

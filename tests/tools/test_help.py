@@ -43,9 +43,14 @@ def test_every_verb_is_in_the_table() -> None:
 
 
 def test_what_is_no_verb_is_refused() -> None:
-    found = CliRunner().invoke(main, ["lst"])
-    assert found.exit_code == 2
-    assert "No such command 'lst'" in found.output
+    for verb, said in (
+        ("frobnicate", "No such command 'frobnicate'"),
+        ("verfy", "there is no verb 'verfy': did you mean verify?"),
+        ("LS", "there is no verb 'LS': did you mean ls?"),
+    ):
+        found = CliRunner().invoke(main, [verb])
+        assert found.exit_code == 2
+        assert said in found.output
 
 
 def test_no_verb_waits_for_what_others_need() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from timeline.formats.rows import FORMAT
 from timeline.messaging.conversations import Deletion
 from timeline_tools.looking import MOMENT, escaped
 from timeline_tools.main import main
+from timeline_tools.wire import socket_of
 
 LOOKS = [
     ["inspect", "room:000"],
@@ -293,3 +295,26 @@ def test_retention_is_shown_without_a_change(where: list[str], stopped: Path) ->
     assert printed("retention", *where, "room:000") == "room:000: kept: 5,000 entries\n"
     assert "no timeline" in refused("retention", *where, "nothing")
     assert before == {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()}
+
+
+def test_a_commit_that_changed_only_state_says_so(tmp_path: Path) -> None:
+    with timeline.open(tmp_path / "store", search=False) as db:
+        db.timeline("a").append({"n": "1"})
+        db.timeline("a").set_metadata({"owner": "ann"})
+    lines = printed("tail", str(tmp_path / "store"), "--log").splitlines()
+    assert lines[-1].endswith("  state only")
+
+
+def test_a_unix_socket_may_be_named_without_a_slash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "localhost").touch()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("here.sock")
+        assert [socket_of(each) for each in ("here.sock", "./nope", "nope.sock", "localhost")] == [
+            "here.sock",
+            "./nope",
+            None,
+            None,
+        ]

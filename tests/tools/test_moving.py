@@ -372,7 +372,8 @@ def test_what_is_said_of_mistakes(store: Path, daemon: Daemon, tmp_path: Path) -
     (tmp_path / "later").write_text('{"export": 2, "exact": true, "whole": true}\n')
     done("export", store, tmp_path / "all")
     new = tmp_path / "new"
-    assert "no record of an export: 'hello'" in refused("import", new, tmp_path / "text")
+    text = tmp_path / "text"
+    assert f"{text} is no export: no record of an export: 'hello'" in refused("import", new, text)
     assert "version 2" in refused("import", new, tmp_path / "later")
     assert "No such file" in refused("import", new, tmp_path / "none")
     assert "new directory" in refused("import", store, tmp_path / "all")
