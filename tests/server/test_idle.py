@@ -44,8 +44,12 @@ def test_who_does_nothing_is_closed_and_who_waits_is_not(impatient: Daemon) -> N
             name: stack.enter_context(connect(impatient, b"HELLO 3\r\n" + sent))
             for name, sent in waiting.items()
         }
-        for sent in (b"", b"PING\r\n", b"MULTI\r\n", b"*1\r\n$4\r\nPI"):
-            read_to_the_end(stack.enter_context(connect(impatient, sent)))
+        idle = [
+            stack.enter_context(connect(impatient, sent))
+            for sent in (b"", b"PING\r\n", b"MULTI\r\n", b"*1\r\n$4\r\nPI")
+        ]
+        for link in idle:
+            read_to_the_end(link)
         assert len(client.client_list()) == 1 + len(links)
         client.xadd("t", {"f": "v"})
         received = b""
