@@ -1,4 +1,4 @@
-"""Raw timelines as Redis streams: what reads them (XLEN, XRANGE, XREVRANGE, XREAD, XINFO).
+"""Raw timelines as Redis streams: what reads them (XLEN, XRANGE, XREVRANGE, XREAD).
 
 Rule: entries are stored as they are sent, so a range is a header and slices of the store. No reply
 grows beyond `reply_bytes`: a read that would is refused, and COUNT is the way out. A reply of more
@@ -19,12 +19,11 @@ from .. import replies
 from ..blocking import Shared
 from ..errors import CommandError
 from ..making import Steps, finish
-from ..registry import Arguments, View, container, plain, read, shown
+from ..registry import Arguments, View, read
 from ..session import Session
 from . import arguments
 from .arguments import ENTRIES, REFERENCES, Ids, syntax_error
 
-_FULL = 10  # entries of XINFO STREAM FULL where nobody says how many
 _FIRST_STEP = 256  # entries read before it is known how large they are
 _STEP = 4096  # entries, and
 _STEP_BYTES = 256 << 10  # bytes read at a time of what is longer, about
@@ -391,136 +390,3 @@ def _wait(
 
     service.waiters.block(session.connection, names, attempt, nothing, block / 1000 or None, ended)
     follow()
-
-
-container("XINFO", "What is known of a timeline.", group="stream")
-
-
-@read(
-    "XINFO STREAM",
-    "key [FULL [COUNT count]]",
-    "Length, head, first and last entry of a timeline, or reference of an in-box.",
-    group="stream",
-    flags="readonly",
-    lenient=True,
-)
-def xinfo_stream(session: Session, args: Arguments, view: View) -> bytes | None:
-    view, _ = source(session, view, args[2])
-    if view.find(args[2]) is None:
-        raise CommandError("no such key")
-    count = _full(args) if len(args) > 3 else None
-    return answer(session, _stream(session, args[2], view, count, full=len(args) > 3))
-
-
-def _stream(session: Session, name: bytes, view: View, count: int | None, *, full: bool) -> Steps:
-    view, ids = source(session, view, name)
-    timeline = view.find(name)
-    assert timeline is not None
-    extent = view.extent(timeline)
-    resp = session.resp
-    pairs: list[tuple[str, bytes]] = [
-        ("length", replies.integer(extent.length)),
-        ("radix-tree-keys", replies.integer(1 if extent.length else 0)),
-        ("radix-tree-nodes", replies.integer(2)),
-        ("last-generated-id", _id(ids, extent.head)),
-        ("max-deleted-entry-id", _id(ids, extent.deleted)),
-        ("entries-added", replies.integer(extent.added)),
-        ("recorded-first-entry-id", _id(ids, view.read(timeline, limit=1).last or 0)),
-    ]
-    if full:
-        made = yield from entries(session, view, name, 0, ids.top, count)
-        pairs += [("entries", b"".join(made)), ("groups", replies.EMPTY_ARRAY)]
-    else:
-        pairs += [
-            ("groups", replies.integer(0)),
-            ("first-entry", _entry(view, timeline, resp, reverse=False)),
-            ("last-entry", _entry(view, timeline, resp, reverse=True)),
-        ]
-    found = [replies.map_header(len(pairs), resp)]
-    for label, value in pairs:
-        found += (replies.bulk(label.encode()), value)
-    return found
-
-
-def _full(args: Arguments) -> int | None:
-    """How many entries `FULL [COUNT count]` asks for; None: all."""
-    if (
-        len(args) not in (4, 6)
-        or args[3].upper() != b"FULL"
-        or (len(args) == 6 and args[4].upper() != b"COUNT")
-    ):
-        raise CommandError(
-            f"unknown subcommand or wrong number of arguments for '{shown(args[1])}'. "
-            "Try XINFO HELP."
-        )
-    number = arguments.integer(args[5]) if len(args) == 6 else _FULL
-    return _FULL if number < 0 else number or None
-
-
-def _id(ids: Ids, number: int) -> bytes:
-    return replies.bulk(ids.show(number))
-
-
-def _entry(view: View, timeline: Timeline, resp: int, *, reverse: bool) -> bytes:
-    page = view.read(timeline, limit=1, reverse=reverse)
-    return b"".join(page.chunks) if page.count else replies.nil(resp)
-
-
-@read(
-    "XINFO GROUPS",
-    "key",
-    "An empty list: there are no consumer groups.",
-    group="stream",
-    flags="readonly",
-)
-def xinfo_groups(session: Session, args: Arguments, view: View) -> bytes:
-    if view.find(args[2]) is None:
-        raise CommandError("no such key")
-    return replies.EMPTY_ARRAY
-
-
-@read(
-    "XINFO CONSUMERS",
-    "key group",
-    "An error: there are no consumer groups.",
-    group="stream",
-    flags="readonly",
-)
-def xinfo_consumers(session: Session, args: Arguments, view: View) -> bytes:
-    if view.find(args[2]) is None:
-        raise CommandError("no such key")
-    raise CommandError(
-        f"No such consumer group '{shown(args[3])}' for key name '{shown(args[2])}'", "NOGROUP"
-    )
-
-
-_NO_GROUPS = (
-    "consumer groups are not supported: keep a position per device or use LOG.CONSUMER, and read "
-    "with XREAD"
-)
-
-
-def _refuse_groups(session: Session, args: Arguments) -> bytes:
-    raise CommandError(_NO_GROUPS)
-
-
-container("XGROUP", "Consumer groups, which are not supported.", group="stream", listed=False)
-for _name in (
-    "XGROUP CREATE",
-    "XGROUP SETID",
-    "XGROUP DESTROY",
-    "XGROUP CREATECONSUMER",
-    "XGROUP DELCONSUMER",
-    "XREADGROUP",
-    "XACK",
-    "XCLAIM",
-    "XAUTOCLAIM",
-    "XPENDING",
-):
-    plain(
-        _name,
-        "[argument...]",
-        "Not supported: answers an error that says what to use.",
-        group="stream",
-        listed=False,
-    )(_refuse_groups)
