@@ -11,10 +11,9 @@ one, so that each refusal costs the same, however many follow.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from timeline.engine import Engine
 from timeline.errors import TimelineError
+from timeline.formats.entries import IDS, KNOWN_IDS, resp_id, resp_ids
 
 from .protocol import Command
 
@@ -25,46 +24,43 @@ _RUN = 4  # how many appends are staged together rather than one by one
 class Appends:
     """Those of one client."""
 
-    __slots__ = ("_engine", "_singly")
+    __slots__ = ("_engine", "singly")
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._singly = 0  # the commands before this place are appended one by one
+        # The commands before this place are appended one by one; 0 when they are another list.
+        self.singly = 0
 
-    def begin(self) -> None:
-        """What is taken from comes from another list from now on."""
-        self._singly = 0
-
-    def take(self, commands: list[Command], place: int) -> Sequence[int]:
-        """Appends for the commands from `place` on, as long as they are `XADD key * …`; the numbers
-        given. Without one, the first is another command, or one that the engine refuses: it is
-        carried out, and refused, like any other.
+    def take(self, commands: list[Command], place: int) -> list[bytes]:
+        """Appends for the commands from `place` on, as long as they are `XADD key * …`; the ids
+        given, as replies. Without one, the first is another command, or one that the engine
+        refuses: it is carried out, and refused, like any other.
         """
-        if place >= self._singly:
+        end = self.singly
+        if place >= end:
             if len(commands) - place < _RUN:
-                return self._append(commands, place, place + 1)
-            columns = appends_from(commands, place)
-            if not columns:
-                return ()
-            if len(columns[0]) >= _RUN:
-                seqs = self._engine.append_run(columns[1], columns[3:])
-                if seqs:
-                    return seqs
-            self._singly = place + len(columns[0])
-        return self._append(commands, place, self._singly)
-
-    def _append(self, commands: list[Command], place: int, end: int) -> list[int]:
+                end = place + 1
+            else:
+                columns = appends_from(commands, place)
+                if not columns:
+                    return []
+                if len(columns[0]) >= _RUN:
+                    seqs = self._engine.append_run(columns[1], columns[3:])
+                    if seqs:
+                        return resp_ids(seqs)
+                end = self.singly = place + len(columns[0])
         append = self._engine.append
-        seqs: list[int] = []
+        ids: list[bytes] = []
         for at in range(place, end):
             command = commands[at]
             if not is_append(command, len(command)):
                 break
             try:
-                seqs.append(append(command[1], command[3:]))
+                seq = append(command[1], command[3:])
             except TimelineError:
                 break
-        return seqs
+            ids.append(IDS[seq] if seq < KNOWN_IDS else resp_id(seq))
+        return ids
 
 
 def appends_from(commands: list[Command], place: int) -> list[tuple[bytes, ...]]:

@@ -44,7 +44,6 @@ from time import perf_counter
 from typing import Any, Final, cast
 
 from timeline.errors import BusyError, TimelineError
-from timeline.formats.entries import IDS, KNOWN_IDS, resp_id
 
 from . import replies
 from .appends import ADD, Appends
@@ -75,6 +74,7 @@ _FEW: Final = 64
 _LITTLE: Final = 16 << 10
 
 _ADD_COMMAND = COMMANDS[b"XADD"]
+_RUNS: Final = ADD | READS
 
 
 class Connection(asyncio.Protocol):
@@ -266,13 +266,21 @@ class Connection(asyncio.Protocol):
 
     def _carry_on(self, left: int) -> int:
         """Carries out commands until one must wait, and returns for what."""
-        session, parser, begun = self.session, self._parser, 0.0
+        session, parser, service = self.session, self._parser, self._service
+        until = service.seconds + _SECONDS
         while left > 0:
             commands, place = self._commands, self._place
             if place == len(commands):
-                if not parser.unread or self._life >= CLOSING:
+                unread = parser.unread
+                if not unread or self._life >= CLOSING:
                     return NOTHING
-                left -= self._read_on()
+                try:
+                    self._commands = parser.next()
+                except ProtocolError as problem:
+                    self._fault = problem
+                    self._commands = problem.commands
+                self._place = self._appends.singly = 0
+                left -= 1 + (unread - parser.unread) // (_BYTES if self._commands else _ITEM_BYTES)
                 continue
             done = self._run(commands, place) if session.plain else 0
             if not done:
@@ -280,9 +288,7 @@ class Connection(asyncio.Protocol):
                 if waits:
                     return waits
                 done = 1
-                if not begun:
-                    begun = perf_counter()
-                elif perf_counter() - begun > _SECONDS:
+                if service.seconds > until:
                     left = 0
             if self._commands is commands:  # they were not dropped
                 self._place = place + done
@@ -298,56 +304,37 @@ class Connection(asyncio.Protocol):
             return READER
         return TURN if self._place < len(self._commands) or parser.unread else NOTHING
 
-    def _read_on(self) -> int:
-        """Reads the next commands; returns what that counts as."""
-        before = self._parser.unread
-        try:
-            self._commands = self._parser.next()
-        except ProtocolError as problem:
-            self._fault = problem
-            self._commands = problem.commands
-        self._place = 0
-        self._appends.begin()
-        read = before - self._parser.unread
-        return 1 + read // (_BYTES if self._commands else _ITEM_BYTES)
-
     def _run(self, commands: list[Command], place: int) -> int:
         """Carries out together what can be of the commands from `place` on: appends or short reads.
 
         Returns how many those were; with none, the first is one that is carried out by itself.
         """
         verb = commands[place][0]
-        if verb in ADD:
-            return self._append(commands, place)
-        if verb in READS and self._flight is None:
-            return self._read(commands, place)
-        return 0
-
-    def _read(self, commands: list[Command], place: int) -> int:
+        if verb not in _RUNS:
+            return 0
         begin = perf_counter()
-        room = self._settings.output_pause_bytes - self._size
-        done, pieces, size = short_reads(self._service.engine.timelines, commands, place, room)
+        if verb in ADD:
+            command = _ADD_COMMAND
+            ids = self._appends.take(commands, place)
+            done = len(ids)
+            if done:
+                self._board()
+                self._out += ids
+        elif self._flight is None:
+            command = COMMANDS[verb.upper()]
+            done = self._read(commands, place)
+        else:
+            return 0
         if done:
-            self._out += pieces
-            self._size += size
-            command = resolve(commands[place])
-            assert command is not None
             seconds = perf_counter() - begin
             self._service.note(self.session, command, commands[place], seconds, done, 0)
         return done
 
-    def _append(self, commands: list[Command], place: int) -> int:
-        begin = perf_counter()
-        seqs = self._appends.take(commands, place)
-        done = len(seqs)
-        if done:
-            self._board()
-            if max(seqs) < KNOWN_IDS:
-                self._out += [IDS[seq] for seq in seqs]
-            else:
-                self._out += map(resp_id, seqs)
-            seconds = perf_counter() - begin
-            self._service.note(self.session, _ADD_COMMAND, commands[place], seconds, done, 0)
+    def _read(self, commands: list[Command], place: int) -> int:
+        room = self._settings.output_pause_bytes - self._size
+        done, pieces, size = short_reads(self._service.engine.timelines, commands, place, room)
+        self._out += pieces
+        self._size += size
         return done
 
     def _carry_out(self, args: Command) -> int:
@@ -418,7 +405,8 @@ class Connection(asyncio.Protocol):
         self._output.send(out)
         if self._flight is None:
             self._service.push.resume(self)
-        self._settle()
+        if self._life:
+            self._settle()
 
     # --- sending ------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from .registry import (
     unknown_subcommand,
     wrong_number,
 )
-from .session import Session, Tracking
+from .session import Session
 
 _CACHING = ("CLIENT CACHING", "CLIENT TRACKING")
 _WHILE_SUBSCRIBED = frozenset(
@@ -88,7 +88,7 @@ def perform(
         refused = True
         reply = _refuse(session, command, explained(command, problem))
     session.service.note(session, command, args, perf_counter() - begin, 1, int(refused))
-    if session.tracking is not Tracking.OFF:
+    if not session.plain or session.caching is not None:
         _track(session, command, args)
     return reply, refused
 

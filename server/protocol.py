@@ -122,10 +122,16 @@ class Parser:
         commands: list[Command] = []
         data, begin = self._data, self._position
         try:
-            if begin == 0 and not self._rest and len(data) <= _PIECE:  # as it mostly is
-                position = self._read(data, commands)
-            else:
+            if begin or self.kept or len(data) > _PIECE:
                 position = self._read_piece(data, begin, commands)
+            elif data[0] == _STAR and self._trusted(data):  # as it mostly is
+                position = self._read_fast(data, commands)
+                if position == self.unread:
+                    self._data, self.unread = b"", 0
+                    return commands
+                position = self._read_steps(data, position, commands)
+            else:
+                position = self._read_steps(data, 0, commands)
         except ProtocolError as error:
             error.commands = commands
             self.forget()
@@ -133,11 +139,11 @@ class Parser:
         self.unread -= position - begin
         if position < len(data):
             self._position = position
+        elif self._later:
+            self._data, self._position = bytes(self._later), 0
+            self._later = bytearray()
         else:
-            self._data = bytes(self._later)
-            self._position = 0
-            if self._later:
-                self._later = bytearray()
+            self._data, self._position = b"", 0
         if self._rest or self._missing:
             self.kept = len(self._rest) + self._taken + OBJECT_BYTES * len(self._items)
         else:
@@ -193,8 +199,12 @@ class Parser:
             position = self._step(data, 0, commands)
         if position < end and data[position] == _STAR and self._trusted(data):
             position += self._read_fast(data[position:] if position else data, commands)
+        return self._read_steps(data, position, commands)
+
+    def _read_steps(self, data: bytes, position: int, commands: list[Command]) -> int:
+        """Reads from `position` on without hiredis; returns where it stopped."""
         for _ in range(_STEPS):
-            if position >= end:
+            if position >= len(data):
                 break
             position = self._step(data, position, commands)
         return position

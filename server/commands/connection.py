@@ -20,7 +20,7 @@ REDIS_VERSION = "7.0.15"
 @plain("PING", "[message]", "Answers PONG, or the message.", group="connection", flags="fast")
 def ping(session: Session, args: Arguments) -> bytes:
     message = args[1] if len(args) > 1 else None
-    if session.listening and session.resp == 2:
+    if not session.plain and session.listening and session.resp == 2:
         return replies.bulks([b"pong", message or b""])
     return replies.PONG if message is None else replies.bulk(message)
 

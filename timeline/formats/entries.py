@@ -28,6 +28,13 @@ def resp_id(seq: int) -> bytes:
     return IDS[seq] if seq < KNOWN_IDS else b"$%d\r\n%d-0\r\n" % (len(str(seq)) + 2, seq)
 
 
+def resp_ids(seqs: Sequence[int]) -> list[bytes]:
+    """The same of several entries, one at least."""
+    if max(seqs) < KNOWN_IDS:
+        return [IDS[seq] for seq in seqs]
+    return list(map(resp_id, seqs))
+
+
 def resp_size(size: int) -> bytes:
     """What stands between an item and the next, which is `size` bytes long."""
     return SIZES[size] if size < KNOWN_SIZES else b"\r\n$%d\r\n" % size
