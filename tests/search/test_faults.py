@@ -547,8 +547,8 @@ def unreadable(*_: object) -> None:
     raise CorruptError("the store cannot be opened again")
 
 
-def test_an_index_ahead_of_its_store_is_built_anew_however_late_that_is_seen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_index_ahead_of_its_store_is_built_anew_whatever_is_sent_meanwhile(
+    tmp_path: Path,
 ) -> None:
     """In `interval` durability a power cut may take commits that the index has already."""
     path = tmp_path / "store"
@@ -562,20 +562,9 @@ def test_an_index_ahead_of_its_store_is_built_anew_however_late_that_is_seen(
         assert len(texts(db)) == 4
     shutil.rmtree(tmp_path / "before" / "index")
     (path / "index").rename(tmp_path / "before" / "index")
-    looking, go_on = threading.Event(), threading.Event()
-    find = Index.find
-
-    def late(*args: object) -> Index | None:
-        looking.set()
-        go_on.wait(10)
-        return find(*args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Index, "find", late)
     with timeline.open(tmp_path / "before", OPTIONS) as db:
-        looking.wait(10)
         for number in range(8):
             db.messaging.send("team", "ann", {"text": f"new word {number}"})
-        go_on.set()
         assert texts(db, "lost") == []
         assert len(texts(db)) == 9
 
