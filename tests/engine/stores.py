@@ -163,6 +163,20 @@ def abandon(db: Database) -> None:
         db.close()
 
 
+def healed(db: Database, seconds: float = 20.0, *, alone: bool = False) -> bool:
+    """Wait until writing is on again; in `inline` mode call for the work, unless it is to be left
+    `alone`.
+    """
+    pause = threading.Event()
+    for _ in range(int(seconds / 0.01)):
+        if not db.engine.poisoned:
+            return True
+        if not db.engine.threaded and not alone:
+            db.engine.work()
+        pause.wait(0.01)
+    return False
+
+
 def rights(path: Path) -> dict[str, str]:
     """What others than the owner may do with what is below `path`, where that is something."""
     found = {}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import resource
 import shutil
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,7 +19,7 @@ import redis
 
 import timeline
 from tests.disks import small_disk
-from tests.engine.stores import abandon
+from tests.engine.stores import abandon, healed
 from tests.server.daemon import Client, Daemon
 from timeline.database import Database
 from timeline.errors import ReadOnlyError, TimelineError, UncertainError
@@ -66,18 +65,6 @@ def readable(db: Database) -> list[int]:
     return found
 
 
-def resumed(db: Database) -> bool:
-    """Wait until writing is on again; in `inline` mode it is ours to call for the work."""
-    pause = threading.Event()
-    for _ in range(int(SECONDS / 0.02)):
-        if not db.engine.poisoned:
-            return True
-        if not db.engine.threaded:
-            db.engine.work()
-        pause.wait(0.02)
-    return False
-
-
 @pytest.mark.parametrize("fsync", ["thread", "inline"])
 def test_a_full_disk_refuses_writes_goes_on_reading_and_recovers_by_itself(
     small_disk: Path, fsync: Literal["thread", "inline"], monkeypatch: pytest.MonkeyPatch
@@ -109,7 +96,7 @@ def test_a_full_disk_refuses_writes_goes_on_reading_and_recovers_by_itself(
             assert found[:acknowledged] == list(range(1, acknowledged + 1))
             assert len(found) <= acknowledged + uncertain
         ballast.unlink()
-        assert resumed(db), "writing did not resume when there was space again"
+        assert healed(db, SECONDS), "writing did not resume when there was space again"
         head = handle.head
         assert acknowledged <= head <= acknowledged + uncertain
         acknowledged = handle.append({"v": value(head + 1)})
@@ -161,7 +148,6 @@ def test_writing_resumes_by_itself_also_where_nobody_calls(
     """An embedder has no loop of its own that would see to it."""
     monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.01)
     monkeypatch.setattr("timeline.engine._HEAL_PAUSE", 0.01)
-    pause = threading.Event()
     with timeline.open(tmp_path / "store", replace(OPTIONS, fsync=fsync, search=False)) as db:
         handle = db.timeline("a")
         with files_of_at_most(512 * KIB) as lift:
@@ -170,10 +156,7 @@ def test_writing_resumes_by_itself_also_where_nobody_calls(
             with pytest.raises(ReadOnlyError, match="limit of file sizes"):
                 handle.append({"v": "refused"})
             lift()
-        for _ in range(int(SECONDS / 0.02)):
-            if not db.engine.poisoned:
-                break
-            pause.wait(0.02)
+        assert healed(db, SECONDS, alone=True)
         assert handle.append({"v": value(handle.head + 1)}) == handle.head
         assert readable(db) == list(range(1, handle.head + 1))
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import timeline
-from tests.engine.stores import Clock, copy_as_killed, copy_store, small_steps
+from tests.engine.stores import Clock, copy_as_killed, copy_store, healed, small_steps
 from timeline.database import Database
 from timeline.errors import (
     BusyError,
@@ -184,7 +184,7 @@ def test_an_error_of_any_type_poisons_and_kills_no_thread(
     fail_once(monkeypatch, DurableMark, "write", error)
     with pytest.raises(UncertainError):
         handle.append({"a": "2"})
-    until_healed(db)
+    assert healed(db)
     assert handle.append_many([{"a": "3"}]) == range(3, 4)
 
 
@@ -198,18 +198,8 @@ def test_an_error_of_any_type_while_the_storage_is_opened_again_kills_no_thread(
     fail_once(monkeypatch, DurableMark, "write", StorageError("the disk is gone"))
     with pytest.raises(UncertainError):
         handle.append({"a": "1"})
-    until_healed(db)
+    assert healed(db)
     assert handle.append({"a": "2"}) == 2
-
-
-def until_healed(db: Database) -> None:
-    wait = threading.Event()
-    for _ in range(1_000):
-        if not db.engine.poisoned:
-            break
-        if not db.engine.threaded:
-            db.engine.work()
-        wait.wait(0.01)
 
 
 def test_a_callback_that_raises_harms_nobody_else(db: Database) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import timeline
-from tests.engine.stores import SMALL
+from tests.engine.stores import SMALL, healed
 from timeline.database import Database
 from timeline.errors import UsageError
 from timeline.verification import repair, repair_in_place, verify
@@ -83,12 +83,7 @@ def test_a_store_that_writing_was_turned_off_for_is_opened_again_where_it_was(
             patch.setattr("timeline.storage.Storage.sync", lambda _: 1 / 0)
             with pytest.raises(timeline.TimelineError):
                 fill(db, "doubtful", 1)
-        patience = 2_000
-        while db.engine.poisoned and patience:
-            db.engine.work(0.001)
-            patience -= 1
-            with db.engine.woken:
-                db.engine.woken.wait(0.01)
+        assert healed(db)
         fill(db, "second")
         assert texts(db) - {"doubtful"} == {"first", "second"}
 
