@@ -51,8 +51,7 @@ class Appends:
                 end = self.singly = place + len(columns[0])
         append = self._engine.append
         ids: list[bytes] = []
-        for at in range(place, end):
-            command = commands[at]
+        for command in commands[place:end]:
             if not is_append(command, len(command)):
                 break
             try:

@@ -233,19 +233,21 @@ class Connection(asyncio.Protocol):
     def _have_turn(self, work: int) -> None:
         """Carries out what it may of what was received; the rest waits."""
         if self._output.full:
-            self._waits = READER
+            waits = READER
         else:
             with self._service.engine.lock:
-                self._waits = self._carry_on(work)
-        if self._flight is None and self._out:
+                waits = self._carry_on(work)
+        self._waits = waits
+        if self._out and self._flight is None:
             self._send_out()
-        parser = self._parser
-        if self._waits == TURN:
+        if waits == TURN:
             self._service.turns.add(self)
-        elif not self._waits:
-            self._commands, self._place, self._stalled_since = [], 0, 0.0
+        elif not waits:
+            self._commands, self._place = [], 0
+            self._stalled_since = 0.0
             if self._fault is not None:
                 self._fail()
+        parser = self._parser
         if parser.unread or parser.kept or self.held or not (self.session.plain and self._reading):
             self.account()
         if self._life:
@@ -253,11 +255,11 @@ class Connection(asyncio.Protocol):
 
     def proceed(self) -> None:
         """Goes on with what was kept, now that something it may have waited for has happened."""
-        if self._waits == TURN or self.waiter is not None or self._output.full:
-            return
         if not self._waits:
             if self.held or not self._reading:
                 self.account()
+        elif self._waits == TURN or self.waiter is not None or self._output.full:
+            return
         elif len(self._commands) - self._place > _FEW or self._parser.unread > _LITTLE:
             self._waits = TURN
             self._service.turns.add(self)
@@ -267,34 +269,36 @@ class Connection(asyncio.Protocol):
     def _carry_on(self, left: int) -> int:
         """Carries out commands until one must wait, and returns for what."""
         session, parser, service = self.session, self._parser, self._service
+        commands, place = self._commands, self._place
         until = service.seconds + _SECONDS
         while left > 0:
-            commands, place = self._commands, self._place
             if place == len(commands):
                 unread = parser.unread
                 if not unread or self._life >= CLOSING:
                     return NOTHING
                 try:
-                    self._commands = parser.next()
+                    commands = parser.next()
                 except ProtocolError as problem:
                     self._fault = problem
-                    self._commands = problem.commands
-                self._place = self._appends.singly = 0
-                left -= 1 + (unread - parser.unread) // (_BYTES if self._commands else _ITEM_BYTES)
+                    commands = problem.commands
+                self._commands = commands
+                self._place = place = self._appends.singly = 0
+                left -= 1 + (unread - parser.unread) // (_BYTES if commands else _ITEM_BYTES)
                 continue
-            done = self._run(commands, place) if session.plain else 0
-            if not done:
+            if session.plain and (done := self._run(commands, place)):
+                left -= done
+                self._place = place = place + done
+            else:
                 waits = self._carry_out(commands[place])
                 if waits:
                     return waits
-                done = 1
-                if service.seconds > until:
-                    left = 0
-            if self._commands is commands:  # they were not dropped
-                self._place = place + done
-            left -= done
-            if self.waiter is not None:
-                return REPLY
+                left = left - 1 if service.seconds <= until else 0
+                if self._commands is commands:
+                    self._place = place = place + 1
+                else:  # they were dropped
+                    commands, place = self._commands, self._place
+                if self.waiter is not None:
+                    return REPLY
             if self._size > self._settings.output_pause_bytes:
                 if self._flight is not None:
                     return FLIGHT
@@ -302,7 +306,7 @@ class Connection(asyncio.Protocol):
                 left = 0
         if self._output.full:
             return READER
-        return TURN if self._place < len(self._commands) or parser.unread else NOTHING
+        return TURN if place < len(commands) or parser.unread else NOTHING
 
     def _run(self, commands: list[Command], place: int) -> int:
         """Carries out together what can be of the commands from `place` on: appends or short reads.
@@ -384,7 +388,7 @@ class Connection(asyncio.Protocol):
         if self._flight is not flight:
             if self._flight is not None:  # those before leave earlier, with their own group
                 self._out, self._kept = [], []
-            else:  # those before waited for nothing
+            elif self._out:  # those before waited for nothing
                 self._kept = list(range(len(self._out)))
             flight.entries.append((self, self._out, self._kept))
             self._flight = flight

@@ -102,7 +102,8 @@ class Tracker:
         """A group is done, and its replies are about to leave."""
         if group.error is not None:
             self._changes.append(None)
-        self._tell()
+        if self._changes:
+            self._tell()
 
     def _tell(self) -> None:
         while self._changes:

@@ -313,14 +313,9 @@ class Engine:
         with self.lock:
             if self._telling:
                 return
-            self._telling = True
+            group, callbacks = self._next_told()
         ended: BaseException | None = None
-        while True:
-            with self.lock:
-                group, callbacks = self._next_told()
-                if group is None:
-                    self._telling = False
-                    break
+        while group is not None:
             for callback in callbacks:
                 try:
                     callback(group)
@@ -329,6 +324,8 @@ class Engine:
                     _log.exception("a callback of a group failed")
                 except BaseException as error:  # this thread is to end, and the others must hear
                     ended = error
+            with self.lock:
+                group, callbacks = self._next_told()
         if ended is not None:
             raise ended
 
@@ -337,8 +334,10 @@ class Engine:
         while ending:
             callbacks = ending[0].take_callbacks()
             if callbacks:
+                self._telling = True
                 return ending[0], callbacks
             ending.popleft()
+        self._telling = False
         return None, []
 
     def _write(self, lsn: int, record: bytes) -> bool:
