@@ -23,6 +23,7 @@ from itertools import chain, islice
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from timeline.errors import ClosedError, TimelineError
 from timeline.fanout import Position
 from timeline.formats.messages import MESSAGE
 from timeline.messaging.names import conversation_of
@@ -259,8 +260,12 @@ class Push:
         """What came for an in-box is to be read by its subscribers themselves."""
         for subscriber in self._by_inbox.get(inbox, ()):
             if not subscriber.ended:
-                self._settle(subscriber)
-                self._waiting[subscriber] = None
+                try:
+                    self._settle(subscriber)
+                except TimelineError as problem:
+                    self._fail(subscriber, problem)
+                else:
+                    self._waiting[subscriber] = None
 
     def _line_up(self, fresh: Fresh) -> None:
         """Let a message wait for its turn."""
@@ -357,7 +362,10 @@ class Push:
                 if not subscriber.connection.takes_more:
                     continue  # `resume` wakes it
                 if subscriber.streams:
-                    self._stream(subscriber)
+                    try:
+                        self._stream(subscriber)
+                    except TimelineError as problem:
+                        self._fail(subscriber, problem)
                 else:
                     if subscriber.position < now:
                         header = replies.push_header(3, subscriber.connection.session.resp)
@@ -371,7 +379,7 @@ class Push:
         """Send a subscriber the next page behind its position."""
         if subscriber.position < self._messages.reader.floor(subscriber.inbox):
             reason = "what it was too slow for has expired: subscribing again tells it to resync"
-            self._service.loop.call_soon(subscriber.connection.disconnect, reason)
+            self._give_up(subscriber, reason)
             return
         entries, subscriber.position, more = self._messages.reader.page(
             subscriber.inbox, subscriber.position, _PAGE, _PAGE_BYTES
@@ -388,6 +396,15 @@ class Push:
             self._waiting[subscriber] = None
         else:
             subscriber.live = True
+
+    def _fail(self, subscriber: Subscriber, problem: TimelineError) -> None:
+        """What follows cannot be read for one: others go on."""
+        if not isinstance(problem, ClosedError):  # it is to be opened again, and then all look
+            self._give_up(subscriber, str(problem))
+
+    def _give_up(self, subscriber: Subscriber, reason: str) -> None:
+        """Close the connection of who cannot be told what follows."""
+        self._service.loop.call_soon(subscriber.connection.disconnect, reason)
 
     def _frame(self, told: Told) -> bytes:
         """An entry encoded: mostly the same object for all who are told of it at about the same

@@ -173,9 +173,14 @@ class Service:
         """Wakes blocked reads of what `group` appended to, and whom it reached."""
         news = None
         if len(self.messages.watch):
-            with self.engine.lock:
-                news = self.messages.watch.tell(group)
-                self.push.tell(news)
+            try:
+                with self.engine.lock:
+                    news = self.messages.watch.tell(group)
+                    self.push.tell(news)
+            except TimelineError as problem:  # damage: whoever reads it is told, the others go on
+                self.log.error("whom a commit concerns is not known", problem=str(problem))  # noqa: TRY400  it says all
+                self._look_all()
+                return
         waited = self.waiters.names
         if not waited:
             return
@@ -194,14 +199,14 @@ class Service:
 
     def _reloaded(self) -> None:
         """The store healed: what was uncertain may stand, and no group tells of it."""
-
-        def look() -> None:
-            with self.engine.lock:
-                self.push.look_all()
-                self.waiters.wake(list(self.waiters.names))
-
         with suppress(RuntimeError):  # the loop has ended
-            self.loop.call_soon_threadsafe(look)
+            self.loop.call_soon_threadsafe(self._look_all)
+
+    def _look_all(self) -> None:
+        """Lets all who wait for something look whether it has come."""
+        with self.engine.lock:
+            self.push.look_all()
+            self.waiters.wake(list(self.waiters.names))
 
     def when_applied(self, group: Group, work: Callable[[], object]) -> None:
         """Does `work` on the loop once a group is applied, and not if it fails."""

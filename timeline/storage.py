@@ -558,7 +558,9 @@ def _translate(error: Exception, path: Path) -> NoReturn:
     said = str(error).partition("  The file ")[0]  # its guess at another that may be to blame
     text = _KINDS.sub("", said)
     if isinstance(error, (DbClosedError, KeyError)) or "DB already closed" in text:
-        raise ClosedError("the store is closed") from error
+        raise ClosedError(
+            "the store is not open: it was closed, or is to be opened again after a failure"
+        ) from error
     if _LOCKED.search(text):
         raise LockedError(
             f"{path} is in use by another process: stop it, or talk to it over the network"

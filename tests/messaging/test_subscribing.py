@@ -9,16 +9,27 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import timeline
 from timeline.database import Database
-from timeline.errors import ClosedError, NotFoundError, TimelineError, UncertainError, UsageError
+from timeline.engine import Engine
+from timeline.errors import (
+    ClosedError,
+    CorruptError,
+    NotFoundError,
+    StorageError,
+    TimelineError,
+    UncertainError,
+    UsageError,
+)
 from timeline.mark import DurableMark
 from timeline.messaging.embedded.subscription import Subscription
 from timeline.messaging.pages import SyncPage, Update
 from timeline.messaging.syncing import Reader
+from timeline.messaging.watching import Watch
 
 SECONDS = 20.0
 
@@ -305,6 +316,80 @@ def test_what_healing_brought_back_is_told(db: Database, monkeypatch: pytest.Mon
                 db.engine.work()
             threading.Event().wait(0.005)
         assert texts(feed.wait(SECONDS)) == ["uncertain"]
+
+
+def test_a_store_that_is_yet_to_be_opened_again_has_nothing_and_ends_no_subscription(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.0)
+    im, engine = db.messaging, db.engine
+    with im.subscribe([("bob", "phone")]) as feed:
+        tried = threading.Event()
+
+        def fail(*_: object) -> None:
+            tried.set()
+            raise StorageError("the disk has gone")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(DurableMark, "write", fail)
+            with pytest.raises(UncertainError):
+                im.send("team", "ann", {"text": "uncertain"})
+            patch.setattr(Engine, "_load", fail)
+            tried.clear()
+            if not engine.threaded:
+                engine.work()
+            assert tried.wait(SECONDS)
+            feed._inner.wake(next(iter(feed._inner._by_inbox)))
+            assert feed.take() is None
+        if not engine.threaded:
+            engine.work()
+        assert texts(feed.wait(SECONDS)) == ["uncertain"]
+
+
+def test_what_cannot_be_read_for_one_holds_up_no_other(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    im = db.messaging
+    told: list[str] = []
+    done = threading.Event()
+    page = Reader.page
+    bob = next(iter(im.subscribe([("bob", "phone")])._inner._by_inbox))
+
+    def read(reader: Reader, inbox: int, *rest: Any) -> Any:  # noqa: ANN401
+        if inbox == bob:
+            raise CorruptError("an in-box")
+        return page(reader, inbox, *rest)
+
+    def call(update: Update) -> None:
+        told.extend(texts(update))
+        done.set()
+
+    monkeypatch.setattr(Reader, "page", read)
+    im.send("team", "ann", {"text": "bob"})
+    im.send("other", "cat", {"text": "dan"})
+    feed = im.subscribe([("bob", "phone"), ("dan", "phone")], call=call)
+    assert done.wait(SECONDS)
+    assert told == ["dan"]
+    feed.close()
+
+
+def test_damage_in_what_says_who_is_concerned_wakes_all(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    im = db.messaging
+    with im.subscribe([("bob", "phone")]) as feed:
+        while feed.take() is not None:
+            pass
+        with monkeypatch.context() as patch:
+
+            def fail(*_: object) -> None:
+                raise CorruptError("a row")
+
+            patch.setattr(Watch, "_news", fail)
+            im.send("team", "ann", {"text": "1"})
+            assert texts(feed.wait(SECONDS)) == ["1"]
+        im.send("team", "ann", {"text": "2"})
+        assert texts(feed.wait(SECONDS)) == ["2"]
 
 
 def test_what_cannot_be_meant_is_refused(db: Database) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from timeline.engine import Engine, Group
-from timeline.errors import ClosedError
+from timeline.errors import ClosedError, TimelineError
 from timeline.fanout import Position
 from timeline.messaging.presence import Presence
 from timeline.messaging.syncing import Page, Reader
@@ -72,8 +72,12 @@ class Waiters:
         with self._engine.lock:
             if self._engine.closed or not self._waiters:
                 return
-            news = self._watch.tell(group)
-            inboxes = news.look.union(*[fresh.inboxes for fresh in news.fresh])
+            try:
+                news = self._watch.tell(group)
+            except TimelineError:  # damage: whoever reads it is told, the others go on
+                inboxes = set(self._waiters)
+            else:
+                inboxes = news.look.union(*[fresh.inboxes for fresh in news.fresh])
             woken = [
                 (waiter, inbox) for inbox in inboxes for waiter in self._waiters.get(inbox, ())
             ]
@@ -228,7 +232,12 @@ class Subscribed:
                 if not self._due:
                     return None
                 place, _ = self._due.popitem(last=False)
-            page = self._read(place, count)
+            try:
+                page = self._read(place, count)
+            except ClosedError:
+                if self._engine.closed:
+                    raise
+                page = None  # the store is to be opened again after a failure, and then wakes all
             if page is not None:
                 return place, page
 

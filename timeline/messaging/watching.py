@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from timeline.engine import Engine, Group
 from timeline.formats.keys import number, split_number, split_pair
@@ -33,6 +33,8 @@ from timeline.formats.records import DELIVER, NOTIFY, decode_target
 from timeline.messaging.access import Conversation, is_current, load_conversation, member_of
 from timeline.messaging.entries import OF_MEMBERSHIP, split_event
 from timeline.view import Applied
+
+_UNKNOWN: Final = -2  # the LSN of no group, nor of the one before
 
 
 class Fresh(NamedTuple):
@@ -122,17 +124,20 @@ class Watch:
         """What an applied group means to those who wait.
 
         When groups were applied that nobody told of (the store healed, and what was uncertain
-        stands), everybody is to look for himself.
+        stands), everybody is to look for himself. Raises `CorruptError` for damage in what says who
+        is concerned: then that is so too, of this group and the next.
         """
         missed = group.first != self._told + 1
-        self._told = group.last
+        self._told = _UNKNOWN  # what fails below leaves out nobody: the next time all look
         look = set(self._watchers) if missed else set()
         if missed:
             for inbox in look:
                 self._unfollow(inbox)
             for inbox in look:
                 self._follow(inbox)
-        return self._news(group, look)
+        news = self._news(group, look)
+        self._told = group.last
+        return news
 
     def _news(self, group: Group, look: set[int]) -> News:
         self._note_changes(group, look)

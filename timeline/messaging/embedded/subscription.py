@@ -182,16 +182,17 @@ class Subscription:
         """Hand over one update; others who have callbacks come between it and the next."""
         with self._changed:
             self._called = False
-        with suppress(ClosedError):
+        try:
             update = self.take()
-            if update is None:
-                return
-            try:
+            if update is not None:
                 assert self._call is not None
                 self._call(update)
-            finally:
-                if self._inner.due:
-                    self._ready()
+        except ClosedError:
+            if not self._inner.closed:
+                raise
+        finally:  # whatever came of this one, the others have their turns
+            if self._inner.due and not self._inner.closed:
+                self._ready()
 
 
 def _parts(device: Iterable[Value | None]) -> tuple[Value, Value, Value | None]:
