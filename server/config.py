@@ -195,7 +195,7 @@ class Option:
             if self.kind is int:
                 return _amount(self.name, value)
             if self.kind is float:
-                return float(str(value))
+                return _amount(self.name, value) if _has_unit(value) else float(str(value))
             if self.kind is tuple:
                 return _names(value)
             return str(value)
@@ -240,7 +240,11 @@ def _amount(name: str, value: object) -> int:
     text = str(value).strip()
     if not optionhelp.is_time(name):
         return int(text) if text.startswith("-") else amounts.size(text)
-    return amounts.milliseconds(text) if text[-1:].isalpha() else int(text)
+    return amounts.milliseconds(text) if _has_unit(value) else int(text)
+
+
+def _has_unit(value: object) -> bool:
+    return str(value).strip()[-1:].isalpha()
 
 
 def options() -> Iterator[Option]:

@@ -61,6 +61,8 @@ def shown(name: str, value: object) -> str:
         return str(value).lower()
     if isinstance(value, tuple):
         return ",".join(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, int) and is_size(name):
         return amounts.size_shown(value)
     if isinstance(value, int) and is_time(name):

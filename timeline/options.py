@@ -33,7 +33,7 @@ class Options:
     durability: Literal["sync", "interval"] = _option(
         "sync", "sync: fsynced before the acknowledgement; interval: every interval_ms"
     )
-    interval_ms: int = _option(100, "milliseconds between fsyncs in durability interval")
+    interval_ms: int = _option(100, "time between fsyncs in durability interval")
     # Who calls fsync: `thread` a thread of the engine, `inline` whoever calls `flush`; `auto` is
     # `inline` where an fsync takes less than a millisecond when the store is opened.
     fsync: Literal["thread", "inline", "auto"] = _option(
@@ -58,12 +58,12 @@ class Options:
         96 * MIB, "bytes in memory that are not sealed yet, before writes wait"
     )
     tails: int = _option(200_000, "timelines with entries in memory, before writes wait")
-    stall_ms: int = _option(1_000, "milliseconds a RocksDB write stall is waited for, before BUSY")
+    stall_ms: int = _option(1_000, "how long a write waits for a RocksDB write stall, before BUSY")
 
     # How far ahead of the machine's clock a commit's time may be carried, in milliseconds, when
     # that stepped back: within it times never fall, beyond it they do (see `clock`).
     clock_ahead_ms: int = _option(
-        60_000, "milliseconds a commit's time may be ahead of a clock that stepped back"
+        60_000, "how far a commit's time may be ahead of a clock that stepped back"
     )
 
     # Segments and what is kept of them in memory.
@@ -80,17 +80,17 @@ class Options:
     audience_cache: int = _option(500_000, "members of audiences kept in memory")
 
     # Background work: the longest a slice may hold the engine, in milliseconds.
-    slice_ms: float = _option(1.0, "milliseconds a slice of background work may take")
+    slice_ms: float = _option(1.0, "how long a slice of background work may take")
     compact_after: int = _option(8, "small segments of one timeline before they are merged")
-    retention_check_ms: int = _option(10_000, "milliseconds between checks of what has expired")
+    retention_check_ms: int = _option(10_000, "time between checks of what has expired")
     # What was recalled, edited, deleted or dropped is gone from the disk after the sum of these
     # two, and as much again where the commit that took it back had put it there itself; beside what
     # a follower still holds of the log (`log_age_ms`).
     seal_after_ms: int = _option(
-        10 * 60_000, "milliseconds until what waits in memory is sealed, however little it is"
+        10 * 60_000, "time until what waits in memory is sealed, however little it is"
     )
     erase_after_ms: int = _option(
-        10 * 60_000, "milliseconds between rounds that erase what was recalled, edited or deleted"
+        10 * 60_000, "time between rounds that erase what was recalled, edited or deleted"
     )
 
     # The commit log behind the sealed position, for followers.
@@ -98,7 +98,7 @@ class Options:
         256 * MIB, "bytes of sealed log kept at most for registered consumers that are behind"
     )
     log_age_ms: int = _option(
-        7 * DAY, "milliseconds sealed log is kept at most for registered consumers"
+        7 * DAY, "how long sealed log is kept at most for registered consumers"
     )
 
     # Conversations and users.
@@ -109,21 +109,17 @@ class Options:
     receipts_limit: int = _option(200, "members up to which a conversation has receipts")
     devices: int = _option(32, "devices of one user")
     device_idle_ms: int = _option(
-        90 * DAY, "milliseconds until a device that acknowledges nothing is forgotten"
+        90 * DAY, "time until a device that acknowledges nothing is forgotten"
     )
-    inbox_age_ms: int = _option(
-        90 * DAY, "milliseconds in-boxes keep at least what came; 0: for ever"
-    )
+    inbox_age_ms: int = _option(90 * DAY, "how long in-boxes keep at least what came; 0: for ever")
     inbox_references: int = _option(
         100_000, "references an in-box keeps at least of what came in that time; 0: all"
     )
-    idempotency_window_ms: int = _option(DAY, "milliseconds a message's key is remembered at least")
+    idempotency_window_ms: int = _option(DAY, "how long a message's key is remembered at least")
     idempotency_bytes: int = _option(256 * MIB, "bytes of keys after which older ones go sooner")
-    edit_window_ms: int = _option(
-        3_650 * DAY, "milliseconds after sending in which a message may be edited"
-    )
+    edit_window_ms: int = _option(3_650 * DAY, "how long after sending a message may be edited")
     recall_window_ms: int = _option(
-        3_650 * DAY, "milliseconds after sending in which its sender may recall a message"
+        3_650 * DAY, "how long after sending its sender may recall a message"
     )
     list_cache_bytes: int = _option(
         64 * MIB, "bytes of lists of conversations, of users who asked of late"
@@ -138,9 +134,7 @@ class Options:
         (), "beginnings of names of raw timelines that are indexed too, likewise"
     )
     search_memory_bytes: int = _option(32 * MIB, "memory of documents that are being indexed")
-    search_commit_ms: int = _option(
-        200, "milliseconds after which what was sent can be found, about"
-    )
+    search_commit_ms: int = _option(200, "how soon what was sent can be found, about")
     search_directory: str = _option(
         "", "directory of the index; empty: index, in that of the store"
     )

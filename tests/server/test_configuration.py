@@ -72,11 +72,13 @@ def test_the_help_shows_amounts_as_people_write_them(capsys: pytest.CaptureFixtu
         ("seal_after_ms", "250 ms", 250),
         ("seal_after_ms", "12 h", 43_200_000),
         ("seal_after_ms", "5m", 300_000),
+        ("slice_ms", "2 ms", 2),
+        ("slice_ms", "0.5", 0.5),
         ("seal_after_ms", "2w", 1_209_600_000),
     ],
 )
 def test_amounts_are_taken_as_people_write_them_wherever_they_are_given(
-    tmp_path: Path, name: str, given: str, value: int
+    tmp_path: Path, name: str, given: str, value: float
 ) -> None:
     file = tmp_path / "timelined.toml"
     file.write_text(f'{name} = "{given}"\n')
