@@ -23,7 +23,7 @@ ROOT: Final = Path(__file__).parent.parent
 FLOORS: Final = (
     {"amounts", "errors", "measures", "options", "progress"},
     {"formats"},
-    {"entry"},
+    {"arguments", "entry"},
     {"descriptors", "lock", "scratch"},
     {"files", "storage", "mark", "wal"},
     {

@@ -18,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from timeline.arguments import names
 from timeline.backup import back_up
 from timeline.compaction import Gain
 from timeline.engine import Engine
@@ -110,7 +111,7 @@ class Database:
             self.engine,
             indexer,
             query,
-            timelines=None if timelines is None else [encode_name(name) for name in timelines],
+            timelines=None if timelines is None else names(timelines, "timelines"),
             since=since,
             until=until,
             limit=limit,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import TypeVar
 
+from timeline.arguments import amount, whole
 from timeline.callbacks import Outcome
 from timeline.compaction import Gain
 from timeline.draft import Draft
@@ -59,8 +60,9 @@ class TimelineHandle:
             if seq is None:
                 number = engine.append(self.name, items)
             else:
+                given = whole(seq, "seq")
                 draft = engine.begin()
-                number = draft.append(draft.find_or_create(self.name), items, seq)
+                number = draft.append(draft.find_or_create(self.name), items, given)
                 draft.commit()
             group = engine.group
         engine.wait(group)
@@ -111,40 +113,43 @@ class TimelineHandle:
     ) -> int:
         """Remove entries numbered below `before`, all but the newest `length`, or those older
         than `age_ms`; how many were removed. The head stays: no number is given twice."""
+        below = None if before is None else whole(before, "before")
+        kept, age = amount(length, "length"), amount(age_ms, "age_ms")
 
         def work(draft: Draft) -> int:
             timeline = draft.find(self.name)
             if timeline is None:
                 return 0
             removed = 0
-            if before is not None:
-                removed += draft.trim(timeline, before)
-            if age_ms is not None:
-                removed += draft.trim_to_age(timeline, age_ms)
-            if length is not None:
-                removed += draft.trim_to_length(timeline, length)
+            if below is not None:
+                removed += draft.trim(timeline, below)
+            if age is not None:
+                removed += draft.trim_to_age(timeline, age)
+            if kept is not None:
+                removed += draft.trim_to_length(timeline, kept)
             return removed
 
         return self._commit(work)
 
     def delete(self, *seqs: int) -> int:
         """Delete single entries; how many of them were there."""
+        which = [whole(seq, "seq") for seq in seqs]
 
         def work(draft: Draft) -> int:
             timeline = draft.find(self.name)
-            return 0 if timeline is None else draft.delete(timeline, seqs)
+            return 0 if timeline is None else draft.delete(timeline, which)
 
         return self._commit(work)
 
     def replace(self, seq: int, fields: FieldsLike) -> None:
         """Give entry `seq` other fields. Raises `NotFoundError`."""
-        items = encode_fields(fields)
+        which, items = whole(seq, "seq"), encode_fields(fields)
 
         def work(draft: Draft) -> None:
             timeline = draft.find(self.name)
             if timeline is None:
                 raise NotFoundError(f"there is no timeline {shown(self.name)}")
-            draft.replace(timeline, seq, items)
+            draft.replace(timeline, which, items)
 
         self._commit(work)
 
@@ -180,7 +185,11 @@ class TimelineHandle:
         """Trim by itself from now on; zero is no bound, all zero no retention. Also the messages of
         a conversation (`@conv:…`), which must be there, else `NotFoundError`.
         """
-        bounds = Retention(age_ms, length, bytes_)
+        bounds = Retention(
+            whole(age_ms, "age_ms", 0, keys.MAX),
+            whole(length, "length", 0, keys.MAX),
+            whole(bytes_, "bytes_", 0, keys.MAX),
+        )
 
         def work(draft: Draft) -> None:
             if self.name.startswith(CONVERSATIONS):
@@ -216,12 +225,17 @@ class TimelineHandle:
         them. Raises `NotFoundError`.
         """
         engine = self._engine
+        below = None if before is None else whole(before, "before")
+        age, kept, size = (
+            amount(bound, name)
+            for bound, name in ((age_ms, "age_ms"), (length, "length"), (bytes_, "bytes_"))
+        )
         with engine.lock:
             timeline = engine.find(self.name)
             if timeline is None:
                 raise NotFoundError(f"there is no timeline {shown(self.name)}")
             return engine.store.retention.excess(
-                timeline, before=before, age=age_ms, length=length, size=bytes_
+                timeline, before=below, age=age, length=kept, size=size
             )
 
     def compact(self) -> int:
@@ -246,7 +260,7 @@ class TimelineHandle:
         """The stored segment that holds entry `number`, also where it is damaged. Raises
         `NotFoundError`.
         """
-        return inspect_segment(self._engine, self.name, number)
+        return inspect_segment(self._engine, self.name, whole(number, "number"))
 
     def extent(self) -> Extent:
         """First number, head, length and time of creation; zeros when there is no timeline."""
@@ -307,6 +321,25 @@ class TimelineHandle:
         Of an in-box (`@user:…`) these are references, numbered by LSN and without times: fields
         `kind`, `timeline`, `seq`.
         """
+        return self._entries(
+            whole(first, "first"),
+            whole(last, "last"),
+            None if since is None else whole(since, "since"),
+            None if until is None else whole(until, "until"),
+            amount(limit, "limit"),
+            reverse=reverse,
+        )
+
+    def _entries(
+        self,
+        first: int,
+        last: int,
+        since: int | None,
+        until: int | None,
+        limit: int | None,
+        *,
+        reverse: bool,
+    ) -> Iterator[Entry]:
         engine = self._engine
         with engine.lock:
             timeline = engine.find(self.name)

@@ -66,6 +66,13 @@ class LogCommit(NamedTuple):
     changes: list[Change]
 
 
+def consumer_name(name: bytes) -> bytes:
+    """Raises `UsageError` for what cannot be one."""
+    if not 1 <= len(name) <= 255:
+        raise UsageError("a consumer's name is 1 to 255 bytes")
+    return name
+
+
 class Log:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from timeline import arguments
 from timeline.entry import Value, encode_name
 from timeline.lease import Lease
-from timeline.log import LogCommit
+from timeline.log import LogCommit, consumer_name
 
 _PAGE = 1_000
 
@@ -31,10 +32,11 @@ class LogView:
         """At most `limit` commits above LSN `after`. Raises `TrimmedError`, and `UsageError` for an
         LSN above the last one.
         """
+        place, count = arguments.sequence(after, "after"), arguments.page(limit)
         with self._engine.lock:
             self._engine.check_usable()
-            self._engine.log.check_given_out(after)
-            return self._engine.commits(after, limit)
+            self._engine.log.check_given_out(place)
+            return self._engine.commits(place, count)
 
     def follow(self, *, after: int = 0, timeout: float | None = None) -> Iterator[LogCommit]:
         """Commits above LSN `after` as they become durable, for ever.
@@ -43,8 +45,10 @@ class LogView:
         `UsageError` for an LSN above the last one.
         """
         engine = self._engine
-        engine.log.check_given_out(after)
-        reached = after
+        reached = arguments.sequence(after, "after")
+        if timeout is not None:
+            arguments.seconds(timeout, "timeout")
+        engine.log.check_given_out(reached)
 
         def more() -> bool:
             return engine.applied > reached or engine.closed
@@ -66,7 +70,8 @@ class LogView:
 
     def move(self, name: Value, lsn: int | None) -> None:
         """Say that consumer `name` has dealt with everything up to `lsn`; None forgets it."""
-        self._engine.move_checkpoint(encode_name(name), lsn)
+        place = None if lsn is None else arguments.sequence(lsn, "lsn")
+        self._engine.move_checkpoint(consumer_name(encode_name(name)), place)
 
     def checkpoints(self) -> dict[bytes, int]:
         with self._engine.lock:

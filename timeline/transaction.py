@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Self
 
+from timeline.arguments import whole
 from timeline.draft import Draft
 from timeline.engine import Group
 from timeline.entry import FieldsLike, Value, encode_fields, encode_name
@@ -52,15 +53,18 @@ class Transaction:
     def append(self, name: Value, fields: FieldsLike, *, seq: int | None = None) -> int:
         target = writable(encode_name(name))
         draft = self.draft
-        return draft.append(draft.find_or_create(target), encode_fields(fields), seq)
+        given = None if seq is None else whole(seq, "seq")
+        return draft.append(draft.find_or_create(target), encode_fields(fields), given)
 
     def delete(self, name: Value, *seqs: int) -> int:
         timeline = self.draft.find(writable(encode_name(name)))
-        return 0 if timeline is None else self.draft.delete(timeline, seqs)
+        which = [whole(seq, "seq") for seq in seqs]
+        return 0 if timeline is None else self.draft.delete(timeline, which)
 
     def trim(self, name: Value, *, before: int) -> int:
         timeline = self.draft.find(writable(encode_name(name)))
-        return 0 if timeline is None else self.draft.trim(timeline, before)
+        below = whole(before, "before")
+        return 0 if timeline is None else self.draft.trim(timeline, below)
 
     def drop(self, name: Value) -> bool:
         timeline = self.draft.find(writable(encode_name(name)))

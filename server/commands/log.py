@@ -8,7 +8,7 @@ checkpoint within bounds, beyond which LOG.TAIL answers TRIMMED.
 from __future__ import annotations
 
 from timeline.errors import NoPermissionError, UsageError
-from timeline.log import Change
+from timeline.log import Change, consumer_name
 from timeline.search.indexer import CONSUMER
 
 from .. import replies
@@ -98,7 +98,7 @@ def _change(change: Change) -> replies.Value:
 )
 def consumer(session: Session, args: Arguments, view: View) -> bytes | None:
     if len(args) == 2:
-        return replies.integer(session.service.engine.log.checkpoint(_named(args[1])))
+        return replies.integer(session.service.engine.log.checkpoint(consumer_name(args[1])))
     _move(session, args[1], arguments.integer(args[2], 0))
     return None
 
@@ -111,21 +111,15 @@ def consumer(session: Session, args: Arguments, view: View) -> bytes | None:
     flags="fast",
 )
 def forget(session: Session, args: Arguments, view: View) -> None:
-    session.service.engine.log.checkpoint(_named(args[1]))  # which says when there is none
+    session.service.engine.log.checkpoint(consumer_name(args[1]))  # which says when there is none
     _move(session, args[1], None)
-
-
-def _named(name: bytes) -> bytes:
-    if not 1 <= len(name) <= 255:
-        raise UsageError("a consumer's name is 1 to 255 bytes")
-    return name
 
 
 def _move(session: Session, name: bytes, lsn: int | None) -> None:
     """Moves a consumer, or forgets it, and answers then."""
     if session.executing:
         raise UsageError("moving a consumer is not part of a commit: call it outside MULTI")
-    if _named(name) == CONSUMER:
+    if consumer_name(name) == CONSUMER:
         raise NoPermissionError(f"{shown(name)} is the search index, which moves itself")
     engine = session.service.engine
 

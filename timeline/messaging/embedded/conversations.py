@@ -6,6 +6,7 @@ result as values of `pages` out.
 
 from __future__ import annotations
 
+from timeline import arguments
 from timeline.entry import Entry, FieldsLike, Value, encode_fields, encode_name
 from timeline.formats.messages import BINARY, CONVERSATION_KINDS, HISTORIES, ROLES
 from timeline.messaging import bulk, conversations, history, membership, reading, sending
@@ -41,8 +42,8 @@ class ConversationCalls(Calls):
             conversations.create(
                 encode_name(conversation),
                 encode_name(actor),
-                kind=calls.one_of(kind, CONVERSATION_KINDS[:2], "kind"),
-                history=calls.one_of(history, HISTORIES, "history"),
+                kind=arguments.one_of(kind, CONVERSATION_KINDS[:2], "kind"),
+                history=arguments.one_of(history, HISTORIES, "history"),
                 binary=binary,
                 members=calls.ids(members),
                 fields=calls.items(meta),
@@ -132,7 +133,7 @@ class ConversationCalls(Calls):
     ) -> MemberPage:
         """A page of members, admins first; its cursor, empty at the end, begins the next."""
         name, who, token = encode_name(conversation), encode_name(actor), encode_name(after)
-        count = calls.page(limit)
+        count = arguments.page(limit)
         with self._reading():
             found, cursor = membership.members(self.messages.view, name, who, token, count)
         return MemberPage(
@@ -188,7 +189,7 @@ class ConversationCalls(Calls):
         Raises `NotFoundError` when it was recalled.
         """
         name, who, content = encode_name(conversation), encode_name(actor), encode_fields(fields)
-        which, named = calls.sequence(seq), calls.ids(mentions)
+        which, named = arguments.sequence(seq), calls.ids(mentions)
         self._engine.commit(
             lambda draft: sending.edit(
                 draft,
@@ -204,7 +205,7 @@ class ConversationCalls(Calls):
 
     def recall(self, conversation: Value, seq: int, actor: Value = "-") -> None:
         """Take a message back; again it does nothing. Raises `NotFoundError`."""
-        name, who, which = encode_name(conversation), encode_name(actor), calls.sequence(seq)
+        name, who, which = encode_name(conversation), encode_name(actor), arguments.sequence(seq)
         self._engine.commit(lambda draft: sending.recall(draft, name, which, who, self._options))
 
     def history(
@@ -220,10 +221,10 @@ class ConversationCalls(Calls):
         reverse: bool = False,
     ) -> list[Entry]:
         """What `actor` may see, bounds inclusive; hidden messages never make a page short."""
-        name, who, count = encode_name(conversation), encode_name(actor), calls.page(limit)
-        low = calls.sequence(first, "first")
-        high = None if last is None else calls.sequence(last, "last")
-        begin, end = calls.at(since, "since"), calls.at(until, "until")
+        name, who, count = encode_name(conversation), encode_name(actor), arguments.page(limit)
+        low = arguments.sequence(first, "first")
+        high = None if last is None else arguments.sequence(last, "last")
+        begin, end = arguments.at(since, "since"), arguments.at(until, "until")
         with self._reading():
             found = history.history(
                 self.messages.view,
@@ -246,14 +247,14 @@ class ConversationCalls(Calls):
         It may hold fewer than `limit`: large events end it sooner.
         """
         name, who, token = encode_name(conversation), encode_name(actor), encode_name(after)
-        count = calls.page(limit)
+        count = arguments.page(limit)
         with self._reading():
             found, cursor = history.events(self.messages.view, name, who, token, count)
         return EventPage([calls.entry_of(told) for told in found], cursor.decode())
 
     def receipts(self, conversation: Value, seq: int, actor: Value = "-") -> Receipts:
         """Who has read a message, and to whose devices it came."""
-        name, who, which = encode_name(conversation), encode_name(actor), calls.sequence(seq)
+        name, who, which = encode_name(conversation), encode_name(actor), arguments.sequence(seq)
         with self._reading():
             was_read, delivered = reading.receipts(
                 self.messages.view, name, which, who, self._options

@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol, Self
 
+from timeline import arguments
 from timeline.engine import Engine
 from timeline.entry import Value, encode_name
 from timeline.errors import ClosedError, UsageError
@@ -58,6 +59,8 @@ class Subscription:
             engine, messages.waiters, messages.reader, messages.presence, self._ready
         )
         try:
+            if not isinstance(devices, Iterable):
+                raise UsageError(f"devices are given as a list, not as {devices!r:.64}")
             for device in devices:
                 user, name, after = _parts(device)
                 self.add(user, name, after=after)
@@ -104,7 +107,9 @@ class Subscription:
         """The next update, once there is one; None when none came within `timeout` seconds. Raises
         `ClosedError`.
         """
-        deadline = None if timeout is None else time.monotonic() + calls.seconds(timeout, "timeout")
+        deadline = (
+            None if timeout is None else time.monotonic() + arguments.seconds(timeout, "timeout")
+        )
         while (update := self.take()) is None:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
@@ -197,8 +202,8 @@ class Subscription:
 
 def _parts(device: Iterable[Value | None]) -> tuple[Value, Value, Value | None]:
     """User, device and cursor. Raises `UsageError`."""
-    parts = () if isinstance(device, str | bytes) else tuple(device)
-    match parts:
+    text = isinstance(device, str | bytes) or not isinstance(device, Iterable)
+    match () if text else tuple(device):
         case (str() | bytes() as user, str() | bytes() as name, *rest) if len(rest) < 2:
             return user, name, rest[0] if rest else None
     raise UsageError(f"a device is (user, device) or (user, device, cursor), not {device!r:.64}")

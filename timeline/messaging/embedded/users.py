@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from timeline import arguments
 from timeline.draft import Draft
 from timeline.entry import Fields, FieldsLike, Value, encode_fields, encode_name
 from timeline.formats.entries import decode_items, seq_of
@@ -51,8 +52,8 @@ class UserCalls(Calls):
         """
         who, name = encode_name(user), encode_name(device)
         cursor = None if after is None else encode_name(after)
-        count = calls.page(limit)
-        deadline = time.monotonic() + calls.seconds(block, "block")
+        count = arguments.page(limit)
+        deadline = time.monotonic() + arguments.seconds(block, "block")
         with self._reading():
             page = self.messages.reader.sync(who, name, cursor, count)
             if page.entries or page.resync or page.more or block <= 0:
@@ -86,7 +87,7 @@ class UserCalls(Calls):
         Raises `NotFoundError`.
         """
         check_call(call)
-        return Subscription(self._engine, self.messages, devices, call, calls.page(limit))
+        return Subscription(self._engine, self.messages, devices, call, arguments.page(limit))
 
     def ack(self, user: Value, device: Value, cursor: Value) -> None:
         """Say that a device has dealt with everything up to `cursor`; never moves back."""
@@ -119,15 +120,15 @@ class UserCalls(Calls):
         """
         request = Request(
             encode_name(user),
-            calls.text(query, "query"),
+            arguments.text(query, "query"),
             None if conversation is None else encode_name(conversation),
             None if sender is None else encode_name(sender),
-            calls.at(since, "since"),
-            calls.at(until, "until"),
-            calls.page(limit),
+            arguments.at(since, "since"),
+            arguments.at(until, "until"),
+            arguments.page(limit),
             encode_name(after),
         )
-        if calls.seconds(wait, "wait") > 0:
+        if arguments.seconds(wait, "wait") > 0:
             self.messages.searchable.wait(self._engine.applied, wait)
         total, exact, hits, cursor = self.messages.search(request)
         found = [
@@ -187,7 +188,7 @@ class UserCalls(Calls):
 
         It may hold fewer than `limit`: large last messages end it sooner.
         """
-        who, token, count = encode_name(user), encode_name(after), calls.page(limit)
+        who, token, count = encode_name(user), encode_name(after), arguments.page(limit)
         messages = self.messages
         with self._reading():
             position = messages.reader.cursors.encode(messages.reader.now)
@@ -206,7 +207,7 @@ class UserCalls(Calls):
         """A user's in-box and devices, and of a page of his conversations why how many are unread;
         for whoever runs the store. Raises `NotFoundError`.
         """
-        who, token, count = encode_name(user), encode_name(after), calls.page(limit)
+        who, token, count = encode_name(user), encode_name(after), arguments.page(limit)
         with self._reading():
             return inspect_user(self._engine, self.messages, who, token, count)
 
@@ -214,7 +215,7 @@ class UserCalls(Calls):
         """Move the read position to `seq`, or to the newest message if that is less; never back.
         Where it is then.
         """
-        who, name, where = encode_name(user), encode_name(conversation), calls.sequence(seq)
+        who, name, where = encode_name(user), encode_name(conversation), arguments.sequence(seq)
         return self._engine.commit(lambda draft: reading.read(draft, who, name, where))
 
     def unread(self, user: Value, conversation: Value | None = None) -> int:
@@ -228,12 +229,12 @@ class UserCalls(Calls):
     def hide(self, user: Value, conversation: Value, *seqs: int) -> int:
         """Leave messages out of what the user is shown; how many he had not hidden before."""
         who, name = encode_name(user), encode_name(conversation)
-        which = [calls.sequence(seq) for seq in seqs]
+        which = [arguments.sequence(seq) for seq in seqs]
         return self._engine.commit(lambda draft: reading.hide(draft, who, name, which))
 
     def clear(self, user: Value, conversation: Value, seq: int) -> None:
         """Show the user nothing up to message `seq` any more."""
-        who, name, where = encode_name(user), encode_name(conversation), calls.sequence(seq)
+        who, name, where = encode_name(user), encode_name(conversation), arguments.sequence(seq)
         self._engine.commit(lambda draft: reading.clear(draft, who, name, where))
 
     def set(self, user: Value, conversation: Value, fields: FieldsLike) -> None:
