@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import timeline
+from tests.engine.stores import healed
 from timeline.database import Database
 from timeline.engine import Engine
 from timeline.errors import (
@@ -309,12 +310,7 @@ def test_what_healing_brought_back_is_told(db: Database, monkeypatch: pytest.Mon
             patch.setattr(DurableMark, "write", fail)
             with pytest.raises(UncertainError):
                 im.send("team", "ann", {"text": "uncertain"})
-        for _ in range(2_000):
-            if not db.engine.poisoned:
-                break
-            if not db.engine.threaded:
-                db.engine.work()
-            threading.Event().wait(0.005)
+        assert healed(db)
         assert texts(feed.wait(SECONDS)) == ["uncertain"]
 
 

@@ -89,6 +89,12 @@ class Scene:
         socket.connection.connection_made(socket)
         return socket.connection, socket
 
+    async def fill(self, count: int) -> None:
+        """Gives the timeline `t` so many entries of about a kilobyte."""
+        connection, _ = self.connect()
+        connection.data_received(encoded(b"XADD", b"t", b"*", b"f", b"x" * 1_000) * count)
+        await until(lambda: self.service.engine.applied >= count)
+
     async def ask(self, *words: bytes) -> bytes:
         """What a client of its own is answered."""
         connection, socket = self.connect()
@@ -188,9 +194,7 @@ def test_a_long_range_is_made_in_turns_and_is_that_of_one_moment(
     play: Callable[..., None],
 ) -> None:
     async def scene(scene: Scene) -> None:
-        connection, _ = scene.connect()
-        connection.data_received(encoded(b"XADD", b"t", b"*", b"f", b"x" * 1_000) * 3_000)
-        await until(lambda: scene.service.engine.applied >= 3_000)
+        await scene.fill(3_000)
         reader, socket = scene.connect()
         reader.data_received(encoded(b"XRANGE", b"t", b"-", b"+") + b"PING\r\n")
         other, answered = scene.connect()
@@ -229,9 +233,7 @@ def test_reading_many_timelines_is_done_in_turns(play: Callable[..., None]) -> N
 
 def test_each_way_to_ask_for_a_long_range_answers_the_same(play: Callable[..., None]) -> None:
     async def scene(scene: Scene) -> None:
-        connection, _ = scene.connect()
-        connection.data_received(encoded(b"XADD", b"t", b"*", b"f", b"x" * 1_000) * 2_000)
-        await until(lambda: scene.service.engine.applied >= 2_000)
+        await scene.fill(2_000)
         forward = await answer(scene, encoded(b"XRANGE", b"t", b"-", b"+"))
         assert forward.count(b"-0\r\n") == 2_000
         queued = await answer(
@@ -258,9 +260,7 @@ def test_who_asked_for_a_long_range_and_sends_no_more_is_answered(
     play: Callable[..., None],
 ) -> None:
     async def scene(scene: Scene) -> None:
-        connection, _ = scene.connect()
-        connection.data_received(encoded(b"XADD", b"t", b"*", b"f", b"x" * 1_000) * 2_000)
-        await until(lambda: scene.service.engine.applied >= 2_000)
+        await scene.fill(2_000)
         connection, socket = scene.connect()
         connection.data_received(encoded(b"XRANGE", b"t", b"-", b"+") + b"PING\r\n")
         assert connection.eof_received()
