@@ -264,8 +264,9 @@ class Service:
             running.cancel()  # which does nothing once it has begun
 
         waiter = self.waiters.hold(connection, ended)
-        running = self._work(self._job_threads, waiter, lambda: work(job.tell))
-        asyncio.wrap_future(running).add_done_callback(lambda _: self.jobs.remove(job))
+        running = self._work(
+            self._job_threads, waiter, lambda: work(job.tell), lambda: self.jobs.remove(job)
+        )
 
     def detach_when_indexed(
         self, connection: Connection, lsn: int, seconds: float, work: Callable[[], bytes]
@@ -291,9 +292,14 @@ class Service:
         call_off = indexer.when_reached(lsn, reached)
 
     def _work(
-        self, threads: ThreadPoolExecutor, waiter: Waiter, work: Callable[[], bytes]
+        self,
+        threads: ThreadPoolExecutor,
+        waiter: Waiter,
+        work: Callable[[], bytes],
+        ended: Callable[[], None] = lambda: None,
     ) -> Future[bytes]:
         def done(future: asyncio.Future[bytes]) -> None:
+            ended()
             if future.cancelled():
                 return
             try:

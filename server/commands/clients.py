@@ -39,7 +39,7 @@ def setname(session: Session, args: Arguments) -> bytes:
 
 @plain(
     "CLIENT SETINFO",
-    "LIB-NAME|LIB-VER value",
+    "LIB-NAME libname|LIB-VER libver",
     "Says which library the client uses.",
     group="connection",
     flags="fast",

@@ -4,12 +4,15 @@ are, which subcommands there are, which commands there are not.
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
 
 from tests.server.daemon import Client, Daemon
+from tests.server.test_connections import encoded
 from timeline_server.commands import COMMANDS
+from timeline_server.registry import every
 
 FAMILIES = ("CONV.", "USER.", "TIMELINE.")
 CONTAINERS = [name.decode() for name, command in COMMANDS.items() if command.subcommands]
@@ -90,3 +93,20 @@ def told(client: Client, *names: str) -> list[Any]:
     found: list[Any] = connection.read_response()
     connection.disconnect()
     return found
+
+
+def test_no_command_is_called_with_fewer_words_than_it_looks_at(daemon: Daemon) -> None:
+    """What is wrong with so few words is an answer, and the connection goes on."""
+    sent = b""
+    for command in every():
+        if command.name not in ("QUIT", "SHUTDOWN", "CLIENT REPLY"):
+            words = command.name.encode().split()
+            few = [*words, *[b"x"] * (command.low - len(words))]
+            sent += encoded(*few) + encoded(b"RESET")
+    with socket.create_connection((daemon.host, daemon.port), 20) as link:
+        link.sendall(sent + encoded(b"ECHO", b"the end"))
+        found = b""
+        while not found.endswith(b"the end\r\n"):
+            data = link.recv(1 << 16)
+            assert data, found[-200:]
+            found += data

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -21,6 +23,8 @@ import redis
 from tests.server.daemon import Client, Daemon, Start
 from tests.server.test_pipeline import SECONDS, connect
 from timeline.engine import Engine
+from timeline.errors import UsageError
+from timeline.progress import Progress
 from timeline_server import config
 from timeline_server.logs import configure
 from timeline_server.service import Service
@@ -157,3 +161,30 @@ def test_jobs_keep_nobody_from_searching(tmp_path: Path) -> None:
             asyncio.run(scene())
         finally:
             free.set()
+
+
+def test_a_job_that_fails_is_told_to_its_client_and_is_no_error_of_the_loop(tmp_path: Path) -> None:
+    problems: list[dict[str, Any]] = []
+
+    async def scene(engine: Engine) -> bytes:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, problem: problems.append(problem))
+        log, _ = configure("error", "text")
+        service = Service(engine, config.load([]), loop, log, lambda: None, 0)
+        connection, transport = connect(service)
+
+        def fail(_: Progress) -> bytes:
+            raise UsageError("nowhere")
+
+        connection.data_received(b"PING\r\n")
+        transport.written.clear()
+        service.detach_job(connection, "BACKUP", fail)
+        await asyncio.wait_for(transport.written.wait(), SECONDS)
+        assert not service.jobs
+        connection.connection_lost(None)
+        return transport.sent
+
+    with Engine(tmp_path / "store") as engine:
+        assert asyncio.run(scene(engine)) == b"+PONG\r\n-ERR nowhere\r\n"
+    gc.collect()
+    assert problems == []
