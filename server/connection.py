@@ -54,7 +54,7 @@ from .errors import ProtocolError
 from .output import Output
 from .pipeline import Flight
 from .protocol import OBJECT_BYTES, Command, Parser
-from .registry import READ, WRITE, resolve
+from .registry import READ, WRITE, Command as Known, resolve
 from .service import Service
 from .session import Session, Tracking
 from .shortreads import READS, short_reads
@@ -74,7 +74,7 @@ _FEW: Final = 64
 _LITTLE: Final = 16 << 10
 
 _ADD_COMMAND = COMMANDS[b"XADD"]
-_RUNS: Final = ADD | READS
+_RUNS: Final = {verb: COMMANDS[verb.upper()] for verb in ADD | READS}
 
 
 class Connection(asyncio.Protocol):
@@ -247,8 +247,8 @@ class Connection(asyncio.Protocol):
             self._stalled_since = 0.0
             if self._fault is not None:
                 self._fail()
-        parser = self._parser
-        if parser.unread or parser.kept or self.held or not (self.session.plain and self._reading):
+        left = waits or self._parser.kept or self.held
+        if left or not (self.session.plain and self._reading):
             self.account()
         if self._life:
             self._settle()
@@ -285,11 +285,13 @@ class Connection(asyncio.Protocol):
                 self._place = place = self._appends.singly = 0
                 left -= 1 + (unread - parser.unread) // (_BYTES if commands else _ITEM_BYTES)
                 continue
-            if session.plain and (done := self._run(commands, place)):
+            args = commands[place]
+            run = _RUNS.get(args[0]) if session.plain else None
+            if run is not None and (done := self._run(run, commands, place)):
                 left -= done
                 self._place = place = place + done
             else:
-                waits = self._carry_out(commands[place])
+                waits = self._carry_out(args)
                 if waits:
                     return waits
                 left = left - 1 if service.seconds <= until else 0
@@ -308,30 +310,27 @@ class Connection(asyncio.Protocol):
             return READER
         return TURN if place < len(commands) or parser.unread else NOTHING
 
-    def _run(self, commands: list[Command], place: int) -> int:
-        """Carries out together what can be of the commands from `place` on: appends or short reads.
+    def _run(self, command: Known, commands: list[Command], place: int) -> int:
+        """Carries out together what can be of the commands from `place` on, the first of which is
+        `command`: appends or short reads.
 
         Returns how many those were; with none, the first is one that is carried out by itself.
         """
-        verb = commands[place][0]
-        if verb not in _RUNS:
-            return 0
         begin = perf_counter()
-        if verb in ADD:
-            command = _ADD_COMMAND
+        if command is _ADD_COMMAND:
             ids = self._appends.take(commands, place)
+            if not ids:
+                return 0
+            self._board()
+            self._out += ids
             done = len(ids)
-            if done:
-                self._board()
-                self._out += ids
         elif self._flight is None:
-            command = COMMANDS[verb.upper()]
             done = self._read(commands, place)
         else:
             return 0
         if done:
             seconds = perf_counter() - begin
-            self._service.note(self.session, command, commands[place], seconds, done, 0)
+            self._service.note(self.session, command, commands[place], seconds, done)
         return done
 
     def _read(self, commands: list[Command], place: int) -> int:

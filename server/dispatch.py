@@ -87,7 +87,12 @@ def perform(
     except TimelineError as problem:
         refused = True
         reply = _refuse(session, command, explained(command, problem))
-    session.service.note(session, command, args, perf_counter() - begin, 1, int(refused))
+    seconds = perf_counter() - begin
+    service = session.service
+    service.seconds += seconds
+    service.note(session, command, args, seconds)
+    if refused:
+        command.account.failures += 1
     if not session.plain or session.caching is not None:
         _track(session, command, args)
     return reply, refused

@@ -65,10 +65,11 @@ class Output:
     def send(self, out: list[bytes]) -> None:
         """Sends replies."""
         data = out[0] if len(out) == 1 else b"".join(out)
-        if self._parts or len(data) > _SENT_BYTES:
-            self.send_in_parts([data[at : at + _PART] for at in range(0, len(data), _PART)])
+        size = len(data)
+        if size > _SENT_BYTES or self._parts:
+            self.send_in_parts([data[at : at + _PART] for at in range(0, size, _PART)])
         else:
-            self._counters.output_bytes += len(data)
+            self._counters.output_bytes += size
             self._transport.write(data)
 
     def send_in_parts(self, parts: list[bytes]) -> None:

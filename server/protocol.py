@@ -81,6 +81,7 @@ class Parser:
         "_rest",
         "_start",
         "_taken",
+        "_trusts",
         "kept",
         "limits",
         "unread",
@@ -88,6 +89,10 @@ class Parser:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        # How many bytes hiredis may see at once: as many as break no limit, whatever they are.
+        self._trusts = (
+            min(limits.argument_bytes, limits.request_bytes) if limits.arguments >= _LARGE else -1
+        )
         self._reader = hiredis.Reader()
         # Bytes not looked at yet, `unread` in number: of `_data` from `_position`, then `_later`.
         self._data = b""
@@ -112,7 +117,6 @@ class Parser:
             self._later += data
         else:
             self._data = data
-            self._position = 0
         self.unread += len(data)
 
     def next(self) -> list[Command]:
@@ -213,11 +217,8 @@ class Parser:
         """Whether hiredis may see these bytes: no limit can be broken unseen, no memory taken on
         credit.
         """
-        limits = self.limits
         return (
-            limits.arguments >= _LARGE
-            and len(data) <= limits.argument_bytes
-            and len(data) <= limits.request_bytes
+            len(data) <= self._trusts
             and _LARGE_ARRAY.search(data) is None
             # Tested as integers: `bytes in bytes` costs a raised and dropped exception.
             and not (

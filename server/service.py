@@ -122,7 +122,7 @@ class Service:
     slow: deque[SlowCommand] = field(default_factory=deque)
     slow_id: int = 0
     next_client: int = 1
-    seconds: float = 0.0  # that commands took; it only grows
+    seconds: float = 0.0  # that commands took which were carried out one by one; it only grows
     emptied: asyncio.Event = field(default_factory=asyncio.Event)  # the last client has gone
     jobs: list[Job] = field(default_factory=list)
     _job_threads: ThreadPoolExecutor = field(default_factory=lambda: _pool(_JOBS_AT_A_TIME, "job"))
@@ -375,8 +375,7 @@ class Service:
         command: Command,
         args: list[bytes],
         seconds: float,
-        calls: int,
-        failures: int,
+        calls: int = 1,
     ) -> None:
         """Accounts calls of a command, of which the first is `args`, and remembers that one if on
         the average they took longer than slowlog_log_slower_than.
@@ -385,8 +384,6 @@ class Service:
         account = command.account
         account.calls += calls
         account.seconds += seconds
-        self.seconds += seconds
-        account.failures += failures
         slow = self.tunables.slow_after
         if seconds >= slow and seconds >= slow * calls and "skip_slowlog" not in command.flags:
             self._note_slow(session, seconds / calls, args)

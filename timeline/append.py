@@ -15,7 +15,7 @@ from timeline.draft import Draft
 from timeline.formats.entries import encode_entry, encode_run
 from timeline.formats.keys import LAST, MAX
 from timeline.options import Options
-from timeline.stage import Stage
+from timeline.stage import Group, Stage
 from timeline.tails import Timeline
 
 _FRAME: Final = 64  # more than what stands around the items of an entry
@@ -64,7 +64,7 @@ class Appender:
         timeline.tail.append(group.base + len(appended.seqs))
         timeline.next = seq + 1
         appended.add(timeline, seq, payload)
-        self._count(1, len(payload))
+        self._count(group, 1, len(payload))
         return seq
 
     def append_run(
@@ -97,7 +97,7 @@ class Appender:
             self._take_back(timelines)
             raise
         group.appended.add_run(timelines, ids, seqs, parts, sizes)  # type: ignore[arg-type]
-        self._count(count, sum(sizes))
+        self._count(group, count, sum(sizes))
         return seqs
 
     def _find_others(self, timelines: list[Timeline | None], names: Sequence[bytes]) -> None:
@@ -155,9 +155,8 @@ class Appender:
             timeline.tail.pop()
             timeline.next -= 1
 
-    def _count(self, commits: int, size: int) -> None:
+    def _count(self, group: Group, commits: int, size: int) -> None:
         """The open group got `commits` more commits of one entry each, `size` bytes in all."""
-        group = self._stage.open
         if not group.time:
             group.time = self._stage.now()
         if group.offsets is not None:

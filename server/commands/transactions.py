@@ -164,7 +164,8 @@ class _Call(NamedTuple):
 
 def _account(session: Session, calls: list[_Call]) -> None:
     for command, args, seconds, failed in calls:
-        session.service.note(session, command, args, seconds, 1, int(failed))
+        session.service.note(session, command, args, seconds)
+        command.account.failures += failed
 
 
 def _run(session: Session, transaction: Transaction, view: Catalog, calls: list[_Call]) -> bytes:

@@ -65,8 +65,8 @@ def encode_entry(seq: int, items: Sequence[bytes]) -> bytes:
         )
     parts = [opening, b"*%d" % len(items)]
     for item in items:
-        parts.append(resp_size(len(item)))
-        parts.append(item)
+        size = len(item)
+        parts += (SIZES[size] if size < KNOWN_SIZES else resp_size(size), item)
     parts.append(b"\r\n")
     return b"".join(parts)
 

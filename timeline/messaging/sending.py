@@ -81,7 +81,8 @@ def send(
 ) -> Sent:
     """Store a message and deliver it. Raises `NoPermissionError`, `ConflictError`, `UsageError`."""
     place, entry = _sender(draft, conversation, sender)
-    mentions = _check_mentions(mentions)
+    if mentions:
+        mentions = _check_mentions(mentions)
     check_fields(place, items, options.entry_fields - len(mentions) - _OURS)
     sender_id = 0 if entry is None or entry.inbox is None else entry.inbox.id
     digest = b""
@@ -95,7 +96,8 @@ def send(
     stamped = [b"@from", sender, b"@time", b"%d" % draft.time]
     if key is not None:
         stamped += (b"@key", key)
-    stamped += _mentioning(mentions, mention_all=mention_all)
+    if mentions or mention_all:
+        stamped += _mentioning(mentions, mention_all=mention_all)
     if silent:
         stamped += (b"@silent", b"1")
     if place.pulled:
