@@ -556,7 +556,7 @@ def _translate(error: Exception, path: Path) -> NoReturn:
     if isinstance(error, TimelineError):
         raise error
     said = str(error).partition("  The file ")[0]  # its guess at another that may be to blame
-    text = _KINDS.sub("", said)
+    text = _KINDS.sub("", said).strip()
     if isinstance(error, (DbClosedError, KeyError)) or "DB already closed" in text:
         raise ClosedError(
             "the store is not open: it was closed, or is to be opened again after a failure"

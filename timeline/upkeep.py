@@ -31,11 +31,13 @@ def compact(
 ) -> int:
     """Merge the segments of one timeline, or of all whose name begins with `prefix`; how many
     segments fewer there are. Raises `NotFoundError`, and `CorruptError` or `StorageError` where
-    files cannot be rewritten; writing is then off until the storage was opened again.
+    files cannot be rewritten; writing is then off until the storage was opened again, and so is
+    this (`ReadOnlyError`).
 
     `progress` is told of timelines, and what it raises ends the work where it is; not while RocksDB
     rewrites a family of files.
     """
+    engine.check_writable()
     engine.seal()
     gone = 0
     compacted = []

@@ -168,6 +168,10 @@ def test_a_mark_that_cannot_be_written_is_uncertain_then_readonly_then_heals(
                 handle.append({"a": "2"})
         with pytest.raises(ReadOnlyError):
             handle.append({"a": "3"})
+        with pytest.raises(ReadOnlyError):
+            handle.compact()
+        with pytest.raises(ReadOnlyError):
+            db.compact()
         assert seqs(db, "a") == [1]
         db.engine.work()
         assert seqs(db, "a") == [1, 2], "it was written, only the mark was not"

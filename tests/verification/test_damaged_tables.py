@@ -273,6 +273,7 @@ def test_in_boxes_that_are_lost_are_made_again_and_nobody_loses_a_message(
     (told,) = (each for each in done.remade if each.family == "files")
     assert "what reached user 'ann', user 'bob'" in told.text
     assert "no message is lost" in told.text
+    assert "\n" not in told.text
     with timeline.open(filled, OPTIONS, read_only=True) as whole:
         expected = entries_of(whole)
     with timeline.open(tmp_path / "new", OPTIONS) as db:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from timeline.errors import CorruptError
+from timeline.errors import CorruptError, shown
 from timeline.formats import keys
 from timeline.formats.messages import (
     CALLED,
@@ -223,7 +223,7 @@ def _check_audience(
                 why = "it is read-diffused" if pulled else "he is no member"
                 yield Finding(
                     STATE,
-                    f"user {snapshot.name(inbox)!r} is delivered its messages, although {why}",
+                    f"user {shown(snapshot.name(inbox))} is delivered its messages, although {why}",
                     key,
                     name,
                     fix=remove(STATE, key),
@@ -232,7 +232,7 @@ def _check_audience(
         key = keys.AUDIENCE + keys.pair(conversation, inbox)
         yield Finding(
             STATE,
-            f"member {snapshot.name(inbox)!r} is not delivered its messages",
+            f"member {shown(snapshot.name(inbox))} is not delivered its messages",
             key,
             name,
             fix=put(STATE, key, encode_spans([(snapshot.applied, OPEN)])),

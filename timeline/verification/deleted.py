@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from timeline.errors import CorruptError
+from timeline.errors import CorruptError, shown
 from timeline.formats import keys
 from timeline.storage import STATE
 from timeline.verification.findings import Finding, Put, remove
@@ -30,7 +30,8 @@ def check_deleted(snapshot: Snapshot) -> Iterator[Finding]:
         if not head or lsn > snapshot.applied or snapshot.get(keys.NAME + name) is not None:
             yield Finding(
                 STATE,
-                f"it says that commit {lsn} deleted {name!r} at number {head}, which it did not",
+                f"it says that commit {lsn} deleted {shown(name)} at number {head}, which it did "
+                "not",
                 key,
                 name,
                 fix=remove(STATE, key),
@@ -40,7 +41,7 @@ def check_deleted(snapshot: Snapshot) -> Iterator[Finding]:
         if snapshot.get(order) is None:
             yield Finding(
                 STATE,
-                f"{name!r} is missing where deleted names are told in order",
+                f"{shown(name)} is missing where deleted names are told in order",
                 key,
                 name,
                 fix=(Put(STATE, order, b""),),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from timeline.errors import CorruptError
+from timeline.errors import CorruptError, shown
 from timeline.formats import keys
 from timeline.formats.messages import MEMBER, MESSAGE, ConversationRow, MemberRow
 from timeline.formats.references import encode_floor
@@ -46,8 +46,8 @@ def check_deliveries(snapshot: Snapshot) -> Iterator[Finding]:
             place_key = keys.pair(inbox, 0)
             yield Finding(
                 INBOXES,
-                f"message {missing[0]}{more} of {timeline.name!r} was not delivered: his devices "
-                "would never be told of it",
+                f"message {missing[0]}{more} of {shown(timeline.name)} was not delivered: the "
+                "user's devices would never be told of it",
                 b"",
                 snapshot.name(inbox),
                 fix=put(INBOXES, place_key, encode_floor(place_key, snapshot.progress.sealed)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from timeline.errors import CorruptError
+from timeline.errors import CorruptError, shown
 from timeline.formats import keys
 from timeline.formats.messages import (
     CALLED,
@@ -73,7 +73,7 @@ def check_roster(snapshot: Snapshot) -> Iterator[Finding]:
         if member is None:
             yield Finding(
                 STATE,
-                f"user {snapshot.name(inbox)!r} is in the roster, but what he has of the "
+                f"user {shown(snapshot.name(inbox))} is in the roster, but what he has of the "
                 "conversation cannot be read",
                 key,
                 name,
@@ -85,8 +85,8 @@ def check_roster(snapshot: Snapshot) -> Iterator[Finding]:
         ):
             yield Finding(
                 STATE,
-                f"user {snapshot.name(inbox)!r} is {ROLES[min(row.role, 3)]} at rank {rank} in the "
-                f"roster, and {ROLES[member.role]} himself",
+                f"user {shown(snapshot.name(inbox))} is {ROLES[min(row.role, 3)]} at rank {rank} "
+                f"in the roster, and {ROLES[member.role]} by their own row",
                 key,
                 name,
                 fix=(
@@ -206,7 +206,7 @@ def _check_member(
         better = better._replace(flags=flags)
     if wrong:
         yield Finding(
-            STATE, f"user {user!r}: {'; '.join(wrong)}", key, name, member.read,
+            STATE, f"user {shown(user)}: {'; '.join(wrong)}", key, name, member.read,
             fix=put(STATE, key, encode_member(better)),
         )  # fmt: skip
         return
@@ -214,7 +214,7 @@ def _check_member(
     if snapshot.get(expected) is None:
         yield Finding(
             STATE,
-            f"user {user!r} is {ROLES[member.role]} of the conversation, and not in its roster",
+            f"user {shown(user)} is {ROLES[member.role]} here, and not in the roster",
             expected,
             name,
             fix=put(STATE, expected, encode_roster(RosterRow(member.role, member.joined))),
@@ -223,7 +223,7 @@ def _check_member(
     if pulled and here and snapshot.get(pulled_key(inbox, conversation)) is None:
         yield Finding(
             STATE,
-            f"user {user!r} would not come for messages of this read-diffused conversation",
+            f"user {shown(user)} would not come for messages of this read-diffused conversation",
             pulled_key(inbox, conversation),
             name,
             fix=put(STATE, pulled_key(inbox, conversation), b""),
@@ -251,7 +251,7 @@ def check_pulled(snapshot: Snapshot) -> Iterator[Finding]:
         if value != keys.number(count):
             yield Finding(
                 STATE,
-                f"user {snapshot.name(inbox)!r} comes for {count} conversations, and another "
+                f"user {shown(snapshot.name(inbox))} comes for {count} conversations, and another "
                 "number is noted",
                 key,
                 fix=put(STATE, key, keys.number(count)),
@@ -259,7 +259,7 @@ def check_pulled(snapshot: Snapshot) -> Iterator[Finding]:
     for inbox, count in counts.items():
         key = PULLED_COUNT + keys.number(inbox)
         yield Finding(
-            STATE, f"user {snapshot.name(inbox)!r} comes for {count} conversations: not noted",
+            STATE, f"user {shown(snapshot.name(inbox))} comes for {count} conversations: not noted",
             key, fix=put(STATE, key, keys.number(count)),
         )  # fmt: skip
     for key, value in snapshot.scan(SETTINGS):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from timeline.errors import CorruptError
+from timeline.errors import CorruptError, shown
 from timeline.formats import keys
 from timeline.formats.messages import CONVERSATION, decode_conversation
 from timeline.formats.rows import (
@@ -50,7 +50,7 @@ def check_names(snapshot: Snapshot) -> Iterator[Finding]:
             better = encode_row(row._replace(name=name))
             yield Finding(
                 STATE,
-                f"this name leads to a timeline that is called {row.name!r}",
+                f"this name leads to a timeline that is called {shown(row.name)}",
                 key,
                 name,
                 timeline_id,

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from timeline.errors import CorruptError
+from timeline.errors import CorruptError, shown
 from timeline.formats import keys
 from timeline.formats.messages import (
     CALLED,
@@ -69,7 +69,7 @@ def check_devices(snapshot: Snapshot) -> Iterator[Finding]:
         if row.lsn > snapshot.applied:
             yield Finding(
                 STATE,
-                f"device {key[10:]!r} acknowledged commit {row.lsn}, above the last one, "
+                f"device {shown(key[10:])} acknowledged commit {row.lsn}, above the last one, "
                 f"{snapshot.applied}: it would miss what comes next",
                 key,
                 name,
@@ -103,8 +103,8 @@ def check_keys(snapshot: Snapshot) -> Iterator[Finding]:
             head = snapshot.head(conversation)
             if head is not None and row_.seq > head:
                 raise CorruptError(
-                    f"it vouches for message {row_.seq} of {snapshot.name(conversation)!r}, which "
-                    f"ends at {head}"
+                    f"it vouches for message {row_.seq} of {shown(snapshot.name(conversation))}, "
+                    f"which ends at {head}"
                 )
         except CorruptError as error:
             yield Finding(STATE, str(error), key, fix=remove(STATE, key))

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from timeline.clock import CLOCK_KEY
 from timeline.erasure import ERASURE_KEY
-from timeline.errors import CorruptError
+from timeline.errors import CorruptError, shown
 from timeline.expiry import EXPIRY_KEY
 from timeline.formats import keys
 from timeline.formats.records import decode_record
@@ -133,8 +133,8 @@ def check_meta(snapshot: Snapshot) -> Iterator[Finding]:
                 if lsn > applied:
                     yield Finding(
                         META,
-                        f"consumer {key[len(_CHECKPOINT) :]!r} stands at LSN {lsn}, above the last "
-                        f"one, {applied}: it would miss what comes next",
+                        f"consumer {shown(key[len(_CHECKPOINT) :])} stands at LSN {lsn}, above the "
+                        f"last one, {applied}: it would miss what comes next",
                         key,
                         number=lsn,
                         fix=(Put(META, key, keys.number(applied)),),

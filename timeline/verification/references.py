@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from timeline.errors import CorruptError
+from timeline.errors import CorruptError, shown
 from timeline.formats import keys
 from timeline.formats.messages import CLEAR, DELETE, KINDS, READ, RECALL
 from timeline.formats.references import (
@@ -165,9 +165,9 @@ def misleading(reference: Reference, target: tuple[bytes, int] | None) -> str:
     if not name.startswith(EVENTS if event else CONVERSATIONS):
         what = "holds no events" if event else "is no conversation"
         word = "replay" if kind == REPLAY else KINDS[kind]
-        return f"a reference of kind {word} leads to {name!r}, which {what}"
+        return f"a reference of kind {word} leads to {shown(name)}, which {what}"
     if (event or kind < READ or kind == REPLAY) and seq > head:
-        return f"a reference leads to number {seq} of {name!r}, which ends at {head}"
+        return f"a reference leads to number {seq} of {shown(name)}, which ends at {head}"
     return ""
 
 
