@@ -93,7 +93,7 @@ def _pages(
     step = _FIRST_STEP
     found = size = 0
     chunks: list[bytes] = [b""]
-    state = _state(view, name)
+    state = state_of(view, name)
     while left > 0 and first <= last:
         timeline = view.find(name)
         assert timeline is not None, "its state is the same"
@@ -116,7 +116,7 @@ def _pages(
         if left > 0 and not fixed:
             ahead = _REFERENCES if isinstance(view, Unresolved) else last - first + 1
             yield min(most, size + size * min(left, ahead) // found)
-            if _state(view, name) != state:
+            if state_of(view, name) != state:
                 return None
     chunks[0] = b"*%d\r\n" % found
     return chunks
@@ -128,7 +128,7 @@ def _too_large(most: int) -> CommandError:
     )
 
 
-def _state(view: View, name: bytes) -> tuple[int, ...] | None:
+def state_of(view: View, name: bytes) -> tuple[int, ...] | None:
     """What differs once an entry has gone; in-boxes only grow and expire."""
     timeline = view.find(name)
     if timeline is None:

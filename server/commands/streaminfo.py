@@ -10,14 +10,15 @@ from timeline.tails import Timeline
 
 from .. import replies
 from ..errors import CommandError
-from ..making import Steps
+from ..making import Steps, finish
 from ..registry import Arguments, View, container, plain, read, shown
 from ..session import Session
 from . import arguments
 from .arguments import Ids
-from .ranges import answer, entries, source
+from .ranges import answer, entries, source, state_of
 
 _FULL = 10  # entries of XINFO STREAM FULL where nobody says how many
+_ATTEMPTS = 2  # at making these in turns while something goes; then they are made at once
 
 container("XINFO", "What is known of a timeline.", group="stream")
 
@@ -31,20 +32,35 @@ container("XINFO", "What is known of a timeline.", group="stream")
     lenient=True,
 )
 def xinfo_stream(session: Session, args: Arguments, view: View) -> bytes | None:
-    view, _ = source(session, view, args[2])
-    if view.find(args[2]) is None:
-        raise CommandError("no such key")
+    _existing(source(session, view, args[2])[0], args[2])
     count = _full(args) if len(args) > 3 else None
-    return answer(session, _stream(session, args[2], view, count, full=len(args) > 3))
+    return answer(session, stream_facts(session, args[2], view, count, full=len(args) > 3))
 
 
-def _stream(session: Session, name: bytes, view: View, count: int | None, *, full: bool) -> Steps:
+def stream_facts(
+    session: Session, name: bytes, view: View, count: int | None, *, full: bool
+) -> Steps:
+    """Makes the reply to XINFO STREAM; with its entries, which may take turns, if it is `full`."""
     view, ids = source(session, view, name)
-    timeline = view.find(name)
-    assert timeline is not None
+    if not full:
+        pairs = [*_facts(view, name, ids), *_ends(view, name, session.resp)]
+        return _reply(pairs, session.resp)
+    for _ in range(_ATTEMPTS):
+        state, facts = state_of(view, name), _facts(view, name, ids)
+        made = yield from entries(session, view, name, 0, ids.top, count)
+        if state_of(view, name) == state:  # nothing went meanwhile: they are of one moment
+            break
+    else:
+        facts = _facts(view, name, ids)
+        made = finish(entries(session, view, name, 0, ids.top, count))
+    pairs = [*facts, ("entries", b"".join(made)), ("groups", replies.EMPTY_ARRAY)]
+    return _reply(pairs, session.resp)
+
+
+def _facts(view: View, name: bytes, ids: Ids) -> list[tuple[str, bytes]]:
+    timeline = _existing(view, name)
     extent = view.extent(timeline)
-    resp = session.resp
-    pairs: list[tuple[str, bytes]] = [
+    return [
         ("length", replies.integer(extent.length)),
         ("radix-tree-keys", replies.integer(1 if extent.length else 0)),
         ("radix-tree-nodes", replies.integer(2)),
@@ -53,15 +69,25 @@ def _stream(session: Session, name: bytes, view: View, count: int | None, *, ful
         ("entries-added", replies.integer(extent.added)),
         ("recorded-first-entry-id", _id(ids, view.read(timeline, limit=1).last or 0)),
     ]
-    if full:
-        made = yield from entries(session, view, name, 0, ids.top, count)
-        pairs += [("entries", b"".join(made)), ("groups", replies.EMPTY_ARRAY)]
-    else:
-        pairs += [
-            ("groups", replies.integer(0)),
-            ("first-entry", _entry(view, timeline, resp, reverse=False)),
-            ("last-entry", _entry(view, timeline, resp, reverse=True)),
-        ]
+
+
+def _ends(view: View, name: bytes, resp: int) -> list[tuple[str, bytes]]:
+    timeline = _existing(view, name)
+    return [
+        ("groups", replies.integer(0)),
+        ("first-entry", _entry(view, timeline, resp, reverse=False)),
+        ("last-entry", _entry(view, timeline, resp, reverse=True)),
+    ]
+
+
+def _existing(view: View, name: bytes) -> Timeline:
+    timeline = view.find(name)
+    if timeline is None:
+        raise CommandError("no such key")
+    return timeline
+
+
+def _reply(pairs: list[tuple[str, bytes]], resp: int) -> list[bytes]:
     found = [replies.map_header(len(pairs), resp)]
     for label, value in pairs:
         found += (replies.bulk(label.encode()), value)
@@ -100,8 +126,7 @@ def _entry(view: View, timeline: Timeline, resp: int, *, reverse: bool) -> bytes
     flags="readonly",
 )
 def xinfo_groups(session: Session, args: Arguments, view: View) -> bytes:
-    if view.find(args[2]) is None:
-        raise CommandError("no such key")
+    _existing(view, args[2])
     return replies.EMPTY_ARRAY
 
 
@@ -113,8 +138,7 @@ def xinfo_groups(session: Session, args: Arguments, view: View) -> bytes:
     flags="readonly",
 )
 def xinfo_consumers(session: Session, args: Arguments, view: View) -> bytes:
-    if view.find(args[2]) is None:
-        raise CommandError("no such key")
+    _existing(view, args[2])
     raise CommandError(
         f"No such consumer group '{shown(args[3])}' for key name '{shown(args[2])}'", "NOGROUP"
     )

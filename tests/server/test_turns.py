@@ -19,8 +19,10 @@ from timeline.errors import BusyError, TimelineError
 from timeline_server import appends, config, connection as connection_module
 from timeline_server.appends import Appends
 from timeline_server.commands import COMMANDS
+from timeline_server.commands.streaminfo import stream_facts
 from timeline_server.connection import Connection
 from timeline_server.logs import configure
+from timeline_server.making import finish
 from timeline_server.protocol import Limits, Parser
 from timeline_server.service import Service
 
@@ -209,6 +211,25 @@ def test_a_long_range_is_made_in_turns_and_is_that_of_one_moment(
         gone = set(range(1, 3_001)) - set(numbers)
         assert gone in (set(), {1}, {1, 3_000}, {1, 1_500, 3_000})
         assert found.startswith(b"*%d\r\n" % len(numbers))
+
+    play(scene)
+
+
+def test_what_is_told_of_a_timeline_fits_the_entries_beside_it(play: Callable[..., None]) -> None:
+    async def scene(scene: Scene) -> None:
+        await scene.fill(3_000)
+        reader, _ = scene.connect()
+        steps = stream_facts(reader.session, b"t", scene.service.engine, None, full=True)
+        next(steps)
+        assert await scene.ask(b"XDEL", b"t", b"1-0") == b":1\r\n"
+        await scene.ask(b"XADD", b"t", b"*", b"f", b"later")
+        found = b"".join(finish(steps))
+        length, counted = (
+            int(found.split(word)[1].split(b"\r\n")[0])
+            for word in (b"length\r\n:", b"entries\r\n*")
+        )
+        assert length == counted == found.count(b"-0\r\n*2\r\n")
+        assert length in (2_999, 3_000), "with what came later, or without"
 
     play(scene)
 
