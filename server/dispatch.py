@@ -87,6 +87,10 @@ def perform(
     except TimelineError as problem:
         refused = True
         reply = _refuse(session, command, explained(command, problem))
+    except Exception as problem:  # a mistake of ours: nobody else is to suffer from it
+        refused = True
+        session.service.log.exception("a command failed", problem=repr(problem))
+        reply = _refuse(session, command, CommandError(f"internal error: {problem!r}"))
     seconds = perf_counter() - begin
     service = session.service
     service.seconds += seconds

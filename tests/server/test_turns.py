@@ -329,6 +329,31 @@ def test_those_who_unblock_each_other_go_on_one_after_the_other(play: Callable[.
     play(scene)
 
 
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_a_mistake_of_ours_in_one_command_costs_nobody_else_an_answer(
+    play: Callable[..., None], monkeypatch: pytest.MonkeyPatch, *, in_transaction: bool
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise IndexError("a mistake")
+
+    failing = encoded(b"XLEN", b"t")
+    if in_transaction:
+        failing = encoded(b"MULTI") + failing + encoded(b"EXEC")
+
+    async def scene(scene: Scene) -> None:
+        clients = [scene.connect() for _ in range(3)]
+        for connection, _ in clients:  # they wait for their write together
+            connection.data_received(
+                encoded(b"XADD", b"t", b"*", b"f", b"v") + failing + encoded(b"PING")
+            )
+        for _, socket in clients:
+            await until(lambda: socket.sent.endswith(b"+PONG\r\n"))  # noqa: B023
+            assert b"internal error: IndexError('a mistake')" in socket.sent
+
+    monkeypatch.setattr(COMMANDS[b"XLEN"], "handler", fail)
+    play(scene)
+
+
 class Refusing:
     """An engine that takes nothing, or nothing of the name `bad`, and counts what it is asked."""
 
