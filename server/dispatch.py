@@ -89,8 +89,7 @@ def perform(
         reply = _refuse(session, command, explained(command, problem))
     except Exception as problem:  # a mistake of ours: nobody else is to suffer from it
         refused = True
-        session.service.log.exception("a command failed", problem=repr(problem))
-        reply = _refuse(session, command, CommandError(f"internal error: {problem!r}"))
+        reply = _refuse(session, command, session.service.own_mistake(problem))
     seconds = perf_counter() - begin
     service = session.service
     service.seconds += seconds

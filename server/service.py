@@ -307,10 +307,7 @@ class Service:
             except TimelineError as problem:
                 reply = self.refuse_late(waiter.connection, problem)
             except Exception as problem:  # a mistake of ours: the client must not wait for ever
-                self.log.exception("a command failed", problem=repr(problem))
-                reply = self.refuse_late(
-                    waiter.connection, CommandError(f"internal error: {problem!r}")
-                )
+                reply = self.refuse_late(waiter.connection, self.own_mistake(problem))
             self.waiters.answer(waiter, reply)
 
         running = threads.submit(work)
@@ -350,6 +347,11 @@ class Service:
         """The error reply, counted."""
         self.counters.errors[problem.code] += 1
         return replies.error(problem)
+
+    def own_mistake(self, problem: Exception) -> CommandError:
+        """The answer where the daemon itself is at fault, which the log tells with a trace."""
+        self.log.error("a command failed", problem=repr(problem), exc_info=problem)
+        return CommandError(f"internal error: {problem!r}")
 
     def reset_counters(self) -> None:
         self.counters.clear()
