@@ -147,7 +147,8 @@ def explained(command: Command, problem: TimelineError) -> TimelineError:
     """A refusal, with the syntax of a command of our own where the words do not fit that. Redis's
     commands are refused in Redis's words.
     """
-    if not isinstance(problem, CommandSyntaxError) or "." not in command.name:
+    ours = "." in command.name or command.name == "BACKUP"
+    if not isinstance(problem, CommandSyntaxError) or not ours:
         return problem
     fields = "* (field" in command.syntax and "'*'" not in str(problem)
     hint = " where fields come behind '*' (in a shell, quote it)" if fields else ""

@@ -151,6 +151,15 @@ def count(value: bytes) -> int:
     return _number(value, 1, "behind COUNT comes a whole number, 1 or more")
 
 
+def bound(word: bytes, value: bytes) -> int:
+    """What comes behind an option of a command of our own."""
+    return _number(value, 0, f"behind {shown(word)} comes a whole number, 0 or more")
+
+
+def lsn(value: bytes) -> int:
+    return _number(value, 0, "an LSN is a whole number, 0 or more")
+
+
 def moment(value: bytes) -> int:
     """SINCE or UNTIL."""
     return _number(value, 0, "a time is a whole number of milliseconds since 1970")

@@ -39,7 +39,7 @@ def tail(session: Session, args: Arguments, view: View) -> bytes | None:
         match word.upper():
             case b"AFTER":
                 at_end = value == b"$"
-                after = service.engine.applied if at_end else arguments.integer(value, 0)
+                after = service.engine.applied if at_end else arguments.lsn(value)
             case b"COUNT":
                 count = min(count, arguments.count(value))
             case b"BLOCK":
@@ -99,7 +99,7 @@ def _change(change: Change) -> replies.Value:
 def consumer(session: Session, args: Arguments, view: View) -> bytes | None:
     if len(args) == 2:
         return replies.integer(session.service.engine.log.checkpoint(consumer_name(args[1])))
-    _move(session, args[1], arguments.integer(args[2], 0))
+    _move(session, args[1], arguments.lsn(args[2]))
     return None
 
 

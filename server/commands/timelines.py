@@ -6,6 +6,7 @@ by commits like entries are. TIMELINE.FIND comes with the search index.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from itertools import islice
 
 from timeline import upkeep
@@ -27,6 +28,7 @@ from .arguments import syntax_error, writable
 from .conversations import Options, page_size
 
 _PAGE_BYTES = 4 << 20  # after which a page ends
+_RETENTION = {b"MAXAGE": "age", b"MAXLEN": "length", b"MAXBYTES": "size"}
 
 
 def _existing(view: View | Draft, name: bytes) -> Timeline:
@@ -179,16 +181,8 @@ def retention(session: Session, args: Arguments, draft: Draft) -> bytes:
         writable(name)
     timeline = _existing(draft, name)
     bounds = draft.retention(timeline)
-    for word, value in _pairs(args, 2):
-        number = arguments.integer(value, 0)
-        if word == b"MAXAGE":
-            bounds = bounds._replace(age=number)
-        elif word == b"MAXLEN":
-            bounds = bounds._replace(length=number)
-        elif word == b"MAXBYTES":
-            bounds = bounds._replace(size=number)
-        else:
-            raise syntax_error()
+    given = _bounds(args, _RETENTION)
+    bounds = bounds._replace(**{_RETENTION[word]: number for word, number in given.items()})
     draft.set_retention(timeline, bounds)
     return _encode_bounds(bounds, session.resp)
 
@@ -196,6 +190,14 @@ def retention(session: Session, args: Arguments, draft: Draft) -> bytes:
 @reads("TIMELINE.RETENTION", "key")
 def read_retention(session: Session, args: Arguments, view: View) -> bytes:
     return _encode_bounds(view.retention(_existing(view, args[1])), session.resp)
+
+
+def _bounds(args: Arguments, words: Container[bytes]) -> dict[bytes, int]:
+    """Numbers by the words before them, one at least."""
+    given = dict(_pairs(args, 2))
+    if not given or any(word not in words for word in given):
+        raise syntax_error()
+    return {word: arguments.bound(word, value) for word, value in given.items()}
 
 
 def _encode_bounds(bounds: Retention, resp: int) -> bytes:
@@ -214,9 +216,7 @@ def _encode_bounds(bounds: Retention, resp: int) -> bytes:
 )
 def trim(session: Session, args: Arguments, draft: Draft) -> bytes:
     timeline = _existing(draft, writable(args[1]))
-    bounds = {word: arguments.integer(value, 0) for word, value in _pairs(args, 2)}
-    if not bounds or bounds.keys() - {b"MINID", b"MAXLEN", b"MAXAGE"}:
-        raise syntax_error()
+    bounds = _bounds(args, (b"MINID", b"MAXLEN", b"MAXAGE"))
     removed = 0
     if b"MINID" in bounds:
         removed += draft.trim(timeline, bounds[b"MINID"])
@@ -238,9 +238,7 @@ def excess(session: Session, args: Arguments, view: View) -> bytes:
     if session.executing:
         raise UsageError("this is not part of a commit: call it outside MULTI")
     timeline = _existing(view, args[1])
-    bounds = {word: arguments.integer(value, 0) for word, value in _pairs(args, 2)}
-    if not bounds or bounds.keys() - {b"MINID", b"MAXLEN", b"MAXAGE", b"MAXBYTES"}:
-        raise syntax_error()
+    bounds = _bounds(args, (b"MINID", b"MAXLEN", b"MAXAGE", b"MAXBYTES"))
     return replies.integer(
         session.service.engine.store.retention.excess(
             timeline,

@@ -175,7 +175,7 @@ def test_trimming_by_number_length_and_age(client: Client) -> None:
         (["t"], "wrong number|syntax"),
         (["t", "MINID"], "syntax"),
         (["t", "NEWEST", "3"], "syntax"),
-        (["t", "MINID", "-1"], "integer"),
+        (["t", "MINID", "-1"], "comes a whole number"),
         (["none", "MINID", "1"], "NOTFOUND"),
     ):
         with pytest.raises(ResponseError, match=problem):
@@ -204,7 +204,7 @@ def test_what_bounds_would_remove_is_told_before_it_is_gone(client: Client) -> N
     for words, problem in (
         (["e"], "syntax"),
         (["e", "OLDEST", 3], "syntax"),
-        (["e", "MAXLEN", -1], "integer"),
+        (["e", "MAXLEN", -1], "comes a whole number"),
         (["none", "MAXLEN", 1], "NOTFOUND"),
     ):
         with pytest.raises(ResponseError, match=problem):
