@@ -128,7 +128,7 @@ class Parser:
         try:
             if begin or self.kept or len(data) > _PIECE:
                 position = self._read_piece(data, begin, commands)
-            elif data[0] == _STAR and self._trusted(data):  # as it mostly is
+            elif data[0] == _STAR:  # as it mostly is
                 position = self._read_fast(data, commands)
                 if position == self.unread:
                     self._data, self.unread = b"", 0
@@ -201,7 +201,7 @@ class Parser:
         position, end = 0, len(data)
         if self._missing:
             position = self._step(data, 0, commands)
-        if position < end and data[position] == _STAR and self._trusted(data):
+        if position < end and data[position] == _STAR:
             position += self._read_fast(data[position:] if position else data, commands)
         return self._read_steps(data, position, commands)
 
@@ -213,26 +213,23 @@ class Parser:
             position = self._step(data, position, commands)
         return position
 
-    def _trusted(self, data: bytes) -> bool:
-        """Whether hiredis may see these bytes: no limit can be broken unseen, no memory taken on
-        credit.
-        """
-        return (
-            len(data) <= self._trusts
-            and _LARGE_ARRAY.search(data) is None
-            # Tested as integers: `bytes in bytes` costs a raised and dropped exception.
-            and not (
-                (_TILDE in data or _ANGLE in data or _BAR in data)
-                and _OTHER_AGGREGATE.search(data) is not None
-            )
-        )
-
     def _read_fast(self, data: bytes, commands: list[Command]) -> int:
         """Reads the whole commands that `data` begins with; returns how many bytes they take.
 
-        Zero means that nothing was read, since hiredis met what it takes and Redis does not, or the
+        Zero means that nothing was read: hiredis may not see these bytes, since a limit could be
+        broken unseen or memory taken on credit, or it met what it takes and Redis does not, or the
         reverse.
         """
+        if (
+            len(data) > self._trusts
+            or _LARGE_ARRAY.search(data) is not None
+            # Tested as integers: `bytes in bytes` costs a raised and dropped exception.
+            or (
+                (_TILDE in data or _ANGLE in data or _BAR in data)
+                and _OTHER_AGGREGATE.search(data) is not None
+            )
+        ):
+            return 0
         reader = self._reader
         gets = reader.gets
         found: list[Command] = []

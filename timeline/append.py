@@ -13,9 +13,9 @@ from typing import Final
 
 from timeline.draft import Draft
 from timeline.formats.entries import encode_entry, encode_run
-from timeline.formats.keys import LAST, MAX
+from timeline.formats.keys import LAST
 from timeline.options import Options
-from timeline.stage import Group, Stage
+from timeline.stage import Stage
 from timeline.tails import Timeline
 
 _FRAME: Final = 64  # more than what stands around the items of an entry
@@ -42,16 +42,16 @@ class Appender:
         if stage.refusal is not None or group.size > self._group_limit:
             stage.check_open()
         timeline = stage.by_name.get(name)
-        if timeline is None or timeline.next == MAX:
+        if timeline is None or timeline.next > LAST:  # dropped, perhaps, and made again
             timeline = stage.find(name)
             if timeline is None:
                 draft = Draft(stage)
                 seq = draft.append(draft.create(name), items)
                 draft.commit()
                 return seq
+            if timeline.next > LAST:
+                raise stage.no_number(timeline)
         seq = timeline.next
-        if seq > LAST:
-            raise stage.no_number(timeline)
         if len(items) != 2 or len(items[0]) > self._field_limit:
             stage.check_items(items)
         payload = encode_entry(seq, items)
@@ -60,11 +60,16 @@ class Appender:
         tails = stage.tails
         if timeline.generation != tails.young.number:
             tails.touch(timeline)
+        if not group.time:
+            group.time = stage.now()
+        if group.offsets is not None:
+            group.offsets.append(group.next - group.first)
         appended = group.appended
         timeline.tail.append(group.base + len(appended.seqs))
         timeline.next = seq + 1
         appended.add(timeline, seq, payload)
-        self._count(group, 1, len(payload))
+        group.next += 1
+        group.size += len(payload)
         return seq
 
     def append_run(
@@ -97,7 +102,13 @@ class Appender:
             self._take_back(timelines)
             raise
         group.appended.add_run(timelines, ids, seqs, parts, sizes)  # type: ignore[arg-type]
-        self._count(group, count, sum(sizes))
+        if not group.time:
+            group.time = stage.now()
+        if group.offsets is not None:
+            offset = group.next - group.first
+            group.offsets += range(offset, offset + count)
+        group.next += count
+        group.size += sum(sizes)
         return seqs
 
     def _find_others(self, timelines: list[Timeline | None], names: Sequence[bytes]) -> None:
@@ -154,13 +165,3 @@ class Appender:
             assert timeline is not None
             timeline.tail.pop()
             timeline.next -= 1
-
-    def _count(self, group: Group, commits: int, size: int) -> None:
-        """The open group got `commits` more commits of one entry each, `size` bytes in all."""
-        if not group.time:
-            group.time = self._stage.now()
-        if group.offsets is not None:
-            offset = group.next - group.first
-            group.offsets += range(offset, offset + commits)
-        group.next += commits
-        group.size += size
