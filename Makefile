@@ -36,7 +36,7 @@ $(BUILT): pyproject.toml
 	  echo 'Python 3.11 or newer with the venv module is needed (Debian: apt install python3-venv).' >&2; \
 	  exit 1; \
 	fi; \
-	echo "building $(VENV) with $$("$$found" --version)"; \
+	echo "building $(VENV) with $$("$$found" --version), which takes a minute or more"; \
 	$(VENV)/bin/python -c 'import pip' 2>/dev/null || "$$found" -m venv --clear $(VENV); \
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@

@@ -23,6 +23,7 @@ from timeline.formats.rows import Retention
 from timeline.inspection import (
     SegmentContent,
     TimelineFacts,
+    find_timeline,
     inspect_segment,
     inspect_timeline,
 )
@@ -208,9 +209,7 @@ class TimelineHandle:
         """
         engine = self._engine
         with engine.lock:
-            timeline = engine.find(self.name)
-            if timeline is None:
-                raise NotFoundError(f"there is no timeline {shown(self.name)}")
+            timeline = find_timeline(engine, self.name)
             return engine.retention(timeline)
 
     def excess(
@@ -231,9 +230,7 @@ class TimelineHandle:
             for bound, name in ((age_ms, "age_ms"), (length, "length"), (bytes_, "bytes_"))
         )
         with engine.lock:
-            timeline = engine.find(self.name)
-            if timeline is None:
-                raise NotFoundError(f"there is no timeline {shown(self.name)}")
+            timeline = find_timeline(engine, self.name)
             return engine.store.retention.excess(
                 timeline, before=below, age=age, length=kept, size=size
             )

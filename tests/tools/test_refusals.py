@@ -146,3 +146,8 @@ def test_a_directory_that_may_not_be_looked_into_is_not_called_absent(tmp_path: 
     finally:
         os.seteuid(user)
         store.parent.chmod(0o700)
+
+
+@pytest.mark.parametrize("verb", ["retention", "cat", "tail", "inspect"])
+def test_a_conversation_named_as_a_timeline_is_told_apart(stopped: Path, verb: str) -> None:
+    assert "no timeline 'team': is '@conv:team' meant?" in refused(verb, str(stopped), "team")
