@@ -47,9 +47,10 @@ def time_shown(value: int) -> str:
 
 def _read(text: str, units: dict[str, int]) -> int:
     match = _AMOUNT.fullmatch(text.strip().lower())
-    if match is None or match[2] not in units:
+    amount = Fraction(match[1]) * units[match[2]] if match and match[2] in units else None
+    if amount is None or amount.denominator != 1:
         raise ValueError(text)
-    return round(Fraction(match[1]) * units[match[2]])
+    return amount.numerator
 
 
 def _shown(value: int, units: dict[str, int]) -> str:

@@ -95,6 +95,8 @@ def test_amounts_are_taken_as_people_write_them_wherever_they_are_given(
     [
         ("unsealed_bytes", "16 MeB", "a size such as 64 KiB"),
         ("unsealed_bytes", "MiB", "a size such as 64 KiB"),
+        ("unsealed_bytes", "1000000.5", "a size such as 64 KiB"),
+        ("tails", "1.5", "a number"),
         ("seal_after_ms", "10 fortnights", "a time such as 30 s"),
         ("seal_after_ms", "64k", "a time such as 30 s"),
         ("tails", "many", "a number"),
