@@ -394,12 +394,14 @@ class Connection(asyncio.Protocol):
 
     def release(
         self, flight: Flight, out: list[bytes], kept: list[int], problem: TimelineError | None
-    ) -> None:
-        """Sends the replies that waited for `flight`; `problem` replaces promised writes."""
+    ) -> bool:
+        """Sends the replies that waited for `flight`; `problem` replaces promised writes. Returns
+        whether there may be something to proceed with.
+        """
         if self._flight is flight:
             self._flight, self._out, self._kept, self._size = None, [], [], 0
         if self._life == GONE:
-            return
+            return False
         if problem is not None:
             keep = set(kept)
             refusal = replies.error(problem)
@@ -410,6 +412,7 @@ class Connection(asyncio.Protocol):
             self._service.push.resume(self)
         if self._life:
             self._settle()
+        return self._waits != NOTHING or self.held > 0 or not self._reading
 
     # --- sending ------------------------------------------------------------------------------
 

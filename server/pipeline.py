@@ -128,11 +128,14 @@ class Pipeline:
             if problem is not None:
                 self._log.error("group failed", code=problem.code, problem=str(problem))
             self._landing(group)
-            for connection, out, kept in flight.entries:
-                connection.release(flight, out, kept, problem)
+            waiting = [
+                connection
+                for connection, out, kept in flight.entries
+                if connection.release(flight, out, kept, problem)
+            ]
             if problem is None:
                 self._applied(group)
-            for connection, _, _ in flight.entries:
+            for connection in waiting:
                 connection.proceed()
         if self._stalled:
             self._retry()
