@@ -64,6 +64,8 @@ def export(
         with RawWire(daemon.address) as wire:
             records: Iterator[DumpRecord] = daemon_records(wire, as_bytes(prefix or ""))
             _export(_some(records, prefix), output, file, binary=binary)
+        if prefix is None:
+            output.note("conversations and users are not in it: export the daemon's directory")
         return
     with timeline.open(directory, read_only=True, search=False) as database:
         wanted = None if prefix is None else as_bytes(prefix)

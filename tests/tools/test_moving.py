@@ -20,7 +20,7 @@ import timeline
 from tests.disks import small_disk
 from tests.engine.stores import rights
 from tests.server.daemon import Daemon
-from tests.tools.installed import PROGRAM, done, names, refused, same, start
+from tests.tools.installed import PROGRAM, done, names, refused, run, same, start
 from timeline.expiry import EXPIRY_KEY
 from timeline.formats.dump import DumpRecord, Header
 from timeline.options import MIB
@@ -197,7 +197,8 @@ def test_to_and_from_a_live_daemon(store: Path, daemon: Daemon, tmp_path: Path) 
     assert said["entries"] > SERIES * (SMALL - 5)
     assert json.loads(done("import", *at, tmp_path / "all", "--json"))["entries"] == 0
     done("export", *at, tmp_path / "rooms", "--prefix", "room:00", "--binary")
-    done("export", *at, tmp_path / "back")
+    whole = run("export", *at, tmp_path / "back")
+    assert b"conversations and users are not in it" in whole.stderr
     done("import", tmp_path / "new", tmp_path / "back")
     with timeline.open(store) as db, timeline.open(tmp_path / "new") as other:
         for name in db.timelines():
