@@ -9,7 +9,7 @@ each entry costs more than storing it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 
 from timeline.draft import Draft
 from timeline.formats.entries import encode_entry, encode_run
@@ -86,10 +86,11 @@ class Appender:
             return ()
         if not self._fit(columns):
             return ()
-        timelines = list(map(stage.by_name.get, names))
-        if None in timelines:
-            self._find_others(timelines, names)
-        ids, seqs = self._number(timelines, group.end)
+        found = list(map(stage.by_name.get, names))
+        if not all(found):
+            self._find_others(found, names)
+        timelines = cast(list[Timeline], found)
+        seqs = self._number(timelines, group.end)
         count = len(seqs)
         if count < len(names):
             if not count:
@@ -101,7 +102,8 @@ class Appender:
         except BaseException:
             self._take_back(timelines)
             raise
-        group.appended.add_run(timelines, ids, seqs, parts, sizes)  # type: ignore[arg-type]
+        ids = [timeline.id for timeline in timelines]
+        group.appended.add_run(timelines, ids, seqs, parts, sizes)
         if not group.time:
             group.time = stage.now()
         if group.offsets is not None:
@@ -132,20 +134,16 @@ class Appender:
                 return False
         return room >= 0
 
-    def _number(
-        self, timelines: Sequence[Timeline | None], row: int
-    ) -> tuple[list[int], list[int]]:
-        """Give each of `timelines` its next number and put it into its tail, from `row` on.
+    def _number(self, timelines: Sequence[Timeline], first_row: int) -> list[int]:
+        """Give each of `timelines` its next number and put it into its tail, from `first_row` on.
 
-        Returns their ids and the numbers, up to the first that has none to give.
+        Returns the numbers, up to the first timeline that has none to give.
         """
         tails = self._stage.tails
         generation = tails.young.number
-        ids: list[int] = []
         seqs: list[int] = []
-        add_id, add = ids.append, seqs.append
-        for timeline in timelines:
-            assert timeline is not None
+        add = seqs.append
+        for row, timeline in enumerate(timelines, first_row):
             seq = timeline.next
             if seq > LAST:  # none to give: an in-box, or dropped
                 break
@@ -153,15 +151,12 @@ class Appender:
                 tails.touch(timeline)
             timeline.tail.append(row)
             timeline.next = seq + 1
-            row += 1
-            add_id(timeline.id)
             add(seq)
-        return ids, seqs
+        return seqs
 
     @staticmethod
-    def _take_back(timelines: Sequence[Timeline | None]) -> None:
+    def _take_back(timelines: Sequence[Timeline]) -> None:
         """Undo `_number`: the numbers were not used."""
         for timeline in timelines:
-            assert timeline is not None
             timeline.tail.pop()
             timeline.next -= 1
