@@ -57,6 +57,8 @@ def trim(
     """
     if sum(bound is not None for bound in (before, length, older_than)) != 1:
         raise click.UsageError("say what goes: one of --before, --length and --older-than")
+    if name.startswith("@conv:"):
+        raise click.ClickException("messages of a conversation go by `timeline retention`")
     writable(as_bytes(name))
     with ExitStack() as stack:
         if daemon is not None:

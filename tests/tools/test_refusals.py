@@ -151,3 +151,8 @@ def test_a_directory_that_may_not_be_looked_into_is_not_called_absent(tmp_path: 
 @pytest.mark.parametrize("verb", ["retention", "cat", "tail", "inspect"])
 def test_a_conversation_named_as_a_timeline_is_told_apart(stopped: Path, verb: str) -> None:
     assert "no timeline 'team': is '@conv:team' meant?" in refused(verb, str(stopped), "team")
+
+
+def test_who_trims_a_conversation_is_told_how(stopped: Path) -> None:
+    said = refused("trim", str(stopped), "@conv:team", "--length", "1", "--dry-run")
+    assert "messages of a conversation go by `timeline retention`" in said
