@@ -768,7 +768,7 @@ class Engine:
         self.callbacks = Callbacks()
         self._parts.clear()  # their threads are the parent's, and so are the locks these hold
         self.stage.refusal = ClosedError(
-            "this engine belongs to the parent process: open the store after forking"
+            "this engine belongs to the parent process: fork before a store is opened"
         )
         self._closed = True
 

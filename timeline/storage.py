@@ -53,6 +53,7 @@ from timeline.errors import (
     StallError,
     StorageError,
     TimelineError,
+    UsageError,
 )
 from timeline.files import seclude
 from timeline.options import KIB, MIB, Options
@@ -124,7 +125,13 @@ class Storage:
     def _open(
         self, where: Path, whole: RocksOptions, options: Options, access: AccessType, cache: Cache
     ) -> None:
+        if _process.threads_left_behind and not self._read_only:
+            raise UsageError(
+                "this process was forked from one that had opened a store, and has not the threads "
+                "that one needs: fork before opening any, or start the process by spawn"
+            )
         families = {name: _family_options(name, options, cache) for name in FAMILIES}
+        _process.opened = True
         keep_standard()
         try:
             database = Rdict(str(where), whole, families, access)
@@ -544,6 +551,22 @@ _caches: dict[int, Cache] = {}
 def _block_cache(size: int) -> Cache:
     """One cache for all families, shared by the storages of a process that ask for one size."""
     return _caches.setdefault(size, Cache(size))
+
+
+class _Process:
+    """RocksDB has threads for a whole process, which a fork leaves behind: a child would wait for
+    them for ever when it flushes.
+    """
+
+    opened = False  # a store, some time
+    threads_left_behind = False
+
+    def note_fork(self) -> None:
+        self.threads_left_behind = self.opened
+
+
+_process = _Process()
+os.register_at_fork(after_in_child=_process.note_fork)
 
 
 _LOCKED = re.compile(r"lock hold by current process|While lock file|lock file", re.IGNORECASE)

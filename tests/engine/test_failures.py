@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -30,6 +31,7 @@ from timeline.errors import (
     StorageError,
     TimelineError,
     UncertainError,
+    UsageError,
     WrongTypeError,
 )
 from timeline.formats import keys
@@ -428,6 +430,24 @@ def test_a_forked_child_is_refused_everything(db: Database) -> None:
         assert answer.read() == b"[]"
     os.waitpid(child, 0)
     assert handle.append({"a": "2"}) == 2
+
+
+def test_a_forked_child_of_who_opened_a_store_is_refused_one_of_its_own(tmp_path: Path) -> None:
+    """RocksDB's threads stay behind: it would wait for them for ever when it closes."""
+    timeline.open(tmp_path / "store").close()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        status = 1
+        try:
+            with suppress(UsageError):
+                timeline.open(tmp_path / "other").close()
+                status = 2
+            status = 0 if status == 1 else status
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 def test_a_delete_under_way_bears_an_append_behind_it(
