@@ -104,6 +104,7 @@ def are_appends(columns: list[tuple[bytes, ...]]) -> bool:
     return (
         (verbs.count(b"XADD") == count or all(verb in ADD for verb in verbs))
         and ids.count(b"*") == count
-        # One search finds names that begin with @ (and, which does no harm, some others).
-        and b"\n@" not in b"\n".join((b"", *names))
+        # One search finds names that begin with @ (and, which does no harm, some others); by
+        # `find`, since `bytes in bytes` costs a raised and dropped exception.
+        and b"\n".join((b"", *names)).find(b"\n@") < 0
     )

@@ -121,7 +121,10 @@ def _turn_away(session: Session, args: Arguments) -> bytes | None:
     if args[0].lower() in _OF_HTTP:
         session.connection.disconnect(_CROSS_PROTOCOL)
         return None
-    return _refuse(session, None, unknown(args))
+    begin = perf_counter()
+    problem = unknown(args)  # which may look at all names for one that is like it
+    session.service.seconds += perf_counter() - begin
+    return _refuse(session, None, problem)
 
 
 def _refuse(session: Session, command: Command | None, problem: TimelineError) -> bytes:

@@ -53,6 +53,8 @@ _JOBS_AT_A_TIME = 2
 _SEARCHES_AT_A_TIME = 4
 _SHORT_AT_A_TIME = 2
 
+_REFUSAL_SECONDS = 0.000_02  # what a refusal takes, about: those are not timed
+
 
 def _pool(threads: int, name: str) -> ThreadPoolExecutor:
     """Starts its threads when there is something to do."""
@@ -122,7 +124,8 @@ class Service:
     slow: deque[SlowCommand] = field(default_factory=deque)
     slow_id: int = 0
     next_client: int = 1
-    seconds: float = 0.0  # that commands took which were carried out one by one; it only grows
+    # What commands took that came one by one, and refusals: turns end by that. It only grows.
+    seconds: float = 0.0
     emptied: asyncio.Event = field(default_factory=asyncio.Event)  # the last client has gone
     jobs: list[Job] = field(default_factory=list)
     _job_threads: ThreadPoolExecutor = field(default_factory=lambda: _pool(_JOBS_AT_A_TIME, "job"))
@@ -346,6 +349,7 @@ class Service:
     def refusal(self, problem: TimelineError) -> bytes:
         """The error reply, counted."""
         self.counters.errors[problem.code] += 1
+        self.seconds += _REFUSAL_SECONDS
         return replies.error(problem)
 
     def own_mistake(self, problem: Exception) -> CommandError:

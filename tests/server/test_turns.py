@@ -173,6 +173,24 @@ def test_one_turn_is_bounded(play: Callable[..., None]) -> None:
     play(scene)
 
 
+@pytest.mark.parametrize(
+    "asked", [b"PING\r\n", b"NO.SUCH\r\n", b"GET\r\n"], ids=["done", "unknown", "refused"]
+)
+def test_a_turn_ends_by_what_its_commands_took_and_its_refusals(
+    asked: bytes, play: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "_SECONDS", 0.0)  # each takes longer
+
+    async def scene(scene: Scene) -> None:
+        connection, socket = scene.connect()
+        connection.data_received(asked * 3)
+        assert socket.sent.count(b"\r\n") == 1
+        assert scene.service.turns.busy
+        await until(lambda: socket.sent.count(b"\r\n") == 3)
+
+    play(scene)
+
+
 def test_a_client_that_does_not_read_is_made_no_more_replies(
     play: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
