@@ -37,11 +37,12 @@ class Flight:
     and are kept when the group fails.
     """
 
-    __slots__ = ("entries", "group")
+    __slots__ = ("entries", "group", "works")
 
     def __init__(self, group: Group) -> None:
         self.group = group
         self.entries: list[tuple[Connection, list[bytes], list[int]]] = []
+        self.works: list[Callable[[], object]] = []  # to be done once it stands
 
 
 class Pipeline:
@@ -134,6 +135,8 @@ class Pipeline:
                 if connection.release(flight, out, kept, problem)
             ]
             if problem is None:
+                for work in flight.works:
+                    work()
                 self._applied(group)
             for connection in waiting:
                 connection.proceed()

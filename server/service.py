@@ -212,14 +212,13 @@ class Service:
             self.waiters.wake(list(self.waiters.names))
 
     def when_applied(self, group: Group, work: Callable[[], object]) -> None:
-        """Does `work` on the loop once a group is applied, and not if it fails."""
-
-        def done(group: Group) -> None:
-            if group.error is None:
-                with suppress(RuntimeError):  # the loop has ended
-                    self.loop.call_soon_threadsafe(work)
-
-        group.on_done(done)
+        """Does `work` once the newest group is applied, before anybody goes on who waits for it;
+        not if it fails. Called under the engine's lock.
+        """
+        if not group.done:
+            self.pipeline.flight().works.append(work)
+        elif group.error is None:
+            work()
 
     def carry_on(self, connection: Connection, step: Step, reply: Callable[[], bytes]) -> None:
         """Does the parts of a command behind the first, which was just committed."""

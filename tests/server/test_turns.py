@@ -10,12 +10,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from math import inf
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from tests.server.test_pipeline import SECONDS, Transport
 from timeline.engine import Engine
 from timeline.errors import BusyError, TimelineError
+from timeline.options import Options
 from timeline_server import appends, config, connection as connection_module
 from timeline_server.appends import Appends
 from timeline_server.commands import COMMANDS
@@ -370,6 +372,38 @@ def test_a_mistake_of_ours_in_one_command_costs_nobody_else_an_answer(
 
     monkeypatch.setattr(COMMANDS[b"XLEN"], "handler", fail)
     play(scene)
+
+
+@pytest.mark.parametrize("fsync", ["inline", "thread"])
+def test_who_subscribes_behind_a_transaction_does_not_hear_what_it_told(
+    tmp_path: Path, fsync: Literal["inline", "thread"]
+) -> None:
+    sent = [
+        encoded(b"HELLO", b"3"),
+        encoded(b"MULTI"),
+        encoded(b"XADD", b"t", b"*", b"f", b"v"),
+        encoded(b"PUBLISH", b"c", b"told"),
+        encoded(b"EXEC"),
+        encoded(b"PSUBSCRIBE", b"c*"),
+        encoded(b"PUBLISH", b"c", b"later"),
+        encoded(b"ECHO", b"end"),
+    ]
+
+    async def scene(scene: Scene) -> None:
+        listener, heard = scene.connect()
+        listener.data_received(encoded(b"SUBSCRIBE", b"c"))
+        connection, socket = scene.connect()
+        connection.data_received(b"".join(sent))
+        await until(lambda: socket.sent.endswith(b"end\r\n"))
+        assert b"told" not in socket.sent
+        assert b"later" in socket.sent
+        assert 0 < heard.sent.find(b"told") < heard.sent.find(b"later")
+
+    async def begin() -> None:
+        await scene(Scene(engine))
+
+    with Engine(tmp_path / "store", Options(fsync=fsync)) as engine:
+        asyncio.run(begin())
 
 
 class Refusing:
