@@ -270,7 +270,7 @@ class Connection(asyncio.Protocol):
         """Carries out commands until one must wait, and returns for what."""
         session, parser, service = self.session, self._parser, self._service
         commands, place = self._commands, self._place
-        until = service.seconds + _SECONDS
+        begun = service.seconds
         while left > 0:
             if place == len(commands):
                 unread = parser.unread
@@ -294,7 +294,7 @@ class Connection(asyncio.Protocol):
                 waits = self._carry_out(args)
                 if waits:
                     return waits
-                left = left - 1 if service.seconds <= until else 0
+                left = left - 1 if service.seconds - begun <= _SECONDS else 0
                 if self._commands is commands:
                     self._place = place = place + 1
                 else:  # they were dropped

@@ -19,7 +19,7 @@ _FORWARD = frozenset((b"XRANGE", b"xrange"))
 _BACK = frozenset((b"XREVRANGE", b"xrevrange"))
 READS = _FORWARD | _BACK
 _COUNT = frozenset((b"COUNT", b"count"))
-_DIGITS = 3  # of a COUNT, above which it is no short one
+_COUNTS = {b"%d" % count: count for count in range(1, 1000)}  # above, it is no short one
 
 
 def short_reads(
@@ -41,7 +41,8 @@ def short_reads(
         timeline = known.get(name)
         if timeline is None or timeline.row is None or name[:1] == b"@":
             break
-        if not count.isdigit() or count[:1] == b"0" or len(count) > _DIGITS:
+        most = _COUNTS.get(count)
+        if most is None:
             break
         if reverse:
             low, high = high, low
@@ -50,7 +51,7 @@ def short_reads(
             last = MAX if high == b"+" else range_end(high)
         except CommandError:
             break
-        page = read(timeline, first, last, int(count), reverse=reverse)
+        page = read(timeline, first, last, most, reverse=reverse)
         if page is None:
             break
         timeline.used = True

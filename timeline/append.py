@@ -55,8 +55,9 @@ class Appender:
         if len(items) != 2 or len(items[0]) > self._field_limit:
             stage.check_items(items)
         payload = encode_entry(seq, items)
-        if len(payload) > self._entry_limit:
-            stage.check_size(len(payload))
+        size = len(payload)
+        if size > self._entry_limit:
+            stage.check_size(size)
         tails = stage.tails
         if timeline.generation != tails.young.number:
             tails.touch(timeline)
@@ -69,7 +70,7 @@ class Appender:
         timeline.next = seq + 1
         appended.add(timeline, seq, payload)
         group.next += 1
-        group.size += len(payload)
+        group.size += size
         return seq
 
     def append_run(
