@@ -181,7 +181,7 @@ def test_trimming(store: Path) -> None:
     assert done("trim", store, "sensor:1", "--older-than", "30d") == "0 entries were removed\n"
     assert done("trim", store, "sensor:1", "--older-than", "0s", "-y").startswith("50 entries")
     assert "no timeline 'nothing'" in refused("trim", store, "nothing", "--before", "3")
-    assert "begins with @" in refused("trim", store, "@conv:c1", "--before", "3")
+    assert "`timeline retention`" in refused("trim", store, "@conv:c1", "--before", "3")
     assert "one of" in refused("trim", store, "sensor:1", status=2)
     assert "is no age" in refused("trim", store, "sensor:1", "--older-than", "soon", status=2)
     with timeline.open(store) as db:
