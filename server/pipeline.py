@@ -6,12 +6,14 @@ replies.
 
 Inline, the daemon flushes at the end of a turn of the loop: it polls the sockets again up to three
 times while more writes arrive, so that one fsync serves them all. Threaded, the engine flushes by
-itself and calls back from its thread. Everything else here runs on the loop.
+itself and calls back from its thread. Inline, another thread calls back at times (that which pays
+what is owed). Everything else here runs on the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -56,6 +58,7 @@ class Pipeline:
     ) -> None:
         self._engine = engine
         self._loop = loop
+        self._thread = threading.get_ident()  # the loop's
         self._applied = applied
         self._landing = landing  # called before the replies leave
         self._log = log
@@ -113,7 +116,7 @@ class Pipeline:
 
     def _on_done(self, group: Group) -> None:
         self._done.append(group)
-        if self._engine.threaded:
+        if self._engine.threaded or threading.get_ident() != self._thread:
             self._loop.call_soon_threadsafe(self._land)
 
     def _land(self) -> None:

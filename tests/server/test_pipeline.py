@@ -84,3 +84,39 @@ def test_a_write_that_changes_nothing_waits_for_what_it_saw(
             asyncio.run(scene())
         finally:
             held.set()
+
+
+def test_a_group_that_another_thread_tells_of_lands_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inline, the thread that pays what is owed may be the one that calls who waits."""
+    asked, passed = threading.Event(), threading.Event()
+    tell = Engine._tell
+
+    def tell_elsewhere(engine: Engine) -> None:
+        def late() -> None:
+            assert passed.wait(SECONDS)
+            tell(engine)
+
+        threading.Thread(target=late).start()
+        asked.set()
+
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        settings = config.load([])
+        service = Service(engine, settings, loop, configure("error", "text")[0], lambda: None, 0)
+        client, link = connect(service)
+        client.data_received(b"XADD t * f v\r\n")
+        assert await loop.run_in_executor(None, asked.wait, SECONDS)
+        assert link.sent == b""
+        passed.set()
+        await asyncio.wait_for(link.written.wait(), SECONDS)
+        assert link.sent == b"$3\r\n1-0\r\n"
+
+    engine = Engine(tmp_path / "store", Options(fsync="inline"))
+    monkeypatch.setattr(Engine, "_tell", tell_elsewhere)
+    try:
+        asyncio.run(scene())
+    finally:
+        monkeypatch.undo()
+        engine.close()
