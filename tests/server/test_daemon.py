@@ -269,4 +269,4 @@ def test_a_misspelt_argument_is_refused_in_one_line(words: str, sentence: str) -
 
 def test_the_version_is_that_of_the_package() -> None:
     found = run("--version")
-    assert (found.returncode, found.stdout) == (0, f"timelined {version('timeline')}\n")
+    assert (found.returncode, found.stdout) == (0, f"timelined {version('timeline-engine')}\n")
