@@ -5,6 +5,7 @@ On a small file system in memory, which takes root to mount; skipped where that 
 
 from __future__ import annotations
 
+import errno
 import resource
 import shutil
 import signal
@@ -46,10 +47,15 @@ def free(path: Path) -> int:
 def fill(path: Path, leave: int) -> Path:
     """Use up the disk but for `leave` bytes."""
     ballast = path / "ballast"
-    with ballast.open("ab") as file:  # cutting it first would give space to whoever is waiting
-        while free(path) > leave:
-            file.write(bytes(min(64 * KIB, free(path) - leave)))
-            file.flush()
+    # Cutting it first would give space to a store that waits for some.
+    with ballast.open("ab", buffering=0) as file:
+        while (room := free(path) - leave) > 0:
+            try:
+                file.write(bytes(min(64 * KIB, room)))
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                break  # the store took the last of it meanwhile
     return ballast
 
 
