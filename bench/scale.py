@@ -20,8 +20,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
-from timeline import upkeep
-from timeline.engine import Engine
+from timeline.admin import compact as compaction
+from timeline.engine.engine import Engine
 from timeline.options import MIB, Options
 
 _RUN: Final = 1_000  # entries staged together, one group
@@ -122,7 +122,7 @@ def overload(path: Path, timelines: int) -> None:
 def compact(path: Path) -> None:
     engine = Engine(path, Options(fsync="inline"))
     begin = time.perf_counter()
-    upkeep.compact(engine)
+    compaction.compact(engine)
     engine.close()
     print(f"compacted in {time.perf_counter() - begin:.0f} s", flush=True)
 

@@ -11,7 +11,7 @@ one, so that each refusal costs the same, however many follow.
 
 from __future__ import annotations
 
-from timeline.engine import Engine
+from timeline.engine.engine import Engine
 from timeline.errors import TimelineError
 from timeline.formats.entries import IDS, KNOWN_IDS, resp_id, resp_ids
 

@@ -23,11 +23,11 @@ from pathlib import Path
 
 import uvloop
 
-from timeline.descriptors import keep_standard
-from timeline.engine import Engine
+from timeline.engine.engine import Engine
+from timeline.engine.store import ROCKS, prepare_directory
 from timeline.errors import StorageError, TimelineError, UsageError
-from timeline.files import OTHERS
-from timeline.store import ROCKS, prepare_directory
+from timeline.storage.descriptors import keep_standard
+from timeline.storage.files import OTHERS
 
 from .config import Configuration, load
 from .connection import Connection

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from timeline.formats.messages import KINDS
-from timeline.messaging.told import Told
+from timeline.formats.conversations import KINDS
+from timeline.messaging.delivery.updates import Told
 
 from . import replies
 

@@ -27,9 +27,9 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from timeline.engine.statistics import Histogram
 from timeline.errors import BusyError, ReadOnlyError, TimelineError
-from timeline.measures import Histogram
-from timeline.storage import SEGMENTS
+from timeline.storage.rocks import SEGMENTS
 
 from .accounting import Account
 from .config import VERSION

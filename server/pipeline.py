@@ -18,8 +18,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from timeline.engine import Engine
-from timeline.stage import Group
+from timeline.commit.stage import Group
+from timeline.engine.engine import Engine
 
 from .logs import Logger
 

@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING
 
 from timeline.errors import ClosedError, TimelineError
 from timeline.fanout import Position
-from timeline.formats.messages import MESSAGE
-from timeline.messaging.names import conversation_of
+from timeline.formats.conversations import MESSAGE
+from timeline.messaging.access.names import conversation_of
+from timeline.messaging.delivery.updates import Told
+from timeline.messaging.delivery.watching import Fresh, News
 from timeline.messaging.service import Messages
-from timeline.messaging.told import Told
-from timeline.messaging.watching import Fresh, News
 
 from . import replies
 from .entries import encode_told

@@ -19,11 +19,11 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import Final, Generic, Protocol, TypeVar
 
-from timeline.engine import Draft
+from timeline.engine.engine import Draft
 from timeline.errors import TimelineError
 from timeline.formats.rows import Retention
-from timeline.tails import Timeline
-from timeline.timelines import Extent, Page
+from timeline.lsm.memtable import Timeline
+from timeline.lsm.timelines import Extent, Page
 
 from . import replies
 from .accounting import Account

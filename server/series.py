@@ -14,10 +14,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from timeline.draft import Draft
-from timeline.engine import Engine
+from timeline.commit.draft import Draft
+from timeline.commit.stage import Group
+from timeline.engine.engine import Engine
 from timeline.errors import BusyError, TimelineError
-from timeline.stage import Group
 
 from .pipeline import PAUSE, Pipeline
 

@@ -20,12 +20,12 @@ from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING
 
-from timeline.engine import Engine
+from timeline.admin.progress import Progress
+from timeline.commit.stage import Group
+from timeline.engine.engine import Engine
 from timeline.errors import TimelineError
 from timeline.messaging.service import Messages
-from timeline.progress import Progress
 from timeline.search.serving import lagging
-from timeline.stage import Group
 
 from . import replies
 from .blocking import LOG, Waiter, Waiters

@@ -8,7 +8,7 @@ ordinary, in what is asked or where it lies, is left to that, errors too.
 from __future__ import annotations
 
 from timeline.formats.keys import MAX
-from timeline.timelines import Timelines
+from timeline.lsm.timelines import Timelines
 
 from .commands.arguments import range_end, range_start
 from .errors import CommandError

@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from timeline.engine import Engine
+from timeline.commit.stage import Group
+from timeline.engine.engine import Engine
 from timeline.formats import keys
-from timeline.stage import Group
 
 from . import replies
 

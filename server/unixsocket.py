@@ -13,7 +13,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from timeline.lock import Lock
+from timeline.storage.lock import Lock
 
 _OTHERWISE = "choose another with --socket"
 

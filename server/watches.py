@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from timeline.stage import Stage
-from timeline.timelines import Extent
+from timeline.commit.stage import Stage
+from timeline.lsm.timelines import Extent
 
 from .registry import View
 

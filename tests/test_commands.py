@@ -19,8 +19,8 @@ import pytest
 
 from tests.server.daemon import Daemon
 from timeline.errors import TimelineError
-from timeline.formats.messages import CONVERSATION_KINDS, KINDS, ROLES
-from timeline.messaging.roles import TABLE, application_may
+from timeline.formats.conversations import CONVERSATION_KINDS, KINDS, ROLES
+from timeline.messaging.access.roles import TABLE, application_may
 from timeline_server.commands import COMMANDS
 from timeline_server.syntax import parse
 

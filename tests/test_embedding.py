@@ -14,9 +14,9 @@ import pytest
 
 import timeline
 from timeline import Database, LogView, TimelineHandle, Transaction, verification
+from timeline.embedded.messaging import Messaging
+from timeline.embedded.messaging.subscription import Subscription
 from timeline.entry import Fields
-from timeline.messaging.embedded import Messaging
-from timeline.messaging.embedded.subscription import Subscription
 
 PAGE: Final = (Path(__file__).parent.parent / "docs" / "embedding.md").read_text("utf-8")
 

@@ -3,19 +3,19 @@
 `open` a directory, get a `Database`; README.md has twenty lines that show the rest.
 """
 
-from timeline.backup import restore
-from timeline.database import (
+from timeline.admin.backup import restore
+from timeline.embedded.database import (
     Database,
     open_database as open,  # noqa: A004  read as timeline.open
 )
+from timeline.embedded.handle import TimelineHandle
+from timeline.embedded.log import LogView
+from timeline.embedded.transaction import Transaction
 from timeline.entry import Entry, Fields
 from timeline.errors import TimelineError
 from timeline.formats.manifest import Manifest
-from timeline.handle import TimelineHandle
-from timeline.log import Change, LogCommit
-from timeline.logview import LogView
+from timeline.lsm.log import Change, LogCommit
 from timeline.options import Options
-from timeline.transaction import Transaction
 
 __all__ = [
     "Change",

@@ -30,13 +30,13 @@ from itertools import count, groupby, repeat
 from operator import itemgetter
 from typing import Final, NamedTuple
 
-from timeline.draft import Draft
+from timeline.commit.draft import Draft
+from timeline.engine.view import View
 from timeline.formats.entries import decode_items
 from timeline.formats.references import REPLAY
 from timeline.formats.segments import Row
-from timeline.inboxes import Inboxes
-from timeline.tails import Timeline
-from timeline.view import View
+from timeline.lsm.inboxes import Inboxes
+from timeline.lsm.memtable import Timeline
 
 _PAGE: Final = 1_024
 ORDINAL: Final = b"@ordinal"  # the field of an entry that readers come for

@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 
 import timeline
-from timeline import upkeep
-from timeline.compaction import Gain
+from timeline.admin import compact as compaction
+from timeline.admin.progress import Progress
+from timeline.lsm.upkeep.compaction import Gain
 from timeline.options import Options
-from timeline.progress import Progress
 
 from .console import Output, size
 from .looking import as_bytes
@@ -55,10 +55,10 @@ def compact(
             assert directory is not None
             with timeline.open(directory, options, search=False, read_only=dry_run) as database:
                 engine = database.engine
-                gain = upkeep.gain(engine, one, prefix=many, progress=progress)
+                gain = compaction.gain(engine, one, prefix=many, progress=progress)
                 fewer = 0
                 if not dry_run:
-                    fewer = upkeep.compact(engine, one, prefix=many, progress=progress)
+                    fewer = compaction.compact(engine, one, prefix=many, progress=progress)
     if dry_run:
         output.line(
             f"{gain.segments:,} segments would become {gain.after:,}, and {size(gain.freed)} of "

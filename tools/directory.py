@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from timeline.database import open_database
+from timeline.admin.inspection import find_timeline, plain
+from timeline.embedded.database import open_database
+from timeline.embedded.handle import TimelineHandle
 from timeline.entry import Entry, Fields
-from timeline.handle import TimelineHandle
-from timeline.inspection import find_timeline, plain
-from timeline.log import LogCommit
+from timeline.lsm.log import LogCommit
 from timeline.options import Options
 
 from .source import Bounds, Commit, Facts, Found, Hits, Line, Listed, Query

@@ -17,9 +17,9 @@ from pathlib import Path
 import click
 
 import timeline
-from timeline.dump import dump
+from timeline.admin.export import dump
 from timeline.errors import NotFoundError, shown
-from timeline.formats.dump import DumpRecord
+from timeline.formats.export import DumpRecord
 
 from . import exportfile
 from .console import Output

@@ -19,9 +19,9 @@ from typing import BinaryIO, Final
 from crc32c import crc32c
 
 from timeline.errors import CorruptError, TimelineError
-from timeline.formats.dump import DumpRecord, End, decode_line, encode_line
-from timeline.formats.dump_binary import HEAD, MAGIC, decode_binary, encode_binary
-from timeline.lock import Lock
+from timeline.formats.export import DumpRecord, End, decode_line, encode_line
+from timeline.formats.export_binary import HEAD, MAGIC, decode_binary, encode_binary
+from timeline.storage.lock import Lock
 
 _LARGEST: Final = 1 << 30  # a record beyond it is damage
 

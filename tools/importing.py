@@ -18,11 +18,11 @@ from typing import cast
 import click
 
 import timeline
+from timeline.admin.load import load
+from timeline.admin.merge import EngineGround, Grafted, Ground, graft
 from timeline.errors import CorruptError, UsageError, shown
-from timeline.files import new_directory, partial_of
-from timeline.formats.dump import DumpRecord, Header
-from timeline.graft import EngineGround, Grafted, Ground, graft
-from timeline.load import load
+from timeline.formats.export import DumpRecord, Header
+from timeline.storage.files import new_directory, partial_of
 
 from .consent import entries
 from .console import Output

@@ -12,7 +12,7 @@ from sys import maxsize
 
 import click
 
-from timeline.inspection import kind_of
+from timeline.admin.inspection import kind_of
 
 from .console import Output
 from .looking import as_bytes, escaped, source_of

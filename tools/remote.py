@@ -14,7 +14,7 @@ from typing import Final
 import click
 
 from timeline.errors import shown
-from timeline.formats.dump import DumpRecord, Header, Item, Series
+from timeline.formats.export import DumpRecord, Header, Item, Series
 from timeline.formats.rows import Retention
 
 from .rawwire import RawWire, Word, as_map

@@ -14,10 +14,10 @@ import click
 
 import timeline
 from timeline.amounts import time_shown
-from timeline.engine import Engine
+from timeline.embedded.handle import TimelineHandle
+from timeline.engine.engine import Engine
 from timeline.formats.keys import MAX
 from timeline.formats.rows import NO_RETENTION, Retention
-from timeline.handle import TimelineHandle
 from timeline.options import Options
 
 from .amounts import AGE, SIZE

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import click
 
-from timeline.engine import Engine
-from timeline.handle import TimelineHandle
+from timeline.embedded.handle import TimelineHandle
+from timeline.embedded.transaction import writable
+from timeline.engine.engine import Engine
 from timeline.options import Options
-from timeline.transaction import writable
 
 from .amounts import AGE
 from .consent import ask, consent, entries

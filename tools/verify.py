@@ -13,7 +13,7 @@ import click
 
 from timeline.options import Options
 from timeline.verification import Report, verify as check
-from timeline.verification.findings import INDEX
+from timeline.verification.snapshot.findings import INDEX
 
 from .console import Output
 from .verb import verb

@@ -2,7 +2,7 @@
 
 Rule: bytes in, values out, or a refusal in Redis's words where clients know them. An id is
 `<seq>-0`; a bare `<seq>` means the same. Ranges are pairs of numbers, both inclusive. In-boxes have
-ids `<lsn>-<n>`, which are numbers as `timeline.unresolved` says.
+ids `<lsn>-<n>`, which are numbers as `timeline.engine.inboxview` says.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from timeline.engine.inboxview import TOP, id_of, last_number, number_of
 from timeline.errors import NoPermissionError, UsageError
 from timeline.formats.keys import MAX
-from timeline.unresolved import TOP, id_of, last_number, number_of
 
 from ..errors import CommandError, CommandSyntaxError
 from ..registry import shown

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from timeline.backup import back_up
+from timeline.admin.backup import back_up
+from timeline.admin.progress import Progress
 from timeline.errors import NoPermissionError, UsageError
-from timeline.progress import Progress
 
 from .. import replies
 from ..registry import Arguments, View, read

@@ -9,12 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from timeline.engine import Draft, Engine
+from timeline.engine.engine import Draft, Engine
+from timeline.engine.view import View
 from timeline.errors import UsageError
-from timeline.formats.messages import BINARY, CONVERSATION_KINDS, HISTORIES, ROLES
-from timeline.messaging import bulk, conversations, history, membership, reading, sending
+from timeline.formats.conversations import BINARY, CONVERSATION_KINDS, HISTORIES, ROLES
+from timeline.messaging.conversations import (
+    bulk,
+    lifecycle,
+    membership,
+    own,
+    sending,
+)
+from timeline.messaging.delivery import history
 from timeline.messaging.service import Messages
-from timeline.view import View
 
 from .. import replies
 from ..entries import encode_entries, encode_fields, encode_map
@@ -150,7 +157,7 @@ def create(session: Session, args: Arguments, draft: Draft) -> bytes | None:
             members = options.values()
         else:
             raise options.unknown()
-    steps = conversations.create(
+    steps = lifecycle.create(
         args[1],
         args[2],
         kind=kind,
@@ -179,7 +186,7 @@ def _choice(value: bytes, choices: tuple[str, ...]) -> int:
 )
 def direct(session: Session, args: Arguments, draft: Draft) -> bytes:
     options = messages_of(session).options
-    return replies.bulk(conversations.direct(draft, args[1], args[2], options))
+    return replies.bulk(lifecycle.direct(draft, args[1], args[2], options))
 
 
 @read(
@@ -190,7 +197,7 @@ def direct(session: Session, args: Arguments, draft: Draft) -> bytes:
     flags="readonly fast",
 )
 def info(session: Session, args: Arguments, view: Readable) -> bytes:
-    found = conversations.describe(view_of(session, view), args[1], args[2])
+    found = lifecycle.describe(view_of(session, view), args[1], args[2])
     place = found.place
     return replies.encode(
         {
@@ -218,13 +225,13 @@ def info(session: Session, args: Arguments, view: Readable) -> bytes:
 )
 def meta(session: Session, args: Arguments, draft: Draft) -> bytes:
     changes = Options(args, 3).fields()
-    found = conversations.set_metadata(draft, args[1], args[2], changes)
+    found = lifecycle.set_metadata(draft, args[1], args[2], changes)
     return encode_fields(found, session.resp)
 
 
 @reads("CONV.META", "conversation actor")
 def read_meta(session: Session, args: Arguments, view: Readable) -> bytes:
-    found = conversations.describe(view_of(session, view), args[1], args[2]).metadata
+    found = lifecycle.describe(view_of(session, view), args[1], args[2]).metadata
     return encode_fields(found, session.resp)
 
 
@@ -237,7 +244,7 @@ def read_meta(session: Session, args: Arguments, view: Readable) -> bytes:
     complexity="O(N) for N members",
 )
 def delete(session: Session, args: Arguments, draft: Draft) -> bytes | None:
-    deletion = conversations.Deletion(args[1], args[2])
+    deletion = lifecycle.Deletion(args[1], args[2])
     return in_parts(session, deletion, draft, lambda: replies.OK)
 
 
@@ -452,7 +459,7 @@ def recall(session: Session, args: Arguments, draft: Draft) -> bytes:
     complexity="O(N) for N members",
 )
 def receipts(session: Session, args: Arguments, view: Readable) -> bytes:
-    was_read, delivered = reading.receipts(
+    was_read, delivered = own.receipts(
         view_of(session, view),
         args[1],
         arguments.message(args[2]),

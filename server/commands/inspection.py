@@ -1,13 +1,13 @@
 """TIMELINE.INSPECT, CONV.INSPECT and USER.INSPECT: what things are made of, for who runs the store.
 
-Rule: facts as `timeline.inspection` gathers them, a map each. Whoever may ask is shown everything;
-nothing here is part of a commit. What may take long is done on another thread.
+Rule: facts as `timeline.admin.inspection` gathers them, a map each. Whoever may ask is shown
+everything; nothing here is part of a commit. What may take long is done on another thread.
 """
 
 from __future__ import annotations
 
+from timeline.admin.inspection import inspect_segment, inspect_store, inspect_timeline, plain
 from timeline.errors import UsageError
-from timeline.inspection import inspect_segment, inspect_store, inspect_timeline, plain
 from timeline.messaging.inspection import inspect_conversation, inspect_user
 
 from .. import replies

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import islice
 from random import randrange
 
-from timeline.engine import Draft, Engine
+from timeline.engine.engine import Draft, Engine
 from timeline.formats import keys as store_keys
 
 from .. import replies

@@ -8,7 +8,7 @@ checkpoint within bounds, beyond which LOG.TAIL answers TRIMMED.
 from __future__ import annotations
 
 from timeline.errors import NoPermissionError, UsageError
-from timeline.log import Change, consumer_name
+from timeline.lsm.log import Change, consumer_name
 from timeline.search.indexer import CONSUMER
 
 from .. import replies

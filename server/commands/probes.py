@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 
+from timeline.admin.inspection import inspect_timeline
 from timeline.errors import UsageError
-from timeline.inspection import inspect_timeline
 
 from .. import replies
 from ..errors import CommandError

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from functools import partial
 
 from timeline.errors import UsageError
-from timeline.messaging.access import find_user
-from timeline.messaging.names import check_device, check_user
+from timeline.messaging.access.access import find_user
+from timeline.messaging.access.names import check_device, check_user
 
 from .. import replies
 from ..errors import CommandError

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 
-from timeline.messaging.names import USERS
-from timeline.tails import Timeline
-from timeline.unresolved import TOP, Unresolved
+from timeline.engine.inboxview import TOP, Unresolved
+from timeline.lsm.memtable import Timeline
+from timeline.messaging.access.names import USERS
 
 from .. import replies
 from ..blocking import Shared

@@ -10,11 +10,11 @@ from __future__ import annotations
 from itertools import islice
 from typing import NamedTuple
 
-from timeline.engine import Draft
+from timeline.engine.engine import Draft
 from timeline.errors import SequenceError
 from timeline.formats.entries import resp_id
-from timeline.tails import Timeline
-from timeline.timelines import Extent
+from timeline.lsm.memtable import Timeline
+from timeline.lsm.timelines import Extent
 
 from .. import replies
 from ..errors import CommandError

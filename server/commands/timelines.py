@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Container
 from itertools import islice
 
-from timeline import upkeep
-from timeline.engine import Draft
+from timeline.admin import compact as compaction
+from timeline.admin.progress import Progress
+from timeline.embedded.handle import TimelineHandle
+from timeline.engine.engine import Draft
+from timeline.engine.inboxview import Unresolved, is_inbox
 from timeline.errors import NotFoundError, UsageError, WrongTypeError
 from timeline.formats.keys import MAX
 from timeline.formats.rows import Retention
-from timeline.handle import TimelineHandle
-from timeline.progress import Progress
-from timeline.tails import Timeline
-from timeline.unresolved import Unresolved, is_inbox
+from timeline.lsm.memtable import Timeline
 
 from .. import replies
 from ..entries import encode_fields
@@ -263,7 +263,9 @@ def compact(session: Session, args: Arguments, view: View) -> None:
     session.service.detach_job(
         session.connection,
         "TIMELINE.COMPACT",
-        lambda tell: replies.integer(upkeep.compact(engine, name, prefix=prefix, progress=tell)),
+        lambda tell: replies.integer(
+            compaction.compact(engine, name, prefix=prefix, progress=tell)
+        ),
     )
 
 
@@ -279,7 +281,7 @@ def gain(session: Session, args: Arguments, view: View) -> None:
     name, prefix = _some(session, args, view)
 
     def work(tell: Progress) -> bytes:
-        found = upkeep.gain(engine, name, prefix=prefix, progress=tell)
+        found = compaction.gain(engine, name, prefix=prefix, progress=tell)
         return replies.encode(
             {
                 "segments": found.segments,

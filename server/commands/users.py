@@ -6,15 +6,17 @@ blocked sync and a subscription need beyond that, waking and presence, is here a
 
 from __future__ import annotations
 
-from timeline.engine import Draft, Engine
+from timeline.engine.engine import Draft, Engine
 from timeline.errors import NotFoundError, TimelineError, TrimmedError, UsageError
 from timeline.fanout import Position
-from timeline.messaging import conversations, counting, devices, listing, reading
-from timeline.messaging.access import find_user
-from timeline.messaging.names import check_user
+from timeline.messaging.access.access import find_user
+from timeline.messaging.access.names import check_user
+from timeline.messaging.conversations import lifecycle, own
+from timeline.messaging.delivery import devices
+from timeline.messaging.delivery.syncing import Page
+from timeline.messaging.lists import counting, listing
+from timeline.messaging.lists.userlist import Listed
 from timeline.messaging.service import Messages
-from timeline.messaging.syncing import Page
-from timeline.messaging.userlist import Listed
 
 from .. import replies
 from ..blocking import Shared
@@ -275,7 +277,7 @@ def _listed(each: Listed, resp: int) -> bytes:
     flags="write fast",
 )
 def read_(session: Session, args: Arguments, draft: Draft) -> bytes:
-    return replies.integer(reading.read(draft, args[1], args[2], arguments.message(args[3])))
+    return replies.integer(own.read(draft, args[1], args[2], arguments.message(args[3])))
 
 
 @read(
@@ -306,7 +308,7 @@ def hide(session: Session, args: Arguments, draft: Draft) -> bytes:
     if len(args) - 3 > most:
         raise UsageError(f"at most {most} messages at a time (option page_entries)")
     seqs = [arguments.message(value) for value in args[3:]]
-    return replies.integer(reading.hide(draft, args[1], args[2], seqs))
+    return replies.integer(own.hide(draft, args[1], args[2], seqs))
 
 
 @write(
@@ -317,7 +319,7 @@ def hide(session: Session, args: Arguments, draft: Draft) -> bytes:
     flags="write fast",
 )
 def clear(session: Session, args: Arguments, draft: Draft) -> bytes:
-    reading.clear(draft, args[1], args[2], arguments.message(args[3]))
+    own.clear(draft, args[1], args[2], arguments.message(args[3]))
     return replies.OK
 
 
@@ -329,7 +331,7 @@ def clear(session: Session, args: Arguments, draft: Draft) -> bytes:
     flags="write fast",
 )
 def set_(session: Session, args: Arguments, draft: Draft) -> bytes:
-    reading.set_fields(draft, args[1], args[2], Options(args, 3).fields())
+    own.set_fields(draft, args[1], args[2], Options(args, 3).fields())
     return replies.OK
 
 
@@ -413,7 +415,7 @@ def online(session: Session, args: Arguments) -> bytes:
 def meta(session: Session, args: Arguments, draft: Draft) -> bytes:
     items = Options(args, 2).fields()
     pairs = zip(items[::2], items[1::2], strict=True)
-    found = conversations.set_user_metadata(draft, args[1], pairs)
+    found = lifecycle.set_user_metadata(draft, args[1], pairs)
     return encode_fields(found, session.resp)
 
 

@@ -21,22 +21,17 @@ from typing import Any
 import pytest
 
 import timeline
-from timeline import (
-    compaction,
-    dump,
-    expiry,
-    handle,
-    logview,
-    retention,
-    sealing,
-    stage,
-    storage,
-    tails,
-)  # fmt: skip
-from timeline.database import Database
+from timeline.admin import export
+from timeline.commit import stage
+from timeline.embedded import handle, log
+from timeline.embedded.database import Database
+from timeline.engine import retention
+from timeline.engine.store import Store
+from timeline.lsm import memtable  # fmt: skip
+from timeline.lsm.upkeep import compaction, expiry, sealing
 from timeline.options import Options
-from timeline.storage import FAMILIES
-from timeline.store import Store
+from timeline.storage import rocks
+from timeline.storage.rocks import FAMILIES
 
 SHM = Path("/dev/shm")
 INDEX = "index"  # where a store keeps its search index
@@ -88,14 +83,14 @@ def small_steps() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sealing, "_ROWS", 5)
         patch.setattr(sealing, "_OBJECTS", 2)
-        for module in (sealing, dump):
+        for module in (sealing, export):
             patch.setattr(module, "REFERENCES_A_SEGMENT", 3)
-        patch.setattr(storage, "_FEW_KEYS", 2)
+        patch.setattr(rocks, "_FEW_KEYS", 2)
         patch.setattr(expiry, "_A_STEP", 1)
         patch.setattr(compaction, "_STEP", 4)
         patch.setattr(handle, "_PAGE", 5)
-        patch.setattr(logview, "_PAGE", 5)
-        patch.setattr(tails, "_SCANNED", 3)
+        patch.setattr(log, "_PAGE", 5)
+        patch.setattr(memtable, "_SCANNED", 3)
         yield
 
 

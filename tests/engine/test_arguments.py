@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import timeline
-from timeline.database import Database
+from timeline.embedded.database import Database
 from timeline.errors import UsageError
 
 

@@ -17,7 +17,8 @@ import pytest
 import timeline
 from tests.engine.stores import SMALL, Clock, small_steps
 from tests.engine.twin import Twin, picture_of, scenario
-from timeline import backup, files
+from timeline.admin import backup
+from timeline.engine.store import CHECKPOINT
 from timeline.errors import (
     BusyError,
     CorruptError,
@@ -28,8 +29,8 @@ from timeline.errors import (
     StorageError,
 )
 from timeline.formats.manifest import MANIFEST, _checksum, decode_manifest, encode_manifest
-from timeline.storage import Storage
-from timeline.store import CHECKPOINT
+from timeline.storage import files
+from timeline.storage.rocks import Storage
 
 ENTRIES = 300
 
@@ -201,8 +202,9 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import timeline
-from timeline import backup, files
-from timeline.storage import Storage
+from timeline.admin import backup
+from timeline.storage import files
+from timeline.storage.rocks import Storage
 
 left = int(sys.argv[2])
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 import timeline
-from timeline import callbacks
-from timeline.database import Database
+from timeline.commit.stage import Group
+from timeline.embedded.database import Database
+from timeline.engine import callbacks
 from timeline.errors import BusyError, ClosedError, ReadOnlyError, TimelineError, UncertainError
-from timeline.mark import DurableMark
-from timeline.stage import Group
-from timeline.storage import Storage
+from timeline.storage.mark import DurableMark
+from timeline.storage.rocks import Storage
 
 SECONDS = 20.0
 

@@ -16,12 +16,12 @@ import pytest
 
 import timeline
 from tests.engine.stores import Clock as Machine, copy_as_killed
-from timeline.clock import Clock
-from timeline.database import Database
-from timeline.dump import dump
+from timeline.admin.export import dump
+from timeline.admin.load import load
+from timeline.embedded.database import Database
 from timeline.errors import StallError
-from timeline.load import load
-from timeline.storage import META, Batch, Storage
+from timeline.lsm.clock import Clock
+from timeline.storage.rocks import META, Batch, Storage
 from timeline.verification import verify
 
 YEARS = 4 * 365 * 24 * 3_600_000

@@ -19,10 +19,10 @@ import timeline
 from tests.engine.oracle import Items
 from tests.engine.stores import SMALL, Clock, abandon, scratch_directory, small_steps
 from tests.engine.twin import Twin, picture_of, plain, scenario
-from timeline.database import Database
+from timeline.embedded.database import Database
+from timeline.embedded.handle import TimelineHandle
 from timeline.errors import CorruptError
-from timeline.handle import TimelineHandle
-from timeline.storage import FAMILIES, INBOXES, LOG, SEGMENTS
+from timeline.storage.rocks import FAMILIES, INBOXES, LOG, SEGMENTS
 
 INLINE = replace(SMALL, fsync="inline", write_buffer_bytes=2**25)
 
@@ -30,7 +30,7 @@ INLINE = replace(SMALL, fsync="inline", write_buffer_bytes=2**25)
 @pytest.fixture(autouse=True)
 def no_shared_block_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies of one store have one identity to RocksDB, whose cache would hide the damage."""
-    monkeypatch.setattr("timeline.storage._caches", Forgetful())
+    monkeypatch.setattr("timeline.storage.rocks._caches", Forgetful())
 
 
 class Forgetful(dict[int, object]):

@@ -34,8 +34,8 @@ from timeline.errors import (
     TimelineError,
     UncertainError,
 )
-from timeline.mark import DurableMark
-from timeline.storage import Storage
+from timeline.storage.mark import DurableMark
+from timeline.storage.rocks import Storage
 
 INLINE = replace(SMALL, fsync="inline")
 CALLS: list[tuple[type, str]] = [(Storage, "write"), (Storage, "sync"), (DurableMark, "write")]
@@ -56,8 +56,8 @@ def clock() -> Iterator[Clock]:
 
 @pytest.fixture(autouse=True)
 def healing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.0)
-    monkeypatch.setattr("timeline.health.disk_takes_bytes", lambda *_: True)
+    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.health.disk_takes_bytes", lambda *_: True)
 
 
 def nothing(_: str) -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 import timeline
-from timeline.deleted import forget
-from timeline.draft import Draft
-from timeline.dump import dump
+from timeline.admin.export import dump
+from timeline.admin.load import load
+from timeline.commit.deleted import forget
+from timeline.commit.draft import Draft
 from timeline.errors import SequenceError
 from timeline.formats import keys
-from timeline.load import load
 from timeline.verification import verify
 
 OPTIONS = timeline.Options(search=False)

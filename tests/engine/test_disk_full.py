@@ -22,9 +22,9 @@ import timeline
 from tests.disks import small_disk
 from tests.engine.stores import abandon, healed
 from tests.server.daemon import Client, Daemon
-from timeline.database import Database
+from timeline.embedded.database import Database
+from timeline.embedded.handle import TimelineHandle
 from timeline.errors import ReadOnlyError, TimelineError, UncertainError
-from timeline.handle import TimelineHandle
 from timeline.options import KIB, MIB, Options
 
 SIZE = 48 * MIB
@@ -75,7 +75,7 @@ def readable(db: Database) -> list[int]:
 def test_a_full_disk_refuses_writes_goes_on_reading_and_recovers_by_itself(
     small_disk: Path, fsync: Literal["thread", "inline"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.01)
+    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.01)
     db = timeline.open(small_disk / "store", replace(OPTIONS, fsync=fsync))
     handle = db.timeline("a")
     acknowledged = 0
@@ -152,8 +152,8 @@ def test_writing_resumes_by_itself_also_where_nobody_calls(
     tmp_path: Path, fsync: Literal["thread", "inline"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An embedder has no loop of its own that would see to it."""
-    monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.01)
-    monkeypatch.setattr("timeline.engine._HEAL_PAUSE", 0.01)
+    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.01)
+    monkeypatch.setattr("timeline.engine.engine._HEAL_PAUSE", 0.01)
     with timeline.open(tmp_path / "store", replace(OPTIONS, fsync=fsync, search=False)) as db:
         handle = db.timeline("a")
         with files_of_at_most(512 * KIB) as lift:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from timeline.draft import Draft
-from timeline.engine import Engine
+from timeline.commit.draft import Draft
+from timeline.engine.engine import Engine
 from timeline.errors import TooLargeError
 from timeline.formats.rows import INBOX
 from timeline.options import Options

@@ -15,11 +15,11 @@ import pytest
 import timeline
 from tests.engine.stores import SMALL, Clock, small_steps
 from tests.engine.twin import Twin, picture_of, scenario
-from timeline import load as loading
-from timeline.dump import dump
+from timeline.admin import load as loading
+from timeline.admin.export import dump
+from timeline.admin.merge import EngineGround, graft
 from timeline.errors import BusyError, CorruptError, FormatVersionError, UsageError
-from timeline.expiry import EXPIRY_KEY
-from timeline.formats.dump import (
+from timeline.formats.export import (
     DumpRecord,
     End,
     Header,
@@ -29,10 +29,10 @@ from timeline.formats.dump import (
     decode_line,
     encode_line,
 )
-from timeline.formats.dump_binary import HEAD, decode_binary, encode_binary
+from timeline.formats.export_binary import HEAD, decode_binary, encode_binary
 from timeline.formats.rows import Retention
-from timeline.graft import EngineGround, graft
-from timeline.storage import Batch, Storage
+from timeline.lsm.upkeep.expiry import EXPIRY_KEY
+from timeline.storage.rocks import Batch, Storage
 
 LINES: list[tuple[DumpRecord, str]] = [
     (

@@ -17,12 +17,13 @@ import pytest
 
 import timeline
 from tests.engine.stores import copy_between_calls
-from timeline import cache, compaction
-from timeline.database import Database
-from timeline.erasure import add_range
+from timeline.embedded.database import Database
 from timeline.errors import CorruptError, StallError
+from timeline.lsm import segmentcache
+from timeline.lsm.upkeep import compaction
+from timeline.lsm.upkeep.erasure import add_range
 from timeline.options import Options
-from timeline.storage import INBOXES, PATCHES, SEGMENTS, Batch, Storage
+from timeline.storage.rocks import INBOXES, PATCHES, SEGMENTS, Batch, Storage
 from timeline.verification import verify
 
 QUICK = Options(
@@ -106,7 +107,7 @@ def test_damage_elsewhere_holds_up_nothing(tmp_path: Path, monkeypatch: pytest.M
             timeline_ = db.engine.find(b"t1")
             assert timeline_ is not None
             damaged = timeline_.id
-        read = cache.read_segment
+        read = segmentcache.read_segment
 
         def read_some(storage: Storage, tails: object, timeline_id: int, *rest: bytes) -> object:
             if timeline_id == damaged:
@@ -295,7 +296,7 @@ def test_erasing_reads_what_it_erases_and_not_the_timeline(
         handle.delete(17, 18, 600)
         db.engine.seal()
         holds: list[list[bytes]] = []
-        read, fold = cache.read_segment, compaction.Compaction.erase
+        read, fold = segmentcache.read_segment, compaction.Compaction.erase
 
         def note(storage: Storage, tails: object, timeline_id: int, *rest: bytes) -> object:
             holds[-1].append(rest[0])

@@ -20,12 +20,12 @@ from tests.engine.stores import (
     copy_between_calls,
     small_steps,
 )
-from timeline.database import Database
+from timeline.embedded.database import Database
 from timeline.errors import CorruptError, StallError, StorageError
 from timeline.formats.keys import pair, split_pair
 from timeline.formats.rows import INBOX
 from timeline.options import DAY, Options
-from timeline.storage import FAMILIES, INBOXES, Storage
+from timeline.storage.rocks import FAMILIES, INBOXES, Storage
 
 MESSAGE = 1
 AUDIENCE = 7
@@ -406,7 +406,7 @@ def test_a_kill_while_an_in_box_is_cut_loses_none_of_the_newest(
 def test_a_slice_that_fails_is_done_again(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, error: type[StorageError]
 ) -> None:
-    monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
     with timeline.open(tmp_path / "store", OPTIONS) as db:
         users = join(db, b"@user:ann", b"@user:bob", b"@user:cat")
         old = send(db, 10)

@@ -20,7 +20,10 @@ import pytest
 
 import timeline
 from tests.engine.stores import Clock, copy_as_killed, copy_store, healed, small_steps
-from timeline.database import Database
+from timeline.commit.stage import Group
+from timeline.embedded.database import Database
+from timeline.embedded.handle import TimelineHandle
+from timeline.engine.store import Store
 from timeline.errors import (
     BusyError,
     ClosedError,
@@ -37,13 +40,10 @@ from timeline.errors import (
 from timeline.formats import keys
 from timeline.formats.rows import INBOX
 from timeline.formats.segments import Row
-from timeline.handle import TimelineHandle
-from timeline.mark import DurableMark
+from timeline.lsm.upkeep.sealing import Sealing
 from timeline.options import Options
-from timeline.sealing import Sealing
-from timeline.stage import Group
-from timeline.storage import Batch, Storage
-from timeline.store import Store
+from timeline.storage.mark import DurableMark
+from timeline.storage.rocks import Batch, Storage
 
 SECONDS = 20.0  # how long a future may take before the test says that it hangs
 LAST = keys.LAST
@@ -156,7 +156,7 @@ def test_busy_while_sealing_cannot_keep_up_ends_when_it_can(
 def test_a_mark_that_cannot_be_written_is_uncertain_then_readonly_then_heals(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
     with timeline.open(tmp_path / "store", fsync="inline") as db:
         handle = db.timeline("a")
         handle.append({"a": "1"})
@@ -165,7 +165,7 @@ def test_a_mark_that_cannot_be_written_is_uncertain_then_readonly_then_heals(
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr("timeline.mark.os.pwrite", no_space)
+            patch.setattr("timeline.storage.mark.os.pwrite", no_space)
             with pytest.raises(UncertainError):
                 handle.append({"a": "2"})
         with pytest.raises(ReadOnlyError):
@@ -184,7 +184,7 @@ def test_a_mark_that_cannot_be_written_is_uncertain_then_readonly_then_heals(
 def test_an_error_of_any_type_poisons_and_kills_no_thread(
     db: Database, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
     handle = db.timeline("a")
     handle.append({"a": "1"})
     fail_once(monkeypatch, DurableMark, "write", error)
@@ -198,7 +198,7 @@ def test_an_error_of_any_type_poisons_and_kills_no_thread(
 def test_an_error_of_any_type_while_the_storage_is_opened_again_kills_no_thread(
     db: Database, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
     handle = db.timeline("a")
     fail_once(monkeypatch, DurableMark, "read", error)
     fail_once(monkeypatch, DurableMark, "write", StorageError("the disk is gone"))
@@ -657,7 +657,7 @@ def test_a_run_that_cannot_be_encoded_leaves_nothing(
     with db.engine.lock:
         db.engine.append(b"a", [b"f", b"1"])
         with monkeypatch.context() as patch:
-            patch.setattr("timeline.append.encode_run", fail)
+            patch.setattr("timeline.commit.append.encode_run", fail)
             with pytest.raises(MemoryError):
                 db.engine.append_run([b"a", b"a"], [[b"f", b"f"], [b"x", b"y"]])
         assert list(db.engine.append_run([b"a", b"a"], [[b"f", b"f"], [b"2", b"3"]])) == [2, 3]
@@ -673,7 +673,7 @@ def test_files_that_are_rewritten_hold_up_nobody(
     db: Database, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """Who heals or closes the store waits for it without the lock that readers need."""
-    monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
     db.timeline("a").append({"a": "1"})
     waiting, release = threading.Event(), threading.Event()
     ended = Store.end_rewriting

@@ -16,7 +16,7 @@ import pytest
 
 import timeline
 from tests.engine.stores import Clock
-from timeline.database import Database
+from timeline.embedded.database import Database
 from timeline.options import Options
 
 SECONDS = 10.0

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 import timeline
-from timeline.database import Database
+from timeline.embedded.database import Database
+from timeline.engine.store import STORE_KEY
 from timeline.errors import CorruptError, FormatVersionError, NotFoundError
 from timeline.formats.rows import FORMAT, StoreRow, encode_store
-from timeline.storage import META
-from timeline.store import STORE_KEY
+from timeline.storage.rocks import META
 
 GOLDEN = Path(__file__).parent / "golden"
 VERSIONS = [1]

@@ -19,10 +19,10 @@ import pytest
 
 import timeline
 from tests.engine.others import opening
-from timeline import files
+from timeline.engine.store import LOCK
 from timeline.errors import LockedError
-from timeline.lock import Lock
-from timeline.store import LOCK
+from timeline.storage import files
+from timeline.storage.lock import Lock
 from timeline.verification import repair, repair_in_place
 
 

@@ -37,9 +37,9 @@ from tests.engine.stores import (
     small_steps,
 )
 from tests.engine.twin import plain
+from timeline.engine.retention import RetentionKeeper
 from timeline.errors import NotFoundError, SequenceError, TrimmedError
 from timeline.formats.rows import INBOX
-from timeline.retention import RetentionKeeper
 
 NAMES = [b"a", b"b", b"ba", b"c", b"\xff\xff", b"d", b"e"]
 USERS = [b"@user:0", b"@user:1", b"@user:2", b"@user:3", b"@user:4"]

@@ -14,7 +14,7 @@ import pytest
 
 import timeline
 from tests.engine.stores import SMALL, healed
-from timeline.database import Database
+from timeline.embedded.database import Database
 from timeline.errors import UsageError
 from timeline.verification import repair, repair_in_place, verify
 
@@ -76,12 +76,12 @@ def test_a_store_stays_where_it_was_opened(trap: Path) -> None:
 def test_a_store_that_writing_was_turned_off_for_is_opened_again_where_it_was(
     trap: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
     with timeline.open("store", OPTIONS) as db:
         fill(db, "first")
         os.chdir(trap)
         with monkeypatch.context() as patch:
-            patch.setattr("timeline.storage.Storage.sync", lambda _: 1 / 0)
+            patch.setattr("timeline.storage.rocks.Storage.sync", lambda _: 1 / 0)
             with pytest.raises(timeline.TimelineError):
                 fill(db, "doubtful", 1)
         assert healed(db)

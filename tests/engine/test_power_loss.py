@@ -23,8 +23,8 @@ from tests.engine.twin import Twin, picture_of, scenario
 from tests.verification.damage import raw
 from timeline.errors import CorruptError
 from timeline.formats import keys
-from timeline.mark import DurableMark
-from timeline.storage import Storage
+from timeline.storage.mark import DurableMark
+from timeline.storage.rocks import Storage
 
 # Nothing but the WAL: no memtable is written out, so every commit lies in one file.
 INLINE = replace(SMALL, fsync="inline", write_buffer_bytes=2**25)

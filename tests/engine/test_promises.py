@@ -14,7 +14,7 @@ import pytest
 import timeline
 from tests.engine.adapters import Adapter, Embedded, Refused, Wire
 from timeline.errors import UsageError
-from timeline.inboxes import Inboxes
+from timeline.lsm.inboxes import Inboxes
 
 
 @pytest.fixture(scope="module", params=[Embedded, Wire], ids=["embedded", "wire"])

@@ -29,6 +29,7 @@ from tests.engine.stores import (
 from tests.engine.test_corruption import Forgetful, flip
 from tests.engine.twin import Twin, picture_of, scenario
 from tests.forked import CONTEXT
+from timeline.engine.store import STORE_KEY
 from timeline.errors import (
     CorruptError,
     FormatVersionError,
@@ -38,8 +39,7 @@ from timeline.errors import (
     TimelineError,
 )
 from timeline.formats.rows import FORMAT, StoreRow, encode_store
-from timeline.storage import META
-from timeline.store import STORE_KEY
+from timeline.storage.rocks import META
 
 INLINE = replace(SMALL, fsync="inline")
 
@@ -194,7 +194,7 @@ def test_a_log_that_misses_its_end_is_told(directory: Path) -> None:
 def test_a_flipped_bit_in_the_log_is_never_shown_as_content(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.storage._caches", Forgetful())
+    monkeypatch.setattr("timeline.storage.rocks._caches", Forgetful())
     draw = random.Random(5)
     refused = 0
     with Clock().installed() as clock, small_steps():

@@ -18,6 +18,7 @@ import pytest
 
 import timeline
 from tests.engine.stores import SMALL, copy_as_killed
+from timeline.embedded.database import Database
 from timeline.errors import LockedError
 
 SHARED = ("a", "b", "c")
@@ -125,7 +126,7 @@ def test_threads_at_once_see_each_timeline_gap_free_and_in_order(
             check(db, numbers)
 
 
-def check(db: timeline.database.Database, numbers: dict[tuple[int, str], list[int]]) -> None:
+def check(db: Database, numbers: dict[tuple[int, str], list[int]]) -> None:
     for name in SHARED:
         entries = list(db.timeline(name).range())
         assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))

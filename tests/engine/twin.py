@@ -18,7 +18,7 @@ import pytest
 import timeline
 from tests.engine.oracle import Items, Oracle, Pending
 from tests.engine.stores import Clock
-from timeline.database import Database
+from timeline.embedded.database import Database
 from timeline.errors import NotFoundError
 from timeline.formats.rows import INBOX
 from timeline.options import Options

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 import timeline
 from tests.engine.adapters import Pairs, refusals
 from tests.server.daemon import Daemon
-from timeline.messaging.embedded import Messaging
+from timeline.embedded.messaging import Messaging
 
 Fields = dict[str, str | bytes]
 

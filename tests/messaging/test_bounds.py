@@ -12,14 +12,14 @@ import pytest
 
 import timeline
 from tests.engine.stores import SMALL, Clock
-from timeline.database import Database
+from timeline.embedded.database import Database
 from timeline.errors import ConflictError, NoPermissionError, TooLargeError
-from timeline.formats.messages import KEY, MENTIONED, UNCOUNTED, between
-from timeline.messaging import membership
-from timeline.messaging.access import find_conversation
-from timeline.messaging.conversations import Deletion
+from timeline.formats.conversations import KEY, MENTIONED, UNCOUNTED, between
+from timeline.messaging.access.access import find_conversation
+from timeline.messaging.conversations import membership
+from timeline.messaging.conversations.lifecycle import Deletion
+from timeline.messaging.delivery.watching import News
 from timeline.messaging.pages import SyncPage
-from timeline.messaging.watching import News
 from timeline.options import DAY
 
 
@@ -134,7 +134,7 @@ def test_a_failed_commit_leaves_neither_message_nor_key(
             patch.setattr(storage, "write", fail)
             with pytest.raises(timeline.errors.UncertainError):
                 im.send("team", "ann", {"text": "hi"}, key="k")
-        monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.0)
+        monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
         db.engine.work()
         assert not db.engine.poisoned
         assert im.sync("bob", "phone").entries == []

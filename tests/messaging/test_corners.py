@@ -13,7 +13,7 @@ from redis.exceptions import ExecAbortError, ResponseError
 
 from tests.engine.adapters import Refused
 from tests.messaging.adapters import Door, WireDoor
-from timeline.messaging import numbers
+from timeline.messaging.access import bitmaps
 
 OPTIONS = {"diffusion_limit": 3}
 
@@ -206,7 +206,7 @@ def test_a_page_of_the_list_is_bounded_however_large_the_messages(door: Door) ->
     assert found == teams[::-1]
 
 
-class OneChunk(numbers.Numbers):
+class OneChunk(bitmaps.Numbers):
     """A set whose numbers are all in the first chunk."""
 
     def __init__(self, bits: BitMap) -> None:
@@ -221,7 +221,7 @@ class OneChunk(numbers.Numbers):
 def test_runs_are_what_is_left(hidden: list[int], *, reverse: bool) -> None:
     found = [
         number
-        for start, stop in numbers.runs(3, 11, OneChunk(BitMap(hidden)), reverse=reverse)
+        for start, stop in bitmaps.runs(3, 11, OneChunk(BitMap(hidden)), reverse=reverse)
         for number in (range(stop, start - 1, -1) if reverse else range(start, stop + 1))
     ]
     left = [number for number in range(3, 12) if number not in hidden]

@@ -14,7 +14,7 @@ import pytest
 
 import timeline
 from tests.server.daemon import Client, Daemon
-from timeline.messaging.embedded import Messaging
+from timeline.embedded.messaging import Messaging
 
 WRITERS = 3
 GROUPS = ("small", "large")  # delivered, and read-diffused

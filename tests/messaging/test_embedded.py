@@ -10,9 +10,9 @@ from typing import Any, Final
 import pytest
 
 import timeline
-from timeline.database import Database
+from timeline.embedded.database import Database
+from timeline.embedded.messaging import Messaging
 from timeline.errors import ClosedError, UsageError
-from timeline.messaging.embedded import Messaging
 from timeline.messaging.pages import SyncPage
 
 

@@ -14,13 +14,13 @@ import pytest
 import timeline
 from tests.engine.stores import Clock
 from tests.messaging.adapters import Door, EmbeddedDoor, WireDoor
-from timeline.database import Database
-from timeline.draft import Draft
+from timeline.commit.draft import Draft
+from timeline.embedded.database import Database
 from timeline.errors import UncertainError, UsageError
-from timeline.formats.messages import MESSAGE, READ
-from timeline.mark import DurableMark
+from timeline.formats.conversations import MESSAGE, READ
+from timeline.lsm.memtable import Timeline
 from timeline.options import DAY, Options
-from timeline.tails import Timeline
+from timeline.storage.mark import DurableMark
 from timeline_server.push import Push
 
 SECONDS = 60.0
@@ -267,7 +267,7 @@ def test_a_stream_is_told_what_healing_brought_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A message whose outcome was uncertain stands, and nobody commits after it."""
-    monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
     turns, line = Turns(), Line()
     with timeline.open(tmp_path / "store", fsync="inline", search=False) as db:
         im, engine = db.messaging, db.engine

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from timeline.errors import CorruptError
-from timeline.formats import messages as rows
-from timeline.formats.messages import OPEN, Stretch
+from timeline.formats import conversations as rows
+from timeline.formats.conversations import OPEN, Stretch
 
 numbers = st.integers(0, 2**64 - 1)
 bytes_ = st.integers(0, 255)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.engine.adapters import Refused
 from tests.messaging.adapters import Door, EmbeddedDoor
-from timeline.messaging.access import find_conversation, find_user, member_of
+from timeline.messaging.access.access import find_conversation, find_user, member_of
 
 OPTIONS = {"diffusion_limit": 3}
 

@@ -10,14 +10,14 @@ import pytest
 
 import timeline
 from tests.engine.stores import SMALL
-from timeline.database import Database
+from timeline.embedded.database import Database
 from timeline.errors import UncertainError
-from timeline.messaging.access import find_user
-from timeline.messaging.listing import conversations
-from timeline.messaging.sending import send
-from timeline.messaging.userlist import Summaries, UserList
+from timeline.messaging.access.access import find_user
+from timeline.messaging.conversations.sending import send
+from timeline.messaging.lists.listing import conversations
+from timeline.messaging.lists.userlist import Summaries, UserList
 from timeline.options import MIB
-from timeline.storage import Storage
+from timeline.storage.rocks import Storage
 
 # With write buffers that hold what a test writes: RocksDB asks for no pause, however fast it goes.
 OPTIONS = replace(SMALL, fsync="inline", list_cache_bytes=MIB, write_buffer_bytes=8 * MIB)
@@ -117,7 +117,7 @@ def test_a_store_that_healed_shows_what_stands(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The group whose flush failed is uncertain, and turns out to stand."""
-    monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
     with monkeypatch.context() as patch:
         patch.setattr(Storage, "sync", broken)
         with pytest.raises(UncertainError):

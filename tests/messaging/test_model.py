@@ -40,11 +40,11 @@ from tests.engine.stores import (
 from tests.messaging.oracle import Conversation, Oracle, Sent
 from timeline.entry import Entry, Fields
 from timeline.errors import NotFoundError
-from timeline.messaging import membership
-from timeline.messaging.access import find_user
-from timeline.messaging.expiring import tell_trimmed
+from timeline.messaging.access.access import find_user
+from timeline.messaging.conversations import membership
+from timeline.messaging.conversations.expiring import tell_trimmed
+from timeline.messaging.lists.userlist import Summaries, UserList
 from timeline.messaging.pages import SyncEntry
-from timeline.messaging.userlist import Summaries, UserList
 
 USERS = ["ann", "bob", "cat", "dan", "eve"]
 DEVICES = ["phone", "desk"]

@@ -15,10 +15,10 @@ import pytest
 import timeline
 from tests.engine.stores import SMALL, Clock
 from tests.messaging import moved
-from timeline.dump import dump
-from timeline.formats.dump import DumpRecord, decode_line, encode_line
-from timeline.formats.dump_binary import HEAD, decode_binary, encode_binary
-from timeline.load import load
+from timeline.admin.export import dump
+from timeline.admin.load import load
+from timeline.formats.export import DumpRecord, decode_line, encode_line
+from timeline.formats.export_binary import HEAD, decode_binary, encode_binary
 from timeline.options import KIB
 
 Move = Callable[[Path, Path], None]

@@ -34,10 +34,16 @@ from tests.engine.stores import (
     scratch_directory,
     small_steps,
 )
-from timeline import draft as draft_module
-from timeline.draft import Draft
+from timeline.commit import draft as draft_module
+from timeline.commit.draft import Draft
 from timeline.formats.records import encode_target
-from timeline.messaging import bulk, conversations, entries, reading, sending
+from timeline.messaging.access import entries
+from timeline.messaging.conversations import (
+    bulk,
+    lifecycle,
+    own,
+    sending,
+)
 from timeline.options import Options
 
 USERS = [b"ann", b"bob", b"cat", b"dan", b"eve"]
@@ -189,12 +195,12 @@ class Machine(RuleBasedStateMachine):
 
     def settle(self, draft: Draft, place: Place, user: bytes, number: int) -> None:
         if user in place.members:
-            reading.set_fields(draft, user, place.name, [b"nick", b"%d" % number])
+            own.set_fields(draft, user, place.name, [b"nick", b"%d" % number])
             self.tell({user}, "set", place)
 
     def describe(self, draft: Draft, place: Place, _user: bytes, _number: int) -> None:
         self.changes += 1
-        conversations.set_metadata(draft, place.name, b"-", [b"title", b"%d" % self.changes])
+        lifecycle.set_metadata(draft, place.name, b"-", [b"title", b"%d" % self.changes])
         place.note("meta")
         self.tell(place.members, "meta", place)
 
@@ -316,7 +322,7 @@ def test_a_commit_that_kept_no_ordinals_is_read_to_its_end(
                     keys=im.messages.keys,
                     options=db.engine.options,
                 )
-                reading.set_fields(draft, b"ann", name, [b"@pin", b"1"])
+                own.set_fields(draft, b"ann", name, [b"@pin", b"1"])
             draft.commit()
         db.flush()
         whole = im.sync("ann", "phone", after=start).entries

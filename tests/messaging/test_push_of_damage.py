@@ -8,8 +8,8 @@ import pytest
 
 from tests.server.test_turns import Scene, encoded, play, until
 from timeline.errors import ClosedError, CorruptError
-from timeline.messaging.syncing import Reader
-from timeline.messaging.watching import Watch
+from timeline.messaging.delivery.syncing import Reader
+from timeline.messaging.delivery.watching import Watch
 from timeline_server.connection import GONE
 
 __all__ = ["play"]

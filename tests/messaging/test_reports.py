@@ -15,7 +15,7 @@ import pytest
 
 import timeline
 from tests.messaging.adapters import Door, Told
-from timeline.database import Database
+from timeline.embedded.database import Database
 from timeline.errors import TimelineError
 
 LIMIT = 4

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.messaging.adapters import Door, EmbeddedDoor, Told
-from timeline.view import Applied
+from timeline.engine.view import Applied
 
 LIMIT = 4
 OPTIONS = {"diffusion_limit": LIMIT}

@@ -11,8 +11,8 @@ import pytest
 
 import timeline
 from tests.engine.stores import SMALL, Clock
-from timeline.database import Database
-from timeline.messaging import conversations
+from timeline.embedded.database import Database
+from timeline.messaging.conversations import lifecycle
 
 DAY = 24 * 60 * 60 * 1000
 PEOPLE = ["ann", "bob", "cat", "dan", "eve"]
@@ -124,13 +124,13 @@ def test_a_name_is_kept_as_long_as_a_device_may_be_away(tmp_path: Path, clock: C
 
 def test_a_deletion_in_many_commits_is_told_with_each(tmp_path: Path) -> None:
     with open_store(tmp_path) as db, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conversations, "_A_COMMIT", 2)
+        patch.setattr(lifecycle, "_A_COMMIT", 2)
         im = db.messaging
         im.create("team", members=PEOPLE)
         im.leave("team", users=["cat"])
         positions = {user: im.conversations(user).position for user in PEOPLE}
         engine = db.engine
-        deletion = conversations.Deletion(b"team", b"-")
+        deletion = lifecycle.Deletion(b"team", b"-")
         with engine.lock:
             draft = engine.begin()
             assert deletion.step(draft)

@@ -15,8 +15,9 @@ import pytest
 
 import timeline
 from tests.engine.stores import healed
-from timeline.database import Database
-from timeline.engine import Engine
+from timeline.embedded.database import Database
+from timeline.embedded.messaging.subscription import Subscription
+from timeline.engine.engine import Engine
 from timeline.errors import (
     ClosedError,
     CorruptError,
@@ -26,11 +27,10 @@ from timeline.errors import (
     UncertainError,
     UsageError,
 )
-from timeline.mark import DurableMark
-from timeline.messaging.embedded.subscription import Subscription
+from timeline.messaging.delivery.syncing import Reader
+from timeline.messaging.delivery.watching import Watch
 from timeline.messaging.pages import SyncPage, Update
-from timeline.messaging.syncing import Reader
-from timeline.messaging.watching import Watch
+from timeline.storage.mark import DurableMark
 
 SECONDS = 20.0
 
@@ -297,7 +297,7 @@ def test_an_event_loop_that_ended_or_a_store_that_closes_harms_nobody(db: Databa
 
 def test_what_healing_brought_back_is_told(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """A message whose outcome was uncertain stands, and nobody commits after it."""
-    monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
     im = db.messaging
     with im.subscribe([("bob", "phone")]) as feed:
         while feed.take() is not None:
@@ -317,7 +317,7 @@ def test_what_healing_brought_back_is_told(db: Database, monkeypatch: pytest.Mon
 def test_a_store_that_is_yet_to_be_opened_again_has_nothing_and_ends_no_subscription(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
     im, engine = db.messaging, db.engine
     with im.subscribe([("bob", "phone")]) as feed:
         tried = threading.Event()

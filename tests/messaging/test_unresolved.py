@@ -17,12 +17,12 @@ from redis.exceptions import ResponseError
 import timeline
 from tests.engine.stores import SMALL, Clock, small_steps
 from tests.messaging.adapters import Door, EmbeddedDoor, WireDoor
-from timeline.database import Database
+from timeline.embedded.database import Database
+from timeline.engine.inboxview import TOP, Unresolved, number_of
 from timeline.entry import Entry
 from timeline.errors import NoPermissionError, WrongTypeError
 from timeline.formats.rows import INBOX
 from timeline.options import DAY
-from timeline.unresolved import TOP, Unresolved, number_of
 
 WAIT = 20.0
 

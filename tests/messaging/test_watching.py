@@ -13,14 +13,20 @@ from random import Random
 import pytest
 
 import timeline
-from timeline.database import Database
-from timeline.draft import Draft
+from timeline.commit.draft import Draft
+from timeline.embedded.database import Database
 from timeline.errors import TimelineError
 from timeline.fanout import Position
-from timeline.messaging import bulk, conversations, membership, reading, sending
-from timeline.messaging.access import find_conversation
-from timeline.messaging.names import conversation_of
-from timeline.messaging.watching import News
+from timeline.messaging.access.access import find_conversation
+from timeline.messaging.access.names import conversation_of
+from timeline.messaging.conversations import (
+    bulk,
+    lifecycle,
+    membership,
+    own,
+    sending,
+)
+from timeline.messaging.delivery.watching import News
 
 Step = Callable[[Draft], object]
 
@@ -215,15 +221,15 @@ def _step(watched: Watched, random: Random, places: list[bytes], users: list[byt
         "mention": watched.send(place, user, mentions=several),
         "edit": lambda draft: sending.edit(draft, place, seq, b"-", [b"text", b"y"], options),
         "recall": lambda draft: sending.recall(draft, place, seq, b"-", options),
-        "read": lambda draft: reading.read(draft, user, place, seq),
-        "hide": lambda draft: reading.hide(draft, user, place, [seq]),
-        "clear": lambda draft: reading.clear(draft, user, place, seq),
-        "set": lambda draft: reading.set_fields(draft, user, place, [b"@mute", b"1"]),
-        "meta": lambda draft: conversations.set_metadata(
+        "read": lambda draft: own.read(draft, user, place, seq),
+        "hide": lambda draft: own.hide(draft, user, place, [seq]),
+        "clear": lambda draft: own.clear(draft, user, place, seq),
+        "set": lambda draft: own.set_fields(draft, user, place, [b"@mute", b"1"]),
+        "meta": lambda draft: lifecycle.set_metadata(
             draft, place, b"-", [b"title", b"%d" % random.randrange(9)]
         ),
-        "delete": conversations.Deletion(place, b"-").step,
-        "create": lambda draft: conversations.create(
+        "delete": lifecycle.Deletion(place, b"-").step,
+        "create": lambda draft: lifecycle.create(
             place,
             b"-",
             kind=0,

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from timeline.database import Database
+from timeline.embedded.database import Database
 from timeline.errors import NoPermissionError
-from timeline.search.analysis import words
-from timeline.search.language import All, Any, Expression, Not, Words, parse
+from timeline.search.text.analysis import words
+from timeline.search.text.language import All, Any, Expression, Not, Words, parse
 
 FIELDS = ("text", "title")
 

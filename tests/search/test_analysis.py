@@ -7,9 +7,9 @@ from unicodedata import normalize
 import pytest
 from hypothesis import given, strategies as st
 
-from timeline.search.analysis import LONGEST, tokens, words
-from timeline.search.folding import compose, fold, fold_placed
-from timeline.search.language import MOST_BYTES
+from timeline.search.text.analysis import LONGEST, tokens, words
+from timeline.search.text.folding import compose, fold, fold_placed
+from timeline.search.text.language import MOST_BYTES
 
 
 @pytest.mark.parametrize(

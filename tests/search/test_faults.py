@@ -17,16 +17,16 @@ import pytest
 import timeline
 from tests.engine.stores import SMALL, Clock, abandon
 from tests.engine.test_corruption import damage
-from timeline.database import Database
-from timeline.engine import Engine
+from timeline.embedded.database import Database
+from timeline.engine.engine import Engine
 from timeline.errors import CorruptError, IndexLagError, TimelineError, TrimmedError
 from timeline.search.build import Build
-from timeline.search.checksums import _files
-from timeline.search.documents import Documents
 from timeline.search.follower import Follower
-from timeline.search.index import LEAST_MEMORY, Index, IndexFaultError, hold
+from timeline.search.index.checksums import _files
+from timeline.search.index.documents import Documents
+from timeline.search.index.index import LEAST_MEMORY, Index, IndexFaultError, hold
 from timeline.search.indexer import Indexer
-from timeline.storage import SEGMENTS, Storage
+from timeline.storage.rocks import SEGMENTS, Storage
 from timeline.verification import verify
 
 OPTIONS = replace(SMALL, fsync="inline", search=True, search_commit_ms=10)
@@ -515,7 +515,7 @@ def test_it_goes_on_when_the_store_was_opened_again_at_the_second_try(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("timeline.search.indexer._BACK_OFF", 0.01)
-    monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
     db.messaging.send("team", "ann", {"text": "word"})
     assert texts(db) == ["word"]
     index = indexer_of(db)
@@ -577,7 +577,7 @@ def test_an_index_ahead_of_a_healed_store_is_built_anew(
     index = indexer_of(db)
     follower = index._current
     assert follower is not None
-    monkeypatch.setattr("timeline.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
     step, go_on = Follower.step, threading.Event()
     monkeypatch.setattr(Follower, "step", lambda each: go_on.is_set() and step(each))
     follower.position += 3  # as if what was applied last had been lost on the way to the disk

@@ -13,12 +13,12 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 import timeline
 from tests.engine.stores import SMALL
-from timeline.database import Database
+from timeline.embedded.database import Database
 from timeline.errors import TooLargeError, UsageError
-from timeline.messaging.entries import find_entry
+from timeline.messaging.access.entries import find_entry
 from timeline.search.finder import find_timelines
-from timeline.search.language import parse
-from timeline.search.snippets import LENGTH, snippet
+from timeline.search.text.language import parse
+from timeline.search.text.snippets import LENGTH, snippet
 
 OPTIONS = replace(
     SMALL,

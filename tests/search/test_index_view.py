@@ -13,7 +13,7 @@ import pytest
 
 import timeline
 from tests.engine.stores import SMALL, state_of
-from timeline.database import Database
+from timeline.embedded.database import Database
 from timeline.errors import IndexLagError
 from timeline.search.indexer import Indexer
 

@@ -13,13 +13,13 @@ import pytest
 
 import timeline
 from tests.engine.stores import SMALL
-from timeline.database import Database
+from timeline.embedded.database import Database
 from timeline.errors import IndexLagError, NotFoundError, UsageError
-from timeline.formats.messages import DYING
-from timeline.messaging.access import find_conversation
+from timeline.formats.conversations import DYING
+from timeline.messaging.access.access import find_conversation
 from timeline.search.build import Build
 from timeline.search.follower import Follower
-from timeline.search.index import Index, IndexDamageError, IndexFaultError
+from timeline.search.index.index import Index, IndexDamageError, IndexFaultError
 from timeline.search.indexer import CONSUMER
 
 OPTIONS = replace(

@@ -18,9 +18,9 @@ import pytest
 
 import timeline
 from tests.engine.stores import SMALL, copy_as_killed, copy_index
-from timeline.database import Database
-from timeline.engine import Engine
-from timeline.search.index import Index
+from timeline.embedded.database import Database
+from timeline.engine.engine import Engine
+from timeline.search.index.index import Index
 
 STEPS = ("add", "remove", "remove_below", "remove_timeline", "commit")
 OPTIONS = replace(SMALL, fsync="inline", search=True, search_commit_ms=1, search_prefixes=("log:",))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from timeline.errors import TooLargeError, UsageError
-from timeline.search.language import ANY_FIELD, All, Any, Expression, Not, Words, parse
+from timeline.search.text.language import ANY_FIELD, All, Any, Expression, Not, Words, parse
 
 FIELDS = ("text", "title")
 

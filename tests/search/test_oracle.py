@@ -20,8 +20,8 @@ import timeline
 from tests.engine.stores import SMALL, Clock, abandon, copy_as_killed, copy_index, scratch_directory
 from tests.search.scan import FIELDS, Message, describes, fits, scan
 from timeline.errors import NoPermissionError, NotFoundError, TimelineError, UsageError
-from timeline.messaging.sending import send
-from timeline.search.language import ANY_FIELD, parse
+from timeline.messaging.conversations.sending import send
+from timeline.search.text.language import ANY_FIELD, parse
 
 USERS = ("ann", "bob", "cid")
 DIRECT = "@ann:bob"  # stands for the id that the store gives the conversation of these two
@@ -95,7 +95,7 @@ class Machine(RuleBasedStateMachine):
         self.stack = ExitStack()
         self.clock = self.stack.enter_context(Clock(START).installed())
         patch = self.stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setattr("timeline.health._HEAL_SECONDS", 0.0)
+        patch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
         self.patch = patch
         self.directory = scratch_directory()
         self.stack.callback(shutil.rmtree, self.directory, ignore_errors=True)

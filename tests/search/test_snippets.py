@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from timeline.errors import UsageError
-from timeline.search.folding import compose
-from timeline.search.language import parse
-from timeline.search.snippets import snippet
+from timeline.search.text.folding import compose
+from timeline.search.text.language import parse
+from timeline.search.text.snippets import snippet
 
 FIELDS = ("text", "title")
 

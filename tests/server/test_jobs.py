@@ -22,9 +22,9 @@ import redis
 
 from tests.server.daemon import Client, Daemon, Start
 from tests.server.test_pipeline import SECONDS, connect
-from timeline.engine import Engine
+from timeline.admin.progress import Progress
+from timeline.engine.engine import Engine
 from timeline.errors import UsageError
-from timeline.progress import Progress
 from timeline_server import config
 from timeline_server.logs import configure
 from timeline_server.service import Service

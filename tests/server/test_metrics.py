@@ -16,7 +16,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.server.daemon import Daemon, Start
-from timeline.engine import Engine
+from timeline.engine.engine import Engine
 from timeline.options import Options
 from timeline_server import metrics
 from timeline_server.config import Configuration, Settings

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from timeline.engine import Engine
+from timeline.engine.engine import Engine
 from timeline.options import Options
-from timeline.storage import Storage
+from timeline.storage.rocks import Storage
 from timeline_server import config
 from timeline_server.connection import Connection
 from timeline_server.logs import configure

@@ -15,7 +15,7 @@ from server.commands.glob import compiled
 from server.commands.keys import NAMES, matching
 from server.making import finish
 from tests.server.daemon import Client, Daemon, Start
-from timeline.draft import Draft
+from timeline.commit.draft import Draft
 
 DOUBLE = 2**53  # up to here every integer is a double of its own
 

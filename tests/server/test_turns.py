@@ -15,7 +15,7 @@ from typing import Literal
 import pytest
 
 from tests.server.test_pipeline import SECONDS, Transport
-from timeline.engine import Engine
+from timeline.engine.engine import Engine
 from timeline.errors import BusyError, TimelineError
 from timeline.options import Options
 from timeline_server import appends, config, connection as connection_module

@@ -16,10 +16,10 @@ import timeline
 from tests.disks import small_disk
 from tests.server.daemon import Daemon
 from tests.tools.installed import done, names, refused, run
+from timeline.engine.store import STORE_KEY
 from timeline.formats.rows import FORMAT, StoreRow, encode_store
 from timeline.options import MIB, Options
-from timeline.storage import META, Storage
-from timeline.store import STORE_KEY
+from timeline.storage.rocks import META, Storage
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 import timeline
 from tests.tools.installed import done, names, refused
-from timeline.storage import Storage
+from timeline.storage.rocks import Storage
 from timeline.verification import verify
 
 

@@ -21,8 +21,8 @@ from tests.disks import small_disk
 from tests.engine.stores import rights
 from tests.server.daemon import Daemon
 from tests.tools.installed import PROGRAM, done, names, refused, run, same, start
-from timeline.expiry import EXPIRY_KEY
-from timeline.formats.dump import DumpRecord, Header
+from timeline.formats.export import DumpRecord, Header
+from timeline.lsm.upkeep.expiry import EXPIRY_KEY
 from timeline.options import MIB
 from timeline_tools.rawwire import RawWire
 from timeline_tools.remote import daemon_records

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import timeline
 from timeline.options import Options
-from timeline.storage import Storage
+from timeline.storage.rocks import Storage
 
 OPTIONS = Options(segment_entries=16, diffusion_limit=8)
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, is_dataclass
 from functools import partial
 from typing import Any
 
-from timeline.database import Database
+from timeline.embedded.database import Database
 from timeline.entry import Entry
 
 Questions = dict[str, Callable[[], object]]

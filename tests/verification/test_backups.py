@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 import timeline
-from timeline.backup import FILES
+from timeline.admin.backup import FILES
 from timeline.errors import FormatVersionError
 from timeline.formats.manifest import MANIFEST, _checksum, decode_manifest, encode_manifest
-from timeline.storage import Storage
+from timeline.storage.rocks import Storage
 from timeline.verification import verify
 
 

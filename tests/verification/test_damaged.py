@@ -19,7 +19,7 @@ from tantivy import Index
 import timeline
 from tests.verification.damage import change, fill, flipped, pairs, put, state
 from timeline.formats import keys
-from timeline.formats.messages import decode_member, encode_member
+from timeline.formats.conversations import decode_member, encode_member
 from timeline.formats.references import (
     decode_references,
     encode_reference,
@@ -35,9 +35,9 @@ from timeline.formats.rows import (
     encode_progress,
     encode_row,
 )
-from timeline.search import analysis
-from timeline.search.schema import entry_document, entry_key
-from timeline.storage import FAMILIES
+from timeline.search.index.schema import entry_document, entry_key
+from timeline.search.text import analysis
+from timeline.storage.rocks import FAMILIES
 from timeline.verification import repair, verify
 
 
@@ -432,7 +432,7 @@ def test_whatever_is_spoilt_is_mended(seed: int, store: Path, tmp_path: Path) ->
 def test_an_index_that_may_not_be_read_is_told(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.verification.index.os.access", lambda *_: False)
+    monkeypatch.setattr("timeline.verification.checks.index.os.access", lambda *_: False)
     (finding,) = verify(store).findings
     assert finding.family == "index"
     assert "may not be read by this user" in finding.text

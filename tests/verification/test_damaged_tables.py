@@ -20,7 +20,7 @@ import timeline
 from tests.engine.stores import abandon
 from tests.verification.damage import pairs, put
 from tests.verification.reads import plain, questions
-from timeline.database import Database
+from timeline.embedded.database import Database
 from timeline.errors import CorruptError, TimelineError
 from timeline.options import Options
 from timeline.verification import repair, verify
@@ -122,7 +122,7 @@ def answers(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 @pytest.fixture(autouse=True)
 def no_shared_block_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies of one store have one identity to RocksDB, whose cache would hide the damage."""
-    monkeypatch.setattr("timeline.storage._block_cache", Cache)
+    monkeypatch.setattr("timeline.storage.rocks._block_cache", Cache)
 
 
 def every_question(db: Database) -> dict[str, Callable[[], object]]:

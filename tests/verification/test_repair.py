@@ -253,7 +253,7 @@ def test_a_full_disk_leaves_nothing(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("timeline.storage.Storage.write", full)
+    monkeypatch.setattr("timeline.storage.rocks.Storage.write", full)
     with pytest.raises(StorageError, match="No space left"):
         repair(store, tmp_path / "new")
     assert state(store) == before

@@ -18,7 +18,8 @@ from tests.engine import test_model as engine_model
 from tests.engine.stores import copy_as_killed
 from tests.messaging import test_model as messaging_model
 from tests.verification.damage import state
-from timeline.verification import references, repair, verify
+from timeline.verification import repair, verify
+from timeline.verification.checks import references
 
 
 def sound(path: Path) -> None:

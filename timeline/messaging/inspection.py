@@ -1,7 +1,7 @@
 """Inspection of conversations and users: what they are made of, and why a count is what it is.
 
-Rule: as in `timeline.inspection`, read anew from the rows, past every cache, so that it can be held
-against what users are told. The caller holds the engine's lock; a page is bounded.
+Rule: as in `timeline.admin.inspection`, read anew from the rows, past every cache, so that it can
+be held against what users are told. The caller holds the engine's lock; a page is bounded.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final, NamedTuple
 
-from timeline.engine import Engine
+from timeline.engine.engine import Engine
+from timeline.engine.inboxview import Unresolved
+from timeline.engine.view import View
 from timeline.errors import NotFoundError, UsageError, shown
 from timeline.formats import keys
-from timeline.formats.entries import decode_items
-from timeline.formats.messages import (
+from timeline.formats.conversations import (
     BINARY,
     CHUNK_BITS,
     CONVERSATION_KINDS,
@@ -36,17 +37,21 @@ from timeline.formats.messages import (
     decode_member,
     second_id,
 )
-from timeline.messaging.access import Conversation, find_conversation, find_user, load_conversation
-from timeline.messaging.counting import count_unread
-from timeline.messaging.devices import devices_of
-from timeline.messaging.entries import value_of
-from timeline.messaging.numbers import Numbers, count
-from timeline.messaging.reading import is_listed
+from timeline.formats.entries import decode_items
+from timeline.lsm.memtable import Timeline
+from timeline.messaging.access.access import (
+    Conversation,
+    find_conversation,
+    find_user,
+    load_conversation,
+)
+from timeline.messaging.access.bitmaps import Numbers, count
+from timeline.messaging.access.entries import value_of
+from timeline.messaging.access.visibility import Sight
+from timeline.messaging.conversations.own import is_listed
+from timeline.messaging.delivery.devices import devices_of
+from timeline.messaging.lists.counting import count_unread
 from timeline.messaging.service import Messages
-from timeline.messaging.sight import Sight
-from timeline.tails import Timeline
-from timeline.unresolved import Unresolved
-from timeline.view import View
 
 _LOOKED_AT: Final = 1_000  # uncounted messages that are told apart; the newest
 _COUNTED: Final = 10_000  # references behind a device, at most

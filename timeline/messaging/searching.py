@@ -12,19 +12,24 @@ from heapq import nlargest
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-from timeline.engine import Engine
+from timeline.engine.engine import Engine
+from timeline.engine.view import Applied
+from timeline.formats.conversations import DYING, HAS_HIDDEN, MemberRow
 from timeline.formats.entries import decode_items
-from timeline.formats.messages import DYING, HAS_HIDDEN, MemberRow
-from timeline.messaging.access import Conversation, enter_as_user, find_user, load_conversation
-from timeline.messaging.entries import find_entry, value_of
-from timeline.messaging.lists import Lists
-from timeline.messaging.names import check_user
-from timeline.messaging.sight import Sight
-from timeline.search.index import Index
-from timeline.search.language import parse
+from timeline.messaging.access.access import (
+    Conversation,
+    enter_as_user,
+    find_user,
+    load_conversation,
+)
+from timeline.messaging.access.entries import find_entry, value_of
+from timeline.messaging.access.names import check_user
+from timeline.messaging.access.visibility import Sight
+from timeline.messaging.lists.lists import Lists
+from timeline.search.index.index import Index
 from timeline.search.pages import Pages, Results, Shown, parse_token
 from timeline.search.search import Hit, Scope, Search, Stretch
-from timeline.view import Applied
+from timeline.search.text.language import parse
 
 _STRETCHED: Final = 32  # conversations of which the query names stretches
 _MOST_STRETCHES: Final = 8  # of one of them

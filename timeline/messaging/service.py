@@ -9,24 +9,24 @@ from __future__ import annotations
 
 from functools import partial
 
-from timeline.draft import Draft
-from timeline.engine import Engine
+from timeline.commit.draft import Draft
+from timeline.engine.engine import Engine
+from timeline.engine.view import Applied
 from timeline.errors import UsageError
-from timeline.messaging import tombstones
-from timeline.messaging.expiring import tell_trimmed
-from timeline.messaging.idempotency import Keys
-from timeline.messaging.lists import Lists
-from timeline.messaging.names import CONVERSATIONS
-from timeline.messaging.presence import Presence
+from timeline.messaging.access.names import CONVERSATIONS
+from timeline.messaging.conversations import tombstones
+from timeline.messaging.conversations.expiring import tell_trimmed
+from timeline.messaging.conversations.idempotency import Keys
+from timeline.messaging.delivery.presence import Presence
+from timeline.messaging.delivery.subscribing import Waiters
+from timeline.messaging.delivery.syncing import Reader
+from timeline.messaging.delivery.watching import Watch
+from timeline.messaging.lists.lists import Lists
 from timeline.messaging.searching import Request, search
-from timeline.messaging.subscribing import Waiters
-from timeline.messaging.syncing import Reader
-from timeline.messaging.watching import Watch
 from timeline.search.indexer import Indexer, let_log_go
 from timeline.search.indexview import IndexView
 from timeline.search.pages import Results
 from timeline.search.serving import Serving
-from timeline.view import Applied
 
 
 class Messages:

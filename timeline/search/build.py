@@ -12,13 +12,13 @@ import logging
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from timeline.engine import Engine
+from timeline.engine.engine import Engine
 from timeline.errors import CorruptError
 from timeline.formats import keys
 from timeline.formats.segments import Row
-from timeline.search.documents import Documents
 from timeline.search.follower import Follower
-from timeline.search.index import Index
+from timeline.search.index.documents import Documents
+from timeline.search.index.index import Index
 
 _ROWS: Final = 256  # read at a time, and about
 _BYTES: Final = 1 << 20  # of them

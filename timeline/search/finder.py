@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from timeline.engine import Engine
+from timeline.engine.engine import Engine
 from timeline.errors import NotFoundError, TooLargeError, UsageError, shown
 from timeline.formats.entries import decode_items
-from timeline.search.language import ANY_FIELD, parse
 from timeline.search.pages import Pages, Results, Shown, parse_token
 from timeline.search.search import Hit, Scope, Search, find_described
 from timeline.search.serving import Serving
+from timeline.search.text.language import ANY_FIELD, parse
 
 
 def find_entries(

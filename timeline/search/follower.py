@@ -17,14 +17,14 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from timeline.engine import Engine
+from timeline.engine.engine import Engine
 from timeline.errors import CorruptError, TrimmedError
 from timeline.formats import keys
 from timeline.formats.records import DROP, PATCH, PUT, REMOVE, TRIM, Record, decode_record
 from timeline.formats.segments import Row
-from timeline.search.documents import Documents
-from timeline.search.index import Index
-from timeline.search.schema import Checkpoint, entry_key, metadata_key
+from timeline.search.index.documents import Documents
+from timeline.search.index.index import Index
+from timeline.search.index.schema import Checkpoint, entry_key, metadata_key
 
 _BYTES: Final = 1 << 20  # of log read at a time
 _KNOWN: Final = 100_000  # timelines of which it is remembered whether they are indexed

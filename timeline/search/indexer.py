@@ -19,16 +19,16 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from timeline.engine import Engine
+from timeline.engine.engine import Engine
+from timeline.engine.health import disk_takes_bytes
 from timeline.errors import ClosedError, IndexLagError, TimelineError, TrimmedError
-from timeline.health import disk_takes_bytes
-from timeline.lock import Lock
 from timeline.options import Options
 from timeline.search.build import Build
-from timeline.search.documents import Documents
 from timeline.search.follower import Follower
-from timeline.search.index import Index, IndexFaultError, hold, is_panic
+from timeline.search.index.documents import Documents
+from timeline.search.index.index import Index, IndexFaultError, hold, is_panic
 from timeline.search.serving import Reached, Serving
+from timeline.storage.lock import Lock
 
 CONSUMER: Final = b"index"  # its checkpoint in the log
 

@@ -17,13 +17,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from timeline.engine import Engine
+from timeline.engine.engine import Engine
+from timeline.engine.readonly import OpenedReadOnlyError
 from timeline.errors import IndexLagError, StorageError
 from timeline.options import Options
-from timeline.readonly import OpenedReadOnlyError
-from timeline.scratch import Scratch
-from timeline.search.index import Index, IndexFaultError, generations, linked
+from timeline.search.index.index import Index, IndexFaultError, generations, linked
 from timeline.search.serving import Reached, Serving, lagging
+from timeline.storage.scratch import Scratch
 
 _TRIES: Final = 5
 _LOOK: Final = 0.05  # seconds between looks for what the owner committed

@@ -13,13 +13,13 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from timeline.engine import Engine
+from timeline.engine.engine import Engine
 from timeline.errors import UsageError
 from timeline.formats.entries import decode_items
-from timeline.search.analysis import decode
-from timeline.search.language import Expression
 from timeline.search.search import Hit, Search
-from timeline.search.snippets import snippet
+from timeline.search.text.analysis import decode
+from timeline.search.text.language import Expression
+from timeline.search.text.snippets import snippet
 
 COUNTED: Final = 1_000  # hits up to which the total is exact
 _LOOKED_AT: Final = 20_000  # hits, for one page

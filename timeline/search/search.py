@@ -15,10 +15,10 @@ from typing import Final, NamedTuple
 
 from tantivy import FieldType, Occur, Order, Query, Searcher
 
-from timeline.clock import Clock
-from timeline.search.index import Index, IndexDamageError, asking
-from timeline.search.language import All, Any, Expression, Not, Words
-from timeline.search.schema import pair_of, rank_of
+from timeline.lsm.clock import Clock
+from timeline.search.index.index import Index, IndexDamageError, asking
+from timeline.search.index.schema import pair_of, rank_of
+from timeline.search.text.language import All, Any, Expression, Not, Words
 
 _MOST: Final = 2**64 - 1
 _MANY: Final = 256  # timelines, that cost some milliseconds to name in a query

@@ -14,11 +14,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from timeline.engine import Engine
+from timeline.engine.engine import Engine
 from timeline.errors import IndexLagError
 from timeline.options import Options
-from timeline.search.index import Index, IndexDamageError, IndexFaultError
-from timeline.search.schema import fingerprint
+from timeline.search.index.index import Index, IndexDamageError, IndexFaultError
+from timeline.search.index.schema import fingerprint
 
 # Called once, from any thread: whether the index got there.
 Reached = Callable[[bool], None]

@@ -2,8 +2,8 @@
 is not. `verify` reads only; `repair` makes another store. The command line prints what they say.
 """
 
-from timeline.verification.findings import Finding
 from timeline.verification.repair import Repair, repair, repair_in_place
+from timeline.verification.snapshot.findings import Finding
 from timeline.verification.verify import Report, verify
 
 __all__ = ["Finding", "Repair", "Report", "repair", "repair_in_place", "verify"]

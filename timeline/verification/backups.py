@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from timeline.backup import FILES, read_manifest
-from timeline.files import checksum
+from timeline.admin.backup import FILES, read_manifest
+from timeline.admin.progress import Progress, unheard
+from timeline.engine.store import MARK, ROCKS
 from timeline.formats.manifest import MANIFEST, Manifest
-from timeline.mark import DurableMark
-from timeline.progress import Progress, unheard
-from timeline.scratch import Scratch
-from timeline.store import MARK, ROCKS
-from timeline.verification.findings import FILES as FILES_FAMILY, Finding
+from timeline.storage.files import checksum
+from timeline.storage.mark import DurableMark
+from timeline.storage.scratch import Scratch
+from timeline.verification.snapshot.findings import FILES as FILES_FAMILY, Finding
 
 
 def is_backup(path: Path) -> bool:

@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from timeline.engine import Engine
+from timeline.engine.engine import Engine
+from timeline.engine.store import MARK, ROCKS, STORE_KEY, no_store
 from timeline.errors import CorruptError, NotFoundError, StorageError, UsageError
-from timeline.files import seclude, sole
 from timeline.formats.records import decode_record
 from timeline.formats.rows import (
     FORMAT,
@@ -31,19 +31,19 @@ from timeline.formats.rows import (
     encode_progress,
     encode_store,
 )
+from timeline.lsm.upkeep.sealing import PROGRESS_KEY
 from timeline.options import Options, anchored
-from timeline.sealing import PROGRESS_KEY
-from timeline.storage import FAMILIES, LOG, META, Storage
-from timeline.store import MARK, ROCKS, STORE_KEY, no_store
-from timeline.verification.concerned import concerned, may_lose
-from timeline.verification.exclusive import held, rocks_held
-from timeline.verification.findings import FILES, Finding, Put
-from timeline.verification.names import check_names
-from timeline.verification.readable import readable, reckoned
-from timeline.verification.records import check_log
-from timeline.verification.snapshot import Snapshot
+from timeline.storage.files import seclude, sole
+from timeline.storage.rocks import FAMILIES, LOG, META, Storage
+from timeline.verification.checks.names import check_names
+from timeline.verification.checks.records import check_log
+from timeline.verification.snapshot.concerned import concerned, may_lose
+from timeline.verification.snapshot.exclusive import held, rocks_held
+from timeline.verification.snapshot.findings import FILES, Finding, Put
+from timeline.verification.snapshot.readable import readable, reckoned
+from timeline.verification.snapshot.snapshot import Snapshot
+from timeline.verification.snapshot.walk import LAST, walk
 from timeline.verification.verify import Report, check
-from timeline.verification.walk import LAST, walk
 
 Step = Callable[[str], None]
 

@@ -13,37 +13,33 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from timeline.engine.store import ROCKS
 from timeline.errors import CorruptError, StorageError
 from timeline.options import Options, anchored
-from timeline.storage import FAMILIES, sort_files
-from timeline.store import ROCKS
+from timeline.storage.rocks import FAMILIES, sort_files
 from timeline.verification.backups import Backup, is_backup
-from timeline.verification.concerned import concerned, may_lose
-from timeline.verification.conversations import check_audiences, check_conversations
-from timeline.verification.deleted import check_deleted
-from timeline.verification.deliveries import check_deliveries
-from timeline.verification.entries import Entries
-from timeline.verification.findings import FILES, Finding
-from timeline.verification.index import check_index
-from timeline.verification.members import (
-    check_members,
-    check_pulled,
-    check_roster,
-)
-from timeline.verification.messages import check_messages
-from timeline.verification.names import check_names
-from timeline.verification.positions import (
+from timeline.verification.checks.conversations import check_audiences, check_conversations
+from timeline.verification.checks.deleted import check_deleted
+from timeline.verification.checks.deliveries import check_deliveries
+from timeline.verification.checks.entries import Entries
+from timeline.verification.checks.index import check_index
+from timeline.verification.checks.members import check_members, check_pulled, check_roster
+from timeline.verification.checks.messages import check_messages
+from timeline.verification.checks.names import check_names
+from timeline.verification.checks.positions import (
     check_devices,
     check_keys,
     check_known,
     check_numbers,
     check_tombstones,
 )
-from timeline.verification.records import check_log, check_meta
-from timeline.verification.references import References
-from timeline.verification.shadow import Shadow
-from timeline.verification.snapshot import Snapshot
-from timeline.verification.walk import LAST, walk
+from timeline.verification.checks.records import check_log, check_meta
+from timeline.verification.checks.references import References
+from timeline.verification.snapshot.concerned import concerned, may_lose
+from timeline.verification.snapshot.findings import FILES, Finding
+from timeline.verification.snapshot.shadow import Shadow
+from timeline.verification.snapshot.snapshot import Snapshot
+from timeline.verification.snapshot.walk import LAST, walk
 
 Thorough = Literal["sample", "whole", "none"]
 

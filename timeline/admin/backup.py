@@ -1,0 +1,153 @@
+"""Backups: a consistent copy of a store that goes on being written, and a store made from one.
+
+    TARGET/manifest.json    what it is, and each file with its size and checksum; written last
+    TARGET/files/           the files of a RocksDB checkpoint
+
+Rule: a backup holds every commit up to one LSN and nothing of a later one. It is there whole or
+not at all, and without a manifest it is none. Files of RocksDB never change once written, so one
+that the store's own file system holds, or an earlier backup beside the target, is linked instead
+of copied. A store that was restored has an epoch of its own: cursors of the original resync.
+
+The search index is no part of a backup; it is built anew from the store.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Final
+
+from timeline.admin.compact import checkpoint
+from timeline.admin.progress import Progress, unheard
+from timeline.engine.engine import Engine
+from timeline.engine.store import MARK, ROCKS
+from timeline.errors import CorruptError, FormatVersionError, NotFoundError, StorageError
+from timeline.formats.manifest import (
+    MANIFEST,
+    BackupFile,
+    Manifest,
+    decode_manifest,
+    encode_manifest,
+)
+from timeline.formats.rows import FORMAT
+from timeline.options import Options, anchored
+from timeline.storage.files import (
+    PRIVATE,
+    checksum,
+    copy,
+    link,
+    new_directory,
+    sync_directory,
+    write_durably,
+)
+from timeline.storage.mark import DurableMark
+
+FILES: Final = "files"
+_IMMUTABLE: Final = ".sst"
+
+
+def back_up(engine: Engine, target: Path, progress: Progress = unheard) -> Manifest:
+    """Back up to the new directory `target`; writes go on meanwhile. `progress` is in bytes.
+
+    Raises `ExistsError`, `BusyError` while another backup is under way, `StorageError`.
+    """
+    target = anchored(target)
+    with checkpoint(engine) as (kept, lsn), new_directory(target) as partial:
+        sources = sorted(kept.iterdir())
+        moved = _Meter(sum(source.stat().st_size for source in sources), progress)
+        earlier = _earlier(target)
+        (partial / FILES).mkdir(mode=PRIVATE)
+        files = []
+        for source in sources:
+            size, crc = source.stat().st_size, checksum(source, moved)
+            place = partial / FILES / source.name
+            shared = [source, *earlier.get((size, crc), ())] if source.suffix == _IMMUTABLE else []
+            if not any(link(each, place) for each in shared) and copy(source, place) != crc:
+                raise CorruptError(f"{source} changed while it was copied: back up again")
+            files.append(BackupFile(source.name, size, crc))
+        sync_directory(partial / FILES)
+        now = time.time_ns() // 1_000_000
+        manifest = Manifest(FORMAT, engine.store.epoch, lsn, now, tuple(files))
+        write_durably(partial / MANIFEST, encode_manifest(manifest))
+    return manifest
+
+
+def read_manifest(backup: Path) -> Manifest:
+    """What `backup` is. Raises `NotFoundError`, `CorruptError`, `FormatVersionError`."""
+    try:
+        value = (backup / MANIFEST).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        found = (backup / ROCKS).is_dir()
+        problem = "is a store, no backup" if found else "is no backup"
+        raise NotFoundError(
+            f"{backup} {problem}: it has no {MANIFEST}, which is written last"
+        ) from None
+    except OSError as error:
+        raise StorageError(f"{backup / MANIFEST} cannot be read: {error.strerror}") from error
+    manifest = decode_manifest(value)
+    if manifest.format != FORMAT:
+        raise FormatVersionError(
+            f"{backup} is of a store of format {manifest.format}, this version reads {FORMAT}: "
+            "restore it with the version of Timeline that made it"
+        )
+    return manifest
+
+
+def restore(
+    backup: str | os.PathLike[str], target: str | os.PathLike[str], progress: Progress = unheard
+) -> Manifest:
+    """Make a store of `backup` in the directory `target`, which is new or empty.
+
+    Every file is held against its checksum. Raises `ExistsError`, `NotFoundError`, `CorruptError`,
+    `FormatVersionError`, `StorageError`.
+    """
+    backup, target = anchored(backup), anchored(target)
+    manifest = read_manifest(backup)
+    moved = _Meter(manifest.size, progress)
+    with new_directory(target) as partial:
+        (partial / ROCKS).mkdir(mode=PRIVATE)
+        for file in manifest.files:
+            source = backup / FILES / file.name
+            if not source.is_file():
+                raise CorruptError(f"{source} is missing: restore another backup")
+            if copy(source, partial / ROCKS / file.name, moved) != file.crc:
+                raise CorruptError(f"{source} is damaged: restore another backup")
+        sync_directory(partial / ROCKS)
+        mark = DurableMark(partial / MARK)
+        mark.write(manifest.lsn)
+        mark.close()
+        with Engine(partial, Options(create=False, new_epoch=True)) as engine:
+            if engine.applied != manifest.lsn:
+                raise CorruptError(
+                    f"{backup} ends at LSN {engine.applied}, not at {manifest.lsn} as its "
+                    "manifest says: restore another backup"
+                )
+    return manifest
+
+
+def _earlier(target: Path) -> dict[tuple[int, int], list[Path]]:
+    """The files of the backups beside `target`, by size and checksum."""
+    found: dict[tuple[int, int], list[Path]] = {}
+    for path in sorted(target.parent.glob(f"[!.]*/{MANIFEST}")):
+        try:
+            manifest = read_manifest(path.parent)
+        except (CorruptError, FormatVersionError, NotFoundError, StorageError):
+            continue  # nobody's fault here: the file is copied
+        for file in manifest.files:
+            place = path.parent / FILES / file.name
+            found.setdefault((file.size, file.crc), []).append(place)
+    return found
+
+
+class _Meter:
+    """Adds up what was moved and tells of it."""
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self._done = 0
+        self._total = total
+        self._progress = progress
+
+    def __call__(self, count: int) -> None:
+        self._done += count
+        self._progress(self._done, self._total)

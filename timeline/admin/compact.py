@@ -1,0 +1,130 @@
+"""Upkeep: what is asked of a store as a whole while it serves: compaction, and its files as of one
+moment.
+
+Rule: writers are held up for a step at a time, never for the whole; what is done is done when it is
+ended half-way. None of it is a commit, and none changes an answer.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from timeline.admin.progress import Progress, unheard
+from timeline.engine.engine import Engine
+from timeline.engine.store import CHECKPOINT
+from timeline.errors import BusyError, NotFoundError, StorageError, shown
+from timeline.lsm.upkeep.compaction import NO_GAIN, Gain
+from timeline.storage.files import PRIVATE, seclude
+from timeline.storage.rocks import FAMILIES
+
+
+def compact(
+    engine: Engine,
+    name: bytes | None = None,
+    *,
+    prefix: bytes = b"",
+    progress: Progress = unheard,
+) -> int:
+    """Merge the segments of one timeline, or of all whose name begins with `prefix`; how many
+    segments fewer there are. Raises `NotFoundError`, and `CorruptError` or `StorageError` where
+    files cannot be rewritten; writing is then off until the storage was opened again, and so is
+    this (`ReadOnlyError`).
+
+    `progress` is told of timelines, and what it raises ends the work where it is; not while RocksDB
+    rewrites a family of files.
+    """
+    engine.check_writable()
+    engine.seal()
+    gone = 0
+    compacted = []
+    for timeline_id, tell in _telling(engine, name, prefix, progress):
+        steps = engine.store.compaction.whole(timeline_id)
+        while True:
+            tell()
+            with engine.standing_still():
+                step = next(steps, None)
+            if step is None:
+                break
+            gone += step
+        compacted.append(timeline_id)
+    if name is None and not prefix:
+        for family in FAMILIES:
+            progress(len(compacted), len(compacted))
+            engine.store.storage.compact(family, None, None)
+        engine.store.rewrite_erased()
+    else:
+        engine.store.rewrite(compacted)
+    return gone
+
+
+def gain(
+    engine: Engine,
+    name: bytes | None = None,
+    *,
+    prefix: bytes = b"",
+    progress: Progress = unheard,
+) -> Gain:
+    """What `compact` would do to what is sealed; nothing is changed."""
+    found = NO_GAIN
+    for timeline_id, tell in _telling(engine, name, prefix, progress):
+        steps = engine.store.compaction.gain(timeline_id)
+        while True:
+            tell()
+            with engine.lock:
+                engine.check_usable()
+                step = next(steps, None)
+            if step is None:
+                break
+            found = found.plus(step)
+    return found
+
+
+def _telling(
+    engine: Engine, name: bytes | None, prefix: bytes, progress: Progress
+) -> Iterator[tuple[int, Callable[[], None]]]:
+    """The id of one timeline, or of those that begin with `prefix`, and what tells that work is at
+    this one.
+    """
+    if name is None:
+        named, total = engine.each(prefix), sum(1 for _ in engine.each(prefix))
+    else:
+        with engine.lock:
+            timeline = engine.find(name)
+        if timeline is None:
+            raise NotFoundError(f"there is no timeline {shown(name)}")
+        named, total = iter([(name, timeline.id)]), 1
+    for done, (_, timeline_id) in enumerate(named):
+        yield timeline_id, partial(progress, done, total)
+    progress(total, total)
+
+
+@contextmanager
+def checkpoint(engine: Engine) -> Iterator[tuple[Path, int]]:
+    """The files of the store as of one LSN, and that LSN, while the block runs; they are never
+    changed, and writes go on. Raises `BusyError` when there is another.
+    """
+    engine.check_writable()  # who only reads leaves the owner's files alone
+    if not engine.copying.acquire(blocking=False):
+        raise BusyError("a backup is under way: try again when it is done")
+    directory = engine.path / CHECKPOINT  # RocksDB makes one beside `files` first
+    files = directory / "files"
+    try:
+        shutil.rmtree(directory, ignore_errors=True)
+        try:
+            directory.mkdir(mode=PRIVATE)
+        except OSError as error:
+            raise StorageError(f"{directory} cannot be made: {error.strerror}") from error
+        engine.store.flush()  # what is left to flush then under the lock is little
+        with engine.standing_still():
+            engine.check_writable()
+            engine.store.storage.checkpoint(files)
+            lsn = engine.applied
+        seclude(engine.store.storage.path)  # whose files these are
+        yield files, lsn
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+        engine.copying.release()

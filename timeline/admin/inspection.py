@@ -1,0 +1,340 @@
+"""Inspection: what a store, a timeline and a segment are made of.
+
+Responsibility: gather what whoever looks into a store wants to see of it, the same for an embedder,
+the daemon and the tools.
+
+Rule: looking changes nothing, and holds nobody up: what may be long is read in steps, the lock
+being let go between two, so that the parts of an answer may be of different moments. A segment is
+shown as it is stored, also where it is damaged. Call these without the engine's lock.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from struct import unpack_from
+from typing import Any, Final, NamedTuple
+
+from timeline.engine.engine import Engine
+from timeline.engine.inboxview import Unresolved, is_inbox
+from timeline.errors import CorruptError, NotFoundError, shown
+from timeline.formats import keys
+from timeline.formats.references import count_references, decode_references, packed_references
+from timeline.formats.rows import FORMAT, Retention
+from timeline.formats.segments import Segment
+from timeline.lsm.memtable import Timeline
+from timeline.lsm.timelines import Extent
+from timeline.storage.rocks import FAMILIES, INBOXES, LOG, PATCHES, SEGMENTS
+
+_A_TIME: Final = 64  # segments looked at between two releases of the lock
+_LISTED: Final = 1_000  # segments that are told one by one; all are counted
+
+# What a timeline is, by how its name begins.
+_KINDS: Final = {b"@conv:": "conversation", b"@event:": "events", b"@user:": "inbox"}
+
+
+class FamilyFacts(NamedTuple):
+    """A column family: about how many keys, and its bytes in files and in memory."""
+
+    name: str
+    keys: int
+    size: int
+    memory: int
+
+
+class ConsumerFacts(NamedTuple):
+    """A follower of the log, and how many commits lie before it."""
+
+    name: bytes
+    lsn: int
+    behind: int
+
+
+class LogFacts(NamedTuple):
+    """The commit log: what is kept of it, up to where it is sealed, who follows it."""
+
+    first: int
+    last: int
+    sealed: int
+    size: int
+    consumers: list[ConsumerFacts]
+
+
+class StoreFacts(NamedTuple):
+    """A store. `search` is what the index is, empty where there is none."""
+
+    format: int
+    epoch: int
+    timelines: int
+    conversations: int
+    users: int
+    unsealed_bytes: int
+    families: list[FamilyFacts]
+    log: LogFacts
+    search: dict[str, int | str]
+
+
+class SegmentFacts(NamedTuple):
+    """A stored segment by its last number, an LSN for an in-box."""
+
+    last: int
+    entries: int
+    size: int
+
+
+class TimelineFacts(NamedTuple):
+    """A timeline. `kind` is timeline, conversation, events or inbox. `tail` are the entries, or
+    references, that lie in memory and the log only; `segments` the newest thousand.
+    """
+
+    name: bytes
+    id: int
+    kind: str
+    created: int
+    first: int
+    head: int
+    length: int
+    deleted: int
+    floor: int  # of an in-box
+    tail: int
+    segment_count: int
+    segment_bytes: int
+    patches: int
+    maxage: int
+    maxlen: int
+    maxbytes: int
+    metadata: dict[bytes, bytes]
+    segments: list[SegmentFacts]
+
+
+class RowFacts(NamedTuple):
+    """An entry of a segment: its columns, and where its stored form begins and how long it is."""
+
+    seq: int
+    lsn: int
+    time: int
+    start: int
+    size: int
+
+
+class ReferenceFacts(NamedTuple):
+    lsn: int
+    timeline: int
+    seq: int
+    kind: int
+    ordinal: int
+
+
+class SegmentContent(NamedTuple):
+    """A segment as it is stored. `rows` are empty where it is not `intact`."""
+
+    key: bytes
+    version: int
+    flags: int
+    entries: int
+    size: int
+    intact: bool
+    problem: str
+    rows: list[RowFacts] | list[ReferenceFacts]
+    value: bytes
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401  facts of any kind
+    """Facts as nested maps and lists."""
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {name: plain(each) for name, each in value._asdict().items()}
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    return value
+
+
+# --- a store --------------------------------------------------------------------------------------
+
+
+def inspect_store(engine: Engine, index: dict[str, int | str]) -> StoreFacts:
+    """`index` is what the indexer tells of itself."""
+    counts = Counter(kind_of(name) for name, _ in engine.each())
+    with engine.lock:
+        engine.check_usable()
+        storage = engine.store.storage
+        families = [
+            FamilyFacts(
+                name,
+                storage.measure("estimate-num-keys", name),
+                storage.measure("live-sst-files-size", name),
+                storage.measure("cur-size-all-mem-tables", name),
+            )
+            for name in FAMILIES
+        ]
+        applied = engine.applied
+        consumers = [
+            ConsumerFacts(name, lsn, max(0, applied - lsn))
+            for name, lsn in sorted(engine.log.checkpoints().items())
+        ]
+        kept = next(each for each in families if each.name == LOG)
+        log = LogFacts(
+            engine.log.first(),
+            applied,
+            engine.store.sealing.sealed,
+            kept.size + kept.memory,
+            consumers,
+        )
+        return StoreFacts(
+            FORMAT,
+            engine.store.epoch,
+            counts["timeline"],
+            counts["conversation"],
+            counts["inbox"],
+            engine.store.tails.size,
+            families,
+            log,
+            index,
+        )
+
+
+def kind_of(name: bytes) -> str:
+    """timeline, conversation, events or inbox."""
+    return _KINDS.get(name[: name.find(b":") + 1], "timeline")
+
+
+# --- a timeline -----------------------------------------------------------------------------------
+
+
+def inspect_timeline(engine: Engine, name: bytes) -> TimelineFacts:
+    """Raises `NotFoundError`."""
+    timeline = find_timeline(engine, name)
+    timeline_id, inbox = timeline.id, is_inbox(timeline)
+    total = size = 0
+    newest: list[SegmentFacts] = []
+    for facts in _segments(engine, timeline_id, INBOXES if inbox else SEGMENTS):
+        total += 1
+        size += facts.size
+        newest.append(facts)
+        if len(newest) > 2 * _LISTED:
+            del newest[:_LISTED]
+    with engine.lock:
+        timeline = find_timeline(engine, name)
+        start, stop = keys.pair(timeline_id, 0), keys.pair(timeline_id + 1, 0)
+        patches = sum(1 for _ in engine.store.storage.keys(PATCHES, start, stop))
+        extent, floor, tail = _extent(engine, timeline, inbox=inbox)
+        retention: Retention = engine.retention(timeline)
+        return TimelineFacts(
+            name,
+            timeline_id,
+            kind_of(name),
+            extent.created,
+            extent.first,
+            extent.head,
+            extent.length,
+            0 if inbox else extent.deleted,
+            floor,
+            tail,
+            total,
+            size,
+            patches,
+            retention.age,
+            retention.length,
+            retention.size,
+            engine.metadata(timeline),
+            newest[-_LISTED:],
+        )
+
+
+def _extent(engine: Engine, timeline: Timeline, *, inbox: bool) -> tuple[Extent, int, int]:
+    """What it spans, the floor of an in-box, and how much of it is in memory only."""
+    if inbox:
+        rows = engine.inboxes.inbox(timeline.id)
+        floor = engine.inboxes.floor_of(timeline.id)
+        return Unresolved(engine).span(timeline), floor, len(rows.old) + len(rows.tail)
+    return engine.extent(timeline), 0, engine.store.tails.applied(timeline)
+
+
+def _segments(engine: Engine, owner: int, family: str) -> Iterator[SegmentFacts]:
+    """The stored segments of a timeline or in-box, oldest first."""
+    after = 0
+    stop = keys.pair(owner + 1, 0)
+    while True:
+        with engine.lock:
+            engine.check_usable()
+            found = engine.store.storage.scan(family, keys.pair(owner, after + 1), stop)
+            page = list(islice(found, _A_TIME))
+            del found
+        for key, value in page:
+            after = keys.split_pair(key)[1]
+            counted = count_references(value) if family == INBOXES else _count_entries(value)
+            yield SegmentFacts(after, counted, len(value))
+        if len(page) < _A_TIME:
+            return
+
+
+def _count_entries(value: bytes) -> int:
+    return int.from_bytes(value[2:4], "little")
+
+
+def find_timeline(engine: Engine, name: bytes) -> Timeline:
+    """Raises `NotFoundError`, which says what else may be meant."""
+    with engine.lock:
+        timeline = engine.find(name)
+        if timeline is None:
+            raise NotFoundError(f"there is no timeline {shown(name)}{_meant(engine, name)}")
+        return timeline
+
+
+def _meant(engine: Engine, name: bytes) -> str:
+    """What else may be meant by a name that is none."""
+    others = [prefix + name for prefix in _KINDS if engine.find(prefix + name) is not None]
+    return f": is {shown(others[0])} meant?" if others else ""
+
+
+# --- a segment ------------------------------------------------------------------------------------
+
+
+def inspect_segment(engine: Engine, name: bytes, number: int) -> SegmentContent:
+    """The segment that holds entry `number`, or of an in-box the references of LSN `number`: the
+    first that ends at it or behind it. Raises `NotFoundError`.
+    """
+    timeline = find_timeline(engine, name)
+    timeline_id, inbox = timeline.id, is_inbox(timeline)
+    family = INBOXES if inbox else SEGMENTS
+    at = max(number, 1)
+    with engine.lock:
+        engine.check_usable()
+        found = engine.store.storage.at_or_after(
+            family, keys.pair(timeline_id, at), keys.pair(timeline_id + 1, 0)
+        )
+    if found is None:
+        raise NotFoundError(
+            f"{shown(name)} has no segment that ends at {number} or behind it: what is not sealed "
+            "yet is in its tail"
+        )
+    key, value = found
+    rows: list[RowFacts] | list[ReferenceFacts] = []
+    problem = ""
+    try:
+        rows = _references(key, value) if inbox else _rows(Segment(key, value))
+    except CorruptError as error:
+        problem = str(error)
+    counted = count_references(value) if inbox else _count_entries(value)
+    version, flags = unpack_from("<BB", value.ljust(2, b"\0"))
+    return SegmentContent(
+        key, version, flags, counted, len(value), not problem, problem, rows, value
+    )
+
+
+def _rows(segment: Segment) -> list[RowFacts]:
+    found = []
+    start = 0
+    for (seq, lsn, time, _), end in zip(segment.rows(), segment.ends, strict=True):
+        found.append(RowFacts(seq, lsn, time, start, end - start))
+        start = end
+    return found
+
+
+def _references(key: bytes, value: bytes) -> list[ReferenceFacts]:
+    return [
+        ReferenceFacts(each.lsn, each.timeline_id, each.seq, each.kind, each.ordinal)
+        for each in decode_references(packed_references(key, value))
+    ]

@@ -1,0 +1,199 @@
+"""A store made of an export: the same timelines, conversations and users, numbers and times.
+
+Responsibility: write the records of an exact export (`formats.dump`) as segments, in-boxes and
+state of a new store, whose log begins where that of the original ended.
+
+Rule: only a new store takes times as they were, since those of commits ascend; `graft` adds to a
+store that is there. Each write says how many records were loaded with it, so a
+load that was interrupted goes on where it was; the magic, without which a directory is no store,
+comes last. The store has an epoch of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from timeline.engine.store import LOADED_KEY, MARK, ROCKS, STALL_SECONDS, STORE_KEY, random_epoch
+from timeline.errors import CorruptError, StallError, UsageError, shown
+from timeline.formats import keys
+from timeline.formats.entries import encode_entry
+from timeline.formats.export import DumpRecord, Header, Item, Row, Series
+from timeline.formats.rows import (
+    FORMAT,
+    Progress,
+    StoreRow,
+    TimelineRow,
+    encode_metadata,
+    encode_progress,
+    encode_retention,
+    encode_row,
+    encode_store,
+)
+from timeline.formats.segments import encode_segments
+from timeline.lsm.upkeep.sealing import PROGRESS_KEY
+from timeline.options import MIB, Options
+from timeline.storage.mark import DurableMark
+from timeline.storage.rocks import META, SEGMENTS, STATE, Storage
+
+_BATCH: Final = 4 * MIB
+_RUN: Final = 4_096  # entries collected before they become segments
+
+
+def load(path: Path, records: Iterator[DumpRecord]) -> int:
+    """Make a store in the directory `path` of all `records` but the end; how many there were.
+
+    `path` is empty, or holds what a load of the same records has come to. Raises `UsageError` for
+    an export that is not exact, `CorruptError` for one in the wrong order.
+    """
+    header = next(records, None)
+    if not isinstance(header, Header):
+        raise CorruptError("an export begins with its header: this is none")
+    if not header.exact:
+        raise UsageError("this export has no times: import it into a store that is there")
+    storage = Storage(path / ROCKS, Options(search=False))
+    try:
+        loader = _Loader(storage, header)
+        for record in records:
+            loader.take(record)
+        loader.finish()
+    finally:
+        storage.close()
+    mark = DurableMark(path / MARK)
+    mark.write(header.lsn)
+    mark.close()
+    return loader.count
+
+
+class _Loader:
+    def __init__(self, storage: Storage, header: Header) -> None:
+        self._storage = storage
+        self._header = header
+        self._options = Options()
+        self._puts: list[tuple[str, bytes, bytes]] = []
+        self._size = 0
+        self._series: Series | None = None
+        self._last = 0  # number of the timeline's last entry
+        self._items: list[Item] = []
+        self._raw = 0  # timelines that are counted
+        self.count = 1  # records, the header first
+        self._origin = keys.pair(header.lsn, header.epoch)
+        loaded = storage.get(META, LOADED_KEY)
+        same = loaded is not None and loaded[8:] == self._origin
+        if loaded is not None and not same:
+            raise UsageError("another export was being loaded here: remove the directory")
+        self._done = 0 if loaded is None else keys.split_number(loaded[:8])
+
+    def take(self, record: DumpRecord) -> None:
+        self.count += 1
+        again = self.count <= self._done  # it is in the store already
+        match record:
+            case Series():
+                self._end_run()
+                self._series, self._last = record, 0
+                self._raw += not record.name.startswith(b"@")
+                if not again:
+                    self._begin(record)
+            case Item():
+                self._check(record)
+                if not again:
+                    self._items.append(record)
+                    self._size += sum(map(len, record.fields)) + 64
+            case Row(family, key, value):
+                self._end_run()
+                if not again:
+                    self._put(family, key, value)
+            case _:
+                raise CorruptError(f"record {self.count} of the export is out of place")
+        if len(self._items) >= _RUN:
+            self._end_run()
+        if self._size >= _BATCH:
+            self._write()
+
+    def _check(self, item: Item) -> None:
+        series = self._series
+        if series is None:
+            raise CorruptError(f"record {self.count} is an entry without a timeline")
+        if not max(self._last, series.first - 1) < item.seq <= series.head:
+            raise CorruptError(
+                f"entry {item.seq} of {shown(series.name)} is out of order: between "
+                f"{max(self._last + 1, series.first)} and {series.head} is expected"
+            )
+        self._last = item.seq
+
+    def _begin(self, series: Series) -> None:
+        """Write what is known of a timeline beside its entries."""
+        number = keys.number(series.id)
+        row = TimelineRow(
+            series.kind,
+            series.created,
+            series.first,
+            series.floor,
+            series.holes,
+            series.deleted,
+            series.name,
+            series.skipped,
+        )
+        self._put(STATE, keys.NAME + series.name, number)
+        self._put(STATE, keys.ROW + number, encode_row(row))
+        if series.metadata:
+            self._put(STATE, keys.META + number, encode_metadata(series.metadata))
+        if any(series.retention):
+            self._put(STATE, keys.RETENTION + number, encode_retention(series.retention))
+
+    def _put(self, family: str, key: bytes, value: bytes) -> None:
+        self._puts.append((family, key, value))
+        self._size += len(key) + len(value)
+
+    def _end_run(self) -> None:
+        """Make segments of the entries collected."""
+        items, self._items = self._items, []
+        if not items or self._series is None:
+            return
+        options = self._options
+        for key, value, _ in encode_segments(
+            self._series.id,
+            [item.seq for item in items],
+            array("Q", [item.lsn for item in items]),
+            array("Q", [item.time for item in items]),
+            [encode_entry(item.seq, item.fields) for item in items],
+            options.segment_entries,
+            options.segment_bytes,
+        ):
+            self._puts.append((SEGMENTS, key, value))
+
+    def _write(self) -> None:
+        self._end_run()
+        # Records so far ‖ LSN and epoch of the original.
+        self._put(META, LOADED_KEY, keys.number(self.count) + self._origin)
+        self._flush(logged=False)
+
+    def _flush(self, *, logged: bool) -> None:
+        """Write what was put, waiting out stalls."""
+        puts, self._puts, self._size = self._puts, [], 0
+        while True:
+            batch = self._storage.batch()  # a refused one is spent
+            for family, key, value in puts:
+                batch.put(family, key, value)
+            if logged:
+                batch.delete(META, LOADED_KEY)
+            try:
+                return self._storage.write(batch, logged=logged)
+            except StallError:
+                time.sleep(STALL_SECONDS)
+
+    def finish(self) -> None:
+        """What makes it a store, once everything else is on the disk."""
+        self._end_run()
+        self._flush(logged=False)
+        self._storage.flush()
+        header = self._header
+        progress = Progress(header.lsn, 0, header.next_id, header.time)
+        self._put(STATE, keys.COUNT, keys.number(self._raw))
+        self._put(META, PROGRESS_KEY, encode_progress(progress))
+        self._put(META, STORE_KEY, encode_store(StoreRow(FORMAT, random_epoch(header.epoch))))
+        self._flush(logged=True)
+        self._storage.sync()

@@ -1,0 +1,163 @@
+"""Appends as commits of their own: the path that every message takes, so it is written for speed.
+
+Rule: it does what a `Draft` with one `append` does, with the same checks, and differs from it in
+nothing that can be seen. What is rare (a new timeline, a number that no table knows) is left to the
+draft and the codec. A pipeline of appends is staged column by column, since in Python a call for
+each entry costs more than storing it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, cast
+
+from timeline.commit.draft import Draft
+from timeline.commit.stage import Stage
+from timeline.formats.entries import encode_entry, encode_run
+from timeline.formats.keys import LAST
+from timeline.lsm.memtable import Timeline
+from timeline.options import Options
+
+_FRAME: Final = 64  # more than what stands around the items of an entry
+_HEAD: Final = 16  # more than what stands before an item
+
+
+class Appender:
+    def __init__(self, stage: Stage, options: Options) -> None:
+        self._stage = stage
+        self._items_limit = 2 * options.entry_fields
+        self._field_limit = options.field_name_bytes
+        self._entry_limit = options.entry_bytes
+        self._group_limit = options.group_bytes
+
+    def append(self, name: bytes, items: Sequence[bytes]) -> int:
+        """Stage one entry at the end of the timeline `name`, which is made if it is new.
+
+        `items` is field, value, field, value, …. Returns its sequence number. The caller holds the
+        engine's lock. Raises `UsageError`, `TooLargeError`, `BusyError`, `ReadOnlyError`; then
+        nothing was staged.
+        """
+        stage = self._stage
+        group = stage.open
+        if stage.refusal is not None or group.size > self._group_limit:
+            stage.check_open()
+        timeline = stage.by_name.get(name)
+        if timeline is None or timeline.next > LAST:  # dropped, perhaps, and made again
+            timeline = stage.find(name)
+            if timeline is None:
+                draft = Draft(stage)
+                seq = draft.append(draft.create(name), items)
+                draft.commit()
+                return seq
+            if timeline.next > LAST:
+                raise stage.no_number(timeline)
+        seq = timeline.next
+        if len(items) != 2 or len(items[0]) > self._field_limit:
+            stage.check_items(items)
+        payload = encode_entry(seq, items)
+        size = len(payload)
+        if size > self._entry_limit:
+            stage.check_size(size)
+        tails = stage.tails
+        if timeline.generation != tails.young.number:
+            tails.touch(timeline)
+        if not group.time:
+            group.time = stage.now()
+        if group.offsets is not None:
+            group.offsets.append(group.next - group.first)
+        appended = group.appended
+        timeline.tail.append(group.base + len(appended.seqs))
+        timeline.next = seq + 1
+        appended.add(timeline, seq, payload)
+        group.next += 1
+        group.size += size
+        return seq
+
+    def append_run(
+        self, names: Sequence[bytes], columns: Sequence[Sequence[bytes]]
+    ) -> Sequence[int]:
+        """Stage many entries with equally many items each, every one as a commit of its own.
+
+        `columns` are the first items of all, their second items, and so on. Returns the numbers of
+        those staged: the first so many, none where only `append` can tell what is to be done.
+        """
+        stage = self._stage
+        group = stage.open
+        if stage.refusal is not None or group.size > self._group_limit:
+            return ()
+        if not self._fit(columns):
+            return ()
+        found = list(map(stage.by_name.get, names))
+        if not all(found):
+            self._find_others(found, names)
+        timelines = cast(list[Timeline], found)
+        seqs = self._number(timelines, group.end)
+        count = len(seqs)
+        if count < len(names):
+            if not count:
+                return ()
+            del timelines[count:]
+            columns = [column[:count] for column in columns]
+        try:
+            parts, sizes = encode_run(seqs, columns)
+        except BaseException:
+            self._take_back(timelines)
+            raise
+        ids = [timeline.id for timeline in timelines]
+        group.appended.add_run(timelines, ids, seqs, parts, sizes)
+        if not group.time:
+            group.time = stage.now()
+        if group.offsets is not None:
+            offset = group.next - group.first
+            group.offsets += range(offset, offset + count)
+        group.next += count
+        group.size += sum(sizes)
+        return seqs
+
+    def _find_others(self, timelines: list[Timeline | None], names: Sequence[bytes]) -> None:
+        """Find those that are not in memory, up to, without, the first that does not exist."""
+        for place, timeline in enumerate(timelines):
+            if timeline is None:
+                found = timelines[place] = self._stage.find(names[place])
+                if found is None:
+                    del timelines[place:]
+                    return
+
+    def _fit(self, columns: Sequence[Sequence[bytes]]) -> bool:
+        """Whether every entry is surely within the limits."""
+        if len(columns) > self._items_limit:
+            return False
+        room = self._entry_limit - _FRAME
+        for place, column in enumerate(columns):
+            longest = max(map(len, column))
+            room -= longest + _HEAD
+            if not place & 1 and longest > self._field_limit:
+                return False
+        return room >= 0
+
+    def _number(self, timelines: Sequence[Timeline], first_row: int) -> list[int]:
+        """Give each of `timelines` its next number and put it into its tail, from `first_row` on.
+
+        Returns the numbers, up to the first timeline that has none to give.
+        """
+        tails = self._stage.tails
+        generation = tails.young.number
+        seqs: list[int] = []
+        add = seqs.append
+        for row, timeline in enumerate(timelines, first_row):
+            seq = timeline.next
+            if seq > LAST:  # none to give: an in-box, or dropped
+                break
+            if timeline.generation != generation:
+                tails.touch(timeline)
+            timeline.tail.append(row)
+            timeline.next = seq + 1
+            add(seq)
+        return seqs
+
+    @staticmethod
+    def _take_back(timelines: Sequence[Timeline]) -> None:
+        """Undo `_number`: the numbers were not used."""
+        for timeline in timelines:
+            timeline.tail.pop()
+            timeline.next -= 1

@@ -1,0 +1,156 @@
+"""An overlay: what the store will hold once everything staged is applied, and one commit on top.
+
+Responsibility: hold what a commit in the making has decided so far, and answer reads through it:
+the commit, the open group, the group in flight, applied state, in that order.
+
+Rule: nothing here changes anything; `draft` does. What is read may be shown only once the group of
+the commit is done. The caller holds the engine's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from timeline.commit.stage import Appended, Stage, select
+from timeline.errors import NotFoundError, WrongTypeError, shown
+from timeline.formats import keys
+from timeline.formats.records import Operation
+from timeline.formats.rows import (
+    INBOX,
+    NO_RETENTION,
+    Retention,
+    TimelineRow,
+    decode_metadata,
+    decode_retention,
+    decode_row,
+)
+from timeline.formats.segments import Row
+from timeline.lsm.clock import Clock
+from timeline.lsm.memtable import Timeline
+from timeline.lsm.state import merge
+from timeline.lsm.timelines import Extent, Page
+
+
+class Overlay:
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self.lsn = stage.open.next
+        self.time = stage.open.time or stage.now()
+        self._appended = Appended()
+        self._operations: list[Operation] = []
+        self._patches: dict[tuple[int, int], bytes] = {}  # the same as those among the operations
+        self._state: dict[bytes, bytes | None] = {}
+        self._names: dict[bytes, Timeline | None] = {}
+        self._created: list[Timeline] = []  # in order of ids, which are above all others
+        self._headers: dict[Timeline, TimelineRow | None] = {}
+        self._nexts: dict[Timeline, int] = {}
+
+    # --- timelines ----------------------------------------------------------------------------
+
+    def find(self, name: bytes) -> Timeline | None:
+        if name in self._names:
+            return self._names[name]
+        return self._stage.find(name)
+
+    def names(self, prefix: bytes = b"", after: bytes | None = None) -> Iterator[bytes]:
+        """Names in byte order, those after `after` that begin with `prefix`."""
+        start = keys.NAME + prefix
+        if after is not None:
+            start = max(start, keys.NAME + after + b"\0")
+        for key, _ in self.scan(start, keys.successor(keys.NAME + prefix)):
+            yield key[1:]
+
+    def ids(self, after: int) -> Iterator[tuple[int, bytes]]:
+        """(id, name) of timelines in order of ids, those above `after`."""
+        if after < keys.MAX:
+            start = keys.ROW + keys.number(after + 1)
+            for key, value in self.scan(start, keys.successor(keys.ROW)):
+                yield keys.split_number(key[1:]), decode_row(value).name
+        for timeline in self._created:
+            if timeline.id > after and self._headers[timeline] is not None:
+                yield timeline.id, timeline.name
+
+    @property
+    def count(self) -> int:
+        """How many raw timelines there are; those of the store itself (`@…`) are not counted."""
+        value = self.get(keys.COUNT)
+        return 0 if value is None else keys.split_number(value)
+
+    @property
+    def clock(self) -> Clock:
+        """Of what was applied: a step that this commit itself is comes to count when it is."""
+        return self._stage.timelines.clock
+
+    def extent(self, timeline: Timeline) -> Extent:
+        header = self._header(timeline)
+        head = self._next(timeline) - 1
+        length = head - header.first + 1 - header.holes
+        added = head - header.skipped
+        return Extent(header.first, head, length, header.created, header.deleted, added)
+
+    def rows(
+        self, timeline: Timeline, first: int, last: int, *, reverse: bool = False
+    ) -> Iterator[Row]:
+        """Entries numbered `first` to `last`, inclusive, one by one."""
+        header = self._header(timeline)
+        first = max(first, header.first)
+        stage, own, patches = self._stage, self._appended, self._patches
+        extra = stage.staged(timeline, first, last)
+        extra += [
+            (own.seqs[index], self.lsn, self.time, own.payload(index))
+            for index, owner in enumerate(own.timelines)
+            if owner is timeline and first <= own.seqs[index] <= last
+        ]
+        applied = stage.timelines.each(timeline, first, last, reverse=reverse)
+        parts = (iter(extra[::-1]), applied) if reverse else (applied, iter(extra))
+        for part in parts:
+            for seq, lsn, at, payload in part:
+                present = patches.get((timeline.id, seq))
+                if present is None:
+                    present = stage.patch(timeline, seq)
+                if present is None:
+                    present = payload
+                if present:
+                    yield seq, lsn, at, present
+
+    def read(
+        self,
+        timeline: Timeline,
+        first: int = 0,
+        last: int = keys.MAX,
+        limit: int | None = None,
+        *,
+        reverse: bool = False,
+    ) -> Page:
+        found = list(islice(self.rows(timeline, first, last, reverse=reverse), limit))
+        return Page(len(found), [row[3] for row in found], found[-1][0] if found else None)
+
+    def metadata(self, timeline: Timeline) -> dict[bytes, bytes]:
+        """What is known about a timeline beside its entries."""
+        return decode_metadata(self.get(keys.META + keys.number(timeline.id)))
+
+    def retention(self, timeline: Timeline) -> Retention:
+        value = self.get(keys.RETENTION + keys.number(timeline.id))
+        return NO_RETENTION if value is None else decode_retention(value)
+
+    # --- state --------------------------------------------------------------------------------
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._state[key] if key in self._state else self._stage.get(key)
+
+    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return merge(self._stage.scan(start, stop), select(self._state, start, stop))
+
+    # --- what they need -----------------------------------------------------------------------
+
+    def _header(self, timeline: Timeline) -> TimelineRow:
+        header = self._headers.get(timeline, timeline.staged)
+        if header is None:
+            raise NotFoundError(f"timeline {shown(timeline.name)} was deleted in this commit")
+        return header
+
+    def _next(self, timeline: Timeline) -> int:
+        if self._header(timeline).kind == INBOX:
+            raise WrongTypeError("an in-box holds references and takes no entries")
+        return self._nexts.get(timeline, timeline.next)

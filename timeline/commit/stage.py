@@ -1,0 +1,363 @@
+"""The stage: what the open group has decided and no disk has seen.
+
+Responsibility: hold the open group and the group in flight, number commits and ids, tell the time,
+check what is to be stored against its limits, and answer look-ups through open group, group in
+flight, applied state, in that order.
+
+Rule: a number is given out once. What is staged was checked before, so that a commit which fails
+half way leaves nothing here. If a group fails, everything here is thrown away and rebuilt from
+the log.
+
+The caller holds the engine's lock. `refusal` is what every write raises while writing is off.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, islice
+
+from timeline.errors import (
+    BusyError,
+    SequenceError,
+    TimelineError,
+    TooLargeError,
+    UsageError,
+    WrongTypeError,
+)
+from timeline.formats import keys
+from timeline.formats.records import Appends, Operation
+from timeline.formats.rows import INBOX
+from timeline.formats.segments import Row
+from timeline.lsm.inboxes import Inboxes
+from timeline.lsm.memtable import Tails, Timeline
+from timeline.lsm.state import State, merge
+from timeline.lsm.timelines import Timelines
+from timeline.options import Options
+
+_DROPPED = 1024  # names of deleted timelines that are remembered
+
+
+class Appended:
+    """Entries that were staged and not written, as columns.
+
+    The entries in stored form lie in `parts`, cut anywhere; joined they are what the record holds.
+    """
+
+    __slots__ = ("_ends", "_joined", "_pieces", "ids", "parts", "seqs", "sizes", "timelines")
+
+    def __init__(self) -> None:
+        self.timelines: list[Timeline] = []
+        self.ids: list[int] = []  # of the timelines, taken while each is at hand
+        self.seqs: list[int] = []
+        self.sizes: list[int] = []
+        self.parts: list[bytes] = []
+        # For reading single entries: pieces of joined parts, how many parts those are, and for each
+        # entry its piece and where in it it ends.
+        self._pieces: list[bytes] = []
+        self._joined = 0
+        self._ends: list[tuple[int, int]] = []
+
+    def __len__(self) -> int:
+        return len(self.seqs)
+
+    def add(self, timeline: Timeline, seq: int, payload: bytes) -> None:
+        self.timelines.append(timeline)
+        self.ids.append(timeline.id)
+        self.seqs.append(seq)
+        self.sizes.append(len(payload))
+        self.parts.append(payload)
+
+    def add_run(
+        self,
+        timelines: Sequence[Timeline],
+        ids: Sequence[int],
+        seqs: Sequence[int],
+        parts: Sequence[bytes],
+        sizes: Sequence[int],
+    ) -> None:
+        self.timelines += timelines
+        self.ids += ids
+        self.seqs += seqs
+        self.parts += parts
+        self.sizes += sizes
+
+    def payload(self, index: int) -> bytes:
+        """The entry at `index` in stored form. Rare: one that was staged a moment ago is read."""
+        if len(self._ends) <= index:
+            number = len(self._pieces)
+            self._pieces.append(b"".join(self.parts[self._joined :]))
+            self._joined = len(self.parts)
+            self._ends += [(number, end) for end in accumulate(self.sizes[len(self._ends) :])]
+        number, end = self._ends[index]
+        return self._pieces[number][end - self.sizes[index] : end]
+
+
+class Group:
+    """Commits that become durable together.
+
+    `base` is the row of its first entry. `offsets` has the LSN of each entry, counted from `first`;
+    None as long as every commit is a single append.
+    """
+
+    __slots__ = (
+        "_callbacks", "appended", "base", "created", "done", "error", "first", "names", "next",
+        "offsets", "operations", "patches", "size", "state", "time", "told",
+    )  # fmt: skip
+
+    def __init__(self, first: int, base: int) -> None:
+        self.first = first
+        self.next = first  # the LSN of the next commit
+        self.base = base
+        self.time = 0  # of all its commits, set by the first
+        self.appended = Appended()
+        self.offsets: list[int] | None = None
+        self.operations: list[Operation] = []
+        self.patches: dict[tuple[int, int], bytes] = {}  # the same as those among the operations
+        self.size = 0
+        self.state: dict[bytes, bytes | None] = {}
+        self.names: dict[bytes, Timeline | None] = {}
+        self.created: list[Timeline] = []
+        self.done = False
+        self.error: TimelineError | None = None
+        self.told = False  # every callback has been called
+        self._callbacks: list[Callable[[Group], None]] = []
+
+    @property
+    def commits(self) -> int:
+        return self.next - self.first
+
+    @property
+    def last(self) -> int:
+        return self.next - 1
+
+    @property
+    def end(self) -> int:
+        """The row of the first entry of the next group."""
+        return self.base + len(self.appended.seqs)
+
+    def appends(self) -> Appends:
+        """The columns that its record holds."""
+        appended, offsets = self.appended, self.offsets
+        return Appends(
+            array("Q", appended.ids),
+            array("Q", appended.seqs),
+            array("I", appended.sizes),
+            None if offsets is None else array("I", offsets),
+        )
+
+    def seq(self, row: int) -> int:
+        return self.appended.seqs[row - self.base]
+
+    def row(self, row: int) -> Row:
+        """The entry that has `row`, staged in this group."""
+        index = row - self.base
+        offset = index if self.offsets is None else self.offsets[index]
+        appended = self.appended
+        return appended.seqs[index], self.first + offset, self.time, appended.payload(index)
+
+    def spread(self) -> list[int]:
+        """The offsets of LSNs, kept from now on: not every commit is a single append."""
+        if self.offsets is None:
+            self.offsets = list(range(len(self.appended)))
+        return self.offsets
+
+    def on_done(self, callback: Callable[[Group], None]) -> None:
+        """Call `callback(group)` once the group is applied or failed, without the engine's locks,
+        on whichever thread makes groups durable: writers wait for it, so it must not wait itself,
+        nor call what users gave. At once when all that was told already.
+        """
+        if self.told:
+            callback(self)
+        else:
+            self._callbacks.append(callback)
+
+    def take_callbacks(self) -> list[Callable[[Group], None]]:
+        """Those to be called now, each once; when there are none all was told, which is noted."""
+        found, self._callbacks = self._callbacks, []
+        self.told = not found
+        return found
+
+
+class Stage:
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._items_limit = 2 * options.entry_fields
+        self.field_limit = options.field_name_bytes
+        self.entry_limit = options.entry_bytes
+        self.group_limit = options.group_bytes
+        self.deleted_names = options.deleted_names
+        self.some_deleted = False  # whether names are perhaps remembered: else none is looked up
+        self.refusal: TimelineError | None = None
+        self.open = Group(1, 0)
+        self.flying: Group | None = None
+        self.ending: deque[Group] = deque()  # done, and not everybody was told
+        self.next_id = 1
+        self.last_time = 0  # of the last commit of a closed group
+        self.drops = 0  # how many timelines were deleted by commits staged here, and the last of
+        self._dropped: deque[bytes] = deque(maxlen=_DROPPED)  # their names
+
+    def reset(
+        self,
+        tails: Tails,
+        timelines: Timelines,
+        state: State,
+        inboxes: Inboxes,
+        *,
+        lsn: int,
+        now: int,
+        next_id: int,
+    ) -> None:
+        """Begin anew after opening: the last LSN is `lsn`, the last time `now`."""
+        self.tails = tails
+        self.timelines = timelines
+        self.by_name = timelines.by_name
+        self._state = state
+        self.inboxes = inboxes
+        self.some_deleted = state.get(keys.DELETED) is not None
+        self.last_time = now
+        self.next_id = next_id
+        self.open = Group(lsn + 1, tails.visible)
+        self.flying = None
+
+    # --- what is needed to stage --------------------------------------------------------------
+
+    def now(self) -> int:
+        """The time of a commit: not before that of the last one, unless that is so far ahead of the
+        machine's clock that it was wrong.
+        """
+        now, last = time.time_ns() // 1_000_000, self.last_time
+        return now if now >= last or last - now > self._options.clock_ahead_ms else last
+
+    def check_items(self, items: Sequence[bytes]) -> None:
+        """Raise unless `items` is field, value, … within the limits."""
+        count = len(items)
+        if count < 2 or count & 1 or count > self._items_limit:
+            if count > self._items_limit:
+                raise TooLargeError(f"an entry has at most {self._items_limit // 2} fields")
+            raise UsageError("an entry is one or more pairs of field and value")
+        for index in range(0, count, 2):
+            self.check_field(items[index])
+
+    def check_field(self, name: bytes) -> None:
+        if len(name) > self.field_limit:
+            raise TooLargeError(f"a field name is at most {self.field_limit} bytes")
+
+    def check_size(self, size: int) -> None:
+        """Raise unless an entry may have `size` bytes in stored form."""
+        if size > self.entry_limit:
+            raise TooLargeError(
+                f"an entry of {size} bytes is above the limit of {self.entry_limit}"
+            )
+
+    def latest(self) -> Group:
+        """The group to wait for, to see done what was staged so far."""
+        if self.open.commits:
+            return self.open
+        if self.flying is not None:
+            return self.flying
+        if self.ending:  # callbacks come in the order of groups, and one added now comes last
+            return self.ending[-1]
+        nothing = Group(self.open.first, self.open.base)
+        nothing.done = nothing.told = True
+        return nothing
+
+    def check_open(self) -> None:
+        """Raise unless the open group takes another commit."""
+        if self.refusal is not None:
+            raise self.refusal
+        if self.open.size > self.group_limit:
+            raise BusyError("too much is waiting for the disk: try again later")
+
+    def no_number(self, timeline: Timeline) -> TimelineError:
+        """Why `timeline`, which has no number left to give out, takes no entry."""
+        if timeline.staged is not None and timeline.staged.kind == INBOX:
+            return WrongTypeError("an in-box holds references and takes no entries")
+        return SequenceError("the timeline has given out its last sequence number")
+
+    def note_drop(self, name: bytes) -> None:
+        """A commit that is staged leaves no timeline under a name."""
+        self.drops += 1
+        self._dropped.append(name)
+
+    def dropped_since(self, name: bytes, drops: int) -> bool:
+        """Whether a timeline called `name` was deleted since there were `drops`; True also where
+        that is too long ago to tell.
+        """
+        newer = self.drops - drops
+        return newer > len(self._dropped) or name in islice(reversed(self._dropped), newer)
+
+    def check_name(self, name: bytes) -> None:
+        if not 1 <= len(name) <= self._options.name_bytes:
+            raise UsageError(f"a timeline's name is 1 to {self._options.name_bytes} bytes long")
+
+    def find(self, name: bytes) -> Timeline | None:
+        """The timeline called `name` as it will be when the open group is applied."""
+        for group in (self.open, self.flying):
+            if group is not None and name in group.names:
+                return group.names[name]
+        return self.timelines.find(name)
+
+    def get(self, key: bytes) -> bytes | None:
+        """State as it will be when the open group is applied."""
+        for group in (self.open, self.flying):
+            if group is not None and key in group.state:
+                return group.state[key]
+        return self._state.get(key)
+
+    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        pairs = self._state.scan(start, stop)
+        for group in (self.flying, self.open):
+            if group is not None:
+                pairs = merge(pairs, select(group.state, start, stop))
+        return pairs
+
+    def groups(self) -> list[Group]:
+        """The groups that are staged and not applied, in order."""
+        return [self.open] if self.flying is None else [self.flying, self.open]
+
+    def appended_to(self) -> list[Timeline]:
+        """The timelines with entries that are staged and not applied, some more than once."""
+        return [timeline for group in self.groups() for timeline in group.appended.timelines]
+
+    def staged(self, timeline: Timeline, first: int, last: int) -> list[Row]:
+        """The entries numbered `first` to `last` of a timeline that are staged and not applied."""
+        tail = timeline.tail
+        found: list[Row] = []
+        for group in self.groups():
+            low, high = bisect_left(tail, group.base), bisect_left(tail, group.end)
+            start = bisect_left(tail, first, low, high, key=group.seq)
+            stop = bisect_right(tail, last, start, high, key=group.seq)
+            found += map(group.row, tail[start:stop])
+        return found
+
+    def patch(self, timeline: Timeline, seq: int) -> bytes | None:
+        """What a staged patch makes of entry `seq`, empty when it is deleted; None: nothing."""
+        for group in (self.open, self.flying):
+            if group is not None and (timeline.id, seq) in group.patches:
+                return group.patches[timeline.id, seq]
+        return None
+
+    def close_group(self) -> Group:
+        """Take the open group for writing and open the next one."""
+        group = self.flying = self.open
+        self.last_time = group.time
+        self.open = Group(group.next, group.end)
+        return group
+
+    def finish(self, group: Group, error: TimelineError | None) -> None:
+        """The group is applied, or failed with `error`. Its callbacks are called once the locks are
+        free.
+        """
+        group.error, group.done = error, True
+        self.ending.append(group)
+
+
+def select(
+    state: dict[bytes, bytes | None], start: bytes, stop: bytes
+) -> Iterator[tuple[bytes, bytes | None]]:
+    """The pairs of a small dict from `start` up to, without, `stop`, in order."""
+    return iter(sorted((key, value) for key, value in state.items() if start <= key < stop))

@@ -1,0 +1,205 @@
+"""The embedded API: a store in this process, typed and thread-safe.
+
+    with timeline.open("data") as db:
+        audit = db.timeline("audit")
+        audit.append({"who": "alice", "what": "login"})
+
+Responsibility: open a store, and give what it holds: timelines by name, transactions, the log,
+conversations, and what is found, inspected or copied of all of it.
+
+Rule: a call that writes returns when its commit is durable, unless its name says otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from timeline.admin.backup import back_up
+from timeline.admin.compact import compact, gain
+from timeline.admin.inspection import StoreFacts, inspect_store
+from timeline.admin.progress import Progress, unheard
+from timeline.embedded.arguments import names
+from timeline.embedded.handle import TimelineHandle
+from timeline.embedded.lease import Lease
+from timeline.embedded.log import LogView
+from timeline.embedded.messaging import Messaging
+from timeline.embedded.transaction import Transaction
+from timeline.engine.engine import Engine
+from timeline.engine.readonly import ReadOnlyEngine
+from timeline.entry import Fields, Value, encode_name
+from timeline.formats.entries import decode_items, seq_of
+from timeline.formats.manifest import Manifest
+from timeline.lsm.upkeep.compaction import Gain
+from timeline.options import Options
+from timeline.search.finder import find_entries, find_timelines
+from timeline.search.serving import Serving
+
+_PAGE = 1_000
+
+
+def open_database(
+    path: str | os.PathLike[str],
+    options: Options | None = None,
+    *,
+    read_only: bool = False,
+    **changes: Any,
+) -> Database:
+    """Open the store at `path`, making it if need be; other keyword arguments are `Options`.
+
+    With `read_only` nothing in the directory is changed, another process may have it open, and
+    `Database.refresh` moves on to what that wrote since.
+
+    Close it, best by `with`. One of which nothing is left closes itself, as a file does, with a
+    `ResourceWarning`. Raises `LockedError` when another process has it open, or this one and where,
+    `FormatVersionError` and `CorruptError` when it cannot be read.
+    """
+    opened = ReadOnlyEngine if read_only else Engine
+    engine = opened(path, replace(options or Options(), **changes))
+    try:
+        return Database(engine)
+    except BaseException:
+        engine.close()
+        raise
+
+
+class Database:
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._lease = lease = Lease(engine)
+        self.log = LogView(lease)
+        self.messaging = Messaging(lease)
+
+    def timeline(self, name: Value) -> TimelineHandle:
+        """A handle on the timeline called `name`, which the first append makes."""
+        return TimelineHandle(self.engine, encode_name(name), self._lease)
+
+    def timelines(self, prefix: Value = b"") -> Iterator[bytes]:
+        """The names of raw timelines that begin with `prefix`, in byte order; with a prefix that
+        begins with `@` those of the store: `@conv:`, `@event:`, `@user:`.
+        """
+        start = encode_name(prefix)
+        for name, _ in self.engine.each(start):
+            if start[:1] == b"@" or name[:1] != b"@":
+                yield name
+
+    def search(
+        self,
+        query: str,
+        *,
+        timelines: Iterable[Value] | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        limit: int = 20,
+        after: Value = "",
+        wait: float = 0.0,
+    ) -> EntryPage:
+        """Entries of conversations, and of timelines whose name begins with one of the option
+        `search_prefixes`, the newest first. No more is asked than who may open the store.
+
+        With `wait` (seconds), first let the index reach what was committed before this call.
+        Raises `IndexLagError` when that takes longer, `UsageError`, `NotFoundError`.
+        """
+        indexer = self._indexer(wait)
+        total, exact, hits, cursor = find_entries(
+            self.engine,
+            indexer,
+            query,
+            timelines=None if timelines is None else names(timelines, "timelines"),
+            since=since,
+            until=until,
+            limit=limit,
+            after=encode_name(after),
+        )
+        found = [
+            EntryHit(name, seq_of(payload), Fields(decode_items(payload)), marked)
+            for name, payload, marked in hits
+        ]
+        return EntryPage(total, exact, found, cursor.decode())
+
+    def find(
+        self, query: str, *, limit: int = 100, wait: float = 0.0
+    ) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        """Names and metadata of timelines by their metadata: words of any value, or a value as a
+        whole by its field (`city:oslo`), or its beginning (`city:os*`). Raises `IndexLagError`,
+        `UsageError`, and `TooLargeError` above 64 MiB.
+        """
+        return find_timelines(self.engine, self._indexer(wait), query, limit)
+
+    def _indexer(self, wait: float) -> Serving:
+        indexer = self.messaging.messages.searchable
+        if wait > 0:
+            indexer.wait(self.engine.applied, wait)
+        return indexer
+
+    def inspect(self) -> StoreFacts:
+        """What the store is made of."""
+        indexer = self.messaging.messages.indexer
+        return inspect_store(self.engine, {} if indexer is None else indexer.stats())
+
+    def transaction(self) -> Transaction:
+        """Several operations as one commit: all or nothing."""
+        return Transaction(self._lease)
+
+    def compact(self, prefix: Value = b"", *, progress: Progress | None = None) -> int:
+        """Merge small segments and free what was deleted; how many segments fewer there are.
+        `progress` is called with timelines done and in all.
+        """
+        return compact(self.engine, prefix=encode_name(prefix), progress=progress or unheard)
+
+    def refresh(self) -> bool:
+        """Of a store that was opened read only: see what was written by now; whether that is more
+        than before. Any other sees its commits at once.
+        """
+        return self.engine.refresh() if isinstance(self.engine, ReadOnlyEngine) else False
+
+    def backup(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        progress: Progress | None = None,
+    ) -> Manifest:
+        """Back up to the new directory `path` while writes go on; what is in it says the manifest.
+
+        It holds every call that returned before this one. `progress` is called with bytes done and
+        in all. Raises `ExistsError`, `BusyError`, `StorageError`; nothing is left behind then.
+        """
+        return back_up(self.engine, Path(path), progress or unheard)
+
+    def gain(self, prefix: Value = b"", *, progress: Progress | None = None) -> Gain:
+        """What `compact` would do, without doing it."""
+        return gain(self.engine, prefix=encode_name(prefix), progress=progress or unheard)
+
+    def flush(self) -> None:
+        """Return when everything staged so far is durable."""
+        self.engine.wait_all()
+
+    def close(self) -> None:
+        self.engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class EntryHit(NamedTuple):
+    """An entry that was found; `snippet` is HTML, with the matches between `<b>` and `</b>`."""
+
+    timeline: bytes
+    seq: int
+    fields: Fields
+    snippet: str
+
+
+class EntryPage(NamedTuple):
+    """`total` hits in all when `exact`, else at least so many; `cursor` is empty at the end."""
+
+    total: int
+    exact: bool
+    hits: list[EntryHit]
+    cursor: str

@@ -1,0 +1,79 @@
+"""The commit log as embedders see it: follow it, and keep a place in it by name.
+
+Rule: commits come once they are durable. A position that the log no longer holds raises
+`TrimmedError`, never a gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from timeline.embedded import arguments
+from timeline.embedded.lease import Lease
+from timeline.entry import Value, encode_name
+from timeline.lsm.log import LogCommit, consumer_name
+
+_PAGE = 1_000
+
+
+class LogView:
+    """The commit log for embedders: follow it, and keep a place in it by name."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self._engine = lease.engine
+
+    @property
+    def head(self) -> int:
+        """LSN of the last commit."""
+        return self._engine.applied
+
+    def read(self, *, after: int = 0, limit: int = _PAGE) -> list[LogCommit]:
+        """At most `limit` commits above LSN `after`. Raises `TrimmedError`, and `UsageError` for an
+        LSN above the last one.
+        """
+        place, count = arguments.sequence(after, "after"), arguments.page(limit)
+        with self._engine.lock:
+            self._engine.check_usable()
+            self._engine.log.check_given_out(place)
+            return self._engine.commits(place, count)
+
+    def follow(self, *, after: int = 0, timeout: float | None = None) -> Iterator[LogCommit]:
+        """Commits above LSN `after` as they become durable, for ever.
+
+        With `timeout` (seconds) it ends when nothing came for so long. Raises `TrimmedError`, and
+        `UsageError` for an LSN above the last one.
+        """
+        engine = self._engine
+        reached = arguments.sequence(after, "after")
+        if timeout is not None:
+            arguments.seconds(timeout, "timeout")
+        engine.log.check_given_out(reached)
+
+        def more() -> bool:
+            return engine.applied > reached or engine.closed
+
+        while True:
+            with engine.woken:
+                if not engine.woken.wait_for(more, timeout) or engine.closed:
+                    return
+                commits = engine.commits(reached, 256)
+            for commit in commits:
+                reached = commit.lsn
+                yield commit
+
+    def checkpoint(self, name: Value) -> int:
+        """The LSN that consumer `name` has reached. Raises `NotFoundError`."""
+        with self._engine.lock:
+            self._engine.check_usable()
+            return self._engine.log.checkpoint(encode_name(name))
+
+    def move(self, name: Value, lsn: int | None) -> None:
+        """Say that consumer `name` has dealt with everything up to `lsn`; None forgets it."""
+        place = None if lsn is None else arguments.sequence(lsn, "lsn")
+        self._engine.move_checkpoint(consumer_name(encode_name(name)), place)
+
+    def checkpoints(self) -> dict[bytes, int]:
+        with self._engine.lock:
+            self._engine.check_usable()
+            return self._engine.log.checkpoints()

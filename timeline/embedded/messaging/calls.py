@@ -1,0 +1,91 @@
+"""One call of the embedded API: its arguments, the engine's lock, one commit.
+
+Rule: arguments are checked before the lock is taken, and what is wrong with one is a `UsageError`
+that names it. No verb is known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Protocol
+
+from timeline.commit.draft import Draft
+from timeline.embedded.arguments import names
+from timeline.embedded.lease import Lease
+from timeline.engine.engine import Engine
+from timeline.entry import FieldsLike, Value, encode_fields
+from timeline.errors import UsageError
+from timeline.messaging.delivery.updates import Told
+from timeline.messaging.pages import SyncEntry
+from timeline.messaging.service import Messages
+
+Ids = Iterable[Value]
+PAGE: Final = 100
+
+
+class Steps(Protocol):
+    """A command that may take several commits."""
+
+    def step(self, draft: Draft) -> bool: ...
+
+
+class Calls:
+    """How verbs of one store are called."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self._engine = engine = lease.engine
+        self.messages = Messages(engine)
+        self._options = engine.options
+
+    def _reading(self) -> Reading:
+        return Reading(self._engine)
+
+    def _steps(self, command: Steps) -> None:
+        while self._engine.commit(command.step):
+            pass
+
+
+class Reading:
+    """The engine's lock, on an engine that is open."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __enter__(self) -> None:
+        self._engine.lock.acquire()
+        try:
+            self._engine.check_usable()
+        except BaseException:
+            self._engine.lock.release()
+            raise
+
+    def __exit__(self, *exception: object) -> None:
+        self._engine.lock.release()
+
+
+# --- arguments ------------------------------------------------------------------------------------
+
+
+def ids(values: Ids) -> list[bytes]:
+    """Users, given as a list. Raises `UsageError`."""
+    return names(values, "users")
+
+
+def named(values: Ids) -> list[bytes]:
+    """At least one user. Raises `UsageError`."""
+    found = ids(values)
+    if not found:
+        raise UsageError("name one user or more")
+    return found
+
+
+def items(fields: FieldsLike | None) -> list[bytes]:
+    return [] if fields is None else encode_fields(fields)
+
+
+# --- results --------------------------------------------------------------------------------------
+
+
+def entry_of(told: Told) -> SyncEntry:
+    return SyncEntry(told.kind, told.conversation.decode(), told.seq, told.fields)

@@ -1,0 +1,220 @@
+"""A subscription as embedders see it: one iterator, or one callback, for any number of devices.
+
+    with im.subscribe([("bob", "phone")]) as updates:
+        for update in updates:
+            show(update.user, update.page.entries)
+            im.ack(update.user, update.device, update.page.cursor)
+
+Rule: each update is a page as `sync` gives it. It is read when it is handed over, outside all
+locks, so nothing piles up however slow its reader is. Devices take turns. An event loop waits for
+an update without a thread; it is no part of this, and comes as an argument.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import Any, Protocol, Self
+
+from timeline.embedded import arguments
+from timeline.embedded.messaging import calls
+from timeline.engine.engine import Engine
+from timeline.entry import Value, encode_name
+from timeline.errors import ClosedError, UsageError
+from timeline.messaging.access.names import check_device
+from timeline.messaging.delivery.subscribing import Subscribed
+from timeline.messaging.pages import SyncPage, Update
+from timeline.messaging.service import Messages
+
+Devices = Iterable[tuple[Value, Value] | tuple[Value, Value, Value | None]]
+
+
+class Loop(Protocol):
+    """What is needed of an event loop, as asyncio has it."""
+
+    def create_future(self) -> Any: ...  # noqa: ANN401  a future of the loop's own
+    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any) -> Any: ...  # noqa: ANN401
+
+
+class Subscription:
+    """What happens for any number of devices, from where each of them has come."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        messages: Messages,
+        devices: Devices,
+        call: Callable[[Update], object] | None,
+        limit: int,
+    ) -> None:
+        self._callbacks = engine.callbacks
+        self._call = call
+        self._limit = limit
+        self._changed = threading.Condition()
+        self._hooks: dict[Callable[[], object], None] = {}
+        self._called = False  # `_call_next` is due
+        self._inner = Subscribed(
+            engine, messages.waiters, messages.reader, messages.presence, self._ready
+        )
+        try:
+            if not isinstance(devices, Iterable):
+                raise UsageError(f"devices are given as a list, not as {devices!r:.64}")
+            for device in devices:
+                user, name, after = _parts(device)
+                self.add(user, name, after=after)
+        except BaseException:
+            self.close()
+            raise
+
+    # --- whose --------------------------------------------------------------------------------
+
+    def add(self, user: Value, device: Value, *, after: Value | None = None) -> None:
+        """Take in a device: what happened behind a cursor, or behind what it acknowledged, and what
+        happens from now on. One that is there already begins anew. Raises `NotFoundError` for a
+        user nobody has heard of.
+        """
+        cursor = None if after is None else encode_name(after)
+        self._inner.add(encode_name(user), check_device(encode_name(device)), cursor)
+
+    def remove(self, user: Value, device: Value) -> bool:
+        """Leave out a device; whether it was there."""
+        return self._inner.remove(encode_name(user), encode_name(device))
+
+    def __len__(self) -> int:
+        """How many devices."""
+        return len(self._inner)
+
+    def __bool__(self) -> bool:
+        return True
+
+    # --- taking -------------------------------------------------------------------------------
+
+    def take(self) -> Update | None:
+        """The next update there is by now, without waiting; None for none. Raises `ClosedError`
+        when the subscription or the store was closed.
+        """
+        found = self._inner.take(self._limit)
+        if found is None:
+            return None
+        place, page = found
+        entries = [calls.entry_of(told) for told in page.entries]
+        read = SyncPage(entries, page.cursor.decode(), page.more, page.resync)
+        return Update(place.user.decode(), place.device.decode(), read)
+
+    def wait(self, timeout: float | None = None) -> Update | None:
+        """The next update, once there is one; None when none came within `timeout` seconds. Raises
+        `ClosedError`.
+        """
+        deadline = (
+            None if timeout is None else time.monotonic() + arguments.seconds(timeout, "timeout")
+        )
+        while (update := self.take()) is None:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return None
+            with self._changed:
+                self._changed.wait_for(
+                    lambda: self._inner.due,
+                    None if left is None else min(left, threading.TIMEOUT_MAX),
+                )
+        return update
+
+    def __iter__(self) -> Iterator[Update]:
+        """Updates as they come, until the subscription or the store is closed."""
+        with suppress(ClosedError):
+            while (update := self.wait()) is not None:
+                yield update
+
+    async def updates(self, loop: Loop) -> AsyncIterator[Update]:
+        """The same on an event loop, `asyncio.get_running_loop()` say, and without a thread."""
+        while True:
+            try:
+                update = self.take()
+            except ClosedError:
+                return
+            if update is not None:
+                yield update
+                continue
+            future = loop.create_future()
+
+            def hook(future: Any = future) -> None:  # noqa: ANN401
+                with suppress(RuntimeError):  # the loop has ended
+                    loop.call_soon_threadsafe(_settle, future)
+
+            self._hook(hook)
+            try:
+                await future
+            finally:
+                self._unhook(hook)
+
+    def close(self) -> None:
+        """End it; a call that waits for an update ends too."""
+        self._inner.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # --- being woken --------------------------------------------------------------------------
+
+    def _hook(self, hook: Callable[[], object]) -> None:
+        with self._changed:
+            self._hooks[hook] = None
+            due = self._inner.due
+        if due:
+            hook()
+
+    def _unhook(self, hook: Callable[[], object]) -> None:
+        with self._changed:
+            self._hooks.pop(hook, None)
+
+    def _ready(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+            hooks = list(self._hooks)
+            due = self._call is not None and not self._called
+            self._called = self._called or due
+        for hook in hooks:
+            hook()
+        if due:
+            self._callbacks.call(self._call_next)
+
+    def _call_next(self) -> None:
+        """Hand over one update; others who have callbacks come between it and the next."""
+        with self._changed:
+            self._called = False
+        try:
+            update = self.take()
+            if update is not None:
+                assert self._call is not None
+                self._call(update)
+        except ClosedError:
+            if not self._inner.closed:
+                raise
+        finally:  # whatever came of this one, the others have their turns
+            if self._inner.due and not self._inner.closed:
+                self._ready()
+
+
+def _parts(device: Iterable[Value | None]) -> tuple[Value, Value, Value | None]:
+    """User, device and cursor. Raises `UsageError`."""
+    text = isinstance(device, str | bytes) or not isinstance(device, Iterable)
+    match () if text else tuple(device):
+        case (str() | bytes() as user, str() | bytes() as name, *rest) if len(rest) < 2:
+            return user, name, rest[0] if rest else None
+    raise UsageError(f"a device is (user, device) or (user, device, cursor), not {device!r:.64}")
+
+
+def _settle(future: Any) -> None:  # noqa: ANN401
+    if not future.done():
+        future.set_result(None)
+
+
+def check_call(call: object) -> None:
+    """Raise `UsageError` for what cannot be called."""
+    if call is not None and not callable(call):
+        raise UsageError(f"call is a function of one update, not {call!r:.64}")

@@ -1,0 +1,279 @@
+"""Calls about users: what happened for them, their devices, and what is their own.
+
+Rule: as in `timeline.embedded.messaging`: arguments in, one verb of `timeline.messaging`, its
+result as values of `pages` out. A call that waits is woken for its own user and by nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from timeline.commit.draft import Draft
+from timeline.embedded import arguments
+from timeline.embedded.messaging import calls
+from timeline.embedded.messaging.calls import PAGE, Calls
+from timeline.embedded.messaging.subscription import Devices, Subscription, check_call
+from timeline.entry import Fields, FieldsLike, Value, encode_fields, encode_name
+from timeline.formats.entries import decode_items, seq_of
+from timeline.messaging.access.access import find_user
+from timeline.messaging.access.names import check_device
+from timeline.messaging.conversations import lifecycle, own
+from timeline.messaging.delivery import devices, syncing
+from timeline.messaging.delivery.subscribing import Call
+from timeline.messaging.inspection import UserFacts, inspect_user
+from timeline.messaging.lists import counting, listing, userlist
+from timeline.messaging.pages import DeviceInfo, Hit, Listed, ListPage, SearchPage, SyncPage, Update
+from timeline.messaging.searching import Request
+
+
+class UserCalls(Calls):
+    # --- what happened for them ---------------------------------------------------------------
+
+    def sync(
+        self,
+        user: Value,
+        device: Value,
+        *,
+        after: Value | None = None,
+        limit: int = PAGE,
+        block: float = 0.0,
+    ) -> SyncPage:
+        """What happened behind a cursor, or behind what the device acknowledged.
+
+        With `block` (seconds) it waits for something to happen. `resync` means: list the
+        conversations to the end, and sync after the position that the first page gives.
+        """
+        who, name = encode_name(user), encode_name(device)
+        cursor = None if after is None else encode_name(after)
+        count = arguments.page(limit)
+        deadline = time.monotonic() + arguments.seconds(block, "block")
+        with self._reading():
+            page = self.messages.reader.sync(who, name, cursor, count)
+            if page.entries or page.resync or page.more or block <= 0:
+                return _page(page)
+            inbox = find_user(self.messages.view, who).id
+            woken = Call()
+            self.messages.waiters.add(inbox, woken)
+            self.messages.presence.arrive(who, name)
+        try:
+            while (left := deadline - time.monotonic()) > 0 and woken.wait(left):
+                with self._reading():
+                    page = self.messages.reader.sync(who, name, page.cursor, count)
+                if page.entries or page.resync or page.more:
+                    break
+        finally:
+            with self._engine.lock:
+                self.messages.waiters.remove(inbox, woken)
+                self.messages.presence.depart(who, name)
+        return _page(page)
+
+    def subscribe(
+        self,
+        devices: Devices = (),
+        *,
+        call: Callable[[Update], object] | None = None,
+        limit: int = PAGE,
+    ) -> Subscription:
+        """What happens for any number of devices, as pages of at most `limit` entries: `(user,
+        device)`, or `(user, device, cursor)` to begin behind a cursor. Iterate over it, or give
+        `call`, which is called with each update, one at a time, on a thread that runs callbacks.
+        Raises `NotFoundError`.
+        """
+        check_call(call)
+        return Subscription(self._engine, self.messages, devices, call, arguments.page(limit))
+
+    def ack(self, user: Value, device: Value, cursor: Value) -> None:
+        """Say that a device has dealt with everything up to `cursor`; never moves back."""
+        who, name, reached = encode_name(user), encode_name(device), encode_name(cursor)
+
+        def work(draft: Draft) -> None:
+            position = self.messages.reader.cursors.decode(reached, self._engine.applied)
+            devices.acknowledge(draft, who, name, position, self._options, self.messages.presence)
+
+        self._engine.commit(work)
+
+    def search(
+        self,
+        user: Value,
+        query: str,
+        *,
+        conversation: Value | None = None,
+        sender: Value | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        limit: int = 20,
+        after: Value = "",
+        wait: float = 0.0,
+    ) -> SearchPage:
+        """Messages that `user` may see, the newest first; `since` and `until` are times in ms.
+
+        With `wait` (seconds), first let the index reach what was committed before this call.
+        Raises `IndexLagError` when that takes longer, `UsageError`, `NotFoundError`,
+        `NoPermissionError`.
+        """
+        request = Request(
+            encode_name(user),
+            arguments.text(query, "query"),
+            None if conversation is None else encode_name(conversation),
+            None if sender is None else encode_name(sender),
+            arguments.at(since, "since"),
+            arguments.at(until, "until"),
+            arguments.page(limit),
+            encode_name(after),
+        )
+        if arguments.seconds(wait, "wait") > 0:
+            self.messages.searchable.wait(self._engine.applied, wait)
+        total, exact, hits, cursor = self.messages.search(request)
+        found = [
+            Hit(name.decode(), seq_of(payload), Fields(decode_items(payload)), marked)
+            for name, payload, marked in hits
+        ]
+        return SearchPage(total, exact, found, cursor.decode())
+
+    # --- their devices ------------------------------------------------------------------------
+
+    def devices(self, user: Value) -> list[DeviceInfo]:
+        """The devices of a user: how far each has come, whether it is there, its fields."""
+        who = encode_name(user)
+        with self._reading():
+            found = devices.devices_of(
+                self.messages.view,
+                who,
+                self._engine.stage.now(),
+                self._options,
+                self.messages.reader.cursors,
+            )
+        online = self.messages.presence.is_online
+        return [
+            DeviceInfo(
+                each.name.decode(),
+                each.acked.decode(),
+                online(who, each.name),
+                each.seen,
+                each.fields,
+            )
+            for each in found
+        ]
+
+    def set_device(self, user: Value, device: Value, fields: FieldsLike) -> None:
+        """Merge fields into what is known of a device, an empty value removing."""
+        who, name, changes = encode_name(user), encode_name(device), encode_fields(fields)
+        check_device(name)
+        self._engine.commit(
+            lambda draft: devices.set_device(
+                draft, who, name, changes, self._options, self.messages.presence
+            )
+        )
+
+    def forget_device(self, user: Value, device: Value) -> None:
+        """Forget a device: its position and its fields. Raises `NotFoundError`."""
+        who, name = encode_name(user), check_device(encode_name(device))
+        self._engine.commit(lambda draft: devices.forget_device(draft, who, name, self._options))
+
+    def online(self, user: Value) -> bool:
+        """Whether a subscription or a blocked sync of the user is open in this process."""
+        return self.messages.presence.is_online(encode_name(user))
+
+    # --- what is their own --------------------------------------------------------------------
+
+    def conversations(self, user: Value, *, after: Value = "", limit: int = PAGE) -> ListPage:
+        """A page of the list, pinned first, then newest; `position` is where to sync from.
+
+        It may hold fewer than `limit`: large last messages end it sooner.
+        """
+        who, token, count = encode_name(user), encode_name(after), arguments.page(limit)
+        messages = self.messages
+        with self._reading():
+            position = messages.reader.cursors.encode(messages.reader.now)
+            found, cursor = listing.conversations(messages.view, messages.lists, who, token, count)
+        return ListPage([_listed(each) for each in found], cursor.decode(), position.decode())
+
+    def conversation(self, user: Value, conversation: Value) -> Listed:
+        """One conversation as the user's list shows it, also when it is off the list. Raises
+        `NoPermissionError`.
+        """
+        who, name = encode_name(user), encode_name(conversation)
+        with self._reading():
+            return _listed(listing.conversation(self.messages.view, who, name))
+
+    def inspect_user(self, user: Value, *, after: Value = "", limit: int = PAGE) -> UserFacts:
+        """A user's in-box and devices, and of a page of his conversations why how many are unread;
+        for whoever runs the store. Raises `NotFoundError`.
+        """
+        who, token, count = encode_name(user), encode_name(after), arguments.page(limit)
+        with self._reading():
+            return inspect_user(self._engine, self.messages, who, token, count)
+
+    def read(self, user: Value, conversation: Value, seq: int) -> int:
+        """Move the read position to `seq`, or to the newest message if that is less; never back.
+        Where it is then.
+        """
+        who, name, where = encode_name(user), encode_name(conversation), arguments.sequence(seq)
+        return self._engine.commit(lambda draft: own.read(draft, who, name, where))
+
+    def unread(self, user: Value, conversation: Value | None = None) -> int:
+        """Of one conversation, or of all that are on the list and not muted."""
+        who, name = encode_name(user), None if conversation is None else encode_name(conversation)
+        with self._reading():
+            if name is None:
+                return listing.unread_of(self.messages.view, self.messages.lists, who)
+            return counting.unread_in(self.messages.view, who, name)
+
+    def hide(self, user: Value, conversation: Value, *seqs: int) -> int:
+        """Leave messages out of what the user is shown; how many he had not hidden before."""
+        who, name = encode_name(user), encode_name(conversation)
+        which = [arguments.sequence(seq) for seq in seqs]
+        return self._engine.commit(lambda draft: own.hide(draft, who, name, which))
+
+    def clear(self, user: Value, conversation: Value, seq: int) -> None:
+        """Show the user nothing up to message `seq` any more."""
+        who, name, where = encode_name(user), encode_name(conversation), arguments.sequence(seq)
+        self._engine.commit(lambda draft: own.clear(draft, who, name, where))
+
+    def set(self, user: Value, conversation: Value, fields: FieldsLike) -> None:
+        """Settings: `@pin`, `@mute`, `@listed`, and fields of the application's own."""
+        who, name, changes = encode_name(user), encode_name(conversation), encode_fields(fields)
+        self._engine.commit(lambda draft: own.set_fields(draft, who, name, changes))
+
+    def user_meta(self, user: Value) -> dict[bytes, bytes]:
+        """What describes a user. Raises `NotFoundError`."""
+        who = encode_name(user)
+        with self._reading():
+            return self.messages.view.metadata(find_user(self.messages.view, who))
+
+    def set_user_meta(self, user: Value, fields: FieldsLike) -> dict[bytes, bytes]:
+        """Merge fields into what describes a user, who is made at need; all of it after that."""
+        who, changes = encode_name(user), encode_fields(fields)
+        pairs = list(zip(changes[::2], changes[1::2], strict=True))
+        return self._engine.commit(lambda draft: lifecycle.set_user_metadata(draft, who, pairs))
+
+
+def _page(page: syncing.Page) -> SyncPage:
+    return SyncPage(
+        [calls.entry_of(told) for told in page.entries],
+        page.cursor.decode(),
+        page.more,
+        page.resync,
+    )
+
+
+def _listed(each: userlist.Listed) -> Listed:
+    last = None
+    if each.last is not None:
+        last = seq_of(each.last), Fields(decode_items(each.last))
+    return Listed(
+        each.id.decode(),
+        each.kind,
+        each.role,
+        each.unread,
+        each.mentions,
+        each.head,
+        each.read,
+        each.time,
+        Fields(each.settings),
+        last,
+        dict(each.meta),
+        each.peer.decode(),
+        each.members,
+    )

@@ -1,0 +1,144 @@
+"""Who drives an engine: a thread of its own, and never a forked child.
+
+An engine that others drive has a thread for what must be done though nobody calls: the fsync that
+`interval` durability puts off, and opening again after a failure.
+
+Rule: the thread flushes what was staged, works when there is nothing to flush, and ends with the
+engine, whether that is closed or let go. After a fork the child's engines refuse everything: two
+writers would destroy the store, and the parent's thread did not come along.
+
+What a group is and how it fails is the engine's; nothing that the engine raises is caught here.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from typing import Protocol
+
+from timeline.engine.store import STALL_SECONDS
+
+
+class Driven(Protocol):
+    """What the thread and the guard need of an engine."""
+
+    staged: threading.Condition
+
+    @property
+    def pending(self) -> bool: ...
+    @property
+    def poisoned(self) -> bool: ...
+    @property
+    def idle_seconds(self) -> float: ...
+    @property
+    def owed_in(self) -> float | None: ...
+    def pay(self) -> None: ...
+    def flush(self) -> bool: ...
+    def work(self) -> bool: ...
+    def refuse_in_child(self) -> None: ...
+
+
+class CommitThread:
+    """Drives `engine` from now on, until `stop`. It does not keep the engine alive."""
+
+    def __init__(self, engine: Driven) -> None:
+        self._staged = engine.staged
+        self._stopping = False
+        self._thread = threading.Thread(
+            target=self._run, args=(weakref.ref(engine),), name="timeline-commit", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Return when the thread has ended, or on the thread itself at once. Without the engine's
+        lock held.
+        """
+        with self._staged:
+            self._stopping = True
+            self._staged.notify_all()
+        if not self.is_current:
+            self._thread.join()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this is called on the thread."""
+        return self._thread is threading.current_thread()
+
+    def _run(self, reference: weakref.ref[Driven]) -> None:
+        while not self._stopping:
+            engine = reference()
+            if engine is None:
+                return
+            if engine.pending and not engine.poisoned:
+                if not engine.flush():
+                    time.sleep(STALL_SECONDS)
+            elif not engine.work():
+                with engine.staged:
+                    if not engine.pending and not self._stopping:
+                        engine.staged.wait(engine.idle_seconds)
+            del engine
+
+
+class IdleThread:
+    """Does what `engine` owes though nobody calls it, from when it is woken until there is no more,
+    and until `stop`. It does not keep the engine alive.
+    """
+
+    def __init__(self, engine: Driven) -> None:
+        self._wanted = threading.Event()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run,
+            args=(weakref.ref(engine, lambda _: self._end()),),
+            name="timeline-idle",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something is owed."""
+        self._wanted.set()
+
+    def stop(self) -> None:
+        """Return when the thread has ended, or on the thread itself at once. Without the engine's
+        locks held.
+        """
+        self._end()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def _end(self) -> None:
+        self._ended.set()
+        self._wanted.set()
+
+    def _run(self, reference: weakref.ref[Driven]) -> None:
+        while not self._ended.is_set():
+            engine = reference()
+            seconds = None if engine is None else engine.owed_in
+            del engine
+            if seconds is None:
+                self._wanted.wait()
+                self._wanted.clear()
+            elif not self._ended.wait(seconds):
+                engine = reference()
+                if engine is not None:
+                    engine.pay()
+                del engine
+
+
+_guarded: weakref.WeakSet[Driven] = weakref.WeakSet()
+
+
+def refuse_after_fork(engine: Driven) -> None:
+    """From now on `engine` refuses in every child that this process forks."""
+    _guarded.add(engine)
+
+
+def _refuse_in_child() -> None:
+    for engine in list(_guarded):
+        engine.refuse_in_child()
+
+
+os.register_at_fork(after_in_child=_refuse_in_child)

@@ -1,0 +1,774 @@
+"""The engine: the flow of one commit, in reading order.
+
+    open      lock the directory, replay the log above the sealed LSN into memory
+    append    (or begin … commit) stage, under the lock, in the open group
+    flush     one record, one put, one fsync; then apply to memory and tell who waits
+    work      a slice of sealing, compaction, retention, healing, when there is time
+    close     flush, seal, release the directory
+
+Rule: group n+1 is not written before the flush of group n returned, so a crash loses a suffix of
+the log at most. Readers see applied groups only; in `sync` durability applied means fsynced.
+
+`lock` guards memory: hold it for staging and reading. `flush`, `work` and `close` take it
+themselves, and must be called without it.
+
+What a commit leads to beside itself goes one of five ways, by what may wait for it:
+
+    draft.on_commit   under the lock, when it is staged: what was decided beside the draft.
+                      Ours only.
+    add_observer      under the lock, when it is applied, before anybody reads what it brought:
+                      what is cached and must be exact. Ours only: what raises here poisons.
+    group.on_done     after the locks, in the order of groups, on the thread that flushed: waiters
+                      are told. Writers wait for it, so it posts or settles and never waits.
+    on_reload         after the locks: memory was rebuilt or moved on without groups that anybody
+                      saw, by healing or in a read-only store. Ours only.
+    callbacks         after all of it, on a thread of their own: whatever users gave. See there.
+
+(`add_chore` begins commits and hears of none; `staged` and `woken` are conditions: they call
+nobody.)
+
+A failed write or flush poisons: the group in flight is
+UNCERTAIN, what was staged behind it was never written, later writes get READONLY, reads go on, and
+`work` reopens the storage once the disk takes bytes again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from itertools import islice
+from typing import ClassVar, Final, Self, TypeVar
+
+from timeline.commit.append import Appender
+from timeline.commit.deleted import forget
+from timeline.commit.draft import Commit, Draft
+from timeline.commit.stage import Group, Stage
+from timeline.engine.callbacks import Callbacks
+from timeline.engine.committer import CommitThread, IdleThread, refuse_after_fork
+from timeline.engine.health import Health, fsync_is_slow
+from timeline.engine.statistics import Measures
+from timeline.engine.store import CHECKPOINT, LOCK, MARK, STALL_SECONDS, Store, prepare_directory
+from timeline.errors import ClosedError, CorruptError, StallError, TimelineError
+from timeline.formats import keys
+from timeline.formats.records import encode_record
+from timeline.formats.rows import Retention, decode_metadata
+from timeline.lsm.log import LogCommit
+from timeline.lsm.memtable import Timeline
+from timeline.lsm.timelines import Extent, Page
+from timeline.options import Options, anchored
+from timeline.storage.lock import Lock, place_of_call
+from timeline.storage.mark import DurableMark
+from timeline.storage.rocks import LOG
+
+__all__ = ["Commit", "Draft", "Engine", "Extent", "Group", "Page", "Timeline"]
+
+_HEAL_PAUSE: Final = 1.0  # seconds between two tries of an engine that nobody calls
+_OTHERWISE: Final = "stop it, or talk to it over the network"
+
+T = TypeVar("T")
+
+_log = logging.getLogger("timeline")
+
+
+class Engine:
+    read_only: ClassVar[bool] = False
+
+    # --- opening ------------------------------------------------------------------------------
+
+    def __init__(self, path: str | os.PathLike[str], options: Options | None = None) -> None:
+        """Open the store at `path`, making it when `options.create` allows.
+
+        Raises `LockedError`, `FormatVersionError`, `CorruptError`, `NotFoundError`.
+        """
+        self.path = anchored(path)
+        self.opened_by = place_of_call()
+        self.options = (options or Options()).anchored()
+        self.lock = threading.RLock()
+        self.staged = threading.Condition(self.lock)  # something was: its driver waits for that
+        self.woken = threading.Condition(self.lock)  # a group was applied, or failed
+        self.callbacks = Callbacks()  # of users
+        self.stage = Stage(self.options)
+        appender = Appender(self.stage, self.options)
+        self.append, self.append_run = appender.append, appender.append_run
+        self.measures = Measures()
+        self.health = Health(
+            self.stage, self.options, self.path, self.woken, self.measures, self._owe
+        )
+        self.fsync_seconds = 0.0  # a moving average
+        self._flushing = threading.Lock()
+        self._closing = threading.RLock()
+        self._telling = False  # somebody calls the callbacks of groups
+        self.copying = threading.Lock()  # its files, for a backup
+        self._synced = time.monotonic()
+        self._unsynced = False
+        self._closed = False
+        self._parts: list[Callable[[], None]] = []
+        self._observers: list[Callable[[Group], None]] = []
+        self._expiry_observers: list[Callable[[Draft, Timeline], None]] = []
+        self._reloads: list[Callable[[], None]] = []
+        self._chores: list[Callable[[Draft], bool]] = [self._forget_deleted]
+        self._next_chores = 0.0
+        self._thread: CommitThread | None = None
+        self._idle: IdleThread | None = None
+        self._open()
+
+    def _open(self) -> None:
+        prepare_directory(self.path, create=self.options.create)
+        # Until it is closed, also while the storage is opened again.
+        self._lock_file = Lock(
+            self.path / LOCK, self.path, _OTHERWISE, signed=True, place=self.opened_by
+        )
+        try:
+            how = self.options.fsync
+            self.threaded = how == "thread" or (how == "auto" and fsync_is_slow(self.path))
+            self.mark = DurableMark(self.path / MARK)
+            try:
+                self._load()
+            except BaseException:
+                self.mark.close()
+                raise
+        except BaseException:
+            self._lock_file.release()
+            raise
+        shutil.rmtree(self.path / CHECKPOINT, ignore_errors=True)  # of a backup that was killed
+        refuse_after_fork(self)
+        if self.threaded:
+            self._thread = CommitThread(self)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], options: Options | None = None) -> Engine:
+        return cls(path, options)
+
+    def _load(self) -> None:
+        """Open the storage and rebuild memory from it."""
+        self._adopt(Store(self.path, self.options, self.stage, self.begin, self.mark.read()))
+        self.options = replace(self.options, new_epoch=False)  # healing goes on in this one
+
+    def _adopt(self, store: Store) -> None:
+        """What is asked from now on is asked of `store`."""
+        self.store = store
+        store.retention.observers = self._expiry_observers
+        self.timelines, self.inboxes = store.timelines, store.inboxes
+        self.state, self.log = store.state, store.log
+        self.read, self.extent = self.timelines.read, self.timelines.extent
+
+    # --- staging ------------------------------------------------------------------------------
+    # `append` and `append_run` are the appender's.
+
+    def begin(self) -> Draft:
+        """A commit in the making; keep the lock until it is committed or dropped."""
+        self.stage.check_open()
+        return Draft(self.stage)
+
+    @property
+    def group(self) -> Group:
+        """The open group: what was just staged becomes durable with it."""
+        return self.stage.open
+
+    @property
+    def pending(self) -> bool:
+        """Whether something is staged and not yet done."""
+        return self.stage.flying is not None or self.stage.open.commits > 0
+
+    @property
+    def applied(self) -> int:
+        """The last LSN that readers see."""
+        return self.log.applied
+
+    def commit(self, work: Callable[[Draft], T]) -> T:
+        """Do `work` as one commit and return what it gave, once that is applied. Without the lock
+        held. Raises what `work` raises, with nothing staged, and what the group failed with.
+        """
+        with self.lock:
+            draft = self.begin()
+            result = work(draft)
+            group = draft.commit().group
+        self.wait(group)
+        return result
+
+    def wait(self, group: Group) -> None:
+        """Return once `group` is applied; raise what it failed with. Without the lock held."""
+        if not self.threaded or self._drives():
+            while not group.done:
+                if not self.flush():
+                    time.sleep(STALL_SECONDS)
+        else:
+            with self.woken:
+                self.staged.notify()
+                while not group.done:
+                    self.woken.wait(1.0)
+                    if self._closed and not group.done:
+                        raise ClosedError("the engine was closed")
+        if group.error is not None:
+            raise group.error
+
+    def _drives(self) -> bool:
+        """Whether this is the engine's own thread: nobody else would flush."""
+        return self._thread is not None and self._thread.is_current
+
+    def wait_all(self) -> None:
+        """Return once everything staged so far is applied; raise what it failed with."""
+        with self.lock:
+            self.check_usable()
+            groups = [group for group in (self.stage.flying, self.stage.open) if group is not None]
+        for group in groups:
+            if group.commits:
+                self.wait(group)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def check_usable(self) -> None:
+        """Raise `ClosedError` after `close`, and in a child process."""
+        if self._closed:
+            raise ClosedError("the engine was closed, or belongs to the parent process")
+
+    def check_writable(self) -> None:
+        """Raise also when writing is off, or not this process's."""
+        self.check_usable()
+        if self.stage.refusal is not None:
+            raise self.stage.refusal
+
+    # --- the pipeline -------------------------------------------------------------------------
+
+    def flush(self) -> bool:
+        """Write, fsync and apply the open group, and tell who waits for it.
+
+        Returns False when the disk asked for a pause: nothing was written, call again soon.
+        Never raises for what happens to the group: the group carries its error.
+        """
+        try:
+            return self._flush()
+        finally:
+            self._tell()
+
+    def _flush(self) -> bool:
+        with self._flushing:
+            with self.lock:
+                if not self._may_write():
+                    return True
+                group = self.stage.flying
+                if group is None:
+                    if not self.stage.open.commits:
+                        return True
+                    group = self.stage.close_group()
+                applied = self.log.applied
+            try:
+                appends = group.appends()
+                record = encode_record(
+                    group.first,
+                    group.commits,
+                    group.time,
+                    appends,
+                    group.appended.parts,
+                    group.operations,
+                )
+                if not self._write(group.last, record):
+                    return False
+                if self.options.durability == "sync":
+                    self._sync(group.last)
+                else:
+                    self._leave_unsynced()
+            except Exception as error:
+                self.health.poison(group, error)
+                return True
+            with self.woken:
+                assert group.first == applied + 1, "groups are applied in order"
+                try:
+                    delivered = self.store.applier.apply(group, record, appends)
+                    self.log.applied = group.last
+                    for observe in self._observers:
+                        observe(group)
+                except Exception as error:  # memory can no longer be trusted: rebuild it
+                    self.health.poison(group, error)
+                    return True
+                self.stage.flying = None
+                self.measures.groups.add(group.commits)
+                self.measures.appends += len(group.appended)
+                self.measures.deliveries += delivered
+                self._keep_pace()
+                self.stage.finish(group, None)
+                self.woken.notify_all()
+            self._sync_if_due()
+            return True
+
+    def _tell(self) -> None:
+        """Call, without the locks, the callbacks of groups that are done. To keep their order, one
+        thread at a time does so; others leave their part to it.
+        """
+        if not self.stage.ending:
+            return
+        with self.lock:
+            if self._telling:
+                return
+            group, callbacks = self._next_told()
+        ended: BaseException | None = None
+        while group is not None:
+            for callback in callbacks:
+                try:
+                    callback(group)
+                except Exception:
+                    # The commit stands whatever its caller makes of the news; the others must hear.
+                    _log.exception("a callback of a group failed")
+                except BaseException as error:  # this thread is to end, and the others must hear
+                    ended = error
+            with self.lock:
+                group, callbacks = self._next_told()
+        if ended is not None:
+            raise ended
+
+    def _next_told(self) -> tuple[Group | None, list[Callable[[Group], None]]]:
+        ending = self.stage.ending
+        while ending:
+            callbacks = ending[0].take_callbacks()
+            if callbacks:
+                self._telling = True
+                return ending[0], callbacks
+            ending.popleft()
+        self._telling = False
+        return None, []
+
+    def _write(self, lsn: int, record: bytes) -> bool:
+        """Write the record that ends at `lsn`; False when the disk asked for a pause."""
+        batch = self.store.storage.batch()
+        batch.put(LOG, keys.number(lsn), record)
+        openings = self.store.openings
+        if openings.unwritten:
+            openings.keep(batch)
+        try:
+            self.store.storage.write(batch)
+        except StallError as error:
+            self.health.stalled(error)
+            return False
+        openings.unwritten = False
+        self.health.written()
+        return True
+
+    def _sync(self, lsn: int) -> None:
+        begin = time.perf_counter()
+        self.store.storage.sync()
+        took = time.perf_counter() - begin
+        self.fsync_seconds += (took - self.fsync_seconds) * 0.05
+        self.measures.fsyncs.add(took)
+        self.mark.write(lsn)
+        self._synced = time.monotonic()
+        self._unsynced = False
+
+    def _leave_unsynced(self) -> None:
+        """What was just written is fsynced within `interval_ms`, also when nothing follows it."""
+        if not self._unsynced:
+            self._unsynced = True
+            self._owe()
+
+    def _sync_if_due(self) -> None:
+        """Fsync what was left unsynced when its time has come."""
+        if not self._unsynced or self.sync_in > 0:
+            return
+        try:
+            self._sync(self.log.applied)
+        except Exception as error:
+            self.health.poison(None, error)
+
+    @property
+    def sync_in(self) -> float:
+        """Seconds until what was left unsynced is due."""
+        return self._synced + self.options.interval_ms / 1000 - time.monotonic()
+
+    def _owe(self) -> None:
+        """Something is to be done soon, and nobody may call `work` then."""
+        if self.threaded or self._closed:
+            return
+        if self._idle is None:
+            self._idle = IdleThread(self)
+        self._idle.wake()
+
+    @property
+    def owed_in(self) -> float | None:
+        """Seconds until `pay` is to be called, None when nothing is owed."""
+        if self._closed:
+            return None
+        if self.poisoned:
+            return _HEAL_PAUSE
+        return max(0.0, self.sync_in) if self._unsynced else None
+
+    def pay(self) -> None:
+        """Do what is owed: open the storage again, or fsync. Without the lock held."""
+        if self.poisoned:
+            self._heal()
+            return
+        with self._flushing:
+            if self._may_write():
+                self._sync_if_due()
+        self._tell()  # what failed here ended the groups under way
+
+    def _keep_pace(self) -> None:
+        tails = self.store.tails
+        try:
+            self.store.keep_pace()
+            self.health.relent(tails.size)
+        except StallError as error:
+            # Nothing was written, and the next group tries again.
+            self.health.behind(error, tails.size)
+        except Exception as error:
+            self.health.poison(None, error)
+
+    # --- healing ------------------------------------------------------------------------------
+
+    @property
+    def poisoned(self) -> bool:
+        """Whether writing is off until the storage was opened again."""
+        return self.health.poisoned
+
+    def _may_write(self) -> bool:
+        """Whether RocksDB may be written to. What failed beside the pipeline (a compaction, say)
+        turns writing off here, before RocksDB refuses a group and leaves its callers in doubt.
+        """
+        failed = self.store.storage.failed
+        if failed is not None and not self.poisoned:
+            self.health.poison(None, failed)
+        return not (self._closed or self.health.poisoned)
+
+    def _heal(self) -> None:
+        """Open the storage again once the disk takes bytes; memory is rebuilt from the log."""
+        if not self.health.may_heal():
+            return
+        self.store.end_rewriting()  # which may take long: readers go on meanwhile
+        with self._flushing, self.woken:
+            if self._closed or not self.poisoned:
+                return
+            self.store.close()
+            try:
+                self._load()
+                self.store.compaction.erase_later(self.measures.healed)
+                self._sync(self.log.applied)
+            except Exception as error:  # of whatever type: it is tried once more later
+                self.health.not_healed(error)
+                return
+            self.health.healed()
+            self.woken.notify_all()
+        self._tell_of_reload()
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long `work` may be left uncalled when nothing happens."""
+        if not self._unsynced or self.poisoned:
+            return 0.25
+        return min(0.25, max(0.0, self.sync_in))
+
+    # --- background work ----------------------------------------------------------------------
+
+    def work(self, seconds: float | None = None) -> bool:
+        """Do about `seconds` (default: a slice) of what waits; True while there is more.
+
+        Call it when idle: in `inline` mode from the caller's loop, in `thread` mode the engine's
+        own thread does.
+        """
+        try:
+            return self._work(self.options.slice_ms / 1000 if seconds is None else seconds)
+        finally:
+            self._tell()  # what failed here ended the groups under way
+
+    def _work(self, budget: float) -> bool:
+        if self.poisoned:
+            self._heal()
+            return False
+        with self._flushing:
+            if self._may_write():
+                self._sync_if_due()
+            with self.lock:
+                if not self._may_write():
+                    return False
+                try:
+                    return self._work_some(budget)
+                except (StallError, CorruptError):
+                    # Done again later; damage is reported by whoever reads or verifies.
+                    return False
+                except Exception as error:
+                    self.health.poison(None, error)
+                    return False
+
+    def _work_some(self, seconds: float) -> bool:
+        more = self.store.work(seconds)
+        self.health.relent(self.store.tails.size)
+        return more or self._do_chores()
+
+    def before_closing(self, stop: Callable[[], None]) -> None:
+        """Call `stop()` first when the engine is closed, without the lock."""
+        with self.lock:
+            self._parts.append(stop)
+
+    def add_observer(self, observe: Callable[[Group], None]) -> None:
+        """Call `observe(group)` under the lock for each group that is applied from now on, before
+        anybody reads what it brought. What a healed store replays is not among them.
+        """
+        with self.lock:
+            self._observers.append(observe)
+
+    def add_expiry_observer(self, observe: Callable[[Draft, Timeline], None]) -> None:
+        """Call `observe(draft, timeline)` under the lock when retention trims a timeline. What
+        follows from it becomes part of the same commit.
+        """
+        with self.lock:
+            self._expiry_observers.append(observe)
+
+    def on_reload(self, tell: Callable[[], None]) -> None:
+        """Call `tell()`, without the lock, when there are commits that no observer saw applied."""
+        with self.lock:
+            self._reloads.append(tell)
+
+    def _tell_of_reload(self) -> None:
+        for tell in self._reloads:
+            tell()
+
+    def add_chore(self, chore: Callable[[Draft], bool]) -> None:
+        """Call `chore(draft)` when there is nothing better to do, every `retention_check_ms`, and
+        commit the draft if it says that it did something; it is then called again soon.
+        """
+        with self.lock:
+            self._chores.append(chore)
+
+    def _forget_deleted(self, draft: Draft) -> bool:
+        return forget(draft, self.options.deleted_names)
+
+    def _do_chores(self) -> bool:
+        if not self._chores or time.monotonic() < self._next_chores:
+            return False
+        more = False
+        try:
+            for chore in self._chores:
+                draft = self.begin()
+                if chore(draft):
+                    draft.commit()
+                    more = True
+        except TimelineError:
+            more = False  # writing is off or busy: the next round tries again
+        if not more:
+            self._next_chores = time.monotonic() + self.options.retention_check_ms / 1000
+        return more
+
+    def seal(self) -> None:
+        """Seal everything applied so far, waiting out write stalls. Without the lock held."""
+        while True:
+            self.check_usable()
+            try:
+                with self._flushing, self.lock:
+                    return self.store.seal()
+            except StallError:
+                time.sleep(STALL_SECONDS)
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Keep the lock while no group is under way either, to write beside the pipeline."""
+        try:
+            with self._flushing, self.lock:
+                self.check_usable()
+                yield
+        finally:
+            self._tell()  # what fails here ends the groups under way
+
+    def move_checkpoint(self, name: bytes, lsn: int | None) -> None:
+        """Set a named checkpoint of the log to `lsn`, or forget it. Not a commit.
+
+        A new one is durable when this returns, since the log is let go without it; a moved one
+        within `interval_ms`.
+        """
+        with self.standing_still():
+            self.check_writable()
+            batch = self.store.storage.batch()
+            known = self.log.knows(name)
+            self.log.move(batch, name, lsn)
+            self.store.storage.write(batch)
+            if known:
+                self._leave_unsynced()
+                return
+            try:
+                self._sync(self.log.applied)
+            except Exception as error:
+                self.health.poison(None, error)
+                raise
+
+    # --- reading ------------------------------------------------------------------------------
+    # `read` and `extent` are those of the timelines.
+
+    def find(self, name: bytes) -> Timeline | None:
+        """The timeline called `name`, as applied; None when there is none."""
+        if self._closed:
+            self.check_usable()
+        return self.timelines.find(name)
+
+    def commits(self, after: int, limit: int) -> list[LogCommit]:
+        """At most `limit` commits above LSN `after`, with the names of what they changed. Raises
+        `TrimmedError`.
+        """
+        self.check_usable()
+        found = self.log.read(after, limit)
+        ids = {change.id for commit in found for change in commit.changes}
+        names = {each: self.timelines.name(each) for each in ids}
+        return [
+            commit._replace(
+                changes=[change._replace(timeline=names[change.id]) for change in commit.changes]
+            )
+            for commit in found
+        ]
+
+    @property
+    def count(self) -> int:
+        """How many raw timelines there are; those of the store itself (`@…`) are not counted."""
+        value = self.state.get(keys.COUNT)
+        return 0 if value is None else keys.split_number(value)
+
+    def metadata(self, timeline: Timeline) -> dict[bytes, bytes]:
+        """What is known about a timeline beside its entries."""
+        return decode_metadata(self.state.get(keys.META + keys.number(timeline.id)))
+
+    def retention(self, timeline: Timeline) -> Retention:
+        """The bounds to which the timeline is trimmed by itself."""
+        return self.store.retention.get(timeline)
+
+    def ids(self, after: int) -> Iterator[tuple[int, bytes]]:
+        """(id, name) of timelines in order of ids, those above `after`; exhaust or close it before
+        the lock is released.
+        """
+        self.check_usable()
+        return self.timelines.ids(after)
+
+    def names(self, prefix: bytes = b"", after: bytes | None = None) -> Iterator[bytes]:
+        """Names in byte order; exhaust or close it before the lock is released."""
+        self.check_usable()
+        for name, _ in self.timelines.names(prefix, after):
+            yield name
+
+    def each(self, prefix: bytes = b"") -> Iterator[tuple[bytes, int]]:
+        """Names and ids in byte order, read in pages, so that the lock need not be held."""
+        after: bytes | None = None
+        while True:
+            with self.lock:
+                self.check_usable()
+                page = list(islice(self.timelines.names(prefix, after), 256))
+            if not page:
+                return
+            yield from page
+            after = page[-1][0]
+
+    def stats(self) -> dict[str, int | float | str]:
+        """What INFO shows of the engine; while the storage is closed after a failure, less what is
+        only there.
+        """
+        sealing, tails, cache = self.store.sealing, self.store.tails, self.timelines.cache
+        found: dict[str, int | float | str] = {
+            "lsn": self.log.applied,
+            "sealed_lsn": sealing.sealed,
+            "sealing": int(sealing.under_way),
+            "sealing_fraction": round(sealing.fraction, 3),
+            "sealing_passes": sealing.passes,
+            "commits": round(self.measures.groups.sum),
+            "groups": self.measures.groups.count,
+            "appends": self.measures.appends,
+            "deliveries": self.measures.deliveries,
+            "fsyncs": self.measures.fsyncs.count,
+            "fsync_usec": round(self.fsync_seconds * 1e6),
+            "fsync_usec_counts": self.measures.fsyncs.listed(1e6),
+            "unsealed_bytes": tails.size,
+            "unsealed_timelines": tails.young.tails,
+            "loaded_timelines": len(self.timelines.by_id),
+            "segment_cache_bytes": cache.size,
+            "segment_cache_hits": cache.hits,
+            "segment_cache_misses": cache.misses,
+            "segments_merged": self.store.compaction.merged,
+            "compaction_waiting": self.store.compaction.waiting,
+            "retention_trimmed": self.store.retention.trimmed,
+            "inbox_floor": self.inboxes.floor,
+            "inbox_sweep": int(self.store.expiry.sweeping),
+            "epoch": self.store.epoch,
+            "durability": self.options.durability,
+            "writing": "off" if self.stage.refusal is not None else "on",
+            "writing_turned_off": self.measures.poisoned,
+        }
+        with suppress(ClosedError):
+            found["timelines"] = self.count
+            found["log_first"] = self.log.first()
+        return found
+
+    # --- closing ------------------------------------------------------------------------------
+
+    def leave(self) -> None:
+        """Say that `close` comes soon: others of this process wait for it."""
+        self._lock_file.leave()
+
+    def close(self) -> None:
+        """Make everything staged durable, seal it, and release the directory. Callbacks of users
+        have then been called, unless this is one of them, or one does not return.
+        """
+        with self._closing:
+            self._close()
+        self.callbacks.finish()
+
+    def _close(self) -> None:
+        while self._parts:
+            self._parts.pop()()
+        with self.lock:
+            if self._closed:
+                return
+            if not self.poisoned:
+                self.stage.refusal = ClosedError("the engine was closed")
+        self._stop_thread()
+        while self.pending and not self.poisoned:
+            if not self.flush():
+                time.sleep(STALL_SECONDS)
+        try:
+            if not self.poisoned:
+                self.seal()
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        self.store.end_rewriting()
+        with self._flushing, self.woken:
+            self._closed = True
+            try:
+                if not self.poisoned:
+                    self.store.storage.sync()
+                    self.mark.write(self.log.applied)
+            finally:
+                self.stage.refusal = ClosedError("the engine was closed")
+                try:
+                    self.store.close()
+                    self.mark.close()
+                finally:
+                    self._lock_file.release()
+                self.woken.notify_all()
+        self._tell()
+
+    def _stop_thread(self) -> None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.stop()
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            idle.stop()
+
+    def refuse_in_child(self) -> None:
+        """In a forked child: refuse every call from now on."""
+        self._flushing = threading.Lock()  # the parent's thread may hold the old one
+        self._closing = threading.RLock()
+        self.lock = threading.RLock()
+        self.staged, self.woken = threading.Condition(self.lock), threading.Condition(self.lock)
+        self.callbacks = Callbacks()
+        self._parts.clear()  # their threads are the parent's, and so are the locks these hold
+        self.stage.refusal = ClosedError(
+            "this engine belongs to the parent process: fork before a store is opened"
+        )
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()

@@ -1,0 +1,168 @@
+"""Health: whether the store takes writes, and if not, why and until when.
+
+Responsibility: keep `stage.refusal`, which every write raises while writing is off, and say when
+the storage may be opened again. Three things turn writing off: RocksDB asks for a pause, memory is
+full since sealing does not keep up, a write or an fsync failed.
+
+Rule: the first two are BUSY and pass by themselves. The third poisons and is READONLY until the
+storage was opened again, since an fsync is never retried: the group in flight is UNCERTAIN, what
+was staged behind it was never written. Nothing turns a poisoned store back on but `healed`.
+
+The caller holds the engine's lock, except where it says otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from timeline.commit.stage import Group, Stage
+from timeline.engine.statistics import Measures
+from timeline.errors import BusyError, ReadOnlyError, StallError, UncertainError
+from timeline.options import MIB, Options
+
+_HEAL_SECONDS: Final = 1.0
+_SLOW_FSYNC_SECONDS: Final = 0.001
+
+
+class Health:
+    def __init__(
+        self,
+        stage: Stage,
+        options: Options,
+        path: Path,
+        woken: threading.Condition,
+        measures: Measures,
+        poisoned: Callable[[], None],
+    ) -> None:
+        """`poisoned()` is called whenever writing was turned off until the storage is healed."""
+        self._stage = stage
+        self._options = options
+        self._path = path
+        self._woken = woken
+        self._measures = measures
+        self._when_poisoned = poisoned
+        self._tried_at = 0.0  # when it failed, or was last tried
+        self._stalled_at = 0.0  # when RocksDB first asked for a pause, 0 when it does not
+
+    # --- pauses -------------------------------------------------------------------------------
+
+    def stalled(self, error: StallError) -> None:
+        """RocksDB asked for a pause. A short one is waited out; in a longer one new writes are
+        refused meanwhile. Without the lock held.
+        """
+        now = time.monotonic()
+        self._stalled_at = self._stalled_at or now
+        if now - self._stalled_at > self._options.stall_ms / 1000:
+            with self._woken:
+                self._stage.refusal = self._stage.refusal or error
+
+    def written(self) -> None:
+        """RocksDB takes writes. Without the lock held."""
+        if self._stalled_at or isinstance(self._stage.refusal, BusyError):
+            self._stalled_at = 0.0
+            with self._woken:
+                if isinstance(self._stage.refusal, BusyError):
+                    self._stage.refusal = None
+
+    def behind(self, error: StallError, unsealed: int) -> None:
+        """Sealing met a pause: memory stays bounded meanwhile."""
+        if unsealed > self._options.unsealed_bytes:
+            self._stage.refusal = error
+
+    def relent(self, unsealed: int) -> None:
+        """Sealing went on: writes that were refused for want of memory are welcome again."""
+        if (
+            isinstance(self._stage.refusal, BusyError)
+            and not self._stalled_at
+            and unsealed <= self._options.unsealed_bytes
+        ):
+            self._stage.refusal = None
+
+    # --- failing and healing ------------------------------------------------------------------
+
+    @property
+    def poisoned(self) -> bool:
+        return isinstance(self._stage.refusal, ReadOnlyError)
+
+    def poison(self, group: Group | None, cause: Exception) -> None:
+        """Writing is off until the storage was opened again. Takes the lock itself."""
+        with self._woken:
+            stage = self._stage
+            refusal = ReadOnlyError(
+                f"writing is off after a failure ({cause}): free space or mend the disk; "
+                "reads go on, and writing resumes by itself"
+            )
+            refusal.__cause__ = cause
+            stage.refusal = refusal
+            self._measures.poisoned += 1
+            self._tried_at = time.monotonic()
+            flying, behind = stage.flying, stage.open
+            stage.flying, stage.open = None, Group(behind.next, behind.end)
+            if group is None and flying is not None:  # it was waiting, and nothing of it written
+                stage.finish(flying, refusal)
+            if group is not None:
+                uncertain = UncertainError(
+                    f"the write failed under way ({cause}): it may or may not be stored; "
+                    "try again with the same key"
+                )
+                uncertain.__cause__ = cause
+                stage.finish(group, uncertain)
+            stage.finish(behind, refusal)
+            self._woken.notify_all()
+        self._when_poisoned()
+
+    def may_heal(self) -> bool:
+        """Whether it is time to try again and the disk takes bytes. Without the lock held."""
+        now = time.monotonic()
+        if now - self._tried_at < _HEAL_SECONDS:
+            return False
+        self._tried_at = now
+        return disk_takes_bytes(self._path)
+
+    def healed(self) -> None:
+        """The storage was opened again, and memory rebuilt from the log."""
+        self._stage.refusal = None
+        self._measures.healed += 1
+
+    def not_healed(self, cause: Exception) -> None:
+        """The storage could not be opened again; it is tried once more later."""
+        refusal = ReadOnlyError(f"the store could not be opened again: {cause}")
+        refusal.__cause__ = cause
+        self._stage.refusal = refusal
+
+
+# --- the disk -------------------------------------------------------------------------------------
+
+
+def fsync_is_slow(path: Path) -> bool:
+    """Whether an fsync in the directory takes so long that a thread had better wait for it."""
+    took = sorted(_time_fsync(path) for _ in range(5))
+    return took[2] >= _SLOW_FSYNC_SECONDS
+
+
+def disk_takes_bytes(path: Path) -> bool:
+    """Whether some megabytes can be written and fsynced in the directory."""
+    try:
+        _time_fsync(path, 4 * MIB)
+    except OSError:
+        return False
+    return True
+
+
+def _time_fsync(path: Path, size: int = 4096) -> float:
+    """Seconds that an fsync of `size` new bytes takes beside the store. Raises `OSError`."""
+    probe = path / "probe"
+    try:
+        with probe.open("wb") as file:
+            file.write(bytes(size))
+            file.flush()
+            begin = time.perf_counter()
+            os.fsync(file.fileno())
+            return time.perf_counter() - begin
+    finally:
+        probe.unlink(missing_ok=True)

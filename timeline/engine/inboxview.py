@@ -1,0 +1,137 @@
+"""In-boxes as raw streams: the references themselves, not what they refer to.
+
+Responsibility: answer about an in-box what a `View` answers about a timeline: its extent, and
+ranges in both directions as entries in stored form.
+
+Rule: the id of a reference is `<lsn>-<n>`, the n-th that commit `lsn` put there, from 0. As one
+number, by which ranges are asked for, that is LSN · 2³² + n. The fields are `kind`, `timeline` (the
+name, empty when that is gone) and `seq`. Applied commits only, also inside a transaction, and
+nothing at or below the in-box's floor. The caller holds the engine's lock.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from timeline.engine.engine import Engine
+from timeline.entry import Entry
+from timeline.formats.conversations import KINDS
+from timeline.formats.entries import decode_id, encode_shown
+from timeline.formats.keys import MAX
+from timeline.formats.references import REPLAY, Reference
+from timeline.formats.rows import INBOX, Retention
+from timeline.lsm.memtable import Timeline
+from timeline.lsm.timelines import Extent, Page
+
+BITS: Final = 32
+_LAST: Final = (1 << BITS) - 1  # the highest number within a commit
+TOP: Final = MAX << BITS | _LAST
+
+_KINDS: Final = dict(enumerate(kind.encode() or b"0" for kind in KINDS)) | {REPLAY: b"replay"}
+
+
+def is_inbox(timeline: Timeline) -> bool:
+    row = timeline.staged or timeline.row
+    return row is not None and row.kind == INBOX
+
+
+def number_of(lsn: int, ordinal: int = 0) -> int:
+    """The number of a reference; an ordinal that none can have is that of the commit behind."""
+    return (lsn << BITS) + min(ordinal, _LAST + 1)
+
+
+def last_number(lsn: int) -> int:
+    """The highest number that a reference of commit `lsn` may have."""
+    return lsn << BITS | _LAST
+
+
+def id_of(number: int) -> bytes:
+    return b"%d-%d" % (number >> BITS, number & _LAST)
+
+
+def show_reference(payload: bytes) -> Entry:
+    """A reference that `Unresolved` read, as an embedder sees it."""
+    return Entry(int(decode_id(payload).partition(b"-")[0]), 0, payload)
+
+
+class Unresolved:
+    """The in-boxes of one engine, as a `View` of which `number` is what a number is elsewhere."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def find(self, name: bytes) -> Timeline | None:
+        return self._engine.timelines.find(name)
+
+    @property
+    def head(self) -> int:
+        """The highest number that a reference may have by now."""
+        return last_number(self._engine.applied)
+
+    def extent(self, timeline: Timeline) -> Extent:
+        """First and last number, 0 for none; the length takes a look at every segment."""
+        row = timeline.staged or timeline.row
+        created = 0 if row is None else row.created
+        inboxes = self._engine.inboxes
+        first = self.read(timeline, limit=1).last or 0
+        head = self.newest(timeline)
+        length = inboxes.count(timeline.id)
+        return Extent(
+            first, head, length, created, number_of(inboxes.floor_of(timeline.id)), length
+        )
+
+    def newest(self, timeline: Timeline) -> int:
+        """The number of the newest reference, 0 for none."""
+        return self.read(timeline, limit=1, reverse=True).last or 0
+
+    def metadata(self, timeline: Timeline) -> dict[bytes, bytes]:
+        return self._engine.metadata(timeline)
+
+    def retention(self, timeline: Timeline) -> Retention:
+        return self._engine.retention(timeline)
+
+    def span(self, timeline: Timeline) -> Extent:
+        """The same with LSNs for numbers, as where ids are no more than numbers."""
+        extent = self.extent(timeline)
+        first, head, deleted = (
+            number >> BITS for number in (extent.first, extent.head, extent.deleted)
+        )
+        return extent._replace(first=first, head=head, deleted=deleted)
+
+    def read(
+        self,
+        timeline: Timeline,
+        first: int = 0,
+        last: int = TOP,
+        limit: int | None = None,
+        *,
+        reverse: bool = False,
+    ) -> Page:
+        """References numbered `first` to `last`, inclusive, at most `limit`."""
+        limit = MAX if limit is None else limit
+        if limit <= 0:
+            return Page(0, [], None)
+        inboxes = self._engine.inboxes
+        if reverse:
+            found = inboxes.read_back(timeline.id, last >> BITS, last & _LAST, limit)
+        elif first & _LAST:
+            found = inboxes.read(timeline.id, first >> BITS, (first & _LAST) - 1, limit)
+        else:
+            found = inboxes.read(timeline.id, (first >> BITS) - 1, MAX, limit)
+        numbered = [
+            (number, reference)
+            for reference, ordinal in found
+            if first <= (number := number_of(reference.lsn, ordinal)) <= last
+        ]
+        names: dict[int, bytes] = {}
+        chunks = [self._show(number, reference, names) for number, reference in numbered]
+        return Page(len(chunks), chunks, numbered[-1][0] if numbered else None)
+
+    def _show(self, number: int, reference: Reference, names: dict[int, bytes]) -> bytes:
+        timeline_id, kind = reference.timeline_id, reference.kind
+        if timeline_id not in names:
+            timeline = self._engine.timelines.load(timeline_id)
+            names[timeline_id] = b"" if timeline is None else timeline.name
+        word = _KINDS.get(kind) or b"%d" % kind
+        items = (b"kind", word, b"timeline", names[timeline_id], b"seq", b"%d" % reference.seq)
+        return encode_shown(id_of(number), items)

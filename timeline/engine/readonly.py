@@ -1,0 +1,165 @@
+"""An engine that only reads: a store that stopped, or one that another process has open.
+
+Responsibility: open a directory without changing a byte in it, and follow what its owner writes.
+
+Rule: what is seen is the store as of one moment, the log above the sealed LSN replayed in memory,
+until `refresh` moves on. Nothing is sealed, marked, healed or kept; every write is refused. Of a
+store that is being written to, a commit may be seen a moment before its fsync returned: look by the
+wire at what must be durable. Memory holds what the owner has not yet brought to its segments, as
+after a crash.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+from timeline.commit.draft import Draft
+from timeline.commit.stage import Stage
+from timeline.engine.committer import refuse_after_fork
+from timeline.engine.engine import Engine
+from timeline.engine.store import MARK, ROCKS, STORE_KEY, Store, check_store, damaged, no_store
+from timeline.errors import ClosedError, CorruptError, NotFoundError, ReadOnlyError, StorageError
+from timeline.lsm.openings import Openings
+from timeline.options import Options
+from timeline.storage.mark import read_mark
+from timeline.storage.rocks import META, ReadOnlyStorage
+
+# What looks like damage may be a file of the log that the owner moved into another, between two
+# looks at the directory: only what stays damaged is.
+_TRIES = 5
+_PAUSE = 0.02  # seconds
+
+
+class OpenedReadOnlyError(ReadOnlyError):
+    """Whoever opened the store may not write it, however often he tries."""
+
+    retryable = False
+
+
+class ReadOnlyStore(Store):
+    """One opening of a store that is not this process's to change."""
+
+    storage: ReadOnlyStorage
+
+    def __init__(
+        self, path: Path, options: Options, stage: Stage, begin: Callable[[], Draft], marked: int
+    ) -> None:
+        self._rebuild = partial(self._build, stage, begin)
+        super().__init__(path, options, stage, begin, marked)
+
+    def _open_storage(self) -> ReadOnlyStorage:
+        try:
+            return ReadOnlyStorage(self.path / ROCKS, self.options)
+        except CorruptError as error:
+            raise damaged(error) from error
+
+    def _check_store(self) -> int:
+        value = self.storage.get(META, STORE_KEY)
+        if value is None and self._marked:
+            raise damaged(CorruptError(f"{self.path}: everything in its log has gone"))
+        if value is None:
+            raise NotFoundError(f"{self.path} is no Timeline store")
+        return check_store(value, self.path)
+
+    def _replay_log(self) -> None:
+        """Nothing is cut here. Its owner does that, and knows how durable it was to be."""
+        self._replay.run(self.log, self._relieve)
+
+    def _begin_opening(self) -> None:
+        """Nothing is committed here."""
+
+    def _relieve(self) -> None:
+        """Nothing is sealed here: memory holds what is replayed."""
+
+    def refresh(self) -> None:
+        """Move on to what is written by now."""
+        before = self.log.applied
+        for left in reversed(range(_TRIES)):
+            self.storage.catch_up()
+            try:
+                self._move_on(before)
+            except CorruptError:
+                if not left:
+                    raise
+                time.sleep(_PAUSE)
+            else:
+                return
+
+    def _move_on(self, before: int) -> None:
+        if self.stored_progress() != self.sealing.progress:
+            self._rebuild()
+        else:
+            self._replay.run(self.log, self._relieve)
+            self.log.applied = self._replay.lsn
+            self.openings = Openings(self.storage)
+        if self.log.applied < before:
+            raise CorruptError(
+                f"{self.path}: the log ends at LSN {self.log.applied}, but commits up to {before} "
+                "were seen: the store was replaced by an older one"
+            )
+
+
+class ReadOnlyEngine(Engine):
+    read_only: ClassVar[bool] = True
+    store: ReadOnlyStore
+
+    def _open(self) -> None:
+        """Raises `NotFoundError`, `FormatVersionError`, `CorruptError`, `StorageError`."""
+        try:
+            found = (self.path / ROCKS / "CURRENT").is_file()
+        except OSError as error:
+            raise StorageError(f"{self.path} cannot be read: {error.strerror}") from error
+        if not found:
+            raise no_store(self.path)
+        self.threaded = False
+        self._load()
+        self.stage.refusal = OpenedReadOnlyError(
+            f"{self.path} was opened read only: nothing was done"
+        )
+        refuse_after_fork(self)
+
+    def _load(self) -> None:
+        for left in reversed(range(_TRIES)):
+            marked = read_mark(self.path / MARK)  # before the log, which only grows
+            try:
+                store = ReadOnlyStore(self.path, self.options, self.stage, self.begin, marked)
+            except CorruptError:
+                if not left:
+                    raise
+                time.sleep(_PAUSE)
+            else:
+                self._adopt(store)
+                return
+
+    def refresh(self) -> bool:
+        """Move on to what is written by now; whether there are commits that were not seen yet."""
+        with self.woken:
+            self.check_usable()
+            before = self.applied
+            self.store.refresh()
+            self._adopt(self.store)
+            self.woken.notify_all()
+            more = self.applied > before
+        self._tell_of_reload()
+        return more
+
+    def work(self, _: float | None = None) -> bool:
+        return False
+
+    def seal(self) -> None:
+        assert self.stage.refusal is not None
+        raise self.stage.refusal
+
+    def leave(self) -> None:
+        """Nobody waits for a reader."""
+
+    def _release(self) -> None:
+        with self.woken:
+            self._closed = True
+            self.stage.refusal = ClosedError("the engine was closed")
+            self.store.close()
+            self.woken.notify_all()

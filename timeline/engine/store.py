@@ -1,0 +1,442 @@
+"""A store: everything in memory that belongs to one opening of the storage.
+
+Responsibility: open a directory, check that it is ours, replay the log, and hold the parts
+together; do the work that is nobody's request: sealing, compaction, retention, erasing.
+
+Rule: a store is built whole or not at all, and thrown away whole when its storage failed; nothing
+in it outlives the storage. The caller holds the engine's lock, except for `rewrite` and
+`flush`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+from timeline.commit.apply import Applier, LogGapError, Replay
+from timeline.commit.draft import Draft
+from timeline.commit.stage import Stage
+from timeline.engine.retention import RetentionKeeper
+from timeline.errors import (
+    CorruptError,
+    FormatVersionError,
+    NotFoundError,
+    StallError,
+    StorageError,
+)
+from timeline.formats import keys
+from timeline.formats.manifest import MANIFEST
+from timeline.formats.rows import (
+    FORMAT,
+    Progress,
+    StoreRow,
+    decode_progress,
+    decode_store,
+    encode_progress,
+    encode_store,
+)
+from timeline.lsm.clock import Clock
+from timeline.lsm.inboxes import Inboxes
+from timeline.lsm.log import Log, superseded
+from timeline.lsm.memtable import Tails
+from timeline.lsm.openings import Openings
+from timeline.lsm.segmentcache import SegmentCache
+from timeline.lsm.state import State
+from timeline.lsm.timelines import Timelines
+from timeline.lsm.upkeep.compaction import Compaction
+from timeline.lsm.upkeep.erasure import Erasure
+from timeline.lsm.upkeep.expiry import Expiry
+from timeline.lsm.upkeep.sealing import PROGRESS_KEY, Sealing
+from timeline.options import Options
+from timeline.storage.files import PRIVATE
+from timeline.storage.rocks import FAMILIES, META, Storage
+from timeline.storage.wal import is_torn_at_the_end
+
+STORE_KEY: Final = b"store"
+LOADED_KEY: Final = b"loaded"  # how far a load has come, while there is no store yet
+ROCKS: Final = "rocks"
+MARK: Final = "MARK"
+LOCK: Final = "LOCK"  # of the process that may change the store; RocksDB's is elsewhere
+CHECKPOINT: Final = "checkpoint"  # what is being backed up
+STALL_SECONDS: Final = 0.002  # between two tries to write when RocksDB asks for a pause
+
+
+def prepare_directory(path: Path, *, create: bool) -> None:
+    """Make sure that `path` is a store or may become one.
+
+    Raises `NotFoundError` when it is none and `create` is off, `CorruptError` when it was one,
+    `FormatVersionError` when it holds something else, `StorageError` when it is no directory, or
+    not one to write to.
+    """
+    try:
+        _prepare(path, create=create)
+    except (FileExistsError, NotADirectoryError):
+        raise StorageError(f"{path} is no directory: name one for the store") from None
+    except PermissionError:
+        raise StorageError(
+            f"no permission to write to {path}: run as its owner, or choose another directory"
+        ) from None
+    except OSError as error:
+        raise StorageError(f"{path} cannot hold a store: {error.strerror}") from error
+
+
+def _prepare(path: Path, *, create: bool) -> None:
+    if not (path / ROCKS / "CURRENT").exists():
+        if not create or _has_gone(path) or (path / MANIFEST).is_file():
+            raise no_store(path)
+        if path.exists() and any(entry.name not in (ROCKS, MARK, LOCK) for entry in path.iterdir()):
+            raise FormatVersionError(
+                f"{path} is not empty and is no Timeline store: choose another directory"
+            )
+    path.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        raise PermissionError
+    (path / ROCKS).mkdir(mode=PRIVATE, exist_ok=True)  # RocksDB would let others in
+
+
+def no_store(path: Path) -> NotFoundError | CorruptError:
+    """What to raise of a directory that cannot be opened as a store: what it is instead."""
+    if _has_gone(path):
+        return CorruptError(
+            f"{path / ROCKS / 'CURRENT'} has gone: restore a backup, or keep what can be kept with "
+            "`timeline repair`"
+        )
+    if (path / MANIFEST).is_file():
+        return NotFoundError(f"{path} is a backup: make a store of it with `timeline restore`")
+    return NotFoundError(f"{path} is no Timeline store")
+
+
+def damaged(error: CorruptError) -> CorruptError:
+    """The same of a store that cannot be opened, with what to do."""
+    return CorruptError(
+        f"{error}: restore a backup, or keep what can be kept with `timeline repair`"
+    )
+
+
+def _has_gone(path: Path) -> bool:
+    """Whether there are files of a store and not the one by which it is opened."""
+    rocks = path / ROCKS
+    found = any(rocks.glob("MANIFEST-*")) or any(rocks.glob("*.sst"))
+    return found and not (rocks / "CURRENT").exists()
+
+
+class Store:
+    """One opening of the storage at `path`.
+
+    Opening raises `LockedError`, `FormatVersionError`, and `CorruptError` also when the log ends
+    below `marked`, the LSN known to be durable.
+    """
+
+    def __init__(
+        self, path: Path, options: Options, stage: Stage, begin: Callable[[], Draft], marked: int
+    ) -> None:
+        self.path = path
+        self.options = options
+        self._marked = marked
+        self.storage = self._open_storage()
+        try:
+            made = self.storage.get(META, STORE_KEY) is None
+            self.epoch = self._check_store()
+            self._build(stage, begin)
+            if self.log.applied < marked:
+                raise CorruptError(
+                    f"{path}: the log ends at LSN {self.log.applied}, but commits up to {marked} "
+                    "were acknowledged: restore a backup, or accept the loss with "
+                    "`timeline repair`"
+                )
+            if not made:
+                self._begin_opening()
+        except BaseException:
+            self.storage.close()
+            raise
+
+    def _begin_opening(self) -> None:
+        """Tell apart what is committed from here on from what was, or may have been lost."""
+        self.openings.begin(self.log.applied)
+
+    def _open_storage(self) -> Storage:
+        return _open_storage(self.path / ROCKS, self.options)
+
+    def _check_store(self) -> int:
+        """The epoch of the store, which is made if this one is new."""
+        value = self.storage.get(META, STORE_KEY)
+        if value is None:
+            if self.storage.get(META, LOADED_KEY) is not None:
+                raise FormatVersionError(
+                    f"{self.path} holds an import that was not finished: import again"
+                )
+            return _make_store(self.storage)
+        epoch = check_store(value, self.path)
+        return _begin_epoch(self.storage, epoch) if self.options.new_epoch else epoch
+
+    def stored_progress(self) -> Progress:
+        """How far sealing has come, as it is written."""
+        stored = self.storage.get(META, PROGRESS_KEY)
+        return Progress(0, 0, 1, 0) if stored is None else decode_progress(stored)
+
+    def _build(self, stage: Stage, begin: Callable[[], Draft]) -> None:
+        storage, options = self.storage, self.options
+        progress = self.stored_progress()
+        self.tails = Tails()
+        self.tails.reached = max(progress.sealed, progress.upto)
+        self.state = State(storage, self.tails)
+        cache = SegmentCache(storage, self.tails, options.segment_cache_bytes)
+        # A pass that was interrupted has written its time with what it had sealed already.
+        interrupted = progress.upto > progress.sealed
+        self.clock = Clock(storage, progress.time, certain=not interrupted)
+        self.timelines = Timelines(
+            storage,
+            self.state,
+            self.tails,
+            cache,
+            self.clock,
+            limit=options.timeline_cache,
+            dormant=options.dormant_timelines,
+        )
+        self.inboxes = Inboxes(storage, self.state, options.audience_cache)
+        self.inboxes.sealed = progress.sealed
+        self.log = Log(storage)
+        self.openings = Openings(storage)
+        self.erasure = Erasure(storage)
+        self.compaction = Compaction(storage, self.tails, self.timelines, self.erasure, options)
+        self.expiry = Expiry(storage, self.inboxes, options)
+        self.sealing = Sealing(
+            storage,
+            self.tails,
+            self.log,
+            options,
+            progress,
+            self.compaction.note,
+            self.expiry,
+            self.erasure,
+            self.clock,
+        )
+        self._replay = replay = Replay(storage, self.tails, self.timelines, self.inboxes, progress)
+        self._replay_log()
+        self.log.applied = self.opened_at = replay.lsn
+        self.retention = RetentionKeeper(
+            begin, self.state, self.timelines, self.compaction, options
+        )
+        self.applier = Applier(self.tails, self.timelines, self.inboxes)
+        self._stage = stage
+        self._begin = begin
+        self._flushing = threading.Lock()
+        stage.reset(
+            self.tails,
+            self.timelines,
+            self.state,
+            self.inboxes,
+            lsn=replay.lsn,
+            now=replay.time,
+            next_id=replay.next_id,
+        )
+
+    def _replay_log(self) -> None:
+        """Apply the log to memory. In `interval` durability a power cut may take some of what was
+        written since the last fsync and leave what was written after it: that is cut, and nothing
+        below the durable mark.
+        """
+        replay = self._replay
+        try:
+            replay.run(self.log, self._relieve)
+        except LogGapError:
+            if self.options.durability != "interval" or replay.lsn < self._marked:
+                raise
+            replay.settle()
+            batch = self.storage.batch()
+            self.log.cut(batch, replay.lsn)
+            self.storage.write(batch)
+            self.storage.sync()
+
+    def _relieve(self) -> None:
+        """Mark how far the replay has come, and seal it when it is as much as memory may hold."""
+        replay = self._replay
+        self.expiry.note(replay.lsn, replay.time)
+        if not self.sealing.due():
+            return
+        replay.settle()
+        self.sealing.begin(replay.lsn, replay.time, replay.next_id)
+        while self.sealing.under_way:
+            try:
+                self._finish_pass()
+            except StallError:
+                time.sleep(STALL_SECONDS)
+        self._tidy()
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of RocksDB's files by column family, less what it has yet to write."""
+        return {family: self.storage.measure("total-sst-files-size", family) for family in FAMILIES}
+
+    # --- work that is nobody's request --------------------------------------------------------
+
+    def keep_pace(self) -> None:
+        """After a group: seal as much as it earned, and forget what is beyond the caches."""
+        self.sealing.keep_pace(self._begin_pass)
+        self._tidy()
+
+    def work(self, seconds: float) -> bool:
+        """Do about `seconds` of what waits; True while there is more."""
+        erasing = False
+        if self.sealing.under_way:
+            self.sealing.run(seconds)
+        elif self.sealing.due() or self.sealing.overdue():
+            self._begin_pass()
+        elif self.compaction.due():
+            self.compaction.step()
+        else:
+            self.retention.step()
+            erasing = self._erase(seconds)
+            self.expiry.step(self._stage.now())
+        self._tidy()
+        return erasing or self.sealing.due() or self.compaction.due() or self.expiry.due
+
+    def seal(self) -> None:
+        """Seal everything applied so far."""
+        self._finish_pass()
+        if self.log.applied > self.sealing.sealed:
+            self._begin_pass()
+            self._finish_pass()
+        self._tidy()
+
+    def _begin_pass(self) -> None:
+        stage = self._stage
+        self.sealing.begin(self.log.applied, self.clock.time, stage.next_id, stage.appended_to())
+
+    def _finish_pass(self) -> None:
+        while self.sealing.under_way:
+            self.sealing.run(1.0)
+
+    def _tidy(self) -> None:
+        self.inboxes.sealed = self.sealing.sealed
+        self.timelines.forget_idle()
+
+    # --- erasing ------------------------------------------------------------------------------
+
+    def _erase(self, seconds: float) -> bool:
+        """Bring what was replaced or deleted out of the files, in slices and on a thread; True
+        while there is more to do at once.
+        """
+        if self.erasure.rewriting:
+            return False
+        if not self.erasure.conclude():
+            self.expiry.deleted = True
+        more = self.compaction.erase(time.perf_counter() + seconds)
+        if more:
+            return True
+        expired = self.expiry.deleted and not self.expiry.sweeping
+        if more is None and not expired:
+            return False
+        log = self._let_log_go()
+        if self.erasure.ranges or (log and self.erasure.log) or expired:
+            self.erasure.begin(log=log, inboxes=expired)
+            self.expiry.deleted = self.expiry.deleted and not expired
+        return False
+
+    def _let_log_go(self) -> bool:
+        """Let go of sealed log that nobody needs any more; whether what is to be erased from it is
+        among that.
+        """
+        batch = self.storage.batch()
+        self.log.let_more_go(
+            batch,
+            self.sealing.sealed,
+            most=self.options.log_bytes,
+            oldest=max(0, self._stage.now() - self.options.log_age_ms),
+        )
+        if len(batch):
+            self.storage.write(batch, logged=False)
+        kept = self.log.lowest(self.erasure.log) if self.erasure.log else None
+        if kept is None or kept.last < self.log.applied:
+            return kept is None
+        # It is the newest, which is never let go. Where it holds itself what it takes back, another
+        # commit has to follow.
+        taken_back = superseded(kept)
+        if taken_back is None:
+            return True
+        draft = self._begin()
+        draft.pass_on(taken_back)
+        draft.commit()
+        return False
+
+    def rewrite(self, timeline_ids: Iterable[int]) -> None:
+        """Make RocksDB drop from its files what was deleted of these timelines and of the log.
+        Without the engine's lock.
+        """
+        ranges = [(keys.pair(each, 0), keys.pair(each + 1, 0)) for each in timeline_ids]
+        self.erasure.rewrite(ranges, log=True)
+
+    def rewrite_erased(self) -> None:
+        """The same of all that patches replaced of late, or drops deleted."""
+        self.erasure.rewrite(tuple(self.erasure.ranges), log=True)
+
+    def end_rewriting(self) -> None:
+        """Wait for files that are being rewritten: before `close`, without the engine's lock."""
+        self.erasure.wait()
+
+    def flush(self) -> None:
+        """Put on the disk what RocksDB holds in memory. Without the engine's lock."""
+        with self._flushing:
+            self.storage.flush()
+
+    def close(self) -> None:
+        self.end_rewriting()
+        with self._flushing:  # it keeps RocksDB open
+            self.storage.close()
+
+
+def _open_storage(path: Path, options: Options) -> Storage:
+    """A power cut may tear the last write, and in `interval` durability any since the last fsync:
+    what lies behind the damage is cut, and the mark tells whether that was more than it may be.
+    """
+    try:
+        try:
+            return Storage(path, options)
+        except CorruptError:
+            if options.durability == "interval" or is_torn_at_the_end(path):
+                return Storage(path, options, salvage=True)
+            raise
+    except CorruptError as error:
+        raise damaged(error) from error
+
+
+def _make_store(storage: Storage) -> int:
+    """Make a store of what is empty; returns its epoch."""
+    epoch = random_epoch()
+    batch = storage.batch()
+    batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, epoch)))
+    batch.put(META, PROGRESS_KEY, encode_progress(Progress(0, 0, 1, 0)))
+    storage.write(batch)
+    storage.sync()
+    return epoch
+
+
+def check_store(value: bytes, path: Path) -> int:
+    """The epoch of the store whose row is `value`. Raises `FormatVersionError`, `CorruptError`."""
+    row = decode_store(value)
+    if row.format != FORMAT:
+        raise FormatVersionError(
+            f"{path} has format {row.format}, this version reads {FORMAT}: use the version of "
+            "Timeline that wrote it, or export and import"
+        )
+    return row.epoch
+
+
+def _begin_epoch(storage: Storage, before: int) -> int:
+    """Give the store another epoch, durably; returns it."""
+    epoch = random_epoch(before)
+    batch = storage.batch()
+    batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, epoch)))
+    storage.write(batch)
+    storage.sync()
+    return epoch
+
+
+def random_epoch(before: int = 0) -> int:
+    """An epoch, and another one than `before`."""
+    while (epoch := int.from_bytes(os.urandom(4), "big")) in (0, before):
+        pass
+    return epoch

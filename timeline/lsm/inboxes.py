@@ -1,0 +1,295 @@
+"""In-boxes and audiences: references instead of copies, and who gets them.
+
+Responsibility: deliver one shared reference to every member of an audience, read an in-box in
+commit order, and keep who belongs to an audience at which LSNs.
+
+Rule: a delivery reaches exactly the members one of whose spans contains the LSN of its commit, both
+ends included, less those it leaves out since they joined later, or left sooner, in that commit. The
+rows of membership say so for every LSN that may still be replayed, so that applying the log again
+over newer rows gives the same in-boxes.
+
+The caller holds the engine's lock. Caches are bounded: `Inbox` objects live as long as a tail or
+an audience holds them, audiences are forgotten, least recently used first, beyond a number of
+members.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator
+from weakref import WeakValueDictionary
+
+from timeline.formats import keys
+from timeline.formats.references import (
+    SIZE,
+    Fields,
+    Reference,
+    cut_references,
+    decode_floor,
+    decode_references,
+    lsn_of,
+    packed_references,
+    references_above,
+)
+from timeline.formats.rows import decode_spans
+from timeline.lsm.memtable import Inbox
+from timeline.lsm.state import State
+from timeline.storage.rocks import INBOXES, Storage
+
+_A_TIME = 256  # references in memory that are looked at together
+
+OPEN = keys.MAX  # the end of a span that has not ended
+
+
+class Audience:
+    """The members of one audience in memory, ready to be delivered to."""
+
+    def __init__(self, spans: dict[int, tuple[Inbox, bytes]]) -> None:
+        self.spans = spans  # in-box id → (in-box, its encoded spans)
+        self.current: list[Inbox] | None = None  # None: to be settled
+        self._settled = 0
+
+    def reached(self, lsn: int) -> list[Inbox]:
+        """The in-boxes that commit `lsn` is delivered to."""
+        if lsn >= self._settled and self.current is not None:
+            return self.current
+        return [
+            inbox
+            for inbox, value in self.spans.values()
+            if any(start <= lsn <= end for start, end in decode_spans(value))
+        ]
+
+    def change(self, inbox: Inbox, value: bytes | None) -> None:
+        self.current = None
+        if value is None:
+            self.spans.pop(inbox.id, None)
+        else:
+            self.spans[inbox.id] = (inbox, value)
+
+    def settle(self, sealed: int) -> None:
+        """Work out who is a member from some LSN on until the next change; who was none after LSN
+        `sealed` is forgotten.
+        """
+        current, settled, gone = [], 0, []
+        for inbox, value in self.spans.values():
+            start = int.from_bytes(value[-16:-8], "little")
+            end = int.from_bytes(value[-8:], "little")
+            if end == OPEN:
+                current.append(inbox)
+                settled = max(settled, start)
+            elif end > sealed:
+                settled = max(settled, end + 1)
+            else:
+                gone.append(inbox.id)
+        for inbox_id in gone:
+            del self.spans[inbox_id]
+        self.current, self._settled = current, settled
+
+
+class Inboxes:
+    def __init__(self, storage: Storage, state: State, limit: int) -> None:
+        self._storage = storage
+        self._state = state
+        self._limit = limit
+        self._inboxes: WeakValueDictionary[int, Inbox] = WeakValueDictionary()
+        self._audiences: OrderedDict[int, Audience] = OrderedDict()
+        self._members = 0
+        self.sealed = 0  # what lies at or below this LSN is never replayed
+        self.floor = 0  # that of all in-boxes, see `expiry`
+
+    def inbox(self, inbox_id: int) -> Inbox:
+        """The one object of an in-box; making it reads nothing."""
+        found = self._inboxes.get(inbox_id)
+        if found is None:
+            found = self._inboxes[inbox_id] = Inbox(inbox_id)
+        return found
+
+    # --- applying -----------------------------------------------------------------------------
+
+    def change(self, key: bytes, value: bytes | None) -> None:
+        """A row of membership was applied: follow it in the cached audience."""
+        audience_id, inbox_id = keys.split_pair(key[1:])
+        audience = self._audiences.get(audience_id)
+        if audience is not None:
+            before = len(audience.spans)
+            audience.change(self.inbox(inbox_id), value)
+            self._members += len(audience.spans) - before
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def audience(self, audience_id: int) -> Audience:
+        audience = self._audiences.get(audience_id)
+        if audience is not None:
+            self._audiences.move_to_end(audience_id)
+            if audience.current is None:
+                before = len(audience.spans)
+                audience.settle(self.sealed)
+                self._members += len(audience.spans) - before
+            return audience
+        prefix = keys.AUDIENCE + keys.number(audience_id)
+        spans = {}
+        for key, value in self._state.scan(prefix, keys.successor(prefix)):
+            inbox_id = keys.split_number(key[9:])
+            spans[inbox_id] = (self.inbox(inbox_id), value)
+        audience = self._audiences[audience_id] = Audience(spans)
+        audience.settle(self.sealed)
+        self._members += len(audience.spans)
+        while self._members > self._limit and len(self._audiences) > 1:
+            _, gone = self._audiences.popitem(last=False)
+            self._members -= len(gone.spans)
+        return audience
+
+    def spans(self, audience_id: int, inbox_id: int) -> list[tuple[int, int]]:
+        """When an in-box belonged to an audience, as far back as a replay may reach."""
+        value = self._state.get(keys.AUDIENCE + keys.pair(audience_id, inbox_id))
+        return [] if value is None else decode_spans(value)
+
+    def floor_of(self, inbox_id: int) -> int:
+        """What commits up to this LSN delivered is no longer in the in-box."""
+        inbox = self.inbox(inbox_id)
+        if inbox.floor is None:
+            key = keys.pair(inbox_id, 0)
+            value = self._storage.get(INBOXES, key)
+            inbox.floor = 0 if value is None else decode_floor(key, value)
+        return max(self.floor, inbox.floor)
+
+    def read(
+        self, inbox_id: int, lsn: int, ordinal: int, limit: int
+    ) -> list[tuple[Reference, int]]:
+        """At most `limit` references after number `ordinal` of those of commit `lsn`, each with its
+        own number among those of its commit in this in-box, counted from 0.
+        """
+        floor = self.floor_of(inbox_id)
+        if lsn <= floor:  # expired, though it may still be on the disk
+            lsn, ordinal = floor, OPEN
+        found: list[tuple[Reference, int]] = []
+        previous = number = -1
+        for packed in self._packed_from(inbox_id, lsn):
+            for reference in decode_references(packed):
+                number = number + 1 if reference.lsn == previous else 0
+                previous = reference.lsn
+                if (reference.lsn, number) > (lsn, ordinal):
+                    found.append((reference, number))
+                    if len(found) == limit:
+                        return found
+        return found
+
+    def above(self, inbox_id: int, lsn: int, most: int) -> list[Fields]:
+        """What the commits above `lsn` brought, as the fields of references: at least `most` where
+        there are so many, and whole commits.
+        """
+        lsn = max(lsn, self.floor_of(inbox_id))
+        found: list[Fields] = []
+        for packed in self._packed_from(inbox_id, lsn + 1):
+            found += references_above(packed, lsn, most - len(found))
+            if len(found) >= most:
+                break
+        return found
+
+    def _packed_from(self, inbox_id: int, lsn: int) -> Iterator[bytes]:
+        """Packed references of whole commits from about `lsn` on: sealed ones, then those in
+        memory.
+        """
+        inbox = self.inbox(inbox_id)
+        memory = [rows for rows in (inbox.old, inbox.tail) if rows]
+        boundary = lsn_of(memory[0][0]) if memory else OPEN
+        at = max(lsn, 1)  # its floor lies at 0
+        while at < boundary:
+            found = self._storage.at_or_after(
+                INBOXES, keys.pair(inbox_id, at), keys.pair(inbox_id + 1, 0)
+            )
+            if found is None:
+                break
+            yield _below(*found, boundary)
+            at = keys.split_pair(found[0])[1] + 1
+        for rows in memory:
+            if lsn_of(rows[-1]) >= lsn:
+                start = bisect_left(rows, lsn, key=lsn_of)
+                while start < len(rows):  # some at a time: the reader may want only a few
+                    stop = min(start + _A_TIME, len(rows))
+                    while stop < len(rows) and rows[stop][:8] == rows[stop - 1][:8]:
+                        stop += 1
+                    yield b"".join(rows[start:stop])
+                    start = stop
+
+    def read_back(
+        self, inbox_id: int, lsn: int, ordinal: int, limit: int
+    ) -> list[tuple[Reference, int]]:
+        """At most `limit` references up to and with (`lsn`, `ordinal`), newest first."""
+        found: list[tuple[Reference, int]] = []
+        floor = self.floor_of(inbox_id)
+        for packed in self._packed_back(inbox_id, lsn, floor):
+            numbered: list[tuple[Reference, int]] = []
+            for reference in decode_references(packed):
+                same = numbered and numbered[-1][0].lsn == reference.lsn
+                numbered.append((reference, numbered[-1][1] + 1 if same else 0))
+            for reference, number in reversed(numbered):
+                if reference.lsn <= floor:
+                    return found
+                if (reference.lsn, number) <= (lsn, ordinal):
+                    if len(found) >= limit:
+                        return found
+                    found.append((reference, number))
+        return found
+
+    def _packed_back(self, inbox_id: int, lsn: int, floor: int) -> Iterator[bytes]:
+        """Packed references of whole commits, from about `lsn` back to `floor`, each ascending."""
+        inbox = self.inbox(inbox_id)
+        memory = [rows for rows in (inbox.tail, inbox.old) if rows]
+        for rows in memory:
+            stop = bisect_right(rows, lsn, key=lsn_of)
+            for run in reversed(list(cut_references(rows[:stop], _A_TIME))):
+                yield b"".join(run)
+        boundary = lsn_of(memory[-1][0]) if memory else OPEN
+        at = min(lsn, boundary - 1)
+        start, stop_key = keys.pair(inbox_id, floor + 1), keys.pair(inbox_id + 1, 0)
+        found = None
+        if at > floor:  # the segment that holds `at` is the one that ends there or behind
+            found = self._storage.at_or_after(INBOXES, keys.pair(inbox_id, at), stop_key)
+            if found is None:
+                found = self._storage.at_or_before(INBOXES, keys.pair(inbox_id, at), start)
+        while found is not None:
+            yield _below(*found, boundary)
+            before = keys.pair(inbox_id, keys.split_pair(found[0])[1] - 1)
+            found = self._storage.at_or_before(INBOXES, before, start)
+
+    def everything(self, inbox_id: int) -> Iterator[bytes]:
+        """Every reference above the floor, packed, whole commits at a time."""
+        floor = self.floor_of(inbox_id)
+        for packed in self._packed_from(inbox_id, floor + 1):
+            yield _above(packed, floor)
+
+    def count(self, inbox_id: int) -> int:
+        """How many references an in-box holds; looks at every segment."""
+        inbox = self.inbox(inbox_id)
+        floor = self.floor_of(inbox_id)
+        memory = [rows for rows in (inbox.old, inbox.tail) if rows]
+        boundary = lsn_of(memory[0][0]) if memory else OPEN
+        start, stop = keys.pair(inbox_id, floor + 1), keys.pair(inbox_id + 1, 0)
+        total = sum(len(rows) - bisect_right(rows, floor, key=lsn_of) for rows in memory)
+        for key, value in self._storage.scan(INBOXES, start, stop):
+            total += len(_above(_below(key, value, boundary), floor)) // SIZE
+        return total
+
+    def live_spans(self, value: bytes | None) -> list[tuple[int, int]]:
+        """The spans of a row of membership without those no replay can reach."""
+        if value is None:
+            return []
+        return [span for span in decode_spans(value) if span[1] > self.sealed]
+
+
+def _below(key: bytes, value: bytes, boundary: int) -> bytes:
+    """The packed references of a segment below LSN `boundary`, from which on they are in memory."""
+    packed = packed_references(key, value)
+    if keys.split_pair(key)[1] >= boundary:  # sealed by now, and still in memory
+        below = sum(reference.lsn < boundary for reference in decode_references(packed))
+        packed = packed[: SIZE * below]
+    return packed
+
+
+def _above(packed: bytes, floor: int) -> bytes:
+    """What of packed references lies above LSN `floor`."""
+    if packed and lsn_of(packed) <= floor:
+        return packed[SIZE * sum(each.lsn <= floor for each in decode_references(packed)) :]
+    return packed

@@ -1,0 +1,381 @@
+"""Memory: what is not sealed yet.
+
+Responsibility: hold the newest entries of each timeline, the newest references of each in-box
+and the newest state, in two generations: the young one takes what is applied, the old one is
+being sealed and stays readable until its last slice is written.
+
+Rule: a tail is an array of rows (see `columns`). An entry gets its row, and its place in its
+timeline's tail, when it is staged; readers see the rows below `visible`, which moves when a group
+is applied. So applying the appends of a group costs no step for each of them, and rotating costs
+the same for one timeline and for a hundred thousand: rows below the young generation's first are
+the old one's. If a group fails, memory is thrown away and rebuilt from the log.
+
+Nothing here reads the disk or takes a lock: the caller holds the engine's.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Final
+
+from sortedcontainers import SortedList
+
+from timeline.formats import keys
+from timeline.formats.records import Appends
+from timeline.formats.rows import INBOX, TimelineRow
+from timeline.formats.segments import Segment
+from timeline.lsm.columns import ROW_COST, Columns, Piece
+
+# What things cost in memory beside their bytes, measured: a timeline and its tail, a value of
+# state or a patch, a reference.
+TAIL_COST: Final = 600
+VALUE_COST: Final = 150
+REFERENCE_COST: Final = 8
+
+_PIECE: Final = 1_024  # the most rows looked at before a reader is asked whether it wants more
+_SCANNED: Final = 256  # the same of keys of state
+
+
+class Timeline:
+    """A timeline as memory knows it. One object per timeline at any time.
+
+    `row` is what was applied (None: not yet created), `staged` what the open groups will make of
+    it (None: dropped), `next` the next number to give out (`keys.MAX`: none), `sealed` the highest
+    number known to be on disk, `patched` what took the place of entries in the tail, by number.
+    """
+
+    __slots__ = (
+        "cached", "generation", "id", "name", "next", "patched", "row", "sealed", "staged", "tail",
+        "used",
+    )  # fmt: skip
+
+    def __init__(
+        self, timeline_id: int, name: bytes, row: TimelineRow | None, sealed: int = 0
+    ) -> None:
+        self.id = timeline_id
+        self.name = name
+        self.row = row
+        self.staged = row
+        self.sealed = sealed
+        self.generation = 0
+        self.tail = array("Q")
+        self.patched: dict[int, bytes] | None = None
+        self.next = keys.MAX if row is not None and row.kind == INBOX else self.floor + 1
+        self.cached: tuple[list[int], list[Segment]] | None = None
+        self.used = True
+
+    @property
+    def floor(self) -> int:
+        """The highest number ever given out, as far as the tail is not needed to know it."""
+        return max(self.sealed, self.row.floor if self.row else 0)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing of it is only in memory, so that it may be forgotten."""
+        return not self.tail and self.staged == self.row and self.next in (self.floor + 1, keys.MAX)
+
+
+class Inbox:
+    """The unsealed references of one in-box, each the same bytes object for every member.
+
+    `floor` is that of this in-box alone, None until it was asked for.
+    """
+
+    __slots__ = ("__weakref__", "floor", "generation", "id", "old", "tail")
+
+    def __init__(self, inbox_id: int) -> None:
+        self.id = inbox_id
+        self.generation = 0
+        self.tail: list[bytes] = []
+        self.old: list[bytes] = []
+        self.floor: int | None = None
+
+
+class Generation:
+    """Everything applied between two rotations."""
+
+    __slots__ = (
+        "columns", "garbage", "inboxes", "number", "patches", "size", "state", "timelines", "upto",
+    )  # fmt: skip
+
+    def __init__(self, number: int, start: int) -> None:
+        self.number = number
+        self.columns = Columns(start)
+        self.timelines: dict[int, Timeline] = {}
+        self.inboxes: dict[int, Inbox] = {}
+        self.state: dict[bytes, bytes | None] = {}
+        self.patches: dict[tuple[int, int], bytes] = {}
+        self.garbage: dict[int, int | None] = {}  # timeline → lowest number kept, None: dropped
+        self.size = 0
+        self.upto = 0  # the last LSN in it
+
+    @property
+    def tails(self) -> int:
+        return len(self.timelines) + len(self.inboxes)
+
+
+class Tails:
+    """The two generations, and the operations of `apply` on them."""
+
+    def __init__(self) -> None:
+        self.young = Generation(1, 0)
+        self.old: Generation | None = None
+        self.visible = 0  # the first row that was not applied
+        self.reached = 0  # the highest LSN of which something may be on disk
+        self._keys: SortedList[bytes] = SortedList()  # keys of state, in order, for scans
+        self._unsorted: list[bytes] = []
+
+    @property
+    def size(self) -> int:
+        return self.young.size + (self.old.size if self.old else 0)
+
+    # --- staging ------------------------------------------------------------------------------
+
+    def touch(self, timeline: Timeline) -> None:
+        """The timeline gets a row in this generation."""
+        young = self.young
+        if timeline.generation != young.number:
+            timeline.generation = young.number
+            young.timelines[timeline.id] = timeline
+            young.size += TAIL_COST
+
+    # --- applying -----------------------------------------------------------------------------
+
+    def append(
+        self, record: bytes, start: int, appends: Appends, lsns: Sequence[int], time: int
+    ) -> None:
+        """Apply the appends of a group, whose rows are in their tails already.
+
+        The entries lie in `record` from `start` on.
+        """
+        count = len(appends.seqs)
+        if count:
+            self.young.columns.extend(record, start, appends, lsns, time)
+            self.young.size += len(record) + ROW_COST * count
+            self.visible += count
+
+    def deliver(self, inboxes: Iterable[Inbox], reference: bytes) -> None:
+        """Apply one reference to many in-boxes."""
+        young = self.young
+        number = young.number
+        active = young.inboxes
+        delivered = fresh = 0
+        for inbox in inboxes:
+            if inbox.generation != number:
+                if inbox.tail:
+                    inbox.old, inbox.tail = inbox.tail, []
+                inbox.generation = number
+                active[inbox.id] = inbox
+                fresh += 1
+            inbox.tail.append(reference)
+            delivered += 1
+        young.size += delivered * REFERENCE_COST + fresh * TAIL_COST
+
+    def put(self, key: bytes, value: bytes | None) -> None:
+        """Apply a put, or with None a removal, of state."""
+        young = self.young
+        if key not in young.state:
+            self._unsorted.append(key)
+            young.size += VALUE_COST + len(key)
+        young.state[key] = value
+        young.size += len(value) if value else 0
+
+    def patch(self, timeline: Timeline, seq: int, payload: bytes) -> None:
+        """Apply a patch: to the entry in memory, and beside the segment on disk.
+
+        Also when the entry is not sealed yet: the patch on disk is what has the old content erased
+        from the log.
+        """
+        if self.first(timeline) <= seq:
+            if timeline.patched is None:
+                timeline.patched = {}
+            timeline.patched[seq] = payload
+        self.young.patches[timeline.id, seq] = payload
+        self.young.size += VALUE_COST + len(payload)
+
+    def trim(self, timeline: Timeline, first: int) -> None:
+        """Apply a trim: what lies below `first` leaves memory now and the disk when sealed."""
+        del timeline.tail[: self.index(timeline, first)]
+        if not timeline.tail:
+            timeline.patched = None
+        if self.young.garbage.get(timeline.id, 0) is not None:
+            self.young.garbage[timeline.id] = first
+
+    def drop(self, timeline: Timeline) -> None:
+        del timeline.tail[:]
+        timeline.patched = None
+        self.young.garbage[timeline.id] = None
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def columns(self, row: int) -> Columns:
+        """Where the applied entry at `row` is kept."""
+        young = self.young.columns
+        if row >= young.start or self.old is None:
+            return young
+        return self.old.columns
+
+    def seq(self, row: int) -> int:
+        columns = self.columns(row)
+        return columns.seqs[row - columns.start]
+
+    def applied(self, timeline: Timeline) -> int:
+        """How many rows of the tail readers may see."""
+        tail = timeline.tail
+        if not tail or tail[-1] < self.visible:
+            return len(tail)
+        return bisect_left(tail, self.visible)
+
+    def head(self, timeline: Timeline) -> int:
+        """The highest number applied, whether or not its entry is still there."""
+        count = self.applied(timeline)
+        floor = timeline.floor
+        return max(floor, self.seq(timeline.tail[count - 1])) if count else floor
+
+    def first(self, timeline: Timeline) -> int:
+        """The lowest number of an entry in memory; `keys.MAX` when there is none."""
+        return self.seq(timeline.tail[0]) if self.applied(timeline) else keys.MAX
+
+    def index(self, timeline: Timeline, seq: int) -> int:
+        """How many rows of the tail have an applied entry with a lower number than `seq`."""
+        tail, count = timeline.tail, self.applied(timeline)
+        if not count:
+            return 0
+        first = self.seq(tail[0])
+        if self.seq(tail[count - 1]) - first == count - 1:
+            return min(max(seq - first, 0), count)
+        return bisect_left(tail, seq, 0, count, key=self.seq)
+
+    def stretch(
+        self, timeline: Timeline, first: int, last: int, most: int, *, reverse: bool
+    ) -> tuple[list[bytes], int | None] | None:
+        """At most `most` entries numbered `first` to `last` in stored form, and the number of the
+        last in the order read, if all of them lie in memory, in one generation, one number after
+        another and unchanged. None: look closer.
+        """
+        tail, count = timeline.tail, self.applied(timeline)
+        if not count or timeline.patched is not None:
+            return None
+        low = self.seq(tail[0])
+        high = low + count - 1
+        if self.seq(tail[count - 1]) != high:
+            return None
+        last = min(last, high)
+        if reverse:
+            first = max(first, last - most + 1)
+        else:
+            last = min(last, first + most - 1)
+        if first < low:
+            return None
+        rows = tail[first - low : last - low + 1] if first <= last else tail[:0]
+        if not rows:
+            return [], None
+        columns = self.columns(rows[0])
+        if columns is not self.columns(rows[-1]):
+            return None
+        payloads = columns.payloads(rows)
+        if reverse:
+            payloads.reverse()
+        return payloads, first if reverse else last
+
+    def pieces(
+        self, timeline: Timeline, first: int, last: int, most: int, *, reverse: bool
+    ) -> Iterator[Piece]:
+        """The entries in memory numbered `first` to `last`, in pieces in the order read, each
+        ascending and of at most `most` entries; those deleted are left out.
+        """
+        start, stop = self.index(timeline, first), self.index(timeline, last + 1)
+        tail = timeline.tail
+        border = bisect_left(tail, self.young.columns.start, start, stop)
+        most = min(most, _PIECE)
+        while start < stop:
+            # A piece lies in one generation.
+            if reverse:
+                begin = max(start, stop - most, border if stop > border else start)
+                rows, stop = tail[begin:stop], begin
+            else:
+                end = min(stop, start + most, border if start < border else stop)
+                rows, start = tail[start:end], end
+            columns = self.columns(rows[0])
+            patched = timeline.patched
+            if patched is not None:
+                base, seqs = columns.start, columns.seqs
+                rows = array("Q", [row for row in rows if patched.get(seqs[row - base], b"+")])
+            if rows:
+                yield Piece(columns, rows, patched)
+
+    def state(self, key: bytes) -> tuple[bool, bytes | None]:
+        """(known here, value); the value of a removed key is None."""
+        for generation in (self.young, self.old):
+            if generation is not None and key in generation.state:
+                return True, generation.state[key]
+        return False, None
+
+    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes | None]]:
+        """State in memory from `start` up to, without, `stop`, in order of keys."""
+        if self._unsorted:
+            self._keys.update(self._unsorted)
+            self._unsorted = []
+        while True:
+            found = islice(self._keys.irange(start, stop, inclusive=(True, False)), _SCANNED)
+            page = list(dict.fromkeys(found))  # a key may be there twice, once a generation
+            if not page:
+                return
+            for key in page:
+                yield key, self.state(key)[1]
+            start = page[-1] + b"\0"
+
+    def patches(self, timeline_id: int, seqs: range) -> dict[int, bytes]:
+        """Patches in memory for the numbers `seqs` of a timeline, the newest of each."""
+        found: dict[int, bytes] = {}
+        for generation in (self.old, self.young):
+            if generation is None or not generation.patches:
+                continue
+            if seqs.stop - seqs.start <= len(generation.patches):  # len() has an upper limit
+                for seq in seqs:
+                    if (timeline_id, seq) in generation.patches:
+                        found[seq] = generation.patches[timeline_id, seq]
+            else:
+                for (owner, seq), payload in generation.patches.items():
+                    if owner == timeline_id and seq in seqs:
+                        found[seq] = payload
+        return found
+
+    # --- turning over -------------------------------------------------------------------------
+
+    def rotate(self, upto: int, staged: Iterable[Timeline]) -> Generation:
+        """Begin a new generation; the one returned ends at LSN `upto` and is to be sealed.
+
+        `staged` are the timelines with rows that were not applied: those belong to the new one.
+        """
+        self.old = self.young
+        self.old.upto = upto
+        self.reached = max(self.reached, upto)
+        self.young = Generation(self.old.number + 1, self.visible)
+        for timeline in staged:
+            self.touch(timeline)
+        return self.old
+
+    def unsealed(self, timeline: Timeline) -> int:
+        """How many rows of the tail belong to the old generation."""
+        tail, start = timeline.tail, self.young.columns.start
+        if not tail or tail[-1] < start:
+            return len(tail)
+        return bisect_left(tail, start)
+
+    def sealed(self, timeline: Timeline, count: int, last: int) -> None:
+        """The first `count` rows of the tail, which end with number `last`, are on disk."""
+        del timeline.tail[:count]
+        timeline.sealed = max(timeline.sealed, last)
+        if timeline.patched is not None:
+            left = {seq: value for seq, value in timeline.patched.items() if seq > last}
+            timeline.patched = left or None
+
+    def release(self) -> None:
+        """The old generation is on disk."""
+        self.old = None
+        self._keys = SortedList()
+        self._unsorted = list(self.young.state)

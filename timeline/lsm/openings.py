@@ -1,0 +1,68 @@
+"""Openings: which opening of the store made a commit.
+
+Responsibility: remember from which commit on each opening wrote, under a tag of its own. So a
+position can be told from one of the same number in a future that this store has lost.
+
+Rule: a roll-back to a snapshot, or a power cut in `interval` durability, takes commits back. The
+next opening gives out their numbers again, under another tag. A tag is chosen when a store is
+opened, and kept by the write of the first group: an opening that commits nothing leaves nothing.
+Tag 0 means that the opening is not known: for the opening that made the store, for what was written
+before there were tags, and for all but the newest openings.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from typing import Final
+
+from timeline.formats.rows import Opening, decode_openings, encode_openings
+from timeline.storage.rocks import META, Batch, Storage
+
+OPENINGS_KEY: Final = b"openings"
+
+_KEPT: Final = 1_000
+_BITS: Final = 20  # of a tag
+
+
+class Openings:
+    def __init__(self, storage: Storage) -> None:
+        value = storage.get(META, OPENINGS_KEY)
+        self._openings = () if value is None else decode_openings(value)
+        self.unwritten = False
+
+    def begin(self, applied: int) -> None:
+        """This is another opening, which goes on behind LSN `applied`."""
+        before = [each for each in self._openings if each.first <= applied]
+        if len(before) >= _KEPT:
+            before[:2] = [Opening(before[0].first, 0)]
+        taken = {0, *(each.tag for each in self._openings[-2:])}
+        self._openings = (*before, Opening(applied + 1, _random_tag(taken)))
+        self.unwritten = True
+
+    def keep(self, batch: Batch) -> None:
+        """Write them with `batch`; they are kept once that is written (`unwritten`)."""
+        batch.put(META, OPENINGS_KEY, encode_openings(self._openings))
+
+    def tag_of(self, lsn: int) -> int:
+        """The tag of the opening that made commit `lsn`, or is to make it; 0: not known."""
+        openings = self._openings
+        if not openings or lsn < openings[0].first:
+            return 0
+        if lsn >= openings[-1].first:  # mostly
+            return openings[-1].tag
+        return openings[bisect_right(openings, lsn, key=_first) - 1].tag
+
+    def made(self, lsn: int, tag: int) -> bool:
+        """Whether commit `lsn` may be the one that somebody saw under `tag`."""
+        return self.tag_of(lsn) in (0, tag)
+
+
+def _first(opening: Opening) -> int:
+    return opening.first
+
+
+def _random_tag(taken: set[int]) -> int:
+    while (tag := int.from_bytes(os.urandom(4), "big") >> (32 - _BITS)) in taken:
+        pass
+    return tag

@@ -1,0 +1,132 @@
+"""Verified segments in memory, bounded by bytes.
+
+Responsibility: find the segment of a timeline that holds a number, from memory or from disk with
+its patches applied, and forget the least recently used.
+
+Rule: what is cached equals what is stored plus every applied patch; compaction, trims and patches
+call `forget`. Each timeline keeps its own sorted list of cached segments, so that a hit is one
+bisection; `_recent` orders them all by use. The caller holds the engine's lock.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import OrderedDict
+
+from timeline.formats.keys import pair
+from timeline.formats.segments import Segment
+from timeline.lsm.memtable import Tails, Timeline
+from timeline.storage.rocks import PATCHES, SEGMENTS, Storage
+
+_OVERHEAD = 400  # of a cached segment beside its bytes
+
+
+class SegmentCache:
+    def __init__(self, storage: Storage, tails: Tails, limit: int) -> None:
+        self._storage = storage
+        self._tails = tails
+        self._limit = limit
+        self._recent: OrderedDict[tuple[int, int], Timeline] = OrderedDict()
+        self.size = 0
+        self.hits = 0
+        self.misses = 0
+
+    def at_or_after(self, timeline: Timeline, seq: int) -> Segment | None:
+        """The segment with the lowest last number that is at least `seq`, on disk."""
+        cached = timeline.cached
+        if cached is not None:
+            lasts, segments = cached
+            index = bisect_left(lasts, seq)
+            if index < len(lasts) and segments[index].low <= seq:
+                segment = segments[index]
+                self._recent.move_to_end((timeline.id, segment.last))
+                self.hits += 1
+                return segment
+        found = self._storage.at_or_after(
+            SEGMENTS, pair(timeline.id, seq), pair(timeline.id + 1, 0)
+        )
+        if found is None:
+            return None
+        segment = self._load(timeline, *found)
+        segment.low = min(segment.low, seq)
+        return segment
+
+    def whole(self, timeline: Timeline, first: int, count: int, *, reverse: bool) -> bytes | None:
+        """The `count` entries from number `first` on in stored form, with `reverse` the newest
+        first, if one cached segment has them all and none between them is missing.
+        """
+        if timeline.cached is None:
+            return None
+        lasts, segments = timeline.cached
+        index = bisect_left(lasts, first)
+        if index == len(lasts):
+            return None
+        segment = segments[index]
+        start = first - segment.first
+        if segment.seqs is not None or start < 0 or start + count > segment.count:
+            return None
+        self._recent.move_to_end((timeline.id, segment.last))
+        self.hits += 1
+        if reverse:
+            return b"".join(reversed(segment.payloads(start, start + count)))
+        return segment.wire(start, start + count)
+
+    def before(self, timeline: Timeline, seq: int) -> Segment | None:
+        """The segment with the highest last number below `seq`, on disk."""
+        if seq == 0:
+            return None
+        found = self._storage.at_or_before(
+            SEGMENTS, pair(timeline.id, seq - 1), pair(timeline.id, 0)
+        )
+        return None if found is None else self._load(timeline, *found)
+
+    def forget(self, timeline: Timeline, low: int = 0, high: int | None = None) -> None:
+        """Drop the cached segments that may hold a number from `low` to `high` (all above)."""
+        if timeline.cached is None:
+            return
+        lasts, segments = timeline.cached
+        for index in reversed(range(len(lasts))):
+            segment = segments[index]
+            if segment.last >= low and (high is None or segment.low <= high):
+                del self._recent[timeline.id, segment.last]
+                self.size -= segment.size + _OVERHEAD
+                del lasts[index], segments[index]
+        if not lasts:
+            timeline.cached = None
+
+    def _load(self, timeline: Timeline, key: bytes, value: bytes) -> Segment:
+        self.misses += 1
+        last = int.from_bytes(key[8:], "big")
+        if timeline.cached is not None:
+            lasts, segments = timeline.cached
+            index = bisect_left(lasts, last)
+            if index < len(lasts) and lasts[index] == last:
+                return segments[index]
+        segment = read_segment(self._storage, self._tails, timeline.id, key, value)
+        if timeline.cached is None:
+            timeline.cached = ([], [])
+        lasts, segments = timeline.cached
+        index = bisect_left(lasts, last)
+        lasts.insert(index, last)
+        segments.insert(index, segment)
+        self._recent[timeline.id, last] = timeline
+        self.size += segment.size + _OVERHEAD
+        while self.size > self._limit and len(self._recent) > 1:
+            (_, oldest), owner = next(iter(self._recent.items()))
+            self.forget(owner, oldest, oldest)
+        return segment
+
+
+def read_segment(
+    storage: Storage, tails: Tails, timeline_id: int, key: bytes, value: bytes
+) -> Segment:
+    """The segment stored as `key` → `value`, verified, with its patches applied."""
+    segment = Segment(key, value)
+    patches = {
+        int.from_bytes(at[8:], "big"): payload
+        for at, payload in storage.scan(
+            PATCHES, pair(timeline_id, segment.first), pair(timeline_id, segment.last + 1)
+        )
+    }
+    patches |= tails.patches(timeline_id, range(segment.first, segment.last + 1))
+    return segment.patched(patches) if patches else segment

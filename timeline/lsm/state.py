@@ -1,0 +1,44 @@
+"""State: small values by key, in memory and on disk, seen as one.
+
+Responsibility: read what was applied: the tails first, then the store. Writing goes through a
+commit. The first byte of a key is its family (formats/keys). The caller holds the engine's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from timeline.lsm.memtable import Tails
+from timeline.storage.rocks import STATE, Storage
+
+
+class State:
+    def __init__(self, storage: Storage, tails: Tails) -> None:
+        self._storage = storage
+        self._tails = tails
+
+    def get(self, key: bytes) -> bytes | None:
+        known, value = self._tails.state(key)
+        return value if known else self._storage.get(STATE, key)
+
+    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Pairs from `start` up to, without, `stop`, in order of keys, as of the first step."""
+        return merge(self._storage.scan(STATE, start, stop), self._tails.scan(start, stop))
+
+
+def merge(
+    below: Iterator[tuple[bytes, bytes]], above: Iterator[tuple[bytes, bytes | None]]
+) -> Iterator[tuple[bytes, bytes]]:
+    """Two ascending runs of pairs as one, where `above` overrides and None removes."""
+    lower = next(below, None)
+    for key, value in above:
+        while lower is not None and lower[0] < key:
+            yield lower
+            lower = next(below, None)
+        if lower is not None and lower[0] == key:
+            lower = next(below, None)
+        if value is not None:
+            yield key, value
+    if lower is not None:
+        yield lower
+        yield from below

@@ -1,0 +1,376 @@
+"""Compaction: small segments to larger ones, patches folded in, and retention.
+
+Responsibility: merge neighbouring small segments of one timeline, drop what was trimmed and
+deleted inside them, fold single patches in so that what they replaced can leave the disk, and
+choose what to trim for timelines with a retention.
+
+Rule: compaction changes no answer. Each step is one write outside the WAL that replaces a few
+neighbouring segments by their merged form; a crash leaves either. A segment is merged only with
+older ones that are at most twice what follows them, so that an entry is rewritten a number of
+times that grows with the logarithm of its timeline's length.
+
+The caller holds the engine's lock during a step. Damage raises `CorruptError` and leaves the
+segments as they are.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections import OrderedDict
+from collections.abc import Iterator
+from itertools import islice
+from typing import NamedTuple, Protocol
+
+from timeline.errors import CorruptError
+from timeline.formats import keys
+from timeline.formats.keys import pair, split_pair
+from timeline.formats.segments import Segment, encode_segments
+from timeline.lsm.memtable import Tails
+from timeline.lsm.segmentcache import read_segment
+from timeline.lsm.timelines import Timelines
+from timeline.lsm.upkeep.erasure import Erasure
+from timeline.options import Options
+from timeline.storage.rocks import PATCHES, SEGMENTS, Batch, Storage
+
+_STEP = 64  # the most segments read in one step
+_NOTED = 100_000  # the most timelines remembered to have small segments
+
+
+class Gain(NamedTuple):
+    """What compacting does: `segments` of `size` bytes become `after` ones, `freed` bytes less."""
+
+    segments: int
+    after: int
+    size: int
+    freed: int
+
+    def plus(self, other: Gain) -> Gain:
+        return Gain(*(one + more for one, more in zip(self, other, strict=True)))
+
+
+NO_GAIN = Gain(0, 0, 0, 0)
+
+
+class Rows(Protocol):
+    """What a merge writes to."""
+
+    def put(self, family: str, key: bytes, value: bytes) -> None: ...
+
+    def delete(self, family: str, key: bytes) -> None: ...
+
+
+class _Tally:
+    """Counts what would be written."""
+
+    def __init__(self) -> None:
+        self.written = 0
+
+    def put(self, family: str, key: bytes, value: bytes) -> None:  # noqa: ARG002  as `Rows` has it
+        self.written += len(value)
+
+    def delete(self, family: str, key: bytes) -> None:
+        pass
+
+
+class Piece(NamedTuple):
+    """A stored segment, verified and patched, and the size it takes on disk."""
+
+    key: bytes
+    segment: Segment
+    patched: bool
+    size: int
+
+
+class Replaced(NamedTuple):
+    """The segments that a merge replaced, and how many took their place."""
+
+    pieces: list[Piece]
+    after: int
+
+
+class Compaction:
+    def __init__(
+        self,
+        storage: Storage,
+        tails: Tails,
+        timelines: Timelines,
+        erasure: Erasure,
+        options: Options,
+    ) -> None:
+        self._storage = storage
+        self._erasure = erasure
+        self._tails = tails
+        self._timelines = timelines
+        self._options = options
+        self._small: OrderedDict[int, int] = OrderedDict()  # timeline → small segments noted
+        self._ready: OrderedDict[int, None] = OrderedDict()
+        self.merged = 0
+        self._fold_at: bytes | None = (
+            None  # where the round of erasing goes on; None: there is none
+        )
+        # What an earlier opening has left, which may not have lived as long as a round, is at once.
+        left = storage.at_or_after(PATCHES, b"", pair(keys.MAX, keys.MAX)) is not None
+        wait = 0 if left or erasure.ranges or erasure.log else options.erase_after_ms / 1000
+        self._next_round = time.monotonic() + wait
+
+    def note(self, timeline_id: int) -> None:
+        """A small segment of this timeline was written."""
+        count = self._small.pop(timeline_id, 0) + 1
+        if count >= self._options.compact_after:
+            self._ready[timeline_id] = None
+        else:
+            self._small[timeline_id] = count
+            if len(self._small) > _NOTED:
+                self._small.popitem(last=False)
+
+    @property
+    def waiting(self) -> int:
+        """How many timelines have enough small segments to be merged."""
+        return len(self._ready)
+
+    def due(self) -> bool:
+        return bool(self._ready)
+
+    def step(self) -> None:
+        """Merge the newest small segments of one timeline that has enough of them."""
+        if not self._ready:
+            return
+        timeline_id, _ = self._ready.popitem(last=False)
+        pieces = self._newest(timeline_id)
+        if len(pieces) > 1:
+            batch = self._storage.batch()
+            replaced = self._merge(timeline_id, pieces, batch)
+            self.merged += len(replaced.pieces)
+            self._note_erased(timeline_id, replaced.pieces)
+            self._write(timeline_id, batch)
+
+    def gain(self, timeline_id: int) -> Iterator[Gain]:
+        """What `whole` would do of what is sealed, a part at a time; nothing is written."""
+        for pieces, _ in self._parts(timeline_id):
+            tally = _Tally()
+            replaced = self._merge(timeline_id, pieces, tally)
+            size = sum(piece.size for piece in pieces)
+            went = sum(piece.size for piece in replaced.pieces)
+            before = len(pieces)
+            after = before - len(replaced.pieces) + replaced.after
+            yield Gain(before, after, size, max(0, went - tally.written))
+
+    def whole(self, timeline_id: int) -> Iterator[int]:
+        """Compact every segment of a timeline; each step yields how many segments went.
+
+        Every patch on disk is then folded in and gone, also those of entries that no segment
+        holds any more.
+        """
+        low = 0
+        for pieces, more in self._parts(timeline_id):
+            batch = self._storage.batch()
+            replaced = self._merge(timeline_id, pieces, batch)
+            self.merged += len(replaced.pieces)
+            self._note_erased(timeline_id, replaced.pieces)
+            done = split_pair(pieces[-1].key)[1] + 1 if more else 0
+            start = pair(timeline_id, low)
+            stop = pair(timeline_id, done) if more else pair(timeline_id + 1, 0)
+            if self._storage.clear(batch, PATCHES, start, stop):
+                self._erasure.note(start, stop, self._tails.reached)
+            low = done
+            self._write(timeline_id, batch)
+            yield len(replaced.pieces) - replaced.after
+
+    def _parts(self, timeline_id: int) -> Iterator[tuple[list[Piece], bool]]:
+        """The segments of a timeline some at a time, and whether others follow."""
+        position = 0
+        more = True
+        while more:
+            pieces = list(islice(self._pieces(timeline_id, position), _STEP))
+            # The last one may be merged with what follows, unless nothing does.
+            more = len(pieces) == _STEP
+            if more:
+                position = split_pair(pieces.pop().key)[1]
+            yield pieces, more
+
+    def erase(self, deadline: float) -> bool | None:
+        """Fold patches on disk into their segments until `deadline`: True while the round goes on,
+        False when it has just ended, None as long as `erase_after_ms` since the last have not
+        passed.
+        """
+        if self._fold_at is None:
+            if time.monotonic() < self._next_round:
+                return None
+            self._fold_at = b""
+        while True:
+            found = self._storage.at_or_after(PATCHES, self._fold_at, pair(keys.MAX, keys.MAX))
+            if found is None:
+                self._fold_at = None
+                self._next_round = time.monotonic() + self._options.erase_after_ms / 1000
+                return False
+            try:
+                self._fold_at = self._fold(*split_pair(found[0]))
+            except CorruptError:  # readers and `verify` report it: the others go on
+                self._fold_at = found[0] + b"\0"
+            if time.perf_counter() >= deadline:
+                return True
+
+    def erase_later(self, healed: int) -> None:
+        """The storage was opened again for the so many-th time: what failed may have been the
+        rewriting of a damaged file, so it is tried less and less often.
+        """
+        wait = self._options.erase_after_ms / 1000 * 2 ** min(healed, 16)
+        self._next_round = time.monotonic() + wait
+
+    def _fold(self, timeline_id: int, seq: int) -> bytes:
+        """Fold in the first patch from number `seq` on, with all of its segment; where the next may
+        be. One that no segment has an entry for goes, with those up to the next segment.
+        """
+        batch = self._storage.batch()
+        start, stop = pair(timeline_id, seq), pair(timeline_id + 1, 0)
+        timeline = self._timelines.load(timeline_id)
+        found = self._storage.at_or_after(SEGMENTS, start, stop)
+        piece = None if found is None else self._piece(timeline_id, *found)
+        if piece is not None and (timeline is None or timeline.row is None):
+            piece = None
+        if piece is not None and piece.segment.low <= seq:
+            assert timeline is not None
+            assert timeline.row is not None
+            self._replace(timeline_id, [piece], timeline.row.first, batch)
+            self._note_erased(timeline_id, [piece])
+            stop = pair(timeline_id, piece.segment.last + 1)
+        elif piece is not None:
+            stop = pair(timeline_id, piece.segment.low)
+        if self._storage.clear(batch, PATCHES, start, stop):
+            self._erasure.note(start, stop, self._tails.reached)
+        self._write(timeline_id, batch)
+        return stop
+
+    def _note_erased(self, timeline_id: int, pieces: list[Piece]) -> None:
+        """What patches replaced in these segments is in no reader's way to the files any more."""
+        for piece in pieces:
+            if piece.patched:
+                start = pair(timeline_id, piece.segment.low)
+                stop = pair(timeline_id, piece.segment.last + 1)
+                self._erasure.note(start, stop, self._tails.reached)
+
+    # --- merging ------------------------------------------------------------------------------
+
+    def _pieces(self, timeline_id: int, position: int) -> Iterator[Piece]:
+        stop = pair(timeline_id + 1, 0)
+        for key, value in self._storage.scan(SEGMENTS, pair(timeline_id, position), stop):
+            yield self._piece(timeline_id, key, value)
+
+    def _piece(self, timeline_id: int, key: bytes, value: bytes) -> Piece:
+        segment = read_segment(self._storage, self._tails, timeline_id, key, value)
+        # Only a patched segment has lost the fixed form it was stored in.
+        return Piece(key, segment, segment.changed, len(value))
+
+    def _newest(self, timeline_id: int) -> list[Piece]:
+        """The newest segments, back to one that is full or more than twice what follows."""
+        pieces: list[Piece] = []
+        total = 0
+        position = keys.MAX
+        while len(pieces) < _STEP:
+            found = self._storage.at_or_before(
+                SEGMENTS, pair(timeline_id, position), pair(timeline_id, 0)
+            )
+            if found is None:
+                break
+            piece = self._piece(timeline_id, *found)
+            if self._full(piece) or (len(pieces) >= 2 and piece.size > 2 * total):
+                break
+            pieces.append(piece)
+            total += piece.size
+            position = split_pair(piece.key)[1] - 1
+            if position < 0:
+                break
+        pieces.reverse()
+        return pieces
+
+    def _full(self, piece: Piece) -> bool:
+        return (
+            2 * piece.segment.count >= self._options.segment_entries
+            or 2 * piece.size >= self._options.segment_bytes
+        )
+
+    def _merge(self, timeline_id: int, pieces: list[Piece], batch: Rows) -> Replaced:
+        """Replace runs of neighbours that are not full."""
+        replaced: list[Piece] = []
+        after = 0
+        timeline = self._timelines.load(timeline_id)
+        if timeline is None or timeline.row is None:
+            return Replaced(replaced, after)
+        first = timeline.row.first
+        run: list[Piece] = []
+        for piece in [*pieces, None]:
+            if piece is not None and (
+                not self._full(piece) or piece.patched or piece.segment.low < first
+            ):
+                run.append(piece)
+                continue
+            if len(run) > 1 or any(part.patched or part.segment.low < first for part in run):
+                replaced += run
+                after += self._replace(timeline_id, run, first, batch)
+            run = []
+        return Replaced(replaced, after)
+
+    def _replace(self, timeline_id: int, run: list[Piece], first: int, batch: Rows) -> int:
+        options = self._options
+        seqs, lsns, times = array("Q"), array("Q"), array("Q")
+        payloads: list[bytes] = []
+        for piece in run:
+            batch.delete(SEGMENTS, piece.key)
+            segment = piece.segment
+            start = segment.index(first)
+            seqs.extend(segment.numbers(start, segment.count))
+            lsns.extend(segment.lsns[start:])
+            times.extend(segment.times[start:])
+            payloads += segment.payloads(start, segment.count)
+            if piece.patched:
+                low, last = segment.low, segment.last
+                begin, stop = pair(timeline_id, low), pair(timeline_id, last + 1)
+                for key in self._storage.keys(PATCHES, begin, stop):
+                    batch.delete(PATCHES, key)
+        count = 0
+        for key, value, _ in encode_segments(
+            timeline_id,
+            seqs,
+            lsns,
+            times,
+            payloads,
+            options.segment_entries,
+            options.segment_bytes,
+        ):
+            batch.put(SEGMENTS, key, value)
+            count += 1
+        return count
+
+    def _write(self, timeline_id: int, batch: Batch) -> None:
+        if len(batch):
+            self._erasure.keep(batch)
+            self._storage.write(batch, logged=False)
+            self._erasure.noted = False
+            timeline = self._timelines.load(timeline_id)
+            if timeline is not None:
+                self._timelines.cache.forget(timeline)
+
+    # --- retention ----------------------------------------------------------------------------
+
+    def kept_bytes(self, timeline_id: int, size: int) -> int:
+        """The lowest number such that the segments from it on hold at most `size` bytes."""
+        total = 0
+        position = keys.MAX
+        while True:
+            found = self._storage.at_or_before(
+                SEGMENTS, pair(timeline_id, position), pair(timeline_id, 0)
+            )
+            if found is None:
+                return 0
+            key, value = found
+            total += len(value)
+            last = split_pair(key)[1]
+            if total > size:
+                return last + 1
+            try:
+                position = Segment(key, value).first - 1
+            except CorruptError:
+                position = last - 1
+            if position < 0:
+                return 0

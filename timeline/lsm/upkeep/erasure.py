@@ -1,0 +1,181 @@
+"""Erasure: what was replaced or deleted leaves the files.
+
+Responsibility: remember which key ranges of segments and patches, and which part of the log, still
+hold bytes that no reader may see; rewrite those files on a thread of its own; forget a range when
+its files have been rewritten.
+
+Rule: a range is noted in the write that removes the last other sign of it: a patch that is folded
+in, or the row of a dropped timeline. It is forgotten in a write that follows the rewriting. So a
+crash, a stall or a failure at any point leaves a range that is done again, never one that is not
+done. There are few ranges: when there are too many, neighbours become one, which rewrites more than
+is needed and leaves out nothing.
+
+The caller holds the engine's lock, except where a method says otherwise. The store decides when
+files are rewritten, and when the log may go.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+from timeline.errors import TimelineError
+from timeline.formats.rows import ErasureRow, decode_erasure, encode_erasure
+from timeline.storage.rocks import INBOXES, LOG, META, PATCHES, SEGMENTS, Batch, Storage
+
+ERASURE_KEY: Final = b"erasure"
+
+_RANGES: Final = 64  # the most that are kept apart
+
+Range = tuple[bytes, bytes]
+
+
+class Erasure:
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        value = storage.get(META, ERASURE_KEY)
+        row = ErasureRow(0, ()) if value is None else decode_erasure(value)
+        self._ranges: list[Range] = list(row.ranges)
+        self._log = row.log  # up to which LSN the log holds what is to go; 0: nothing
+        self._under_way = ErasureRow(0, ())  # what is being rewritten
+        self._thread: threading.Thread | None = None
+        self._inboxes = False  # whether those of in-boxes are too
+        self._succeeded = False
+        self.noted = False  # since it was last written
+
+    # --- what is to be done -------------------------------------------------------------------
+
+    @property
+    def ranges(self) -> Sequence[Range]:
+        """Of keys of segments and patches, whose files are to be rewritten."""
+        return self._ranges
+
+    @property
+    def log(self) -> int:
+        """Up to which LSN the log holds what is to go; 0 when it holds nothing."""
+        return self._log
+
+    def note(self, start: bytes, stop: bytes, lsn: int) -> None:
+        """Files with keys from `start` up to, without, `stop`, and the log up to `lsn`, hold what
+        is to go; an empty range says so of the log alone. Follow it by `keep` with the batch that
+        makes it so.
+        """
+        if start < stop:
+            self._ranges = add_range(self._ranges, start, stop)
+        self._log = max(self._log, lsn)
+        self.noted = True
+
+    def keep(self, batch: Batch) -> None:
+        """Write what was noted with `batch` (`noted`, until it is written)."""
+        if self.noted:
+            self._put(batch)
+
+    def _put(self, batch: Batch) -> None:
+        ranges = self._ranges
+        for start, stop in self._under_way.ranges:
+            ranges = add_range(ranges, start, stop)
+        row = ErasureRow(max(self._log, self._under_way.log), tuple(ranges))
+        if row.log or row.ranges:
+            batch.put(META, ERASURE_KEY, encode_erasure(row))
+        else:
+            batch.delete(META, ERASURE_KEY)
+
+    # --- doing it -----------------------------------------------------------------------------
+
+    @property
+    def rewriting(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def begin(self, *, log: bool, inboxes: bool) -> None:
+        """Rewrite the files of all ranges, those of the log if it was let go, and those of in-boxes
+        if some were deleted, on a thread.
+        """
+        self._under_way = ErasureRow(self._log if log else 0, tuple(self._ranges))
+        self._ranges = []
+        self._log = 0 if log else self._log
+        self._inboxes = inboxes
+        self._succeeded = False
+        self._thread = threading.Thread(
+            target=self._rewrite, args=(inboxes,), name="timeline-erase", daemon=True
+        )
+        self._thread.start()
+
+    def _rewrite(self, inboxes: bool) -> None:
+        # What fails here turns writing off, and is done over when the store was opened again.
+        with suppress(TimelineError):
+            done = self.rewrite(self._under_way.ranges, log=bool(self._under_way.log))
+            if inboxes:
+                done &= self._storage.compact(INBOXES, None, None)
+            self._succeeded = done
+
+    def rewrite(self, ranges: Sequence[Range], *, log: bool) -> bool:
+        """Make RocksDB drop from its files what was deleted in ranges and from the log; whether it
+        did. Without the engine's lock.
+        """
+        done = True
+        for start, stop in ranges:
+            done &= self._storage.compact(SEGMENTS, start, stop, force=True)
+            done &= self._storage.compact(PATCHES, start, stop, force=True)
+        if log or ranges:  # which also has RocksDB let go of what it keeps beside its files
+            done &= self._storage.compact(LOG, None, None, force=log)
+        return done
+
+    def conclude(self) -> bool:
+        """Note what the thread, if it has ended, has done; whether the files of in-boxes, if it was
+        to rewrite them, are. Raises `StallError`; call it again.
+        """
+        if self._thread is None or self._thread.is_alive():
+            return True
+        done = self._under_way
+        self._under_way = ErasureRow(0, ())
+        if self._succeeded:
+            batch = self._storage.batch()
+            self._put(batch)
+            try:
+                self._storage.write(batch, logged=False)
+            except BaseException:
+                self._under_way = done
+                raise
+        else:
+            for start, stop in done.ranges:
+                self._ranges = add_range(self._ranges, start, stop)
+            self._log = max(self._log, done.log)
+        self._thread = None
+        return self._succeeded or not self._inboxes
+
+    def wait(self) -> None:
+        """Return when no files are being rewritten. Without the engine's lock."""
+        thread = self._thread
+        if thread is not None:
+            thread.join()
+
+
+def add_range(ranges: list[Range], start: bytes, stop: bytes) -> list[Range]:
+    """Disjoint ranges in order, with one more: joined with those it touches, and when there are too
+    many the two nearest neighbours, as one.
+    """
+    low = bisect_left(ranges, start, key=_stop)
+    high = bisect_right(ranges, stop, low, key=_start)
+    if low < high:
+        start = min(start, ranges[low][0])
+        stop = max(stop, ranges[high - 1][1])
+    found = [*ranges[:low], (start, stop), *ranges[high:]]
+    if len(found) > _RANGES:
+        at = min(range(len(found) - 1), key=lambda at: _gap(found[at], found[at + 1]))
+        found[at : at + 2] = [(found[at][0], found[at + 1][1])]
+    return found
+
+
+def _gap(one: Range, other: Range) -> int:
+    return int.from_bytes(other[0], "big") - int.from_bytes(one[1], "big")
+
+
+def _start(range_: Range) -> bytes:
+    return range_[0]
+
+
+def _stop(range_: Range) -> bytes:
+    return range_[1]

@@ -1,0 +1,189 @@
+"""Expiry: in-boxes forget what is older, or more, than any device may come back for.
+
+Responsibility: keep the floor of all in-boxes, move it up as time goes by, and delete what lies
+below it from the disk, some in-boxes at a time.
+
+Rule: the floor is an LSN. What commits up to it delivered is in no in-box any more, whether or not
+its row is still on the disk: readers clip by the floor, and a position below it cannot be gone on
+from. It moves to a mark, which says by what time commits up to an LSN were made. Each pass of
+sealing, and each record replayed, makes one; of three within a sixteenth of `inbox_age_ms` the
+middle one goes. So a reference stays for that age and at most a sixteenth longer, and nothing is
+kept for each commit.
+
+Beside it an in-box that holds more than `inbox_references` gets a floor of its own. It is counted
+when an eighth of that came since it was last counted, or since the store was opened.
+
+Floors, marks and deletions are written as sealing writes, outside the WAL: RocksDB brings them to
+the disk in their order, so a crash that takes the floor back brings back the rows below it, and no
+floor on the disk is above the sealed LSN. The caller holds the engine's lock.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections import OrderedDict
+from typing import Final
+
+from timeline.errors import CorruptError
+from timeline.formats.keys import MAX, pair, split_pair
+from timeline.formats.references import count_references, decode_floor, encode_floor
+from timeline.formats.rows import ExpiryRow, decode_expiry, encode_expiry
+from timeline.lsm.inboxes import Inboxes
+from timeline.options import Options
+from timeline.storage.rocks import INBOXES, META, Batch, Storage
+
+EXPIRY_KEY: Final = b"expiry"
+
+_MARKS: Final = 16  # within the age
+_A_STEP: Final = 32  # in-boxes looked at in one slice, and
+_DELETED: Final = 256  # rows after whose deletion it ends
+_COUNTED: Final = 64  # rows counted in one slice
+_CHECKS: Final = 8  # while as many references come as an in-box keeps
+_NOTED: Final = 100_000  # the most in-boxes whose growth is remembered
+
+
+class Expiry:
+    def __init__(self, storage: Storage, inboxes: Inboxes, options: Options) -> None:
+        self._storage = storage
+        self._inboxes = inboxes
+        self._age = options.inbox_age_ms
+        self._period = options.retention_check_ms / 1000
+        self._next_round = 0.0
+        self._position = 0  # the in-box at which the sweep goes on
+        value = storage.get(META, EXPIRY_KEY)
+        self._row = ExpiryRow(0, 0, ()) if value is None else decode_expiry(value)
+        inboxes.floor = self._row.floor
+        self._most = options.inbox_references
+        self._grown: OrderedDict[int, int] = OrderedDict()  # in-box → references noted
+        self._ready: OrderedDict[int, tuple[int, int]] = OrderedDict()  # in-box → count so far
+        self.deleted = False  # since the files were last rewritten
+
+    @property
+    def due(self) -> bool:
+        """Whether there is something to go on with at once."""
+        return self.sweeping or bool(self._ready)
+
+    @property
+    def sweeping(self) -> bool:
+        """Whether rows below the floor may be left on the disk."""
+        return self._row.swept < self._row.floor
+
+    def note(self, lsn: int, now: int) -> None:
+        """Make a mark: commits up to `lsn` were made by time `now`."""
+        if not self._age:
+            return
+        # Nobody commits later than who follows: a clock that was ahead is believed no longer.
+        marks = tuple((upto, min(time, now)) for upto, time in self._row.marks)
+        if len(marks) > 1 and now - marks[-2][1] < self._age // _MARKS:
+            marks = marks[:-1]  # the new one takes the place of the last
+        # Of those that are old enough only the last will ever be asked for.
+        old = bisect_right(marks, now - self._age, key=_time)
+        self._row = self._row._replace(marks=(*marks[max(0, old - 1) :], (lsn, now)))
+
+    def keep(self, batch: Batch, lsn: int, now: int) -> None:
+        """The same, and write the marks with `batch`, which ends a pass of sealing up to `lsn`."""
+        self.note(lsn, now)
+        if self._row.marks:
+            batch.put(META, EXPIRY_KEY, encode_expiry(self._row))
+
+    def step(self, now: int) -> None:
+        """Do a slice of the sweep, or move the floor when that is due. Raises what storage does."""
+        if self.sweeping:
+            self._sweep()
+        elif self._ready:
+            inbox_id, so_far = self._ready.popitem(last=False)
+            further = self._count(inbox_id, *so_far)  # where it fails, later growth brings it back
+            if further is not None:
+                self._ready[inbox_id] = further
+        elif self._age and time.monotonic() >= self._next_round:
+            self._next_round = time.monotonic() + self._period
+            marks = self._row.marks
+            old = min(
+                bisect_right(marks, now - self._age, key=_time),
+                bisect_right(marks, self._inboxes.sealed, key=_lsn),
+            )
+            if old:
+                row = ExpiryRow(marks[old - 1][0], self._row.swept, marks[old:])
+                self._write(self._storage.batch(), row)
+
+    def grew(self, inbox_id: int, count: int) -> None:
+        """So many references of an in-box were sealed."""
+        if not self._most:
+            return
+        count += self._grown.pop(inbox_id, 0)
+        if count * _CHECKS > self._most:
+            self._ready.setdefault(inbox_id, (MAX, 0))
+        else:
+            self._grown[inbox_id] = count
+            if len(self._grown) > _NOTED:
+                self._grown.popitem(last=False)
+
+    def _count(self, inbox_id: int, position: int, count: int) -> tuple[int, int] | None:
+        """Count references back from `position`, `count` being those above it, and make a floor
+        below as many as are kept; where to go on, None when all is done.
+        """
+        start = pair(inbox_id, 1)
+        for _ in range(_COUNTED):
+            found = self._storage.at_or_before(INBOXES, pair(inbox_id, position), start)
+            if found is None:
+                return None
+            last = split_pair(found[0])[1]
+            if count >= self._most:
+                batch = self._storage.batch()
+                key = pair(inbox_id, 0)
+                batch.put(INBOXES, key, encode_floor(key, last))
+                self._storage.clear(batch, INBOXES, start, pair(inbox_id, last + 1))
+                self._storage.write(batch, logged=False)
+                self._inboxes.inbox(inbox_id).floor = last
+                return None
+            position, count = last - 1, count + count_references(found[1])
+        return position, count
+
+    def _sweep(self) -> None:
+        """Delete the rows below the floor of the next in-boxes."""
+        batch, row = self._storage.batch(), self._row
+        position = self._position
+        for _ in range(_A_STEP):
+            found = self._storage.at_or_after(INBOXES, pair(position, 0), pair(MAX, MAX))
+            if found is None:
+                position = 0
+                row = row._replace(swept=row.floor)
+                break
+            inbox_id, last = split_pair(found[0])
+            if last <= row.floor and not (last == 0 and _stays(*found, row.floor)):
+                stop = pair(inbox_id, row.floor + 1)
+                self._storage.clear(batch, INBOXES, pair(inbox_id, 0), stop)
+            position = inbox_id + 1
+            if len(batch) >= _DELETED:
+                break
+        self.deleted = self.deleted or len(batch) > 0
+        self._write(batch, row)
+        self._position = position
+
+    def _write(self, batch: Batch, row: ExpiryRow) -> None:
+        if row != self._row:
+            batch.put(META, EXPIRY_KEY, encode_expiry(row))
+        if len(batch):
+            self._storage.write(batch, logged=False)
+        self._row = row
+        self._inboxes.floor = row.floor
+
+
+def _stays(key: bytes, value: bytes, floor: int) -> bool:
+    """Whether the floor of one in-box is above `floor`: what lies below went when it was made.
+
+    A damaged one stays, with all of its in-box: whoever reads that is told.
+    """
+    try:
+        return decode_floor(key, value) > floor
+    except CorruptError:
+        return True
+
+
+def _lsn(mark: tuple[int, int]) -> int:
+    return mark[0]
+
+
+def _time(mark: tuple[int, int]) -> int:
+    return mark[1]

@@ -1,0 +1,89 @@
+"""Entries of conversations: fields of the sender beside fields of the store.
+
+Rule: field names that begin with `@` belong to the store and come first. Messages carry `@from`,
+`@time`, `@key`, `@mentions`, `@silent`, later `@edited` or `@recalled`; events carry `@kind` and
+`@id`, the message concerned. What members come for and a transaction made behind something else
+carries its place in it, `@ordinal`. Values are UTF-8 unless the conversation is binary, since one
+undecodable value breaks every client that decodes replies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from timeline.commit.draft import Draft
+from timeline.engine.view import View
+from timeline.errors import CorruptError, TooLargeError, UsageError
+from timeline.fanout import stamp
+from timeline.formats.conversations import BINARY, JOIN, KINDS, LEAVE, ROLE
+from timeline.formats.entries import decode_items
+from timeline.lsm.memtable import Timeline
+from timeline.messaging.access.access import Conversation
+
+EVERYBODY: Final = b"@all"  # what `@mentions` says when everybody is
+OF_MEMBERSHIP: Final = frozenset((JOIN, LEAVE, ROLE))  # told to those concerned, never come for
+_KIND_NUMBERS: Final = {name.encode(): number for number, name in enumerate(KINDS)}
+
+
+def check_fields(conversation: Conversation, items: Sequence[bytes], most: int) -> None:
+    """Raise unless `items` are at most `most` fields that somebody may send."""
+    if not items or len(items) & 1:
+        raise UsageError("a message is one or more pairs of field and value")
+    if len(items) > 2 * most:
+        raise TooLargeError(f"a message has at most {most} fields of its own")
+    check_own_fields(items, text=not conversation.row.flags & BINARY)
+
+
+def check_own_fields(items: Sequence[bytes], *, text: bool = True) -> None:
+    """Raise when a field begins with `@`, or what must be text is not UTF-8."""
+    for field in items[::2]:
+        if field[:1] == b"@":
+            raise UsageError("names of fields that begin with `@` belong to the store")
+    try:
+        for item in items if text else items[::2]:
+            item.decode()
+    except UnicodeDecodeError:
+        raise UsageError("fields must be UTF-8, and values too unless made BINARY") from None
+
+
+def record_event(
+    draft: Draft,
+    conversation: Conversation,
+    kind: int,
+    actor: bytes,
+    seq: int = 0,
+    items: Sequence[bytes] = (),
+) -> int:
+    """Append what happened to the conversation's events; the number of the event."""
+    place = stamp(draft) if conversation.pulled else []
+    return draft.append(
+        conversation.events,
+        [
+            b"@kind", KINDS[kind].encode(), b"@id", b"%d" % seq,
+            b"@from", actor, b"@time", b"%d" % draft.time, *place, *items,
+        ],
+    )  # fmt: skip
+
+
+def split_event(payload: bytes) -> tuple[int, int, list[bytes]]:
+    """(kind, message concerned, fields) of a stored event."""
+    items = decode_items(payload)
+    kind = _KIND_NUMBERS.get(items[1])
+    if kind is None or items[0] != b"@kind" or not items[3].isdigit():
+        raise CorruptError("an event of a conversation is damaged: run `timeline verify`")
+    return kind, int(items[3]), items[4:]
+
+
+def find_entry(view: View, timeline: Timeline, seq: int) -> bytes | None:
+    """The present stored form of entry `seq`; None when there is none."""
+    row = next(view.rows(timeline, seq, seq), None)
+    return None if row is None else row[3]
+
+
+def value_of(items: Sequence[bytes], field: bytes) -> bytes | None:
+    """The value of a field of the store, of which there is one at most."""
+    for at in range(0, len(items), 2):
+        if items[at] == field:
+            return items[at + 1]
+    return None

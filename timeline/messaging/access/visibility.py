@@ -1,0 +1,93 @@
+"""Sight: which messages and events of a conversation somebody may see.
+
+Rule: decided at every call from the stretches in which he was a member, never stored. With history
+`join` he sees what was sent during those stretches; with `all` everything up to the end of the
+last one. What he cleared or hid is left out of what he is shown; whether it exists is another
+matter (`reaches`). To who left, the conversation ends where he left it (`head_seen`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from timeline.engine.view import View
+from timeline.formats.conversations import EVERYTHING, HAS_HIDDEN, HIDDEN, MemberRow, Stretch
+from timeline.lsm.timelines import Extent
+from timeline.messaging.access.access import Conversation
+from timeline.messaging.access.bitmaps import Numbers
+
+Ranges = list[tuple[int, int]]
+
+
+class Sight:
+    """What one member, or with None the application, sees of one conversation."""
+
+    __slots__ = ("cleared", "events", "hidden", "messages")
+
+    def __init__(
+        self, view: View, conversation: Conversation, inbox: int, member: MemberRow | None
+    ) -> None:
+        self.cleared = 0
+        self.hidden: Numbers | None = None
+        if member is None:
+            self.messages = self.events = [(1, 2**64 - 1)]
+            return
+        self.messages, self.events = stretches_seen(conversation.row.history, member.spans)
+        self.cleared = member.cleared
+        if member.flags & HAS_HIDDEN:
+            self.hidden = Numbers(view, HIDDEN, inbox, conversation.id)
+
+    def reaches(self, seq: int) -> bool:
+        """Whether message `seq` was ever his to see."""
+        return _within(self.messages, seq)
+
+    def shows(self, seq: int) -> bool:
+        """Whether message `seq` is shown to him now."""
+        if seq <= self.cleared or not _within(self.messages, seq):
+            return False
+        return self.hidden is None or seq not in self.hidden
+
+    def above(self, floor: int, head: int) -> Ranges:
+        """The numbers above `floor` that he may see, up to the head, hidden ones included."""
+        low = max(floor, self.cleared) + 1
+        return [
+            (max(first, low), min(last, head))
+            for first, last in self.messages
+            if max(first, low) <= min(last, head)
+        ]
+
+
+def head_seen(member: MemberRow | None, head: int) -> int:
+    """The number of the newest message that a member, or with None the application, knows of."""
+    return head if member is None else min(head, member.spans[-1].last)
+
+
+def stretches_seen(history: int, spans: Sequence[Stretch]) -> tuple[Ranges, Ranges]:
+    """Ascending, disjoint ranges of messages and of events."""
+    if not spans:
+        return [], []
+    if history == EVERYTHING:
+        return [(1, spans[-1].last)], [(1, spans[-1].last_event)]
+    return (
+        [(span.first, span.last) for span in spans],
+        [(span.first_event, span.last_event) for span in spans],
+    )
+
+
+def shown_ranges(history: int, extent: Extent, cleared: int, spans: Sequence[Stretch]) -> Ranges:
+    """Ascending, disjoint ranges of the messages there are that a member is shown, hidden ones
+    included.
+    """
+    low, high = max(extent.first, cleared + 1), extent.head
+    return [
+        (max(first, low), min(last, high))
+        for first, last in stretches_seen(history, spans)[0]
+        if max(first, low) <= min(last, high)
+    ]
+
+
+def _within(ranges: Ranges, seq: int) -> bool:
+    for first, last in reversed(ranges):  # noqa: SIM110  `any` takes twice the time, a message
+        if first <= seq <= last:
+            return True
+    return False

@@ -1,0 +1,39 @@
+"""Expiring: devices are told what retention took from a conversation.
+
+Rule: the commit that takes messages also tells of it, by one event for everybody, however many
+members there are: `clear` up to the last message that went. A device treats it as when its user
+clears. Only the newest such event says anything, so an older one is not kept beside it.
+"""
+
+from __future__ import annotations
+
+from timeline.commit.draft import Draft
+from timeline.fanout import push
+from timeline.formats.conversations import CLEAR, DYING
+from timeline.lsm.memtable import Timeline
+from timeline.messaging.access.access import Conversation, open_conversation
+from timeline.messaging.access.entries import record_event, split_event
+from timeline.messaging.access.names import APPLICATION, CONVERSATIONS
+
+
+def tell_trimmed(draft: Draft, timeline: Timeline) -> None:
+    """Tell members what this commit trims of a timeline, if a conversation's messages lie there."""
+    if not timeline.name.startswith(CONVERSATIONS):
+        return
+    place = open_conversation(draft, timeline)
+    if place.row.flags & DYING:
+        return
+    _replace_last(draft, place)
+    event = record_event(draft, place, CLEAR, APPLICATION, draft.extent(timeline).first - 1)
+    if not place.pulled:
+        push(draft, place.id, place.events, event, CLEAR)
+
+
+def _replace_last(draft: Draft, place: Conversation) -> None:
+    """Delete the newest event if it tells of retention too: there are no more of these than of all
+    others, however often retention trims.
+    """
+    events = place.events
+    newest = next(draft.rows(events, 1, draft.extent(events).head, reverse=True), None)
+    if newest is not None and split_event(newest[3])[0] == CLEAR:
+        draft.delete(events, [newest[0]])

@@ -1,0 +1,146 @@
+"""Idempotency keys: a send that is sent again stores nothing, whatever happened in between.
+
+Responsibility: remember, for each conversation and sender, what a key stored, for at least one
+window and at most about two; give back the number and the time of the first send, or refuse the
+key when the content differs.
+
+Rule: the key is part of the commit of its message, so neither is there without the other, and it
+keeps a digest of what was first sent, so a later edit changes nothing. Keys fill one generation at
+a time. A generation ends with the window, or early when it holds `idempotency_bytes`; a key is
+looked for in two, and older ones are swept away some at a time.
+
+The size of the filling generation is counted in memory, with the commits that stand, and written
+every `_NOTED` keys, so that a restart forgets fewer than that many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from itertools import islice
+from typing import Final, NamedTuple
+
+from timeline.commit.draft import Draft
+from timeline.engine.view import View
+from timeline.errors import ConflictError, UsageError
+from timeline.formats.conversations import (
+    GENERATION,
+    KEY,
+    GenerationRow,
+    KeyRow,
+    decode_generation,
+    decode_key,
+    encode_generation,
+    encode_key,
+    idempotency_key,
+)
+from timeline.options import Options
+
+LONGEST: Final = 255
+_NOTED: Final = 256
+_COST: Final = 96  # bytes of a key's row beside the key itself
+_SWEPT: Final = 256  # keys removed by one commit
+
+
+def digest_of(parts: Sequence[Sequence[bytes]]) -> bytes:
+    """A digest of content, in which no two different contents look the same."""
+    state = blake2b(digest_size=16)
+    for part in parts:
+        state.update(b"%d;" % len(part))
+        for item in part:
+            state.update(b"%d:" % len(item))
+            state.update(item)
+    return state.digest()
+
+
+class _Added(NamedTuple):
+    """What is in the filling generation beyond its row."""
+
+    size: int
+    keys: int
+
+    def one(self, size: int) -> _Added:
+        return _Added(self.size + size, self.keys + 1)
+
+
+_NOTHING: Final = _Added(0, 0)
+
+
+class Keys:
+    """The keys of one store."""
+
+    def __init__(self, options: Options) -> None:
+        self._window = options.idempotency_window_ms
+        self._most = options.idempotency_bytes
+        self._added = _NOTHING
+        self._draft: Draft | None = None  # the last that added a key and was not committed
+        self._staged = _NOTHING  # what it makes of `_added`
+
+    def find(
+        self, view: View, conversation: int, sender: int, key: bytes, digest: bytes
+    ) -> KeyRow | None:
+        """What `key` stored, None for nothing. Raises `ConflictError` for other content."""
+        if not 1 <= len(key) <= LONGEST:
+            raise UsageError(f"an idempotency key is 1 to {LONGEST} bytes long")
+        filling = self._filling(view).number
+        for generation in (filling, filling - 1):
+            value = view.get(idempotency_key(generation, conversation, sender, key))
+            if value is not None:
+                found = decode_key(value)
+                if found.digest != digest:
+                    raise ConflictError(
+                        f"this key stored message {found.seq} with other content: "
+                        "give every message a key of its own"
+                    )
+                return found
+        return None
+
+    def keep(self, draft: Draft, conversation: int, sender: int, key: bytes, row: KeyRow) -> None:
+        """Remember in `draft` what `key` stored."""
+        filling = self._filling(draft)
+        if self._draft is not draft:
+            self._draft, self._staged = draft, self._added
+            draft.on_commit(self._stand)
+        added = self._staged
+        if not filling.since:
+            filling = filling._replace(since=draft.time)
+            draft.put(GENERATION, encode_generation(filling))
+        elif (
+            not 0 <= draft.time - filling.since < self._window
+            or filling.size + added.size >= self._most
+        ):
+            filling = GenerationRow(filling.number + 1, draft.time, 0)
+            added = _NOTHING
+            draft.put(GENERATION, encode_generation(filling))
+        draft.put(idempotency_key(filling.number, conversation, sender, key), encode_key(row))
+        added = added.one(len(key) + _COST)
+        if added.keys >= _NOTED:
+            size = filling.size + added.size
+            draft.put(GENERATION, encode_generation(filling._replace(size=size)))
+            added = _NOTHING
+        self._staged = added
+
+    def _stand(self) -> None:
+        """The draft that added keys was committed."""
+        self._draft, self._added = None, self._staged
+
+    def sweep(self, draft: Draft) -> bool:
+        """Remove some keys of generations that are no longer looked into; whether any."""
+        filling = self._filling(draft).number
+        stop = KEY + max(0, filling - 1).to_bytes(8, "big")
+        swept = [key for key, _ in islice(draft.scan(KEY, stop), _SWEPT)]
+        for key in swept:
+            draft.remove(key)
+        return bool(swept)
+
+    @staticmethod
+    def _filling(view: View) -> GenerationRow:
+        value = view.get(GENERATION)
+        return GenerationRow(1, 0, 0) if value is None else decode_generation(value)
+
+    def stats(self, view: View) -> dict[str, int]:
+        filling = self._filling(view)
+        return {
+            "idempotency_generation": filling.number,
+            "idempotency_bytes": filling.size + self._added.size,
+        }

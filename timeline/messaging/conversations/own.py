@@ -1,0 +1,202 @@
+"""What is one's own of a conversation: read position, hidden messages, cleared history, settings.
+
+Rule: each is a commit that also tells the user's own devices, by a reference without a target, so
+that what one device did the others show. The read position never moves back. A position beyond the
+newest message is that of the newest: a device may have been shown what a crash took back. In a
+direct conversation the other user's devices hear of it as `receipt`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from timeline.commit.draft import Draft
+from timeline.engine.view import View
+from timeline.errors import NotFoundError, TooLargeError, UsageError
+from timeline.fanout import notify
+from timeline.formats import keys
+from timeline.formats.conversations import (
+    CLEAR,
+    DEVICE,
+    DIRECT,
+    HAS_HIDDEN,
+    HAS_SETTINGS,
+    HIDDEN,
+    HIDE,
+    MUTED,
+    PINNED,
+    READ,
+    RECEIPT,
+    SET,
+    MemberRow,
+    between,
+    decode_device,
+    decode_settings,
+    encode_settings,
+    settings_key,
+)
+from timeline.formats.entries import decode_items
+from timeline.messaging.access import bitmaps
+from timeline.messaging.access.access import enter, enter_as_user, member_of, save_member
+from timeline.messaging.access.entries import check_own_fields, value_of
+from timeline.messaging.access.names import user_of
+from timeline.messaging.access.roles import Action
+from timeline.messaging.access.visibility import Sight, head_seen
+from timeline.messaging.conversations.membership import roster
+from timeline.messaging.conversations.sending import check_seen, has_expired
+from timeline.options import Options
+
+_SETTINGS_BYTES: Final = 64 * 1024
+_SWITCHES: Final = {b"@pin": PINNED, b"@mute": MUTED}
+
+
+def read(draft: Draft, user: bytes, conversation: bytes, seq: int) -> int:
+    """Move the read position to `seq`, never back; where it is then."""
+    place, inbox, member = enter_as_user(draft, conversation, user)
+    seq = min(seq, head_seen(member, draft.extent(place.messages).head))
+    if seq <= member.read:
+        return member.read
+    save_member(draft, inbox.id, place.id, member._replace(read=seq))
+    notify(draft, [inbox.id], place.messages, seq, READ)
+    if place.row.kind == DIRECT:
+        peers = [each for each, _ in roster(draft, place.id) if each != inbox.id]
+        notify(draft, peers, place.messages, seq, RECEIPT)
+    return seq
+
+
+def hide(draft: Draft, user: bytes, conversation: bytes, seqs: Sequence[int]) -> int:
+    """Leave messages out of what `user` is shown; how many they had not hidden before. One that
+    retention has taken is not shown anyway.
+    """
+    place, inbox, member = enter_as_user(draft, conversation, user)
+    sight = Sight(draft, place, inbox.id, member)
+    extent = draft.extent(place.messages)
+    for seq in seqs:
+        if not 0 < seq <= extent.head:
+            raise NotFoundError(f"there is no message {seq}")
+        check_seen(sight, seq)
+    fresh = [
+        seq
+        for seq in dict.fromkeys(seqs)
+        if seq >= extent.first and (sight.hidden is None or seq not in sight.hidden)
+    ]
+    if fresh:
+        bitmaps.add(draft, HIDDEN, (inbox.id, place.id), fresh, extent.first)
+        if not member.flags & HAS_HIDDEN:
+            save_member(draft, inbox.id, place.id, member._replace(flags=member.flags | HAS_HIDDEN))
+        for seq in fresh:
+            notify(draft, [inbox.id], place.messages, seq, HIDE)
+    return len(fresh)
+
+
+def clear(draft: Draft, user: bytes, conversation: bytes, seq: int) -> None:
+    """Show `user` nothing up to message `seq` any more."""
+    place, inbox, member = enter_as_user(draft, conversation, user)
+    seq = min(seq, head_seen(member, draft.extent(place.messages).head))
+    if seq > member.cleared:
+        save_member(draft, inbox.id, place.id, member._replace(cleared=seq))
+        notify(draft, [inbox.id], place.messages, seq, CLEAR)
+
+
+def set_fields(draft: Draft, user: bytes, conversation: bytes, items: Sequence[bytes]) -> None:
+    """Change a user's settings of a conversation, an empty value removing."""
+    place, inbox, member = enter_as_user(draft, conversation, user)
+    if not items or len(items) & 1:
+        raise UsageError("settings are one or more pairs of field and value")
+    own: list[bytes] = []
+    changed = member
+    for field, value in zip(items[::2], items[1::2], strict=True):
+        if field[:1] != b"@":
+            own += (field, value)
+            continue
+        if field not in (*_SWITCHES, b"@listed") or value not in (b"0", b"1", b""):
+            raise UsageError("the store's settings are @pin, @mute and @listed, each 0 or 1")
+        if field == b"@listed":
+            head = draft.extent(place.messages).head
+            changed = changed._replace(unlisted=head + 1 if value == b"0" else 0)
+        else:
+            flag = _SWITCHES[field]
+            kept = changed.flags & ~flag
+            changed = changed._replace(flags=kept | flag if value == b"1" else kept)
+    check_own_fields(own)
+    if own:
+        changed = _merge(draft, inbox.id, place.id, changed, own)
+    save_member(draft, inbox.id, place.id, changed)
+    notify(draft, [inbox.id], place.messages, 0, SET)
+
+
+def _merge(
+    draft: Draft, inbox: int, conversation: int, member: MemberRow, own: Sequence[bytes]
+) -> MemberRow:
+    key = settings_key(inbox, conversation)
+    merged = decode_settings(draft.get(key)) | dict(zip(own[::2], own[1::2], strict=True))
+    items = [item for pair in merged.items() if pair[1] for item in pair]
+    if not items:
+        if member.flags & HAS_SETTINGS:
+            draft.remove(key)
+        return member._replace(flags=member.flags & ~HAS_SETTINGS)
+    if sum(map(len, items)) > _SETTINGS_BYTES:
+        raise TooLargeError(f"settings of a conversation take at most {_SETTINGS_BYTES} bytes")
+    draft.put(key, encode_settings(items))
+    return member._replace(flags=member.flags | HAS_SETTINGS)
+
+
+def settings_of(
+    view: View, inbox: int, conversation: int, member: MemberRow, head: int
+) -> list[bytes]:
+    """Field, value, … of a user's settings, the store's first."""
+    items = [
+        b"@pin", b"%d" % bool(member.flags & PINNED),
+        b"@mute", b"%d" % bool(member.flags & MUTED),
+        b"@listed", b"%d" % is_listed(member, head),
+    ]  # fmt: skip
+    if member.flags & HAS_SETTINGS:
+        for pair in decode_settings(view.get(settings_key(inbox, conversation))).items():
+            items += pair
+    return items
+
+
+def is_listed(member: MemberRow, head: int) -> bool:
+    """Taken off the list, a conversation comes back with the next message he is sent."""
+    return not member.unlisted or head_seen(member, head) >= member.unlisted
+
+
+def receipts(
+    view: View, conversation: bytes, seq: int, actor: bytes, options: Options
+) -> tuple[list[bytes], list[bytes]]:
+    """(who has read message `seq`, to whose devices it was delivered), the sender left out."""
+    entry = enter(view, conversation, actor, Action.SEE_MEMBERS)
+    place = entry.conversation
+    if place.row.members > options.receipts_limit:
+        raise UsageError(
+            f"receipts are kept for conversations of up to {options.receipts_limit} members"
+        )
+    if entry.inbox is not None:
+        check_seen(Sight(view, place, entry.inbox.id, entry.member), seq)
+    row = next(view.rows(place.messages, seq, seq), None)
+    if row is None:
+        expired = has_expired(view, place, seq)
+        reason = f"message {seq} has expired" if expired else f"there is no message {seq}"
+        raise NotFoundError(reason)
+    sender = value_of(decode_items(row[3]), b"@from")
+    was_read: list[bytes] = []
+    delivered: list[bytes] = []
+    for inbox, _ in roster(view, place.id):
+        timeline = view.load(inbox)
+        member = member_of(view, inbox, place.id)
+        if timeline is None or member is None or user_of(timeline.name) == sender:
+            continue
+        if not Sight(view, place, inbox, member).reaches(seq):
+            continue
+        if member.read >= seq:
+            was_read.append(user_of(timeline.name))
+        if _has_acknowledged(view, inbox, row[1]):
+            delivered.append(user_of(timeline.name))
+    return was_read, delivered
+
+
+def _has_acknowledged(view: View, inbox: int, lsn: int) -> bool:
+    devices = view.scan(*between(DEVICE + keys.number(inbox)))
+    found = [decode_device(value) for _, value in devices]
+    return any(device.known and device.lsn >= lsn for device in found)

@@ -1,0 +1,290 @@
+"""Sending, and changing what was sent: send, edit, recall.
+
+Rule: a send is one commit with everything it means: the entry, one delivery to all members (none
+when they come for it), the sender's read position, the key. Nothing else is written per member, so
+a send costs the same whatever the group's size. An edit replaces the sender's fields and whom they
+mention, a recall removes them; both are patches of the one entry there is, so no copy of it can be
+stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from timeline.commit.draft import Draft
+from timeline.engine.view import View
+from timeline.errors import NoPermissionError, NotFoundError, TooLargeError, UsageError
+from timeline.fanout import ORDINAL, push, stamp
+from timeline.formats.conversations import (
+    CALLED,
+    DYING,
+    EDIT,
+    HAS_CALLED,
+    HAS_MENTIONS,
+    HAS_UNCOUNTED,
+    MENTIONED,
+    MESSAGE,
+    RECALL,
+    UNCOUNTED,
+    KeyRow,
+)
+from timeline.formats.entries import decode_items
+from timeline.messaging.access import bitmaps
+from timeline.messaging.access.access import (
+    Conversation,
+    Entry,
+    enter,
+    find_conversation,
+    is_current,
+    member_of,
+    no_such_conversation,
+    save_member,
+)
+from timeline.messaging.access.entries import (
+    EVERYBODY,
+    check_fields,
+    find_entry,
+    record_event,
+    value_of,
+)
+from timeline.messaging.access.names import APPLICATION, SYSTEM, USERS, check_user
+from timeline.messaging.access.roles import Action
+from timeline.messaging.access.visibility import Sight
+from timeline.messaging.conversations.idempotency import Keys, digest_of
+from timeline.options import Options
+
+MOST_MENTIONS: Final = 64
+_OURS: Final = 8  # fields of the store that a message may have beside mentions
+
+
+class Sent(NamedTuple):
+    """What became of a send: the message's number and time, `stored` or `duplicate`."""
+
+    seq: int
+    time: int
+    status: str
+
+
+def send(
+    draft: Draft,
+    conversation: bytes,
+    sender: bytes,
+    items: Sequence[bytes],
+    *,
+    keys: Keys,
+    options: Options,
+    key: bytes | None = None,
+    mentions: Sequence[bytes] = (),
+    mention_all: bool = False,
+    silent: bool = False,
+) -> Sent:
+    """Store a message and deliver it. Raises `NoPermissionError`, `ConflictError`, `UsageError`."""
+    place, entry = _sender(draft, conversation, sender)
+    if mentions:
+        mentions = _check_mentions(mentions)
+    check_fields(place, items, options.entry_fields - len(mentions) - _OURS)
+    sender_id = 0 if entry is None or entry.inbox is None else entry.inbox.id
+    digest = b""
+    if key is not None:
+        digest = digest_of((items, mentions, (b"%d%d" % (mention_all, silent),)))
+        before = keys.find(draft, place.id, sender_id, key, digest)
+        if before is not None:
+            return Sent(before.seq, before.time, "duplicate")
+    if entry is not None:
+        entry.require(Action.SEND)
+    stamped = [b"@from", sender, b"@time", b"%d" % draft.time]
+    if key is not None:
+        stamped += (b"@key", key)
+    if mentions or mention_all:
+        stamped += _mentioning(mentions, mention_all=mention_all)
+    if silent:
+        stamped += (b"@silent", b"1")
+    if place.pulled:
+        stamped += stamp(draft)
+    seq = draft.append(place.messages, [*stamped, *items])
+    if not place.pulled:
+        push(draft, place.id, place.messages, seq, MESSAGE)
+    if entry is not None and entry.inbox is not None and entry.member is not None:
+        save_member(draft, entry.inbox.id, place.id, entry.member._replace(read=seq))
+    if key is not None:
+        keys.keep(draft, place.id, sender_id, key, KeyRow(seq, draft.time, digest))
+    if silent:
+        _mark(draft, place, UNCOUNTED, HAS_UNCOUNTED, seq)
+    if mention_all:
+        _mark(draft, place, CALLED, HAS_CALLED, seq)
+    for user in mentions:
+        _mention(draft, place, user, seq)
+    return Sent(seq, draft.time, "stored")
+
+
+def _sender(draft: Draft, conversation: bytes, sender: bytes) -> tuple[Conversation, Entry | None]:
+    """The conversation and who sends: somebody in it, or the store's own `@system`. Whether he may
+    is asked once it is known that he did not send this before.
+    """
+    if sender == SYSTEM:
+        place = find_conversation(draft, conversation)
+        if place is None or place.row.flags & DYING:
+            raise no_such_conversation()
+        return place, None
+    if sender == APPLICATION:
+        raise UsageError("the application sends as @system: `-` is nobody to answer")
+    entry = enter(draft, conversation, check_user(sender), Action.SEE)
+    return entry.conversation, entry
+
+
+def _check_mentions(users: Sequence[bytes]) -> list[bytes]:
+    found = list(dict.fromkeys(users))
+    if len(found) > MOST_MENTIONS:
+        raise TooLargeError(f"a message names at most {MOST_MENTIONS} users: use MENTIONALL")
+    for user in found:
+        check_user(user)
+    return found
+
+
+def _mentioning(users: Sequence[bytes], *, mention_all: bool) -> list[bytes]:
+    """The fields that say whom a message mentions."""
+    items = [item for user in users for item in (b"@mentions", user)]
+    return [*items, b"@mentions", EVERYBODY] if mention_all else items
+
+
+def _mark(draft: Draft, place: Conversation, family: bytes, flag: int, seq: int) -> None:
+    first = draft.extent(place.messages).first
+    bitmaps.add(draft, family, (place.id,), (seq,), first)
+    place.flag(draft, flag)
+
+
+def _mention(draft: Draft, place: Conversation, user: bytes, seq: int) -> None:
+    """Remember that a message names a member; who is none has nothing to be told."""
+    inbox = draft.find(USERS + user)
+    member = None if inbox is None else member_of(draft, inbox.id, place.id)
+    if inbox is None or member is None or not is_current(member):
+        return
+    first = draft.extent(place.messages).first
+    bitmaps.add(draft, MENTIONED, (inbox.id, place.id), (seq,), first)
+    if not member.flags & HAS_MENTIONS:
+        save_member(draft, inbox.id, place.id, member._replace(flags=member.flags | HAS_MENTIONS))
+
+
+def _mention_no_more(draft: Draft, place: Conversation, user: bytes, seq: int) -> None:
+    inbox = draft.find(USERS + user)
+    if inbox is not None:
+        bitmaps.discard(draft, MENTIONED, (inbox.id, place.id), seq)
+
+
+def _message(draft: Draft, place: Conversation, seq: int) -> list[bytes]:
+    payload = find_entry(draft, place.messages, seq)
+    if payload is None:
+        if has_expired(draft, place, seq):
+            raise NotFoundError(f"message {seq} has expired: retention removed it")
+        raise NotFoundError(f"there is no message {seq}")
+    return decode_items(payload)
+
+
+def has_expired(view: View, place: Conversation, seq: int) -> bool:
+    """Whether retention has taken message `seq`."""
+    return 0 < seq < view.extent(place.messages).first
+
+
+def edit(
+    draft: Draft,
+    conversation: bytes,
+    seq: int,
+    actor: bytes,
+    items: Sequence[bytes],
+    options: Options,
+    *,
+    mentions: Sequence[bytes] = (),
+    mention_all: bool = False,
+) -> None:
+    """Replace the fields of a message that `actor` sent, and whom it mentions. Raises
+    `NotFoundError` when it is not there or was recalled.
+    """
+    mentions = _check_mentions(mentions)
+    entry = enter(draft, conversation, actor, Action.SEND)
+    place = entry.conversation
+    current = _message(draft, place, seq)
+    _check_author(draft, entry, current, options.edit_window_ms)
+    if value_of(current, b"@recalled") is not None:
+        raise NotFoundError(f"message {seq} was recalled")
+    sent: list[bytes] = []  # what it began with: by whom, when, under which key
+    kept: list[bytes] = []
+    before: list[bytes] = []
+    for field, value in zip(current[::2], current[1::2], strict=True):
+        if field == b"@mentions":
+            before.append(value)
+        elif field in (b"@from", b"@time", b"@key"):
+            sent += (field, value)
+        elif field[:1] == b"@" and field != b"@edited":
+            kept += (field, value)
+    stamped = [*sent, *_mentioning(mentions, mention_all=mention_all), *kept]
+    check_fields(place, items, options.entry_fields - len(stamped) // 2 - 1)
+    draft.replace(place.messages, seq, [*stamped, b"@edited", b"%d" % draft.time, *items])
+    _mention_anew(draft, place, seq, before, mentions, mention_all=mention_all)
+    record_event(draft, place, EDIT, actor, seq)
+    if not place.pulled:
+        push(draft, place.id, place.messages, seq, EDIT)
+
+
+def _mention_anew(
+    draft: Draft,
+    place: Conversation,
+    seq: int,
+    before: Sequence[bytes],
+    mentions: Sequence[bytes],
+    *,
+    mention_all: bool,
+) -> None:
+    """Let those be mentioned whom an edit names, and nobody else of those mentioned `before`."""
+    for user in before:
+        if user != EVERYBODY and user not in mentions:
+            _mention_no_more(draft, place, user, seq)
+    for user in mentions:
+        _mention(draft, place, user, seq)
+    if mention_all:
+        _mark(draft, place, CALLED, HAS_CALLED, seq)
+    elif EVERYBODY in before:
+        bitmaps.discard(draft, CALLED, (place.id,), seq)
+
+
+def recall(draft: Draft, conversation: bytes, seq: int, actor: bytes, options: Options) -> None:
+    """Take a message back: the content is gone, its place stays. Again it does nothing; nor does it
+    where retention was sooner, and everything is gone already.
+    """
+    entry = enter(draft, conversation, actor, Action.RECALL)
+    place = entry.conversation
+    if has_expired(draft, place, seq):
+        return
+    current = _message(draft, place, seq)
+    if not entry.may(Action.RECALL_ANY):
+        _check_author(draft, entry, current, options.recall_window_ms)
+    if value_of(current, b"@recalled") is not None:
+        return
+    kept: list[bytes] = []
+    for field in (b"@from", b"@time", ORDINAL):
+        value = value_of(current, field)
+        if value is not None:
+            kept += (field, value)
+    draft.replace(place.messages, seq, [*kept, b"@recalled", actor])
+    _mark(draft, place, UNCOUNTED, HAS_UNCOUNTED, seq)
+    record_event(draft, place, RECALL, actor, seq)
+    if not place.pulled:
+        push(draft, place.id, place.messages, seq, RECALL)
+
+
+def _check_author(draft: Draft, entry: Entry, current: list[bytes], window: int) -> None:
+    if entry.actor == APPLICATION:
+        return
+    if value_of(current, b"@from") != entry.actor:
+        raise NoPermissionError("this message is not this user's")
+    sent = draft.clock.past(int(value_of(current, b"@time") or b"0"), draft.time)
+    if draft.time - sent > window:
+        raise NoPermissionError(
+            f"this message is older than the {window} ms in which it may change"
+        )
+
+
+def check_seen(sight: Sight, seq: int) -> None:
+    """Raise `NotFoundError` for a message that is not this user's to see."""
+    if not sight.reaches(seq):
+        raise NotFoundError(f"there is no message {seq}")

@@ -1,0 +1,196 @@
+"""Devices: how far each has come, and the cursor that says so.
+
+Rule: a cursor `<epoch>-<lsn>-<n>` is a position in the commit log, the same for everybody: all of
+commit `lsn` and the first `n` entries of the next. Above its 32 bits, `epoch` holds the tag of the
+opening that made the commit, so that a cursor of commits which the store has lost leads nowhere,
+whatever their numbers were given out for since. It is no secret and no right: what a caller may
+see is decided at every call. A device's position never moves back. A device that acknowledged
+nothing for `device_idle_ms` is forgotten. A user has at most `devices`: for one more, that which
+was seen longest ago makes room, of those that are not there now; it resyncs when it comes again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from timeline.commit.draft import Draft
+from timeline.engine.view import View
+from timeline.errors import NotFoundError, TooLargeError, UsageError
+from timeline.fanout import Position
+from timeline.formats import keys
+from timeline.formats.conversations import (
+    DEVICE,
+    DeviceRow,
+    between,
+    decode_device,
+    decode_settings,
+    device_key,
+    encode_device,
+    encode_settings,
+)
+from timeline.lsm.openings import Openings
+from timeline.messaging.access.access import find_user
+from timeline.messaging.access.entries import check_own_fields
+from timeline.messaging.access.names import check_device
+from timeline.messaging.delivery.presence import Presence
+from timeline.options import Options
+
+_CURSOR: Final = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,10})")
+_EPOCH_BITS: Final = 32
+_MOST_ORDINAL: Final = 2**32 - 1  # no commit holds as many, and no row
+_FIELDS_BYTES: Final = 16 * 1024
+_NEW: Final = DeviceRow(0, 0, 0, 0, b"")
+
+
+class Device(NamedTuple):
+    """A device as its user sees it; `acked` is empty until it acknowledged something."""
+
+    name: bytes
+    acked: bytes
+    seen: int
+    fields: dict[bytes, bytes]
+
+
+class Cursors:
+    """Cursors of one epoch of a store."""
+
+    def __init__(self, epoch: int, openings: Openings) -> None:
+        self.epoch = epoch
+        self._openings = openings
+
+    def encode(self, position: Position) -> bytes:
+        tag = self._openings.tag_of(position.lsn + (position.ordinal > 0))
+        return b"%d-%d-%d" % (tag << _EPOCH_BITS | self.epoch, *position)
+
+    def decode(self, cursor: bytes, applied: int) -> Position | None:
+        """The position of a cursor; None when it is of another epoch, of commits that the store has
+        lost, or not given out yet.
+        Raises `UsageError` for what is no cursor.
+        """
+        match = _CURSOR.fullmatch(cursor)
+        if match is None:
+            raise UsageError("a cursor is `<epoch>-<lsn>-<n>`, as USER.SYNC gives it")
+        field, lsn, ordinal = map(int, match.groups())
+        tag, epoch = divmod(field, 1 << _EPOCH_BITS)
+        if epoch != self.epoch or lsn > applied or (ordinal and lsn >= applied):
+            return None
+        if ordinal > _MOST_ORDINAL or not self._openings.made(lsn + (ordinal > 0), tag):
+            return None
+        return Position(lsn, ordinal)
+
+
+def find_device(
+    view: View, inbox: int, device: bytes, now: int, options: Options
+) -> DeviceRow | None:
+    value = view.get(device_key(inbox, check_device(device)))
+    row = None if value is None else decode_device(value)
+    return None if row is None or _is_idle(view, row, now, options) else row
+
+
+def _is_idle(view: View, row: DeviceRow, now: int, options: Options) -> bool:
+    return now - view.clock.past(row.seen, now) > options.device_idle_ms
+
+
+def acknowledge(
+    draft: Draft,
+    user: bytes,
+    device: bytes,
+    position: Position | None,
+    options: Options,
+    presence: Presence,
+) -> None:
+    """Note that a device has dealt with everything up to `position`."""
+    inbox = find_user(draft, user).id
+    row = find_device(draft, inbox, device, draft.time, options)
+    if position is None:
+        raise UsageError(
+            "this cursor is of another epoch, or of the future: USER.SYNC says how to go on"
+        )
+    if row is None:
+        _make_room(draft, user, inbox, options, presence)
+        row = _NEW
+    reached = Position(row.lsn, row.ordinal)
+    if not row.known or position > reached:
+        reached = position
+    draft.put(
+        device_key(inbox, device),
+        encode_device(DeviceRow(1, *reached, draft.time, row.fields)),
+    )
+
+
+def _make_room(draft: Draft, user: bytes, inbox: int, options: Options, presence: Presence) -> None:
+    """Forget devices when there are as many as a user may have: idle ones, else those that were
+    seen longest ago. Raises `TooLargeError` when all are there.
+    """
+    prefix = DEVICE + keys.number(inbox)
+    found = [(decode_device(value), key) for key, value in draft.scan(*between(prefix))]
+    surplus = len(found) - options.devices + 1
+    if surplus <= 0:
+        return
+    gone = [key for row, key in found if _is_idle(draft, row, draft.time, options)]
+    if len(gone) < surplus:
+        away = [
+            (row.seen, key)
+            for row, key in found
+            if not presence.is_online(user, key[len(prefix) :])
+        ]
+        gone = [key for _, key in sorted(away)[:surplus]]  # the idle ones first
+    if len(gone) < surplus:
+        raise TooLargeError(
+            f"a user has at most {options.devices} devices, and all of them are on line: "
+            "USER.FORGET one (option devices)"
+        )
+    for key in gone:
+        draft.remove(key)
+
+
+def set_device(
+    draft: Draft,
+    user: bytes,
+    device: bytes,
+    items: Sequence[bytes],
+    options: Options,
+    presence: Presence,
+) -> None:
+    """Merge fields into what is known of a device, an empty value removing."""
+    inbox = find_user(draft, user).id
+    if not items or len(items) & 1:
+        raise UsageError("a device has pairs of field and value")
+    check_own_fields(items)
+    row = find_device(draft, inbox, device, draft.time, options)
+    if row is None:
+        _make_room(draft, user, inbox, options, presence)
+        row = _NEW
+    merged = decode_settings(row.fields) | dict(zip(items[::2], items[1::2], strict=True))
+    kept = [item for pair in merged.items() if pair[1] for item in pair]
+    if sum(map(len, kept)) > _FIELDS_BYTES:
+        raise TooLargeError(f"the fields of a device take at most {_FIELDS_BYTES} bytes")
+    draft.put(
+        device_key(inbox, device),
+        encode_device(row._replace(seen=draft.time, fields=encode_settings(kept) if kept else b"")),
+    )
+
+
+def forget_device(draft: Draft, user: bytes, device: bytes, options: Options) -> None:
+    """Raises `NotFoundError` when there is none of this name."""
+    inbox = find_user(draft, user).id
+    if find_device(draft, inbox, device, draft.time, options) is None:
+        raise NotFoundError("this user has no such device")
+    draft.remove(device_key(inbox, device))
+
+
+def devices_of(
+    view: View, user: bytes, now: int, options: Options, cursors: Cursors
+) -> list[Device]:
+    inbox = find_user(view, user).id
+    prefix = DEVICE + keys.number(inbox)
+    found = []
+    for key, value in view.scan(*between(prefix)):
+        row = decode_device(value)
+        if _is_idle(view, row, now, options):
+            continue
+        acked = cursors.encode(Position(row.lsn, row.ordinal)) if row.known else b""
+        found.append(Device(key[len(prefix) :], acked, row.seen, decode_settings(row.fields)))
+    return found

@@ -1,0 +1,113 @@
+"""History: what somebody may see of a conversation, in either direction, as stored.
+
+Rule: hidden and cleared messages are left out and the page is full all the same; the work grows
+with what is shown, since what is hidden is stepped over by its numbers. Bounds are inclusive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final
+
+from timeline.engine.view import View
+from timeline.errors import TooLargeError, UsageError
+from timeline.fanout import Position, first_since
+from timeline.formats.conversations import EDIT, RECALL
+from timeline.formats.segments import Row
+from timeline.lsm.timelines import Extent
+from timeline.messaging.access.access import Conversation, enter
+from timeline.messaging.access.bitmaps import runs
+from timeline.messaging.access.entries import split_event
+from timeline.messaging.access.roles import Action
+from timeline.messaging.access.visibility import Sight
+from timeline.messaging.delivery.updates import Told, event_told
+
+_BYTES: Final = 4 << 20  # after which a page of events ends
+_LOOKED_AT: Final = 4  # events looked at for each asked for, and
+_AT_LEAST: Final = 512
+
+
+def history(
+    view: View,
+    conversation: bytes,
+    actor: bytes,
+    *,
+    first: int = 1,
+    last: int | None = None,
+    since: int | None = None,
+    until: int | None = None,
+    count: int,
+    reverse: bool = False,
+    most_bytes: int = 64 << 20,
+) -> list[Row]:
+    """At most `count` messages numbered `first` to `last`, sent at times `since` to `until`."""
+    entry = enter(view, conversation, actor, Action.SEE)
+    place = entry.conversation
+    inbox = 0 if entry.inbox is None else entry.inbox.id
+    sight = Sight(view, place, inbox, entry.member)
+    extent = view.extent(place.messages)
+    head = extent.head
+    high = head if last is None else min(last, head)
+    low = max(first, extent.first)
+    if since is not None:
+        low = max(low, first_since(view, place.messages, since, 1, head))
+    if until is not None:
+        high = min(high, first_since(view, place.messages, until + 1, 1, head) - 1)
+    found: list[Row] = []
+    size = 0
+    for row in islice(shown(view, place, sight, low, high, reverse=reverse), count):
+        found.append(row)
+        size += len(row[3])
+        if size > most_bytes:
+            raise TooLargeError(f"this page would exceed {most_bytes} bytes: ask for less by COUNT")
+    return found
+
+
+def shown(
+    view: View, place: Conversation, sight: Sight, low: int, high: int, *, reverse: bool
+) -> Iterator[Row]:
+    """The messages numbered `low` to `high` that are shown, in the order read."""
+    ranges = [(a, min(b, high)) for a, b in sight.above(low - 1, high)]
+    for a, b in reversed(ranges) if reverse else ranges:
+        for start, stop in runs(a, b, sight.hidden, reverse=reverse):
+            yield from view.rows(place.messages, start, stop, reverse=reverse)
+
+
+def newest(view: View, place: Conversation, sight: Sight, extent: Extent) -> Row | None:
+    """The newest message shown; `extent` is that of the conversation's messages."""
+    return next(shown(view, place, sight, extent.first, extent.head, reverse=True), None)
+
+
+def events(
+    view: View, conversation: bytes, actor: bytes, after: bytes | None, count: int
+) -> tuple[list[Told], bytes]:
+    """A page of what happened beside messages, oldest first, and the cursor of the next page; empty
+    at the end. A page looks at a bounded number of events and holds a bounded number of bytes, so
+    that it may come back short: an edit tells the whole message.
+    """
+    entry = enter(view, conversation, actor, Action.SEE)
+    place = entry.conversation
+    inbox = 0 if entry.inbox is None else entry.inbox.id
+    sight = Sight(view, place, inbox, entry.member)
+    head = min(view.extent(place.events).head, sight.events[-1][1])
+    if after and not (after.isdigit() and len(after) < 20 and int(after) <= head):
+        raise UsageError("the token is the cursor of the page before")
+    at = int(after) if after else 0
+    found: list[Told] = []
+    size = 0
+    budget = max(_AT_LEAST, _LOOKED_AT * count)
+    for low, high in sight.events:
+        for seq, lsn, _, payload in view.rows(place.events, max(low, at + 1), min(high, head)):
+            if len(found) == count or size >= _BYTES or not budget:
+                return found, b"%d" % at
+            at = seq
+            budget -= 1
+            kind, concerned, _ = split_event(payload)
+            if kind in (EDIT, RECALL) and not sight.shows(concerned):
+                continue
+            told = event_told(view, place, entry.member, Position(lsn, 0), payload)
+            if told is not None:
+                found.append(told)
+                size += len(told.payload)
+    return found, b""

@@ -1,0 +1,339 @@
+"""Sync: what happened for a user behind a position, a page at a time.
+
+Responsibility: merge his in-box with the conversations whose messages he comes for, resolve what
+the references mean now, leave out what is not his to see, and say where the next page begins.
+
+Rule: in the order of commits, nothing left out and nothing twice, whichever way each entry came and
+however often the way changed. A page looks at a bounded number of references and holds a bounded
+number of bytes: when many references lead nowhere any more it comes back short, with `more` set. A
+position that cannot be gone on from is answered with `resync`, never with a gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from timeline.engine.engine import Engine
+from timeline.engine.view import Applied
+from timeline.fanout import Item, Outlet, Position, Pull
+from timeline.formats.conversations import (
+    CLEAR,
+    DELETE,
+    EDIT,
+    HIDE,
+    MESSAGE,
+    PULLED,
+    READ,
+    RECALL,
+    RECEIPT,
+    SET,
+    MemberRow,
+    between,
+    second_id,
+)
+from timeline.formats.entries import encode_entry
+from timeline.formats.keys import number
+from timeline.lsm.memtable import Timeline
+from timeline.messaging.access.access import (
+    Conversation,
+    find_user,
+    is_current,
+    load_conversation,
+    member_of,
+)
+from timeline.messaging.access.entries import OF_MEMBERSHIP, split_event
+from timeline.messaging.access.names import CONVERSATIONS, user_of
+from timeline.messaging.access.visibility import Sight
+from timeline.messaging.conversations import tombstones
+from timeline.messaging.conversations.own import settings_of
+from timeline.messaging.delivery.devices import Cursors, find_device
+from timeline.messaging.delivery.updates import Told, event_told
+from timeline.options import Options
+
+_LOOKED_AT: Final = 4  # references looked at for each entry asked for, and
+_AT_LEAST: Final = 512
+_AT_A_TIME: Final = 64  # are resolved before it is known how large they are
+_BYTES: Final = 4 << 20  # after which a page ends
+_NEAR: Final = 8  # numbers that are read along when two wanted ones are this near
+_OWN: Final = frozenset((READ, HIDE, CLEAR, SET, RECEIPT))
+_WITHOUT_ENTRY: Final = _OWN - {CLEAR}  # which retention tells by an event
+
+
+class Page(NamedTuple):
+    """`entries` in order, the `cursor` behind them, whether there is `more` now; `resync` says to
+    list the conversations and begin anew.
+    """
+
+    entries: list[Told]
+    cursor: bytes
+    more: bool
+    resync: bool
+
+
+class Reader:
+    """Reads of one store's in-boxes. The caller holds the engine's lock."""
+
+    def __init__(self, engine: Engine, options: Options) -> None:
+        self._engine = engine
+        self._options = options
+        self._view = Applied(engine)
+
+    @property
+    def cursors(self) -> Cursors:
+        store = self._engine.store
+        return Cursors(store.epoch, store.openings)
+
+    @property
+    def now(self) -> Position:
+        """Behind everything that readers see."""
+        return Position(self._engine.applied, 0)
+
+    def floor(self, inbox: int) -> Position:
+        """The lowest position behind which an in-box is whole."""
+        return Position(self._engine.inboxes.floor_of(inbox), 0)
+
+    def begin(self, user: bytes, device: bytes, after: bytes | None) -> tuple[int, Position | None]:
+        """(in-box, position to go on from); None for the latter means `resync`."""
+        inbox = find_user(self._view, user).id
+        applied = self._engine.applied
+        if after is not None:
+            position = self.cursors.decode(after, applied)
+            find_device(self._view, inbox, device, self._now_ms(), self._options)
+        else:
+            row = find_device(self._view, inbox, device, self._now_ms(), self._options)
+            known = row is not None and row.known
+            position = Position(row.lsn, row.ordinal) if row is not None and known else None
+            if position is not None and position.lsn > applied:
+                position = None
+        if position is not None and (
+            position < self.floor(inbox) or position.lsn < self._forgotten(inbox)
+        ):
+            position = None
+        return inbox, position
+
+    def _now_ms(self) -> int:
+        return self._engine.stage.now()
+
+    def sync(self, user: bytes, device: bytes, after: bytes | None, count: int) -> Page:
+        """The next page for a device. Raises `NotFoundError`, `UsageError`."""
+        inbox, position = self.begin(user, device, after)
+        if position is None:
+            return Page([], self.cursors.encode(self.now), more=False, resync=True)
+        entries, position, more = self.page(inbox, position, count)
+        return Page(entries, self.cursors.encode(position), more, resync=False)
+
+    def page(
+        self, inbox: int, after: Position, count: int, most: int = _BYTES
+    ) -> tuple[list[Told], Position, bool]:
+        """(entries, position behind them, whether there is more). At most `count` entries, and none
+        behind the one with which they come to `most` bytes.
+        """
+        outlets = self._outlets(inbox, after)
+        pull = Pull(self._view, self._engine.inboxes, inbox, after, outlets, count)
+        resolver = _Resolver(self._view, inbox)
+        found: list[Told] = []
+        budget = max(_AT_LEAST, _LOOKED_AT * count)
+        size = looked = 0
+        room = _AT_A_TIME
+        while pull.more and len(found) < count and budget > 0 and size < most:
+            items = pull.take(min(count - len(found), budget, room))
+            budget -= len(items)
+            looked += len(items)
+            told = resolver.resolve(items)
+            for at, each in enumerate(told, 1):
+                size += len(each.payload)
+                if size >= most and at < len(told):  # the rest was read in vain
+                    return collapse(found + told[:at]), each.behind, True
+            found += told
+            room = max(_AT_A_TIME, (most - size) * looked // (size or 1))
+        position = pull.position if pull.more else self.now
+        return collapse(found), position, pull.more
+
+    # --- read diffusion -----------------------------------------------------------------------
+
+    def _pulled(self, inbox: int) -> list[tuple[Conversation, MemberRow]]:
+        found = []
+        for key, _ in self._view.scan(*between(PULLED + number(inbox))):
+            place = load_conversation(self._view, second_id(key))
+            member = None if place is None else member_of(self._view, inbox, place.id)
+            if place is not None and member is not None:
+                found.append((place, member))
+        return found
+
+    def _outlets(self, inbox: int, after: Position) -> list[Outlet]:
+        """What of his conversations he comes for himself, as far as anything is new in it."""
+        outlets: list[Outlet] = []
+        for place, member in self._pulled(inbox):
+            for part in place.row.pulled:
+                for span in member.spans:
+                    if part.ended <= after.lsn or span.ended <= after.lsn:
+                        continue
+                    outlets += self._new_of(
+                        place.messages, part.first, part.last, span.first, span.last, after
+                    )
+                    outlets += self._new_of(
+                        place.events,
+                        part.first_event,
+                        part.last_event,
+                        span.first_event,
+                        span.last_event,
+                        after,
+                    )
+        return outlets
+
+    def _new_of(
+        self, timeline: Timeline, first: int, last: int, low: int, high: int, after: Position
+    ) -> list[Outlet]:
+        first, last = max(first, low), min(last, high, self._view.extent(timeline).head)
+        if first > last:
+            return []
+        newest = next(self._view.rows(timeline, first, last, reverse=True), None)
+        if newest is None or newest[1] <= after.lsn:
+            return []
+        return [Outlet(timeline, first, last)]
+
+    def _forgotten(self, inbox: int) -> int:
+        """The LSN below which what happened for him is no longer told apart."""
+        found = [tombstones.floor(self._view)]
+        for place, member in self._pulled(inbox):
+            found.append(place.row.forgotten)
+            if member.spans[0].forgotten:
+                found.append(member.spans[0].ended)
+        return max(found)
+
+
+# A conversation, what the user has of it and sees of it, and its name.
+_Place = tuple[Conversation, MemberRow, Sight, bytes]
+
+
+class _Resolver:
+    """Turns items into entries; what one page needs of a conversation is read once."""
+
+    def __init__(self, view: Applied, inbox: int) -> None:
+        self._view = view
+        self._inbox = inbox
+        self._places: dict[int, _Place | None] = {}
+
+    def resolve(self, items: Sequence[tuple[Item, Position]]) -> list[Told]:
+        payloads = self._read([item for item, _ in items])
+        found: list[Told] = []
+        add = found.append
+        places = self._places
+        for item, behind in items:
+            timeline_id = item.timeline_id
+            place = places[timeline_id] if timeline_id in places else self._place(timeline_id)
+            if place is None:
+                if item.kind == DELETE:
+                    self._deleted(item, behind, found)
+                continue
+            conversation, member, sight, name = place
+            if item.timeline_id != conversation.id:
+                payload = item.payload or payloads.get((item.timeline_id, item.seq))
+                if payload:
+                    told = self._event(conversation, member, sight, item, behind, payload)
+                    if told is not None:
+                        add(told)
+            elif item.kind in _OWN:
+                add(self._own(conversation, member, item, behind))
+            elif item.seq == 0:  # joined or left with many others
+                add(Told(item.kind, name, 0, self._plain(), behind))
+            elif sight.shows(item.seq):
+                payload = item.payload or payloads.get((item.timeline_id, item.seq))
+                if payload:
+                    add(Told(item.kind or MESSAGE, name, item.seq, payload, behind))
+        return found
+
+    def _place(self, timeline_id: int) -> _Place | None:
+        found: _Place | None = None
+        timeline = self._view.load(timeline_id)
+        if timeline is not None:
+            messages: Timeline | None = timeline
+            if not timeline.name.startswith(CONVERSATIONS):
+                name = CONVERSATIONS + timeline.name.partition(b":")[2]
+                messages = self._view.find(name)
+            place = None if messages is None else load_conversation(self._view, messages.id)
+            if place is not None:
+                member = member_of(self._view, self._inbox, place.id)
+                if member is not None:
+                    sight = Sight(self._view, place, self._inbox, member)
+                    found = place, member, sight, place.name
+        self._places[timeline_id] = found
+        return found
+
+    def _read(self, items: Sequence[Item]) -> dict[tuple[int, int], bytes]:
+        """The entries referred to, read in one pass over each timeline."""
+        wanted: dict[int, list[int]] = {}
+        for item in items:
+            if not item.payload and item.seq and item.kind not in _WITHOUT_ENTRY:
+                wanted.setdefault(item.timeline_id, []).append(item.seq)
+        found: dict[tuple[int, int], bytes] = {}
+        for timeline_id, seqs in wanted.items():
+            timeline = self._view.load(timeline_id)
+            if timeline is None:
+                continue
+            seqs.sort()
+            start = stop = seqs[0]
+            for seq in (*seqs[1:], 0):
+                if seq and seq - stop <= _NEAR:
+                    stop = seq
+                    continue
+                for row in self._view.rows(timeline, start, stop):
+                    found[timeline_id, row[0]] = row[3]
+                start = stop = seq
+        return found
+
+    def _event(
+        self,
+        place: Conversation,
+        member: MemberRow,
+        sight: Sight,
+        item: Item,
+        behind: Position,
+        payload: bytes,
+    ) -> Told | None:
+        if not item.kind:  # come for, not delivered: those concerned were told of membership
+            kind, seq, _ = split_event(payload)
+            if kind in OF_MEMBERSHIP:
+                return None
+            if kind in (EDIT, RECALL) and not sight.shows(seq):
+                return None
+        told = event_told(self._view, place, member, behind, payload)
+        if told is not None and told.kind_number == CLEAR and is_current(member):
+            first = self._view.extent(place.messages).first
+            if told.seq + 1 < first:  # retention has gone on, of which they are told further on
+                return None
+        return told
+
+    def _own(self, place: Conversation, member: MemberRow, item: Item, behind: Position) -> Told:
+        fields: list[bytes] = []
+        if item.kind == SET:
+            head = self._view.extent(place.messages).head
+            fields = settings_of(self._view, self._inbox, place.id, member, head)
+        return Told(item.kind, place.name, item.seq, encode_entry(item.seq, fields), behind)
+
+    def _plain(self) -> bytes:
+        me = self._view.load(self._inbox)
+        return encode_entry(0, [] if me is None else [b"@user", user_of(me.name)])
+
+    def _deleted(self, item: Item, behind: Position, found: list[Told]) -> None:
+        name = tombstones.name_of(self._view, item.lsn, item.timeline_id)
+        if name is not None:
+            found.append(Told(DELETE, name, 0, encode_entry(0, []), behind))
+
+
+def collapse(entries: list[Told]) -> list[Told]:
+    """Several edits of one message in a page are one: they show the same state."""
+    last: dict[tuple[bytes, int], int] = {}
+    edits = 0
+    for at, told in enumerate(entries):
+        if told.kind_number == EDIT:
+            edits += 1
+            last[told.conversation, told.seq] = at
+    if edits == len(last):
+        return entries
+    return [
+        told
+        for at, told in enumerate(entries)
+        if told.kind_number != EDIT or last[told.conversation, told.seq] == at
+    ]

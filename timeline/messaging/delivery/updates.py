@@ -1,0 +1,67 @@
+"""What a device is told: entries of USER.SYNC, from references to their present state.
+
+Rule: references, not copies: a message comes in its present state, settings as they are now, and
+what is gone is left out. What describes a conversation is not told to who left it. The fields of an
+entry are kept in stored form, `id` and all, so that what goes to a socket is not built anew.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from timeline.engine.view import View
+from timeline.entry import Fields
+from timeline.fanout import Position
+from timeline.formats.conversations import CLEAR, EDIT, KINDS, META, RECALL, MemberRow
+from timeline.formats.entries import decode_items, encode_entry
+from timeline.messaging.access.access import Conversation, is_current
+from timeline.messaging.access.entries import find_entry, split_event
+
+
+class Told(NamedTuple):
+    """One entry: what happened, in which conversation, to which message (or position), and the
+    fields, the latter two as the stored form of an entry. `behind` is the position after it.
+    """
+
+    kind_number: int
+    conversation: bytes
+    seq: int
+    payload: bytes
+    behind: Position
+
+    @property
+    def kind(self) -> str:
+        return KINDS[self.kind_number]
+
+    @property
+    def id(self) -> str:
+        return f"{self.seq}-0"
+
+    @property
+    def fields(self) -> Fields:
+        return Fields(decode_items(self.payload))
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """The value of field `name` as text; where there is none `default`, if one is given. Raises
+        `KeyError`, or `UnicodeDecodeError`.
+        """
+        return self.fields.text(name, default)
+
+
+def event_told(
+    view: View, place: Conversation, member: MemberRow | None, behind: Position, payload: bytes
+) -> Told | None:
+    """What a stored event tells a member, or with None the application, now; None when the message
+    concerned is gone.
+    """
+    kind, seq, items = split_event(payload)
+    if kind in (EDIT, RECALL):
+        message = find_entry(view, place.messages, seq)
+        return None if message is None else Told(kind, place.name, seq, message, behind)
+    if kind == CLEAR:
+        return Told(kind, place.name, seq, encode_entry(seq, items), behind)
+    if kind == META:
+        current = member is None or is_current(member)
+        metadata = view.metadata(place.messages) if current else {}
+        items = [item for pair in metadata.items() for item in pair]
+    return Told(kind, place.name, 0, encode_entry(0, items), behind)

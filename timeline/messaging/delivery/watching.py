@@ -1,0 +1,251 @@
+"""Watching: whose devices a group of commits concerns.
+
+Responsibility: know the in-boxes that somebody waits for, and say of each applied group which of
+them it reached, by delivery or by a conversation whose messages their users come for.
+
+Rule: a group is looked at once, and only if somebody waits. Of a plain message to settled members
+it says exactly who is told what (`Fresh`), so that it need not be read for each of them; of
+everything else it says who should look for himself. Members are settled as long as the group does
+not change their own membership, nor the way of diffusion. It may name an in-box for which there
+turns out to be nothing; it never leaves one out. Nothing is kept for in-boxes nobody waits for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from timeline.engine.engine import Engine, Group
+from timeline.engine.view import Applied
+from timeline.formats.conversations import (
+    CONVERSATION,
+    MEMBER,
+    MESSAGE,
+    PULLED,
+    ROSTER,
+    Stretch,
+    between,
+    second_id,
+    split_roster_key,
+)
+from timeline.formats.keys import number, split_number, split_pair
+from timeline.formats.records import DELIVER, NOTIFY, decode_target
+from timeline.messaging.access.access import Conversation, is_current, load_conversation, member_of
+from timeline.messaging.access.entries import OF_MEMBERSHIP, split_event
+
+_UNKNOWN: Final = -2  # the LSN of no group, nor of the one before
+
+
+class Fresh(NamedTuple):
+    """A message that all of `inboxes` are told of as the only thing of commit `lsn`; who is to look
+    for himself may be among them.
+    """
+
+    lsn: int
+    conversation: bytes  # the name of its timeline
+    seq: int
+    payload: bytes
+    inboxes: Sequence[int]
+
+
+class News(NamedTuple):
+    """What a group brought: who should look for himself, and what others are told, in the order of
+    commits.
+    """
+
+    look: set[int]
+    fresh: list[Fresh]
+
+
+class _Place:
+    """A conversation whose messages users come for, as far as somebody waits for them."""
+
+    __slots__ = ("_current", "_told", "events", "inboxes", "messages", "open", "pulled")
+
+    def __init__(self, place: Conversation) -> None:
+        self.messages = place.id
+        self.events = place.row.events
+        self.inboxes: set[int] = set()  # of those who come, or came, for its messages
+        self._current: set[int] = set()  # those of them who are members
+        self._told: tuple[int, ...] | None = None  # the same, as long as it stays so
+        self.open = place.pulled  # whether its messages are come for now
+        self.pulled: tuple[Stretch, ...] = place.row.pulled
+
+    def settle(self, inbox: int, *, current: bool) -> None:
+        if current is (inbox in self._current):
+            return
+        if current:
+            self._current.add(inbox)
+        else:
+            self._current.discard(inbox)
+        self._told = None
+
+    def leave_out(self, inbox: int) -> None:
+        self.inboxes.discard(inbox)
+        self.settle(inbox, current=False)
+
+    def told(self) -> tuple[int, ...]:
+        """Who is told of a message: the same object until somebody comes or goes."""
+        if self._told is None:
+            self._told = tuple(self._current)
+        return self._told
+
+
+class Watch:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._view = Applied(engine)
+        self._watchers: dict[int, int] = {}  # in-box → how many wait for it
+        self._places: dict[int, _Place] = {}
+        self._by_timeline: dict[int, _Place] = {}
+        self._told = engine.applied  # the last LSN of the last group told of
+        self._followed: dict[int, list[int]] = {}  # in-box → places
+
+    def __len__(self) -> int:
+        return len(self._watchers)
+
+    def add(self, inbox: int) -> None:
+        """Somebody waits for what comes for an in-box."""
+        if not self._watchers:
+            self._told = self._engine.applied
+        self._watchers[inbox] = self._watchers.get(inbox, 0) + 1
+        if self._watchers[inbox] == 1:
+            self._follow(inbox)
+
+    def remove(self, inbox: int) -> None:
+        """One of those who wait for an in-box no longer does."""
+        self._watchers[inbox] -= 1
+        if not self._watchers[inbox]:
+            del self._watchers[inbox]
+            self._unfollow(inbox)
+
+    def tell(self, group: Group) -> News:
+        """What an applied group means to those who wait.
+
+        When groups were applied that nobody told of (the store healed, and what was uncertain
+        stands), everybody is to look for himself. Raises `CorruptError` for damage in what says who
+        is concerned: then that is so too, of this group and the next.
+        """
+        missed = group.first != self._told + 1
+        self._told = _UNKNOWN  # what fails below leaves out nobody: the next time all look
+        look = set(self._watchers) if missed else set()
+        if missed:
+            for inbox in look:
+                self._unfollow(inbox)
+            for inbox in look:
+                self._follow(inbox)
+        news = self._news(group, look)
+        self._told = group.last
+        return news
+
+    def _news(self, group: Group, look: set[int]) -> News:
+        self._note_changes(group, look)
+        fresh: list[Fresh] = []
+        for operation in group.operations:
+            if operation.kind == DELIVER:
+                reached = self._engine.inboxes.audience(operation.id).reached(operation.lsn)
+                inboxes = [inbox.id for inbox in reached if inbox.id in self._watchers]
+                to = decode_target(operation.body)
+                found = None
+                # One that leaves somebody out goes with a change of the audience: look.
+                if inboxes and to.kind == MESSAGE and not to.inboxes:
+                    found = self._fresh(to.timeline_id, operation.argument, inboxes)
+                if found is None:
+                    look.update(inboxes)
+                else:
+                    fresh.append(found)
+            elif operation.kind == NOTIFY:
+                named = decode_target(operation.body).inboxes
+                look.update(inbox for inbox in named if inbox in self._watchers)
+        if self._by_timeline:
+            self._come_for(group, look, fresh)
+        several = Counter(each.lsn for each in fresh)
+        for each in fresh:
+            if several[each.lsn] > 1:  # which comes first is told by whoever reads them
+                look.update(each.inboxes)
+        alone = [each for each in fresh if several[each.lsn] == 1]
+        return News(look, sorted(alone))  # in the order of commits, whichever way each goes
+
+    def _fresh(self, timeline_id: int, seq: int, inboxes: Sequence[int]) -> Fresh | None:
+        timeline = self._view.load(timeline_id)
+        row = None if timeline is None else next(self._view.rows(timeline, seq, seq), None)
+        if timeline is None or row is None:
+            return None
+        return Fresh(row[1], timeline.name, seq, row[3], inboxes)
+
+    def _come_for(self, group: Group, look: set[int], fresh: list[Fresh]) -> None:
+        """What the group appended to conversations whose messages users come for."""
+        appended = group.appended
+        for timeline, seq in zip(appended.timelines, appended.seqs, strict=True):
+            place = self._by_timeline.get(timeline.id)
+            if place is None or not place.open:
+                continue
+            found = self._fresh(timeline.id, seq, place.told())
+            if found is None:
+                continue
+            if timeline.id == place.messages:
+                fresh.append(found)
+            elif split_event(found.payload)[0] not in OF_MEMBERSHIP:
+                look.update(found.inboxes)
+
+    # --- what users come for ------------------------------------------------------------------
+
+    def _note_changes(self, group: Group, look: set[int]) -> None:
+        """Follow changes of memberships; whom they unsettle is to look for himself."""
+        for key in group.state:
+            family = key[:2]
+            if family == PULLED:
+                inbox = split_pair(key[2:])[0]
+                if inbox in self._watchers:
+                    self._follow(inbox)
+                    look.add(inbox)
+            elif family == ROSTER:
+                _, _, inbox = split_roster_key(key)
+                if inbox in self._watchers:
+                    look.add(inbox)
+            elif family == MEMBER and self._places:
+                inbox, conversation = split_pair(key[2:])
+                place = self._places.get(conversation)
+                if place is not None and inbox in place.inboxes:
+                    self._settle(place, inbox)
+            elif family == CONVERSATION and self._places:
+                place = self._places.get(split_number(key[2:]))
+                if place is not None and self._switched(place):
+                    look.update(place.inboxes)
+
+    def _follow(self, inbox: int) -> None:
+        """Find out anew which conversations the user of an in-box comes for."""
+        self._unfollow(inbox)
+        followed = self._followed[inbox] = []
+        for key, _ in self._view.scan(*between(PULLED + number(inbox))):
+            conversation = second_id(key)
+            place = self._places.get(conversation)
+            if place is None:
+                found = load_conversation(self._view, conversation)
+                if found is None:
+                    continue
+                place = self._places[conversation] = _Place(found)
+                self._by_timeline[place.messages] = self._by_timeline[place.events] = place
+            followed.append(conversation)
+            place.inboxes.add(inbox)
+            self._settle(place, inbox)
+
+    def _settle(self, place: _Place, inbox: int) -> None:
+        place.settle(inbox, current=is_current(member_of(self._view, inbox, place.messages)))
+
+    def _switched(self, place: _Place) -> bool:
+        """Whether the way of diffusion is another one now, or was for a while."""
+        found = load_conversation(self._view, place.messages)
+        before = place.pulled
+        place.open = found is not None and found.pulled
+        place.pulled = () if found is None else found.row.pulled
+        return place.pulled != before
+
+    def _unfollow(self, inbox: int) -> None:
+        for conversation in self._followed.pop(inbox, ()):
+            place = self._places[conversation]
+            place.leave_out(inbox)
+            if not place.inboxes:
+                del self._places[conversation]
+                del self._by_timeline[place.messages], self._by_timeline[place.events]

@@ -1,0 +1,73 @@
+"""Counting: unread messages and mentions of one member of one conversation.
+
+Rule: derived, never incremented. Unread is what he may see above his read position, what he
+cleared and what was trimmed, less what is recalled, silent or hidden; mentions are those of them
+that name him or everybody. When nothing lies above, nothing is read.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from timeline.engine.view import View
+from timeline.formats.conversations import (
+    CALLED,
+    HAS_CALLED,
+    HAS_HIDDEN,
+    HAS_MENTIONS,
+    HAS_UNCOUNTED,
+    HIDDEN,
+    MENTIONED,
+    UNCOUNTED,
+    MemberRow,
+)
+from timeline.lsm.timelines import Extent
+from timeline.messaging.access.access import Conversation, enter_as_user
+from timeline.messaging.access.bitmaps import Numbers, count
+from timeline.messaging.access.visibility import Sight
+
+
+class Unread(NamedTuple):
+    messages: int
+    mentions: int
+
+
+_NOTHING = Unread(0, 0)
+
+
+def count_unread(
+    view: View,
+    inbox: int,
+    conversation: Conversation,
+    member: MemberRow,
+    extent: Extent,
+    sight: Sight | None = None,
+) -> Unread:
+    """`extent` is that of the conversation's messages."""
+    floor = max(member.read, member.cleared, extent.first - 1)
+    if extent.head <= floor:
+        return _NOTHING
+    sight = sight or Sight(view, conversation, inbox, member)
+    ranges = sight.above(floor, extent.head)
+    if not ranges:
+        return _NOTHING
+    flags = conversation.row.flags
+    without = []
+    if flags & HAS_UNCOUNTED:
+        without.append(Numbers(view, UNCOUNTED, conversation.id))
+    if member.flags & HAS_HIDDEN:
+        without.append(Numbers(view, HIDDEN, inbox, conversation.id))
+    mentioning = []
+    if flags & HAS_CALLED:
+        mentioning.append(Numbers(view, CALLED, conversation.id))
+    if member.flags & HAS_MENTIONS:
+        mentioning.append(Numbers(view, MENTIONED, inbox, conversation.id))
+    return Unread(
+        count(ranges, None, without),
+        count(ranges, mentioning, without) if mentioning else 0,
+    )
+
+
+def unread_in(view: View, user: bytes, conversation: bytes) -> int:
+    place, inbox, member = enter_as_user(view, conversation, user)
+    return count_unread(view, inbox.id, place, member, view.extent(place.messages)).messages

@@ -1,0 +1,71 @@
+"""The conversation list: pinned first, then by the newest message, a page at a time.
+
+Rule: derived from what each conversation holds when asked. A token is a place in that order, not in
+a copy of it: a conversation that moves up while somebody pages is not met again, and arrives by
+sync. The first page gives the position from which to sync.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from timeline.engine.view import View
+from timeline.errors import UsageError
+from timeline.formats.conversations import MUTED
+from timeline.messaging.access.access import enter_as_user, find_user
+from timeline.messaging.lists.lists import Lists
+from timeline.messaging.lists.userlist import Listed, Place, Summaries, UserList
+
+_BYTES: Final = 4 << 20  # after which a page ends
+_TOKEN: Final = re.compile(rb"([01])-([0-9]{1,20})-([0-9]{1,20})")
+
+
+def conversations(
+    view: View, lists: Lists, user: bytes, after: bytes | None, count: int
+) -> tuple[list[Listed], bytes]:
+    """A page of a user's list, and the token of the next; empty at the end."""
+    own = lists.of(view, find_user(view, user).id)
+    items = own.behind(_parse(after), count + 1)
+    page: list[Listed] = []
+    size = 0
+    for item in items[:count]:
+        listed = own.describe(view, item)
+        page.append(listed)
+        size += listed.size + item.summary.meta_size
+        if size >= _BYTES:
+            break
+    more = len(items) > len(page)
+    return page, _token(items[len(page) - 1].place) if more else b""
+
+
+def conversation(view: View, user: bytes, name: bytes) -> Listed:
+    """One conversation as a user's list shows it, also when it is off the list. Raises
+    `NoPermissionError`.
+    """
+    place, inbox, _ = enter_as_user(view, name, user)
+    own = UserList(view, inbox.id, Summaries(), only=place.id)
+    return own.describe(view, own.items[0])
+
+
+def _token(place: Place | None) -> bytes:
+    assert place is not None
+    return b"%d-%d-%d" % place
+
+
+def _parse(after: bytes | None) -> Place | None:
+    if not after:
+        return None
+    match = _TOKEN.fullmatch(after)
+    if match is None:
+        raise UsageError("the token is the cursor of the page before")
+    return Place(*map(int, match.groups()))
+
+
+def unread_of(view: View, lists: Lists, user: bytes) -> int:
+    """Over all conversations on the list, muted ones left out: the sum of the rows that count.
+    Raises `NotFoundError`.
+    """
+    own = lists.of(view, find_user(view, user).id)
+    counted = [item for item in own.behind(None) if not item.member.flags & MUTED]
+    return sum([own.unread(view, item).messages for item in counted])

@@ -1,0 +1,54 @@
+"""What the log says, as documents: entries of the timelines that are indexed, and metadata.
+
+Rule: an entry of an indexed timeline is a document when one of the indexed fields says something in
+it; so what was recalled is none. Which timelines are indexed is decided by the beginnings of their
+names. A reference in an in-box is never one, whatever the beginnings are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tantivy import Document
+
+from timeline.formats.entries import decode_items
+from timeline.formats.rows import decode_metadata
+from timeline.formats.segments import Row
+from timeline.search.index.schema import entry_document, metadata_document
+from timeline.search.text.analysis import decode
+from timeline.search.text.folding import fold
+
+_SENDER = b"@from"
+
+
+class Documents:
+    """How documents are made of what a store holds."""
+
+    def __init__(self, fields: Sequence[str], prefixes: Sequence[bytes]) -> None:
+        self._numbers = {field.encode(): number for number, field in enumerate(fields)}
+        self._prefixes = tuple(prefixes)
+
+    def covers(self, name: bytes) -> bool:
+        """Whether the entries of the timeline called `name` are indexed."""
+        return name.startswith(self._prefixes)
+
+    def entry(self, timeline: int, row: Row) -> Document | None:
+        """The document of an entry; None when it says nothing that could be found."""
+        seq, lsn, time, payload = row
+        items = decode_items(payload)
+        numbers = self._numbers
+        texts: list[tuple[int, str]] = []
+        sender = ""
+        for at in range(0, len(items), 2):
+            number = numbers.get(items[at])
+            if number is not None:
+                texts.append((number, fold(decode(items[at + 1]))))
+            elif items[at] == _SENDER:
+                sender = items[at + 1].decode("utf-8", "replace")
+        if not texts:
+            return None
+        return entry_document(timeline, seq, lsn, time, sender, texts)
+
+    def metadata(self, timeline: int, value: bytes) -> Document:
+        pairs = decode_metadata(value).items()
+        return metadata_document(timeline, [(decode(name), decode(value)) for name, value in pairs])

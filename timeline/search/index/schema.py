@@ -1,0 +1,142 @@
+"""The schema: what a document of the index holds.
+
+    key       which document: `<timeline>-<seq>` of an entry, `m<timeline>` of metadata, both in
+              hex, or `@checkpoint`; to replace and delete by
+    timeline  entries only, so that a query over timelines meets nothing else
+    seq       number of the entry
+    rank      LSN ‖ low bits of seq: the order of what is newest; unique within a timeline
+    time      of the commit, ms
+    from      who sent it, as it is
+    f0, f1 …  the texts of the fields that are indexed
+    about     metadata only: the timeline
+    meta      metadata only: all values, as text
+    pair      metadata only: `field=value`, a value as a whole
+    lsn, epoch, made  checkpoint only: how far in the log the index reaches, of which store, and
+              what it was made with
+
+Rule: nothing is stored in it that can be read from the store: a hit is a timeline and a number.
+Unsigned values are checked before they are added; one that does not fit would kill the writer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from tantivy import Document, Schema, SchemaBuilder
+
+from timeline.search.text import analysis
+from timeline.search.text.folding import fold
+
+VERSION: Final = 1
+CHECKPOINT: Final = "@checkpoint"
+
+_RANK_BITS: Final = 20
+_MOST: Final = 2**64 - 1
+
+
+def fingerprint(fields: Sequence[str], prefixes: Sequence[bytes]) -> str:
+    """What an index must have been made with to be of use."""
+    fields_named = ".".join(field.encode().hex() for field in fields)
+    prefixes_named = ".".join(prefix.hex() for prefix in sorted(prefixes))
+    return f"{VERSION}-{analysis.VERSION}-{fields_named}-{prefixes_named}"
+
+
+def read_fingerprint(made: str) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
+    """The fields and prefixes that a fingerprint names. Raises `ValueError` for what is none."""
+    _, _, fields, prefixes = made.split("-")
+    return (
+        tuple(bytes.fromhex(field).decode() for field in fields.split(".")),
+        tuple(bytes.fromhex(prefix) for prefix in prefixes.split(".")),
+    )
+
+
+def build_schema(fields: Sequence[str]) -> Schema:
+    builder = SchemaBuilder()
+    builder.add_text_field("key", tokenizer_name="raw", index_option="basic")
+    for name in ("timeline", "seq"):
+        builder.add_unsigned_field(name, indexed=True, fast=True)
+    for name in ("rank", "time"):
+        builder.add_unsigned_field(name, fast=True)
+    builder.add_text_field("from", tokenizer_name="raw", index_option="basic")
+    for number, _ in enumerate(fields):
+        builder.add_text_field(f"f{number}", tokenizer_name=analysis.NAME)
+    builder.add_unsigned_field("about", fast=True)
+    builder.add_text_field("meta", tokenizer_name=analysis.NAME)
+    builder.add_text_field("pair", tokenizer_name="raw", index_option="basic")
+    for name in ("lsn", "epoch"):
+        builder.add_unsigned_field(name, stored=True)
+    builder.add_text_field("made", tokenizer_name="raw", index_option="basic", stored=True)
+    return builder.build()
+
+
+def rank_of(lsn: int, seq: int) -> int:
+    return min((lsn << _RANK_BITS) | (seq & ((1 << _RANK_BITS) - 1)), _MOST)
+
+
+def entry_key(timeline: int, seq: int) -> str:
+    return f"{timeline:x}-{seq:x}"
+
+
+def metadata_key(timeline: int) -> str:
+    return f"m{timeline:x}"
+
+
+def entry_document(
+    timeline: int, seq: int, lsn: int, time: int, sender: str, texts: Sequence[tuple[int, str]]
+) -> Document:
+    """`texts` are pairs of the number of a field and what it says."""
+    document = Document()
+    unsigned = document.add_unsigned
+    unsigned("timeline", timeline)
+    unsigned("seq", seq)
+    unsigned("rank", rank_of(lsn, seq))
+    unsigned("time", time)
+    text = document.add_text
+    text("key", entry_key(timeline, seq))
+    text("from", sender)
+    for number, value in texts:
+        text(f"f{number}", value)
+    return document
+
+
+def metadata_document(timeline: int, pairs: Sequence[tuple[str, str]]) -> Document:
+    document = Document()
+    document.add_unsigned("about", timeline)
+    document.add_text("key", metadata_key(timeline))
+    for field, value in pairs:
+        document.add_text("meta", fold(value))
+        document.add_text("pair", pair_of(field, analysis.words(value)))
+    return document
+
+
+def pair_of(field: str, tokens: Sequence[str]) -> str:
+    """A value as a whole, folded as its words are."""
+    return f"{field}={' '.join(tokens)}"
+
+
+class Checkpoint(NamedTuple):
+    """The index says what the store with this epoch said after commit `lsn`; `made` is the
+    fingerprint of what it was made with.
+    """
+
+    lsn: int
+    epoch: int
+    made: str
+
+
+def checkpoint_document(checkpoint: Checkpoint) -> Document:
+    document = Document()
+    document.add_text("key", CHECKPOINT)
+    document.add_unsigned("lsn", checkpoint.lsn)
+    document.add_unsigned("epoch", checkpoint.epoch)
+    document.add_text("made", checkpoint.made)
+    return document
+
+
+def read_checkpoint(document: Document) -> Checkpoint:
+    """Raises `ValueError` for a document that is none."""
+    lsn, epoch, made = (document.get_first(name) for name in ("lsn", "epoch", "made"))
+    if not isinstance(lsn, int) or not isinstance(epoch, int) or not isinstance(made, str):
+        raise ValueError("a checkpoint without a position")  # noqa: TRY004  it is stored content
+    return Checkpoint(lsn, epoch, made)

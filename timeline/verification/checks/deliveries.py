@@ -1,0 +1,124 @@
+"""Deliveries: whether in-boxes hold what members were sent.
+
+Checked: of each conversation, while it was write-diffused and he was in it, a member's in-box has a
+reference to every message that is there, above the in-box's floor. Where one is missing a repair
+raises that floor, so that his devices are told to begin anew rather than left with a gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from timeline.errors import CorruptError, shown
+from timeline.formats import keys
+from timeline.formats.conversations import MEMBER, MESSAGE, ConversationRow, MemberRow
+from timeline.formats.references import encode_floor
+from timeline.lsm.memtable import Timeline
+from timeline.storage.rocks import INBOXES
+from timeline.verification.snapshot.findings import Finding, put
+from timeline.verification.snapshot.snapshot import Snapshot
+
+Range = tuple[int, int]  # of numbers, both ends inclusive
+
+_LOOKED_AT = 1_000  # messages without a reference that are looked for, of one member
+
+
+def check_deliveries(snapshot: Snapshot) -> Iterator[Finding]:
+    owner = -1
+    floor = 0
+    delivered: dict[int, set[int]] = {}
+    for key, _ in snapshot.scan(MEMBER):
+        inbox, conversation = int.from_bytes(key[2:10], "big"), int.from_bytes(key[10:18], "big")
+        member, place = snapshot.member(inbox, conversation), snapshot.conversation(conversation)
+        timeline = snapshot.timeline(conversation)
+        if member is None or place is None or timeline is None:
+            continue  # told by other checks
+        try:
+            if inbox != owner:
+                delivered, floor = _delivered(snapshot, inbox)
+                owner = inbox
+            there = delivered.get(conversation, set())
+            missing = list(_missing(snapshot, timeline, member, place, floor, there))
+        except CorruptError:
+            continue
+        if missing:
+            more = f" (one of {len(missing)})" if len(missing) > 1 else ""
+            place_key = keys.pair(inbox, 0)
+            yield Finding(
+                INBOXES,
+                f"message {missing[0]}{more} of {shown(timeline.name)} was not delivered: the "
+                "user's devices would never be told of it",
+                b"",
+                snapshot.name(inbox),
+                fix=put(INBOXES, place_key, encode_floor(place_key, snapshot.progress.sealed)),
+            )
+
+
+def _delivered(snapshot: Snapshot, inbox: int) -> tuple[dict[int, set[int]], int]:
+    """The messages referred to above the floor, by conversation; and the floor."""
+    floor = snapshot.inboxes.floor_of(inbox)
+    found: dict[int, set[int]] = {}
+    for _, timeline_id, seq, kind, _ in snapshot.inboxes.above(inbox, floor, keys.MAX):
+        if kind == MESSAGE:
+            found.setdefault(timeline_id, set()).add(seq)
+    return found, floor
+
+
+def _missing(
+    snapshot: Snapshot,
+    timeline: Timeline,
+    member: MemberRow,
+    place: ConversationRow,
+    floor: int,
+    there: set[int],
+) -> Iterator[int]:
+    head = snapshot.tails.head(timeline)
+    row = timeline.row
+    low = 1 if row is None else row.first
+    if place.forgotten and place.pulled:  # how it was diffused before is not known any more
+        low = max(low, place.pulled[0].first)
+    if floor:
+        low = max(low, _first_above(snapshot, timeline, floor, low, head))
+    looked_at = 0
+    for first, last in _write_diffused(member, place, low, head):
+        present = sum(1 for seq in there if first <= seq <= last)
+        if present == last - first + 1:
+            continue
+        for seq in range(first, last + 1):
+            if seq not in there:
+                looked_at += 1
+                if looked_at > _LOOKED_AT:
+                    return
+                if snapshot.timelines.rows(timeline, seq, seq, 1, reverse=False):
+                    yield seq
+
+
+def _write_diffused(
+    member: MemberRow, place: ConversationRow, low: int, head: int
+) -> Iterator[Range]:
+    """The numbers from `low` to `head` that were to be delivered to a member."""
+    for span in member.spans:
+        first, last = max(span.first, low), min(span.last, head)
+        if span.forgotten:
+            continue
+        for pulled in place.pulled:
+            if pulled.last < first or pulled.first > last:
+                continue
+            if first < pulled.first:
+                yield first, pulled.first - 1
+            first = pulled.last + 1
+        if first <= last:
+            yield first, last
+
+
+def _first_above(snapshot: Snapshot, timeline: Timeline, lsn: int, low: int, head: int) -> int:
+    """The lowest number whose message is of a commit above `lsn`."""
+    high = head + 1
+    while low < high:
+        middle = (low + high) // 2
+        found = snapshot.timelines.rows(timeline, middle, keys.MAX, 1, reverse=False)
+        if found and found[0][1] <= lsn:
+            low = found[0][0] + 1
+        else:
+            high = middle
+    return low

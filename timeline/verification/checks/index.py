@@ -1,0 +1,147 @@
+"""The search index against the store: it names every entry it should, and no other.
+
+Rule: an index that is missing, of another store, or behind where the log begins is no damage: it is
+built anew at the next opening. One that would be gone on with must say what the store said at its
+checkpoint; entries changed since are left out of the comparison.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from timeline.errors import CorruptError
+from timeline.formats import keys
+from timeline.formats.records import DROP, PATCH, TRIM, decode_record
+from timeline.lsm.memtable import Timeline
+from timeline.search.index.checking import IndexReader, newest_index
+from timeline.search.index.documents import Documents
+from timeline.search.index.index import IndexFaultError, generations
+from timeline.search.index.schema import rank_of
+from timeline.storage.rocks import LOG
+from timeline.verification.snapshot.findings import INDEX, Finding
+from timeline.verification.snapshot.snapshot import Snapshot
+
+_SAMPLED = 200  # timelines of those there are
+
+_MEANS = "searches would miss it or show what is gone: run `timeline reindex`"
+
+
+def check_index(snapshot: Snapshot, report: object, whole: bool) -> Iterator[Finding]:
+    directory = snapshot.options.index_of(snapshot.path)
+    closed = _closed_to_us(directory)
+    if closed is not None:
+        text = f"{closed} may not be read by this user: run as the owner of the store"
+        yield Finding(INDEX, text)
+        return
+    try:
+        with newest_index(directory, snapshot.epoch) as reader:
+            if reader is not None:
+                reader.verify()
+                yield from _check(snapshot, reader, report, whole)
+    except IndexFaultError as error:
+        yield Finding(INDEX, f"{error}: it is built anew once the store is opened")
+
+
+def _closed_to_us(directory: Path) -> Path | None:
+    """What of the index is there and may not be read."""
+    try:
+        if not directory.is_dir():
+            return None
+        for folder in (directory, *generations(directory).values()):
+            if not os.access(folder, os.R_OK | os.X_OK):
+                return folder
+            for file in folder.glob("*.*"):
+                if file.exists() and not os.access(file, os.R_OK):
+                    return file
+    except PermissionError:
+        return directory
+    return None
+
+
+def _check(
+    snapshot: Snapshot, reader: IndexReader, report: object, whole: bool
+) -> Iterator[Finding]:
+    lsn = reader.lsn
+    try:
+        begins = snapshot.log.first()
+    except CorruptError:
+        begins = lsn + 1
+    if lsn > snapshot.applied or begins - 1 > lsn:
+        return  # built anew at the next opening
+    changed, touched = _since(snapshot, lsn)
+    documents = Documents(reader.fields, reader.prefixes)
+    names = [pair for prefix in reader.prefixes for pair in snapshot.scan(keys.NAME + prefix)]
+    step = 1 if whole else max(1, len(names) // _SAMPLED)
+    for key, value in names[::step]:
+        timeline_id = int.from_bytes(value, "big")
+        timeline = snapshot.timeline(timeline_id)
+        if timeline is None or timeline_id in touched:
+            continue
+        try:
+            expected = _ranks(snapshot, timeline, documents, lsn, changed)
+            there = reader.ranks(timeline_id)
+        except CorruptError:
+            continue  # told where it lies
+        except IndexFaultError as error:
+            yield Finding(INDEX, f"{error}: run `timeline reindex`")
+            return
+        left_out = {rank_of(at, seq) for (each, seq), at in changed.items() if each == timeline_id}
+        report.documents += len(there)  # type: ignore[attr-defined]
+        yield from _compare(key[1:], expected, there, left_out)
+
+
+def _compare(
+    name: bytes, expected: dict[int, int], there: list[int], left_out: set[int]
+) -> Iterator[Finding]:
+    known = set(there)
+    missing = [seq for rank, seq in expected.items() if rank not in known]
+    extra = [rank for rank in known if rank not in expected and rank not in left_out]
+    twice = len(there) - len(known)
+    for seq in missing[:3]:
+        more = f" (one of {len(missing)})" if len(missing) > 1 else ""
+        yield Finding(INDEX, f"message {seq}{more} is not in the index: {_MEANS}", b"", name, seq)
+    if extra or twice:
+        yield Finding(
+            INDEX,
+            f"the index has {len(extra) + twice} documents that no message stands for: {_MEANS}",
+            b"",
+            name,
+        )
+
+
+def _ranks(
+    snapshot: Snapshot,
+    timeline: Timeline,
+    documents: Documents,
+    lsn: int,
+    changed: dict[tuple[int, int], int],
+) -> dict[int, int]:
+    """What the index should have of a timeline: rank → number."""
+    found: dict[int, int] = {}
+    for row in snapshot.timelines.each(timeline, 0, keys.MAX, reverse=False):
+        if (timeline.id, row[0]) in changed:
+            changed[timeline.id, row[0]] = row[1]
+        elif row[1] <= lsn and documents.entry(timeline.id, row) is not None:
+            found[rank_of(row[1], row[0])] = row[0]
+    return found
+
+
+def _since(snapshot: Snapshot, lsn: int) -> tuple[dict[tuple[int, int], int], set[int]]:
+    """What was changed after the index: entries, and timelines trimmed or dropped."""
+    changed: dict[tuple[int, int], int] = {}
+    touched: set[int] = set()
+    for key, value in snapshot.pairs(LOG):
+        if int.from_bytes(key, "big") <= lsn:
+            continue
+        try:
+            record = decode_record(keys.split_number(key), value)
+        except CorruptError:
+            break
+        for operation in record.operations:
+            if operation.kind == PATCH:
+                changed[operation.id, operation.argument] = 0
+            elif operation.kind in (TRIM, DROP):
+                touched.add(operation.id)
+    return changed, touched

@@ -1,0 +1,170 @@
+"""The commit log, the durable mark, and what the store says about itself.
+
+Checked: every record, that no LSN is missing between them and none below the durable mark, that
+nothing was appended beyond the head of its timeline, progress, checkpoints, chapters, expiry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from timeline.engine.store import STORE_KEY
+from timeline.errors import CorruptError, shown
+from timeline.formats import keys
+from timeline.formats.records import decode_record
+from timeline.formats.rows import decode_clock, decode_erasure, decode_expiry, decode_openings
+from timeline.lsm.clock import CLOCK_KEY
+from timeline.lsm.openings import OPENINGS_KEY
+from timeline.lsm.upkeep.erasure import ERASURE_KEY
+from timeline.lsm.upkeep.expiry import EXPIRY_KEY
+from timeline.lsm.upkeep.sealing import PROGRESS_KEY
+from timeline.storage.rocks import LOG, META
+from timeline.verification.snapshot.findings import MARK, Finding, Put, remove
+from timeline.verification.snapshot.snapshot import Snapshot, grow
+
+_CHECKPOINT = b"checkpoint/"
+_CHAPTER = b"chapter/"
+_CHAPTER_SIZE = 16
+
+
+def check_log(snapshot: Snapshot) -> Iterator[Finding]:
+    """Every record, and how they follow on one another."""
+    sealed = snapshot.progress.sealed
+    previous = time = 0
+    seen: list[bytes] = []
+    highest: dict[int, int] = {}
+    broken = False
+    for key, value in snapshot.pairs(LOG):
+        last = int.from_bytes(key, "big")
+        try:
+            record = decode_record(keys.split_number(key), value)
+        except CorruptError as error:
+            # What lies behind it is void above the sealed LSN; below that it serves followers only.
+            yield Finding(
+                LOG,
+                str(error),
+                key,
+                number=last,
+                lost=last > sealed,
+                fix=remove(LOG, key) if last > sealed else remove(LOG, *seen, key),
+            )
+            broken, previous = broken or last > sealed, 0
+            continue
+        seen.append(key)
+        needed = record.first > sealed + 1  # with what lies between, to be applied
+        if (previous and record.first != previous + 1) or (broken and last > sealed):
+            yield Finding(
+                LOG,
+                f"the log goes from LSN {previous or 'a damaged record'} to {record.first}: what "
+                "lies between is lost, and "
+                + ("what follows cannot be applied" if needed else "followers stop there"),
+                key,
+                number=record.first,
+                lost=needed,
+                fix=remove(LOG, key) if needed else remove(LOG, *seen[:-1]),
+            )
+            broken = broken or needed
+        elif not previous and record.first > sealed + 1:
+            yield Finding(
+                LOG,
+                f"the log begins at LSN {record.first}, and only commits up to {sealed} are sealed",
+                key,
+                number=record.first,
+                lost=True,
+                fix=remove(LOG, key),
+            )
+            broken = True
+        if record.time < time and not snapshot.clock.steps_at(record.first):
+            yield Finding(LOG, "its time is before that of the commits before it", key, number=last)
+        previous, time = last, record.time
+        if not broken:
+            appends = record.appends
+            highest.update(zip(appends.timelines, appends.seqs, strict=True))
+    yield from _check_heads(snapshot, highest)
+    if previous and not broken and previous < sealed:  # the newest record is never let go
+        yield Finding(
+            META,
+            f"commits are said to be sealed up to LSN {sealed}, but the log ends at {previous}: "
+            "followers find nothing of those between",
+            PROGRESS_KEY,
+            number=sealed,
+            fix=remove(LOG, *seen),
+        )
+    if snapshot.applied < snapshot.marked:
+        yield Finding(
+            MARK,
+            f"the log ends at LSN {snapshot.applied}, but commits up to {snapshot.marked} were "
+            "acknowledged: the newest are lost",
+            number=snapshot.marked,
+            lost=True,
+        )
+
+
+def _check_heads(snapshot: Snapshot, highest: dict[int, int]) -> Iterator[Finding]:
+    for timeline_id, seq in highest.items():
+        head = snapshot.head(timeline_id)
+        if head is not None and head < seq:
+            yield Finding(
+                "segments",
+                f"the log gave out number {seq}, but the newest entry is {head}: those between are "
+                "lost",
+                timeline=snapshot.name(timeline_id),
+                number=seq,
+                lost=True,
+                fix=grow(snapshot, timeline_id, seq),
+            )
+
+
+def check_meta(snapshot: Snapshot) -> Iterator[Finding]:
+    """What the store says about itself."""
+    progress, applied = snapshot.progress, snapshot.applied
+    if progress.upto and progress.upto < progress.sealed:
+        yield Finding(META, "sealing has come further than it meant to", PROGRESS_KEY)
+    for key, value in snapshot.pairs(META):
+        try:
+            if key.startswith(_CHECKPOINT):
+                lsn = keys.split_number(value)
+                if lsn > applied:
+                    yield Finding(
+                        META,
+                        f"consumer {shown(key[len(_CHECKPOINT) :])} stands at LSN {lsn}, above the "
+                        f"last one, {applied}: it would miss what comes next",
+                        key,
+                        number=lsn,
+                        fix=(Put(META, key, keys.number(applied)),),
+                    )
+            elif key.startswith(_CHAPTER):
+                lsn = keys.split_number(key[len(_CHAPTER) :])
+                if len(value) != _CHAPTER_SIZE or lsn > progress.sealed:
+                    raise CorruptError(f"the chapter of the log up to LSN {lsn} is damaged")
+            elif key == EXPIRY_KEY:
+                yield from _check_expiry(snapshot, value)
+            elif key == CLOCK_KEY:
+                decode_clock(value)
+            elif key == ERASURE_KEY:
+                decode_erasure(value)
+            elif key == OPENINGS_KEY:
+                decode_openings(value)
+            elif key not in (STORE_KEY, PROGRESS_KEY):
+                raise CorruptError(f"{key!r} is nothing that the store knows")
+        except CorruptError as error:
+            yield Finding(META, str(error), key, fix=remove(META, key))
+
+
+def _check_expiry(snapshot: Snapshot, value: bytes) -> Iterator[Finding]:
+    row = decode_expiry(value)
+    marks = row.marks
+    ascending = all(one <= next_ for one, next_ in pairwise(marks))
+    late = bool(marks) and (
+        marks[-1][0] > snapshot.applied
+        or snapshot.clock.by_order(marks[-1][0], marks[-1][1]) > snapshot.time
+    )
+    if late or row.floor > snapshot.progress.sealed or row.swept > row.floor or not ascending:
+        yield Finding(
+            META,
+            "the floor of in-boxes is above what is sealed, or its marks are out of order: "
+            "references would be missing",
+            EXPIRY_KEY,
+            fix=remove(META, EXPIRY_KEY),
+        )

@@ -1,0 +1,184 @@
+"""In-boxes: their segments and floors, and what their references lead to.
+
+Checked: every segment, the order of commits in it and across, that it belongs to an in-box, and
+that each reference leads to something that is there or was rightly removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from timeline.errors import CorruptError, shown
+from timeline.formats import keys
+from timeline.formats.conversations import CLEAR, DELETE, KINDS, READ, RECALL
+from timeline.formats.references import (
+    REPLAY,
+    Reference,
+    decode_floor,
+    decode_references,
+    encode_reference,
+    encode_references,
+    packed_references,
+)
+from timeline.formats.rows import INBOX
+from timeline.messaging.access.names import CONVERSATIONS, EVENTS
+from timeline.storage.rocks import INBOXES
+from timeline.verification.snapshot.findings import Finding, Put, remove
+from timeline.verification.snapshot.snapshot import Snapshot, grow
+
+_KNOWN = 100_000  # targets remembered
+
+
+class References:
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._known: dict[int, tuple[bytes, int] | None] = {}  # timeline → name, head
+        self.references = 0
+
+    def check(self) -> Iterator[Finding]:
+        snapshot = self._snapshot
+        owner = last = 0
+        name, floor = b"", 0
+        for key, value in snapshot.pairs(INBOXES):
+            try:
+                inbox_id, position = keys.split_pair(key)
+                if inbox_id != owner:
+                    owner, last = inbox_id, 0
+                    row = snapshot.row(inbox_id)
+                    gone = snapshot.tails.young.garbage.get(inbox_id, 0) is None
+                    if (row is None or row.kind != INBOX) and not gone:
+                        raise CorruptError(f"{inbox_id} is no in-box")
+                    name = b"" if row is None else row.name
+                    floor = self._floor(inbox_id)
+                if position == 0:
+                    lsn = decode_floor(key, value)
+                    if lsn > snapshot.applied:
+                        raise CorruptError(f"its floor, LSN {lsn}, is above the last commit")
+                    continue
+                found = decode_references(packed_references(key, value))
+                problem = _disorder(found, position, last, snapshot.applied)
+                if problem:
+                    raise CorruptError(problem)
+            except CorruptError as error:
+                owner = owner if owner and key[:8] == keys.number(owner) and name else 0
+                number = int.from_bytes(key[8:16], "big")
+                yield Finding(
+                    INBOXES, str(error), key, name if owner else b"", number,
+                    fix=remove(INBOXES, key),
+                )  # fmt: skip
+                continue
+            last = position
+            self.references += len(found)
+            yield from self._targets(key, name, floor, found)
+        yield from self._unsealed()
+
+    def _floor(self, inbox_id: int) -> int:
+        try:
+            return self._snapshot.inboxes.floor_of(inbox_id)
+        except CorruptError:
+            return 0  # told when it is read
+
+    def _unsealed(self) -> Iterator[Finding]:
+        """What is only in the log."""
+        for inbox_id, inbox in self._snapshot.tails.young.inboxes.items():
+            found = decode_references(b"".join([*inbox.old, *inbox.tail]))
+            self.references += len(found)
+            row = self._snapshot.row(inbox_id)
+            name = b"" if row is None else row.name
+            yield from self._targets(b"", name, self._floor(inbox_id), found)
+
+    def _targets(
+        self, key: bytes, name: bytes, floor: int, found: list[Reference]
+    ) -> Iterator[Finding]:
+        bad = []
+        for reference in found:
+            problem = self._problem(reference) if reference.lsn > floor else ""
+            if problem:
+                bad.append((reference, problem))
+        if not bad:
+            return
+        dropped = {reference for reference, _ in bad}
+        kept = [each for each in found if each not in dropped]
+        fix = self._without(key, kept) if key else ()
+        for reference, problem in bad:
+            head = self._target(reference.timeline_id)
+            beyond = head is not None and 0 < reference.kind <= RECALL and reference.seq > head[1]
+            yield Finding(
+                INBOXES,
+                problem,
+                key,
+                name,
+                reference.lsn,
+                lost=beyond,
+                fix=(
+                    *fix,
+                    *(
+                        grow(self._snapshot, reference.timeline_id, reference.seq)
+                        if beyond and self._plausible(reference)
+                        else ()
+                    ),
+                ),
+            )
+
+    def _plausible(self, reference: Reference) -> bool:
+        """Whether a number beyond the head may have been given out: there were so many commits."""
+        return reference.seq <= self._snapshot.applied * 16
+
+    def _without(self, key: bytes, kept: list[Reference]) -> tuple[Put, ...]:
+        if not kept:
+            return remove(INBOXES, key)
+        fixed = keys.pair(keys.split_pair(key)[0], kept[-1].lsn)
+        value = encode_references(fixed, [encode_reference(*each) for each in kept])
+        gone = () if fixed == key else remove(INBOXES, key)
+        return (*gone, Put(INBOXES, fixed, value))
+
+    def _problem(self, reference: Reference) -> str:
+        """What is wrong with where a reference leads."""
+        timeline_id = reference.timeline_id
+        if not 0 < timeline_id < self._snapshot.next_id:
+            return f"a reference leads to timeline {timeline_id}, which never was"
+        return misleading(reference, self._target(timeline_id))
+
+    def _target(self, timeline_id: int) -> tuple[bytes, int] | None:
+        if timeline_id not in self._known:
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            timeline = self._snapshot.timeline(timeline_id)
+            self._known[timeline_id] = (
+                None if timeline is None else (timeline.name, self._snapshot.tails.head(timeline))
+            )
+        return self._known[timeline_id]
+
+
+def misleading(reference: Reference, target: tuple[bytes, int] | None) -> str:
+    """What is wrong with a reference to a timeline of this name and head, None when it is gone."""
+    _, _, seq, kind, _ = reference
+    if not 0 < kind < len(KINDS) and kind != REPLAY:
+        return f"a reference is of kind {kind}, which there is not"
+    if target is None or kind == DELETE:
+        return ""  # rightly gone
+    name, head = target
+    event = RECALL < kind < READ and seq > 0
+    if kind in (CLEAR, REPLAY):  # cleared by retention, else by the user; and either is replayed
+        event = name.startswith(EVENTS)
+    if not name.startswith(EVENTS if event else CONVERSATIONS):
+        what = "holds no events" if event else "is no conversation"
+        word = "replay" if kind == REPLAY else KINDS[kind]
+        return f"a reference of kind {word} leads to {shown(name)}, which {what}"
+    if (event or kind < READ or kind == REPLAY) and seq > head:
+        return f"a reference leads to number {seq} of {shown(name)}, which ends at {head}"
+    return ""
+
+
+def _disorder(found: list[Reference], position: int, last: int, applied: int) -> str:
+    if not found or found[-1].lsn != position:
+        return "it does not end where its key says"
+    if found[0].lsn <= last:
+        return f"its references overlap those before, which end at LSN {last}"
+    if position > applied:
+        return f"its references are of commit {position}, and the last one is {applied}"
+    order = [(each.lsn, each.ordinal) for each in found]
+    if any(one > other for one, other in pairwise(order)):
+        return "its references are out of order"
+    return ""

@@ -1,0 +1,118 @@
+"""Whom damage concerns: what lay in a range of keys that cannot be read, in words for people.
+
+Rule: it names timelines, conversations and users, never keys. It says where to look, and whether
+anything can be lost there at all. The checks that miss something say what is lost of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from timeline.errors import CorruptError, shown
+from timeline.formats import conversations, keys
+from timeline.formats.rows import INBOX, decode_row
+from timeline.messaging.access.names import CONVERSATIONS, EVENTS, USERS
+from timeline.storage.rocks import INBOXES, LOG, META, PATCHES, SEGMENTS, STATE
+from timeline.verification.snapshot.snapshot import Snapshot
+from timeline.verification.snapshot.walk import LAST
+
+_NAMED: Final = 5  # of those concerned
+_DERIVED: Final = (LOG, INBOXES)
+_STATE: Final = {
+    keys.AUDIENCE: "who is sent what",
+    keys.COUNT: "how many timelines there are",
+    keys.DELETED: "names of deleted timelines",
+    keys.DELETIONS: "names of deleted timelines",
+    keys.META: "metadata",
+    keys.NAME: "names",
+    keys.RETENTION: "retentions",
+    keys.ROW: "rows of timelines",
+    conversations.CALLED: "mentions of everybody",
+    conversations.CONVERSATION: "conversations",
+    conversations.DEVICE: "devices",
+    conversations.FLOOR: "deleted conversations",
+    conversations.GENERATION: "idempotency keys",
+    conversations.GRAVE: "deleted conversations",
+    conversations.HIDDEN: "hidden messages",
+    conversations.KEY: "idempotency keys",
+    conversations.MEMBER: "memberships and read positions",
+    conversations.MENTIONED: "mentions",
+    conversations.PULLED: "memberships of large conversations",
+    conversations.ROSTER: "lists of members",
+    conversations.SETTINGS: "settings",
+    conversations.UNCOUNTED: "recalled and silent messages",
+}
+
+
+def may_lose(family: str) -> bool:
+    """Whether something is gone for good when rows of a family are."""
+    return family not in _DERIVED
+
+
+def concerned(snapshot: Snapshot, family: str, start: bytes, stop: bytes | None) -> str:
+    """What the keys of `family` from `start` up to `stop` (None: to its end) hold."""
+    if family == LOG:
+        return "it may have held what followers of the log read; nothing sealed is lost with it"
+    if family == META:
+        return "it may have held what the store says of itself, and consumers of the log"
+    if family == STATE:
+        return f"it may have held {_listed(_kinds(start, stop or LAST))}"
+    low, high = _id(start), _id(stop or LAST)
+    if family == INBOXES:
+        names = _names(snapshot, low, high, lambda kind: kind == INBOX)
+        return (
+            f"it may have held what reached {_listed(names)}; no message is lost with it, and "
+            "their devices begin anew"
+        )
+    assert family in (SEGMENTS, PATCHES)
+    names = _names(snapshot, low, high, lambda kind: kind != INBOX)
+    what = "entries" if family == SEGMENTS else "edits and deletions of entries"
+    return f"it may have held {what} of {_listed(names)}"
+
+
+def _id(key: bytes) -> int:
+    return int.from_bytes(key[:8].ljust(8, b"\0"), "big")
+
+
+def _names(snapshot: Snapshot, low: int, high: int, chosen: Callable[[int], bool]) -> Iterator[str]:
+    """Of the timelines from id `low` to `high`, whose rows can be read."""
+    for key, value in snapshot.scan(keys.ROW):
+        if not low <= _id(key[1:]) <= high:
+            continue
+        try:
+            row = decode_row(value)
+        except CorruptError:
+            continue
+        if chosen(row.kind):
+            yield _called(row.name)
+
+
+def _called(name: bytes) -> str:
+    for prefix, what in ((CONVERSATIONS, "conversation"), (EVENTS, "events of"), (USERS, "user")):
+        if name.startswith(prefix):
+            return f"{what} {shown(name[len(prefix) :])}"
+    return f"timeline {shown(name)}"
+
+
+def _kinds(start: bytes, stop: bytes) -> Iterator[str]:
+    found = [
+        what
+        for prefix, what in sorted(_STATE.items())
+        if prefix < stop and keys.successor(prefix) > start
+    ]
+    yield from dict.fromkeys(found)
+
+
+def _listed(names: Iterator[str]) -> str:
+    """The first of them, and how many more there are."""
+    found: list[str] = []
+    more = 0
+    for name in names:
+        if len(found) < _NAMED:
+            found.append(name)
+        else:
+            more += 1
+    if not found:
+        return "nothing that is still known"
+    return ", ".join(found) + (f" and {more:,} more" if more else "")

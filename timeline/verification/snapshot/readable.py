@@ -1,0 +1,132 @@
+"""Whether a row can be read at all, by itself: what `repair` copies and what it leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from timeline.engine.store import STORE_KEY
+from timeline.errors import CorruptError
+from timeline.formats import conversations, keys
+from timeline.formats.entries import decode_items
+from timeline.formats.references import decode_floor, packed_references
+from timeline.formats.rows import (
+    Progress,
+    decode_clock,
+    decode_erasure,
+    decode_expiry,
+    decode_metadata,
+    decode_openings,
+    decode_progress,
+    decode_retention,
+    decode_row,
+    decode_spans,
+    decode_store,
+)
+from timeline.formats.segments import Segment
+from timeline.lsm.clock import CLOCK_KEY
+from timeline.lsm.openings import OPENINGS_KEY
+from timeline.lsm.upkeep.erasure import ERASURE_KEY
+from timeline.lsm.upkeep.expiry import EXPIRY_KEY
+from timeline.lsm.upkeep.sealing import PROGRESS_KEY
+from timeline.messaging.access.bitmaps import highest
+from timeline.storage.rocks import INBOXES, META, PATCHES, SEGMENTS, STATE, Storage
+from timeline.verification.snapshot.walk import walk
+
+_OWN: Final[dict[bytes, Callable[[bytes], object]]] = {
+    conversations.CONVERSATION: conversations.decode_conversation,
+    conversations.ROSTER: conversations.decode_roster,
+    conversations.MEMBER: conversations.decode_member,
+    conversations.DEVICE: conversations.decode_device,
+    conversations.KEY: conversations.decode_key,
+    conversations.GENERATION: conversations.decode_generation,
+    conversations.GRAVE: conversations.decode_grave,
+    conversations.SETTINGS: conversations.decode_settings,
+    conversations.UNCOUNTED: highest,
+    conversations.CALLED: highest,
+    conversations.HIDDEN: highest,
+    conversations.MENTIONED: highest,
+}
+_STATE: Final[dict[bytes, Callable[[bytes], object]]] = {
+    keys.ROW: decode_row,
+    keys.META: decode_metadata,
+    keys.RETENTION: decode_retention,
+    keys.NAME: keys.split_number,
+    keys.COUNT: keys.split_number,
+    keys.DELETED: keys.split_pair,
+    keys.AUDIENCE: decode_spans,
+}
+_META: Final[dict[bytes, Callable[[bytes], object]]] = {
+    STORE_KEY: decode_store,
+    PROGRESS_KEY: decode_progress,
+    CLOCK_KEY: decode_clock,
+    ERASURE_KEY: decode_erasure,
+    OPENINGS_KEY: decode_openings,
+    EXPIRY_KEY: decode_expiry,
+}
+
+
+def _of_meta(key: bytes) -> Callable[[bytes], object]:
+    if key.startswith(b"checkpoint/"):
+        return keys.split_number
+    if key.startswith(b"chapter/") and len(key) == len(b"chapter/") + 8:
+        return keys.split_pair
+    if key not in _META:
+        raise CorruptError(f"{key!r} is nothing that the store knows")
+    return _META[key]
+
+
+def readable(family: str, key: bytes, value: bytes) -> bool:
+    """Whether a codec takes it. Records of the log are another matter: one leads to the next."""
+    try:
+        if family == SEGMENTS:
+            Segment(key, value)
+        elif family == INBOXES:
+            if keys.split_pair(key)[1]:
+                packed_references(key, value)
+            else:
+                decode_floor(key, value)
+        elif family == PATCHES:
+            keys.split_pair(key)
+            if value:
+                decode_items(value)
+        elif family == STATE:
+            decode = _STATE.get(key[:1]) or _OWN.get(key[:2])
+            if decode is not None:
+                decode(value)
+        elif family == META:
+            _of_meta(key)(value)
+    except (CorruptError, ValueError):
+        return False
+    return True
+
+
+def reckoned(
+    storage: Storage, progress: Progress | None, marked: int, first: int, last: int
+) -> Progress:
+    """The progress of sealing from what is there, where it has gone or cannot be. `first` and
+    `last` are the LSNs at which the unbroken end of the log begins and ends, 0 for none; commits up
+    to `marked` are known to have been made.
+
+    Rule: a log is applied again only if it reaches as far as what is sealed does. An older one
+    would put older state in the place of what is whole, and what is sealed does not need it.
+    """
+    reached = time = newest = 0
+    for key, value in walk(storage, SEGMENTS):
+        segment = Segment(key, value)
+        reached, time = max(reached, segment.lsns[-1]), max(time, segment.times[-1])
+        newest = max(newest, keys.split_pair(key)[0])
+    for key, _ in walk(storage, INBOXES):
+        inbox, position = keys.split_pair(key)
+        reached, newest = max(reached, position), max(newest, inbox)
+    for key, _ in walk(storage, STATE, keys.ROW, keys.successor(keys.ROW)):
+        newest = max(newest, int.from_bytes(key[1:9], "big"))
+    for _, value in walk(storage, STATE, keys.NAME, keys.successor(keys.NAME)):
+        newest = max(newest, int.from_bytes(value, "big"))
+    if progress is not None and reached <= max(progress.sealed, progress.upto):
+        known = not last or progress.sealed <= max(last, reached, marked)
+        if known:
+            return progress._replace(next_id=max(progress.next_id, newest + 1))
+    if last >= reached and last:  # what is on disk already is passed over
+        return Progress(first - 1, last, newest + 1, time)
+    return Progress(reached, 0, newest + 1, time)

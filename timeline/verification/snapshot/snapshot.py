@@ -1,0 +1,335 @@
+"""A snapshot: what an opening of the store would find, made without changing it.
+
+Responsibility: read the files through a shadow, apply the log above the sealed LSN to memory as an
+opening does, and offer checks the store as its readers would see it.
+
+Rule: what stands in the way is noted as a finding, and as much as can be is read beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, Self
+
+from timeline.commit.apply import Replay
+from timeline.engine.store import MARK, ROCKS, STORE_KEY
+from timeline.errors import CorruptError, FormatVersionError, NotFoundError, StorageError
+from timeline.formats import keys
+from timeline.formats.conversations import (
+    ConversationRow,
+    MemberRow,
+    conversation_key,
+    decode_conversation,
+    decode_member,
+    member_key,
+)
+from timeline.formats.rows import (
+    FORMAT,
+    Progress,
+    TimelineRow,
+    decode_mark,
+    decode_progress,
+    decode_row,
+    decode_store,
+    encode_mark,
+    encode_row,
+)
+from timeline.lsm.clock import Clock
+from timeline.lsm.inboxes import Inboxes
+from timeline.lsm.log import Log
+from timeline.lsm.memtable import Tails, Timeline
+from timeline.lsm.segmentcache import SegmentCache
+from timeline.lsm.state import State, merge
+from timeline.lsm.timelines import Timelines
+from timeline.lsm.upkeep.sealing import PROGRESS_KEY
+from timeline.options import Options
+from timeline.storage.rocks import META, STATE, Storage, rebuild_files
+from timeline.verification.snapshot.findings import FILES, MARK as MARK_FILE, Finding, Put
+from timeline.verification.snapshot.shadow import Shadow
+from timeline.verification.snapshot.walk import LAST, Pair, walk
+
+_TRIES: Final = 25  # of a store that is written to meanwhile
+_SLOT: Final = 512
+_A_WHILE: Final = 500  # rows
+
+
+class Snapshot:
+    def __init__(
+        self,
+        path: Path,
+        options: Options | None = None,
+        *,
+        rebuild: bool = False,
+        replay: bool = True,
+    ) -> None:
+        """Read the store at `path`. Raises `NotFoundError`, `FormatVersionError`, `StorageError`.
+
+        With `rebuild` RocksDB first makes another database, in the shadow, of the files it can
+        read. Without `replay` the log above the sealed LSN is left alone.
+        """
+        if not (path / ROCKS / "CURRENT").is_file() and not rebuild:
+            if any((path / ROCKS).glob("MANIFEST-*")):
+                raise CorruptError(f"{path / ROCKS / 'CURRENT'} has gone")
+            raise NotFoundError(f"{path} is no Timeline store")
+        self.path = path
+        self.options = replace(options or Options(), create=False)
+        self.findings: list[Finding] = []
+        self.rows = 0  # looked at so far
+        self.told: Callable[[int], None] | None = None
+        self.marked = self._read_mark()
+        self.shadow, self.storage = self._open(rebuild)
+        try:
+            self._build(replay=replay)
+        except BaseException:
+            self.close()
+            raise
+        unveiled = self.shadow.unveiled
+        self.findings = [each._replace(text=unveiled(each.text)) for each in self.findings]
+
+    def _open(self, rebuild: bool) -> tuple[Shadow, Storage]:
+        """Open the files through a shadow, once more as long as some went meanwhile; what cannot be
+        read twice is damaged.
+        """
+        before: object = None
+        for _ in range(_TRIES):
+            shadow = Shadow(self.path / ROCKS)
+            try:
+                if rebuild:
+                    rebuild_files(shadow.path, self.options)
+                storage, damage = self._open_shadow(shadow)
+            except (CorruptError, StorageError) as error:
+                shadow.close()
+                text = shadow.unveiled(str(error))
+                if text == before:
+                    raise type(error)(text) from error
+                before = text
+                continue
+            except BaseException:
+                shadow.close()
+                raise
+            missing = sorted({*storage.missing(), *shadow.dangling()})
+            if not missing or missing == before:
+                self.findings += damage
+                return shadow, storage
+            before = missing
+            storage.close()
+            shadow.close()
+        raise StorageError(
+            f"{self.path} is written to too fast to be read beside: try again, or stop the daemon"
+        )
+
+    def _open_shadow(self, shadow: Shadow) -> tuple[Storage, list[Finding]]:
+        try:
+            return Storage(shadow.path, self.options, read_only=True), []
+        except CorruptError as error:
+            storage = Storage(shadow.path, self.options, salvage=True, read_only=True)
+            text = (
+                "the write-ahead log is damaged, what lies behind that is lost: "
+                f"{shadow.unveiled(str(error))}"
+            )
+            return storage, [Finding(FILES, text, lost=True)]
+
+    def _build(self, *, replay: bool) -> None:
+        storage = self.storage
+        self.epoch = self._read_store()
+        self.progress = self._read_progress()
+        self.tails = Tails()
+        self.state = State(storage, self.tails)
+        self.cache = SegmentCache(storage, self.tails, self.options.segment_cache_bytes)
+        self.clock = self._read_clock()
+        self.timelines = Timelines(
+            storage,
+            self.state,
+            self.tails,
+            self.cache,
+            self.clock,
+            limit=self.options.timeline_cache,
+            dormant=self.options.dormant_timelines,
+        )
+        self.inboxes = Inboxes(storage, self.state, self.options.audience_cache)
+        self.inboxes.sealed = self.progress.sealed
+        self.log = Log(storage)
+        self.applied, self.next_id, self.time = (
+            self.progress.sealed, self.progress.next_id, self.progress.time,
+        )  # fmt: skip
+        if replay:
+            self._replay()
+        self.log.applied = self.applied
+
+    def _replay(self) -> None:
+        replay = Replay(self.storage, self.tails, self.timelines, self.inboxes, self.progress)
+        try:
+            replay.run(self.log, lambda: None)
+        except CorruptError as error:
+            replay.settle()
+            self.findings.append(
+                Finding(
+                    "log",
+                    f"the log cannot be applied beyond LSN {replay.lsn}: {error}",
+                    number=replay.lsn + 1,
+                    lost=True,
+                )
+            )
+        self.applied, self.next_id, self.time = replay.lsn, replay.next_id, replay.time
+
+    # --- what the store is --------------------------------------------------------------------
+
+    def _read_clock(self) -> Clock:
+        certain = self.progress.upto <= self.progress.sealed
+        try:
+            return Clock(self.storage, self.progress.time, certain=certain)
+        except CorruptError:  # told by the check of what the store says about itself
+            return Clock(self.storage, self.progress.time, certain=certain, steps=())
+
+    def _read_store(self) -> int:
+        try:
+            value = self.storage.get(META, STORE_KEY)
+            if value is None:
+                raise CorruptError("the row that says what this store is has gone")
+            row = decode_store(value)
+        except CorruptError as error:
+            self.findings.append(Finding(META, f"{error}: it cannot be opened", STORE_KEY))
+            return 0
+        if row.format != FORMAT:
+            raise FormatVersionError(
+                f"{self.path} has format {row.format}, this version reads {FORMAT}: use the "
+                "version of Timeline that wrote it"
+            )
+        return row.epoch
+
+    def _read_progress(self) -> Progress:
+        try:
+            value = self.storage.get(META, PROGRESS_KEY)
+            if value is None:
+                raise CorruptError("the progress of sealing has gone")
+            return decode_progress(value)
+        except CorruptError as error:
+            self.findings.append(
+                Finding(META, f"{error}: the log may be applied from the wrong place", PROGRESS_KEY)
+            )
+            return Progress(0, 0, 1, 0)
+
+    def _read_mark(self) -> int:
+        """The durable mark, read without opening it for writing."""
+        try:
+            content = (self.path / MARK).read_bytes()
+        except FileNotFoundError:
+            content = b""
+            self.findings.append(
+                Finding(
+                    MARK_FILE,
+                    "the durable mark has gone: the loss of the newest commits would go unnoticed",
+                )
+            )
+        except OSError as error:
+            raise StorageError(f"{self.path / MARK} cannot be read: {error.strerror}") from error
+        size = len(encode_mark(0))
+        slots = [content[at : at + size] for at in (0, _SLOT)]
+        for number, slot in enumerate(slots):
+            if slot.strip(b"\0") and decode_mark(slot) is None:
+                self.findings.append(
+                    Finding(
+                        MARK_FILE,
+                        f"slot {number} of the durable mark is damaged: the loss of the newest "
+                        "commits would go unnoticed",
+                    )
+                )
+        return max(decode_mark(slot) or 0 for slot in slots)
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """State whose keys begin with `prefix`, as applied."""
+        stop = keys.successor(prefix)
+        below = self.noted(walk(self.storage, STATE, prefix, stop))
+        return merge(below, self.tails.scan(prefix, stop))
+
+    def pairs(self, family: str) -> Iterator[tuple[bytes, bytes]]:
+        """What a family holds on disk, as far as it can be read."""
+        return self.noted(walk(self.storage, family, b"", LAST))
+
+    def noted(self, pairs: Iterator[Pair]) -> Iterator[Pair]:
+        """The same, and how many rows were looked at is told now and then."""
+        for pair in pairs:
+            self.rows += 1
+            if self.told is not None and self.rows % _A_WHILE == 0:
+                self.told(self.rows)
+            yield pair
+
+    def get(self, key: bytes) -> bytes | None:
+        """A value of state; None also when it cannot be read."""
+        try:
+            return self.state.get(key)
+        except CorruptError:
+            return None
+
+    def row(self, timeline_id: int) -> TimelineRow | None:
+        """The row of a timeline; None when there is none, or none that can be read."""
+        if not 0 < timeline_id <= keys.MAX:
+            return None
+        value = self.get(keys.ROW + keys.number(timeline_id))
+        try:
+            return None if value is None else decode_row(value)
+        except CorruptError:
+            return None
+
+    def timeline(self, timeline_id: int) -> Timeline | None:
+        """As `row`, the timeline itself."""
+        if not 0 < timeline_id <= keys.MAX:
+            return None
+        self.timelines.forget_idle()
+        try:
+            return self.timelines.load(timeline_id)
+        except CorruptError:
+            return None
+
+    def name(self, timeline_id: int) -> bytes:
+        row = self.row(timeline_id)
+        return b"" if row is None else row.name
+
+    def conversation(self, conversation: int) -> ConversationRow | None:
+        """The row of a conversation; None when there is none, or none that can be read."""
+        if not 0 < conversation <= keys.MAX:
+            return None
+        value = self.get(conversation_key(conversation))
+        try:
+            return None if value is None else decode_conversation(value)
+        except CorruptError:
+            return None
+
+    def member(self, inbox: int, conversation: int) -> MemberRow | None:
+        """What a user has of a conversation, likewise."""
+        value = self.get(member_key(inbox, conversation))
+        try:
+            return None if value is None else decode_member(value)
+        except CorruptError:
+            return None
+
+    def holds(self, prefix: bytes) -> bool:
+        """Whether any key of state begins with `prefix`."""
+        return next(self.scan(prefix), None) is not None
+
+    def head(self, timeline_id: int) -> int | None:
+        timeline = self.timeline(timeline_id)
+        return None if timeline is None else self.tails.head(timeline)
+
+    def close(self) -> None:
+        self.storage.close()
+        self.shadow.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def grow(snapshot: Snapshot, timeline_id: int, seq: int) -> tuple[Put, ...]:
+    """The row of a timeline whose head is at least `seq`."""
+    row = snapshot.row(timeline_id)
+    if row is None or row.floor >= seq:
+        return ()
+    from_row = row._replace(floor=seq)
+    return (Put(STATE, keys.ROW + keys.number(timeline_id), encode_row(from_row)),)

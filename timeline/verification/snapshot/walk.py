@@ -1,0 +1,70 @@
+"""Walking a family of rows past what RocksDB cannot read.
+
+Rule: a damaged block hides a range of keys. The walk finds where reading goes on, by looking
+further and further ahead and then back, and says between which keys it was blind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from timeline.errors import CorruptError
+from timeline.storage.rocks import Storage
+
+Pair = tuple[bytes, bytes]
+Blind = Callable[[bytes, bytes | None, str], None]  # from, to (None: to the end), what RocksDB says
+
+LAST = b"\xff" * 32  # above every key there may be
+_WIDTH = 32  # bytes of a key that matter when looking ahead
+
+
+def walk(
+    storage: Storage,
+    family: str,
+    start: bytes = b"",
+    stop: bytes = LAST,
+    blind: Blind | None = None,
+) -> Iterator[Pair]:
+    """Pairs from `start` up to, without, `stop`; `blind` is told of what cannot be read."""
+    while True:
+        try:
+            for key, value in storage.scan(family, start, stop):
+                yield key, value
+                start = key + b"\0"
+        except CorruptError as error:
+            found = _ahead(storage, family, start, stop)
+            if blind is not None:
+                blind(start, found, str(error))
+            if found is None:
+                return
+            start = found
+        else:
+            return
+
+
+def _ahead(storage: Storage, family: str, start: bytes, stop: bytes) -> bytes | None:
+    """About the first key from which on reading works again; None when it does not."""
+    low = int.from_bytes(start[:_WIDTH].ljust(_WIDTH, b"\0"), "big")
+    end = int.from_bytes(stop[:_WIDTH].ljust(_WIDTH, b"\0"), "big")
+    step = 1
+    while True:
+        high = min(low + step, end)
+        if _readable(storage, family, high, stop):
+            break
+        if high >= end:
+            return None
+        step <<= 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _readable(storage, family, middle, stop):
+            high = middle
+        else:
+            low = middle
+    return high.to_bytes(_WIDTH, "big")
+
+
+def _readable(storage: Storage, family: str, at: int, stop: bytes) -> bool:
+    try:
+        return storage.at_or_after(family, at.to_bytes(_WIDTH, "big"), stop) is not None
+    except CorruptError:
+        return False
