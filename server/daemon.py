@@ -133,7 +133,7 @@ def open_engine(configuration: Configuration, log: Logger) -> Engine:
         where = "inline" if seconds < _INLINE_BELOW else "thread"
         log.info("fsync measured", microseconds=round(seconds * 1e6), where=where)
     begin = time.perf_counter()
-    engine = Engine.open(
+    engine = Engine(
         path, replace(configuration.engine, fsync="inline" if where == "inline" else "thread")
     )
     log.info(

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from timeline.commit.stage import Group
+from timeline.commit.group import Group
 from timeline.engine.engine import Engine
 
 from .logs import Logger

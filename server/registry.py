@@ -19,7 +19,7 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import Final, Generic, Protocol, TypeVar
 
-from timeline.engine.engine import Draft
+from timeline.commit.draft import Draft
 from timeline.errors import TimelineError
 from timeline.formats.rows import Retention
 from timeline.lsm.memtable import Timeline

@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Callable
 
 from timeline.commit.draft import Draft
-from timeline.commit.stage import Group
+from timeline.commit.group import Group
 from timeline.engine.engine import Engine
 from timeline.errors import BusyError, TimelineError
 

@@ -21,7 +21,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from timeline.admin.progress import Progress
-from timeline.commit.stage import Group
+from timeline.commit.group import Group
 from timeline.engine.engine import Engine
 from timeline.errors import TimelineError
 from timeline.messaging.service import Messages

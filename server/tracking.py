@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from timeline.commit.stage import Group
+from timeline.commit.group import Group
 from timeline.engine.engine import Engine
 from timeline.formats import keys
 

@@ -9,17 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from timeline.engine.engine import Draft, Engine
+from timeline.commit.draft import Draft
+from timeline.engine.engine import Engine
 from timeline.engine.view import View
 from timeline.errors import UsageError
 from timeline.formats.conversations import BINARY, CONVERSATION_KINDS, HISTORIES, ROLES
-from timeline.messaging.conversations import (
-    bulk,
-    lifecycle,
-    membership,
-    own,
-    sending,
-)
+from timeline.messaging.conversations import bulk, lifecycle, membership, own, sending
 from timeline.messaging.delivery import history
 from timeline.messaging.service import Messages
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from itertools import islice
 from random import randrange
 
-from timeline.engine.engine import Draft, Engine
+from timeline.commit.draft import Draft
+from timeline.engine.engine import Engine
 from timeline.formats import keys as store_keys
 
 from .. import replies

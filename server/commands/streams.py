@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import NamedTuple
 
-from timeline.engine.engine import Draft
+from timeline.commit.draft import Draft
 from timeline.errors import SequenceError
 from timeline.formats.entries import resp_id
 from timeline.lsm.memtable import Timeline

@@ -11,8 +11,8 @@ from itertools import islice
 
 from timeline.admin import compact as compaction
 from timeline.admin.progress import Progress
+from timeline.commit.draft import Draft
 from timeline.embedded.handle import TimelineHandle
-from timeline.engine.engine import Draft
 from timeline.engine.inboxview import Unresolved, is_inbox
 from timeline.errors import NotFoundError, UsageError, WrongTypeError
 from timeline.formats.keys import MAX

@@ -11,7 +11,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import NamedTuple
 
-from timeline.engine.engine import Draft
+from timeline.commit.draft import Draft
 from timeline.errors import BusyError, NoPermissionError, TimelineError
 
 from .. import replies

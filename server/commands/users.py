@@ -6,7 +6,8 @@ blocked sync and a subscription need beyond that, waking and presence, is here a
 
 from __future__ import annotations
 
-from timeline.engine.engine import Draft, Engine
+from timeline.commit.draft import Draft
+from timeline.engine.engine import Engine
 from timeline.errors import NotFoundError, TimelineError, TrimmedError, UsageError
 from timeline.fanout import Position
 from timeline.messaging.access.access import find_user

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import timeline
-from timeline.commit.stage import Group
+from timeline.commit.group import Group
 from timeline.embedded.database import Database
 from timeline.engine import callbacks
 from timeline.errors import BusyError, ClosedError, ReadOnlyError, TimelineError, UncertainError

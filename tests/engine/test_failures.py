@@ -20,7 +20,7 @@ import pytest
 
 import timeline
 from tests.engine.stores import Clock, copy_as_killed, copy_store, healed, small_steps
-from timeline.commit.stage import Group
+from timeline.commit.group import Group
 from timeline.embedded.database import Database
 from timeline.embedded.handle import TimelineHandle
 from timeline.engine.store import Store

@@ -38,12 +38,7 @@ from timeline.commit import draft as draft_module
 from timeline.commit.draft import Draft
 from timeline.formats.records import encode_target
 from timeline.messaging.access import entries
-from timeline.messaging.conversations import (
-    bulk,
-    lifecycle,
-    own,
-    sending,
-)
+from timeline.messaging.conversations import bulk, lifecycle, own, sending
 from timeline.options import Options
 
 USERS = [b"ann", b"bob", b"cat", b"dan", b"eve"]

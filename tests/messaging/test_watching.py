@@ -19,13 +19,7 @@ from timeline.errors import TimelineError
 from timeline.fanout import Position
 from timeline.messaging.access.access import find_conversation
 from timeline.messaging.access.names import conversation_of
-from timeline.messaging.conversations import (
-    bulk,
-    lifecycle,
-    membership,
-    own,
-    sending,
-)
+from timeline.messaging.conversations import bulk, lifecycle, membership, own, sending
 from timeline.messaging.delivery.watching import News
 
 Step = Callable[[Draft], object]

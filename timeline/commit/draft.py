@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 from timeline.commit.deleted import recall, remember
 from timeline.commit.deliveries import Deliveries
+from timeline.commit.group import Group
 from timeline.commit.overlay import Overlay
-from timeline.commit.stage import Group, Stage
+from timeline.commit.stage import Stage
 from timeline.errors import NotFoundError, SequenceError, TooLargeError, UsageError
 from timeline.formats import keys
 from timeline.formats.entries import encode_entry, encode_run

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from timeline.commit.stage import Appended, Stage, select
+from timeline.commit.group import Appended
+from timeline.commit.stage import Stage, select
 from timeline.errors import NotFoundError, WrongTypeError, shown
 from timeline.formats import keys
 from timeline.formats.records import Operation

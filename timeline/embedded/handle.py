@@ -20,11 +20,12 @@ from timeline.admin.inspection import (
     inspect_timeline,
 )
 from timeline.commit.draft import Draft
+from timeline.commit.group import Group
 from timeline.embedded.arguments import amount, whole
 from timeline.embedded.lease import Lease
 from timeline.embedded.transaction import writable
 from timeline.engine.callbacks import Outcome
-from timeline.engine.engine import Engine, Group
+from timeline.engine.engine import Engine
 from timeline.engine.inboxview import (
     BITS,
     Unresolved,

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Self
 
 from timeline.commit.draft import Draft
+from timeline.commit.group import Group
 from timeline.embedded.arguments import whole
 from timeline.embedded.lease import Lease
-from timeline.engine.engine import Group
 from timeline.entry import FieldsLike, Value, encode_fields, encode_name
 from timeline.errors import ClosedError, NoPermissionError
 

@@ -47,8 +47,9 @@ from typing import ClassVar, Final, Self, TypeVar
 
 from timeline.commit.append import Appender
 from timeline.commit.deleted import forget
-from timeline.commit.draft import Commit, Draft
-from timeline.commit.stage import Group, Stage
+from timeline.commit.draft import Draft
+from timeline.commit.group import Group
+from timeline.commit.stage import Stage
 from timeline.engine.callbacks import Callbacks
 from timeline.engine.committer import CommitThread, IdleThread, refuse_after_fork
 from timeline.engine.health import Health, fsync_is_slow
@@ -60,13 +61,10 @@ from timeline.formats.records import encode_record
 from timeline.formats.rows import Retention, decode_metadata
 from timeline.lsm.log import LogCommit
 from timeline.lsm.memtable import Timeline
-from timeline.lsm.timelines import Extent, Page
 from timeline.options import Options, anchored
 from timeline.storage.lock import Lock, place_of_call
 from timeline.storage.mark import DurableMark
 from timeline.storage.rocks import LOG
-
-__all__ = ["Commit", "Draft", "Engine", "Extent", "Group", "Page", "Timeline"]
 
 _HEAL_PAUSE: Final = 1.0  # seconds between two tries of an engine that nobody calls
 _OTHERWISE: Final = "stop it, or talk to it over the network"
@@ -140,10 +138,6 @@ class Engine:
         refuse_after_fork(self)
         if self.threaded:
             self._thread = CommitThread(self)
-
-    @classmethod
-    def open(cls, path: str | os.PathLike[str], options: Options | None = None) -> Engine:
-        return cls(path, options)
 
     def _load(self) -> None:
         """Open the storage and rebuild memory from it."""

@@ -20,7 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from timeline.commit.stage import Group, Stage
+from timeline.commit.group import Group
+from timeline.commit.stage import Stage
 from timeline.engine.statistics import Measures
 from timeline.errors import BusyError, ReadOnlyError, StallError, UncertainError
 from timeline.options import MIB, Options

@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
-from timeline.commit.apply import Applier, LogGapError, Replay
+from timeline.commit.apply import Applier
 from timeline.commit.draft import Draft
+from timeline.commit.replay import LogGapError, Replay
 from timeline.commit.stage import Stage
 from timeline.engine.retention import RetentionKeeper
 from timeline.errors import (

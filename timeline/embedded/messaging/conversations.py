@@ -11,13 +11,7 @@ from timeline.embedded.messaging import calls
 from timeline.embedded.messaging.calls import PAGE, Calls, Ids
 from timeline.entry import Entry, FieldsLike, Value, encode_fields, encode_name
 from timeline.formats.conversations import BINARY, CONVERSATION_KINDS, HISTORIES, ROLES
-from timeline.messaging.conversations import (
-    bulk,
-    lifecycle,
-    membership,
-    own,
-    sending,
-)
+from timeline.messaging.conversations import bulk, lifecycle, membership, own, sending
 from timeline.messaging.conversations.sending import Sent
 from timeline.messaging.delivery import history
 from timeline.messaging.inspection import ConversationFacts, inspect_conversation

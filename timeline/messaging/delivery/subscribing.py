@@ -17,7 +17,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from timeline.engine.engine import Engine, Group
+from timeline.commit.group import Group
+from timeline.engine.engine import Engine
 from timeline.errors import ClosedError, TimelineError
 from timeline.fanout import Position
 from timeline.messaging.delivery.presence import Presence

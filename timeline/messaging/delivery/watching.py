@@ -16,7 +16,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from timeline.engine.engine import Engine, Group
+from timeline.commit.group import Group
+from timeline.engine.engine import Engine
 from timeline.engine.view import Applied
 from timeline.formats.conversations import (
     CONVERSATION,

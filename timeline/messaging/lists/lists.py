@@ -13,7 +13,8 @@ from collections import OrderedDict
 from typing import Final
 
 from timeline.commit.draft import Draft
-from timeline.engine.engine import Engine, Group
+from timeline.commit.group import Group
+from timeline.engine.engine import Engine
 from timeline.engine.view import View
 from timeline.formats.conversations import (
     CALLED,

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self
 
-from timeline.commit.apply import Replay
+from timeline.commit.replay import Replay
 from timeline.engine.store import MARK, ROCKS, STORE_KEY
 from timeline.errors import CorruptError, FormatVersionError, NotFoundError, StorageError
 from timeline.formats import keys
