@@ -3,7 +3,7 @@ is not. `verify` reads only; `repair` makes another store. The command line prin
 """
 
 from timeline.verification.repair import Repair, repair, repair_in_place
-from timeline.verification.snapshot.findings import Finding
-from timeline.verification.verify import Report, verify
+from timeline.verification.snapshot.findings import Finding, Report
+from timeline.verification.verify import verify
 
 __all__ = ["Finding", "Repair", "Report", "repair", "repair_in_place", "verify"]

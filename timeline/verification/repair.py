@@ -39,11 +39,11 @@ from timeline.verification.checks.names import check_names
 from timeline.verification.checks.records import check_log
 from timeline.verification.snapshot.concerned import concerned, may_lose
 from timeline.verification.snapshot.exclusive import held, rocks_held
-from timeline.verification.snapshot.findings import FILES, Finding, Put
+from timeline.verification.snapshot.findings import FILES, Finding, Put, Report
 from timeline.verification.snapshot.readable import readable, reckoned
 from timeline.verification.snapshot.snapshot import Snapshot
 from timeline.verification.snapshot.walk import LAST, walk
-from timeline.verification.verify import Report, check
+from timeline.verification.verify import check
 
 Step = Callable[[str], None]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -36,7 +35,7 @@ from timeline.verification.checks.positions import (
 from timeline.verification.checks.records import check_log, check_meta
 from timeline.verification.checks.references import References
 from timeline.verification.snapshot.concerned import concerned, may_lose
-from timeline.verification.snapshot.findings import FILES, Finding
+from timeline.verification.snapshot.findings import FILES, Finding, Report
 from timeline.verification.snapshot.shadow import Shadow
 from timeline.verification.snapshot.snapshot import Snapshot
 from timeline.verification.snapshot.walk import LAST, walk
@@ -46,22 +45,6 @@ Thorough = Literal["sample", "whole", "none"]
 # Told now and then: what is being checked, how many rows were looked at, how many checks are done
 # and how many there are.
 Progress = Callable[[str, int, int, int], None]
-
-
-@dataclass(slots=True)
-class Report:
-    """What was found, and how much was looked at."""
-
-    findings: list[Finding] = field(default_factory=list)
-    applied: int = 0
-    entries: int = 0
-    references: int = 0
-    documents: int = 0
-    backup: bool = False  # it was no store that was looked at, but a backup
-
-    @property
-    def sound(self) -> bool:
-        return not self.findings
 
 
 def verify(

@@ -20,7 +20,7 @@ from timeline.search.index.documents import Documents
 from timeline.search.index.index import IndexFaultError, generations
 from timeline.search.index.schema import rank_of
 from timeline.storage.rocks import LOG
-from timeline.verification.snapshot.findings import INDEX, Finding
+from timeline.verification.snapshot.findings import INDEX, Finding, Report
 from timeline.verification.snapshot.snapshot import Snapshot
 
 _SAMPLED = 200  # timelines of those there are
@@ -28,7 +28,7 @@ _SAMPLED = 200  # timelines of those there are
 _MEANS = "searches would miss it or show what is gone: run `timeline reindex`"
 
 
-def check_index(snapshot: Snapshot, report: object, whole: bool) -> Iterator[Finding]:
+def check_index(snapshot: Snapshot, report: Report, whole: bool) -> Iterator[Finding]:
     directory = snapshot.options.index_of(snapshot.path)
     closed = _closed_to_us(directory)
     if closed is not None:
@@ -61,7 +61,7 @@ def _closed_to_us(directory: Path) -> Path | None:
 
 
 def _check(
-    snapshot: Snapshot, reader: IndexReader, report: object, whole: bool
+    snapshot: Snapshot, reader: IndexReader, report: Report, whole: bool
 ) -> Iterator[Finding]:
     lsn = reader.lsn
     try:
@@ -88,7 +88,7 @@ def _check(
             yield Finding(INDEX, f"{error}: run `timeline reindex`")
             return
         left_out = {rank_of(at, seq) for (each, seq), at in changed.items() if each == timeline_id}
-        report.documents += len(there)  # type: ignore[attr-defined]
+        report.documents += len(there)
         yield from _compare(key[1:], expected, there, left_out)
 
 

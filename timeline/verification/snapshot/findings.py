@@ -7,6 +7,7 @@ consistent again with what is whole in it; only `repair` writes them, and into a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from timeline.errors import shown
@@ -61,6 +62,22 @@ class Finding(NamedTuple):
         if self.key and not self.timeline:
             parts.append(self.key.hex())
         return " ".join(parts)
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found, and how much was looked at."""
+
+    findings: list[Finding] = field(default_factory=list)
+    applied: int = 0
+    entries: int = 0
+    references: int = 0
+    documents: int = 0
+    backup: bool = False  # it was no store that was looked at, but a backup
+
+    @property
+    def sound(self) -> bool:
+        return not self.findings
 
 
 def within(stretches: Sequence[Stretch], head: int) -> tuple[Stretch, ...]:
