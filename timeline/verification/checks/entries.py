@@ -18,10 +18,10 @@ from timeline.formats.segments import Segment
 from timeline.lsm.clock import Clock
 from timeline.lsm.memtable import Timeline
 from timeline.storage.rocks import PATCHES, SEGMENTS, STATE
-from timeline.verification.checks.groups import Groups
 from timeline.verification.checks.names import lost_name
 from timeline.verification.snapshot.findings import Finding, Put, remove
 from timeline.verification.snapshot.snapshot import Snapshot
+from timeline.verification.snapshot.walk import Pair
 
 _MOST = keys.MAX - 1
 
@@ -31,8 +31,8 @@ class Entries:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
-        self._segments = Groups(snapshot.pairs(SEGMENTS))
-        self._patches = Groups(snapshot.pairs(PATCHES))
+        self._segments = _Groups(snapshot.pairs(SEGMENTS))
+        self._patches = _Groups(snapshot.pairs(PATCHES))
         self.entries = 0
 
     def check(self) -> Iterator[Finding]:
@@ -216,6 +216,40 @@ class Entries:
         if self._snapshot.tails.young.patches:
             found |= self._snapshot.tails.patches(timeline.id, range(_MOST))
         return found, wrong
+
+
+class _Groups:
+    """Rows of one timeline after another, for a walk over the timelines.
+
+    Their keys are timeline id ‖ number. They are handed out by id, in ascending order.
+    """
+
+    def __init__(self, pairs: Iterator[Pair]) -> None:
+        self._pairs = pairs
+        self._next: tuple[int, Pair] | None = None
+        self.foreign: list[bytes] = []  # keys that are not id ‖ number
+        self._advance()
+
+    def _advance(self) -> None:
+        self._next = None
+        for pair in self._pairs:
+            try:
+                self._next = (keys.split_pair(pair[0])[0], pair)
+            except CorruptError:
+                self.foreign.append(pair[0])
+                continue
+            return
+
+    def below(self, timeline_id: int | None) -> Iterator[tuple[int, Pair]]:
+        """Rows of timelines below `timeline_id`; with None all that are left."""
+        while self._next is not None and (timeline_id is None or self._next[0] < timeline_id):
+            yield self._next
+            self._advance()
+
+    def of(self, timeline_id: int) -> Iterator[Pair]:
+        while self._next is not None and self._next[0] == timeline_id:
+            yield self._next[1]
+            self._advance()
 
 
 def _patch_problem(seq: int, payload: bytes, head: int) -> str:
