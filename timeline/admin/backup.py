@@ -14,15 +14,23 @@ The search index is no part of a backup; it is built anew from the store.
 from __future__ import annotations
 
 import os
+import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from timeline.admin.compact import checkpoint
 from timeline.admin.progress import Progress, unheard
 from timeline.engine.engine import Engine
-from timeline.engine.store import MARK, ROCKS
-from timeline.errors import CorruptError, FormatVersionError, NotFoundError, StorageError
+from timeline.engine.store import CHECKPOINT, MARK, ROCKS
+from timeline.errors import (
+    BusyError,
+    CorruptError,
+    FormatVersionError,
+    NotFoundError,
+    StorageError,
+)
 from timeline.formats.manifest import (
     MANIFEST,
     BackupFile,
@@ -38,6 +46,7 @@ from timeline.storage.files import (
     copy,
     link,
     new_directory,
+    seclude,
     sync_directory,
     write_durably,
 )
@@ -53,7 +62,7 @@ def back_up(engine: Engine, target: Path, progress: Progress = unheard) -> Manif
     Raises `ExistsError`, `BusyError` while another backup is under way, `StorageError`.
     """
     target = anchored(target)
-    with checkpoint(engine) as (kept, lsn), new_directory(target) as partial:
+    with _checkpoint(engine) as (kept, lsn), new_directory(target) as partial:
         sources = sorted(kept.iterdir())
         moved = _Meter(sum(source.stat().st_size for source in sources), progress)
         earlier = _earlier(target)
@@ -71,6 +80,34 @@ def back_up(engine: Engine, target: Path, progress: Progress = unheard) -> Manif
         manifest = Manifest(FORMAT, engine.store.epoch, lsn, now, tuple(files))
         write_durably(partial / MANIFEST, encode_manifest(manifest))
     return manifest
+
+
+@contextmanager
+def _checkpoint(engine: Engine) -> Iterator[tuple[Path, int]]:
+    """The files of the store as of one LSN, and that LSN, while the block runs; they are never
+    changed, and writes go on. Raises `BusyError` when there is another.
+    """
+    engine.check_writable()  # who only reads leaves the owner's files alone
+    if not engine.copying.acquire(blocking=False):
+        raise BusyError("a backup is under way: try again when it is done")
+    directory = engine.path / CHECKPOINT  # RocksDB makes one beside `files` first
+    files = directory / "files"
+    try:
+        shutil.rmtree(directory, ignore_errors=True)
+        try:
+            directory.mkdir(mode=PRIVATE)
+        except OSError as error:
+            raise StorageError(f"{directory} cannot be made: {error.strerror}") from error
+        engine.store.flush()  # what is left to flush then under the lock is little
+        with engine.standing_still():
+            engine.check_writable()
+            engine.store.storage.checkpoint(files)
+            lsn = engine.applied
+        seclude(engine.store.storage.path)  # whose files these are
+        yield files, lsn
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+        engine.copying.release()
 
 
 def read_manifest(backup: Path) -> Manifest:

@@ -1,24 +1,18 @@
-"""Upkeep: what is asked of a store as a whole while it serves: compaction, and its files as of one
-moment.
+"""Compaction on request: fewer, larger segments, while the store serves.
 
-Rule: writers are held up for a step at a time, never for the whole; what is done is done when it is
-ended half-way. None of it is a commit, and none changes an answer.
+Rule: the work goes in steps, and writers wait for one step at most. Work that is interrupted keeps
+the steps that are done. Compaction is no commit and changes no answer.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 from timeline.admin.progress import Progress, unheard
 from timeline.engine.engine import Engine
-from timeline.engine.store import CHECKPOINT
-from timeline.errors import BusyError, NotFoundError, StorageError, shown
+from timeline.errors import NotFoundError, shown
 from timeline.lsm.upkeep.compaction import NO_GAIN, Gain
-from timeline.storage.files import PRIVATE, seclude
 from timeline.storage.rocks import FAMILIES
 
 
@@ -100,31 +94,3 @@ def _telling(
     for done, (_, timeline_id) in enumerate(named):
         yield timeline_id, partial(progress, done, total)
     progress(total, total)
-
-
-@contextmanager
-def checkpoint(engine: Engine) -> Iterator[tuple[Path, int]]:
-    """The files of the store as of one LSN, and that LSN, while the block runs; they are never
-    changed, and writes go on. Raises `BusyError` when there is another.
-    """
-    engine.check_writable()  # who only reads leaves the owner's files alone
-    if not engine.copying.acquire(blocking=False):
-        raise BusyError("a backup is under way: try again when it is done")
-    directory = engine.path / CHECKPOINT  # RocksDB makes one beside `files` first
-    files = directory / "files"
-    try:
-        shutil.rmtree(directory, ignore_errors=True)
-        try:
-            directory.mkdir(mode=PRIVATE)
-        except OSError as error:
-            raise StorageError(f"{directory} cannot be made: {error.strerror}") from error
-        engine.store.flush()  # what is left to flush then under the lock is little
-        with engine.standing_still():
-            engine.check_writable()
-            engine.store.storage.checkpoint(files)
-            lsn = engine.applied
-        seclude(engine.store.storage.path)  # whose files these are
-        yield files, lsn
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-        engine.copying.release()
