@@ -37,7 +37,7 @@ from timeline.storage.files import seclude, sole
 from timeline.storage.rocks import FAMILIES, LOG, META, Storage
 from timeline.verification.checks.names import check_names
 from timeline.verification.checks.records import check_log
-from timeline.verification.snapshot.concerned import concerned, may_lose
+from timeline.verification.snapshot.affected import affected, may_lose
 from timeline.verification.snapshot.exclusive import held, rocks_held
 from timeline.verification.snapshot.findings import FILES, Finding, Put, Report
 from timeline.verification.snapshot.readable import readable, reckoned
@@ -215,7 +215,7 @@ def _open(source: Path, *, replay: bool) -> Snapshot:
 
     def note(start: bytes, stop: bytes | None, text: str) -> None:
         if stop is None:  # nothing further on can be read either
-            text = f"{snapshot.shadow.unveiled(text)}; {concerned(snapshot, family, start, stop)}"
+            text = f"{snapshot.shadow.unveiled(text)}; {affected(snapshot, family, start, stop)}"
             blind[family] = Finding(FILES, text, lost=may_lose(family))
 
     for family in FAMILIES:

@@ -12,15 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from timeline.engine.store import ROCKS
 from timeline.errors import CorruptError, StorageError
 from timeline.options import Options, anchored
-from timeline.storage.rocks import FAMILIES, sort_files
 from timeline.verification.backups import Backup, is_backup
 from timeline.verification.checks.conversations import check_audiences, check_conversations
 from timeline.verification.checks.deleted import check_deleted
 from timeline.verification.checks.deliveries import check_deliveries
 from timeline.verification.checks.entries import Entries
+from timeline.verification.checks.files import check_files
 from timeline.verification.checks.index import check_index
 from timeline.verification.checks.members import check_members, check_pulled, check_roster
 from timeline.verification.checks.messages import check_messages
@@ -34,11 +33,8 @@ from timeline.verification.checks.positions import (
 )
 from timeline.verification.checks.records import check_log, check_meta
 from timeline.verification.checks.references import References
-from timeline.verification.snapshot.concerned import concerned, may_lose
 from timeline.verification.snapshot.findings import FILES, Finding, Report
-from timeline.verification.snapshot.shadow import Shadow
 from timeline.verification.snapshot.snapshot import Snapshot
-from timeline.verification.snapshot.walk import LAST, walk
 
 Thorough = Literal["sample", "whole", "none"]
 
@@ -125,7 +121,7 @@ def check(
     report.applied = snapshot.applied
     entries, references = Entries(snapshot), References(snapshot)
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
-        ("files", lambda: _check_files(snapshot)),
+        ("files", lambda: check_files(snapshot)),
         ("what the store says of itself", lambda: check_meta(snapshot)),
         ("log", lambda: check_log(snapshot)),
         ("names", lambda: check_names(snapshot)),
@@ -163,41 +159,3 @@ def check(
 
 def _tell(progress: Progress, name: str, done: int, total: int, rows: int) -> None:
     progress(name, rows, done, total)
-
-
-def _check_files(snapshot: Snapshot) -> Iterator[Finding]:
-    """Every block that RocksDB keeps, against its checksum."""
-    found: list[Finding] = []
-
-    def blind(start: bytes, stop: bytes | None, text: str) -> None:
-        upto = "the end" if stop is None else stop.rstrip(b"\0").hex()
-        found.append(
-            Finding(
-                FILES,
-                f"family {family} cannot be read from {start.hex() or 'its beginning'} to {upto}; "
-                f"{concerned(snapshot, family, start, stop)}: {text}",
-                lost=may_lose(family),
-            )
-        )
-
-    for family in FAMILIES:
-        for _ in snapshot.noted(walk(snapshot.storage, family, b"", LAST, blind)):
-            pass
-    yield from found or _check_unread(snapshot)
-
-
-def _check_unread(snapshot: Snapshot) -> Iterator[Finding]:
-    """Blocks that hold only what was deleted: no reader meets them, but a compaction does."""
-    tables = set(snapshot.storage.tables())
-    shadow = Shadow(snapshot.path / ROCKS)
-    try:
-        damaged = tables.intersection(sort_files(shadow.path, snapshot.options))
-    finally:
-        shadow.close()
-    for name in sorted(damaged):
-        if (snapshot.path / ROCKS / name).exists():  # a daemon may have replaced it meanwhile
-            yield Finding(
-                FILES,
-                f"{name} is damaged where nothing is read any more: nothing is lost, but RocksDB "
-                "stops writing when it compacts that; run `timeline repair` on the stopped store",
-            )

@@ -50,7 +50,7 @@ def may_lose(family: str) -> bool:
     return family not in _DERIVED
 
 
-def concerned(snapshot: Snapshot, family: str, start: bytes, stop: bytes | None) -> str:
+def affected(snapshot: Snapshot, family: str, start: bytes, stop: bytes | None) -> str:
     """What the keys of `family` from `start` up to `stop` (None: to its end) hold."""
     if family == LOG:
         return "it may have held what followers of the log read; nothing sealed is lost with it"

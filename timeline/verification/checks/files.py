@@ -1,0 +1,57 @@
+"""Files: whether RocksDB can read all that it keeps.
+
+Checked: every block of every column family has the checksum that was written with it.
+
+Example: a flipped bit in an `.sst` file hides a block. The check says which keys it cannot read,
+and which timelines or users those keys belong to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from timeline.engine.store import ROCKS
+from timeline.storage.rocks import FAMILIES, sort_files
+from timeline.verification.snapshot.affected import affected, may_lose
+from timeline.verification.snapshot.findings import FILES, Finding
+from timeline.verification.snapshot.shadow import Shadow
+from timeline.verification.snapshot.snapshot import Snapshot
+from timeline.verification.snapshot.walk import LAST, walk
+
+
+def check_files(snapshot: Snapshot) -> Iterator[Finding]:
+    """Every block that RocksDB keeps, against its checksum."""
+    found: list[Finding] = []
+
+    def blind(start: bytes, stop: bytes | None, text: str) -> None:
+        upto = "the end" if stop is None else stop.rstrip(b"\0").hex()
+        found.append(
+            Finding(
+                FILES,
+                f"family {family} cannot be read from {start.hex() or 'its beginning'} to {upto}; "
+                f"{affected(snapshot, family, start, stop)}: {text}",
+                lost=may_lose(family),
+            )
+        )
+
+    for family in FAMILIES:
+        for _ in snapshot.noted(walk(snapshot.storage, family, b"", LAST, blind)):
+            pass
+    yield from found or _check_unread(snapshot)
+
+
+def _check_unread(snapshot: Snapshot) -> Iterator[Finding]:
+    """Blocks that hold only what was deleted: no reader meets them, but a compaction does."""
+    tables = set(snapshot.storage.tables())
+    shadow = Shadow(snapshot.path / ROCKS)
+    try:
+        damaged = tables.intersection(sort_files(shadow.path, snapshot.options))
+    finally:
+        shadow.close()
+    for name in sorted(damaged):
+        if (snapshot.path / ROCKS / name).exists():  # a daemon may have replaced it meanwhile
+            yield Finding(
+                FILES,
+                f"{name} is damaged where nothing is read any more: nothing is lost, but RocksDB "
+                "stops writing when it compacts that; run `timeline repair` on the stopped store",
+            )
