@@ -22,7 +22,7 @@ from typing import Final, Generic, Protocol, TypeVar
 from timeline.commit.draft import Draft
 from timeline.errors import TimelineError
 from timeline.formats.rows import Retention
-from timeline.lsm.memtable import Timeline
+from timeline.lsm.timeline import Timeline
 from timeline.lsm.timelines import Extent, Page
 
 from . import replies

@@ -36,7 +36,7 @@ from timeline.formats.entries import decode_items
 from timeline.formats.references import REPLAY
 from timeline.formats.segments import Row
 from timeline.lsm.inboxes import Inboxes
-from timeline.lsm.memtable import Timeline
+from timeline.lsm.timeline import Timeline
 
 _PAGE: Final = 1_024
 ORDINAL: Final = b"@ordinal"  # the field of an entry that readers come for

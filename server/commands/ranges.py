@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 
 from timeline.engine.inboxview import TOP, Unresolved
-from timeline.lsm.memtable import Timeline
+from timeline.lsm.timeline import Timeline
 from timeline.messaging.access.names import USERS
 
 from .. import replies

@@ -6,7 +6,7 @@ their commands are refused with a sentence that says what to use.
 
 from __future__ import annotations
 
-from timeline.lsm.memtable import Timeline
+from timeline.lsm.timeline import Timeline
 
 from .. import replies
 from ..errors import CommandError

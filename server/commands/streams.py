@@ -13,7 +13,7 @@ from typing import NamedTuple
 from timeline.commit.draft import Draft
 from timeline.errors import SequenceError
 from timeline.formats.entries import resp_id
-from timeline.lsm.memtable import Timeline
+from timeline.lsm.timeline import Timeline
 from timeline.lsm.timelines import Extent
 
 from .. import replies

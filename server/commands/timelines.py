@@ -17,7 +17,7 @@ from timeline.engine.inboxview import Unresolved, is_inbox
 from timeline.errors import NotFoundError, UsageError, WrongTypeError
 from timeline.formats.keys import MAX
 from timeline.formats.rows import Retention
-from timeline.lsm.memtable import Timeline
+from timeline.lsm.timeline import Timeline
 
 from .. import replies
 from ..entries import encode_fields

@@ -18,7 +18,7 @@ from timeline.commit.draft import Draft
 from timeline.embedded.database import Database
 from timeline.errors import UncertainError, UsageError
 from timeline.formats.conversations import MESSAGE, READ
-from timeline.lsm.memtable import Timeline
+from timeline.lsm.timeline import Timeline
 from timeline.options import DAY, Options
 from timeline.storage.mark import DurableMark
 from timeline_server.push import Push

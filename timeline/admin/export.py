@@ -19,7 +19,7 @@ from timeline.formats.export import DumpRecord, Header, Item, Row, Series
 from timeline.formats.references import SIZE, cut_references, encode_references, lsn_of
 from timeline.formats.rows import RAW, decode_spans, encode_clock, encode_spans
 from timeline.lsm.clock import CLOCK_KEY
-from timeline.lsm.memtable import Timeline
+from timeline.lsm.timeline import Timeline
 from timeline.lsm.upkeep.expiry import EXPIRY_KEY
 from timeline.lsm.upkeep.sealing import REFERENCES_A_SEGMENT
 from timeline.storage.rocks import INBOXES, LOG, META, STATE

@@ -23,7 +23,7 @@ from timeline.formats import keys
 from timeline.formats.references import count_references, decode_references, packed_references
 from timeline.formats.rows import FORMAT, Retention
 from timeline.formats.segments import Segment
-from timeline.lsm.memtable import Timeline
+from timeline.lsm.timeline import Timeline
 from timeline.lsm.timelines import Extent
 from timeline.storage.rocks import FAMILIES, INBOXES, LOG, PATCHES, SEGMENTS
 

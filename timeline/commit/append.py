@@ -15,7 +15,7 @@ from timeline.commit.draft import Draft
 from timeline.commit.stage import Stage
 from timeline.formats.entries import encode_entry, encode_run
 from timeline.formats.keys import LAST
-from timeline.lsm.memtable import Timeline
+from timeline.lsm.timeline import Timeline
 from timeline.options import Options
 
 _FRAME: Final = 64  # more than what stands around the items of an entry

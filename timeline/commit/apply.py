@@ -31,7 +31,8 @@ from timeline.formats.records import (
 from timeline.formats.references import encode_reference
 from timeline.formats.rows import decode_row
 from timeline.lsm.inboxes import Inboxes
-from timeline.lsm.memtable import Inbox, Tails, Timeline
+from timeline.lsm.memtable import Tails
+from timeline.lsm.timeline import Inbox, Timeline
 from timeline.lsm.timelines import Timelines
 
 _ROW_FAMILY: Final = keys.ROW[0]

@@ -46,7 +46,7 @@ from timeline.formats.rows import (
     encode_spans,
 )
 from timeline.lsm.inboxes import OPEN
-from timeline.lsm.memtable import Timeline
+from timeline.lsm.timeline import Timeline
 
 
 class Commit(NamedTuple):

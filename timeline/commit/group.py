@@ -16,7 +16,7 @@ from itertools import accumulate
 from timeline.errors import TimelineError
 from timeline.formats.records import Appends, Operation
 from timeline.formats.segments import Row
-from timeline.lsm.memtable import Timeline
+from timeline.lsm.timeline import Timeline
 
 
 class Appended:

@@ -28,8 +28,8 @@ from timeline.formats.rows import (
 )
 from timeline.formats.segments import Row
 from timeline.lsm.clock import Clock
-from timeline.lsm.memtable import Timeline
 from timeline.lsm.state import merge
+from timeline.lsm.timeline import Timeline
 from timeline.lsm.timelines import Extent, Page
 
 

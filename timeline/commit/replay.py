@@ -18,7 +18,8 @@ from timeline.formats.records import DROP, PUT, REMOVE, Operation, Record, Targe
 from timeline.formats.rows import Progress
 from timeline.lsm.inboxes import Inboxes
 from timeline.lsm.log import Log
-from timeline.lsm.memtable import Inbox, Tails
+from timeline.lsm.memtable import Tails
+from timeline.lsm.timeline import Inbox
 from timeline.lsm.timelines import Timelines
 from timeline.storage.rocks import INBOXES, SEGMENTS, Storage
 

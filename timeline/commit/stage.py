@@ -32,8 +32,9 @@ from timeline.formats import keys
 from timeline.formats.rows import INBOX
 from timeline.formats.segments import Row
 from timeline.lsm.inboxes import Inboxes
-from timeline.lsm.memtable import Tails, Timeline
+from timeline.lsm.memtable import Tails
 from timeline.lsm.state import State, merge
+from timeline.lsm.timeline import Timeline
 from timeline.lsm.timelines import Timelines
 from timeline.options import Options
 

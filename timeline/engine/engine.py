@@ -60,7 +60,7 @@ from timeline.formats import keys
 from timeline.formats.records import encode_record
 from timeline.formats.rows import Retention, decode_metadata
 from timeline.lsm.log import LogCommit
-from timeline.lsm.memtable import Timeline
+from timeline.lsm.timeline import Timeline
 from timeline.options import Options, anchored
 from timeline.storage.lock import Lock, place_of_call
 from timeline.storage.mark import DurableMark

@@ -20,7 +20,7 @@ from timeline.formats.entries import decode_id, encode_shown
 from timeline.formats.keys import MAX
 from timeline.formats.references import REPLAY, Reference
 from timeline.formats.rows import INBOX, Retention
-from timeline.lsm.memtable import Timeline
+from timeline.lsm.timeline import Timeline
 from timeline.lsm.timelines import Extent, Page
 
 BITS: Final = 32

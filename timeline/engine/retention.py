@@ -18,8 +18,8 @@ from timeline.commit.draft import Draft
 from timeline.errors import TimelineError
 from timeline.formats import keys
 from timeline.formats.rows import NO_RETENTION, Retention, decode_retention
-from timeline.lsm.memtable import Timeline
 from timeline.lsm.state import State
+from timeline.lsm.timeline import Timeline
 from timeline.lsm.timelines import Timelines
 from timeline.lsm.upkeep.compaction import Compaction
 from timeline.options import Options

@@ -16,7 +16,7 @@ from typing import Protocol
 from timeline.engine.engine import Engine
 from timeline.formats.segments import Row
 from timeline.lsm.clock import Clock
-from timeline.lsm.memtable import Timeline
+from timeline.lsm.timeline import Timeline
 from timeline.lsm.timelines import Extent
 
 

@@ -33,8 +33,8 @@ from timeline.formats.references import (
     references_above,
 )
 from timeline.formats.rows import decode_spans
-from timeline.lsm.memtable import Inbox
 from timeline.lsm.state import State
+from timeline.lsm.timeline import Inbox
 from timeline.storage.rocks import INBOXES, Storage
 
 _A_TIME = 256  # references in memory that are looked at together

@@ -25,9 +25,8 @@ from sortedcontainers import SortedList
 
 from timeline.formats import keys
 from timeline.formats.records import Appends
-from timeline.formats.rows import INBOX, TimelineRow
-from timeline.formats.segments import Segment
 from timeline.lsm.columns import ROW_COST, Columns, Piece
+from timeline.lsm.timeline import Inbox, Timeline
 
 # What things cost in memory beside their bytes, measured: a timeline and its tail, a value of
 # state or a patch, a reference.
@@ -37,61 +36,6 @@ REFERENCE_COST: Final = 8
 
 _PIECE: Final = 1_024  # the most rows looked at before a reader is asked whether it wants more
 _SCANNED: Final = 256  # the same of keys of state
-
-
-class Timeline:
-    """A timeline as memory knows it. One object per timeline at any time.
-
-    `row` is what was applied (None: not yet created), `staged` what the open groups will make of
-    it (None: dropped), `next` the next number to give out (`keys.MAX`: none), `sealed` the highest
-    number known to be on disk, `patched` what took the place of entries in the tail, by number.
-    """
-
-    __slots__ = (
-        "cached", "generation", "id", "name", "next", "patched", "row", "sealed", "staged", "tail",
-        "used",
-    )  # fmt: skip
-
-    def __init__(
-        self, timeline_id: int, name: bytes, row: TimelineRow | None, sealed: int = 0
-    ) -> None:
-        self.id = timeline_id
-        self.name = name
-        self.row = row
-        self.staged = row
-        self.sealed = sealed
-        self.generation = 0
-        self.tail = array("Q")
-        self.patched: dict[int, bytes] | None = None
-        self.next = keys.MAX if row is not None and row.kind == INBOX else self.floor + 1
-        self.cached: tuple[list[int], list[Segment]] | None = None
-        self.used = True
-
-    @property
-    def floor(self) -> int:
-        """The highest number ever given out, as far as the tail is not needed to know it."""
-        return max(self.sealed, self.row.floor if self.row else 0)
-
-    @property
-    def idle(self) -> bool:
-        """Nothing of it is only in memory, so that it may be forgotten."""
-        return not self.tail and self.staged == self.row and self.next in (self.floor + 1, keys.MAX)
-
-
-class Inbox:
-    """The unsealed references of one in-box, each the same bytes object for every member.
-
-    `floor` is that of this in-box alone, None until it was asked for.
-    """
-
-    __slots__ = ("__weakref__", "floor", "generation", "id", "old", "tail")
-
-    def __init__(self, inbox_id: int) -> None:
-        self.id = inbox_id
-        self.generation = 0
-        self.tail: list[bytes] = []
-        self.old: list[bytes] = []
-        self.floor: int | None = None
 
 
 class Generation:

@@ -15,7 +15,8 @@ from collections import OrderedDict
 
 from timeline.formats.keys import pair
 from timeline.formats.segments import Segment
-from timeline.lsm.memtable import Tails, Timeline
+from timeline.lsm.memtable import Tails
+from timeline.lsm.timeline import Timeline
 from timeline.storage.rocks import PATCHES, SEGMENTS, Storage
 
 _OVERHEAD = 400  # of a cached segment beside its bytes

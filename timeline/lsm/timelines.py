@@ -26,9 +26,10 @@ from timeline.formats.segments import Row, Segment
 from timeline.lsm.clock import Clock
 from timeline.lsm.columns import Piece
 from timeline.lsm.heads import Dormant
-from timeline.lsm.memtable import Tails, Timeline
+from timeline.lsm.memtable import Tails
 from timeline.lsm.segmentcache import SegmentCache
 from timeline.lsm.state import State
+from timeline.lsm.timeline import Timeline
 from timeline.storage.rocks import SEGMENTS, Storage
 
 

@@ -38,7 +38,7 @@ from timeline.formats.conversations import (
     second_id,
 )
 from timeline.formats.entries import decode_items
-from timeline.lsm.memtable import Timeline
+from timeline.lsm.timeline import Timeline
 from timeline.messaging.access.access import (
     Conversation,
     find_conversation,

@@ -31,7 +31,8 @@ from timeline.formats.rows import Progress, encode_progress
 from timeline.formats.segments import Column, encode_segments
 from timeline.lsm.clock import Clock
 from timeline.lsm.log import Log
-from timeline.lsm.memtable import Generation, Tails, Timeline
+from timeline.lsm.memtable import Generation, Tails
+from timeline.lsm.timeline import Timeline
 from timeline.lsm.upkeep.erasure import Erasure
 from timeline.lsm.upkeep.expiry import Expiry
 from timeline.options import Options

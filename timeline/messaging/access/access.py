@@ -29,7 +29,7 @@ from timeline.formats.conversations import (
     member_key,
 )
 from timeline.formats.rows import INBOX
-from timeline.lsm.memtable import Timeline
+from timeline.lsm.timeline import Timeline
 from timeline.messaging.access.names import (
     APPLICATION,
     CONVERSATIONS,

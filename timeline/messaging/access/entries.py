@@ -18,7 +18,7 @@ from timeline.errors import CorruptError, TooLargeError, UsageError
 from timeline.fanout import stamp
 from timeline.formats.conversations import BINARY, JOIN, KINDS, LEAVE, ROLE
 from timeline.formats.entries import decode_items
-from timeline.lsm.memtable import Timeline
+from timeline.lsm.timeline import Timeline
 from timeline.messaging.access.access import Conversation
 
 EVERYBODY: Final = b"@all"  # what `@mentions` says when everybody is

@@ -10,7 +10,7 @@ from __future__ import annotations
 from timeline.commit.draft import Draft
 from timeline.fanout import push
 from timeline.formats.conversations import CLEAR, DYING
-from timeline.lsm.memtable import Timeline
+from timeline.lsm.timeline import Timeline
 from timeline.messaging.access.access import Conversation, open_conversation
 from timeline.messaging.access.entries import record_event, split_event
 from timeline.messaging.access.names import APPLICATION, CONVERSATIONS

@@ -34,7 +34,7 @@ from timeline.formats.conversations import (
 )
 from timeline.formats.entries import encode_entry
 from timeline.formats.keys import number
-from timeline.lsm.memtable import Timeline
+from timeline.lsm.timeline import Timeline
 from timeline.messaging.access.access import (
     Conversation,
     find_user,

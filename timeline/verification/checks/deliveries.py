@@ -13,7 +13,7 @@ from timeline.errors import CorruptError, shown
 from timeline.formats import keys
 from timeline.formats.conversations import MEMBER, MESSAGE, ConversationRow, MemberRow
 from timeline.formats.references import encode_floor
-from timeline.lsm.memtable import Timeline
+from timeline.lsm.timeline import Timeline
 from timeline.storage.rocks import INBOXES
 from timeline.verification.snapshot.findings import Finding, put
 from timeline.verification.snapshot.snapshot import Snapshot

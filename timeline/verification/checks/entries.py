@@ -16,7 +16,7 @@ from timeline.formats.entries import decode_items, seq_of
 from timeline.formats.rows import RAW, TimelineRow, decode_row, encode_row
 from timeline.formats.segments import Segment
 from timeline.lsm.clock import Clock
-from timeline.lsm.memtable import Timeline
+from timeline.lsm.timeline import Timeline
 from timeline.storage.rocks import PATCHES, SEGMENTS, STATE
 from timeline.verification.checks.names import lost_name
 from timeline.verification.snapshot.findings import Finding, Put, remove

@@ -14,7 +14,7 @@ from pathlib import Path
 from timeline.errors import CorruptError
 from timeline.formats import keys
 from timeline.formats.records import DROP, PATCH, TRIM, decode_record
-from timeline.lsm.memtable import Timeline
+from timeline.lsm.timeline import Timeline
 from timeline.search.index.checking import IndexReader, newest_index
 from timeline.search.index.documents import Documents
 from timeline.search.index.index import IndexFaultError, generations

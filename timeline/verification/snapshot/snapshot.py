@@ -39,9 +39,10 @@ from timeline.formats.rows import (
 from timeline.lsm.clock import Clock
 from timeline.lsm.inboxes import Inboxes
 from timeline.lsm.log import Log
-from timeline.lsm.memtable import Tails, Timeline
+from timeline.lsm.memtable import Tails
 from timeline.lsm.segmentcache import SegmentCache
 from timeline.lsm.state import State, merge
+from timeline.lsm.timeline import Timeline
 from timeline.lsm.timelines import Timelines
 from timeline.lsm.upkeep.sealing import PROGRESS_KEY
 from timeline.options import Options
