@@ -65,7 +65,9 @@ def append(
                     done += 1
         while not engine.flush():
             time.sleep(0.001)
-        while engine.work(0.001) and engine.store.tails.size > engine.options.unsealed_bytes // 2:
+        while (
+            engine.work(0.001) and engine.store.memtable.size > engine.options.unsealed_bytes // 2
+        ):
             pass
         seconds += time.perf_counter() - begin
     return size, seconds

@@ -230,11 +230,11 @@ def _commands(service: Service) -> Iterator[Metric]:
 
 def _memory(service: Service) -> Iterator[Metric]:
     engine = service.engine
-    options, tails, cache = engine.options, engine.store.tails, engine.timelines.cache
+    options, memtable, cache = engine.options, engine.store.memtable, engine.timelines.cache
     lists = service.messages.lists
-    yield _gauge("unsealed_bytes", "Bytes in memory that are not sealed.", tails.size)
+    yield _gauge("unsealed_bytes", "Bytes in memory that are not sealed.", memtable.size)
     yield _gauge("unsealed_bytes_limit", "Beyond that writes wait.", options.unsealed_bytes)
-    yield _gauge("unsealed_timelines", "Timelines with entries of them.", tails.young.tails)
+    yield _gauge("unsealed_timelines", "Timelines with entries of them.", memtable.active.tails)
     yield _gauge("unsealed_timelines_limit", "Beyond that writes wait.", options.tails)
     yield _gauges(
         "cache_bytes",

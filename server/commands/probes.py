@@ -170,7 +170,7 @@ def stats(session: Session, args: Arguments) -> bytes:
             "total.allocated": found["used_memory"],
             "clients.normal": found["mem_clients_normal"],
             "keys.count": service.timelines(),
-            "unsealed.bytes": service.engine.store.tails.size,
+            "unsealed.bytes": service.engine.store.memtable.size,
             "cache.segments": service.engine.timelines.cache.size,
             "cache.lists": service.messages.lists.size,
         },

@@ -109,10 +109,10 @@ def test_damage_elsewhere_holds_up_nothing(tmp_path: Path, monkeypatch: pytest.M
             damaged = timeline_.id
         read = segmentcache.read_segment
 
-        def read_some(storage: Storage, tails: object, timeline_id: int, *rest: bytes) -> object:
+        def read_some(storage: Storage, memtable: object, timeline_id: int, *rest: bytes) -> object:
             if timeline_id == damaged:
                 raise CorruptError("damaged")
-            return read(storage, tails, timeline_id, *rest)  # type: ignore[arg-type]
+            return read(storage, memtable, timeline_id, *rest)  # type: ignore[arg-type]
 
         monkeypatch.setattr(compaction, "read_segment", read_some)
         assert leaves(db, contents[0], contents[2], contents[3])
@@ -298,9 +298,9 @@ def test_erasing_reads_what_it_erases_and_not_the_timeline(
         holds: list[list[bytes]] = []
         read, fold = segmentcache.read_segment, compaction.Compaction.erase
 
-        def note(storage: Storage, tails: object, timeline_id: int, *rest: bytes) -> object:
+        def note(storage: Storage, memtable: object, timeline_id: int, *rest: bytes) -> object:
             holds[-1].append(rest[0])
-            return read(storage, tails, timeline_id, *rest)  # type: ignore[arg-type]
+            return read(storage, memtable, timeline_id, *rest)  # type: ignore[arg-type]
 
         def one(self: compaction.Compaction, deadline: float) -> bool | None:
             holds.append([])

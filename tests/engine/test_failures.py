@@ -485,7 +485,7 @@ def test_sealing_keeps_up_with_writers_that_never_pause(tmp_path: Path, spread: 
                 for place in range(64):
                     engine.append(b"%d" % ((number * 64 + place) % spread), [b"f", b"v" * 100])
             engine.flush()
-            most = max(most, engine.store.tails.size)
+            most = max(most, engine.store.memtable.size)
         assert engine.store.sealing.passes >= 4
         assert most <= bound
 
@@ -516,8 +516,8 @@ def test_replaying_a_long_log_keeps_memory_bounded(tmp_path: Path) -> None:
     for _ in range(2):  # the second time after a clean close
         with timeline.open(tmp_path / "copy", options) as copy:
             engine = copy.engine
-            assert engine.store.tails.size <= options.unsealed_bytes
-            assert engine.store.tails.young.tails <= options.tails
+            assert engine.store.memtable.size <= options.unsealed_bytes
+            assert engine.store.memtable.active.tails <= options.tails
             for number in range(7 * 100):
                 name = f"{number % 7}:{number // 7}"
                 rounds = len(range(number % 7, 40, 7))
@@ -633,7 +633,7 @@ def test_what_a_kill_leaves_to_replay_is_bounded(tmp_path: Path) -> None:
         copy_as_killed(db, tmp_path / "killed")
     with timeline.open(tmp_path / "killed", fsync="inline", unsealed_bytes=bound) as db:
         assert sum(len(db.timeline(str(number))) for number in range(8)) == 64_000
-        assert db.engine.store.tails.size <= 5 * bound
+        assert db.engine.store.memtable.size <= 5 * bound
 
 
 def test_damage_met_while_closing_leaves_nothing_open(

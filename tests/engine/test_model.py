@@ -2,7 +2,7 @@
 
 A Hypothesis state machine: every rule does one thing to the store and to the oracle. Sealing,
 compaction, a clean restart and a kill are rules like any other, and change no answer. Bounds are
-so small that tails, segments, caches, slices and pages all overflow within a few steps.
+so small that memtable, segments, caches, slices and pages all overflow within a few steps.
 
 A failure prints the steps and a `@reproduce_failure` line; `--model-examples N` looks longer.
 """

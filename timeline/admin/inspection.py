@@ -188,7 +188,7 @@ def inspect_store(engine: Engine, index: dict[str, int | str]) -> StoreFacts:
             counts["timeline"],
             counts["conversation"],
             counts["inbox"],
-            engine.store.tails.size,
+            engine.store.memtable.size,
             families,
             log,
             index,
@@ -248,8 +248,8 @@ def _extent(engine: Engine, timeline: Timeline, *, inbox: bool) -> tuple[Extent,
     if inbox:
         rows = engine.inboxes.inbox(timeline.id)
         floor = engine.inboxes.floor_of(timeline.id)
-        return Unresolved(engine).span(timeline), floor, len(rows.old) + len(rows.tail)
-    return engine.extent(timeline), 0, engine.store.tails.applied(timeline)
+        return Unresolved(engine).span(timeline), floor, len(rows.immutable) + len(rows.tail)
+    return engine.extent(timeline), 0, engine.store.memtable.applied(timeline)
 
 
 def _segments(engine: Engine, owner: int, family: str) -> Iterator[SegmentFacts]:

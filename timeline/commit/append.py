@@ -58,9 +58,9 @@ class Appender:
         size = len(payload)
         if size > self._entry_limit:
             stage.check_size(size)
-        tails = stage.tails
-        if timeline.generation != tails.young.number:
-            tails.touch(timeline)
+        memtable = stage.memtable
+        if timeline.generation != memtable.active.number:
+            memtable.touch(timeline)
         if not group.time:
             group.time = stage.now()
         if group.offsets is not None:
@@ -140,8 +140,8 @@ class Appender:
 
         Returns the numbers, up to the first timeline that has none to give.
         """
-        tails = self._stage.tails
-        generation = tails.young.number
+        memtable = self._stage.memtable
+        generation = memtable.active.number
         seqs: list[int] = []
         add = seqs.append
         for row, timeline in enumerate(timelines, first_row):
@@ -149,7 +149,7 @@ class Appender:
             if seq > LAST:  # none to give: an in-box, or dropped
                 break
             if timeline.generation != generation:
-                tails.touch(timeline)
+                memtable.touch(timeline)
             timeline.tail.append(row)
             timeline.next = seq + 1
             add(seq)

@@ -31,7 +31,7 @@ from timeline.formats.records import (
 from timeline.formats.references import encode_reference
 from timeline.formats.rows import decode_row
 from timeline.lsm.inboxes import Inboxes
-from timeline.lsm.memtable import Tails
+from timeline.lsm.memtable import Memtable
 from timeline.lsm.timeline import Inbox, Timeline
 from timeline.lsm.timelines import Timelines
 
@@ -40,8 +40,8 @@ _AUDIENCE_FAMILY: Final = keys.AUDIENCE[0]
 
 
 class Applier:
-    def __init__(self, tails: Tails, timelines: Timelines, inboxes: Inboxes) -> None:
-        self._tails = tails
+    def __init__(self, memtable: Memtable, timelines: Timelines, inboxes: Inboxes) -> None:
+        self._memtable = memtable
         self._timelines = timelines
         self._inboxes = inboxes
 
@@ -54,7 +54,7 @@ class Applier:
             self._timelines.keep(timeline)
         if group.operations:
             self.apply_state(group.operations)
-        self._tails.append(
+        self._memtable.append(
             record, entries_start(appends), appends, appends.lsns(group.first), group.time
         )
         return self.apply_operations(group.operations) if group.operations else 0
@@ -86,21 +86,21 @@ class Applier:
                 timeline = self._timelines.load(target)
                 if timeline is not None:
                     self._timelines.cache.forget(timeline, argument, argument)
-                    self._tails.patch(timeline, argument, body)
+                    self._memtable.patch(timeline, argument, body)
             elif kind == TRIM:
                 timeline = self._timelines.load(target)
                 if timeline is not None:
-                    self._tails.trim(timeline, argument)
+                    self._memtable.trim(timeline, argument)
             elif kind == DROP:
                 self._drop(target)
         return delivered
 
     def deliver(self, inboxes: Sequence[Inbox], lsn: int, seq: int, to: Target) -> None:
         reference = encode_reference(lsn, to.timeline_id, seq, to.kind, to.ordinal)
-        self._tails.deliver(inboxes, reference)
+        self._memtable.deliver(inboxes, reference)
 
     def _put(self, key: bytes, value: bytes | None) -> None:
-        self._tails.put(key, value)
+        self._memtable.put(key, value)
         family = key[0]
         if family == _ROW_FAMILY:
             timeline_id = keys.split_number(key[1:])
@@ -116,5 +116,5 @@ class Applier:
         timeline = self._timelines.by_id.get(timeline_id)
         if timeline is None:
             timeline = Timeline(timeline_id, b"", None)
-        self._tails.drop(timeline)
+        self._memtable.drop(timeline)
         self._timelines.dropped(timeline)

@@ -454,9 +454,9 @@ class Draft(Overlay):
         own = self._appended
         if group.offsets is not None or not alone or len(own) != 1:
             group.spread().extend([self.lsn - group.first] * len(own))
-        tails = self._stage.tails
+        memtable = self._stage.memtable
         for row, timeline in enumerate(own.timelines, group.end):
-            tails.touch(timeline)
+            memtable.touch(timeline)
             timeline.tail.append(row)
         group.appended.add_run(own.timelines, own.ids, own.seqs, own.parts, own.sizes)
 

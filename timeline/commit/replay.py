@@ -18,7 +18,7 @@ from timeline.formats.records import DROP, PUT, REMOVE, Operation, Record, Targe
 from timeline.formats.rows import Progress
 from timeline.lsm.inboxes import Inboxes
 from timeline.lsm.log import Log
-from timeline.lsm.memtable import Tails
+from timeline.lsm.memtable import Memtable
 from timeline.lsm.timeline import Inbox
 from timeline.lsm.timelines import Timelines
 from timeline.storage.rocks import INBOXES, SEGMENTS, Storage
@@ -41,12 +41,12 @@ class Replay(Applier):
     def __init__(
         self,
         storage: Storage,
-        tails: Tails,
+        memtable: Memtable,
         timelines: Timelines,
         inboxes: Inboxes,
         progress: Progress,
     ) -> None:
-        super().__init__(tails, timelines, inboxes)
+        super().__init__(memtable, timelines, inboxes)
         self._storage = storage
         self._progress = progress
         self.lsn, self.time, self.next_id = progress.sealed, progress.time, progress.next_id
@@ -73,7 +73,7 @@ class Replay(Applier):
         """Nothing is staged: the next number of each timeline follows its head."""
         for timeline in self._timelines.by_id.values():
             if timeline.next != keys.MAX:
-                timeline.next = self._tails.head(timeline) + 1
+                timeline.next = self._memtable.head(timeline) + 1
             timeline.staged = timeline.row
 
     def _apply_record(self, record: Record) -> None:
@@ -83,17 +83,19 @@ class Replay(Applier):
             self.next_id = max(self.next_id, _given_id(operation) + 1)
         appends = record.appends
         interrupted = record.first <= self._progress.upto
-        tails, timelines = self._tails, self._timelines
+        memtable, timelines = self._memtable, self._timelines
         for row, timeline_id, seq in zip(
-            count(tails.visible), appends.timelines, appends.seqs, strict=False
+            count(memtable.visible), appends.timelines, appends.seqs, strict=False
         ):
             if interrupted and seq <= self._last_on_disk(SEGMENTS, timeline_id):
                 continue
             timeline = timelines.by_id.get(timeline_id) or timelines.load(timeline_id)
             if timeline is not None:
-                tails.touch(timeline)
+                memtable.touch(timeline)
                 timeline.tail.append(row)
-        tails.append(record.value, record.start, appends, appends.lsns(record.first), record.time)
+        memtable.append(
+            record.value, record.start, appends, appends.lsns(record.first), record.time
+        )
         self.apply_operations(record.operations)
 
     def deliver(self, inboxes: Sequence[Inbox], lsn: int, seq: int, to: Target) -> None:

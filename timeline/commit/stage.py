@@ -32,7 +32,7 @@ from timeline.formats import keys
 from timeline.formats.rows import INBOX
 from timeline.formats.segments import Row
 from timeline.lsm.inboxes import Inboxes
-from timeline.lsm.memtable import Tails
+from timeline.lsm.memtable import Memtable
 from timeline.lsm.state import State, merge
 from timeline.lsm.timeline import Timeline
 from timeline.lsm.timelines import Timelines
@@ -61,7 +61,7 @@ class Stage:
 
     def reset(
         self,
-        tails: Tails,
+        memtable: Memtable,
         timelines: Timelines,
         state: State,
         inboxes: Inboxes,
@@ -71,7 +71,7 @@ class Stage:
         next_id: int,
     ) -> None:
         """Begin anew after opening: the last LSN is `lsn`, the last time `now`."""
-        self.tails = tails
+        self.memtable = memtable
         self.timelines = timelines
         self.by_name = timelines.by_name
         self._state = state
@@ -79,7 +79,7 @@ class Stage:
         self.some_deleted = state.get(keys.DELETED) is not None
         self.last_time = now
         self.next_id = next_id
-        self.open = Group(lsn + 1, tails.visible)
+        self.open = Group(lsn + 1, memtable.visible)
         self.flying = None
 
     # --- what is needed to stage --------------------------------------------------------------

@@ -403,13 +403,13 @@ class Engine:
         self._tell()  # what failed here ended the groups under way
 
     def _keep_pace(self) -> None:
-        tails = self.store.tails
+        memtable = self.store.memtable
         try:
             self.store.keep_pace()
-            self.health.relent(tails.size)
+            self.health.relent(memtable.size)
         except StallError as error:
             # Nothing was written, and the next group tries again.
-            self.health.behind(error, tails.size)
+            self.health.behind(error, memtable.size)
         except Exception as error:
             self.health.poison(None, error)
 
@@ -490,7 +490,7 @@ class Engine:
 
     def _work_some(self, seconds: float) -> bool:
         more = self.store.work(seconds)
-        self.health.relent(self.store.tails.size)
+        self.health.relent(self.store.memtable.size)
         return more or self._do_chores()
 
     def before_closing(self, stop: Callable[[], None]) -> None:
@@ -655,7 +655,7 @@ class Engine:
         """What INFO shows of the engine; while the storage is closed after a failure, less what is
         only there.
         """
-        sealing, tails, cache = self.store.sealing, self.store.tails, self.timelines.cache
+        sealing, memtable, cache = self.store.sealing, self.store.memtable, self.timelines.cache
         found: dict[str, int | float | str] = {
             "lsn": self.log.applied,
             "sealed_lsn": sealing.sealed,
@@ -669,8 +669,8 @@ class Engine:
             "fsyncs": self.measures.fsyncs.count,
             "fsync_usec": round(self.fsync_seconds * 1e6),
             "fsync_usec_counts": self.measures.fsyncs.listed(1e6),
-            "unsealed_bytes": tails.size,
-            "unsealed_timelines": tails.young.tails,
+            "unsealed_bytes": memtable.size,
+            "unsealed_timelines": memtable.active.tails,
             "loaded_timelines": len(self.timelines.by_id),
             "segment_cache_bytes": cache.size,
             "segment_cache_hits": cache.hits,

@@ -43,7 +43,7 @@ from timeline.formats.rows import (
 from timeline.lsm.clock import Clock
 from timeline.lsm.inboxes import Inboxes
 from timeline.lsm.log import Log, superseded
-from timeline.lsm.memtable import Tails
+from timeline.lsm.memtable import Memtable
 from timeline.lsm.openings import Openings
 from timeline.lsm.segmentcache import SegmentCache
 from timeline.lsm.state import State
@@ -182,17 +182,17 @@ class Store:
     def _build(self, stage: Stage, begin: Callable[[], Draft]) -> None:
         storage, options = self.storage, self.options
         progress = self.stored_progress()
-        self.tails = Tails()
-        self.tails.reached = max(progress.sealed, progress.upto)
-        self.state = State(storage, self.tails)
-        cache = SegmentCache(storage, self.tails, options.segment_cache_bytes)
+        self.memtable = Memtable()
+        self.memtable.reached = max(progress.sealed, progress.upto)
+        self.state = State(storage, self.memtable)
+        cache = SegmentCache(storage, self.memtable, options.segment_cache_bytes)
         # A pass that was interrupted has written its time with what it had sealed already.
         interrupted = progress.upto > progress.sealed
         self.clock = Clock(storage, progress.time, certain=not interrupted)
         self.timelines = Timelines(
             storage,
             self.state,
-            self.tails,
+            self.memtable,
             cache,
             self.clock,
             limit=options.timeline_cache,
@@ -203,11 +203,11 @@ class Store:
         self.log = Log(storage)
         self.openings = Openings(storage)
         self.erasure = Erasure(storage)
-        self.compaction = Compaction(storage, self.tails, self.timelines, self.erasure, options)
+        self.compaction = Compaction(storage, self.memtable, self.timelines, self.erasure, options)
         self.expiry = Expiry(storage, self.inboxes, options)
         self.sealing = Sealing(
             storage,
-            self.tails,
+            self.memtable,
             self.log,
             options,
             progress,
@@ -216,18 +216,20 @@ class Store:
             self.erasure,
             self.clock,
         )
-        self._replay = replay = Replay(storage, self.tails, self.timelines, self.inboxes, progress)
+        self._replay = replay = Replay(
+            storage, self.memtable, self.timelines, self.inboxes, progress
+        )
         self._replay_log()
         self.log.applied = self.opened_at = replay.lsn
         self.retention = RetentionKeeper(
             begin, self.state, self.timelines, self.compaction, options
         )
-        self.applier = Applier(self.tails, self.timelines, self.inboxes)
+        self.applier = Applier(self.memtable, self.timelines, self.inboxes)
         self._stage = stage
         self._begin = begin
         self._flushing = threading.Lock()
         stage.reset(
-            self.tails,
+            self.memtable,
             self.timelines,
             self.state,
             self.inboxes,

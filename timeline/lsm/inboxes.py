@@ -192,7 +192,7 @@ class Inboxes:
         memory.
         """
         inbox = self.inbox(inbox_id)
-        memory = [rows for rows in (inbox.old, inbox.tail) if rows]
+        memory = [rows for rows in (inbox.immutable, inbox.tail) if rows]
         boundary = lsn_of(memory[0][0]) if memory else OPEN
         at = max(lsn, 1)  # its floor lies at 0
         while at < boundary:
@@ -236,7 +236,7 @@ class Inboxes:
     def _packed_back(self, inbox_id: int, lsn: int, floor: int) -> Iterator[bytes]:
         """Packed references of whole commits, from about `lsn` back to `floor`, each ascending."""
         inbox = self.inbox(inbox_id)
-        memory = [rows for rows in (inbox.tail, inbox.old) if rows]
+        memory = [rows for rows in (inbox.tail, inbox.immutable) if rows]
         for rows in memory:
             stop = bisect_right(rows, lsn, key=lsn_of)
             for run in reversed(list(cut_references(rows[:stop], _A_TIME))):
@@ -264,7 +264,7 @@ class Inboxes:
         """How many references an in-box holds; looks at every segment."""
         inbox = self.inbox(inbox_id)
         floor = self.floor_of(inbox_id)
-        memory = [rows for rows in (inbox.old, inbox.tail) if rows]
+        memory = [rows for rows in (inbox.immutable, inbox.tail) if rows]
         boundary = lsn_of(memory[0][0]) if memory else OPEN
         start, stop = keys.pair(inbox_id, floor + 1), keys.pair(inbox_id + 1, 0)
         total = sum(len(rows) - bisect_right(rows, floor, key=lsn_of) for rows in memory)

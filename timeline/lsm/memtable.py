@@ -1,14 +1,19 @@
-"""Memory: what is not sealed yet.
+"""The memtable: what is not sealed yet.
 
-Responsibility: hold the newest entries of each timeline, the newest references of each in-box
-and the newest state, in two generations: the young one takes what is applied, the old one is
-being sealed and stays readable until its last slice is written.
+Responsibility: hold the newest entries of each timeline, the newest references of each in-box and
+the newest state. There are two generations. The active one takes what is applied. The immutable
+one is being sealed, and stays readable until its last slice is written.
 
-Rule: a tail is an array of rows (see `columns`). An entry gets its row, and its place in its
-timeline's tail, when it is staged; readers see the rows below `visible`, which moves when a group
-is applied. So applying the appends of a group costs no step for each of them, and rotating costs
-the same for one timeline and for a hundred thousand: rows below the young generation's first are
-the old one's. If a group fails, memory is thrown away and rebuilt from the log.
+Rule: a timeline's tail, which is its unsealed end, is an array of rows (see `columns`). An entry
+gets its row, and its place in the tail, when it is staged. Readers see the rows below `visible`,
+which moves when a group is applied. So applying a group costs no step for each append.
+
+    rows       0 1 2 3 4 | 5 6 7 | 8 9
+               immutable   active  staged: not applied yet, so `visible` is 8
+
+Rotating costs the same for one timeline and for a hundred thousand: rows below the active
+generation's first are the immutable one's. If a group fails, the memtable is thrown away and
+rebuilt from the log.
 
 Nothing here reads the disk or takes a lock: the caller holds the engine's.
 """
@@ -58,15 +63,16 @@ class Generation:
 
     @property
     def tails(self) -> int:
+        """How many timelines and in-boxes have something in it."""
         return len(self.timelines) + len(self.inboxes)
 
 
-class Tails:
-    """The two generations, and the operations of `apply` on them."""
+class Memtable:
+    """Both generations, and the operations of `apply` on them."""
 
     def __init__(self) -> None:
-        self.young = Generation(1, 0)
-        self.old: Generation | None = None
+        self.active = Generation(1, 0)
+        self.immutable: Generation | None = None
         self.visible = 0  # the first row that was not applied
         self.reached = 0  # the highest LSN of which something may be on disk
         self._keys: SortedList[bytes] = SortedList()  # keys of state, in order, for scans
@@ -74,17 +80,17 @@ class Tails:
 
     @property
     def size(self) -> int:
-        return self.young.size + (self.old.size if self.old else 0)
+        return self.active.size + (self.immutable.size if self.immutable else 0)
 
     # --- staging ------------------------------------------------------------------------------
 
     def touch(self, timeline: Timeline) -> None:
         """The timeline gets a row in this generation."""
-        young = self.young
-        if timeline.generation != young.number:
-            timeline.generation = young.number
-            young.timelines[timeline.id] = timeline
-            young.size += TAIL_COST
+        active = self.active
+        if timeline.generation != active.number:
+            timeline.generation = active.number
+            active.timelines[timeline.id] = timeline
+            active.size += TAIL_COST
 
     # --- applying -----------------------------------------------------------------------------
 
@@ -97,35 +103,34 @@ class Tails:
         """
         count = len(appends.seqs)
         if count:
-            self.young.columns.extend(record, start, appends, lsns, time)
-            self.young.size += len(record) + ROW_COST * count
+            self.active.columns.extend(record, start, appends, lsns, time)
+            self.active.size += len(record) + ROW_COST * count
             self.visible += count
 
     def deliver(self, inboxes: Iterable[Inbox], reference: bytes) -> None:
         """Apply one reference to many in-boxes."""
-        young = self.young
-        number = young.number
-        active = young.inboxes
+        active = self.active
+        number, touched = active.number, active.inboxes
         delivered = fresh = 0
         for inbox in inboxes:
             if inbox.generation != number:
                 if inbox.tail:
-                    inbox.old, inbox.tail = inbox.tail, []
+                    inbox.immutable, inbox.tail = inbox.tail, []
                 inbox.generation = number
-                active[inbox.id] = inbox
+                touched[inbox.id] = inbox
                 fresh += 1
             inbox.tail.append(reference)
             delivered += 1
-        young.size += delivered * REFERENCE_COST + fresh * TAIL_COST
+        active.size += delivered * REFERENCE_COST + fresh * TAIL_COST
 
     def put(self, key: bytes, value: bytes | None) -> None:
         """Apply a put, or with None a removal, of state."""
-        young = self.young
-        if key not in young.state:
+        active = self.active
+        if key not in active.state:
             self._unsorted.append(key)
-            young.size += VALUE_COST + len(key)
-        young.state[key] = value
-        young.size += len(value) if value else 0
+            active.size += VALUE_COST + len(key)
+        active.state[key] = value
+        active.size += len(value) if value else 0
 
     def patch(self, timeline: Timeline, seq: int, payload: bytes) -> None:
         """Apply a patch: to the entry in memory, and beside the segment on disk.
@@ -137,30 +142,30 @@ class Tails:
             if timeline.patched is None:
                 timeline.patched = {}
             timeline.patched[seq] = payload
-        self.young.patches[timeline.id, seq] = payload
-        self.young.size += VALUE_COST + len(payload)
+        self.active.patches[timeline.id, seq] = payload
+        self.active.size += VALUE_COST + len(payload)
 
     def trim(self, timeline: Timeline, first: int) -> None:
         """Apply a trim: what lies below `first` leaves memory now and the disk when sealed."""
         del timeline.tail[: self.index(timeline, first)]
         if not timeline.tail:
             timeline.patched = None
-        if self.young.garbage.get(timeline.id, 0) is not None:
-            self.young.garbage[timeline.id] = first
+        if self.active.garbage.get(timeline.id, 0) is not None:
+            self.active.garbage[timeline.id] = first
 
     def drop(self, timeline: Timeline) -> None:
         del timeline.tail[:]
         timeline.patched = None
-        self.young.garbage[timeline.id] = None
+        self.active.garbage[timeline.id] = None
 
     # --- reading ------------------------------------------------------------------------------
 
     def columns(self, row: int) -> Columns:
         """Where the applied entry at `row` is kept."""
-        young = self.young.columns
-        if row >= young.start or self.old is None:
-            return young
-        return self.old.columns
+        active = self.active.columns
+        if row >= active.start or self.immutable is None:
+            return active
+        return self.immutable.columns
 
     def seq(self, row: int) -> int:
         columns = self.columns(row)
@@ -233,7 +238,7 @@ class Tails:
         """
         start, stop = self.index(timeline, first), self.index(timeline, last + 1)
         tail = timeline.tail
-        border = bisect_left(tail, self.young.columns.start, start, stop)
+        border = bisect_left(tail, self.active.columns.start, start, stop)
         most = min(most, _PIECE)
         while start < stop:
             # A piece lies in one generation.
@@ -253,7 +258,7 @@ class Tails:
 
     def state(self, key: bytes) -> tuple[bool, bytes | None]:
         """(known here, value); the value of a removed key is None."""
-        for generation in (self.young, self.old):
+        for generation in (self.active, self.immutable):
             if generation is not None and key in generation.state:
                 return True, generation.state[key]
         return False, None
@@ -275,7 +280,7 @@ class Tails:
     def patches(self, timeline_id: int, seqs: range) -> dict[int, bytes]:
         """Patches in memory for the numbers `seqs` of a timeline, the newest of each."""
         found: dict[int, bytes] = {}
-        for generation in (self.old, self.young):
+        for generation in (self.immutable, self.active):
             if generation is None or not generation.patches:
                 continue
             if seqs.stop - seqs.start <= len(generation.patches):  # len() has an upper limit
@@ -295,17 +300,17 @@ class Tails:
 
         `staged` are the timelines with rows that were not applied: those belong to the new one.
         """
-        self.old = self.young
-        self.old.upto = upto
+        self.immutable = self.active
+        self.immutable.upto = upto
         self.reached = max(self.reached, upto)
-        self.young = Generation(self.old.number + 1, self.visible)
+        self.active = Generation(self.immutable.number + 1, self.visible)
         for timeline in staged:
             self.touch(timeline)
-        return self.old
+        return self.immutable
 
     def unsealed(self, timeline: Timeline) -> int:
-        """How many rows of the tail belong to the old generation."""
-        tail, start = timeline.tail, self.young.columns.start
+        """How many rows of the tail belong to the immutable generation."""
+        tail, start = timeline.tail, self.active.columns.start
         if not tail or tail[-1] < start:
             return len(tail)
         return bisect_left(tail, start)
@@ -319,7 +324,7 @@ class Tails:
             timeline.patched = left or None
 
     def release(self) -> None:
-        """The old generation is on disk."""
-        self.old = None
+        """The immutable generation is on disk."""
+        self.immutable = None
         self._keys = SortedList()
-        self._unsorted = list(self.young.state)
+        self._unsorted = list(self.active.state)

@@ -15,7 +15,7 @@ from collections import OrderedDict
 
 from timeline.formats.keys import pair
 from timeline.formats.segments import Segment
-from timeline.lsm.memtable import Tails
+from timeline.lsm.memtable import Memtable
 from timeline.lsm.timeline import Timeline
 from timeline.storage.rocks import PATCHES, SEGMENTS, Storage
 
@@ -23,9 +23,9 @@ _OVERHEAD = 400  # of a cached segment beside its bytes
 
 
 class SegmentCache:
-    def __init__(self, storage: Storage, tails: Tails, limit: int) -> None:
+    def __init__(self, storage: Storage, memtable: Memtable, limit: int) -> None:
         self._storage = storage
-        self._tails = tails
+        self._memtable = memtable
         self._limit = limit
         self._recent: OrderedDict[tuple[int, int], Timeline] = OrderedDict()
         self.size = 0
@@ -103,7 +103,7 @@ class SegmentCache:
             index = bisect_left(lasts, last)
             if index < len(lasts) and lasts[index] == last:
                 return segments[index]
-        segment = read_segment(self._storage, self._tails, timeline.id, key, value)
+        segment = read_segment(self._storage, self._memtable, timeline.id, key, value)
         if timeline.cached is None:
             timeline.cached = ([], [])
         lasts, segments = timeline.cached
@@ -119,7 +119,7 @@ class SegmentCache:
 
 
 def read_segment(
-    storage: Storage, tails: Tails, timeline_id: int, key: bytes, value: bytes
+    storage: Storage, memtable: Memtable, timeline_id: int, key: bytes, value: bytes
 ) -> Segment:
     """The segment stored as `key` → `value`, verified, with its patches applied."""
     segment = Segment(key, value)
@@ -129,5 +129,5 @@ def read_segment(
             PATCHES, pair(timeline_id, segment.first), pair(timeline_id, segment.last + 1)
         )
     }
-    patches |= tails.patches(timeline_id, range(segment.first, segment.last + 1))
+    patches |= memtable.patches(timeline_id, range(segment.first, segment.last + 1))
     return segment.patched(patches) if patches else segment

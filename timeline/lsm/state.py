@@ -1,29 +1,29 @@
 """State: small values by key, in memory and on disk, seen as one.
 
-Responsibility: read what was applied: the tails first, then the store. Writing goes through a
-commit. The first byte of a key is its family (formats/keys). The caller holds the engine's lock.
+Responsibility: read what was applied: the memtable first, then the store. Writing goes through
+a commit. The first byte of a key is its family (formats/keys). The caller holds the engine's lock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from timeline.lsm.memtable import Tails
+from timeline.lsm.memtable import Memtable
 from timeline.storage.rocks import STATE, Storage
 
 
 class State:
-    def __init__(self, storage: Storage, tails: Tails) -> None:
+    def __init__(self, storage: Storage, memtable: Memtable) -> None:
         self._storage = storage
-        self._tails = tails
+        self._memtable = memtable
 
     def get(self, key: bytes) -> bytes | None:
-        known, value = self._tails.state(key)
+        known, value = self._memtable.state(key)
         return value if known else self._storage.get(STATE, key)
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Pairs from `start` up to, without, `stop`, in order of keys, as of the first step."""
-        return merge(self._storage.scan(STATE, start, stop), self._tails.scan(start, stop))
+        return merge(self._storage.scan(STATE, start, stop), self._memtable.scan(start, stop))
 
 
 def merge(

@@ -56,14 +56,15 @@ class Timeline:
 class Inbox:
     """The unsealed references of one in-box, each the same bytes object for every member.
 
-    `floor` is that of this in-box alone, None until it was asked for.
+    `tail` has those of the newest generation that it is in; `immutable` those of the one before,
+    while that is being sealed. `floor` is that of this in-box alone, None until it was asked for.
     """
 
-    __slots__ = ("__weakref__", "floor", "generation", "id", "old", "tail")
+    __slots__ = ("__weakref__", "floor", "generation", "id", "immutable", "tail")
 
     def __init__(self, inbox_id: int) -> None:
         self.id = inbox_id
         self.generation = 0
         self.tail: list[bytes] = []
-        self.old: list[bytes] = []
+        self.immutable: list[bytes] = []
         self.floor: int | None = None

@@ -1,7 +1,7 @@
 """Timelines: from names to objects, and ranges of entries.
 
 Responsibility: keep the one `Timeline` object of each timeline in use, loaded when first named
-and forgotten when idle; answer ranges from segments and tails as one.
+and forgotten when idle; answer ranges from segments and the memtable as one.
 
 Rule: a number lies in exactly one place as far as a reader can tell. Numbers from the first one
 in memory on are read from memory, those below from segments, so that a segment which sealing has
@@ -26,7 +26,7 @@ from timeline.formats.segments import Row, Segment
 from timeline.lsm.clock import Clock
 from timeline.lsm.columns import Piece
 from timeline.lsm.heads import Dormant
-from timeline.lsm.memtable import Tails
+from timeline.lsm.memtable import Memtable
 from timeline.lsm.segmentcache import SegmentCache
 from timeline.lsm.state import State
 from timeline.lsm.timeline import Timeline
@@ -71,7 +71,7 @@ class Timelines:
         self,
         storage: Storage,
         state: State,
-        tails: Tails,
+        memtable: Memtable,
         cache: SegmentCache,
         clock: Clock,
         *,
@@ -80,7 +80,7 @@ class Timelines:
     ) -> None:
         self._storage = storage
         self._state = state
-        self._tails = tails
+        self._memtable = memtable
         self._limit = limit
         self._dormant = Dormant(dormant)
         self.cache = cache
@@ -209,7 +209,7 @@ class Timelines:
         row = timeline.row
         if row is None:
             raise CorruptError(f"timeline {timeline.id} is read before it was applied")
-        head = self._tails.head(timeline)
+        head = self._memtable.head(timeline)
         length = head - max(row.first, 1) + 1 - row.holes  # the first of an in-box is 0
         return Extent(row.first, head, length, row.created, row.deleted, head - row.skipped)
 
@@ -246,13 +246,13 @@ class Timelines:
 
         That is, in the tail, or in one cached segment.
         """
-        tails = self._tails
+        memtable = self._memtable
         if timeline.tail:
-            found = tails.stretch(timeline, first, last, limit, reverse=reverse)
+            found = memtable.stretch(timeline, first, last, limit, reverse=reverse)
             if found is not None:
                 payloads, end = found
                 return Page(len(payloads), payloads, end)
-            boundary = tails.first(timeline)
+            boundary = memtable.first(timeline)
             if reverse and last >= boundary:
                 return None
             last = min(last, boundary - 1)
@@ -325,8 +325,8 @@ class Timelines:
         if row is None or left <= 0:
             return
         first = max(first, row.first)
-        last = min(last, self._tails.head(timeline))
-        boundary = self._tails.first(timeline)
+        last = min(last, self._memtable.head(timeline))
+        boundary = self._memtable.first(timeline)
         sealed = self._sealed_runs(timeline, first, min(last, boundary - 1), reverse=reverse)
         unsealed = self._memory_runs(timeline, max(first, boundary), last, left, reverse=reverse)
         for source, start, stop in chain(unsealed, sealed) if reverse else chain(sealed, unsealed):
@@ -341,7 +341,7 @@ class Timelines:
         self, timeline: Timeline, first: int, last: int, most: int, *, reverse: bool
     ) -> Iterator[Run]:
         if first <= last:
-            for piece in self._tails.pieces(timeline, first, last, most, reverse=reverse):
+            for piece in self._memtable.pieces(timeline, first, last, most, reverse=reverse):
                 yield piece, 0, len(piece)
 
     def _sealed_runs(
@@ -385,7 +385,7 @@ class Timelines:
         row = timeline.row
         if row is None:
             return 1
-        low, high = row.first, self._tails.head(timeline) + 1
+        low, high = row.first, self._memtable.head(timeline) + 1
         while low < high:
             middle = (low + high) // 2
             found = self.rows(timeline, middle, keys.MAX, 1, reverse=False)
@@ -400,7 +400,7 @@ class Timelines:
         row = timeline.row
         if row is None:
             return 0
-        first, last = max(first, row.first), min(last, self._tails.head(timeline))
+        first, last = max(first, row.first), min(last, self._memtable.head(timeline))
         if row.holes == 0 or first > last:
             return max(0, last - first + 1)
         runs = self.runs(timeline, first, last, None, reverse=False)

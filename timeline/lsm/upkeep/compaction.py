@@ -26,7 +26,7 @@ from timeline.errors import CorruptError
 from timeline.formats import keys
 from timeline.formats.keys import pair, split_pair
 from timeline.formats.segments import Segment, encode_segments
-from timeline.lsm.memtable import Tails
+from timeline.lsm.memtable import Memtable
 from timeline.lsm.segmentcache import read_segment
 from timeline.lsm.timelines import Timelines
 from timeline.lsm.upkeep.erasure import Erasure
@@ -93,14 +93,14 @@ class Compaction:
     def __init__(
         self,
         storage: Storage,
-        tails: Tails,
+        memtable: Memtable,
         timelines: Timelines,
         erasure: Erasure,
         options: Options,
     ) -> None:
         self._storage = storage
         self._erasure = erasure
-        self._tails = tails
+        self._memtable = memtable
         self._timelines = timelines
         self._options = options
         self._small: OrderedDict[int, int] = OrderedDict()  # timeline → small segments noted
@@ -172,7 +172,7 @@ class Compaction:
             start = pair(timeline_id, low)
             stop = pair(timeline_id, done) if more else pair(timeline_id + 1, 0)
             if self._storage.clear(batch, PATCHES, start, stop):
-                self._erasure.note(start, stop, self._tails.reached)
+                self._erasure.note(start, stop, self._memtable.reached)
             low = done
             self._write(timeline_id, batch)
             yield len(replaced.pieces) - replaced.after
@@ -238,7 +238,7 @@ class Compaction:
         elif piece is not None:
             stop = pair(timeline_id, piece.segment.low)
         if self._storage.clear(batch, PATCHES, start, stop):
-            self._erasure.note(start, stop, self._tails.reached)
+            self._erasure.note(start, stop, self._memtable.reached)
         self._write(timeline_id, batch)
         return stop
 
@@ -248,7 +248,7 @@ class Compaction:
             if piece.patched:
                 start = pair(timeline_id, piece.segment.low)
                 stop = pair(timeline_id, piece.segment.last + 1)
-                self._erasure.note(start, stop, self._tails.reached)
+                self._erasure.note(start, stop, self._memtable.reached)
 
     # --- merging ------------------------------------------------------------------------------
 
@@ -258,7 +258,7 @@ class Compaction:
             yield self._piece(timeline_id, key, value)
 
     def _piece(self, timeline_id: int, key: bytes, value: bytes) -> Piece:
-        segment = read_segment(self._storage, self._tails, timeline_id, key, value)
+        segment = read_segment(self._storage, self._memtable, timeline_id, key, value)
         # Only a patched segment has lost the fixed form it was stored in.
         return Piece(key, segment, segment.changed, len(value))
 

@@ -1,6 +1,6 @@
-"""Sealing: from tails to segments, in slices between groups.
+"""Sealing: from the memtable to segments, in slices between groups.
 
-Responsibility: when the young generation is half of what may be unsealed, rotate it and write it
+Responsibility: when the active generation is half of what may be unsealed, rotate it and write it
 to the store in key order: entries, in-boxes, then patches, what trims and drops left behind, and
 state; at the end move the sealed LSN and let the log below it go.
 
@@ -9,7 +9,7 @@ A crash loses the slices since RocksDB last flushed, and with them the progress 
 end of the log that they let go, so it costs only the replay: what that finds at or below the last
 number (or LSN) on disk of a timeline (or in-box) is skipped, and the rest ends at its last value.
 `upto` of the progress says for which LSNs that look is needed. The pass keeps ahead of the writers:
-it is done by the time the young generation has grown to three quarters of its half.
+it is done by the time the active generation has grown to three quarters of its half.
 
 How it fails: `StallError` from a slice means nothing was written and the slice is done again.
 """
@@ -31,7 +31,7 @@ from timeline.formats.rows import Progress, encode_progress
 from timeline.formats.segments import Column, encode_segments
 from timeline.lsm.clock import Clock
 from timeline.lsm.log import Log
-from timeline.lsm.memtable import Generation, Tails
+from timeline.lsm.memtable import Generation, Memtable
 from timeline.lsm.timeline import Timeline
 from timeline.lsm.upkeep.erasure import Erasure
 from timeline.lsm.upkeep.expiry import Expiry
@@ -53,7 +53,7 @@ class Sealing:
     def __init__(
         self,
         storage: Storage,
-        tails: Tails,
+        memtable: Memtable,
         log: Log,
         options: Options,
         progress: Progress,
@@ -64,7 +64,7 @@ class Sealing:
     ) -> None:
         """`note(timeline id)` is called for every small segment written."""
         self._storage = storage
-        self._tails = tails
+        self._memtable = memtable
         self._log = log
         self._options = options
         self._note = note
@@ -108,7 +108,7 @@ class Sealing:
 
         `staged` are the timelines with entries that were not applied.
         """
-        generation = self._tails.rotate(upto, staged)
+        generation = self._memtable.rotate(upto, staged)
         self._total = max(
             1,
             generation.tails
@@ -168,9 +168,11 @@ class Sealing:
             action()
 
     def _fill(self) -> float:
-        """How full the young generation is, 1.0 being the moment to rotate."""
-        young = self._tails.young
-        return 2 * max(young.size / self._options.unsealed_bytes, young.tails / self._options.tails)
+        """How full the active generation is, 1.0 being the moment to rotate."""
+        active = self._memtable.active
+        return 2 * max(
+            active.size / self._options.unsealed_bytes, active.tails / self._options.tails
+        )
 
     # --- one pass -----------------------------------------------------------------------------
 
@@ -190,7 +192,7 @@ class Sealing:
         """Slices of at most _ROWS rows; a long tail takes several."""
         waiting: list[tuple[Timeline, int]] = []
         room = _ROWS
-        unsealed = self._tails.unsealed
+        unsealed = self._memtable.unsealed
         for timeline_id in timeline_ids:
             timeline = generation.timelines[timeline_id]
             left = unsealed(timeline)
@@ -209,9 +211,9 @@ class Sealing:
     def _write_entries(
         self, generation: Generation, parts: list[tuple[Timeline, int]], batch: Batch
     ) -> None:
-        tails, options = self._tails, self._options
+        memtable, options = self._memtable, self._options
         # Trims may have taken some since the slice was cut out.
-        parts = [(each, min(most, tails.unsealed(each))) for each, most in parts]
+        parts = [(each, min(most, memtable.unsealed(each))) for each, most in parts]
         parts = [(each, most) for each, most in parts if most]
         written: list[tuple[Timeline, int, int]] = []
         rows = b"".join([timeline.tail[:most] for timeline, most in parts])
@@ -236,7 +238,7 @@ class Sealing:
 
         def release() -> None:
             for timeline, count, last in written:
-                tails.sealed(timeline, count, last)
+                memtable.sealed(timeline, count, last)
             self._done += len(written) + len(seqs)
 
         self._after.append(release)
@@ -245,7 +247,7 @@ class Sealing:
         number = generation.number
         inboxes = [generation.inboxes[inbox_id] for inbox_id in inbox_ids]
         for inbox in inboxes:
-            references = inbox.old if inbox.generation > number else inbox.tail
+            references = inbox.immutable if inbox.generation > number else inbox.tail
             for run in cut_references(references, REFERENCES_A_SEGMENT):
                 key = pair(inbox.id, lsn_of(run[-1]))
                 batch.put(INBOXES, key, encode_references(key, run))
@@ -253,7 +255,7 @@ class Sealing:
         def release() -> None:
             for inbox in inboxes:
                 if inbox.generation > number:
-                    sealed, inbox.old = inbox.old, []
+                    sealed, inbox.immutable = inbox.immutable, []
                 else:
                     sealed, inbox.tail = inbox.tail, []
                 self._expiry.grew(inbox.id, len(sealed))
@@ -328,7 +330,7 @@ class Sealing:
         self._after.append(self._release)
 
     def _release(self) -> None:
-        self._tails.release()
+        self._memtable.release()
         self._steps = None
         self.passes += 1
         self._ended = time.monotonic()

@@ -72,7 +72,7 @@ def _missing(
     floor: int,
     there: set[int],
 ) -> Iterator[int]:
-    head = snapshot.tails.head(timeline)
+    head = snapshot.memtable.head(timeline)
     row = timeline.row
     low = 1 if row is None else row.first
     if place.forgotten and place.pulled:  # how it was diffused before is not known any more

@@ -59,7 +59,7 @@ class Entries:
         snapshot = self._snapshot
         told = 0
         for timeline_id, (key, value) in self._segments.below(below):
-            if snapshot.tails.young.garbage.get(timeline_id, 0) is None:
+            if snapshot.memtable.active.garbage.get(timeline_id, 0) is None:
                 continue
             try:
                 Segment(key, value)
@@ -86,7 +86,7 @@ class Entries:
                 fix=fix,
             )
         for timeline_id, (key, _) in self._patches.below(below):
-            if snapshot.tails.young.garbage.get(timeline_id, 0) is not None:
+            if snapshot.memtable.active.garbage.get(timeline_id, 0) is not None:
                 yield Finding(
                     PATCHES,
                     f"it changes an entry of timeline {timeline_id}, which is not there",
@@ -95,8 +95,8 @@ class Entries:
                 )
 
     def _check(self, timeline: Timeline, row: TimelineRow) -> Iterator[Finding]:
-        snapshot, tails = self._snapshot, self._snapshot.tails
-        head, boundary = tails.head(timeline), tails.first(timeline)
+        snapshot, memtable = self._snapshot, self._snapshot.memtable
+        head, boundary = memtable.head(timeline), memtable.first(timeline)
         patches, wrong = self._patches_of(timeline, row, head)
         yield from wrong
         low, high = max(row.first, 1), min(head, boundary - 1)
@@ -122,7 +122,7 @@ class Entries:
                 for seq in numbers:
                     patches.pop(seq, None)
         if boundary <= head:
-            for piece in tails.pieces(
+            for piece in memtable.pieces(
                 timeline, max(boundary, row.first), head, 1_024, reverse=False
             ):
                 present += len(piece)
@@ -158,7 +158,7 @@ class Entries:
     def _kept_head(self, timeline: Timeline, last: int) -> tuple[Put, ...]:
         """No number is given out twice, also when the newest entries are lost."""
         row = timeline.row
-        if row is None or row.floor >= last or last > self._snapshot.tails.head(timeline):
+        if row is None or row.floor >= last or last > self._snapshot.memtable.head(timeline):
             return ()
         key = keys.ROW + keys.number(timeline.id)
         return (Put(STATE, key, encode_row(row._replace(floor=last))),)
@@ -213,8 +213,8 @@ class Entries:
                 )
                 continue
             found[seq] = payload
-        if self._snapshot.tails.young.patches:
-            found |= self._snapshot.tails.patches(timeline.id, range(_MOST))
+        if self._snapshot.memtable.active.patches:
+            found |= self._snapshot.memtable.patches(timeline.id, range(_MOST))
         return found, wrong
 
 

@@ -109,7 +109,7 @@ def _joined_again(
     place = snapshot.conversation(conversation)
     if timeline is None or owner is None or owner.kind != INBOX or place is None or row.role > 3:
         return remove(STATE, key)
-    head = snapshot.tails.head(timeline)
+    head = snapshot.memtable.head(timeline)
     try:
         first = snapshot.timelines.first_since(timeline, row.joined)
         events = snapshot.timeline(place.events)

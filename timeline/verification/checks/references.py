@@ -46,7 +46,7 @@ class References:
                 if inbox_id != owner:
                     owner, last = inbox_id, 0
                     row = snapshot.row(inbox_id)
-                    gone = snapshot.tails.young.garbage.get(inbox_id, 0) is None
+                    gone = snapshot.memtable.active.garbage.get(inbox_id, 0) is None
                     if (row is None or row.kind != INBOX) and not gone:
                         raise CorruptError(f"{inbox_id} is no in-box")
                     name = b"" if row is None else row.name
@@ -81,8 +81,8 @@ class References:
 
     def _unsealed(self) -> Iterator[Finding]:
         """What is only in the log."""
-        for inbox_id, inbox in self._snapshot.tails.young.inboxes.items():
-            found = decode_references(b"".join([*inbox.old, *inbox.tail]))
+        for inbox_id, inbox in self._snapshot.memtable.active.inboxes.items():
+            found = decode_references(b"".join([*inbox.immutable, *inbox.tail]))
             self.references += len(found)
             row = self._snapshot.row(inbox_id)
             name = b"" if row is None else row.name
@@ -146,7 +146,9 @@ class References:
                 self._known.clear()
             timeline = self._snapshot.timeline(timeline_id)
             self._known[timeline_id] = (
-                None if timeline is None else (timeline.name, self._snapshot.tails.head(timeline))
+                None
+                if timeline is None
+                else (timeline.name, self._snapshot.memtable.head(timeline))
             )
         return self._known[timeline_id]
 

@@ -39,7 +39,7 @@ from timeline.formats.rows import (
 from timeline.lsm.clock import Clock
 from timeline.lsm.inboxes import Inboxes
 from timeline.lsm.log import Log
-from timeline.lsm.memtable import Tails
+from timeline.lsm.memtable import Memtable
 from timeline.lsm.segmentcache import SegmentCache
 from timeline.lsm.state import State, merge
 from timeline.lsm.timeline import Timeline
@@ -136,14 +136,14 @@ class Snapshot:
         storage = self.storage
         self.epoch = self._read_store()
         self.progress = self._read_progress()
-        self.tails = Tails()
-        self.state = State(storage, self.tails)
-        self.cache = SegmentCache(storage, self.tails, self.options.segment_cache_bytes)
+        self.memtable = Memtable()
+        self.state = State(storage, self.memtable)
+        self.cache = SegmentCache(storage, self.memtable, self.options.segment_cache_bytes)
         self.clock = self._read_clock()
         self.timelines = Timelines(
             storage,
             self.state,
-            self.tails,
+            self.memtable,
             self.cache,
             self.clock,
             limit=self.options.timeline_cache,
@@ -160,7 +160,7 @@ class Snapshot:
         self.log.applied = self.applied
 
     def _replay(self) -> None:
-        replay = Replay(self.storage, self.tails, self.timelines, self.inboxes, self.progress)
+        replay = Replay(self.storage, self.memtable, self.timelines, self.inboxes, self.progress)
         try:
             replay.run(self.log, lambda: None)
         except CorruptError as error:
@@ -245,7 +245,7 @@ class Snapshot:
         """State whose keys begin with `prefix`, as applied."""
         stop = keys.successor(prefix)
         below = self.noted(walk(self.storage, STATE, prefix, stop))
-        return merge(below, self.tails.scan(prefix, stop))
+        return merge(below, self.memtable.scan(prefix, stop))
 
     def pairs(self, family: str) -> Iterator[tuple[bytes, bytes]]:
         """What a family holds on disk, as far as it can be read."""
@@ -314,7 +314,7 @@ class Snapshot:
 
     def head(self, timeline_id: int) -> int | None:
         timeline = self.timeline(timeline_id)
-        return None if timeline is None else self.tails.head(timeline)
+        return None if timeline is None else self.memtable.head(timeline)
 
     def close(self) -> None:
         self.storage.close()
