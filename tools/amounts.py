@@ -1,8 +1,11 @@
-"""Ages (`30d`) and sizes (`10GiB`) among the arguments of a verb."""
+"""Ages (`30d`), sizes (`10GiB`) and moments (`2026-11-24`) among the arguments of a verb."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import click
@@ -31,3 +34,34 @@ class _Amount(click.ParamType[int]):
 
 AGE: Final = _Amount("age", amounts.milliseconds, "90s, 12h or 30d")  # milliseconds
 SIZE: Final = _Amount("size", amounts.size, "500M or 10GiB")  # bytes
+
+
+class _Moment(click.ParamType[int]):
+    """A time: `2026-11-24`, `2026-11-24T23:50`, `90s`, `2h` or `3d` ago, or milliseconds."""
+
+    name = "time"
+
+    def convert(
+        self,
+        value: object,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> int:
+        text = str(value)
+        if text.isdigit() and len(text) > 8:
+            return int(text)
+        with suppress(ValueError):
+            return round(time.time() * 1000) - amounts.milliseconds(text)
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            self.fail(
+                f"{text!r} is no time: write 2026-11-24, 2026-11-24T23:50 (UTC), 2h (ago), or "
+                "milliseconds since 1970",
+                param,
+                ctx,
+            )
+        return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+MOMENT: Final = _Moment()  # milliseconds since 1970

@@ -11,9 +11,11 @@ import click
 
 from timeline.formats.keys import MAX
 
+from .amounts import MOMENT
 from .console import Output
-from .looking import MOMENT, as_bytes, check_named, print_commit, print_entry, source_of
-from .names import Name
+from .looking import check_named, print_commit, print_entry, timeline_of
+from .names import Name, as_bytes
+from .opening import source_of
 from .source import Bounds, Source
 from .verb import verb
 from .wire import Wire
@@ -74,11 +76,6 @@ def cat(
         bounds = Bounds(first, last, since, until)
         for line in source.entries(wanted, bounds, limit, reverse=reverse):
             print_entry(output, line)
-
-
-def timeline_of(name: bytes, *, events: bool) -> bytes:
-    """The timeline that is meant: with `events` that of a conversation's, however it is named."""
-    return b"@event:" + name.removeprefix(b"@conv:").removeprefix(b"@event:") if events else name
 
 
 def _log(output: Output, source: Source, after: int, last: int, limit: int | None) -> None:

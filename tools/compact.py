@@ -16,8 +16,7 @@ from timeline.lsm.upkeep.compaction import Gain
 from timeline.options import Options
 
 from .console import Output, size
-from .looking import as_bytes
-from .names import Name
+from .names import Name, as_bytes
 from .verb import verb
 from .wire import Wire
 

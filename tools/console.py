@@ -58,6 +58,14 @@ def shown(value: Value) -> str:
     return printable(str(value).encode("utf-8", "surrogateescape"))
 
 
+def escaped(value: bytes) -> str:
+    """A value in a line: quoted where a blank or a quote is in it, and escaped where it must be."""
+    plain = printable(value)
+    if plain and not set(plain) & set(" \"='"):
+        return plain
+    return '"' + plain.replace('"', '\\"') + '"'
+
+
 def told(problem: Exception) -> str:
     """What went wrong, in one line."""
     if isinstance(problem, OSError) and problem.strerror:

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from .console import Output, when
-from .looking import as_bytes, as_text, source_of
-from .names import Name
+from .looking import as_text
+from .names import Name, as_bytes
+from .opening import source_of
 from .verb import verb
 from .wire import Wire
 

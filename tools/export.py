@@ -23,7 +23,7 @@ from timeline.formats.export import DumpRecord
 
 from . import exportfile
 from .console import Output
-from .looking import as_bytes
+from .names import as_bytes
 from .rawwire import RawWire
 from .remote import daemon_records
 from .verb import verb

@@ -27,7 +27,7 @@ from timeline.storage.files import new_directory, partial_of
 from .consent import entries
 from .console import Output
 from .exportfile import Reader
-from .looking import as_bytes
+from .names import as_bytes
 from .rawwire import RawWire, connect_to_redis
 from .remote import DaemonGround, redis_records
 from .verb import verb

@@ -13,8 +13,9 @@ from timeline.formats.keys import MAX
 from timeline.options import Options
 
 from .console import Output, Value, size, when
-from .looking import as_bytes, as_text, source_of
-from .names import Name
+from .looking import as_text
+from .names import Name, as_bytes
+from .opening import source_of
 from .source import Facts
 from .verb import verb
 from .wire import Wire

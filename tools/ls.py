@@ -14,9 +14,9 @@ import click
 
 from timeline.admin.inspection import kind_of
 
-from .console import Output
-from .looking import as_bytes, escaped, source_of
-from .names import Name
+from .console import Output, escaped
+from .names import Name, as_bytes
+from .opening import source_of
 from .verb import verb
 from .wire import Wire
 

@@ -15,11 +15,16 @@ from click.shell_completion import CompletionItem
 
 from timeline.errors import TimelineError
 
-from .looking import as_bytes, source_of
+from .opening import source_of
 from .wire import connect_to_daemon
 
 _MOST: Final = 100
 _LOOKED_AT: Final = 1_000
+
+
+def as_bytes(name: str) -> bytes:
+    """A name as it was typed, whatever bytes that are."""
+    return name.encode("utf-8", "surrogateescape")
 
 
 class Name(click.ParamType[str]):

@@ -22,9 +22,8 @@ from timeline.options import Options
 
 from .amounts import AGE, SIZE
 from .consent import ask, consent, entries
-from .console import Output, size
-from .looking import as_bytes, escaped
-from .names import Name
+from .console import Output, escaped, size
+from .names import Name, as_bytes
 from .verb import verb
 from .wire import Wire
 

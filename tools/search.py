@@ -14,8 +14,10 @@ import click
 
 from timeline.options import Options
 
-from .console import Output
-from .looking import MOMENT, as_bytes, escaped, source_of
+from .amounts import MOMENT
+from .console import Output, escaped
+from .names import as_bytes
+from .opening import source_of
 from .source import Found, Query
 from .verb import verb
 from .wire import Wire

@@ -9,7 +9,7 @@ import click
 from timeline.options import Options
 
 from .console import Output
-from .looking import source_of
+from .opening import source_of
 from .verb import verb
 from .wire import Wire
 

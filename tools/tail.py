@@ -12,10 +12,10 @@ from pathlib import Path
 
 import click
 
-from .cat import timeline_of
 from .console import Output
-from .looking import as_bytes, check_named, print_commit, print_entry, source_of
-from .names import Name
+from .looking import check_named, print_commit, print_entry, timeline_of
+from .names import Name, as_bytes
+from .opening import source_of
 from .source import Bounds, Line, Source
 from .verb import verb
 from .wire import Wire

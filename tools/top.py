@@ -18,9 +18,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from .console import Output, Value, shown, size
+from .console import Output, Value, escaped, shown, size
 from .daemon import Daemon
-from .looking import escaped
 from .source import Commit
 from .verb import verb
 from .wire import Refused, Wire

@@ -19,9 +19,8 @@ from timeline.options import Options
 
 from .amounts import AGE
 from .consent import ask, consent, entries
-from .console import Output
-from .looking import as_bytes, escaped
-from .names import Name
+from .console import Output, escaped
+from .names import Name, as_bytes
 from .verb import verb
 from .wire import Wire
 

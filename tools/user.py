@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from .console import Output, when
-from .looking import as_bytes, source_of
-from .names import Name
+from .names import Name, as_bytes
+from .opening import source_of
 from .verb import verb
 from .wire import Wire
 

@@ -20,7 +20,8 @@ from tests.server.daemon import Daemon
 from tests.tools.looks import BINARY, ENTRIES, ROOMS, documents, printed, refused, run
 from timeline.formats.rows import FORMAT
 from timeline.messaging.conversations.lifecycle import Deletion
-from timeline_tools.looking import MOMENT, escaped
+from timeline_tools.amounts import MOMENT
+from timeline_tools.console import escaped
 from timeline_tools.main import main
 from timeline_tools.wire import socket_of
 
