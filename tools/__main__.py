@@ -51,7 +51,9 @@ def _main() -> str | int | None:
 
 
 def _refuse(error: OSError) -> int:
-    console = import_module(".console", __package__)  # it brings the engine with it, seldom needed
+    console = import_module(
+        ".cli.console", __package__
+    )  # it brings the engine with it, seldom needed
     click.echo(f"Error: {console.told(error)}", err=True)
     return 1
 

@@ -26,11 +26,11 @@ from typing import Any, Final, NamedTuple
 
 import click
 
-from .console import Output, Value
+from .cli.console import Output, Value
+from .cli.verb import STOPPED, verb
 from .histogram import Histogram
-from .rawwire import RawWire, as_map
-from .verb import STOPPED, verb
-from .wire import Refused, Wire
+from .sources.rawwire import RawWire, as_map
+from .sources.wire import Refused, Wire
 
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 _MEMBERS: Final = 1_000  # joined by one command

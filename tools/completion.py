@@ -9,8 +9,8 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from .console import Output
-from .verb import verb
+from .cli.console import Output
+from .cli.verb import verb
 
 # Names of timelines are words that have these in them.
 _BESIDE = {"bash": 'COMP_WORDBREAKS="${COMP_WORDBREAKS//[:@]/}"\n'}

@@ -28,7 +28,7 @@ from timeline.errors import UsageError
 from timeline_server import config
 from timeline_server.logs import configure
 from timeline_server.service import Service
-from timeline_tools.wire import Wire
+from timeline_tools.sources.wire import Wire
 
 
 def until(done: Callable[[], object]) -> None:

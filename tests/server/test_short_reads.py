@@ -13,7 +13,7 @@ import pytest
 
 import timeline
 from tests.server.daemon import Daemon
-from timeline_tools.wire import Command, Wire
+from timeline_tools.sources.wire import Command, Wire
 
 NAMES = ("sealed", "mixed", "young", "holes", "trimmed", "changed", "@user:bob", "nothing")
 

@@ -37,7 +37,7 @@ def test_a_verb_is_where_the_table_says(name: str) -> None:
 
 def test_every_verb_is_in_the_table() -> None:
     made = [
-        path.stem for path in TOOLS.glob("*.py") if "\n@verb(" in path.read_text(encoding="utf-8")
+        path.stem for path in TOOLS.rglob("*.py") if "\n@verb(" in path.read_text(encoding="utf-8")
     ]
     assert len(made) == len(NAMES)
 

@@ -20,10 +20,10 @@ from tests.server.daemon import Daemon
 from tests.tools.looks import BINARY, ENTRIES, ROOMS, documents, printed, refused, run
 from timeline.formats.rows import FORMAT
 from timeline.messaging.conversations.lifecycle import Deletion
-from timeline_tools.amounts import MOMENT
-from timeline_tools.console import escaped
+from timeline_tools.cli.amounts import MOMENT
+from timeline_tools.cli.console import escaped
 from timeline_tools.main import main
-from timeline_tools.wire import socket_of
+from timeline_tools.sources.wire import socket_of
 
 LOOKS = [
     ["inspect", "room:000"],
@@ -280,7 +280,7 @@ def test_a_value_cannot_break_its_line(value: bytes, shown: str) -> None:
 def test_the_pages_of_a_user_are_one_answer(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline_tools.daemon._AT_A_TIME", 1)
+    monkeypatch.setattr("timeline_tools.sources.daemon._AT_A_TIME", 1)
     (found,) = documents("user", "--connect", f":{daemon.port}", "bob")
     assert (len(found["conversations"]), found["cursor"]) == (2, "")
 

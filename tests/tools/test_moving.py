@@ -24,9 +24,9 @@ from tests.tools.installed import PROGRAM, done, names, refused, run, same, star
 from timeline.formats.export import DumpRecord, Header
 from timeline.lsm.upkeep.expiry import EXPIRY_KEY
 from timeline.options import MIB
-from timeline_tools.rawwire import RawWire
-from timeline_tools.remote import daemon_records
-from timeline_tools.wire import Refused
+from timeline_tools.move.remote import daemon_records
+from timeline_tools.sources.rawwire import RawWire
+from timeline_tools.sources.wire import Refused
 
 SERIES = 60
 SMALL = 50  # entries in each

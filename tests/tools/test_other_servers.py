@@ -11,7 +11,7 @@ import pytest
 
 from tests.server.daemon import Daemon
 from tests.tools.looks import printed, refused, run
-from timeline_tools.wire import split_address
+from timeline_tools.sources.wire import split_address
 
 HTTP = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n<html></html>"
 REDIS = b"*2\r\n$6\r\nserver\r\n$5\r\nredis\r\n"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from timeline_tools.source import Commit
-from timeline_tools.top import Look, hottest, rates
+from timeline_tools.look.top import Look, hottest, rates
+from timeline_tools.sources.source import Commit
 
 
 def look(at: float, **figures: float | str) -> Look:

@@ -22,9 +22,9 @@ from timeline.errors import LockedError, TimelineError, UsageError
 from timeline.options import Options
 from timeline_server import config as daemon_config
 
+from ..sources.wire import connect_to_daemon
 from .console import Output, shown, told
 from .signals import Stopped, heed
-from .wire import connect_to_daemon
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 STOPPED = 130  # the status after Ctrl-C

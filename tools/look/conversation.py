@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from .console import Output, when
-from .looking import as_text
-from .names import Name, as_bytes
-from .opening import source_of
-from .verb import verb
-from .wire import Wire
+from ..cli.console import Output, when
+from ..cli.names import Name, as_bytes
+from ..cli.verb import verb
+from ..sources.opening import source_of
+from ..sources.wire import Wire
+from .printing import as_text
 
 
 @verb(

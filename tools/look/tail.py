@@ -12,13 +12,13 @@ from pathlib import Path
 
 import click
 
-from .console import Output
-from .looking import check_named, print_commit, print_entry, timeline_of
-from .names import Name, as_bytes
-from .opening import source_of
-from .source import Bounds, Line, Source
-from .verb import verb
-from .wire import Wire
+from ..cli.console import Output
+from ..cli.names import Name, as_bytes
+from ..cli.verb import verb
+from ..sources.opening import source_of
+from ..sources.source import Bounds, Line, Source
+from ..sources.wire import Wire
+from .printing import check_named, print_commit, print_entry, timeline_of
 
 _CONVERSATIONS = b"@conv:"
 

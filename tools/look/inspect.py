@@ -12,13 +12,13 @@ import click
 from timeline.formats.keys import MAX
 from timeline.options import Options
 
-from .console import Output, Value, size, when
-from .looking import as_text
-from .names import Name, as_bytes
-from .opening import source_of
-from .source import Facts
-from .verb import verb
-from .wire import Wire
+from ..cli.console import Output, Value, size, when
+from ..cli.names import Name, as_bytes
+from ..cli.verb import verb
+from ..sources.opening import source_of
+from ..sources.source import Facts
+from ..sources.wire import Wire
+from .printing import as_text
 
 _SHOWN = 20  # segments, beside which the others are counted
 _WIDTH = 16  # bytes a line

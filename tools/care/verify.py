@@ -15,8 +15,8 @@ from timeline.options import Options
 from timeline.verification import Report, verify as check
 from timeline.verification.snapshot.findings import INDEX
 
-from .console import Output
-from .verb import verb
+from ..cli.console import Output
+from ..cli.verb import verb
 
 
 @verb(

@@ -16,9 +16,9 @@ import click
 import timeline
 from timeline.options import Options
 
-from .console import Output
-from .verb import verb
-from .wire import Wire
+from ..cli.console import Output
+from ..cli.verb import verb
+from ..sources.wire import Wire
 
 _LOOK_SECONDS = 0.2
 

@@ -12,8 +12,8 @@ import click
 
 import timeline
 
-from .console import Output
-from .verb import Directory, verb
+from ..cli.console import Output
+from ..cli.verb import Directory, verb
 
 
 @verb(

@@ -12,9 +12,9 @@ import click
 
 import timeline
 
-from .console import Output, size
-from .verb import verb
-from .wire import Wire
+from ..cli.console import Output, size
+from ..cli.verb import verb
+from ..sources.wire import Wire
 
 
 @verb(

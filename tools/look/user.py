@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from .console import Output, when
-from .names import Name, as_bytes
-from .opening import source_of
-from .verb import verb
-from .wire import Wire
+from ..cli.console import Output, when
+from ..cli.names import Name, as_bytes
+from ..cli.verb import verb
+from ..sources.opening import source_of
+from ..sources.wire import Wire
 
 _TERMS = (
     "head", "read", "cleared", "first", "above", "uncounted", "hidden", "unread", "mentions",

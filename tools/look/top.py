@@ -18,11 +18,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from .console import Output, Value, escaped, shown, size
-from .daemon import Daemon
-from .source import Commit
-from .verb import verb
-from .wire import Refused, Wire
+from ..cli.console import Output, Value, escaped, shown, size
+from ..cli.verb import verb
+from ..sources.daemon import Daemon
+from ..sources.source import Commit
+from ..sources.wire import Refused, Wire
 
 _SAMPLE = 1_000  # commits
 _HOTTEST = 10

@@ -21,13 +21,13 @@ from timeline.admin.export import dump
 from timeline.errors import NotFoundError, shown
 from timeline.formats.export import DumpRecord
 
+from ..cli.console import Output
+from ..cli.names import as_bytes
+from ..cli.verb import verb
+from ..sources.rawwire import RawWire
+from ..sources.wire import Wire
 from . import exportfile
-from .console import Output
-from .names import as_bytes
-from .rawwire import RawWire
 from .remote import daemon_records
-from .verb import verb
-from .wire import Wire
 
 
 @verb(

@@ -17,8 +17,8 @@ from timeline.errors import shown
 from timeline.formats.export import DumpRecord, Header, Item, Series
 from timeline.formats.rows import Retention
 
-from .rawwire import RawWire, Word, as_map
-from .wire import Refused
+from ..sources.rawwire import RawWire, Word, as_map
+from ..sources.wire import Refused
 
 _PAGE: Final = 500
 

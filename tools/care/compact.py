@@ -15,10 +15,10 @@ from timeline.admin.progress import Progress
 from timeline.lsm.upkeep.compaction import Gain
 from timeline.options import Options
 
-from .console import Output, size
-from .names import Name, as_bytes
-from .verb import verb
-from .wire import Wire
+from ..cli.console import Output, size
+from ..cli.names import Name, as_bytes
+from ..cli.verb import verb
+from ..sources.wire import Wire
 
 
 @verb(

@@ -24,14 +24,14 @@ from timeline.errors import CorruptError, UsageError, shown
 from timeline.formats.export import DumpRecord, Header
 from timeline.storage.files import new_directory, partial_of
 
-from .consent import entries
-from .console import Output
+from ..cli.consent import entries
+from ..cli.console import Output
+from ..cli.names import as_bytes
+from ..cli.verb import verb
+from ..sources.rawwire import RawWire, connect_to_redis
+from ..sources.wire import Wire
 from .exportfile import Reader
-from .names import as_bytes
-from .rawwire import RawWire, connect_to_redis
 from .remote import DaemonGround, redis_records
-from .verb import verb
-from .wire import Wire
 
 
 @verb(

@@ -14,11 +14,11 @@ import click
 
 from timeline.admin.inspection import kind_of
 
-from .console import Output, escaped
-from .names import Name, as_bytes
-from .opening import source_of
-from .verb import verb
-from .wire import Wire
+from ..cli.console import Output, escaped
+from ..cli.names import Name, as_bytes
+from ..cli.verb import verb
+from ..sources.opening import source_of
+from ..sources.wire import Wire
 
 _PREFIXES = {"conversation": b"@conv:", "events": b"@event:", "inbox": b"@user:"}
 

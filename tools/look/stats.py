@@ -8,10 +8,10 @@ import click
 
 from timeline.options import Options
 
-from .console import Output
-from .opening import source_of
-from .verb import verb
-from .wire import Wire
+from ..cli.console import Output
+from ..cli.verb import verb
+from ..sources.opening import source_of
+from ..sources.wire import Wire
 
 
 @verb(

@@ -17,12 +17,12 @@ from timeline.embedded.transaction import writable
 from timeline.engine.engine import Engine
 from timeline.options import Options
 
-from .amounts import AGE
-from .consent import ask, consent, entries
-from .console import Output, escaped
-from .names import Name, as_bytes
-from .verb import verb
-from .wire import Wire
+from ..cli.amounts import AGE
+from ..cli.consent import ask, consent, entries
+from ..cli.console import Output, escaped
+from ..cli.names import Name, as_bytes
+from ..cli.verb import verb
+from ..sources.wire import Wire
 
 
 @verb(

@@ -14,13 +14,13 @@ import click
 
 from timeline.options import Options
 
-from .amounts import MOMENT
-from .console import Output, escaped
-from .names import as_bytes
-from .opening import source_of
-from .source import Found, Query
-from .verb import verb
-from .wire import Wire
+from ..cli.amounts import MOMENT
+from ..cli.console import Output, escaped
+from ..cli.names import as_bytes
+from ..cli.verb import verb
+from ..sources.opening import source_of
+from ..sources.source import Found, Query
+from ..sources.wire import Wire
 
 _MATCH = re.compile(r"<b>(.*?)</b>", re.DOTALL)
 

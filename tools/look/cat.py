@@ -11,14 +11,14 @@ import click
 
 from timeline.formats.keys import MAX
 
-from .amounts import MOMENT
-from .console import Output
-from .looking import check_named, print_commit, print_entry, timeline_of
-from .names import Name, as_bytes
-from .opening import source_of
-from .source import Bounds, Source
-from .verb import verb
-from .wire import Wire
+from ..cli.amounts import MOMENT
+from ..cli.console import Output
+from ..cli.names import Name, as_bytes
+from ..cli.verb import verb
+from ..sources.opening import source_of
+from ..sources.source import Bounds, Source
+from ..sources.wire import Wire
+from .printing import check_named, print_commit, print_entry, timeline_of
 
 _PAGE = 1_000
 

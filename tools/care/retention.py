@@ -20,12 +20,12 @@ from timeline.formats.keys import MAX
 from timeline.formats.rows import NO_RETENTION, Retention
 from timeline.options import Options
 
-from .amounts import AGE, SIZE
-from .consent import ask, consent, entries
-from .console import Output, escaped, size
-from .names import Name, as_bytes
-from .verb import verb
-from .wire import Wire
+from ..cli.amounts import AGE, SIZE
+from ..cli.consent import ask, consent, entries
+from ..cli.console import Output, escaped, size
+from ..cli.names import Name, as_bytes
+from ..cli.verb import verb
+from ..sources.wire import Wire
 
 
 @verb(

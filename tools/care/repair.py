@@ -11,8 +11,8 @@ import click
 
 from timeline.verification import Repair, repair as make, repair_in_place
 
-from .console import Output
-from .verb import verb
+from ..cli.console import Output
+from ..cli.verb import verb
 
 _SHOWN = 20  # of what was mended
 

@@ -15,8 +15,8 @@ from click.shell_completion import CompletionItem
 
 from timeline.errors import TimelineError
 
-from .opening import source_of
-from .wire import connect_to_daemon
+from ..sources.opening import source_of
+from ..sources.wire import connect_to_daemon
 
 _MOST: Final = 100
 _LOOKED_AT: Final = 1_000

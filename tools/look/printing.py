@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import click
 
-from .console import Output, escaped, when
-from .source import Commit, Line
+from ..cli.console import Output, escaped, when
+from ..sources.source import Commit, Line
 
 
 def check_named(name: str | None, *, log: bool, events: bool) -> None:
