@@ -18,21 +18,33 @@ import pytest
 
 ROOT: Final = Path(__file__).parent.parent
 
-# The floors of timeline/, lowest first. What stands on one floor may import what stands beside it,
-# as long as no circle comes of it; nothing imports upwards. `entry` reads what `formats` encodes.
-FLOORS: Final = (
-    {"amounts", "errors", "options"},
-    {"formats"},
-    {"entry"},
-    {"storage"},
-    {"lsm"},
-    {"commit"},
-    {"engine"},
-    {"fanout", "search", "admin"},
-    {"messaging"},
-    {"embedded", "verification"},
-    {"__init__"},
-)
+# The floors of each of our packages, lowest first. What stands on one floor may import what stands
+# beside it, as long as no circle comes of it; nothing imports upwards.
+FLOORS: Final[dict[str, tuple[set[str], ...]]] = {
+    "timeline": (
+        {"amounts", "errors", "options"},
+        {"formats"},
+        {"entry"},
+        {"storage"},
+        {"lsm"},
+        {"commit"},
+        {"engine"},
+        {"fanout", "search", "admin"},
+        {"messaging"},
+        {"embedded", "verification"},
+        {"__init__"},
+    ),
+    "tools": (
+        {"__init__"},
+        {"sources", "histogram", "lifeline"},
+        {"cli"},
+        {"look", "care", "move", "bench", "completion"},
+        {"main"},
+        {"__main__"},
+    ),
+}
+# By what name a folder's package is installed.
+INSTALLED: Final = {"timeline_server": "server", "timeline_tools": "tools"}
 
 # Packages of others that one module alone may know.
 SOLE_IMPORTERS: Final = {
@@ -103,39 +115,46 @@ def module_of(path: str) -> str:
     return path.removesuffix(".py").replace("/", ".")
 
 
+def dotted(found: Import) -> str:
+    """What an import names in full, by the folder where it lies: `tools.cli.console`."""
+    dots = len(found.module) - len(found.module.lstrip("."))
+    if dots:
+        package = found.path.split("/")[:-dots]
+        return ".".join(filter(None, [*package, found.module[dots:]]))
+    top, dot, rest = found.module.partition(".")
+    return INSTALLED.get(top, top) + dot + rest
+
+
 def targets(found: Import) -> Iterator[str]:
-    """The modules of timeline/ that an import reaches, by the names that `module_of` gives."""
+    """The modules of ours that an import reaches, by the names that `module_of` gives."""
+    module = dotted(found)
     for name in found.names or ("",):
-        for dotted in (f"{found.module}.{name}", found.module):
-            base = ROOT / dotted.replace(".", "/")
+        for reached in (f"{module}.{name}", module):
+            base = ROOT / reached.replace(".", "/")
             if base.with_suffix(".py").is_file():
-                yield dotted
+                yield reached
                 break
             if (base / "__init__.py").is_file():
-                yield f"{dotted}.__init__"
+                yield f"{reached}.__init__"
                 break
         else:
             raise AssertionError(f"{found}, which is not there")
 
 
-def part_of(module: str) -> str:
-    """The folder or file straight under timeline/ to which a module belongs."""
-    return module.split(".")[1]
-
-
 def floor(module: str) -> int:
-    part = part_of(module)
-    for height, parts in enumerate(FLOORS):
+    folder, part = module.split(".")[:2]
+    for height, parts in enumerate(FLOORS[folder]):
         if part in parts:
             return height
     pytest.fail(f"{module} stands on no floor: give `{part}` its place in FLOORS of {__file__}")
 
 
-def engine_edges() -> list[tuple[Import, str, str]]:
+def edges(folder: str) -> list[tuple[Import, str, str]]:
+    """The imports of a package of ours from itself: with the module and its target."""
     return [
         (found, module_of(found.path), target)
-        for found in ENGINE
-        if found.top == "timeline"
+        for found in imports_of(folder)
+        if dotted(found).split(".")[0] == folder
         for target in targets(found)
     ]
 
@@ -145,19 +164,22 @@ def test_there_is_something_to_read() -> None:
     assert len(ALL) > len(ENGINE)
 
 
-def test_imports_of_the_engine_point_down() -> None:
+@pytest.mark.parametrize("folder", FLOORS)
+def test_imports_point_down(folder: str) -> None:
     upward = [
         f"{found} ({target})"
-        for found, module, target in engine_edges()
+        for found, module, target in edges(folder)
         if floor(target) > floor(module)
     ]
     assert not upward
 
 
-def test_no_two_modules_of_the_engine_import_each_other() -> None:
+@pytest.mark.parametrize("folder", FLOORS)
+def test_no_two_modules_import_each_other(folder: str) -> None:
     graph: dict[str, set[str]] = {}
-    for _, module, target in engine_edges():
+    for _, module, target in edges(folder):
         graph.setdefault(module, set()).add(target)
+    assert graph
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
