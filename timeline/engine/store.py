@@ -196,7 +196,7 @@ class Store:
             cache,
             self.clock,
             limit=options.timeline_cache,
-            dormant=options.dormant_timelines,
+            head_cache=options.dormant_timelines,
         )
         self.inboxes = Inboxes(storage, self.state, options.audience_cache)
         self.inboxes.sealed = progress.sealed

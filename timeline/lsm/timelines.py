@@ -25,7 +25,7 @@ from timeline.formats.rows import TimelineRow, decode_row
 from timeline.formats.segments import Row, Segment
 from timeline.lsm.clock import Clock
 from timeline.lsm.columns import Piece
-from timeline.lsm.heads import Dormant
+from timeline.lsm.headcache import HeadCache
 from timeline.lsm.memtable import Memtable
 from timeline.lsm.segmentcache import SegmentCache
 from timeline.lsm.state import State
@@ -76,13 +76,13 @@ class Timelines:
         clock: Clock,
         *,
         limit: int,
-        dormant: int,
+        head_cache: int,
     ) -> None:
         self._storage = storage
         self._state = state
         self._memtable = memtable
         self._limit = limit
-        self._dormant = Dormant(dormant)
+        self._heads = HeadCache(head_cache)
         self.cache = cache
         self.clock = clock
         self._loaded = 0  # timelines that were kept since some were last forgotten
@@ -97,7 +97,7 @@ class Timelines:
         if timeline is not None:
             timeline.used = True
             return timeline
-        timeline_id = self._dormant.find(name)
+        timeline_id = self._heads.find(name)
         if timeline_id is None:
             found = self._state.get(keys.NAME + name)
             if found is None:
@@ -110,15 +110,15 @@ class Timelines:
         timeline = self.by_id.get(timeline_id)
         if timeline is not None:
             return timeline
-        woken = self._dormant.wake(timeline_id)
-        if woken is None:
+        kept = self._heads.take(timeline_id)
+        if kept is None:
             value = self._state.get(keys.ROW + keys.number(timeline_id))
             if value is None:
                 return None
             row = decode_row(value)
             head = self._sealed_head(timeline_id, row)
         else:
-            row, head = woken
+            row, head = kept
         timeline = Timeline(timeline_id, row.name, row, head)
         self.keep(timeline)
         return timeline
@@ -146,7 +146,7 @@ class Timelines:
 
     def disturb(self, timeline_id: int) -> None:
         """What is stored of a timeline changes that is not in memory."""
-        self._dormant.wake(timeline_id)
+        self._heads.take(timeline_id)
 
     def _forget(self, timeline: Timeline) -> None:
         self.cache.forget(timeline)
@@ -197,7 +197,7 @@ class Timelines:
             if not timeline.used and timeline.idle:
                 self._forget(timeline)
                 if timeline.row is not None:
-                    self._dormant.keep(timeline.id, timeline.row, timeline.floor)
+                    self._heads.put(timeline.id, timeline.row, timeline.floor)
             else:
                 timeline.used = False
                 del self.by_id[timeline.id]

@@ -147,7 +147,7 @@ class Snapshot:
             self.cache,
             self.clock,
             limit=self.options.timeline_cache,
-            dormant=self.options.dormant_timelines,
+            head_cache=self.options.dormant_timelines,
         )
         self.inboxes = Inboxes(storage, self.state, self.options.audience_cache)
         self.inboxes.sealed = self.progress.sealed
