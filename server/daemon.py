@@ -13,9 +13,7 @@ import gc
 import os
 import signal
 import socket
-import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,11 +21,12 @@ from pathlib import Path
 
 import uvloop
 
+from timeline.engine.directory import ROCKS, prepare_directory
 from timeline.engine.engine import Engine
-from timeline.engine.store import ROCKS, prepare_directory
 from timeline.errors import StorageError, TimelineError, UsageError
 from timeline.storage.descriptors import keep_standard
 from timeline.storage.files import OTHERS
+from timeline.storage.probe import SLOW_FSYNC_SECONDS, fsync_seconds
 
 from .config import Configuration, load
 from .connection import Connection
@@ -41,8 +40,6 @@ from .service import Service
 from .supervisor import Supervisor
 from .unixsocket import UnixSocket
 
-_PROBES = 9
-_INLINE_BELOW = 0.001  # seconds of fsync; above, a thread lets reads go on meanwhile
 _GRACE = 5.0  # seconds for clients to take their last replies
 _LAST_WORDS = 1.0  # seconds for a reader of the log, at the end
 # The terminal has gone, logrotate: nothing to end for.
@@ -104,19 +101,6 @@ def allow_files(configuration: Configuration, log: Logger) -> Configuration:
     return replace(configuration, settings=replace(settings, maxclients=room))
 
 
-def fsync_seconds(directory: Path) -> float:
-    """What an fsync of a few kilobytes costs in `directory`, the median of some."""
-    took = []
-    with tempfile.TemporaryFile(dir=directory) as file:
-        for _ in range(_PROBES):
-            file.write(bytes(4096))
-            file.flush()
-            begin = time.perf_counter()
-            os.fsync(file.fileno())
-            took.append(time.perf_counter() - begin)
-    return statistics.median(took)
-
-
 def open_engine(configuration: Configuration, log: Logger) -> Engine:
     """Opens the store, with fsync where the options or the disk say."""
     settings = configuration.settings
@@ -130,7 +114,7 @@ def open_engine(configuration: Configuration, log: Logger) -> Engine:
             seconds = fsync_seconds(path)
         except OSError as problem:
             raise StorageError(_unwritable(path, problem)) from problem
-        where = "inline" if seconds < _INLINE_BELOW else "thread"
+        where = "inline" if seconds < SLOW_FSYNC_SECONDS else "thread"
         log.info("fsync measured", microseconds=round(seconds * 1e6), where=where)
     begin = time.perf_counter()
     engine = Engine(

@@ -15,7 +15,7 @@ import pytest
 
 import timeline
 from timeline.embedded.database import Database
-from timeline.engine.store import STORE_KEY
+from timeline.engine.directory import STORE_KEY
 from timeline.errors import CorruptError, FormatVersionError, NotFoundError
 from timeline.formats.rows import FORMAT, StoreRow, encode_store
 from timeline.storage.rocks import META

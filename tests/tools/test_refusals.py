@@ -11,7 +11,7 @@ import pytest
 import timeline
 from tests.engine.stores import copy_as_killed
 from tests.tools.looks import printed, refused, run
-from timeline.engine.store import STORE_KEY
+from timeline.engine.directory import STORE_KEY
 from timeline.formats.rows import FORMAT, StoreRow, encode_store
 from timeline.storage.rocks import META, SEGMENTS
 

@@ -22,15 +22,9 @@ from pathlib import Path
 from typing import Final
 
 from timeline.admin.progress import Progress, unheard
+from timeline.engine.directory import CHECKPOINT, MARK, ROCKS
 from timeline.engine.engine import Engine
-from timeline.engine.store import CHECKPOINT, MARK, ROCKS
-from timeline.errors import (
-    BusyError,
-    CorruptError,
-    FormatVersionError,
-    NotFoundError,
-    StorageError,
-)
+from timeline.errors import BusyError, CorruptError, FormatVersionError, NotFoundError, StorageError
 from timeline.formats.manifest import (
     MANIFEST,
     BackupFile,

@@ -52,9 +52,10 @@ from timeline.commit.group import Group
 from timeline.commit.stage import Stage
 from timeline.engine.callbacks import Callbacks
 from timeline.engine.committer import CommitThread, IdleThread, refuse_after_fork
-from timeline.engine.health import Health, fsync_is_slow
+from timeline.engine.directory import CHECKPOINT, LOCK, MARK, prepare_directory
+from timeline.engine.health import Health
 from timeline.engine.statistics import Measures
-from timeline.engine.store import CHECKPOINT, LOCK, MARK, STALL_SECONDS, Store, prepare_directory
+from timeline.engine.store import STALL_SECONDS, Store
 from timeline.errors import ClosedError, CorruptError, StallError, TimelineError
 from timeline.formats import keys
 from timeline.formats.records import encode_record
@@ -64,6 +65,7 @@ from timeline.lsm.timeline import Timeline
 from timeline.options import Options, anchored
 from timeline.storage.lock import Lock, place_of_call
 from timeline.storage.mark import DurableMark
+from timeline.storage.probe import SLOW_FSYNC_SECONDS, fsync_seconds
 from timeline.storage.rocks import LOG
 
 _HEAL_PAUSE: Final = 1.0  # seconds between two tries of an engine that nobody calls
@@ -124,7 +126,9 @@ class Engine:
         )
         try:
             how = self.options.fsync
-            self.threaded = how == "thread" or (how == "auto" and fsync_is_slow(self.path))
+            self.threaded = how == "thread" or (
+                how == "auto" and fsync_seconds(self.path) >= SLOW_FSYNC_SECONDS
+            )
             self.mark = DurableMark(self.path / MARK)
             try:
                 self._load()

@@ -13,7 +13,6 @@ The caller holds the engine's lock, except where it says otherwise.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -24,10 +23,10 @@ from timeline.commit.group import Group
 from timeline.commit.stage import Stage
 from timeline.engine.statistics import Measures
 from timeline.errors import BusyError, ReadOnlyError, StallError, UncertainError
-from timeline.options import MIB, Options
+from timeline.options import Options
+from timeline.storage.probe import disk_takes_bytes
 
 _HEAL_SECONDS: Final = 1.0
-_SLOW_FSYNC_SECONDS: Final = 0.001
 
 
 class Health:
@@ -135,35 +134,3 @@ class Health:
         refusal = ReadOnlyError(f"the store could not be opened again: {cause}")
         refusal.__cause__ = cause
         self._stage.refusal = refusal
-
-
-# --- the disk -------------------------------------------------------------------------------------
-
-
-def fsync_is_slow(path: Path) -> bool:
-    """Whether an fsync in the directory takes so long that a thread had better wait for it."""
-    took = sorted(_time_fsync(path) for _ in range(5))
-    return took[2] >= _SLOW_FSYNC_SECONDS
-
-
-def disk_takes_bytes(path: Path) -> bool:
-    """Whether some megabytes can be written and fsynced in the directory."""
-    try:
-        _time_fsync(path, 4 * MIB)
-    except OSError:
-        return False
-    return True
-
-
-def _time_fsync(path: Path, size: int = 4096) -> float:
-    """Seconds that an fsync of `size` new bytes takes beside the store. Raises `OSError`."""
-    probe = path / "probe"
-    try:
-        with probe.open("wb") as file:
-            file.write(bytes(size))
-            file.flush()
-            begin = time.perf_counter()
-            os.fsync(file.fileno())
-            return time.perf_counter() - begin
-    finally:
-        probe.unlink(missing_ok=True)

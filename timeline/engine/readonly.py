@@ -20,8 +20,9 @@ from typing import ClassVar
 from timeline.commit.draft import Draft
 from timeline.commit.stage import Stage
 from timeline.engine.committer import refuse_after_fork
+from timeline.engine.directory import MARK, ROCKS, STORE_KEY, check_store, damaged, no_store
 from timeline.engine.engine import Engine
-from timeline.engine.store import MARK, ROCKS, STORE_KEY, Store, check_store, damaged, no_store
+from timeline.engine.store import Store
 from timeline.errors import ClosedError, CorruptError, NotFoundError, ReadOnlyError, StorageError
 from timeline.lsm.openings import Openings
 from timeline.options import Options

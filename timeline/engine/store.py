@@ -10,7 +10,6 @@ in it outlives the storage. The caller holds the engine's lock, except for `rewr
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -21,22 +20,22 @@ from timeline.commit.apply import Applier
 from timeline.commit.draft import Draft
 from timeline.commit.replay import LogGapError, Replay
 from timeline.commit.stage import Stage
-from timeline.engine.retention import RetentionKeeper
-from timeline.errors import (
-    CorruptError,
-    FormatVersionError,
-    NotFoundError,
-    StallError,
-    StorageError,
+from timeline.engine.directory import (
+    LOADED_KEY,
+    ROCKS,
+    STORE_KEY,
+    check_store,
+    damaged,
+    random_epoch,
 )
+from timeline.engine.retention import RetentionKeeper
+from timeline.errors import CorruptError, FormatVersionError, StallError
 from timeline.formats import keys
-from timeline.formats.manifest import MANIFEST
 from timeline.formats.rows import (
     FORMAT,
     Progress,
     StoreRow,
     decode_progress,
-    decode_store,
     encode_progress,
     encode_store,
 )
@@ -53,76 +52,10 @@ from timeline.lsm.upkeep.erasure import Erasure
 from timeline.lsm.upkeep.expiry import Expiry
 from timeline.lsm.upkeep.sealing import PROGRESS_KEY, Sealing
 from timeline.options import Options
-from timeline.storage.files import PRIVATE
 from timeline.storage.rocks import FAMILIES, META, Storage
 from timeline.storage.wal import is_torn_at_the_end
 
-STORE_KEY: Final = b"store"
-LOADED_KEY: Final = b"loaded"  # how far a load has come, while there is no store yet
-ROCKS: Final = "rocks"
-MARK: Final = "MARK"
-LOCK: Final = "LOCK"  # of the process that may change the store; RocksDB's is elsewhere
-CHECKPOINT: Final = "checkpoint"  # what is being backed up
 STALL_SECONDS: Final = 0.002  # between two tries to write when RocksDB asks for a pause
-
-
-def prepare_directory(path: Path, *, create: bool) -> None:
-    """Make sure that `path` is a store or may become one.
-
-    Raises `NotFoundError` when it is none and `create` is off, `CorruptError` when it was one,
-    `FormatVersionError` when it holds something else, `StorageError` when it is no directory, or
-    not one to write to.
-    """
-    try:
-        _prepare(path, create=create)
-    except (FileExistsError, NotADirectoryError):
-        raise StorageError(f"{path} is no directory: name one for the store") from None
-    except PermissionError:
-        raise StorageError(
-            f"no permission to write to {path}: run as its owner, or choose another directory"
-        ) from None
-    except OSError as error:
-        raise StorageError(f"{path} cannot hold a store: {error.strerror}") from error
-
-
-def _prepare(path: Path, *, create: bool) -> None:
-    if not (path / ROCKS / "CURRENT").exists():
-        if not create or _has_gone(path) or (path / MANIFEST).is_file():
-            raise no_store(path)
-        if path.exists() and any(entry.name not in (ROCKS, MARK, LOCK) for entry in path.iterdir()):
-            raise FormatVersionError(
-                f"{path} is not empty and is no Timeline store: choose another directory"
-            )
-    path.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
-    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        raise PermissionError
-    (path / ROCKS).mkdir(mode=PRIVATE, exist_ok=True)  # RocksDB would let others in
-
-
-def no_store(path: Path) -> NotFoundError | CorruptError:
-    """What to raise of a directory that cannot be opened as a store: what it is instead."""
-    if _has_gone(path):
-        return CorruptError(
-            f"{path / ROCKS / 'CURRENT'} has gone: restore a backup, or keep what can be kept with "
-            "`timeline repair`"
-        )
-    if (path / MANIFEST).is_file():
-        return NotFoundError(f"{path} is a backup: make a store of it with `timeline restore`")
-    return NotFoundError(f"{path} is no Timeline store")
-
-
-def damaged(error: CorruptError) -> CorruptError:
-    """The same of a store that cannot be opened, with what to do."""
-    return CorruptError(
-        f"{error}: restore a backup, or keep what can be kept with `timeline repair`"
-    )
-
-
-def _has_gone(path: Path) -> bool:
-    """Whether there are files of a store and not the one by which it is opened."""
-    rocks = path / ROCKS
-    found = any(rocks.glob("MANIFEST-*")) or any(rocks.glob("*.sst"))
-    return found and not (rocks / "CURRENT").exists()
 
 
 class Store:
@@ -417,17 +350,6 @@ def _make_store(storage: Storage) -> int:
     return epoch
 
 
-def check_store(value: bytes, path: Path) -> int:
-    """The epoch of the store whose row is `value`. Raises `FormatVersionError`, `CorruptError`."""
-    row = decode_store(value)
-    if row.format != FORMAT:
-        raise FormatVersionError(
-            f"{path} has format {row.format}, this version reads {FORMAT}: use the version of "
-            "Timeline that wrote it, or export and import"
-        )
-    return row.epoch
-
-
 def _begin_epoch(storage: Storage, before: int) -> int:
     """Give the store another epoch, durably; returns it."""
     epoch = random_epoch(before)
@@ -435,11 +357,4 @@ def _begin_epoch(storage: Storage, before: int) -> int:
     batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, epoch)))
     storage.write(batch)
     storage.sync()
-    return epoch
-
-
-def random_epoch(before: int = 0) -> int:
-    """An epoch, and another one than `before`."""
-    while (epoch := int.from_bytes(os.urandom(4), "big")) in (0, before):
-        pass
     return epoch

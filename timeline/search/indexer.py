@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from timeline.engine.engine import Engine
-from timeline.engine.health import disk_takes_bytes
 from timeline.errors import ClosedError, IndexLagError, TimelineError, TrimmedError
 from timeline.options import Options
 from timeline.search.build import Build
@@ -29,6 +28,7 @@ from timeline.search.index.documents import Documents
 from timeline.search.index.index import Index, IndexFaultError, hold, is_panic
 from timeline.search.serving import Reached, Serving
 from timeline.storage.lock import Lock
+from timeline.storage.probe import disk_takes_bytes
 
 CONSUMER: Final = b"index"  # its checkpoint in the log
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from timeline.engine.store import ROCKS
+from timeline.engine.directory import ROCKS
 from timeline.storage.rocks import FAMILIES, sort_files
 from timeline.verification.snapshot.affected import affected, may_lose
 from timeline.verification.snapshot.findings import FILES, Finding

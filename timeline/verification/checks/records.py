@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from timeline.engine.store import STORE_KEY
+from timeline.engine.directory import STORE_KEY
 from timeline.errors import CorruptError, shown
 from timeline.formats import keys
 from timeline.formats.records import decode_record
