@@ -107,6 +107,31 @@ def test_a_blocked_sync_is_not_woken_for_others(
     assert not len(im.messages.waiters)
 
 
+def test_a_sync_that_waits_ends_with_the_store(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    im = db.messaging
+    began, ended = threading.Event(), threading.Event()
+    arrive = im.messages.presence.arrive
+
+    def arrived(user: bytes, device: bytes) -> None:
+        arrive(user, device)
+        began.set()
+
+    monkeypatch.setattr(im.messages.presence, "arrive", arrived)
+
+    def block() -> None:
+        with pytest.raises(ClosedError):
+            im.sync("bob", "phone", block=10 * SECONDS)
+        ended.set()
+
+    threading.Thread(target=block, daemon=True).start()
+    assert began.wait(SECONDS)
+    db.close()
+    assert ended.wait(SECONDS)
+    assert not len(im.messages.waiters)
+
+
 def test_many_who_wait_cost_a_send_nothing(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     im = db.messaging
     im.create("crowd", "ann", members=[f"u{number}" for number in range(200)])

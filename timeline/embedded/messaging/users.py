@@ -15,6 +15,7 @@ from timeline.embedded.messaging import calls
 from timeline.embedded.messaging.calls import PAGE, Calls
 from timeline.embedded.messaging.subscription import Devices, Subscription, check_call
 from timeline.entry import Fields, FieldsLike, Value, encode_fields, encode_name
+from timeline.errors import ClosedError
 from timeline.formats.entries import decode_items, seq_of
 from timeline.messaging.access.access import find_user
 from timeline.messaging.access.names import check_device
@@ -42,7 +43,8 @@ class UserCalls(Calls):
         """What happened behind a cursor, or behind what the device acknowledged.
 
         With `block` (seconds) it waits for something to happen. `resync` means: list the
-        conversations to the end, and sync after the position that the first page gives.
+        conversations to the end, and sync after the position that the first page gives. Raises
+        `NotFoundError`, `UsageError`, and `ClosedError` when the store is closed meanwhile.
         """
         who, name = encode_name(user), encode_name(device)
         cursor = None if after is None else encode_name(after)
@@ -58,6 +60,8 @@ class UserCalls(Calls):
             self.messages.presence.arrive(who, name)
         try:
             while (left := deadline - time.monotonic()) > 0 and woken.wait(left):
+                if woken.ended:
+                    raise ClosedError("the store was closed")
                 with self._reading():
                     page = self.messages.reader.sync(who, name, page.cursor, count)
                 if page.entries or page.resync or page.more:

@@ -103,11 +103,13 @@ class Call:
 
     def __init__(self) -> None:
         self._woken = threading.Event()
+        self.ended = False  # nothing comes any more
 
     def wake(self, _: int) -> None:
         self._woken.set()
 
     def end(self) -> None:
+        self.ended = True
         self._woken.set()
 
     def wait(self, seconds: float) -> bool:
