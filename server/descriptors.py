@@ -10,7 +10,7 @@ from __future__ import annotations
 import resource
 from typing import Final
 
-from timeline.storage.rocks import table_files
+from timeline.storage.tuning import table_files
 
 SPARE: Final = 48
 # The log, what is being sealed and merged, the index, backups, sockets, and readers of metrics;

@@ -30,7 +30,7 @@ INLINE = replace(SMALL, fsync="inline", write_buffer_bytes=2**25)
 @pytest.fixture(autouse=True)
 def no_shared_block_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies of one store have one identity to RocksDB, whose cache would hide the damage."""
-    monkeypatch.setattr("timeline.storage.rocks._caches", Forgetful())
+    monkeypatch.setattr("timeline.storage.tuning._caches", Forgetful())
 
 
 class Forgetful(dict[int, object]):

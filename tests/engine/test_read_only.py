@@ -194,7 +194,7 @@ def test_a_log_that_misses_its_end_is_told(directory: Path) -> None:
 def test_a_flipped_bit_in_the_log_is_never_shown_as_content(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.storage.rocks._caches", Forgetful())
+    monkeypatch.setattr("timeline.storage.tuning._caches", Forgetful())
     draw = random.Random(5)
     refused = 0
     with Clock().installed() as clock, small_steps():

@@ -122,7 +122,7 @@ def answers(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 @pytest.fixture(autouse=True)
 def no_shared_block_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies of one store have one identity to RocksDB, whose cache would hide the damage."""
-    monkeypatch.setattr("timeline.storage.rocks._block_cache", Cache)
+    monkeypatch.setattr("timeline.storage.rocks.block_cache", Cache)
 
 
 def every_question(db: Database) -> dict[str, Callable[[], object]]:

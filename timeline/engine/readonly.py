@@ -27,7 +27,8 @@ from timeline.errors import ClosedError, CorruptError, NotFoundError, ReadOnlyEr
 from timeline.lsm.openings import Openings
 from timeline.options import Options
 from timeline.storage.mark import read_mark
-from timeline.storage.rocks import META, ReadOnlyStorage
+from timeline.storage.rocks import META
+from timeline.storage.secondary import ReadOnlyStorage
 
 # What looks like damage may be a file of the log that the owner moved into another, between two
 # looks at the directory: only what stays damaged is.

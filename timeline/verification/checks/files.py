@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from timeline.engine.directory import ROCKS
-from timeline.storage.rocks import FAMILIES, sort_files
+from timeline.storage.rocks import FAMILIES
+from timeline.storage.salvage import sort_files
 from timeline.verification.snapshot.affected import affected, may_lose
 from timeline.verification.snapshot.findings import FILES, Finding
 from timeline.verification.snapshot.shadow import Shadow

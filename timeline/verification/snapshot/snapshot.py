@@ -46,7 +46,8 @@ from timeline.lsm.timeline import Timeline
 from timeline.lsm.timelines import Timelines
 from timeline.lsm.upkeep.sealing import PROGRESS_KEY
 from timeline.options import Options
-from timeline.storage.rocks import META, STATE, Storage, rebuild_files
+from timeline.storage.rocks import META, STATE, Storage
+from timeline.storage.salvage import rebuild_files
 from timeline.verification.snapshot.findings import FILES, MARK as MARK_FILE, Finding, Put
 from timeline.verification.snapshot.shadow import Shadow
 from timeline.verification.snapshot.walk import LAST, Pair, walk

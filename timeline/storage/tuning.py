@@ -1,0 +1,85 @@
+"""How RocksDB is set up: the options of the database and of a column family, and the block cache.
+
+Rule: whoever opens the database, to write, to read or to salvage, begins with these options. What
+differs they set themselves.
+"""
+
+from __future__ import annotations
+
+import resource
+from typing import Final
+
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    DBRecoveryMode,
+    Options as RocksOptions,
+)
+
+from timeline.options import KIB, MIB, Options
+
+_OPEN_TABLES: Final = 512  # files that RocksDB keeps open at most
+
+
+def table_files(limit: int) -> int:
+    """How many tables RocksDB keeps open in a process that may have `limit` open files."""
+    return _OPEN_TABLES if limit == resource.RLIM_INFINITY else min(_OPEN_TABLES, limit // 4)
+
+
+def database_options(options: Options, *, salvage: bool) -> RocksOptions:
+    rocks = RocksOptions(raw_mode=True)
+    rocks.create_if_missing(options.create)
+    rocks.create_missing_column_families(True)
+    # All families reach the disk together; otherwise a lost WAL file leaves one newer than another.
+    rocks.set_atomic_flush(True)
+    # A torn tail is a crash and is cut; damage before it is not, and RocksDB's default would pass.
+    rocks.set_wal_recovery_mode(
+        DBRecoveryMode.point_in_time()
+        if salvage
+        else DBRecoveryMode.tolerate_corrupted_tail_records()
+    )
+    rocks.set_max_background_jobs(2)
+    rocks.set_keep_log_file_num(4)
+    rocks.set_max_log_file_size(4 * MIB)
+    rocks.set_bytes_per_sync(MIB)
+    rocks.set_max_total_wal_size(8 * options.write_buffer_bytes)
+    rocks.set_max_open_files(table_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
+    rocks.set_stats_dump_period_sec(0)
+    rocks.set_stats_persist_period_sec(0)
+    return rocks
+
+
+def family_options(
+    options: Options, cache: Cache, *, is_log: bool, mostly_missed: bool
+) -> RocksOptions:
+    """`mostly_missed`: most look-ups of a key find nothing."""
+    rocks = RocksOptions(raw_mode=True)
+    table = BlockBasedOptions()
+    table.set_block_cache(cache)
+    table.set_format_version(5)
+    table.set_block_size(16 * KIB)
+    table.set_cache_index_and_filter_blocks(True)
+    table.set_pin_l0_filter_and_index_blocks_in_cache(True)
+    if mostly_missed:
+        table.set_bloom_filter(10, False)
+    rocks.set_block_based_table_factory(table)
+    # When the log's is full all families are flushed, so it bounds what an opening must replay.
+    buffer = options.write_buffer_bytes
+    rocks.set_write_buffer_size(min(buffer, options.unsealed_bytes) if is_log else buffer)
+    rocks.set_max_write_buffer_number(4)
+    rocks.set_level_compaction_dynamic_level_bytes(True)
+    rocks.set_compression_type(DBCompressionType.none() if is_log else DBCompressionType.lz4())
+    # Sealing writes over all timelines, so every merge rewrites the bottom: merge seldom.
+    rocks.set_level_zero_file_num_compaction_trigger(12)
+    if not is_log:
+        rocks.set_bottommost_compression_type(DBCompressionType.zstd())
+    return rocks
+
+
+_caches: dict[int, Cache] = {}
+
+
+def block_cache(size: int) -> Cache:
+    """One cache for all families, shared by the storages of a process that ask for one size."""
+    return _caches.setdefault(size, Cache(size))
