@@ -16,7 +16,7 @@ import pytest
 
 import timeline
 from tests.engine.stores import Clock as Machine, copy_as_killed
-from timeline.admin.export import dump
+from timeline.admin.export import export_records
 from timeline.admin.load import load
 from timeline.embedded.database import Database
 from timeline.errors import StallError
@@ -134,7 +134,7 @@ def a_stall_amid_sealing(db: Database, path: Path) -> Database:
 
 @disturbance
 def export(db: Database, path: Path) -> Database:
-    records = list(dump(db.engine))
+    records = list(export_records(db.engine))
     db.close()
     path.with_name("loaded").mkdir()
     load(path.with_name("loaded"), iter(records))
@@ -143,7 +143,7 @@ def export(db: Database, path: Path) -> Database:
 
 @disturbance
 def export_of_some(db: Database, path: Path) -> Database:
-    records = list(dump(db.engine, b"a"))
+    records = list(export_records(db.engine, b"a"))
     db.close()
     path.with_name("loaded").mkdir()
     load(path.with_name("loaded"), iter(records))

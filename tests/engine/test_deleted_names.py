@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import timeline
-from timeline.admin.export import dump
+from timeline.admin.export import export_records
 from timeline.admin.load import load
 from timeline.commit.deleted import forget
 from timeline.commit.draft import Draft
@@ -143,7 +143,7 @@ def test_an_export_of_a_whole_store_tells_them(tmp_path: Path) -> None:
         db.timeline("a").drop()
         db.timeline("b").drop()
         db.timeline("b").append({"n": "x"})
-        with closing(dump(db.engine)) as records:
+        with closing(export_records(db.engine)) as records:
             load(tmp_path / "copy", records)
     assert verify(tmp_path / "copy").sound
     with timeline.open(tmp_path / "copy", OPTIONS) as db:

@@ -15,9 +15,9 @@ import pytest
 import timeline
 from tests.engine.stores import SMALL, Clock
 from tests.messaging import moved
-from timeline.admin.export import dump
+from timeline.admin.export import export_records
 from timeline.admin.load import load
-from timeline.formats.export import DumpRecord, decode_line, encode_line
+from timeline.formats.export import ExportRecord, decode_line, encode_line
 from timeline.formats.export_binary import HEAD, decode_binary, encode_binary
 from timeline.options import KIB
 
@@ -28,11 +28,11 @@ OPTIONS = replace(
 )
 
 
-def as_lines(records: Iterator[DumpRecord]) -> Iterator[DumpRecord]:
+def as_lines(records: Iterator[ExportRecord]) -> Iterator[ExportRecord]:
     return (decode_line(encode_line(record)) for record in records)
 
 
-def as_binary(records: Iterator[DumpRecord]) -> Iterator[DumpRecord]:
+def as_binary(records: Iterator[ExportRecord]) -> Iterator[ExportRecord]:
     for record in records:
         encoded = encode_binary(record)
         kind, size = HEAD.unpack_from(encoded)
@@ -40,11 +40,11 @@ def as_binary(records: Iterator[DumpRecord]) -> Iterator[DumpRecord]:
         yield decode_binary(kind, encoded[HEAD.size :])
 
 
-def by_export(through: Callable[[Iterator[DumpRecord]], Iterator[DumpRecord]]) -> Move:
+def by_export(through: Callable[[Iterator[ExportRecord]], Iterator[ExportRecord]]) -> Move:
     def move(path: Path, target: Path) -> None:
         with (
             timeline.open(path, OPTIONS, read_only=True) as db,
-            closing(dump(db.engine)) as records,
+            closing(export_records(db.engine)) as records,
         ):
             target.mkdir()
             load(target, through(records))

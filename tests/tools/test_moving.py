@@ -21,7 +21,7 @@ from tests.disks import small_disk
 from tests.engine.stores import rights
 from tests.server.daemon import Daemon
 from tests.tools.installed import PROGRAM, done, names, refused, run, same, start
-from timeline.formats.export import DumpRecord, Header
+from timeline.formats.export import ExportRecord, Header
 from timeline.lsm.upkeep.expiry import EXPIRY_KEY
 from timeline.options import MIB
 from timeline_tools.move.remote import daemon_records
@@ -264,7 +264,7 @@ class Refusing:
 
 
 def test_only_what_was_deleted_meanwhile_is_left_out() -> None:
-    def found(why: str) -> list[DumpRecord]:
+    def found(why: str) -> list[ExportRecord]:
         return list(daemon_records(cast(RawWire, Refusing(why)), b""))
 
     assert found("NOTFOUND there is no timeline 'audit'") == [Header()]

@@ -3,12 +3,12 @@
     TARGET/manifest.json    what it is, and each file with its size and checksum; written last
     TARGET/files/           the files of a RocksDB checkpoint
 
-Rule: a backup holds every commit up to one LSN and nothing of a later one. It is there whole or
-not at all, and without a manifest it is none. Files of RocksDB never change once written, so one
-that the store's own file system holds, or an earlier backup beside the target, is linked instead
-of copied. A store that was restored has an epoch of its own: cursors of the original resync.
+Rule: a backup holds every commit up to one LSN and nothing of a later one. The manifest is written
+last: a directory without one is no backup. RocksDB never changes a file once it is written. So a
+file is linked, not copied, where the store or an earlier backup beside the target has it on the
+same file system. A restored store has an epoch of its own: cursors of the original resync.
 
-The search index is no part of a backup; it is built anew from the store.
+The search index is no part of a backup. It is built anew from the store.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _IMMUTABLE: Final = ".sst"
 
 
 def back_up(engine: Engine, target: Path, progress: Progress = unheard) -> Manifest:
-    """Back up to the new directory `target`; writes go on meanwhile. `progress` is in bytes.
+    """Back up to the new directory `target` while writes go on. `progress` counts bytes.
 
     Raises `ExistsError`, `BusyError` while another backup is under way, `StorageError`.
     """
@@ -78,10 +78,10 @@ def back_up(engine: Engine, target: Path, progress: Progress = unheard) -> Manif
 
 @contextmanager
 def _checkpoint(engine: Engine) -> Iterator[tuple[Path, int]]:
-    """The files of the store as of one LSN, and that LSN, while the block runs; they are never
-    changed, and writes go on. Raises `BusyError` when there is another.
+    """The files of the store as of one LSN, and that LSN. Writes go on, but these files stay as
+    they are while the block runs. Raises `BusyError` while another backup is under way.
     """
-    engine.check_writable()  # who only reads leaves the owner's files alone
+    engine.check_writable()  # a read-only opening leaves the owner's files alone
     if not engine.copying.acquire(blocking=False):
         raise BusyError("a backup is under way: try again when it is done")
     directory = engine.path / CHECKPOINT  # RocksDB makes one beside `files` first
@@ -92,12 +92,12 @@ def _checkpoint(engine: Engine) -> Iterator[tuple[Path, int]]:
             directory.mkdir(mode=PRIVATE)
         except OSError as error:
             raise StorageError(f"{directory} cannot be made: {error.strerror}") from error
-        engine.store.flush()  # what is left to flush then under the lock is little
+        engine.store.flush()  # so that little is left to flush under the lock
         with engine.standing_still():
             engine.check_writable()
             engine.store.storage.checkpoint(files)
             lsn = engine.applied
-        seclude(engine.store.storage.path)  # whose files these are
+        seclude(engine.store.storage.path)  # the files of the checkpoint are its files
         yield files, lsn
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -105,7 +105,7 @@ def _checkpoint(engine: Engine) -> Iterator[tuple[Path, int]]:
 
 
 def read_manifest(backup: Path) -> Manifest:
-    """What `backup` is. Raises `NotFoundError`, `CorruptError`, `FormatVersionError`."""
+    """The manifest of a backup. Raises `NotFoundError`, `CorruptError`, `FormatVersionError`."""
     try:
         value = (backup / MANIFEST).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -130,8 +130,8 @@ def restore(
 ) -> Manifest:
     """Make a store of `backup` in the directory `target`, which is new or empty.
 
-    Every file is held against its checksum. Raises `ExistsError`, `NotFoundError`, `CorruptError`,
-    `FormatVersionError`, `StorageError`.
+    Every file is compared with its checksum. `progress` counts bytes. Raises `ExistsError`,
+    `NotFoundError`, `CorruptError`, `FormatVersionError`, `StorageError`.
     """
     backup, target = anchored(backup), anchored(target)
     manifest = read_manifest(backup)
@@ -164,7 +164,7 @@ def _earlier(target: Path) -> dict[tuple[int, int], list[Path]]:
         try:
             manifest = read_manifest(path.parent)
         except (CorruptError, FormatVersionError, NotFoundError, StorageError):
-            continue  # nobody's fault here: the file is copied
+            continue  # it cannot be linked from: the file is copied
         for file in manifest.files:
             place = path.parent / FILES / file.name
             found.setdefault((file.size, file.crc), []).append(place)
@@ -172,7 +172,7 @@ def _earlier(target: Path) -> dict[tuple[int, int], list[Path]]:
 
 
 class _Meter:
-    """Adds up what was moved and tells of it."""
+    """Adds up the bytes that were moved and tells `progress`."""
 
     def __init__(self, total: int, progress: Progress) -> None:
         self._done = 0

@@ -23,13 +23,13 @@ def compact(
     prefix: bytes = b"",
     progress: Progress = unheard,
 ) -> int:
-    """Merge the segments of one timeline, or of all whose name begins with `prefix`; how many
-    segments fewer there are. Raises `NotFoundError`, and `CorruptError` or `StorageError` where
-    files cannot be rewritten; writing is then off until the storage was opened again, and so is
-    this (`ReadOnlyError`).
+    """Merge the segments of one timeline, or of all whose name begins with `prefix`.
 
-    `progress` is told of timelines, and what it raises ends the work where it is; not while RocksDB
-    rewrites a family of files.
+    Returns how many segments fewer there are. `progress` hears of timelines. An exception that it
+    raises ends the work there, but RocksDB finishes the family of files that it rewrites.
+
+    Raises `NotFoundError`, and `CorruptError` or `StorageError` where files cannot be rewritten.
+    Writing is then off until the storage is opened again; until then this raises `ReadOnlyError`.
     """
     engine.check_writable()
     engine.seal()
@@ -62,7 +62,7 @@ def gain(
     prefix: bytes = b"",
     progress: Progress = unheard,
 ) -> Gain:
-    """What `compact` would do to what is sealed; nothing is changed."""
+    """What `compact` would change in sealed segments. Changes nothing."""
     found = NO_GAIN
     for timeline_id, tell in _telling(engine, name, prefix, progress):
         steps = engine.store.compaction.gain(timeline_id)
@@ -80,8 +80,8 @@ def gain(
 def _telling(
     engine: Engine, name: bytes | None, prefix: bytes, progress: Progress
 ) -> Iterator[tuple[int, Callable[[], None]]]:
-    """The id of one timeline, or of those that begin with `prefix`, and what tells that work is at
-    this one.
+    """The id of one timeline, or of each whose name begins with `prefix`; with it a call that tells
+    `progress` that the work is at this timeline.
     """
     if name is None:
         named, total = engine.each(prefix), sum(1 for _ in engine.each(prefix))

@@ -1,21 +1,24 @@
-"""What an export of a store consists of, read in one order that is always the same.
+"""An export of a store: its records, always in the same order.
 
-Rule: what was committed up to one LSN says what an export is, not how it lies on the disk or in
-memory: one made beside the owner of a store is the one that the stopped store gives, but for the
-row that says when in-boxes were looked at. Edits are applied, what was deleted is gone, and what is
-derived (the search index, the sealed log, checkpoints of consumers) is left out.
+Rule: an export depends on what was committed up to one LSN, and not on whether that lies on disk or
+in memory. So a running store and the same store after a stop give the same export. One row is the
+exception: it says when the expiry of in-boxes last ran.
+
+    exported    entries as they are now, after edits
+    left out    deleted entries, the search index, the sealed log, checkpoints of consumers
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
+from typing import Final
 
 from timeline.engine.engine import Engine
 from timeline.engine.inboxview import is_inbox
 from timeline.errors import BusyError
 from timeline.formats import keys
 from timeline.formats.entries import decode_items
-from timeline.formats.export import DumpRecord, Header, Item, Row, Series
+from timeline.formats.export import EntryRecord, ExportRecord, Header, RowRecord, TimelineRecord
 from timeline.formats.references import SIZE, cut_references, encode_references, lsn_of
 from timeline.formats.rows import RAW, decode_spans, encode_clock, encode_spans
 from timeline.lsm.clock import CLOCK_KEY
@@ -24,14 +27,15 @@ from timeline.lsm.upkeep.expiry import EXPIRY_KEY
 from timeline.lsm.upkeep.sealing import REFERENCES_A_SEGMENT
 from timeline.storage.rocks import INBOXES, LOG, META, STATE
 
-_PAGE = 1_000
+_PAGE_ENTRIES: Final = 1_000  # read under one hold of the lock
 
 
-def dump(engine: Engine, prefix: bytes | None = None) -> Generator[DumpRecord, None, None]:
-    """The records of the whole store, or of the raw timelines whose name begins with `prefix`;
-    all but the end.
+def export_records(
+    engine: Engine, prefix: bytes | None = None
+) -> Generator[ExportRecord, None, None]:
+    """The records of the whole store, or of the raw timelines whose name begins with `prefix`.
 
-    Raises `BusyError` when something was committed meanwhile.
+    The end is left to the caller. Raises `BusyError` when something was committed meanwhile.
     """
     stage = engine.stage
     lsn = engine.applied
@@ -51,15 +55,15 @@ def dump(engine: Engine, prefix: bytes | None = None) -> Generator[DumpRecord, N
                 yield from _timeline(engine, timeline)
                 if is_inbox(timeline):
                     yield from _inbox(engine, timeline.id)
-    if engine.store.clock.steps:  # by which the times of what was told are to be read
-        yield Row(META, CLOCK_KEY, encode_clock(engine.store.clock.steps))
+    if engine.store.clock.steps:  # readers of the records need it to order times
+        yield RowRecord(META, CLOCK_KEY, encode_clock(engine.store.clock.steps))
     if prefix is None:
         yield from _rest(engine)
     if engine.applied != lsn:
         raise BusyError("the store was written to while it was exported: export it again")
 
 
-def _timeline(engine: Engine, timeline: Timeline) -> Iterator[DumpRecord]:
+def _timeline(engine: Engine, timeline: Timeline) -> Iterator[ExportRecord]:
     with engine.lock:
         row = timeline.row
         assert row is not None, "a timeline that is found has a row"
@@ -67,7 +71,7 @@ def _timeline(engine: Engine, timeline: Timeline) -> Iterator[DumpRecord]:
         raw = row.kind == RAW
         head = engine.extent(timeline).head if raw else 0
         retention = engine.retention(timeline)
-    yield Series(
+    yield TimelineRecord(
         timeline.name,
         timeline.id,
         row.kind,
@@ -84,20 +88,20 @@ def _timeline(engine: Engine, timeline: Timeline) -> Iterator[DumpRecord]:
     first = row.first
     while raw and first <= head:
         with engine.lock:
-            page = engine.timelines.rows(timeline, first, head, _PAGE, reverse=False)
+            page = engine.timelines.rows(timeline, first, head, _PAGE_ENTRIES, reverse=False)
         for seq, lsn, time, payload in page:
-            yield Item(seq, time, lsn, decode_items(payload))
-        if len(page) < _PAGE:
+            yield EntryRecord(seq, time, lsn, decode_items(payload))
+        if len(page) < _PAGE_ENTRIES:
             return
         first = page[-1][0] + 1
 
 
-def _inbox(engine: Engine, inbox_id: int) -> Iterator[Row]:
-    """The references of an in-box, as it would be sealed at once."""
+def _inbox(engine: Engine, inbox_id: int) -> Iterator[RowRecord]:
+    """The references of an in-box, as segments that sealing all of it at once would make."""
     floor = keys.pair(inbox_id, 0)
     value = engine.store.storage.get(INBOXES, floor)
     if value is not None:
-        yield Row(INBOXES, floor, value)
+        yield RowRecord(INBOXES, floor, value)
     waiting: list[bytes] = []
     for packed in engine.inboxes.everything(inbox_id):
         waiting += [packed[at : at + SIZE] for at in range(0, len(packed), SIZE)]
@@ -109,27 +113,27 @@ def _inbox(engine: Engine, inbox_id: int) -> Iterator[Row]:
         yield _segment(inbox_id, waiting)
 
 
-def _segment(inbox_id: int, references: Sequence[bytes]) -> Row:
+def _segment(inbox_id: int, references: Sequence[bytes]) -> RowRecord:
     key = keys.pair(inbox_id, lsn_of(references[-1]))
-    return Row(INBOXES, key, encode_references(key, references))
+    return RowRecord(INBOXES, key, encode_references(key, references))
 
 
-def _rest(engine: Engine) -> Iterator[Row]:
-    """Memberships, conversations and users, deleted names, what in-boxes forgot, the newest
-    record.
+def _rest(engine: Engine) -> Iterator[RowRecord]:
+    """Audiences, conversations and users, deleted names, the floor of in-boxes, and the newest
+    record of the log.
     """
     storage = engine.store.storage
     for key, value in engine.state.scan(keys.AUDIENCE, keys.successor(keys.AUDIENCE)):
-        # Those that ended are kept for a replay, which a store made of this does not see.
+        # Memberships that ended are kept for replays only. A loaded store replays nothing of them.
         spans = [span for span in decode_spans(value) if span[1] > engine.applied]
         if spans:
-            yield Row(STATE, key, encode_spans(spans))
+            yield RowRecord(STATE, key, encode_spans(spans))
     for family in (keys.DELETED, keys.DELETIONS, keys.OWN):
         for key, value in engine.state.scan(family, keys.successor(family)):
-            yield Row(STATE, key, value)
+            yield RowRecord(STATE, key, value)
     expiry = storage.get(META, EXPIRY_KEY)
     if expiry is not None:
-        yield Row(META, EXPIRY_KEY, expiry)
+        yield RowRecord(META, EXPIRY_KEY, expiry)
     newest = storage.at_or_before(LOG, keys.number(engine.applied), keys.number(0))
     if newest is not None:
-        yield Row(LOG, *newest)
+        yield RowRecord(LOG, *newest)

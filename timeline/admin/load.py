@@ -1,12 +1,12 @@
 """A store made of an export: the same timelines, conversations and users, numbers and times.
 
-Responsibility: write the records of an exact export (`formats.dump`) as segments, in-boxes and
-state of a new store, whose log begins where that of the original ended.
+Responsibility: write the records of an exact export (`formats.export`) as segments, in-boxes and
+state of a new store. Its log begins where the log of the original ended.
 
-Rule: only a new store takes times as they were, since those of commits ascend; `graft` adds to a
-store that is there. Each write says how many records were loaded with it, so a
-load that was interrupted goes on where it was; the magic, without which a directory is no store,
-comes last. The store has an epoch of its own.
+Rule: only a new store can take times as they were, since the times of commits ascend. `merge` adds
+to a store that is there. Each write notes how many records are loaded, so an interrupted load goes
+on where it was. The row without which a directory is no store comes last. The store has an epoch of
+its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from timeline.engine.store import STALL_SECONDS
 from timeline.errors import CorruptError, StallError, UsageError, shown
 from timeline.formats import keys
 from timeline.formats.entries import encode_entry
-from timeline.formats.export import DumpRecord, Header, Item, Row, Series
+from timeline.formats.export import EntryRecord, ExportRecord, Header, RowRecord, TimelineRecord
 from timeline.formats.rows import (
     FORMAT,
     Progress,
@@ -40,15 +40,16 @@ from timeline.options import MIB, Options
 from timeline.storage.mark import DurableMark
 from timeline.storage.rocks import META, SEGMENTS, STATE, Storage
 
-_BATCH: Final = 4 * MIB
-_RUN: Final = 4_096  # entries collected before they become segments
+_BATCH_BYTES: Final = 4 * MIB  # collected before they are written
+_RUN_ENTRIES: Final = 4_096  # of one timeline, collected before they become segments
 
 
-def load(path: Path, records: Iterator[DumpRecord]) -> int:
-    """Make a store in the directory `path` of all `records` but the end; how many there were.
+def load(path: Path, records: Iterator[ExportRecord]) -> int:
+    """Make a store in the directory `path` of all `records` but the end. Returns how many there
+    were.
 
-    `path` is empty, or holds what a load of the same records has come to. Raises `UsageError` for
-    an export that is not exact, `CorruptError` for one in the wrong order.
+    `path` is empty, or holds an interrupted load of the same records. Raises `UsageError` for an
+    export that is not exact, `CorruptError` for one in the wrong order.
     """
     header = next(records, None)
     if not isinstance(header, Header):
@@ -76,10 +77,10 @@ class _Loader:
         self._options = Options()
         self._puts: list[tuple[str, bytes, bytes]] = []
         self._size = 0
-        self._series: Series | None = None
-        self._last = 0  # number of the timeline's last entry
-        self._items: list[Item] = []
-        self._raw = 0  # timelines that are counted
+        self._current: TimelineRecord | None = None
+        self._last = 0  # sequence number of the current timeline's newest entry so far
+        self._items: list[EntryRecord] = []
+        self._raw = 0  # timelines so far; only raw ones are counted
         self.count = 1  # records, the header first
         self._origin = keys.pair(header.lsn, header.epoch)
         loaded = storage.get(META, LOADED_KEY)
@@ -88,75 +89,75 @@ class _Loader:
             raise UsageError("another export was being loaded here: remove the directory")
         self._done = 0 if loaded is None else keys.split_number(loaded[:8])
 
-    def take(self, record: DumpRecord) -> None:
+    def take(self, record: ExportRecord) -> None:
         self.count += 1
-        again = self.count <= self._done  # it is in the store already
+        again = self.count <= self._done  # an earlier load wrote it
         match record:
-            case Series():
+            case TimelineRecord():
                 self._end_run()
-                self._series, self._last = record, 0
+                self._current, self._last = record, 0
                 self._raw += not record.name.startswith(b"@")
                 if not again:
                     self._begin(record)
-            case Item():
+            case EntryRecord():
                 self._check(record)
                 if not again:
                     self._items.append(record)
                     self._size += sum(map(len, record.fields)) + 64
-            case Row(family, key, value):
+            case RowRecord(family, key, value):
                 self._end_run()
                 if not again:
                     self._put(family, key, value)
             case _:
                 raise CorruptError(f"record {self.count} of the export is out of place")
-        if len(self._items) >= _RUN:
+        if len(self._items) >= _RUN_ENTRIES:
             self._end_run()
-        if self._size >= _BATCH:
+        if self._size >= _BATCH_BYTES:
             self._write()
 
-    def _check(self, item: Item) -> None:
-        series = self._series
-        if series is None:
+    def _check(self, item: EntryRecord) -> None:
+        current = self._current
+        if current is None:
             raise CorruptError(f"record {self.count} is an entry without a timeline")
-        if not max(self._last, series.first - 1) < item.seq <= series.head:
+        if not max(self._last, current.first - 1) < item.seq <= current.head:
             raise CorruptError(
-                f"entry {item.seq} of {shown(series.name)} is out of order: between "
-                f"{max(self._last + 1, series.first)} and {series.head} is expected"
+                f"entry {item.seq} of {shown(current.name)} is out of order: between "
+                f"{max(self._last + 1, current.first)} and {current.head} is expected"
             )
         self._last = item.seq
 
-    def _begin(self, series: Series) -> None:
-        """Write what is known of a timeline beside its entries."""
-        number = keys.number(series.id)
+    def _begin(self, record: TimelineRecord) -> None:
+        """Write the rows of a timeline: all but its entries."""
+        number = keys.number(record.id)
         row = TimelineRow(
-            series.kind,
-            series.created,
-            series.first,
-            series.floor,
-            series.holes,
-            series.deleted,
-            series.name,
-            series.skipped,
+            record.kind,
+            record.created,
+            record.first,
+            record.floor,
+            record.holes,
+            record.deleted,
+            record.name,
+            record.skipped,
         )
-        self._put(STATE, keys.NAME + series.name, number)
+        self._put(STATE, keys.NAME + record.name, number)
         self._put(STATE, keys.ROW + number, encode_row(row))
-        if series.metadata:
-            self._put(STATE, keys.META + number, encode_metadata(series.metadata))
-        if any(series.retention):
-            self._put(STATE, keys.RETENTION + number, encode_retention(series.retention))
+        if record.metadata:
+            self._put(STATE, keys.META + number, encode_metadata(record.metadata))
+        if any(record.retention):
+            self._put(STATE, keys.RETENTION + number, encode_retention(record.retention))
 
     def _put(self, family: str, key: bytes, value: bytes) -> None:
         self._puts.append((family, key, value))
         self._size += len(key) + len(value)
 
     def _end_run(self) -> None:
-        """Make segments of the entries collected."""
+        """Make segments of the collected entries."""
         items, self._items = self._items, []
-        if not items or self._series is None:
+        if not items or self._current is None:
             return
         options = self._options
         for key, value, _ in encode_segments(
-            self._series.id,
+            self._current.id,
             [item.seq for item in items],
             array("Q", [item.lsn for item in items]),
             array("Q", [item.time for item in items]),
@@ -173,10 +174,10 @@ class _Loader:
         self._flush(logged=False)
 
     def _flush(self, *, logged: bool) -> None:
-        """Write what was put, waiting out stalls."""
+        """Write what was put. Waits while RocksDB stalls."""
         puts, self._puts, self._size = self._puts, [], 0
         while True:
-            batch = self._storage.batch()  # a refused one is spent
+            batch = self._storage.batch()  # a refused batch cannot be used again
             for family, key, value in puts:
                 batch.put(family, key, value)
             if logged:
@@ -187,7 +188,7 @@ class _Loader:
                 time.sleep(STALL_SECONDS)
 
     def finish(self) -> None:
-        """What makes it a store, once everything else is on the disk."""
+        """Write the rows that make it a store, once everything else is on the disk."""
         self._end_run()
         self._flush(logged=False)
         self._storage.flush()

@@ -1,10 +1,11 @@
 """Raw timelines of an export, added to a store that is there.
 
-Responsibility: append what a `Ground` (an engine here, a daemon over the wire) does not have yet.
+Responsibility: append to a `Destination` what it does not have yet. A destination is an engine
+here, or a daemon over the wire.
 
-Rule: numbers, holes and heads are kept, and entries get the time at which they are imported, as
-any other commit. What is there already is skipped, so that the same call goes on after
-an interruption; a timeline with other content is refused before anything is added to it.
+Rule: numbers, holes and heads stay as they were. Entries get the time of the import, as any other
+commit. What is there already is skipped, so the same call goes on after an interruption. A timeline
+with other content is refused before anything is added to it.
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ from timeline.engine.engine import Engine
 from timeline.errors import ConflictError, CorruptError, UsageError, shown
 from timeline.formats import keys
 from timeline.formats.entries import decode_items
-from timeline.formats.export import DumpRecord, Header, Item, Series
+from timeline.formats.export import EntryRecord, ExportRecord, Header, TimelineRecord
 from timeline.formats.rows import RAW
 from timeline.options import MIB
 
-_ENTRIES: Final = 1_000
-_LOOKED_AT: Final = 100  # one of so many that are there, the first among them; all would cost reads
-_BYTES: Final = 4 * MIB
+_MOST_ENTRIES: Final = 1_000  # in one append
+_MOST_BYTES: Final = 4 * MIB  # of fields and values in one append
+# Of the entries that are there already the first and each 100th after it are compared. Comparing
+# all of them would cost a read each.
+_COMPARED_EACH: Final = 100
 
 
-class Ground(Protocol):
+class Destination(Protocol):
     """What timelines are added to."""
 
     def head(self, name: bytes) -> int:
@@ -35,64 +38,66 @@ class Ground(Protocol):
     def entry(self, name: bytes, seq: int) -> list[bytes] | None:
         """Field, value, … of an entry."""
 
-    def append(self, name: bytes, items: list[Item]) -> None:
-        """Append entries under their numbers, those of number 0 under the next ones, durably."""
+    def append(self, name: bytes, items: list[EntryRecord]) -> None:
+        """Append entries durably, under their own numbers. Number 0 means the next free one."""
 
-    def finish(self, series: Series) -> None:
-        """Give a timeline the first number, the head, metadata and retention of `series`."""
+    def finish(self, record: TimelineRecord) -> None:
+        """Give a timeline the first number, the head, metadata and retention of `record`."""
 
 
-class Grafted(NamedTuple):
-    """Timelines seen, entries added, and entries that were there."""
+class Merged(NamedTuple):
+    """How many timelines the export has, entries were added, and entries were there already."""
 
     timelines: int
     added: int
     skipped: int
 
 
-def graft(ground: Ground, records: Iterable[DumpRecord]) -> Grafted:
-    """Add the raw timelines among `records`. Raises `UsageError` for a name that the store keeps
-    for itself, `ConflictError`, `CorruptError`.
+def merge(destination: Destination, records: Iterable[ExportRecord]) -> Merged:
+    """Add the raw timelines among `records`.
+
+    Raises `UsageError` for a name that belongs to the store, `ConflictError` for a timeline with
+    other content, `CorruptError`.
     """
     timelines = added = skipped = 0
-    series: Series | None = None
-    items: list[Item] = []
+    current: TimelineRecord | None = None
+    items: list[EntryRecord] = []
     head = size = met = 0
 
     def flush() -> None:
         nonlocal size
-        if series is not None and items:
-            ground.append(series.name, items)
+        if current is not None and items:
+            destination.append(current.name, items)
             items.clear()
             size = 0
 
     def finish() -> None:
         flush()
-        if series is not None:
-            ground.finish(series)
+        if current is not None:
+            destination.finish(current)
 
     for record in records:
         match record:
-            case Series():
+            case TimelineRecord():
                 finish()
-                series, met = None, 0
+                current, met = None, 0
                 if record.kind == RAW:
                     _check_name(record.name)
-                    series, head = record, ground.head(record.name)
+                    current, head = record, destination.head(record.name)
                     timelines += 1
-            case Item():
-                if series is None:
+            case EntryRecord():
+                if current is None:
                     continue
                 if 0 < record.seq <= head:
-                    if met % _LOOKED_AT == 0:
-                        _check_same(ground, series.name, record)
+                    if met % _COMPARED_EACH == 0:
+                        _check_same(destination, current.name, record)
                     met += 1
                     skipped += 1
                     continue
                 items.append(record)
                 size += sum(map(len, record.fields))
                 added += 1
-                if len(items) == _ENTRIES or size >= _BYTES:
+                if len(items) == _MOST_ENTRIES or size >= _MOST_BYTES:
                     flush()
             case Header():
                 if timelines:
@@ -100,7 +105,7 @@ def graft(ground: Ground, records: Iterable[DumpRecord]) -> Grafted:
             case _:
                 pass  # conversations and users come with a store of their own
     finish()
-    return Grafted(timelines, added, skipped)
+    return Merged(timelines, added, skipped)
 
 
 def _check_name(name: bytes) -> None:
@@ -110,8 +115,8 @@ def _check_name(name: bytes) -> None:
         )
 
 
-def _check_same(ground: Ground, name: bytes, item: Item) -> None:
-    there = ground.entry(name, item.seq)
+def _check_same(destination: Destination, name: bytes, item: EntryRecord) -> None:
+    there = destination.entry(name, item.seq)
     if there is not None and there != list(item.fields):
         raise ConflictError(
             f"{shown(name)} has another entry {item.seq} than the export: import into another "
@@ -119,7 +124,7 @@ def _check_same(ground: Ground, name: bytes, item: Item) -> None:
         )
 
 
-class EngineGround:
+class EngineDestination:
     """An open store."""
 
     def __init__(self, engine: Engine) -> None:
@@ -139,7 +144,7 @@ class EngineGround:
             found = engine.timelines.rows(timeline, seq, seq, 1, reverse=False)
         return decode_items(found[0][3]) if found else None
 
-    def append(self, name: bytes, items: list[Item]) -> None:
+    def append(self, name: bytes, items: list[EntryRecord]) -> None:
         def work(draft: Draft) -> None:
             timeline = draft.find_or_create(name)
             for item in items:
@@ -147,17 +152,17 @@ class EngineGround:
 
         self._engine.commit(work)
 
-    def finish(self, series: Series) -> None:
+    def finish(self, record: TimelineRecord) -> None:
         def work(draft: Draft) -> None:
-            timeline = draft.find_or_create(series.name)
-            if series.head > draft.extent(timeline).head:
-                draft.set_head(timeline, min(series.head, keys.LAST))
-            draft.trim(timeline, series.first)
-            if series.metadata:
+            timeline = draft.find_or_create(record.name)
+            if record.head > draft.extent(timeline).head:
+                draft.set_head(timeline, min(record.head, keys.LAST))
+            draft.trim(timeline, record.first)
+            if record.metadata:
                 draft.merge_metadata(
-                    timeline, zip(series.metadata[::2], series.metadata[1::2], strict=True)
+                    timeline, zip(record.metadata[::2], record.metadata[1::2], strict=True)
                 )
-            if any(series.retention):
-                draft.set_retention(timeline, series.retention)
+            if any(record.retention):
+                draft.set_retention(timeline, record.retention)
 
         self._engine.commit(work)

@@ -1,7 +1,7 @@
-"""How far long work is, told while it is done.
+"""How far long work has come.
 
-Rule: whoever does the work tells it now and then, without a lock held, how much is done and how
-much there is; what the listener raises ends the work there, as Ctrl-C would.
+Rule: the work calls its listener now and then, without a lock held, with how much is done and how
+much there is in all. An exception from the listener ends the work there, as Ctrl-C would.
 """
 
 from __future__ import annotations
@@ -12,4 +12,4 @@ Progress = Callable[[int, int], None]
 
 
 def unheard(done: int, total: int) -> None:
-    """Nobody listens."""
+    """A listener for work that nobody follows."""

@@ -1,14 +1,13 @@
 """An export: a store, or some raw timelines of one, as a sequence of records.
 
-    Header · (Series · Item … · Row …) … · Row … · End
+    Header · (TimelineRecord · EntryRecord … · RowRecord …) … · RowRecord … · End
 
-Responsibility: the records, and their form as lines of JSON; the binary form is `dump_binary`'s.
-Bytes are written as text where they are UTF-8, else as {"base64": …}, so that they come back
-exactly.
+Responsibility: the records, and their form as lines of JSON. `export_binary` has the binary form.
+Bytes that are UTF-8 are written as text, others as {"base64": …}, so that they come back exactly.
 
-Rule: an `exact` export holds the number, time and LSN of every entry and what is needed to make
-the same store again, less its epoch; one that is `whole` holds all of a store. What is not exact
-has zeros for what its source does not tell.
+Rule: an `exact` export holds the number, time and LSN of every entry, and all that is needed to
+make the same store again, except its epoch. A `whole` export holds all of a store. An export that
+is not exact has zeros where its source does not tell.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ class Header(NamedTuple):
     next_id: int = 0
 
 
-class Series(NamedTuple):
-    """A timeline, whose entries follow: what its row says (FORMAT.md), and its head."""
+class TimelineRecord(NamedTuple):
+    """A timeline: its row (FORMAT.md) and its head. Its entries follow."""
 
     name: bytes
     id: int = 0
@@ -53,8 +52,8 @@ class Series(NamedTuple):
     skipped: int = 0
 
 
-class Item(NamedTuple):
-    """An entry of the timeline before it; number 0: to be given anew."""
+class EntryRecord(NamedTuple):
+    """An entry of the timeline before it. Number 0 means that the importer gives the next one."""
 
     seq: int
     time: int
@@ -62,8 +61,8 @@ class Item(NamedTuple):
     fields: Sequence[bytes]  # field, value, …
 
 
-class Row(NamedTuple):
-    """What the store keeps besides, by column family, as FORMAT.md describes it."""
+class RowRecord(NamedTuple):
+    """Any other row of the store, by column family, as FORMAT.md describes it."""
 
     family: str
     key: bytes
@@ -71,7 +70,7 @@ class Row(NamedTuple):
 
 
 class End(NamedTuple):
-    """How many records came before, and the CRC-32C of all bytes before; None: not known."""
+    """How many records came before, and the CRC-32C of all bytes before (None: not known)."""
 
     records: int
     crc: int | None
@@ -79,15 +78,15 @@ class End(NamedTuple):
 
 _NUMBERS: Final = ("id", "kind", "created", "first", "head", "floor", "holes", "deleted")
 
-DumpRecord = Header | Series | Item | Row | End
+ExportRecord = Header | TimelineRecord | EntryRecord | RowRecord | End
 
 
-def encode_line(record: DumpRecord) -> bytes:
+def encode_line(record: ExportRecord) -> bytes:
     """A record as a line of JSON."""
     return json.dumps(as_document(record), ensure_ascii=False).encode() + b"\n"
 
 
-def decode_line(line: bytes) -> DumpRecord:
+def decode_line(line: bytes) -> ExportRecord:
     """Raises `CorruptError` for what is no record, `FormatVersionError` for a later version's."""
     try:
         return from_document(json.loads(line))
@@ -96,11 +95,11 @@ def decode_line(line: bytes) -> DumpRecord:
         raise CorruptError(f"no record of an export: {start!r}") from None
 
 
-def as_document(record: DumpRecord) -> dict[str, Any]:
+def as_document(record: ExportRecord) -> dict[str, Any]:
     match record:
         case Header():
             return {"export": VERSION, **record._asdict()}
-        case Series():
+        case TimelineRecord():
             document = record._asdict()
             del document["name"], document["metadata"], document["retention"]
             return {
@@ -109,14 +108,14 @@ def as_document(record: DumpRecord) -> dict[str, Any]:
                 "metadata": _pairs(record.metadata),
                 "retention": record.retention._asdict(),
             }
-        case Item():
+        case EntryRecord():
             return {
                 "seq": record.seq,
                 "time": record.time,
                 "lsn": record.lsn,
                 "fields": _pairs(record.fields),
             }
-        case Row():
+        case RowRecord():
             return {
                 "family": record.family,
                 "key": b64encode(record.key).decode(),
@@ -126,9 +125,9 @@ def as_document(record: DumpRecord) -> dict[str, Any]:
             return {"end": record.records, "crc": record.crc}
 
 
-def from_document(document: dict[str, Any]) -> DumpRecord:
+def from_document(document: dict[str, Any]) -> ExportRecord:
     if "seq" in document or "fields" in document:
-        return Item(
+        return EntryRecord(
             _number(document.get("seq", 0)),
             _number(document.get("time", 0)),
             _number(document.get("lsn", 0)),
@@ -136,7 +135,7 @@ def from_document(document: dict[str, Any]) -> DumpRecord:
         )
     if "timeline" in document:
         bounds = document.get("retention", {})
-        series = Series(
+        series = TimelineRecord(
             _bytes(document["timeline"]),
             **{name: _number(document.get(name, 0)) for name in _NUMBERS},
             metadata=tuple(_items(document.get("metadata", []))),
@@ -149,7 +148,7 @@ def from_document(document: dict[str, Any]) -> DumpRecord:
             raise ValueError(series.kind)
         return series
     if "family" in document:
-        return Row(
+        return RowRecord(
             FAMILIES[FAMILIES.index(document["family"])],
             b64decode(document["key"], validate=True),
             b64decode(document["value"], validate=True),

@@ -21,7 +21,14 @@ from typing import Final
 
 from timeline.errors import CorruptError
 from timeline.formats.entries import decode_items, encode_entry
-from timeline.formats.export import FAMILIES, DumpRecord, Item, Row, as_document, from_document
+from timeline.formats.export import (
+    FAMILIES,
+    EntryRecord,
+    ExportRecord,
+    RowRecord,
+    as_document,
+    from_document,
+)
 
 MAGIC: Final = b"TIMELINE EXPORT\n"
 HEAD: Final = Struct("<BI")
@@ -33,11 +40,11 @@ _ITEM_HEAD = Struct("<QQQ")
 _ROW_HEAD = Struct("<BI")
 
 
-def encode_binary(record: DumpRecord) -> bytes:
+def encode_binary(record: ExportRecord) -> bytes:
     match record:
-        case Item(seq, time, lsn, fields):
+        case EntryRecord(seq, time, lsn, fields):
             kind, body = _ITEM, _ITEM_HEAD.pack(seq, time, lsn) + encode_entry(seq, fields)
-        case Row(family, key, value):
+        case RowRecord(family, key, value):
             kind = _ROW
             body = _ROW_HEAD.pack(FAMILIES.index(family), len(key)) + key + value
         case _:
@@ -45,18 +52,18 @@ def encode_binary(record: DumpRecord) -> bytes:
     return HEAD.pack(kind, len(body)) + body
 
 
-def decode_binary(kind: int, body: bytes) -> DumpRecord:
+def decode_binary(kind: int, body: bytes) -> ExportRecord:
     """Raises `CorruptError`, `FormatVersionError`."""
     try:
         if kind == _ITEM:
             seq, time, lsn = _ITEM_HEAD.unpack_from(body)
-            return Item(seq, time, lsn, decode_items(body[_ITEM_HEAD.size :]))
+            return EntryRecord(seq, time, lsn, decode_items(body[_ITEM_HEAD.size :]))
         if kind == _ROW:
             family, size = _ROW_HEAD.unpack_from(body)
             at = _ROW_HEAD.size
             if at + size > len(body):
                 raise ValueError
-            return Row(FAMILIES[family], body[at : at + size], body[at + size :])
+            return RowRecord(FAMILIES[family], body[at : at + size], body[at + size :])
         if kind == _DOCUMENT:
             return from_document(json.loads(body))
         raise ValueError

@@ -17,9 +17,9 @@ from pathlib import Path
 import click
 
 import timeline
-from timeline.admin.export import dump
+from timeline.admin.export import export_records
 from timeline.errors import NotFoundError, shown
-from timeline.formats.export import DumpRecord
+from timeline.formats.export import ExportRecord
 
 from ..cli.console import Output
 from ..cli.names import as_bytes
@@ -62,18 +62,18 @@ def export(
     if directory is None:
         assert daemon is not None
         with RawWire(daemon.address) as wire:
-            records: Iterator[DumpRecord] = daemon_records(wire, as_bytes(prefix or ""))
+            records: Iterator[ExportRecord] = daemon_records(wire, as_bytes(prefix or ""))
             _export(_some(records, prefix), output, file, binary=binary)
         if prefix is None:
             output.note("conversations and users are not in it: export the daemon's directory")
         return
     with timeline.open(directory, read_only=True, search=False) as database:
         wanted = None if prefix is None else as_bytes(prefix)
-        with closing(dump(database.engine, wanted)) as found:
+        with closing(export_records(database.engine, wanted)) as found:
             _export(_some(found, prefix), output, file, binary=binary)
 
 
-def _some(records: Iterator[DumpRecord], prefix: str | None) -> Iterator[DumpRecord]:
+def _some(records: Iterator[ExportRecord], prefix: str | None) -> Iterator[ExportRecord]:
     """`records`; refused when there are none of `prefix`, which is then misspelt."""
     header, first = next(records), next(records, None)
     if first is None and prefix:
@@ -83,7 +83,7 @@ def _some(records: Iterator[DumpRecord], prefix: str | None) -> Iterator[DumpRec
     return chain([header] if first is None else [header, first], records)
 
 
-def _export(records: Iterator[DumpRecord], output: Output, file: str, *, binary: bool) -> None:
+def _export(records: Iterator[ExportRecord], output: Output, file: str, *, binary: bool) -> None:
     with output.bar("exporting records") as progress:
 
         def tell(count: int) -> None:
@@ -111,7 +111,7 @@ def _export(records: Iterator[DumpRecord], output: Output, file: str, *, binary:
     )
 
 
-def _to_pipe(records: Iterator[DumpRecord], tell: Callable[[int], None], *, binary: bool) -> None:
+def _to_pipe(records: Iterator[ExportRecord], tell: Callable[[int], None], *, binary: bool) -> None:
     writer = exportfile.Writer(sys.stdout.buffer, binary=binary)
     count = 0
     for count, record in enumerate(records, 1):

@@ -19,7 +19,7 @@ from typing import BinaryIO, Final
 from crc32c import crc32c
 
 from timeline.errors import CorruptError, TimelineError
-from timeline.formats.export import DumpRecord, End, decode_line, encode_line
+from timeline.formats.export import End, ExportRecord, decode_line, encode_line
 from timeline.formats.export_binary import HEAD, MAGIC, decode_binary, encode_binary
 from timeline.storage.lock import Lock
 
@@ -37,7 +37,7 @@ class Reader:
         self.count = 0
         self.position = 0  # behind the last whole record
 
-    def __iter__(self) -> Iterator[DumpRecord]:
+    def __iter__(self) -> Iterator[ExportRecord]:
         """Raises `CorruptError` where a record is damaged, or the end missing or another."""
         for record in self._records():
             if isinstance(record, End):
@@ -51,7 +51,7 @@ class Reader:
             yield record
         raise CorruptError(f"the export is cut off after {self.count:,} records: export it again")
 
-    def whole(self) -> Iterator[DumpRecord]:
+    def whole(self) -> Iterator[ExportRecord]:
         """The whole records at the beginning of a file that was interrupted."""
         try:
             for record in self._records():
@@ -62,13 +62,13 @@ class Reader:
         except TimelineError:
             return
 
-    def _records(self) -> Iterator[DumpRecord]:
+    def _records(self) -> Iterator[ExportRecord]:
         if self._file.peek(len(MAGIC))[: len(MAGIC)] == MAGIC:
             self._take(self._file.read(len(MAGIC)))
             return self._binary()
         return self._lines()
 
-    def _lines(self) -> Iterator[DumpRecord]:
+    def _lines(self) -> Iterator[ExportRecord]:
         while (line := self._file.readline()).endswith(b"\n"):
             record = decode_line(line) if line.strip() else None
             if not isinstance(record, End):
@@ -76,7 +76,7 @@ class Reader:
             if record is not None:
                 yield record
 
-    def _binary(self) -> Iterator[DumpRecord]:
+    def _binary(self) -> Iterator[ExportRecord]:
         while head := self._file.read(HEAD.size):
             if len(head) < HEAD.size:
                 return
@@ -98,7 +98,7 @@ class Reader:
 
 
 def write(
-    path: Path, records: Iterator[DumpRecord], *, binary: bool, tell: Callable[[int], None]
+    path: Path, records: Iterator[ExportRecord], *, binary: bool, tell: Callable[[int], None]
 ) -> tuple[int, int]:
     """Write `records` and their end to `path`; how many, and how many of them were there.
 
@@ -144,7 +144,7 @@ class _Earlier:
         self._position = 0
         self._crc: int | None = None
 
-    def holds(self, record: DumpRecord) -> bool:
+    def holds(self, record: ExportRecord) -> bool:
         """Whether its next record is this one."""
         if next(self._records, None) != record:
             return False
@@ -164,12 +164,12 @@ class Writer:
 
     def __init__(self, file: BinaryIO | Stream, *, binary: bool, crc: int | None = None) -> None:
         self._file = file
-        self._encode: Callable[[DumpRecord], bytes] = encode_binary if binary else encode_line
+        self._encode: Callable[[ExportRecord], bytes] = encode_binary if binary else encode_line
         self._crc = crc or 0
         if binary and crc is None:
             self._put(MAGIC)
 
-    def add(self, record: DumpRecord) -> None:
+    def add(self, record: ExportRecord) -> None:
         self._put(self._encode(record))
 
     def _put(self, piece: bytes) -> None:

@@ -19,9 +19,9 @@ import click
 
 import timeline
 from timeline.admin.load import load
-from timeline.admin.merge import EngineGround, Grafted, Ground, graft
+from timeline.admin.merge import Destination, EngineDestination, Merged, merge
 from timeline.errors import CorruptError, UsageError, shown
-from timeline.formats.export import DumpRecord, Header
+from timeline.formats.export import ExportRecord, Header
 from timeline.storage.files import new_directory, partial_of
 
 from ..cli.consent import entries
@@ -31,7 +31,7 @@ from ..cli.verb import verb
 from ..sources.rawwire import RawWire, connect_to_redis
 from ..sources.wire import Wire
 from .exportfile import Reader
-from .remote import DaemonGround, redis_records
+from .remote import DaemonDestination, redis_records
 
 
 @verb(
@@ -72,7 +72,7 @@ def import_(
         raise click.UsageError("--prefix is for streams of a --redis URL; a FILE has its names")
     with ExitStack() as stack, output.bar("importing records") as progress:
 
-        def counted(records: Iterator[DumpRecord]) -> Iterator[DumpRecord]:
+        def counted(records: Iterator[ExportRecord]) -> Iterator[ExportRecord]:
             for count, record in enumerate(records):
                 if count % 1_000 == 0:
                     progress(count, 0)
@@ -81,10 +81,10 @@ def import_(
         if redis is not None:
             streams = _named(sources, prefix)
             source = stack.enter_context(connect_to_redis(redis))
-            ground = _ground(stack, directory, daemon)
-            behind = _reached(ground, streams, as_bytes(id_field))
+            destination = _destination(stack, directory, daemon)
+            behind = _reached(destination, streams, as_bytes(id_field))
             records = redis_records(source, streams, as_bytes(id_field), behind)
-            done = graft(ground, counted(records))
+            done = merge(destination, counted(records))
         else:
             records = iter(Reader(_opened(stack, sources[0])))
             try:
@@ -102,11 +102,11 @@ def import_(
                     "an export of a whole store is imported into a new directory; export with "
                     "--prefix what is to be added to one that is there"
                 )
-            done = graft(_ground(stack, directory, daemon), records)
+            done = merge(_destination(stack, directory, daemon), records)
     _report(output, done)
 
 
-def _report(output: Output, done: Grafted) -> None:
+def _report(output: Output, done: Merged) -> None:
     there = f"; {done.skipped:,} were there" if done.skipped else ""
     timelines = "1 timeline" if done.timelines == 1 else f"{done.timelines:,} timelines"
     output.line(
@@ -115,7 +115,7 @@ def _report(output: Output, done: Grafted) -> None:
     )
 
 
-def _load(directory: Path, records: Iterator[DumpRecord], output: Output) -> None:
+def _load(directory: Path, records: Iterator[ExportRecord], output: Output) -> None:
     try:
         with new_directory(directory, resume=True) as partial:
             count = load(partial, records)
@@ -141,11 +141,11 @@ def _opened(stack: ExitStack, file: str) -> BufferedReader:
     return stack.enter_context(Path(file).open("rb"))
 
 
-def _ground(stack: ExitStack, directory: Path | None, daemon: Wire | None) -> Ground:
+def _destination(stack: ExitStack, directory: Path | None, daemon: Wire | None) -> Destination:
     if daemon is not None:
-        return DaemonGround(stack.enter_context(RawWire(daemon.address)))
+        return DaemonDestination(stack.enter_context(RawWire(daemon.address)))
     assert directory is not None
-    return EngineGround(stack.enter_context(timeline.open(directory, search=False)).engine)
+    return EngineDestination(stack.enter_context(timeline.open(directory, search=False)).engine)
 
 
 def _named(streams: tuple[str, ...], prefix: str) -> dict[bytes, bytes]:
@@ -160,12 +160,14 @@ def _named(streams: tuple[str, ...], prefix: str) -> dict[bytes, bytes]:
     return named
 
 
-def _reached(ground: Ground, streams: Iterable[bytes], id_field: bytes) -> dict[bytes, bytes]:
+def _reached(
+    destination: Destination, streams: Iterable[bytes], id_field: bytes
+) -> dict[bytes, bytes]:
     """The id in Redis of the last entry that was imported, by stream."""
     found = {}
     for name in streams:
-        head = ground.head(name)
-        last = ground.entry(name, head) if head else None
+        head = destination.head(name)
+        last = destination.entry(name, head) if head else None
         if last is not None and id_field and last[0] == id_field:
             found[name] = last[1]
         elif head:

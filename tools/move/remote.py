@@ -14,7 +14,7 @@ from typing import Final
 import click
 
 from timeline.errors import shown
-from timeline.formats.export import DumpRecord, Header, Item, Series
+from timeline.formats.export import EntryRecord, ExportRecord, Header, TimelineRecord
 from timeline.formats.rows import Retention
 
 from ..sources.rawwire import RawWire, Word, as_map
@@ -23,7 +23,7 @@ from ..sources.wire import Refused
 _PAGE: Final = 500
 
 
-def daemon_records(wire: RawWire, prefix: bytes) -> Iterator[DumpRecord]:
+def daemon_records(wire: RawWire, prefix: bytes) -> Iterator[ExportRecord]:
     """The raw timelines of a daemon whose name begins with `prefix`."""
     yield Header()
     after = b""
@@ -38,7 +38,7 @@ def daemon_records(wire: RawWire, prefix: bytes) -> Iterator[DumpRecord]:
             return
 
 
-def _timeline(wire: RawWire, name: bytes) -> Iterator[DumpRecord]:
+def _timeline(wire: RawWire, name: bytes) -> Iterator[ExportRecord]:
     try:
         info, metadata, bounds = wire.ask_all(
             [("TIMELINE.INFO", name), ("TIMELINE.META", name), ("TIMELINE.RETENTION", name)]
@@ -48,7 +48,7 @@ def _timeline(wire: RawWire, name: bytes) -> Iterator[DumpRecord]:
             return  # deleted meanwhile
         raise
     extent, retention = as_map(info), as_map(bounds)
-    yield Series(
+    yield TimelineRecord(
         name,
         first=extent["first"],
         head=extent["head"],
@@ -56,7 +56,7 @@ def _timeline(wire: RawWire, name: bytes) -> Iterator[DumpRecord]:
         retention=Retention(retention["maxage"], retention["maxlen"], retention["maxbytes"]),
     )
     for seq, fields in _entries(wire, name, b"-", b"%d" % extent["head"]):
-        yield Item(int(seq.partition(b"-")[0]), 0, 0, fields)
+        yield EntryRecord(int(seq.partition(b"-")[0]), 0, 0, fields)
 
 
 def _entries(
@@ -80,7 +80,7 @@ def _entries(
 
 def redis_records(
     wire: RawWire, streams: Mapping[bytes, bytes], id_field: bytes, behind: dict[bytes, bytes]
-) -> Iterator[DumpRecord]:
+) -> Iterator[ExportRecord]:
     """Streams of a Redis, by the names that they get here, each behind the id that `behind` gives
     for that name.
     """
@@ -90,13 +90,13 @@ def redis_records(
         if kind != b"stream":
             problem = "does not exist" if kind == b"none" else f"is a {kind.decode()}, no stream"
             raise click.ClickException(f"{shown(stream)} {problem} there")
-        yield Series(name)
+        yield TimelineRecord(name)
         start = b"(" + behind[name] if name in behind else b"-"
         for identity, fields in _entries(wire, stream, start, b"+"):
-            yield Item(0, 0, 0, [id_field, identity, *fields] if id_field else fields)
+            yield EntryRecord(0, 0, 0, [id_field, identity, *fields] if id_field else fields)
 
 
-class DaemonGround:
+class DaemonDestination:
     """A live daemon, to which timelines are added."""
 
     def __init__(self, wire: RawWire) -> None:
@@ -114,25 +114,25 @@ class DaemonGround:
         found = self._wire.ask("XRANGE", name, seq, seq)
         return found[0][1] if found else None
 
-    def append(self, name: bytes, items: list[Item]) -> None:
+    def append(self, name: bytes, items: list[EntryRecord]) -> None:
         adds = [("XADD", name, item.seq or "*", *item.fields) for item in items]
         # One commit: if it is refused, none of them is there, and none would be skipped later.
         self._wire.ask_all([("MULTI",), *adds, ("EXEC",)])
 
-    def finish(self, series: Series) -> None:
-        extent = self._extent(series.name)
+    def finish(self, record: TimelineRecord) -> None:
+        extent = self._extent(record.name)
         if not extent:
             return  # nothing was ever added, and over the wire an empty one cannot be made
         commands: list[tuple[Word, ...]] = []
-        if series.head > extent["head"]:
-            commands.append(("XSETID", series.name, series.head))
-        if series.first > extent["first"]:
-            commands.append(("XTRIM", series.name, "MINID", series.first))
-        if series.metadata:
-            commands.append(("TIMELINE.META", series.name, "*", *series.metadata))
-        if any(series.retention):
-            age, length, size = series.retention
+        if record.head > extent["head"]:
+            commands.append(("XSETID", record.name, record.head))
+        if record.first > extent["first"]:
+            commands.append(("XTRIM", record.name, "MINID", record.first))
+        if record.metadata:
+            commands.append(("TIMELINE.META", record.name, "*", *record.metadata))
+        if any(record.retention):
+            age, length, size = record.retention
             bounds = ("MAXAGE", age, "MAXLEN", length, "MAXBYTES", size)
-            commands.append(("TIMELINE.RETENTION", series.name, *bounds))
+            commands.append(("TIMELINE.RETENTION", record.name, *bounds))
         if commands:
             self._wire.ask_all(commands)

@@ -16,16 +16,16 @@ import timeline
 from tests.engine.stores import SMALL, Clock, small_steps
 from tests.engine.twin import Twin, picture_of, scenario
 from timeline.admin import load as loading
-from timeline.admin.export import dump
-from timeline.admin.merge import EngineGround, graft
+from timeline.admin.export import export_records
+from timeline.admin.merge import EngineDestination, merge
 from timeline.errors import BusyError, CorruptError, FormatVersionError, UsageError
 from timeline.formats.export import (
-    DumpRecord,
     End,
+    EntryRecord,
+    ExportRecord,
     Header,
-    Item,
-    Row,
-    Series,
+    RowRecord,
+    TimelineRecord,
     decode_line,
     encode_line,
 )
@@ -34,7 +34,7 @@ from timeline.formats.rows import Retention
 from timeline.lsm.upkeep.expiry import EXPIRY_KEY
 from timeline.storage.rocks import Batch, Storage
 
-LINES: list[tuple[DumpRecord, str]] = [
+LINES: list[tuple[ExportRecord, str]] = [
     (
         Header(exact=True, whole=False, epoch=1, lsn=2, time=3, next_id=4),
         (
@@ -43,7 +43,9 @@ LINES: list[tuple[DumpRecord, str]] = [
         ),
     ),
     (
-        Series(b"\xff", 3, 0, 9, 1, 8, 7, 6, 5, (b"a", b"\xe6\x81\xaf"), Retention(1, 2, 3), -4),
+        TimelineRecord(
+            b"\xff", 3, 0, 9, 1, 8, 7, 6, 5, (b"a", b"\xe6\x81\xaf"), Retention(1, 2, 3), -4
+        ),
         (
             '{"timeline": {"base64": "/w=="}, "id": 3, "kind": 0, "created": 9, "first": 1, '
             '"head": 8, "floor": 7, "holes": 6, "deleted": 5, "skipped": -4, '
@@ -51,38 +53,38 @@ LINES: list[tuple[DumpRecord, str]] = [
         ),
     ),
     (
-        Item(1, 2, 3, [b"text", b"hi", b"", b"\x80"]),
+        EntryRecord(1, 2, 3, [b"text", b"hi", b"", b"\x80"]),
         '{"seq": 1, "time": 2, "lsn": 3, "fields": [["text", "hi"], ["", {"base64": "gA=="}]]}',
     ),
-    (Row("state", b"k", b"\x00"), '{"family": "state", "key": "aw==", "value": "AA=="}'),
+    (RowRecord("state", b"k", b"\x00"), '{"family": "state", "key": "aw==", "value": "AA=="}'),
     (End(4, 5), '{"end": 4, "crc": 5}'),
 ]
 
 
 @pytest.mark.parametrize(("record", "line"), LINES)
-def test_the_form_of_a_line(record: DumpRecord, line: str) -> None:
+def test_the_form_of_a_line(record: ExportRecord, line: str) -> None:
     assert encode_line(record) == line.encode() + b"\n"
     assert decode_line(line.encode()) == record
 
 
 @pytest.mark.parametrize("record", [record for record, _ in LINES])
-def test_the_binary_form_says_the_same(record: DumpRecord) -> None:
+def test_the_binary_form_says_the_same(record: ExportRecord) -> None:
     encoded = encode_binary(record)
     kind, size = HEAD.unpack_from(encoded)
     assert size == len(encoded) - HEAD.size
     assert decode_binary(kind, encoded[HEAD.size :]) == record
     # The value of a row is what the record's size leaves, so it may be cut; nothing else may.
-    for cut in range(size - 1 if isinstance(record, Row) else size):
+    for cut in range(size - 1 if isinstance(record, RowRecord) else size):
         with pytest.raises(CorruptError):
             decode_binary(kind, encoded[HEAD.size : HEAD.size + cut])
 
 
 def test_the_bytes_of_the_binary_form() -> None:
     entry = b"*2\r\n$3\r\n1-0\r\n*2\r\n$4\r\ntext\r\n$2\r\nhi\r\n"
-    assert encode_binary(Item(1, 2, 3, [b"text", b"hi"])) == (
+    assert encode_binary(EntryRecord(1, 2, 3, [b"text", b"hi"])) == (
         bytes.fromhex("02 3b000000 0100000000000000 0200000000000000 0300000000000000") + entry
     )
-    assert encode_binary(Row("state", b"k", b"vv")) == bytes.fromhex(
+    assert encode_binary(RowRecord("state", b"k", b"vv")) == bytes.fromhex(
         "03 08000000 05 01000000 6b 7676"
     )
     assert encode_binary(End(4, 5)) == b"\x01\x14\x00\x00\x00" + b'{"end": 4, "crc": 5}'
@@ -132,8 +134,11 @@ def test_a_later_version_is_refused() -> None:
 # --- whole stores ---------------------------------------------------------------------------------
 
 
-def exported(path: Path) -> list[DumpRecord]:
-    with timeline.open(path, SMALL, read_only=True) as db, closing(dump(db.engine)) as records:
+def exported(path: Path) -> list[ExportRecord]:
+    with (
+        timeline.open(path, SMALL, read_only=True) as db,
+        closing(export_records(db.engine)) as records,
+    ):
         return list(records)
 
 
@@ -158,9 +163,11 @@ def test_a_load_makes_the_same_store(twin: Twin, tmp_path: Path) -> None:
     assert exported(tmp_path / "new")[1:] == records[1:]
 
 
-def committed(records: Iterable[DumpRecord]) -> list[DumpRecord]:
+def committed(records: Iterable[ExportRecord]) -> list[ExportRecord]:
     """Those that do not say when in-boxes were looked at."""
-    return [each for each in records if not (isinstance(each, Row) and each.key == EXPIRY_KEY)]
+    return [
+        each for each in records if not (isinstance(each, RowRecord) and each.key == EXPIRY_KEY)
+    ]
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -170,7 +177,7 @@ def test_it_says_the_same_however_the_store_lies(seed: int, tmp_path: Path) -> N
         for step in scenario(60, seed):
             twin.do(step)
         beside = committed(exported(twin.path))
-        with closing(dump(twin.db.engine)) as records:
+        with closing(export_records(twin.db.engine)) as records:
             assert committed(records) == beside
         twin.db.engine.seal()
         assert committed(exported(twin.path)) == beside
@@ -183,8 +190,8 @@ def test_it_says_the_same_however_the_store_lies(seed: int, tmp_path: Path) -> N
 def test_a_load_that_is_killed_at_any_write_goes_on(
     twin: Twin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "_BATCH", 400)
-    monkeypatch.setattr(loading, "_RUN", 3)
+    monkeypatch.setattr(loading, "_BATCH_BYTES", 400)
+    monkeypatch.setattr(loading, "_RUN_ENTRIES", 3)
     records = exported(twin.path)
     copies: list[Path] = []
     write = Storage.write
@@ -209,7 +216,7 @@ def test_a_load_that_is_killed_at_any_write_goes_on(
 def test_what_was_written_to_meanwhile_is_not_exported(tmp_path: Path) -> None:
     with timeline.open(tmp_path / "data", SMALL) as db:
         db.timeline("a").append({"n": "1"})
-        records = dump(db.engine)
+        records = export_records(db.engine)
         next(records)
         db.timeline("a").append({"n": "2"})
         with pytest.raises(BusyError, match="written to"):
@@ -217,7 +224,7 @@ def test_what_was_written_to_meanwhile_is_not_exported(tmp_path: Path) -> None:
 
 
 HEADER = Header(exact=True, whole=True, lsn=9, time=9, next_id=9)
-ROOM = Series(b"a", 1, first=2, head=5)
+ROOM = TimelineRecord(b"a", 1, first=2, head=5)
 
 
 @pytest.mark.parametrize(
@@ -225,16 +232,19 @@ ROOM = Series(b"a", 1, first=2, head=5)
     [
         ([], "header"),
         ([ROOM], "header"),
-        ([HEADER, Item(2, 1, 1, [b"a", b"b"])], "without a timeline"),
-        ([HEADER, ROOM, Item(1, 1, 1, [b"a", b"b"])], "out of order"),
-        ([HEADER, ROOM, Item(6, 1, 1, [b"a", b"b"])], "out of order"),
-        ([HEADER, ROOM, Item(3, 1, 1, [b"a", b"b"]), Item(3, 1, 1, [b"a", b"b"])], "out of order"),
+        ([HEADER, EntryRecord(2, 1, 1, [b"a", b"b"])], "without a timeline"),
+        ([HEADER, ROOM, EntryRecord(1, 1, 1, [b"a", b"b"])], "out of order"),
+        ([HEADER, ROOM, EntryRecord(6, 1, 1, [b"a", b"b"])], "out of order"),
+        (
+            [HEADER, ROOM, EntryRecord(3, 1, 1, [b"a", b"b"]), EntryRecord(3, 1, 1, [b"a", b"b"])],
+            "out of order",
+        ),
         ([HEADER, HEADER], "out of place"),
         ([HEADER, End(1, None)], "out of place"),
     ],
 )
 def test_records_in_another_order_make_no_store(
-    tmp_path: Path, records: list[DumpRecord], problem: str
+    tmp_path: Path, records: list[ExportRecord], problem: str
 ) -> None:
     with pytest.raises(CorruptError, match=problem):
         loading.load(tmp_path, iter(records))
@@ -246,9 +256,9 @@ def test_what_is_not_exact_makes_no_store(tmp_path: Path) -> None:
 
 
 def test_what_is_not_finished_is_no_store_and_no_start_for_another(tmp_path: Path) -> None:
-    def torn() -> Iterator[DumpRecord]:
+    def torn() -> Iterator[ExportRecord]:
         yield HEADER
-        yield Row("state", b"u1", bytes(5_000_000))
+        yield RowRecord("state", b"u1", bytes(5_000_000))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -257,7 +267,7 @@ def test_what_is_not_finished_is_no_store_and_no_start_for_another(tmp_path: Pat
         loading.load(tmp_path, iter([HEADER._replace(lsn=8)]))
     with pytest.raises(FormatVersionError, match="not finished"):
         timeline.open(tmp_path)
-    loading.load(tmp_path, iter([HEADER, Row("state", b"u1", bytes(5_000_000))]))
+    loading.load(tmp_path, iter([HEADER, RowRecord("state", b"u1", bytes(5_000_000))]))
     timeline.open(tmp_path, search=False).close()
 
 
@@ -265,16 +275,18 @@ def test_what_is_not_finished_is_no_store_and_no_start_for_another(tmp_path: Pat
 
 
 def test_what_is_added_is_there_once(tmp_path: Path) -> None:
-    records: list[DumpRecord] = [
+    records: list[ExportRecord] = [
         Header(exact=False, whole=False),
-        Series(b"a", first=3, head=9, metadata=(b"k", b"v"), retention=Retention(0, 100, 0)),
-        Item(3, 0, 0, [b"n", b"3"]),
-        Item(5, 0, 0, [b"n", b"5"]),
-        Series(b"empty", first=4, head=3),
+        TimelineRecord(
+            b"a", first=3, head=9, metadata=(b"k", b"v"), retention=Retention(0, 100, 0)
+        ),
+        EntryRecord(3, 0, 0, [b"n", b"3"]),
+        EntryRecord(5, 0, 0, [b"n", b"5"]),
+        TimelineRecord(b"empty", first=4, head=3),
     ]
     with timeline.open(tmp_path / "data", SMALL) as db:
-        assert graft(EngineGround(db.engine), records) == (2, 2, 0)
-        assert graft(EngineGround(db.engine), records) == (2, 0, 2)
+        assert merge(EngineDestination(db.engine), records) == (2, 2, 0)
+        assert merge(EngineDestination(db.engine), records) == (2, 0, 2)
         a = db.timeline("a")
         assert [entry.seq for entry in a] == [3, 5]
         assert a.extent()[:3] == (3, 9, 2)
@@ -283,12 +295,12 @@ def test_what_is_added_is_there_once(tmp_path: Path) -> None:
 
 
 def test_nothing_is_added_under_a_name_of_the_store(tmp_path: Path) -> None:
-    records: list[DumpRecord] = [
+    records: list[ExportRecord] = [
         Header(exact=False, whole=False),
-        Series(b"@conv:team", head=1),
-        Item(1, 0, 0, [b"n", b"not mine"]),
+        TimelineRecord(b"@conv:team", head=1),
+        EntryRecord(1, 0, 0, [b"n", b"not mine"]),
     ]
     with timeline.open(tmp_path / "data", SMALL) as db:
         with pytest.raises(UsageError, match="'@conv:team' cannot be imported"):
-            graft(EngineGround(db.engine), records)
+            merge(EngineDestination(db.engine), records)
         assert list(db.timelines("@")) == []
