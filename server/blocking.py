@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from timeline.errors import TimelineError
 
 from .errors import CommandError
-
-if TYPE_CHECKING:
-    from .connection import Connection
+from .state import ClientState
 
 # The answers found while waking for one group, by what was asked.
 Shared = dict[object, bytes | None]
@@ -30,21 +28,36 @@ Name = bytes | int
 LOG = b""
 
 
+class Reader(Protocol):
+    """A client, as it is seen here."""
+
+    waiter: Waiter | None
+
+    @property
+    def session(self) -> ClientState: ...
+
+    def answer(self, reply: bytes | list[bytes]) -> None:
+        """Sends the reply to a command that has waited; a long one comes in parts."""
+
+    def proceed(self) -> None:
+        """Goes on with what was kept, now that something it may have waited for has happened."""
+
+
 class Waiter:
     """One blocked read: `attempt` gives its reply, or None while there is nothing."""
 
-    __slots__ = ("attempt", "connection", "ended", "expired", "names", "soon", "timer")
+    __slots__ = ("attempt", "client", "ended", "expired", "names", "soon", "timer")
 
     def __init__(
         self,
-        connection: Connection,
+        client: Reader,
         names: list[Name],
         attempt: Attempt,
         expired: bytes,
         ended: Callable[[], None] | None = None,
     ) -> None:
         self.ended = ended
-        self.connection = connection
+        self.client = client
         self.names = names
         self.attempt = attempt
         self.expired = expired
@@ -58,7 +71,7 @@ class Waiters:
         self,
         loop: asyncio.AbstractEventLoop,
         most: int,
-        refusal: Callable[[Connection, TimelineError], bytes],
+        refusal: Callable[[ClientState, TimelineError], bytes],
     ) -> None:
         self._loop = loop
         self._refusal = refusal  # the reply to who meets an error while waiting
@@ -76,7 +89,7 @@ class Waiters:
 
     def block(
         self,
-        connection: Connection,
+        client: Reader,
         names: Iterable[Name],
         attempt: Attempt,
         expired: bytes,
@@ -89,24 +102,24 @@ class Waiters:
         """
         if self._count >= self._most:
             raise CommandError(f"too many blocked reads ({self._most}, option blocked)", "BUSY")
-        waiter = Waiter(connection, list(dict.fromkeys(names)), attempt, expired, ended)
+        waiter = Waiter(client, list(dict.fromkeys(names)), attempt, expired, ended)
         for name in waiter.names:
             self._by_name.setdefault(name, {})[waiter] = None
         self._count += 1
         if seconds is not None:
             waiter.timer = self._loop.call_later(seconds, self._expire, waiter)
-        connection.waiter = waiter
+        client.waiter = waiter
 
-    def listen(self, connection: Connection, name: Name) -> None:
+    def listen(self, client: Reader, name: Name) -> None:
         """From now on `connection`, which is blocked, waits for `name` too."""
-        waiter = connection.waiter
+        waiter = client.waiter
         if waiter is not None and name not in waiter.names:
             waiter.names.append(name)
             self._by_name.setdefault(name, {})[waiter] = None
 
     def hold(
         self,
-        connection: Connection,
+        client: Reader,
         ended: Callable[[], None] | None = None,
         *,
         soon: bool = False,
@@ -114,7 +127,7 @@ class Waiters:
         """Makes `connection` wait for work done elsewhere; `answer` ends it. `ended` is called
         when it waits no more, for whatever reason.
         """
-        waiter = connection.waiter = Waiter(connection, [], _nothing, b"", ended)
+        waiter = client.waiter = Waiter(client, [], _nothing, b"", ended)
         waiter.soon = soon
         self._count += 1
         return waiter
@@ -123,33 +136,33 @@ class Waiters:
         """Sends `reply`, which may come in pieces, unless the client is gone. It goes on in a turn
         of the loop of its own: this may be called from within a command of another.
         """
-        connection = waiter.connection
-        if connection.waiter is waiter:
+        client = waiter.client
+        if client.waiter is waiter:
             self.remove(waiter)
-            connection.answer(reply)
-            self._loop.call_soon(connection.proceed)
+            client.answer(reply)
+            self._loop.call_soon(client.proceed)
 
     def wake(self, names: Iterable[Name]) -> None:
         """Answers those who wait for any of `names` and now find something, in order of arrival."""
         shared: Shared = {}
-        woken: list[Connection] = []
+        woken: list[Reader] = []
         for name in names:
             for waiter in list(self._by_name.get(name, ())):
-                if waiter.connection.waiter is not waiter:
+                if waiter.client.waiter is not waiter:
                     continue
                 reply = self._attempt(waiter, shared)
                 if reply is not None:
                     self.remove(waiter)
-                    waiter.connection.answer(reply)
-                    woken.append(waiter.connection)
-        for connection in woken:
-            connection.proceed()
+                    waiter.client.answer(reply)
+                    woken.append(waiter.client)
+        for client in woken:
+            client.proceed()
 
     def _attempt(self, waiter: Waiter, shared: Shared) -> bytes | None:
         try:
             return waiter.attempt(shared)
         except TimelineError as problem:  # damage found while reading
-            return self._refusal(waiter.connection, problem)
+            return self._refusal(waiter.client.session, problem)
 
     def _expire(self, waiter: Waiter) -> None:
         self.answer(waiter, waiter.expired)
@@ -164,7 +177,7 @@ class Waiters:
             if not waiters:
                 del self._by_name[name]
         self._count -= 1
-        waiter.connection.waiter = None
+        waiter.client.waiter = None
         if waiter.ended is not None:
             waiter.ended()
 

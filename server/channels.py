@@ -16,14 +16,11 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from timeline.errors import BusyError
 
 from . import replies
-
-if TYPE_CHECKING:
-    from .connection import Connection
+from .client import Client
 
 _AT_A_TIME = 64  # listeners served in one turn, which takes well under a millisecond
 _WAITING_BYTES = 8 << 20  # of messages that wait for their turn
@@ -32,16 +29,16 @@ _WAITING_BYTES = 8 << 20  # of messages that wait for their turn
 class Listener:
     """A connection on a channel or, with a `pattern`, on all channels that match it."""
 
-    __slots__ = ("connection", "listens", "pattern")
+    __slots__ = ("client", "listens", "pattern")
 
-    def __init__(self, connection: Connection, pattern: bytes | None) -> None:
-        self.connection = connection
+    def __init__(self, client: Client, pattern: bytes | None) -> None:
+        self.client = client
         self.pattern = pattern
         self.listens = True
 
 
 Matches = Callable[[bytes], bool]
-Listeners = dict["Connection", Listener]
+Listeners = dict[Client, Listener]
 
 
 class _Message:
@@ -62,8 +59,8 @@ class _Message:
         for listener in islice(self.to, most):
             seen += 1
             if listener.listens:
-                connection = listener.connection
-                connection.push(self._frame(listener.pattern, connection.session.resp))
+                client = listener.client
+                client.push(self._frame(listener.pattern, client.session.resp))
         return seen
 
     def _frame(self, pattern: bytes | None, resp: int) -> bytes:
@@ -87,33 +84,33 @@ class Channels:
 
     # --- listening ----------------------------------------------------------------------------
 
-    def subscribe(self, connection: Connection, channel: bytes) -> None:
-        self._channels.setdefault(channel, {})[connection] = Listener(connection, None)
+    def subscribe(self, client: Client, channel: bytes) -> None:
+        self._channels.setdefault(channel, {})[client] = Listener(client, None)
 
-    def unsubscribe(self, connection: Connection, channel: bytes) -> None:
+    def unsubscribe(self, client: Client, channel: bytes) -> None:
         listeners = self._channels[channel]
-        listeners.pop(connection).listens = False
+        listeners.pop(client).listens = False
         if not listeners:
             del self._channels[channel]
 
-    def subscribe_pattern(self, connection: Connection, pattern: bytes, matches: Matches) -> None:
+    def subscribe_pattern(self, client: Client, pattern: bytes, matches: Matches) -> None:
         """Listens to the channels that `pattern` matches, which `matches` tells."""
         _, listeners = self._patterns.setdefault(pattern, (matches, {}))
-        listeners[connection] = Listener(connection, pattern)
+        listeners[client] = Listener(client, pattern)
 
-    def unsubscribe_pattern(self, connection: Connection, pattern: bytes) -> None:
+    def unsubscribe_pattern(self, client: Client, pattern: bytes) -> None:
         listeners = self._patterns[pattern][1]
-        listeners.pop(connection).listens = False
+        listeners.pop(client).listens = False
         if not listeners:
             del self._patterns[pattern]
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, client: Client) -> None:
         """Ends all of a connection that is gone or was reset."""
-        session = connection.session
+        session = client.session
         for channel in session.channels:
-            self.unsubscribe(connection, channel)
+            self.unsubscribe(client, channel)
         for pattern in session.patterns:
-            self.unsubscribe_pattern(connection, pattern)
+            self.unsubscribe_pattern(client, pattern)
         session.channels.clear()
         session.patterns.clear()
 

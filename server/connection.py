@@ -48,16 +48,18 @@ from timeline.errors import BusyError, TimelineError
 from . import replies
 from .appends import ADD, Appends
 from .blocking import Waiter
-from .commands import COMMANDS
+from .command import READ, WRITE, Command as Known
 from .dispatch import kind_of, perform
 from .errors import ProtocolError
 from .output import Output
 from .pipeline import Flight
 from .protocol import OBJECT_BYTES, Command, Parser
-from .registry import READ, WRITE, Command as Known, resolve
+from .registry import resolve
 from .service import Service
-from .session import Session, Tracking
+from .session import Session
 from .shortreads import READS, short_reads
+from .state import Tracking
+from .table import COMMANDS
 
 NOTHING, TURN, FLIGHT, ROOM, READER, REPLY = range(6)
 OPEN, ENDED, CLOSING, GONE = range(4)
@@ -119,7 +121,7 @@ class Connection(asyncio.Protocol):
         self.session = Session(
             id=service.next_client,
             service=service,
-            connection=self,
+            client=self,
             address=_address(transport.get_extra_info("peername") or local),
             local_address=_address(local),
             created=service.loop.time(),
@@ -354,7 +356,7 @@ class Connection(asyncio.Protocol):
                 return ROOM
             assert session.last is not None
             session.last.account.calls += 1
-            reply, refused = self._service.refuse_late(self, problem), True
+            reply, refused = self._service.refuse_late(session, problem), True
         if reply is not None:
             # Also one that changed nothing: it may have seen what is staged and not durable.
             promises = kind == WRITE and not refused and self._service.engine.pending

@@ -197,7 +197,7 @@ async def _serve(
     _tell_ready(service, sockets, monitor.port)
     monitor.service = service
     supervisor.ready()
-    idle = Idle(service)
+    idle = Idle(service.loop, service.clients, lambda: service.tunables.timeout)
     await stopping.wait()
     idle.stop()
     monitor.stopping = True

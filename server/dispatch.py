@@ -12,20 +12,9 @@ from time import perf_counter
 from timeline.errors import BusyError, TimelineError
 
 from . import replies
+from .command import EXECUTE, PLAIN, READ, WRITE, Arguments, Command
 from .errors import CommandError
-from .registry import (
-    EXECUTE,
-    PLAIN,
-    READ,
-    WRITE,
-    Arguments,
-    Command,
-    explained,
-    shown,
-    unknown,
-    unknown_subcommand,
-    wrong_number,
-)
+from .registry import explained, shown, unknown, unknown_subcommand, wrong_number
 from .session import Session
 
 _CACHING = ("CLIENT CACHING", "CLIENT TRACKING")
@@ -104,7 +93,7 @@ def perform(
 def _track(session: Session, command: Command, args: Arguments) -> None:
     """Notes what a client that keeps answers has read."""
     if command.kind == READ and session.tracks:
-        session.service.tracker.note(session.connection, command, args)
+        session.service.tracker.note(session.client, command, args)
     if session.caching is not None and not session.transaction and command.name not in _CACHING:
         session.caching = None
         session.settle()
@@ -119,7 +108,7 @@ def _reject(session: Session, command: Command, problem: TimelineError) -> bytes
 def _turn_away(session: Session, args: Arguments) -> bytes | None:
     """What calls no command: an error, or the end of a connection that speaks HTTP."""
     if args[0].lower() in _OF_HTTP:
-        session.connection.disconnect(_CROSS_PROTOCOL)
+        session.client.disconnect(_CROSS_PROTOCOL)
         return None
     begin = perf_counter()
     problem = unknown(args)  # which may look at all names for one that is like it

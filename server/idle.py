@@ -8,14 +8,11 @@ Peers that vanish without a word are the system's to find: keepalive, which `lis
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from .service import Service
-
-if TYPE_CHECKING:
-    from .connection import Connection
+from .client import Client
 
 _PERIOD: Final = 0.5  # seconds between rounds
 _TURN: Final = 1_000  # clients
@@ -24,8 +21,16 @@ _TURN: Final = 1_000  # clients
 class Idle:
     """Looks from now on, until `stop`."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clients: Mapping[int, Client],
+        allowed: Callable[[], int],
+    ) -> None:
+        """`allowed` gives the option `timeout`, 0 for none."""
+        self._loop = loop
+        self._clients = clients
+        self._allowed = allowed
         self._timer: asyncio.TimerHandle | asyncio.Handle
         self._begin()
 
@@ -33,18 +38,17 @@ class Idle:
         self._timer.cancel()
 
     def _begin(self) -> None:
-        allowed = self._service.tunables.timeout
-        clients = list(self._service.clients.values()) if allowed else []
+        allowed = self._allowed()
+        clients = list(self._clients.values()) if allowed else []
         self._look(iter(clients), allowed)
 
-    def _look(self, clients: Iterator[Connection], allowed: int) -> None:
-        loop = self._service.loop
-        before = loop.time() - allowed
+    def _look(self, clients: Iterator[Client], allowed: int) -> None:
+        before = self._loop.time() - allowed
         some = list(islice(clients, _TURN))
         for client in some:
             if client.session.active < before and client.does_nothing():
                 client.expire(allowed)
         if some:
-            self._timer = loop.call_soon(self._look, clients, allowed)
+            self._timer = self._loop.call_soon(self._look, clients, allowed)
         else:
-            self._timer = loop.call_later(_PERIOD, self._begin)
+            self._timer = self._loop.call_later(_PERIOD, self._begin)

@@ -10,16 +10,17 @@ The steps of a reply must allow for what changes between them.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator
 
+from timeline.engine.engine import Engine
 from timeline.errors import TimelineError
 
+from .blocking import Waiters
+from .client import Client
 from .errors import CommandError
-
-if TYPE_CHECKING:
-    from .connection import Connection
-    from .service import Service
+from .holdings import Holdings
+from .state import ClientState
+from .turns import Turns
 
 # A reply in the making: each step yields the bytes that it will have in all, about; the reply
 # itself comes in pieces.
@@ -37,45 +38,72 @@ def finish(steps: Steps) -> list[bytes]:
 
 
 class Making:
-    """One such reply, of which the first step is done."""
-
-    __slots__ = (
-        "_claim", "_connection", "_ended", "_nothing", "_service", "_size", "_steps", "_waiter",
-    )  # fmt: skip
+    """Makes the replies of all clients."""
 
     def __init__(
-        self, service: Service, connection: Connection, steps: Steps, size: int, nothing: bytes
+        self,
+        engine: Engine,
+        turns: Turns,
+        holdings: Holdings,
+        waiters: Waiters,
+        refusal: Callable[[ClientState, TimelineError], bytes],
     ) -> None:
-        self._service = service
-        self._connection = connection
+        self.engine = engine
+        self.turns = turns
+        self.holdings = holdings
+        self.waiters = waiters
+        self.refusal = refusal  # the reply to a command that fails once it has waited
+
+    def make(self, client: Client, steps: Steps, nothing: bytes = b"") -> bytes | None:
+        """Answers with what `steps` make: at once when the first makes all, perhaps of no bytes;
+        else in turns, and with `nothing` for nothing.
+        """
+        try:
+            size = next(steps)
+        except StopIteration as end:
+            return b"".join(end.value)
+        _LongReply(self, client, steps, size, nothing)
+        return None
+
+
+class _LongReply:
+    """One that is made in turns, of which the first step is done."""
+
+    __slots__ = ("_claim", "_client", "_ended", "_making", "_nothing", "_size", "_steps", "_waiter")
+
+    def __init__(
+        self, making: Making, client: Client, steps: Steps, size: int, nothing: bytes
+    ) -> None:
+        self._making = making
+        self._client = client
         self._steps = steps
         self._size = size
         self._nothing = nothing
         self._ended = False
-        self._waiter = service.waiters.hold(connection, self._end, soon=True)
-        self._claim = service.holdings.claim(connection, size, self._begin, self._refuse)
+        self._waiter = making.waiters.hold(client, self._end, soon=True)
+        self._claim = making.holdings.claim(client, size, self._begin, self._refuse)
 
     def turn(self) -> None:
         """Makes the next page."""
         if self._ended:
             return
         try:
-            with self._service.engine.lock:
+            with self._making.engine.lock:
                 size = next(self._steps)
         except StopIteration as end:
-            self._service.waiters.answer(self._waiter, end.value or self._nothing)
+            self._making.waiters.answer(self._waiter, end.value or self._nothing)
         except TimelineError as problem:
             self._give_up(problem)
         else:
-            if size > self._connection.claimed:  # more than it seemed
-                self._connection.claimed = size
-                self._connection.account()
-            self._service.turns.add(self)
+            if size > self._client.claimed:  # more than it seemed
+                self._client.claimed = size
+                self._client.account()
+            self._making.turns.add(self)
 
     def _begin(self) -> None:
-        self._connection.claimed = self._size
-        self._connection.account()
-        self._service.turns.add(self)
+        self._client.claimed = self._size
+        self._client.account()
+        self._making.turns.add(self)
 
     def _refuse(self) -> None:
         if self._ended:  # its client went meanwhile
@@ -89,12 +117,12 @@ class Making:
         )
 
     def _give_up(self, problem: TimelineError) -> None:
-        refusal = self._service.refuse_late(self._connection, problem)
-        self._service.waiters.answer(self._waiter, refusal)
+        refusal = self._making.refusal(self._client.session, problem)
+        self._making.waiters.answer(self._waiter, refusal)
 
     def _end(self) -> None:
         """It is answered, or its client is gone."""
         self._ended = True
         self._steps.close()
-        self._connection.claimed = 0
-        self._service.holdings.withdraw(self._claim)
+        self._client.claimed = 0
+        self._making.holdings.withdraw(self._claim)

@@ -225,7 +225,7 @@ def _commands(service: Service) -> Iterator[Metric]:
         "code",
         dict.fromkeys(_CODES, 0) | service.counters.errors,
     )
-    yield _counter("slow_commands", "Commands noted in SLOWLOG.", service.slow_id)
+    yield _counter("slow_commands", "Commands noted in SLOWLOG.", service.slow.noted)
 
 
 def _memory(service: Service) -> Iterator[Metric]:

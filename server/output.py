@@ -13,10 +13,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from .service import Counters
+from .counters import Counters
 
 _PART: Final = 256 << 10  # bytes given to the transport at a time
 _SENT_BYTES: Final = 1 << 20

@@ -16,20 +16,32 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from timeline.commit.group import Group
 from timeline.engine.engine import Engine
+from timeline.errors import TimelineError
 
 from .logs import Logger
-
-if TYPE_CHECKING:
-    from .connection import Connection
 
 _POLLS = 3
 PAUSE = 0.002  # seconds until what met BUSY or a write stall is tried again
 _BREATH = 0.005  # seconds between slices of background work while clients write
 _IDLE = 0.05  # seconds between looks for background work when there was none
+
+
+class Writer(Protocol):
+    """A client, as it is seen here."""
+
+    def release(
+        self, flight: Flight, out: list[bytes], kept: list[int], problem: TimelineError | None
+    ) -> bool:
+        """Sends the replies that waited for `flight`; `problem` replaces promised writes. Returns
+        whether there may be something to proceed with.
+        """
+
+    def proceed(self) -> None:
+        """Goes on with what was kept, now that something it may have waited for has happened."""
 
 
 class Flight:
@@ -43,7 +55,7 @@ class Flight:
 
     def __init__(self, group: Group) -> None:
         self.group = group
-        self.entries: list[tuple[Connection, list[bytes], list[int]]] = []
+        self.entries: list[tuple[Writer, list[bytes], list[int]]] = []
         self.works: list[Callable[[], object]] = []  # to be done once it stands
 
 
@@ -67,7 +79,7 @@ class Pipeline:
         self._joined = 0
         self._seen = 0  # how many had joined when background work was last done
         self._done: list[Group] = []
-        self._stalled: dict[Connection, None] = {}
+        self._stalled: dict[Writer, None] = {}
         self.waits = 0  # for room, of writes that met BUSY
         self._working: asyncio.Handle | None = None
         self.groups = 0
@@ -133,16 +145,16 @@ class Pipeline:
                 self._log.error("group failed", code=problem.code, problem=str(problem))
             self._landing(group)
             waiting = [
-                connection
-                for connection, out, kept in flight.entries
-                if connection.release(flight, out, kept, problem)
+                client
+                for client, out, kept in flight.entries
+                if client.release(flight, out, kept, problem)
             ]
             if problem is None:
                 for work in flight.works:
                     work()
                 self._applied(group)
-            for connection in waiting:
-                connection.proceed()
+            for client in waiting:
+                client.proceed()
         if self._stalled:
             self._retry()
 
@@ -153,17 +165,17 @@ class Pipeline:
         """How many connections wait for room."""
         return len(self._stalled)
 
-    def stall(self, connection: Connection) -> None:
+    def stall(self, client: Writer) -> None:
         """Lets a connection whose write met BUSY try again once there may be room."""
-        self._stalled[connection] = None
+        self._stalled[client] = None
         self.waits += 1
         if len(self._stalled) == 1:
             self._loop.call_later(PAUSE, self._retry)
 
     def _retry(self) -> None:
         stalled, self._stalled = self._stalled, {}
-        for connection in stalled:
-            connection.proceed()
+        for client in stalled:
+            client.proceed()
 
     def work(self) -> None:
         """Inline: does one slice of background work and comes back, soon while more is due."""

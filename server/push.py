@@ -16,13 +16,14 @@ bounded in bytes.
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from time import perf_counter
-from typing import TYPE_CHECKING
 
+from timeline.engine.engine import Engine
 from timeline.errors import ClosedError, TimelineError
 from timeline.fanout import Position
 from timeline.formats.conversations import MESSAGE
@@ -32,11 +33,8 @@ from timeline.messaging.delivery.watching import Fresh, News
 from timeline.messaging.service import Messages
 
 from . import replies
+from .client import Client
 from .entries import encode_told
-
-if TYPE_CHECKING:
-    from .connection import Connection
-    from .service import Service
 
 # In one turn of the loop at most so many are sent something: others wait for some 0.2 ms, beside
 # which a turn costs little. No more of them are read for once that has taken so many seconds.
@@ -58,18 +56,18 @@ class Subscriber:
     """
 
     __slots__ = (
-        "connection", "device", "ended", "inbox", "live", "position", "prefix", "streams", "user",
+        "client", "device", "ended", "inbox", "live", "position", "prefix", "streams", "user",
     )  # fmt: skip
 
     def __init__(
         self,
-        connection: Connection,
+        client: Client,
         user: bytes,
         device: bytes,
         inbox: int,
         position: Position | None,
     ) -> None:
-        self.connection = connection
+        self.client = client
         self.user = user
         self.device = device
         self.inbox = inbox
@@ -121,10 +119,11 @@ class _Round:
 
 
 class Push:
-    def __init__(self, service: Service, messages: Messages) -> None:
-        self._service = service
+    def __init__(self, loop: asyncio.AbstractEventLoop, engine: Engine, messages: Messages) -> None:
+        self._loop = loop
+        self._engine = engine
         self._messages = messages
-        self._by_connection: dict[Connection, dict[tuple[bytes, bytes, bool], Subscriber]] = {}
+        self._by_connection: dict[Client, dict[tuple[bytes, bytes, bool], Subscriber]] = {}
         self._by_inbox: dict[int, tuple[Subscriber, ...]] = {}
         # Something may have come for them, in order.
         self._waiting: OrderedDict[Subscriber, None] = OrderedDict()
@@ -143,7 +142,7 @@ class Push:
 
     def add(
         self,
-        connection: Connection,
+        client: Client,
         user: bytes,
         device: bytes,
         inbox: int,
@@ -151,44 +150,44 @@ class Push:
     ) -> None:
         """Tell a device from now on; a stream begins behind `position`, None is for notes."""
         streams = position is not None
-        self.remove(connection, user, device, streams=streams)
-        subscriber = Subscriber(connection, user, device, inbox, position)
-        self._by_connection.setdefault(connection, {})[user, device, streams] = subscriber
+        self.remove(client, user, device, streams=streams)
+        subscriber = Subscriber(client, user, device, inbox, position)
+        self._by_connection.setdefault(client, {})[user, device, streams] = subscriber
         self._by_inbox[inbox] = (*self._by_inbox.get(inbox, ()), subscriber)
         self._messages.watch.add(inbox)
         self._messages.presence.arrive(user, device)
         self._waiting[subscriber] = None
         self._schedule()
 
-    def remove(self, connection: Connection, user: bytes, device: bytes, *, streams: bool) -> bool:
+    def remove(self, client: Client, user: bytes, device: bytes, *, streams: bool) -> bool:
         """Whether there was something to end."""
-        subscriber = self._by_connection.get(connection, {}).get((user, device, streams))
+        subscriber = self._by_connection.get(client, {}).get((user, device, streams))
         if subscriber is None:
             return False
-        self._end(connection, [subscriber])
+        self._end(client, [subscriber])
         return True
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, client: Client) -> None:
         """End all of a connection that is gone or was reset."""
-        self._end(connection, list(self._by_connection.get(connection, {}).values()))
+        self._end(client, list(self._by_connection.get(client, {}).values()))
 
-    def end_streams(self, connection: Connection) -> None:
+    def end_streams(self, client: Client) -> None:
         """End what only RESP3 can carry: the connection speaks RESP2 from now on."""
-        subscribers = self._by_connection.get(connection, {}).values()
-        self._end(connection, [each for each in subscribers if each.streams])
+        subscribers = self._by_connection.get(client, {}).values()
+        self._end(client, [each for each in subscribers if each.streams])
 
-    def _end(self, connection: Connection, subscribers: Sequence[Subscriber]) -> None:
+    def _end(self, client: Client, subscribers: Sequence[Subscriber]) -> None:
         """Send nothing to these any more; what was kept for them goes, some at a time."""
         if not subscribers:
             return
-        there = self._by_connection[connection]
+        there = self._by_connection[client]
         for subscriber in subscribers:
             del there[subscriber.user, subscriber.device, subscriber.streams]
             subscriber.ended = True
             subscriber.live = False  # a round may still come to it
             self._waiting.pop(subscriber, None)
         if not there:
-            del self._by_connection[connection]
+            del self._by_connection[client]
         self._ended.extend(subscribers)
         self._let_go()
         self._schedule()
@@ -206,12 +205,12 @@ class Push:
             self._messages.watch.remove(inbox)
             self._messages.presence.depart(subscriber.user, subscriber.device)
 
-    def streams_to(self, connection: Connection, user: bytes, device: bytes) -> bool:
+    def streams_to(self, client: Client, user: bytes, device: bytes) -> bool:
         """Whether a connection has a stream of this device."""
-        return (user, device, True) in self._by_connection.get(connection, {})
+        return (user, device, True) in self._by_connection.get(client, {})
 
-    def count(self, connection: Connection) -> int:
-        return len(self._by_connection.get(connection, ()))
+    def count(self, client: Client) -> int:
+        return len(self._by_connection.get(client, ()))
 
     @property
     def waiting_bytes(self) -> int:
@@ -241,9 +240,9 @@ class Push:
             subscriber.position = max(subscriber.position, reached)
         subscriber.live = False
 
-    def resume(self, connection: Connection) -> None:
+    def resume(self, client: Client) -> None:
         """A connection takes more again."""
-        subscribers = self._by_connection.get(connection)
+        subscribers = self._by_connection.get(client)
         if subscribers:
             for subscriber in subscribers.values():
                 if not subscriber.live:
@@ -299,7 +298,7 @@ class Push:
         """Serve those who wait, in the turns to come."""
         if (self._waiting or self._rounds or self._ended) and not self._scheduled:
             self._scheduled = True
-            self._service.loop.call_soon(self._serve)
+            self._loop.call_soon(self._serve)
 
     def _serve(self) -> None:
         self._scheduled = False
@@ -334,11 +333,8 @@ class Push:
                 subscriber.live = False
                 self._waiting[subscriber] = None
                 continue
-            prefix, connection = subscriber.prefix, subscriber.connection
-            if long:
-                sent = connection.offer_shared(prefix, tails)
-            else:
-                sent = connection.offer(prefix.join(tails))
+            prefix, client = subscriber.prefix, subscriber.client
+            sent = client.offer_shared(prefix, tails) if long else client.offer(prefix.join(tails))
             if sent:
                 subscriber.position = last
                 self.pushed += len(tails) - 1
@@ -354,12 +350,12 @@ class Push:
         """Read for the next of those who wait, and send them what there is."""
         reader = self._messages.reader
         until = perf_counter() + _READING
-        with self._service.engine.lock:
+        with self._engine.lock:
             now = reader.now
             newest = replies.bulk(reader.cursors.encode(now))
             for subscriber in list(islice(self._waiting, _AT_A_TIME)):
                 del self._waiting[subscriber]
-                if not subscriber.connection.takes_more:
+                if not subscriber.client.takes_more:
                     continue  # `resume` wakes it
                 if subscriber.streams:
                     try:
@@ -368,8 +364,8 @@ class Push:
                         self._fail(subscriber, problem)
                 else:
                     if subscriber.position < now:
-                        header = replies.push_header(3, subscriber.connection.session.resp)
-                        subscriber.connection.offer(header + subscriber.prefix + newest)
+                        header = replies.push_header(3, subscriber.client.session.resp)
+                        subscriber.client.offer(header + subscriber.prefix + newest)
                         self.pushed += 1
                     subscriber.position, subscriber.live = now, True
                 if perf_counter() > until:
@@ -386,11 +382,11 @@ class Push:
         )
         if entries:
             tails = [b"", *map(self._frame, entries)]
-            prefix, connection = subscriber.prefix, subscriber.connection
+            prefix, client = subscriber.prefix, subscriber.client
             if sum(map(len, tails)) > _COPIED * len(entries):
-                connection.offer_shared(prefix, tails)
+                client.offer_shared(prefix, tails)
             else:
-                connection.offer(prefix.join(tails))
+                client.offer(prefix.join(tails))
             self.pushed += len(entries)
         if more:
             self._waiting[subscriber] = None
@@ -404,7 +400,7 @@ class Push:
 
     def _give_up(self, subscriber: Subscriber, reason: str) -> None:
         """Close the connection of who cannot be told what follows."""
-        self._service.loop.call_soon(subscriber.connection.disconnect, reason)
+        self._loop.call_soon(subscriber.client.disconnect, reason)
 
     def _frame(self, told: Told) -> bytes:
         """An entry encoded: mostly the same object for all who are told of it at about the same

@@ -2,112 +2,45 @@
 
 Rule: one object per daemon, made by `daemon`; everything in it is used on the loop's thread only,
 but the engine, which has its own lock.
-
-Work that would hold up the loop is done by three pools of threads, so that no kind waits for
-another: jobs of minutes (compaction, backups), searches, and the rest, which is short.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import Counter, deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
-from math import inf
-from typing import TYPE_CHECKING
+from typing import Final
 
-from timeline.admin.progress import Progress
 from timeline.commit.group import Group
 from timeline.engine.engine import Engine
 from timeline.errors import TimelineError
 from timeline.messaging.service import Messages
-from timeline.search.serving import lagging
 
 from . import replies
-from .blocking import LOG, Waiter, Waiters
+from .blocking import LOG, Reader, Waiters
 from .channels import Channels
+from .client import Client
+from .command import Command
 from .config import Configuration
+from .counters import Counters
 from .errors import CommandError
 from .holdings import Holdings
-from .jobs import Job
 from .logs import Logger
-from .making import Making, Steps
+from .making import Making
 from .pipeline import Pipeline
 from .push import Push
 from .registry import every
 from .series import Series, Step
+from .slowlog import SlowLog
+from .state import ClientState
+from .threads import Threads
 from .tracking import Tracker
+from .tunables import Tunables
 from .turns import Turns
 
-if TYPE_CHECKING:
-    from .connection import Connection
-    from .registry import Command
-    from .session import Session
-
-# Threads. They share one interpreter, so more of them would finish nothing sooner.
-_JOBS_AT_A_TIME = 2
-_SEARCHES_AT_A_TIME = 4
-_SHORT_AT_A_TIME = 2
-
-_REFUSAL_SECONDS = 0.000_02  # what a refusal takes, about: those are not timed
-
-
-def _pool(threads: int, name: str) -> ThreadPoolExecutor:
-    """Starts its threads when there is something to do."""
-    return ThreadPoolExecutor(threads, thread_name_prefix=name)
-
-
-@dataclass(slots=True)
-class Counters:
-    """What INFO shows, since the start."""
-
-    connections: int = 0
-    rejected: int = 0
-    disconnected: int = 0  # by us: slow readers, protocol errors
-    input_bytes: int = 0
-    output_bytes: int = 0
-    errors: Counter[str] = field(default_factory=Counter)  # error replies by their first word
-
-    def clear(self) -> None:
-        """Counts from 0 again. Connections share this object, so it stays the same."""
-        self.connections = self.rejected = self.disconnected = 0
-        self.input_bytes = self.output_bytes = 0
-        self.errors.clear()
-
-
-@dataclass(frozen=True, slots=True)
-class SlowCommand:
-    id: int
-    time: int
-    microseconds: int
-    args: list[bytes]
-    address: str
-    name: bytes
-
-
-@dataclass(slots=True)
-class Tunables:
-    """Options that CONFIG SET may change while the daemon runs."""
-
-    maxclients: int
-    slowlog_log_slower_than: int  # microseconds; below zero: never
-    slowlog_max_len: int
-    clients_bytes: int
-    tcp_keepalive: int  # seconds, and
-    timeout: int  # likewise; 0: never
-    slow_after: float = field(init=False)  # the same in seconds
-
-    def __post_init__(self) -> None:
-        self.settle()
-
-    def settle(self) -> None:
-        """Recomputes what follows from the options, after one changed."""
-        limit = self.slowlog_log_slower_than
-        self.slow_after = limit / 1e6 if limit >= 0 else inf
+_REFUSAL_SECONDS: Final = 0.000_02  # what a refusal takes, about: those are not timed
 
 
 @dataclass(slots=True, eq=False)
@@ -120,25 +53,18 @@ class Service:
     port: int
     metrics_port: int | None = None
     counters: Counters = field(default_factory=Counters)
-    clients: dict[int, Connection] = field(default_factory=dict)
-    slow: deque[SlowCommand] = field(default_factory=deque)
-    slow_id: int = 0
+    clients: dict[int, Client] = field(default_factory=dict)
+    slow: SlowLog = field(default_factory=SlowLog)
     next_client: int = 1
     # What commands took that came one by one, and refusals: turns end by that. It only grows.
     seconds: float = 0.0
     emptied: asyncio.Event = field(default_factory=asyncio.Event)  # the last client has gone
-    jobs: list[Job] = field(default_factory=list)
-    _job_threads: ThreadPoolExecutor = field(default_factory=lambda: _pool(_JOBS_AT_A_TIME, "job"))
-    _search_threads: ThreadPoolExecutor = field(
-        default_factory=lambda: _pool(_SEARCHES_AT_A_TIME, "search")
-    )
-    _short_threads: ThreadPoolExecutor = field(
-        default_factory=lambda: _pool(_SHORT_AT_A_TIME, "short")
-    )
     turns: Turns = field(init=False)
     holdings: Holdings = field(init=False)
     pipeline: Pipeline = field(init=False)
     waiters: Waiters = field(init=False)
+    making: Making = field(init=False)
+    threads: Threads = field(init=False)
     messages: Messages = field(init=False)
     push: Push = field(init=False)
     channels: Channels = field(init=False)
@@ -159,8 +85,10 @@ class Service:
             settings.busy_ms / 1000,
         )
         self.waiters = Waiters(self.loop, settings.blocked, self.refuse_late)
+        self.making = Making(self.engine, self.turns, self.holdings, self.waiters, self.refuse_late)
+        self.threads = Threads(self.loop, self.waiters, self.refuse_late)
         self.messages = Messages(self.engine)
-        self.push = Push(self, self.messages)
+        self.push = Push(self.loop, self.engine, self.messages)
         self.engine.on_reload(self._reloaded)
         self.channels = Channels(self.loop)
         self.tunables = Tunables(
@@ -220,10 +148,10 @@ class Service:
         elif group.error is None:
             work()
 
-    def carry_on(self, connection: Connection, step: Step, reply: Callable[[], bytes]) -> None:
+    def carry_on(self, client: Reader, step: Step, reply: Callable[[], bytes]) -> None:
         """Does the parts of a command behind the first, which was just committed."""
         self.loop.call_soon(self._see_off)
-        self.commit_in_steps(connection, step, reply)
+        self.commit_in_steps(client, step, reply)
 
     def _see_off(self) -> None:
         """What is staged is made durable, though nobody's reply waits for it."""
@@ -231,96 +159,11 @@ class Service:
             if self.engine.group.commits:
                 self.pipeline.flight()
 
-    def make(self, connection: Connection, steps: Steps, nothing: bytes = b"") -> bytes | None:
-        """Answers with what `steps` make: at once when the first makes all, perhaps of no bytes;
-        else in turns, and with `nothing` for nothing.
-        """
-        try:
-            size = next(steps)
-        except StopIteration as end:
-            return b"".join(end.value)
-        Making(self, connection, steps, size, nothing)
-        return None
-
-    def detach(self, connection: Connection, work: Callable[[], bytes]) -> None:
-        """Answers with what `work`, which is short, returns; done on another thread without the
-        engine's lock.
-        """
-        self._work(self._short_threads, self.waiters.hold(connection, soon=True), work)
-
-    def detach_search(self, connection: Connection, work: Callable[[], bytes]) -> None:
-        """As `detach`, for a search, which may take longer."""
-        self._work(self._search_threads, self.waiters.hold(connection, soon=True), work)
-
-    def detach_job(
-        self, connection: Connection, command: str, work: Callable[[Progress], bytes]
-    ) -> None:
-        """As `detach`, for work that tells how far it is and ends early when its client goes; it
-        may wait for others of its kind.
-        """
-        job = Job(command, connection.session.id)
-        self.jobs.append(job)
-
-        def ended() -> None:
-            job.drop()
-            running.cancel()  # which does nothing once it has begun
-
-        waiter = self.waiters.hold(connection, ended)
-        running = self._work(
-            self._job_threads, waiter, lambda: work(job.tell), lambda: self.jobs.remove(job)
-        )
-
-    def detach_when_indexed(
-        self, connection: Connection, lsn: int, seconds: float, work: Callable[[], bytes]
-    ) -> None:
-        """As `detach_search`, once the index has reached `lsn`; INDEXLAG if that takes longer."""
-        waiter = self.waiters.hold(connection, soon=True)
-        indexer = self.messages.searchable
-
-        def go_on() -> None:
-            timer.cancel()
-            self._work(self._search_threads, waiter, work)
-
-        def fail() -> None:
-            call_off()
-            refusal = self.refuse_late(connection, lagging(indexer.reached, lsn))
-            self.waiters.answer(waiter, refusal)
-
-        def reached(there: bool) -> None:  # on the indexer's thread
-            with suppress(RuntimeError):  # the loop has ended, and the connection with it
-                self.loop.call_soon_threadsafe(go_on if there else fail)
-
-        timer = self.loop.call_later(seconds, fail)
-        call_off = indexer.when_reached(lsn, reached)
-
-    def _work(
-        self,
-        threads: ThreadPoolExecutor,
-        waiter: Waiter,
-        work: Callable[[], bytes],
-        ended: Callable[[], None] = lambda: None,
-    ) -> Future[bytes]:
-        def done(future: asyncio.Future[bytes]) -> None:
-            ended()
-            if future.cancelled():
-                return
-            try:
-                reply = future.result()
-            except TimelineError as problem:
-                reply = self.refuse_late(waiter.connection, problem)
-            except Exception as problem:  # a mistake of ours: the client must not wait for ever
-                reply = self.refuse_late(waiter.connection, self.own_mistake(problem))
-            self.waiters.answer(waiter, reply)
-
-        running = threads.submit(work)
-        asyncio.wrap_future(running).add_done_callback(done)
-        return running
-
     def commit_in_steps(
-        self, connection: Connection, step: Step, answer: Callable[[], bytes] = lambda: replies.OK
+        self, client: Reader, step: Step, answer: Callable[[], bytes] = lambda: replies.OK
     ) -> None:
         """Answers once everything that `step` stages, a commit at a time, is durable."""
-        waiter = self.waiters.hold(connection, soon=True)
+        waiter = self.waiters.hold(client, soon=True)
 
         def done(problem: TimelineError | None) -> None:
             if problem is None:
@@ -329,7 +172,7 @@ class Service:
                 # What was done stands, whatever the sentence says of the commit that failed.
                 unfinished = "only a part may have been done: send the command once more"
                 problem = CommandError(f"{problem}; {unfinished}", problem.code)
-                reply = self.refuse_late(connection, problem)
+                reply = self.refuse_late(client.session, problem)
             self.waiters.answer(waiter, reply)
 
         busy_seconds = self.configuration.settings.busy_ms / 1000
@@ -351,6 +194,14 @@ class Service:
         self.seconds += _REFUSAL_SECONDS
         return replies.error(problem)
 
+    def refuse_late(self, client: ClientState, problem: Exception) -> bytes:
+        """The error reply to a command that has waited; it fails, though it began well."""
+        if client.last is not None:
+            client.last.account.failures += 1
+        if not isinstance(problem, TimelineError):
+            problem = self.own_mistake(problem)
+        return self.refusal(problem)
+
     def own_mistake(self, problem: Exception) -> CommandError:
         """The answer where the daemon itself is at fault, which the log tells with a trace."""
         self.log.error("a command failed", problem=repr(problem), exc_info=problem)
@@ -367,16 +218,9 @@ class Service:
         with self.engine.lock:
             return self.engine.count
 
-    def refuse_late(self, connection: Connection, problem: TimelineError) -> bytes:
-        """The error reply to a command that has waited; it fails, though it began well."""
-        command = connection.session.last
-        if command is not None:
-            command.account.failures += 1
-        return self.refusal(problem)
-
     def note(
         self,
-        session: Session,
+        client: ClientState,
         command: Command,
         args: list[bytes],
         seconds: float,
@@ -385,27 +229,10 @@ class Service:
         """Accounts calls of a command, of which the first is `args`, and remembers that one if on
         the average they took longer than slowlog_log_slower_than.
         """
-        session.last = command
+        client.last = command
         account = command.account
         account.calls += calls
         account.seconds += seconds
         slow = self.tunables.slow_after
         if seconds >= slow and seconds >= slow * calls and "skip_slowlog" not in command.flags:
-            self._note_slow(session, seconds / calls, args)
-
-    def _note_slow(self, session: Session, seconds: float, args: list[bytes]) -> None:
-        most = self.tunables.slowlog_max_len
-        shown = [argument[:128] for argument in args[:32]]
-        self.slow.appendleft(
-            SlowCommand(
-                self.slow_id,
-                int(time.time()),
-                int(seconds * 1e6),
-                shown,
-                session.address,
-                session.name,
-            )
-        )
-        self.slow_id += 1
-        while len(self.slow) > most:
-            self.slow.pop()
+            self.slow.note(seconds / calls, args, client, self.tunables.slowlog_max_len)

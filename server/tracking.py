@@ -17,17 +17,15 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from timeline.commit.group import Group
 from timeline.engine.engine import Engine
 from timeline.formats import keys
 
 from . import replies
-
-if TYPE_CHECKING:
-    from .connection import Connection
-    from .registry import Command
+from .client import Client
+from .command import Command
 
 _MOST: Final = 10_000  # keys of one client; beyond, it is told that all may have changed
 _OF_A_TIMELINE: Final = (keys.ROW, keys.META, keys.RETENTION)
@@ -38,55 +36,55 @@ class Tracker:
         self._engine = engine
         self._loop = loop
         # What each has read since it was told: raw timelines, and what any commit may change.
-        self._raw: dict[Connection, dict[bytes, None]] = {}
-        self._other: dict[Connection, dict[bytes, None]] = {}
-        self._by_name: dict[bytes, dict[Connection, None]] = {}
+        self._raw: dict[Client, dict[bytes, None]] = {}
+        self._other: dict[Client, dict[bytes, None]] = {}
+        self._by_name: dict[bytes, dict[Client, None]] = {}
         # What those have read whose answer comes later.
-        self._late: dict[Connection, list[bytes]] = {}
+        self._late: dict[Client, list[bytes]] = {}
         self._changes: deque[set[bytes] | None] = deque()  # by groups; None: all
         engine.add_observer(self._observe)
 
     # --- reading ------------------------------------------------------------------------------
 
-    def note(self, connection: Connection, command: Command, args: Sequence[bytes]) -> None:
+    def note(self, client: Client, command: Command, args: Sequence[bytes]) -> None:
         """A client was answered, or will be, and may keep the answer."""
         if command.keys is None:
             return
         found = command.keys.find(args)
-        if connection.waiter is not None:
-            self._late[connection] = found
+        if client.waiter is not None:
+            self._late[client] = found
         for key in found:
             if command.name.startswith(("CONV.", "USER.")) or key.startswith(b"@"):
-                self._other.setdefault(connection, {})[key] = None
+                self._other.setdefault(client, {})[key] = None
             else:
-                self._raw.setdefault(connection, {})[key] = None
-                self._by_name.setdefault(key, {})[connection] = None
-        held = len(self._raw.get(connection, ())) + len(self._other.get(connection, ()))
+                self._raw.setdefault(client, {})[key] = None
+                self._by_name.setdefault(key, {})[client] = None
+        held = len(self._raw.get(client, ())) + len(self._other.get(client, ()))
         if held > _MOST or self._engine.stage.refusal is not None:
-            self._keep_nothing(connection)
-            _push(connection, None)
+            self._keep_nothing(client)
+            _push(client, None)
 
-    def answered(self, connection: Connection) -> None:
+    def answered(self, client: Client) -> None:
         """A client has the answer that it waited for; it may have been told too early."""
-        found = self._late.pop(connection, ())
-        raw, other = self._raw.get(connection, {}), self._other.get(connection, {})
+        found = self._late.pop(client, ())
+        raw, other = self._raw.get(client, {}), self._other.get(client, {})
         told = [key for key in found if key not in raw and key not in other]
         if told:
-            _push(connection, told)
+            _push(client, told)
 
-    def forget(self, connection: Connection) -> None:
+    def forget(self, client: Client) -> None:
         """A client does not want to be told any more, or is gone."""
-        self._late.pop(connection, None)
-        self._keep_nothing(connection)
+        self._late.pop(client, None)
+        self._keep_nothing(client)
 
-    def _keep_nothing(self, connection: Connection) -> None:
-        self._other.pop(connection, None)
-        for key in self._raw.pop(connection, {}):
-            self._let_go(key, connection)
+    def _keep_nothing(self, client: Client) -> None:
+        self._other.pop(client, None)
+        for key in self._raw.pop(client, {}):
+            self._let_go(key, client)
 
-    def _let_go(self, key: bytes, connection: Connection) -> None:
+    def _let_go(self, key: bytes, client: Client) -> None:
         readers = self._by_name[key]
-        del readers[connection]
+        del readers[client]
         if not readers:
             del self._by_name[key]
 
@@ -110,31 +108,31 @@ class Tracker:
             self._tell_of(self._changes.popleft())
 
     def _tell_all(self) -> None:
-        for connection in {**self._raw, **self._other}:
-            self._keep_nothing(connection)
-            _push(connection, None)
+        for client in {**self._raw, **self._other}:
+            self._keep_nothing(client)
+            _push(client, None)
 
     def _tell_of(self, changed: set[bytes] | None) -> None:
         if changed is None:
             self._tell_all()
             return
-        told: dict[Connection, list[bytes]] = {
-            connection: list(found) for connection, found in self._other.items()
+        told: dict[Client, list[bytes]] = {
+            client: list(found) for client, found in self._other.items()
         }
         self._other.clear()
         for key in changed & self._by_name.keys():
-            for connection in self._by_name.pop(key):
-                del self._raw[connection][key]
-                if not self._raw[connection]:
-                    del self._raw[connection]
-                told.setdefault(connection, []).append(key)
-        for connection, found in told.items():
-            _push(connection, found)
+            for client in self._by_name.pop(key):
+                del self._raw[client][key]
+                if not self._raw[client]:
+                    del self._raw[client]
+                told.setdefault(client, []).append(key)
+        for client, found in told.items():
+            _push(client, found)
 
 
-def _push(connection: Connection, found: list[bytes] | None) -> None:
+def _push(client: Client, found: list[bytes] | None) -> None:
     named = replies.nil(3) if found is None else replies.bulks(found)
-    connection.push(replies.push_header(2, 3) + replies.bulk(b"invalidate") + named)
+    client.push(replies.push_header(2, 3) + replies.bulk(b"invalidate") + named)
 
 
 def _changed_by(engine: Engine, group: Group) -> set[bytes] | None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from timeline.commit.stage import Stage
 from timeline.lsm.timelines import Extent
 
-from .registry import View
+from .view import View
 
 
 class Mark(NamedTuple):

@@ -14,8 +14,10 @@ from timeline.admin.progress import Progress
 from timeline.errors import NoPermissionError, UsageError
 
 from .. import replies
-from ..registry import Arguments, View, read
+from ..command import Arguments
 from ..session import Session
+from ..view import View
+from .declaring import read
 
 
 @read(
@@ -43,7 +45,7 @@ def backup(session: Session, args: Arguments, view: View) -> None:
             resp,
         )
 
-    service.detach_job(session.connection, "BACKUP", work)
+    service.threads.detach_job(session.client, "BACKUP", work)
 
 
 def below(directory: str, path: bytes) -> Path:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from timeline.errors import UsageError
 
 from .. import replies
+from ..client import Client
+from ..command import Arguments
 from ..errors import CommandError
-from ..registry import Arguments, container, plain, shown
-from ..session import Replying, Session, Tracking
+from ..registry import shown
+from ..session import Session
+from ..state import ClientState, Replying, Tracking
 from . import arguments
 from .arguments import syntax_error
 from .connection import client_name, stop_tracking
-
-if TYPE_CHECKING:
-    from ..connection import Connection
+from .declaring import container, plain
 
 container("CLIENT", "The connections, this one and others.", group="connection")
 
@@ -58,7 +58,7 @@ def setinfo(session: Session, args: Arguments) -> bytes:
 
 @plain("CLIENT INFO", "", "What is known of this connection.", group="connection")
 def info(session: Session, args: Arguments) -> bytes:
-    return _text(session, [_line(session)])
+    return _text(session, [_line(session.client, session.service.loop.time())])
 
 
 @plain(
@@ -70,9 +70,9 @@ def info(session: Session, args: Arguments) -> bytes:
 )
 def list_(session: Session, args: Arguments) -> bytes:
     wanted = _filter(args, 2)
-    lines = [
-        _line(each.session) for each in session.service.clients.values() if wanted(each.session)
-    ]
+    now = session.service.loop.time()
+    clients = session.service.clients.values()
+    lines = [_line(each, now) for each in clients if wanted(each.session)]
     return _text(session, lines)
 
 
@@ -81,17 +81,10 @@ def _text(session: Session, lines: list[str]) -> bytes:
     return b"=%d\r\ntxt:%b\r\n" % (len(text) + 4, text) if session.resp == 3 else replies.bulk(text)
 
 
-def _line(session: Session) -> str:
-    now = session.service.loop.time()
-    connection = session.connection
+def _line(client: Client, now: float) -> str:
+    session = client.session
     flags = (
-        "b"
-        if connection.waiter
-        else "x"
-        if session.transaction
-        else "P"
-        if session.listening
-        else ""
+        "b" if client.waiter else "x" if session.transaction else "P" if session.listening else ""
     )
     if session.local_address.startswith("/"):
         flags += "U"
@@ -103,10 +96,10 @@ def _line(session: Session) -> str:
         f"name={session.name.decode()} age={now - session.created:.0f} "
         f"idle={now - session.active:.0f} flags={flags or 'N'} db=0 "
         f"sub={len(session.channels)} psub={len(session.patterns)} ssub=0 multi={queued} "
-        f"qbuf={connection.input_bytes} qbuf-free=0 argv-mem=0 multi-mem={queued_bytes} "
+        f"qbuf={client.input_bytes} qbuf-free=0 argv-mem=0 multi-mem={queued_bytes} "
         f"rbs=0 rbp=0 obl=0 oll=0 "
-        f"omem={connection.output_bytes} "
-        f"tot-mem={connection.holds()} events=r "
+        f"omem={client.output_bytes} "
+        f"tot-mem={client.holds()} events=r "
         f"cmd={'NULL' if session.last is None else session.last.wire_name} "
         f"user={session.user} redir=-1 "
         f"resp={session.resp} lib-name={session.library.decode()} "
@@ -114,7 +107,7 @@ def _line(session: Session) -> str:
     )
 
 
-def _filter(args: Arguments, at: int) -> Callable[[Session], bool]:
+def _filter(args: Arguments, at: int) -> Callable[[ClientState], bool]:
     """Which sessions the options of CLIENT LIST name."""
     if at == len(args):
         return lambda _: True
@@ -134,7 +127,7 @@ def _number(value: bytes) -> int:
         raise CommandError("client-id should be greater than 0") from None
 
 
-def _of_type(value: bytes) -> Callable[[Session], bool]:
+def _of_type(value: bytes) -> Callable[[ClientState], bool]:
     kind = value.lower()
     if kind not in (b"normal", b"pubsub", b"master", b"replica", b"slave"):
         raise CommandError(f"Unknown client type '{shown(value)}'")
@@ -153,26 +146,26 @@ def kill(session: Session, args: Arguments) -> bytes:
     clients = list(session.service.clients.values())
     if len(args) == 3:
         address = args[2].decode("latin-1")
-        for connection in clients:
-            if connection.session.address == address:
-                _close(session, connection)
+        for client in clients:
+            if client.session.address == address:
+                _close(session, client)
                 return replies.OK
         raise CommandError("No such client")
     wanted, skip_me = _kill_filters(args)
     killed = 0
-    for connection in clients:
-        if all(test(connection.session) for test in wanted) and not (
-            skip_me and connection.session is session
+    for client in clients:
+        if all(test(client.session) for test in wanted) and not (
+            skip_me and client.session is session
         ):
-            _close(session, connection)
+            _close(session, client)
             killed += 1
     return replies.integer(killed)
 
 
-def _kill_filters(args: Arguments) -> tuple[list[Callable[[Session], bool]], bool]:
+def _kill_filters(args: Arguments) -> tuple[list[Callable[[ClientState], bool]], bool]:
     if len(args) < 4 or len(args) & 1:
         raise syntax_error()
-    tests: list[Callable[[Session], bool]] = []
+    tests: list[Callable[[ClientState], bool]] = []
     skip_me = True
     for word, value in zip(args[2::2], args[3::2], strict=True):
         match word.upper():
@@ -193,11 +186,11 @@ def _kill_filters(args: Arguments) -> tuple[list[Callable[[Session], bool]], boo
     return tests, skip_me
 
 
-def _close(session: Session, connection: Connection) -> None:
-    if connection is session.connection:
-        connection.close()
+def _close(session: Session, client: Client) -> None:
+    if client is session.client:
+        client.close()
     else:
-        connection.disconnect("killed by CLIENT KILL")
+        client.disconnect("killed by CLIENT KILL")
 
 
 @plain(
@@ -213,14 +206,14 @@ def unblock(session: Session, args: Arguments) -> bytes:
     if word not in (b"TIMEOUT", b"ERROR"):
         raise CommandError("CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
     service = session.service
-    connection = service.clients.get(number)
-    waiter = None if connection is None else connection.waiter
-    if connection is None or waiter is None or not waiter.expired:
+    client = service.clients.get(number)
+    waiter = None if client is None else client.waiter
+    if client is None or waiter is None or not waiter.expired:
         return replies.integer(0)  # also to one that waits for work that is under way
     reply = waiter.expired
     if word == b"ERROR":
         problem = CommandError("client unblocked via CLIENT UNBLOCK", "UNBLOCKED")
-        reply = service.refuse_late(connection, problem)
+        reply = service.refuse_late(client.session, problem)
     service.waiters.answer(waiter, reply)
     return replies.integer(1)
 

@@ -7,11 +7,14 @@ that user's name succeeds and anything else is refused; the daemon listens on lo
 from __future__ import annotations
 
 from .. import replies
+from ..command import Arguments
 from ..config import VERSION
 from ..errors import CommandError
-from ..registry import Arguments, plain, shown
-from ..session import Replying, Session, Tracking
+from ..registry import shown
+from ..session import Session
+from ..state import Replying, Tracking
 from . import arguments
+from .declaring import plain
 
 # The Redis whose commands and replies these are, for clients that look.
 REDIS_VERSION = "7.0.15"
@@ -40,7 +43,7 @@ def echo(session: Session, args: Arguments) -> bytes:
     lenient=True,
 )
 def quit_(session: Session, args: Arguments) -> bytes:
-    session.connection.close()
+    session.client.close()
     return replies.OK
 
 
@@ -62,8 +65,8 @@ def select(session: Session, args: Arguments) -> bytes:
 def reset(session: Session, args: Arguments) -> bytes:
     session.transaction = None
     session.watched.clear()
-    session.service.push.forget(session.connection)
-    session.service.channels.forget(session.connection)
+    session.service.push.forget(session.client)
+    session.service.channels.forget(session.client)
     session.replying = Replying.ON
     stop_tracking(session)
     session.resp = 2
@@ -74,7 +77,7 @@ def reset(session: Session, args: Arguments) -> bytes:
 
 def stop_tracking(session: Session) -> None:
     session.tracking, session.caching = Tracking.OFF, None
-    session.service.tracker.forget(session.connection)
+    session.service.tracker.forget(session.client)
     session.settle()
 
 
@@ -107,7 +110,7 @@ def hello(session: Session, args: Arguments) -> bytes:
         session.name = name
     session.resp = resp
     if resp == 2:
-        session.service.push.end_streams(session.connection)
+        session.service.push.end_streams(session.client)
         stop_tracking(session)
     session.settle()
     return replies.encode(

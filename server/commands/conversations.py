@@ -19,12 +19,15 @@ from timeline.messaging.delivery import history
 from timeline.messaging.service import Messages
 
 from .. import replies
+from ..command import Arguments
 from ..entries import encode_entries, encode_fields, encode_map
 from ..errors import CommandError, CommandSyntaxError
-from ..registry import Arguments, View as Readable, read, reads, shown, write
+from ..registry import shown
 from ..session import Session
+from ..view import View as Readable
 from . import arguments
 from .arguments import syntax_error
+from .declaring import read, reads, write
 
 _GROUP = "conversation"
 # Bulk strings: some clients make `true` of a simple one inside an array.
@@ -122,8 +125,8 @@ def in_parts(
         return reply()
     if session.executing:
         raise UsageError("this takes several commits: call it outside MULTI, or name fewer users")
-    service, connection = session.service, session.connection
-    draft.on_commit(lambda: service.carry_on(connection, steps.step, reply))
+    service, client = session.service, session.client
+    draft.on_commit(lambda: service.carry_on(client, steps.step, reply))
     return None
 
 

@@ -21,11 +21,13 @@ from typing import Final
 from timeline.errors import ClosedError, ReadOnlyError
 
 from .. import replies
+from ..command import Arguments
 from ..config import VERSION
-from ..registry import Arguments, every, plain
+from ..registry import every
 from ..service import Service
 from ..session import Session
 from .connection import REDIS_VERSION
+from .declaring import plain
 
 Section = Mapping[str, object]
 
@@ -211,7 +213,7 @@ def _jobs(service: Service) -> Section:
     """What takes long, and how far it is."""
     return {
         f"job{number}": ",".join(f"{name}={value}" for name, value in job.facts().items())
-        for number, job in enumerate(service.jobs)
+        for number, job in enumerate(service.threads.jobs)
     }
 
 

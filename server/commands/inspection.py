@@ -11,10 +11,12 @@ from timeline.errors import UsageError
 from timeline.messaging.inspection import inspect_conversation, inspect_user
 
 from .. import replies
-from ..registry import Arguments, View, read
+from ..command import Arguments
 from ..session import Session
+from ..view import View
 from . import arguments
 from .conversations import Options, messages_of, page_size
+from .declaring import read
 
 
 @read(
@@ -39,7 +41,7 @@ def timeline(session: Session, args: Arguments, _: View) -> None:
         return replies.encode(plain(inspect_segment(engine, args[1], number)), resp)
 
     number = arguments.integer(args[2], 0) if len(args) == 3 else 0
-    session.service.detach(session.connection, work)
+    session.service.threads.detach(session.client, work)
 
 
 @read(

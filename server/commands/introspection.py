@@ -7,10 +7,12 @@ it.
 from __future__ import annotations
 
 from .. import replies
+from ..command import Arguments, Command
 from ..errors import CommandError
-from ..registry import COMMANDS, Arguments, Command, declare_help, plain, resolve
+from ..registry import COMMANDS, resolve
 from ..replies import Set, Status
 from ..session import Session
+from .declaring import declare_help, plain
 from .glob import Glob
 
 

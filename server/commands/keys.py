@@ -16,12 +16,14 @@ from timeline.engine.engine import Engine
 from timeline.formats import keys as store_keys
 
 from .. import replies
+from ..command import Arguments
 from ..errors import CommandError
 from ..making import Steps
-from ..registry import Arguments, Catalog, View, read, write
 from ..session import Session
+from ..view import Catalog, View
 from . import arguments
 from .arguments import syntax_error, writable
+from .declaring import read, write
 from .glob import Glob, compiled
 from .ranges import answer
 
@@ -278,7 +280,7 @@ def _flush(session: Session, args: Arguments, draft: Draft) -> bytes | None:
         raise syntax_error()
     room = _engine(session).options.group_bytes // 2
     if not session.executing:
-        session.service.commit_in_steps(session.connection, _Clearing(_DROPS, room))
+        session.service.commit_in_steps(session.client, _Clearing(_DROPS, room))
         return None
     if _Clearing(_MOST_DROPS, room)(draft):
         raise CommandError(

@@ -13,11 +13,14 @@ from timeline.search.indexer import CONSUMER
 
 from .. import replies
 from ..blocking import LOG, Shared
-from ..registry import Arguments, View, read, shown
+from ..command import Arguments
+from ..registry import shown
 from ..service import Service
 from ..session import Session
+from ..view import View
 from . import arguments
 from .arguments import syntax_error
+from .declaring import read
 
 
 @read(
@@ -58,7 +61,7 @@ def tail(session: Session, args: Arguments, view: View) -> bytes | None:
     nothing = _end(service, session.resp) if at_end else replies.EMPTY_ARRAY
     if block is None or session.executing:
         return nothing
-    service.waiters.block(session.connection, [LOG], answer, nothing, block / 1000 or None)
+    service.waiters.block(session.client, [LOG], answer, nothing, block / 1000 or None)
     return None
 
 
@@ -127,7 +130,7 @@ def _move(session: Session, name: bytes, lsn: int | None) -> None:
         engine.move_checkpoint(name, lsn)
         return replies.OK if lsn is None else replies.integer(lsn)
 
-    session.service.detach(session.connection, move)
+    session.service.threads.detach(session.client, move)
 
 
 @read("LOG.CONSUMERS", "", "All named consumers and the LSN each has reached.", group="log")

@@ -13,11 +13,13 @@ from timeline.admin.inspection import inspect_timeline
 from timeline.errors import UsageError
 
 from .. import replies
+from ..command import Arguments
 from ..errors import CommandError
-from ..registry import Arguments, View, container, plain, read
 from ..session import Session
+from ..view import View
 from . import arguments
 from .arguments import syntax_error
+from .declaring import container, plain, read
 from .info import memory
 from .keys import is_visible
 
@@ -156,7 +158,7 @@ def usage(session: Session, args: Arguments, view: View) -> bytes | None:
         mean = sum(map(len, page.chunks)) / page.count if page is not None and page.count else 0
         return replies.integer(facts.segment_bytes + int(mean * facts.tail))
 
-    session.service.detach(session.connection, work)
+    session.service.threads.detach(session.client, work)
     return None
 
 

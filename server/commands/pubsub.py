@@ -19,9 +19,12 @@ from timeline.messaging.access.access import find_user
 from timeline.messaging.access.names import check_device, check_user
 
 from .. import replies
+from ..command import Arguments
 from ..errors import CommandError
-from ..registry import Arguments, View, container, plain, read, shown
+from ..registry import shown
 from ..session import Session
+from ..view import View
+from .declaring import container, plain, read
 from .glob import compiled
 
 _SYNC = b"sync:"
@@ -105,8 +108,8 @@ def subscribe(session: Session, args: Arguments, _: View) -> bytes:
     for channel, device in zip(args[1:], inboxes, strict=True):
         if channel not in session.channels:
             if device is not None:
-                service.push.add(session.connection, *device, None)
-            service.channels.subscribe(session.connection, channel)
+                service.push.add(session.client, *device, None)
+            service.channels.subscribe(session.client, channel)
             session.channels[channel] = None
         frames.append(_frame(session, b"subscribe", channel))
     session.settle()
@@ -127,8 +130,8 @@ def unsubscribe(session: Session, args: Arguments) -> bytes:
     def end(channel: bytes) -> None:
         device = _device(channel)
         if device is not None:
-            service.push.remove(session.connection, *device, streams=False)
-        service.channels.unsubscribe(session.connection, channel)
+            service.push.remove(session.client, *device, streams=False)
+        service.channels.unsubscribe(session.client, channel)
 
     return _end(session, b"unsubscribe", args[1:], session.channels, end)
 
@@ -154,7 +157,7 @@ def psubscribe(session: Session, args: Arguments, _: View) -> bytes:
     channels = session.service.channels
     for pattern, glob in zip(args[1:], globs, strict=True):
         if pattern not in session.patterns:
-            channels.subscribe_pattern(session.connection, pattern, glob.matches)
+            channels.subscribe_pattern(session.client, pattern, glob.matches)
             session.patterns[pattern] = None
         frames.append(_frame(session, b"psubscribe", pattern))
     session.settle()
@@ -170,7 +173,7 @@ def psubscribe(session: Session, args: Arguments, _: View) -> bytes:
     complexity="O(N) for N patterns",
 )
 def punsubscribe(session: Session, args: Arguments) -> bytes:
-    end = partial(session.service.channels.unsubscribe_pattern, session.connection)
+    end = partial(session.service.channels.unsubscribe_pattern, session.client)
     return _end(session, b"punsubscribe", args[1:], session.patterns, end)
 
 

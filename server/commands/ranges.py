@@ -17,12 +17,14 @@ from timeline.messaging.access.names import USERS
 
 from .. import replies
 from ..blocking import Shared
+from ..command import Arguments
 from ..errors import CommandError
 from ..making import Steps, finish
-from ..registry import Arguments, View, read
 from ..session import Session
+from ..view import View
 from . import arguments
 from .arguments import ENTRIES, REFERENCES, Ids, syntax_error
+from .declaring import read
 
 _FIRST_STEP = 256  # entries read before it is known how large they are
 _STEP = 4096  # entries, and
@@ -148,7 +150,7 @@ def answer(session: Session, steps: Steps) -> bytes | None:
     """The reply; in EXEC it is made at once, else perhaps in turns."""
     if session.executing:
         return at_once(steps)
-    return session.service.make(session.connection, steps)
+    return session.service.making.make(session.client, steps)
 
 
 @read(
@@ -336,7 +338,7 @@ def xread(session: Session, args: Arguments, view: View) -> bytes | None:
     nothing = replies.nil_array(session.resp)
     if session.executing:
         return reading.answer(view, {}) or nothing
-    reply = session.service.make(session.connection, reading.steps(view), nothing)
+    reply = session.service.making.make(session.client, reading.steps(view), nothing)
     if reply is None or reply or block is None:
         return nothing if reply == b"" else reply
     _wait(session, names[:half], reading, nothing, block)
@@ -378,7 +380,7 @@ def _wait(
             if inbox is not None:
                 watched[name] = inbox.id
                 watch.add(inbox.id)
-                service.waiters.listen(session.connection, inbox.id)
+                service.waiters.listen(session.client, inbox.id)
 
     def attempt(shared: Shared) -> bytes | None:
         follow()  # it may have been made meanwhile
@@ -388,5 +390,5 @@ def _wait(
         for inbox in watched.values():
             watch.remove(inbox)
 
-    service.waiters.block(session.connection, names, attempt, nothing, block / 1000 or None, ended)
+    service.waiters.block(session.client, names, attempt, nothing, block / 1000 or None, ended)
     follow()

@@ -16,12 +16,14 @@ from timeline.search.finder import find_entries, find_timelines
 from timeline.search.pages import Results
 
 from .. import replies
+from ..command import Arguments
 from ..entries import encode_fields, encode_map, encode_stored
-from ..registry import Arguments, View, plain, read
 from ..session import Session
+from ..view import View
 from . import arguments
 from .arguments import syntax_error
 from .conversations import Options, messages_of, page_size
+from .declaring import plain, read
 
 
 class _Asked:
@@ -68,9 +70,11 @@ def _answer(session: Session, wait: int, work: Callable[[], bytes]) -> None:
     if wait and indexer.reached < service.engine.applied:
         most = service.configuration.settings.sync_block_ms
         seconds = min(wait, most) / 1000
-        service.detach_when_indexed(session.connection, service.engine.applied, seconds, work)
+        service.threads.detach_when_indexed(
+            session.client, indexer, service.engine.applied, seconds, work
+        )
     else:
-        service.detach_search(session.connection, work)
+        service.threads.detach_search(session.client, work)
 
 
 def _results(results: Results, resp: int) -> bytes:

@@ -7,13 +7,15 @@ is shown.
 from __future__ import annotations
 
 from .. import replies
+from ..command import Arguments
 from ..config import as_given, options
 from ..descriptors import provide
 from ..errors import CommandError
-from ..registry import Arguments, container, plain, shown
+from ..registry import shown
 from ..service import Service
 from ..session import Session
 from . import arguments
+from .declaring import container, plain
 from .glob import Glob
 
 container("CONFIG", "The options the daemon runs with.")
@@ -133,7 +135,7 @@ def slowlog_get(session: Session, args: Arguments) -> bytes:
         count = arguments.integer(args[2], -1) if len(args) > 2 else 10
     except CommandError:
         raise CommandError("count should be greater than or equal to -1") from None
-    kept = list(session.service.slow)
+    kept = list(session.service.slow.kept)
     found: list[replies.Value] = [
         [slow.id, slow.time, slow.microseconds, list(slow.args), slow.address, slow.name]
         for slow in (kept if count < 0 else kept[:count])
@@ -143,12 +145,12 @@ def slowlog_get(session: Session, args: Arguments) -> bytes:
 
 @plain("SLOWLOG LEN", "", "How many slow commands are kept.")
 def slowlog_len(session: Session, args: Arguments) -> bytes:
-    return replies.integer(len(session.service.slow))
+    return replies.integer(len(session.service.slow.kept))
 
 
 @plain("SLOWLOG RESET", "", "Forgets the slow commands.")
 def slowlog_reset(session: Session, args: Arguments) -> bytes:
-    session.service.slow.clear()
+    session.service.slow.kept.clear()
     return replies.OK
 
 
@@ -162,5 +164,5 @@ def shutdown(session: Session, args: Arguments) -> None:
     for word in args[1:]:
         if word.upper() not in (b"NOSAVE", b"SAVE", b"NOW", b"FORCE"):
             raise arguments.syntax_error()
-    session.connection.close()
+    session.client.close()
     session.service.stop()

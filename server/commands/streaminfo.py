@@ -9,12 +9,15 @@ from __future__ import annotations
 from timeline.lsm.timeline import Timeline
 
 from .. import replies
+from ..command import Arguments
 from ..errors import CommandError
 from ..making import Steps, finish
-from ..registry import Arguments, View, container, plain, read, shown
+from ..registry import shown
 from ..session import Session
+from ..view import View
 from . import arguments
 from .arguments import Ids
+from .declaring import container, plain, read
 from .ranges import answer, entries, source, state_of
 
 _FULL = 10  # entries of XINFO STREAM FULL where nobody says how many

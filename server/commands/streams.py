@@ -17,11 +17,12 @@ from timeline.lsm.timeline import Timeline
 from timeline.lsm.timelines import Extent
 
 from .. import replies
+from ..command import Arguments
 from ..errors import CommandError
-from ..registry import Arguments, write
 from ..session import Session
 from . import arguments
 from .arguments import syntax_error, writable
+from .declaring import write
 
 _LEAST_SLACK = 64  # entries
 

@@ -20,12 +20,15 @@ from timeline.formats.rows import Retention
 from timeline.lsm.timeline import Timeline
 
 from .. import replies
+from ..command import Arguments
 from ..entries import encode_fields
-from ..registry import Arguments, Catalog, View, read, reads, shown, write
+from ..registry import shown
 from ..session import Session
+from ..view import Catalog, View
 from . import arguments
 from .arguments import syntax_error, writable
 from .conversations import Options, page_size
+from .declaring import read, reads, write
 
 _PAGE_BYTES = 4 << 20  # after which a page ends
 _RETENTION = {b"MAXAGE": "age", b"MAXLEN": "length", b"MAXBYTES": "size"}
@@ -260,8 +263,8 @@ def excess(session: Session, args: Arguments, view: View) -> bytes:
 def compact(session: Session, args: Arguments, view: View) -> None:
     engine = session.service.engine
     name, prefix = _some(session, args, view)
-    session.service.detach_job(
-        session.connection,
+    session.service.threads.detach_job(
+        session.client,
         "TIMELINE.COMPACT",
         lambda tell: replies.integer(
             compaction.compact(engine, name, prefix=prefix, progress=tell)
@@ -292,7 +295,7 @@ def gain(session: Session, args: Arguments, view: View) -> None:
             resp,
         )
 
-    session.service.detach_job(session.connection, "TIMELINE.GAIN", work)
+    session.service.threads.detach_job(session.client, "TIMELINE.GAIN", work)
 
 
 def _some(session: Session, args: Arguments, view: View) -> tuple[bytes | None, bytes]:

@@ -15,21 +15,14 @@ from timeline.commit.draft import Draft
 from timeline.errors import BusyError, NoPermissionError, TimelineError
 
 from .. import replies
+from ..command import PLAIN, READ, WRITE, Arguments, Command
 from ..errors import CommandError
-from ..registry import (
-    PLAIN,
-    READ,
-    WRITE,
-    Arguments,
-    Catalog,
-    Command,
-    execute,
-    explained,
-    plain,
-    write,
-)
-from ..session import Session, Transaction
+from ..registry import explained
+from ..session import Session
+from ..state import Transaction
+from ..view import Catalog
 from ..watches import changed, mark
+from .declaring import execute, plain, write
 
 _MOST_WATCHED = 1024  # keys of one client
 
@@ -193,7 +186,7 @@ def _run(session: Session, transaction: Transaction, view: Catalog, calls: list[
                 ) from problem
             calls.append(_Call(command, args, perf_counter() - begin, failed=False))
             if command.kind == READ and session.tracks:
-                session.service.tracker.note(session.connection, command, args)
+                session.service.tracker.note(session.client, command, args)
             assert reply is not None, f"{command.name} answers at once in EXEC"
             parts.append(reply)
             size += len(reply)

@@ -21,12 +21,14 @@ from timeline.messaging.service import Messages
 
 from .. import replies
 from ..blocking import Shared
+from ..command import Arguments
 from ..entries import encode_entries, encode_fields, encode_map
-from ..registry import Arguments, View as Readable, plain, read, reads, write
 from ..session import Session
+from ..view import View as Readable
 from . import arguments
 from .arguments import syntax_error
 from .conversations import Options, messages_of, page_size, paging, view_of
+from .declaring import plain, read, reads, write
 
 _GROUP = "user"
 _TOGETHER = 1_000  # devices that one command subscribes to: some 50 ms, if nothing is in memory
@@ -107,7 +109,7 @@ def _wait(
 
     nothing = _page(Page([], after, more=False, resync=False), resp)
     milliseconds = min(block or most, most)
-    service.waiters.block(session.connection, [inbox], attempt, nothing, milliseconds / 1000, ended)
+    service.waiters.block(session.client, [inbox], attempt, nothing, milliseconds / 1000, ended)
     messages.watch.add(inbox)
     messages.presence.arrive(user, device)
 
@@ -140,7 +142,7 @@ def subscribe(session: Session, args: Arguments, _: Readable) -> bytes:
         raise UsageError("frames need RESP3 (HELLO 3); any client may SUBSCRIBE sync:user:device")
     if session.executing:
         raise UsageError("subscriptions do not change in a transaction")
-    push, connection = session.service.push, session.connection
+    push, connection = session.service.push, session.client
     wanted = _devices(args)
     most = session.service.configuration.settings.subscriptions
     fresh = {each[:2] for each in wanted if not push.streams_to(connection, *each[:2])}
@@ -209,7 +211,7 @@ def unsubscribe(session: Session, args: Arguments) -> bytes:
     if not len(args) & 1:
         raise syntax_error()
     for user, device in zip(args[1::2], args[2::2], strict=True):
-        session.service.push.remove(session.connection, user, device, streams=True)
+        session.service.push.remove(session.client, user, device, streams=True)
     return replies.OK
 
 

@@ -221,8 +221,7 @@ def test_a_stream_that_had_everything_goes_on_whatever_comes_at_once(
     with timeline.open(tmp_path / "store", fsync="inline") as db:
         im, engine = db.messaging, db.engine
         im.create("team", "ann", members=["bob"])
-        service: Any = SimpleNamespace(loop=turns, engine=engine)
-        push = Push(service, im.messages)
+        push = Push(turns, engine, im.messages)
 
         def commit(work: Callable[[Draft, Timeline], None]) -> None:
             with engine.lock:
@@ -272,8 +271,7 @@ def test_a_stream_is_told_what_healing_brought_back(
     with timeline.open(tmp_path / "store", fsync="inline", search=False) as db:
         im, engine = db.messaging, db.engine
         im.create("team", "ann", members=["bob"])
-        service: Any = SimpleNamespace(loop=turns, engine=engine)
-        push = Push(service, im.messages)
+        push = Push(turns, engine, im.messages)
         engine.on_reload(push.look_all)
         bob = engine.find(b"@user:bob")
         assert bob is not None

@@ -143,8 +143,8 @@ def test_jobs_keep_nobody_from_searching(tmp_path: Path) -> None:
         service = Service(engine, config.load([]), loop, log, lambda: None, 0)
         busy = [connect(service)[0] for _ in range(20)]
         for connection in busy:
-            service.detach_job(connection, "TIMELINE.COMPACT", work)
-        for detach in (service.detach_search, service.detach):
+            service.threads.detach_job(connection, "TIMELINE.COMPACT", work)
+        for detach in (service.threads.detach_search, service.threads.detach):
             client, transport = connect(service)
             detach(client, lambda: b"+PONG\r\n")
             await asyncio.wait_for(transport.written.wait(), SECONDS)
@@ -153,7 +153,7 @@ def test_jobs_keep_nobody_from_searching(tmp_path: Path) -> None:
             connection.connection_lost(None)
         for _ in range(5):  # turns of the loop, in which those hear of it
             await asyncio.sleep(0)
-        assert len(service.jobs) <= 2, "those that have begun"
+        assert len(service.threads.jobs) <= 2, "those that have begun"
         free.set()
 
     with Engine(tmp_path / "store") as engine:
@@ -178,9 +178,9 @@ def test_a_job_that_fails_is_told_to_its_client_and_is_no_error_of_the_loop(tmp_
 
         connection.data_received(b"PING\r\n")
         transport.written.clear()
-        service.detach_job(connection, "BACKUP", fail)
+        service.threads.detach_job(connection, "BACKUP", fail)
         await asyncio.wait_for(transport.written.wait(), SECONDS)
-        assert not service.jobs
+        assert not service.threads.jobs
         connection.connection_lost(None)
         return transport.sent
 

@@ -20,13 +20,13 @@ from timeline.errors import BusyError, TimelineError
 from timeline.options import Options
 from timeline_server import appends, config, connection as connection_module
 from timeline_server.appends import Appends
-from timeline_server.commands import COMMANDS
 from timeline_server.commands.streaminfo import stream_facts
 from timeline_server.connection import Connection
 from timeline_server.logs import configure
 from timeline_server.making import finish
 from timeline_server.protocol import Limits, Parser
 from timeline_server.service import Service
+from timeline_server.table import COMMANDS
 
 TURN = 1024  # commands in one, at most
 PAUSE = 256 << 10  # output_pause_bytes

@@ -1,0 +1,135 @@
+"""How a command is declared: by a decorator on its handler.
+
+Rule: a command is declared once; arity, COMMAND INFO, COMMAND DOCS and dispatch all come from that
+declaration. There is a decorator for each kind of command (`command` says what these are).
+
+A handler returns its whole reply; None says that it comes later (a blocked read, a command of
+several commits) or never.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Generic, TypeVar
+
+from timeline.commit.draft import Draft
+
+from .. import replies
+from ..command import EXECUTE, PLAIN, READ, WRITE, Arguments, Command
+from ..keyspecs import key_spec
+from ..registry import COMMANDS
+from ..session import Session
+from ..syntax import bounds, parse
+from ..view import Catalog
+
+PlainHandler = Callable[[Session, Arguments], bytes | None]
+ReadHandler = Callable[[Session, Arguments, Catalog], bytes | None]
+WriteHandler = Callable[[Session, Arguments, Draft], bytes | None]
+
+
+H = TypeVar("H", bound=Callable[..., bytes | None])
+
+
+class Declarer(Generic[H]):
+    """The decorator for handlers of one kind."""
+
+    def __init__(self, kind: int) -> None:
+        self._kind = kind
+
+    def __call__(
+        self,
+        name: str,
+        syntax: str,
+        summary: str,
+        *,
+        group: str = "server",
+        flags: str = "",
+        complexity: str = "O(1)",
+        access: str = "",
+        queued: bool = True,
+        listed: bool = True,
+        lenient: bool = False,
+    ) -> Callable[[H], H]:
+        """Declares the command `name`; how many words it takes follows from `syntax`. A `lenient`
+        one is called with more too, as Redis does, and says itself what is wrong.
+        """
+
+        def decorate(handler: H) -> H:
+            arguments = parse(syntax)
+            words = len(name.split())
+            low, high = bounds(arguments)
+            keys = key_spec(arguments, words)
+            told = flags.split()
+            if keys is not None and keys.movable:
+                told.append("movablekeys")
+            command = Command(
+                name=name,
+                kind=self._kind,
+                handler=handler,
+                arguments=arguments,
+                low=low + words,
+                high=-1 if lenient or high < 0 else high + words,
+                summary=summary,
+                group=group,
+                flags=tuple(told),
+                complexity=complexity,
+                syntax=syntax,
+                keys=keys,
+                access=tuple((access or ("RW update" if "write" in told else "RO access")).split()),
+                queued=queued,
+                listed=listed,
+            )
+            container, _, member = name.partition(" ")
+            if member:
+                COMMANDS[container.encode()].subcommands[member.encode()] = command
+            else:
+                COMMANDS[name.encode()] = command
+            return handler
+
+        return decorate
+
+
+plain = Declarer[PlainHandler](PLAIN)
+read = Declarer[ReadHandler](READ)
+write = Declarer[WriteHandler](WRITE)
+execute = Declarer[PlainHandler](EXECUTE)
+
+
+def reads(name: str, syntax: str) -> Callable[[ReadHandler], ReadHandler]:
+    """Declares what the command `name`, which writes, does when called with no more than `syntax`:
+    it reads, also while writing is off.
+    """
+
+    def decorate(handler: ReadHandler) -> ReadHandler:
+        command = COMMANDS[name.encode()]
+        high = bounds(parse(syntax))[1] + len(name.split())
+        command.reading = replace(command, kind=READ, handler=handler, high=high)
+        return handler
+
+    return decorate
+
+
+def container(name: str, summary: str, *, group: str = "server", listed: bool = True) -> None:
+    """Declares a command that is nothing but its subcommands; one of them is HELP."""
+
+    def refuse(session: Session, args: Arguments) -> bytes:
+        raise AssertionError("a subcommand is carried out, or none is found")
+
+    plain(name, "subcommand [argument...]", summary, group=group, listed=listed)(refuse)
+    declare_help(name, group)
+
+
+def declare_help(name: str, group: str = "server") -> None:
+    """Declares the subcommand HELP of the command `name`: the others and what each does."""
+
+    def help_(session: Session, args: Arguments) -> bytes:
+        lines = [f"{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"]
+        for member in COMMANDS[name.encode()].subcommands.values():
+            if member.name != f"{name} HELP":
+                lines += [f"{member.name.removeprefix(f'{name} ')} {member.syntax}".rstrip()]
+                lines += [f"    {member.summary}"]
+        lines += ["HELP", "    Print this help."]
+        return replies.encode([replies.Status(line) for line in lines], session.resp)
+
+    plain(f"{name} HELP", "", "What the subcommands do.", group=group, flags="loading stale")(help_)
