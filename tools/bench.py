@@ -33,10 +33,10 @@ from .sources.rawwire import RawWire, as_map
 from .sources.wire import Refused, Wire
 
 _QUANTILES: Final = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
-_MEMBERS: Final = 1_000  # joined by one command
-_SENDERS: Final = 10  # of a group
+_JOINED_AT_ONCE: Final = 1_000  # users, by one command
+_GROUP_SENDERS: Final = 10  # of each group, who send
 _LOOK_SECONDS: Final = 0.2
-_BAR: Final = 30  # characters, of the longest bar there may be
+_BAR_CHARACTERS: Final = 30  # of the longest bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +174,10 @@ def _set_up(wire: RawWire, load: Load, output: Output) -> People:
             members = random.sample(range(load.users), load.size)
             group = load.group(number)
             wire.ask("CONV.CREATE", group, "-")
-            for at in range(0, load.size, _MEMBERS):
-                some = members[at : at + _MEMBERS]
+            for at in range(0, load.size, _JOINED_AT_ONCE):
+                some = members[at : at + _JOINED_AT_ONCE]
                 wire.ask("CONV.JOIN", group, "-", *map(load.user, some))
-            senders.append([load.user(member) for member in members[:_SENDERS]])
+            senders.append([load.user(member) for member in members[:_GROUP_SENDERS]])
             everybody.update(members)
             progress(number + 1, load.groups)
     return People(senders, [load.user(number) for number in everybody])
@@ -328,7 +328,7 @@ def _show_histograms(output: Output, requests: Mapping[str, Histogram]) -> None:
         for name, histogram in requests.items():
             count = found[name].get(bound, 0)
             share = count / max(1, histogram.count)
-            row += [count, "▇" * math.ceil(share * _BAR)]
+            row += [count, "▇" * math.ceil(share * _BAR_CHARACTERS)]
         table.append(tuple(row))
     heads = [head for name in requests for head in (f"{name}s", "")]
     output.rows(("up to", *heads), table, title="\nLatency")

@@ -280,7 +280,7 @@ def test_a_value_cannot_break_its_line(value: bytes, shown: str) -> None:
 def test_the_pages_of_a_user_are_one_answer(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline_tools.sources.daemon._AT_A_TIME", 1)
+    monkeypatch.setattr("timeline_tools.sources.daemon._PAGE_CONVERSATIONS", 1)
     (found,) = documents("user", "--connect", f":{daemon.port}", "bob")
     assert (len(found["conversations"]), found["cursor"]) == (2, "")
 

@@ -6,6 +6,7 @@ Rule: never in place unless told so; the work is the engine's (`timeline/verific
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -14,7 +15,7 @@ from timeline.verification import Repair, repair as make, repair_in_place
 from ..cli.console import Output
 from ..cli.verb import verb
 
-_SHOWN = 20  # of what was mended
+_MENDED_SHOWN: Final = 20  # lines; all with --json
 
 
 @verb(
@@ -66,10 +67,10 @@ def _show(output: Output, done: Repair, where: Path) -> None:
         return
     for finding in done.lost:
         output.line(f"lost: {finding.place}: {finding.text}")
-    for finding in done.remade[:_SHOWN]:
+    for finding in done.remade[:_MENDED_SHOWN]:
         output.line(f"mended: {finding.place}: {finding.text}")
-    if len(done.remade) > _SHOWN:
-        output.line(f"mended: {len(done.remade) - _SHOWN:,} more, all of them with --json")
+    if len(done.remade) > _MENDED_SHOWN:
+        output.line(f"mended: {len(done.remade) - _MENDED_SHOWN:,} more, all of them with --json")
     for finding in done.left:
         output.line(f"still wrong: {finding.place}: {finding.text}")
     output.line(

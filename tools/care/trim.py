@@ -15,6 +15,7 @@ import click
 from timeline.embedded.handle import TimelineHandle
 from timeline.embedded.transaction import writable
 from timeline.engine.engine import Engine
+from timeline.messaging.access.names import CONVERSATIONS
 from timeline.options import Options
 
 from ..cli.amounts import AGE
@@ -56,7 +57,7 @@ def trim(
     """
     if sum(bound is not None for bound in (before, length, older_than)) != 1:
         raise click.UsageError("say what goes: one of --before, --length and --older-than")
-    if name.startswith("@conv:"):
+    if as_bytes(name).startswith(CONVERSATIONS):
         raise click.ClickException("messages of a conversation go by `timeline retention`")
     writable(as_bytes(name))
     with ExitStack() as stack:

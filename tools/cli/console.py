@@ -35,7 +35,7 @@ from rich.text import Text
 
 from timeline.errors import printable
 
-_WIDE = 10_000
+_WIDE_COLUMNS = 10_000
 _HINTS = {
     errno.EACCES: "run as the owner of the store",
     errno.ENOSPC: "free some space",
@@ -111,9 +111,9 @@ class Output:
         self.as_json = as_json
         self._console = Console(highlight=False, soft_wrap=True)
         if not self._console.is_terminal:
-            self._console.width = _WIDE  # nothing is cut that a script may want
+            self._console.width = _WIDE_COLUMNS  # nothing is cut that a script may want
         # Of a wide one nothing is cut either: the terminal breaks its lines.
-        self._tables = Console(highlight=False, soft_wrap=True, width=_WIDE)
+        self._tables = Console(highlight=False, soft_wrap=True, width=_WIDE_COLUMNS)
         self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
     @property

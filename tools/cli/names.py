@@ -14,12 +14,13 @@ import click
 from click.shell_completion import CompletionItem
 
 from timeline.errors import TimelineError
+from timeline.messaging.access.names import CONVERSATIONS, EVENTS
 
 from ..sources.opening import source_of
 from ..sources.wire import connect_to_daemon
 
-_MOST: Final = 100
-_LOOKED_AT: Final = 1_000
+_NAMES_OFFERED: Final = 100
+_NAMES_READ: Final = 1_000
 
 
 def as_bytes(name: str) -> bytes:
@@ -27,13 +28,18 @@ def as_bytes(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
+def conversation_of(name: bytes) -> bytes:
+    """The id of a conversation that is named by its id or by one of its two timelines."""
+    return name.removeprefix(CONVERSATIONS).removeprefix(EVENTS)
+
+
 class Name(click.ParamType[str]):
     """The name of what begins with `prefix` among the timelines, without the prefix."""
 
     name = "name"
 
-    def __init__(self, prefix: str = "") -> None:
-        self._prefix = prefix
+    def __init__(self, prefix: bytes = b"") -> None:
+        self._prefix = prefix.decode()
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -56,10 +62,10 @@ def _names(ctx: click.Context, prefix: bytes) -> list[str]:
             source = stack.enter_context(source_of(directory, None))
         else:
             return []
-        found = [each.name for each in islice(source.timelines(prefix), _LOOKED_AT)]
+        found = [each.name for each in islice(source.timelines(prefix), _NAMES_READ)]
     # Those of the store stand before all others in order, and crowd them out.
     wanted = [name for name in found if prefix.startswith(b"@") or not name.startswith(b"@")]
-    return [name.decode() for name in wanted if _is_text(name)][:_MOST]
+    return [name.decode() for name in wanted if _is_text(name)][:_NAMES_OFFERED]
 
 
 def _is_text(name: bytes) -> bool:

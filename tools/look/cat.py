@@ -16,11 +16,9 @@ from ..cli.console import Output
 from ..cli.names import Name, as_bytes
 from ..cli.verb import verb
 from ..sources.opening import source_of
-from ..sources.source import Bounds, Source
+from ..sources.source import PAGE_ITEMS, Bounds, Source
 from ..sources.wire import Wire
 from .printing import check_named, print_commit, print_entry, timeline_of
-
-_PAGE = 1_000
 
 
 @verb(
@@ -81,7 +79,7 @@ def cat(
 def _log(output: Output, source: Source, after: int, last: int, limit: int | None) -> None:
     left = MAX if limit is None else limit
     while left > 0 and after < last:
-        page = source.log(after, min(left, _PAGE))
+        page = source.log(after, min(left, PAGE_ITEMS))
         for commit in page:
             if commit.lsn > last:
                 return

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+from timeline.messaging.access.names import CONVERSATIONS
+
 from ..cli.console import Output, when
-from ..cli.names import Name, as_bytes
+from ..cli.names import Name, as_bytes, conversation_of
 from ..cli.verb import verb
 from ..sources.opening import source_of
 from ..sources.wire import Wire
@@ -21,7 +23,7 @@ timeline conversation data team
 timeline conversation data team --members 100
 timeline conversation --connect :7420 @direct:5:alice:bob --json""",
 )
-@click.argument("conversation", type=Name("@conv:"))
+@click.argument("conversation", type=Name(CONVERSATIONS))
 @click.option("--members", type=click.IntRange(0), default=20, help="Show so many members (20).")
 def conversation_verb(
     *,
@@ -32,7 +34,7 @@ def conversation_verb(
     members: int,
 ) -> None:
     """Show a CONVERSATION: its settings, head, diffusion, recalls, metadata and members."""
-    name = as_bytes(conversation).removeprefix(b"@conv:")
+    name = conversation_of(as_bytes(conversation))
     with source_of(directory, daemon) as source:
         facts = source.conversation(name)
         dying = as_text(facts["state"]) == "being deleted"  # nobody may ask for its members

@@ -6,6 +6,7 @@ Rule: the facts as the engine tells them; nothing is worked out here but how the
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -13,15 +14,15 @@ from timeline.formats.keys import MAX
 from timeline.options import Options
 
 from ..cli.console import Output, Value, size, when
-from ..cli.names import Name, as_bytes
+from ..cli.names import Name, as_bytes, conversation_of
 from ..cli.verb import verb
 from ..sources.opening import source_of
 from ..sources.source import Facts
 from ..sources.wire import Wire
 from .printing import as_text
 
-_SHOWN = 20  # segments, beside which the others are counted
-_WIDTH = 16  # bytes a line
+_SEGMENTS_SHOWN: Final = 20  # beside which the others are counted
+_LINE_BYTES: Final = 16  # of a dump in hex
 
 
 @verb(
@@ -61,7 +62,7 @@ def inspect(
         elif segment is None:
             facts = source.timeline(as_bytes(name))
             if as_text(facts["kind"]) == "conversation":
-                about = source.conversation(as_bytes(name).removeprefix(b"@conv:"))
+                about = source.conversation(conversation_of(as_bytes(name)))
                 facts |= {each: about[each] for each in ("members", "diffusion", "state")}
             _timeline(output, facts)
         else:
@@ -144,7 +145,7 @@ def _timeline(output: Output, facts: Facts) -> None:
     output.values(values)
     if facts["metadata"]:
         output.rows(("field", "value"), list(facts["metadata"].items()), title="\nMetadata")
-    newest = facts["segments"][-_SHOWN:]
+    newest = facts["segments"][-_SEGMENTS_SHOWN:]
     if newest:
         what = "references" if inbox else "entries"
         left = facts["segment_count"] - len(newest)
@@ -180,7 +181,7 @@ def _segment(output: Output, facts: Facts, *, as_hex: bool) -> None:
         output.rows(columns, rows, title="\nRows")
     if as_hex:
         output.line("")
-        for at in range(0, len(content), _WIDTH):
-            part = content[at : at + _WIDTH]
+        for at in range(0, len(content), _LINE_BYTES):
+            part = content[at : at + _LINE_BYTES]
             text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in part)
-            output.line(f"{at:08x}  {part.hex(' '):<{3 * _WIDTH}} {text}")
+            output.line(f"{at:08x}  {part.hex(' '):<{3 * _LINE_BYTES}} {text}")

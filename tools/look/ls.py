@@ -13,6 +13,7 @@ from sys import maxsize
 import click
 
 from timeline.admin.inspection import kind_of
+from timeline.messaging.access.names import CONVERSATIONS, EVENTS, USERS
 
 from ..cli.console import Output, escaped
 from ..cli.names import Name, as_bytes
@@ -20,7 +21,7 @@ from ..cli.verb import verb
 from ..sources.opening import source_of
 from ..sources.wire import Wire
 
-_PREFIXES = {"conversation": b"@conv:", "events": b"@event:", "inbox": b"@user:"}
+_PREFIXES = {"conversation": CONVERSATIONS, "events": EVENTS, "inbox": USERS}
 
 
 @verb(

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import click
 
+from timeline.messaging.access.names import EVENTS
+
 from ..cli.console import Output, escaped, when
+from ..cli.names import conversation_of
 from ..sources.source import Commit, Line
 
 
@@ -22,7 +25,7 @@ def check_named(name: str | None, *, log: bool, events: bool) -> None:
 
 def timeline_of(name: bytes, *, events: bool) -> bytes:
     """The timeline that is meant: with `events` that of a conversation's, however it is named."""
-    return b"@event:" + name.removeprefix(b"@conv:").removeprefix(b"@event:") if events else name
+    return EVENTS + conversation_of(name) if events else name
 
 
 def as_text(value: str | bytes) -> str:

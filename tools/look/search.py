@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from timeline.messaging.access.names import CONVERSATIONS
 from timeline.options import Options
 
 from ..cli.amounts import MOMENT
@@ -73,7 +74,7 @@ def search(
         raise click.UsageError("a user searches conversations: leave --timeline out")
     names = tuple(as_bytes(each) for each in timelines)
     if conversation is not None and user is None:
-        names += (b"@conv:" + as_bytes(conversation),)
+        names += (CONVERSATIONS + as_bytes(conversation),)
     asked = Query(
         query,
         user=None if user is None else as_bytes(user),

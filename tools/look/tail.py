@@ -12,6 +12,8 @@ from pathlib import Path
 
 import click
 
+from timeline.messaging.access.names import CONVERSATIONS
+
 from ..cli.console import Output
 from ..cli.names import Name, as_bytes
 from ..cli.verb import verb
@@ -19,8 +21,6 @@ from ..sources.opening import source_of
 from ..sources.source import Bounds, Line, Source
 from ..sources.wire import Wire
 from .printing import check_named, print_commit, print_entry, timeline_of
-
-_CONVERSATIONS = b"@conv:"
 
 
 @verb(
@@ -64,7 +64,7 @@ def tail(
 def _entries(output: Output, source: Source, name: bytes, count: int, follow: bool) -> None:
     newest = list(source.entries(name, Bounds(), max(count, 1), reverse=True))
     after = {name: newest[0].id if newest else "0-0"}
-    if follow and name.startswith(_CONVERSATIONS):
+    if follow and name.startswith(CONVERSATIONS):
         events = timeline_of(name, events=True)
         after[events] = _newest(source, events)
     for line in reversed(newest[:count]):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import click
 from rich.console import Group
@@ -24,8 +24,8 @@ from ..sources.daemon import Daemon
 from ..sources.source import Commit
 from ..sources.wire import Refused, Wire
 
-_SAMPLE = 1_000  # commits
-_HOTTEST = 10
+_SAMPLE_COMMITS: Final = 1_000
+_HOTTEST_SHOWN: Final = 10
 
 
 class Look(NamedTuple):
@@ -88,7 +88,7 @@ def _look(daemon: Wire) -> Look:
 
 def _sample(daemon: Wire, before: Look, after: Look) -> list[tuple[bytes, int]]:
     """The timelines with most appends, and how many of the sample."""
-    start = max(before.lsn, after.lsn - _SAMPLE)
+    start = max(before.lsn, after.lsn - _SAMPLE_COMMITS)
     try:
         commits = Daemon(daemon).log(start, after.lsn - start) if after.lsn > start else []
     except Refused:  # let go meanwhile
@@ -102,7 +102,7 @@ def hottest(commits: list[Commit]) -> list[tuple[bytes, int]]:
         for kind, name, numbers in commit.changes:
             if kind == "append":
                 found[name] += numbers[1] - numbers[0] + 1
-    return found.most_common(_HOTTEST)
+    return found.most_common(_HOTTEST_SHOWN)
 
 
 def rates(before: Look, after: Look) -> dict[str, Any]:

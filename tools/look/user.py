@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from timeline.messaging.access.names import USERS
+
 from ..cli.console import Output, when
 from ..cli.names import Name, as_bytes
 from ..cli.verb import verb
@@ -25,7 +27,7 @@ timeline user data bob
 timeline user data bob --unread                 only conversations with unread messages
 timeline user --connect :7420 bob --json""",
 )
-@click.argument("user", type=Name("@user:"))
+@click.argument("user", type=Name(USERS))
 @click.option("--unread", is_flag=True, help="Only conversations with something unread.")
 def user_verb(
     *, directory: Path | None, daemon: Wire | None, output: Output, user: str, unread: bool
@@ -37,7 +39,7 @@ def user_verb(
     silent) and the hidden ones among them: unread = above - uncounted - hidden.
     """
     with source_of(directory, daemon) as source:
-        facts = source.user(as_bytes(user).removeprefix(b"@user:"))
+        facts = source.user(as_bytes(user).removeprefix(USERS))
     rows = [each for each in facts["conversations"] if each["unread"] or not unread]
     if output.as_json:
         output.document({**facts, "conversations": rows})

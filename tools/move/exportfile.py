@@ -23,7 +23,7 @@ from timeline.formats.export import End, ExportRecord, decode_line, encode_line
 from timeline.formats.export_binary import HEAD, MAGIC, decode_binary, encode_binary
 from timeline.storage.lock import Lock
 
-_LARGEST: Final = 1 << 30  # a record beyond it is damage
+_LARGEST_RECORD_BYTES: Final = 1 << 30  # a record beyond it is damage
 
 Stream = BufferedReader | BufferedRandom
 
@@ -81,7 +81,7 @@ class Reader:
             if len(head) < HEAD.size:
                 return
             kind, size = HEAD.unpack(head)
-            if size > _LARGEST:
+            if size > _LARGEST_RECORD_BYTES:
                 raise CorruptError(f"the export is damaged behind record {self.count:,}")
             body = self._file.read(size)
             if len(body) < size:

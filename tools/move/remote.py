@@ -20,7 +20,7 @@ from timeline.formats.rows import Retention
 from ..sources.rawwire import RawWire, Word, as_map
 from ..sources.wire import Refused
 
-_PAGE: Final = 500
+_PAGE_ITEMS: Final = 500  # names or entries that are asked for at once
 
 
 def daemon_records(wire: RawWire, prefix: bytes) -> Iterator[ExportRecord]:
@@ -29,7 +29,7 @@ def daemon_records(wire: RawWire, prefix: bytes) -> Iterator[ExportRecord]:
     after = b""
     while True:
         follow = ("AFTER", after) if after else ()
-        page = as_map(wire.ask("TIMELINE.LIST", "PREFIX", prefix, *follow, "COUNT", _PAGE))
+        page = as_map(wire.ask("TIMELINE.LIST", "PREFIX", prefix, *follow, "COUNT", _PAGE_ITEMS))
         for name in page["timelines"]:
             if not name.startswith(b"@"):
                 yield from _timeline(wire, name)
@@ -63,7 +63,7 @@ def _entries(
     wire: RawWire, name: bytes, start: bytes, end: bytes
 ) -> Iterator[tuple[bytes, list[bytes]]]:
     """Ids and fields, oldest first."""
-    count = _PAGE
+    count = _PAGE_ITEMS
     while True:
         try:
             page = wire.ask("XRANGE", name, start, end, "COUNT", count)

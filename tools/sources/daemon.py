@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 from timeline.formats.keys import MAX
+from timeline.messaging.access.names import USERS
 
-from .source import Bounds, Commit, Facts, Found, Hits, Line, Listed, Query
+from .source import PAGE_ITEMS, Bounds, Commit, Facts, Found, Hits, Line, Listed, Query
 from .wire import Refused, Wire
 
-_PAGE = 1_000
-_AT_A_TIME = 200  # of what costs the daemon more
-_WAIT_MS = 1_000  # for more, after which the daemon is asked again
-_USERS = b"@user:"
+_PAGE_CONVERSATIONS: Final = 200  # of a user, which cost the daemon more
+_WAIT_MS: Final = 1_000  # for more, after which the daemon is asked again
 
 
 class Daemon:
@@ -43,7 +42,7 @@ class Daemon:
         found: list[tuple[str, str, int]] = []
         after: list[bytes] = []
         while len(found) < limit:
-            count = min(limit - len(found), _PAGE)
+            count = min(limit - len(found), PAGE_ITEMS)
             page = self._ask("CONV.MEMBERS", name, "-", *after, "COUNT", count)
             found += [(user.decode(), role.decode(), at) for user, role, at in page[b"members"]]
             if not page[b"cursor"]:
@@ -52,10 +51,12 @@ class Daemon:
         return found
 
     def user(self, name: bytes) -> Facts:
-        page = found = _facts(self._ask("USER.INSPECT", name, "COUNT", _AT_A_TIME))
+        page = found = _facts(self._ask("USER.INSPECT", name, "COUNT", _PAGE_CONVERSATIONS))
         while page["cursor"]:
             after = page["cursor"]
-            page = _facts(self._ask("USER.INSPECT", name, "AFTER", after, "COUNT", _AT_A_TIME))
+            page = _facts(
+                self._ask("USER.INSPECT", name, "AFTER", after, "COUNT", _PAGE_CONVERSATIONS)
+            )
             found["conversations"] += page["conversations"]
         found["cursor"] = ""  # behind the last page
         return found
@@ -69,7 +70,7 @@ class Daemon:
                 prefix,
                 *after,
                 "COUNT",
-                _PAGE,
+                PAGE_ITEMS,
             ]
             page = self._ask(*words)
             names = page[b"timelines"]
@@ -92,7 +93,7 @@ class Daemon:
             self._ask("TIMELINE.INSPECT", name)  # which says what else may be meant
             raise
         times = bounds.since is not None or bounds.until is not None
-        if name.startswith(_USERS) and not times:
+        if name.startswith(USERS) and not times:
             return self._references(name, bounds, limit, reverse=reverse)
         return self._entries(name, bounds, limit, reverse=reverse)
 
@@ -108,7 +109,7 @@ class Daemon:
             options += ["UNTIL", bounds.until]
         while left > 0 and first <= last:
             words = ["TIMELINE.RANGE", name, "FROM", str(first), "TO", str(last), *options]
-            page = [_timed(each) for each in self._ask(*words, "COUNT", min(left, _PAGE))]
+            page = [_timed(each) for each in self._ask(*words, "COUNT", min(left, PAGE_ITEMS))]
             if not page:
                 return
             yield from page
@@ -123,16 +124,16 @@ class Daemon:
         left = MAX if limit is None else limit
         while left > 0:
             between = ("XREVRANGE", name, end, start) if reverse else ("XRANGE", name, start, end)
-            page = [_untimed(each) for each in self._ask(*between, "COUNT", min(left, _PAGE))]
+            page = [_untimed(each) for each in self._ask(*between, "COUNT", min(left, PAGE_ITEMS))]
             yield from page
             left -= len(page)
-            if len(page) < _PAGE:
+            if len(page) < PAGE_ITEMS:
                 return
             start, end = (start, f"({page[-1].id}") if reverse else (f"({page[-1].id}", end)
 
     def entries_after(self, places: Mapping[bytes, str]) -> dict[bytes, list[Line]]:
-        inbox = any(name.startswith(_USERS) for name in places)
-        count = _PAGE if inbox else 1  # which only wakes: entries come with their times below
+        inbox = any(name.startswith(USERS) for name in places)
+        count = PAGE_ITEMS if inbox else 1  # which only wakes: entries come with their times below
         streams: list[bytes | str] = [*places, *places.values()]
         found = self._ask("XREAD", "COUNT", count, "BLOCK", _WAIT_MS, "STREAMS", *streams) or {}
         if inbox:
@@ -141,7 +142,7 @@ class Daemon:
 
     def _timed_after(self, name: bytes, after: str) -> list[Line]:
         first = int(after.partition("-")[0]) + 1
-        return list(self._entries(name, Bounds(first), _PAGE, reverse=False))
+        return list(self._entries(name, Bounds(first), PAGE_ITEMS, reverse=False))
 
     # --- the log ------------------------------------------------------------------------------
 
@@ -155,7 +156,7 @@ class Daemon:
         return [_commit(each) for each in self._ask("LOG.TAIL", "AFTER", after, "COUNT", limit)]
 
     def log_after(self, after: int) -> list[Commit]:
-        words = ("LOG.TAIL", "AFTER", after, "COUNT", _PAGE, "BLOCK", _WAIT_MS)
+        words = ("LOG.TAIL", "AFTER", after, "COUNT", PAGE_ITEMS, "BLOCK", _WAIT_MS)
         return [_commit(each) for each in self._ask(*words)]
 
     # --- search and figures -------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from timeline.admin.inspection import find_timeline, plain
 from timeline.embedded.database import open_database
@@ -18,10 +18,9 @@ from timeline.entry import Entry, Fields
 from timeline.lsm.log import LogCommit
 from timeline.options import Options
 
-from .source import Bounds, Commit, Facts, Found, Hits, Line, Listed, Query
+from .source import PAGE_ITEMS, Bounds, Commit, Facts, Found, Hits, Line, Listed, Query
 
-_PAGE = 1_000
-_LOOK_SECONDS = 0.2  # between two looks for what its owner wrote
+_LOOK_SECONDS: Final = 0.2  # between two looks for what its owner wrote
 
 
 class Directory:
@@ -55,10 +54,10 @@ class Directory:
 
     def user(self, name: bytes) -> Facts:
         inspect = self._db.messaging.inspect_user
-        page = inspect(name, limit=_PAGE)
+        page = inspect(name, limit=PAGE_ITEMS)
         found = _facts(page)
         while page.cursor:
-            page = inspect(name, after=page.cursor, limit=_PAGE)
+            page = inspect(name, after=page.cursor, limit=PAGE_ITEMS)
             found["conversations"] += _facts(page)["conversations"]
         return found
 
@@ -101,7 +100,7 @@ class Directory:
             number, _, nth = entry.id.partition("-")
             if (int(number), int(nth)) > (int(seq), int(ordinal or 0)):
                 found.append(_line(entry))
-                if len(found) == _PAGE:
+                if len(found) == PAGE_ITEMS:
                     break
         return found
 
@@ -126,7 +125,7 @@ class Directory:
         return [self._commit(each) for each in self._db.log.read(after=after, limit=limit)]
 
     def log_after(self, after: int) -> list[Commit]:
-        found = self.log(after, _PAGE)
+        found = self.log(after, PAGE_ITEMS)
         if not found:
             self._wait()
         return found

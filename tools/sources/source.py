@@ -8,9 +8,11 @@ has no end is read a page at a time.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from timeline.formats.keys import MAX
+
+PAGE_ITEMS: Final = 1_000  # entries, commits or names that are read at once
 
 Facts = dict[str, Any]  # what INSPECT tells, by its names
 

@@ -13,14 +13,14 @@ from contextlib import suppress
 from pathlib import Path
 from select import select
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import click
 import hiredis
 
-_SECONDS = 60.0  # without an answer, after which it is given up
-_LOOK_SECONDS = 0.2
-_PORT = 7420
+_ANSWER_SECONDS: Final = 60.0  # without a word of the daemon, after which it is given up
+_LOOK_SECONDS: Final = 0.2  # between two looks at a job
+_DEFAULT_PORT: Final = 7420
 
 
 class Refused(click.ClickException):
@@ -31,9 +31,9 @@ def split_address(address: str) -> tuple[str, int]:
     """`HOST:PORT`; either may be left out, for this machine and the daemon's own port."""
     if address.isdigit():
         address = f":{address}"
-    host, _, port = address.rpartition(":") if ":" in address else (address, "", str(_PORT))
+    host, _, port = address.rpartition(":") if ":" in address else (address, "", str(_DEFAULT_PORT))
     if not port.isdigit() or not 0 < int(port) < 65_536:
-        raise click.UsageError(f"{address!r} is no HOST:PORT, such as 127.0.0.1:{_PORT}")
+        raise click.UsageError(f"{address!r} is no HOST:PORT, such as 127.0.0.1:{_DEFAULT_PORT}")
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
@@ -57,9 +57,9 @@ def place_of(address: str) -> str:
 def _connect(address: str) -> socket.socket:
     path = socket_of(address)
     if path is None:
-        return socket.create_connection(split_address(address), timeout=_SECONDS)
+        return socket.create_connection(split_address(address), timeout=_ANSWER_SECONDS)
     link = socket.socket(socket.AF_UNIX)
-    link.settimeout(_SECONDS)
+    link.settimeout(_ANSWER_SECONDS)
     try:
         link.connect(path)
     except OSError:
@@ -120,8 +120,8 @@ class Wire:
 
     def _stranger(self, but: str = "") -> click.ClickException:
         return click.ClickException(
-            f"{self._place} is no Timeline daemon{but}: name its own port, {_PORT} if it was not "
-            "given another"
+            f"{self._place} is no Timeline daemon{but}: name its own port, {_DEFAULT_PORT} if it "
+            "was not given another"
         )
 
     def call(self, *words: str | bytes) -> Any:  # noqa: ANN401  what it is
@@ -156,7 +156,7 @@ class Wire:
                     raise self._lost("closed the connection")
                 self._reader.feed(received)
         except TimeoutError:
-            raise self._lost(f"said nothing for {_SECONDS:.0f} seconds") from None
+            raise self._lost(f"said nothing for {_ANSWER_SECONDS:.0f} seconds") from None
         except OSError as error:
             raise self._lost(f"broke the connection off ({error.strerror})") from error
         except hiredis.ProtocolError as error:
@@ -192,7 +192,7 @@ class Wire:
         try:
             self._socket.sendall(b"".join(packed))
         except TimeoutError:
-            raise self._lost(f"took nothing for {_SECONDS:.0f} seconds") from None
+            raise self._lost(f"took nothing for {_ANSWER_SECONDS:.0f} seconds") from None
         except OSError as error:
             raise self._lost(f"broke the connection off ({error.strerror})") from error
 
