@@ -142,7 +142,7 @@ def test_many_who_wait_cost_a_send_nothing(db: Database, monkeypatch: pytest.Mon
     reads = Reads(monkeypatch)
     woken: list[int] = []
     for feed in feeds:
-        monkeypatch.setattr(feed._inner, "_ready", lambda: woken.append(1))
+        monkeypatch.setattr(feed._inner, "_on_due", lambda: woken.append(1))
     for number in range(20):
         im.send("team", "ann", {"text": str(number)})
     assert (reads.count, woken) == (0, [])
@@ -360,7 +360,7 @@ def test_a_store_that_is_yet_to_be_opened_again_has_nothing_and_ends_no_subscrip
             if not engine.threaded:
                 engine.work()
             assert tried.wait(SECONDS)
-            feed._inner.wake(next(iter(feed._inner._by_inbox)))
+            feed._inner.ready(next(iter(feed._inner._by_inbox)))
             assert feed.take() is None
         if not engine.threaded:
             engine.work()

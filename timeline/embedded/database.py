@@ -38,8 +38,6 @@ from timeline.options import Options
 from timeline.search.finder import find_entries, find_timelines
 from timeline.search.serving import Serving
 
-_PAGE = 1_000
-
 
 def open_database(
     path: str | os.PathLike[str],
@@ -70,8 +68,8 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._lease = lease = Lease(engine)
-        self.log = LogView(lease)
         self.messaging = Messaging(lease)
+        self.log = LogView(lease, self.messaging.messages.waiters)
 
     def timeline(self, name: Value) -> TimelineHandle:
         """A handle on the timeline called `name`, which the first append makes."""

@@ -7,21 +7,26 @@ Rule: commits come once they are durable. A position that the log no longer hold
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from timeline.embedded import arguments
 from timeline.embedded.lease import Lease
 from timeline.entry import Value, encode_name
+from timeline.errors import ClosedError
 from timeline.lsm.log import LogCommit, consumer_name
+from timeline.messaging.delivery.waiting import LOG, Waiters
 
-_PAGE = 1_000
+_PAGE: Final = 1_000  # commits that `read` gives, where no number is said
+_FOLLOWED: Final = 256  # commits that `follow` reads at a time
 
 
 class LogView:
     """The commit log for embedders: follow it, and keep a place in it by name."""
 
-    def __init__(self, lease: Lease) -> None:
+    def __init__(self, lease: Lease, waiters: Waiters) -> None:
         self._lease = lease
         self._engine = lease.engine
+        self._waiters = waiters
 
     @property
     def head(self) -> int:
@@ -50,14 +55,19 @@ class LogView:
             arguments.seconds(timeout, "timeout")
         engine.log.check_given_out(reached)
 
-        def more() -> bool:
-            return engine.applied > reached or engine.closed
+        def read() -> list[LogCommit] | None:
+            with engine.lock:
+                return engine.commits(reached, _FOLLOWED) if engine.applied > reached else None
 
         while True:
-            with engine.woken:
-                if not engine.woken.wait_for(more, timeout) or engine.closed:
+            try:
+                commits = self._waiters.block(LOG, read, timeout)
+            except ClosedError:
+                if engine.closed or self._waiters.closed:
                     return
-                commits = engine.commits(reached, 256)
+                raise
+            if commits is None:
+                return
             for commit in commits:
                 reached = commit.lsn
                 yield commit

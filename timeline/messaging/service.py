@@ -18,8 +18,8 @@ from timeline.messaging.conversations import tombstones
 from timeline.messaging.conversations.expiring import tell_trimmed
 from timeline.messaging.conversations.idempotency import Keys
 from timeline.messaging.delivery.presence import Presence
-from timeline.messaging.delivery.subscribing import Waiters
 from timeline.messaging.delivery.syncing import Reader
+from timeline.messaging.delivery.waiting import Waiters
 from timeline.messaging.delivery.watching import Watch
 from timeline.messaging.lists.lists import Lists
 from timeline.messaging.searching import Request, search

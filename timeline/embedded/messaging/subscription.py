@@ -13,7 +13,6 @@ an update without a thread; it is no part of this, and comes as an argument.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol, Self
@@ -24,7 +23,8 @@ from timeline.engine.engine import Engine
 from timeline.entry import Value, encode_name
 from timeline.errors import ClosedError, UsageError
 from timeline.messaging.access.names import check_device
-from timeline.messaging.delivery.subscribing import Subscribed
+from timeline.messaging.delivery.subscription import Subscribers
+from timeline.messaging.delivery.waiting import BlockedRead
 from timeline.messaging.pages import SyncPage, Update
 from timeline.messaging.service import Messages
 
@@ -52,11 +52,11 @@ class Subscription:
         self._callbacks = engine.callbacks
         self._call = call
         self._limit = limit
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()  # of the next two
         self._hooks: dict[Callable[[], object], None] = {}
         self._called = False  # `_call_next` is due
-        self._inner = Subscribed(
-            engine, messages.waiters, messages.reader, messages.presence, self._ready
+        self._inner = Subscribers(
+            engine, messages.waiters, messages.reader, messages.presence, self._tell
         )
         try:
             if not isinstance(devices, Iterable):
@@ -98,28 +98,25 @@ class Subscription:
         found = self._inner.take(self._limit)
         if found is None:
             return None
-        place, page = found
+        subscriber, page = found
         entries = [calls.entry_of(told) for told in page.entries]
         read = SyncPage(entries, page.cursor.decode(), page.more, page.resync)
-        return Update(place.user.decode(), place.device.decode(), read)
+        return Update(subscriber.user.decode(), subscriber.device.decode(), read)
 
     def wait(self, timeout: float | None = None) -> Update | None:
         """The next update, once there is one; None when none came within `timeout` seconds. Raises
         `ClosedError`.
         """
-        deadline = (
-            None if timeout is None else time.monotonic() + arguments.seconds(timeout, "timeout")
-        )
-        while (update := self.take()) is None:
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                return None
-            with self._changed:
-                self._changed.wait_for(
-                    lambda: self._inner.due,
-                    None if left is None else min(left, threading.TIMEOUT_MAX),
-                )
-        return update
+        seconds = None if timeout is None else arguments.seconds(timeout, "timeout")
+        update = self.take()
+        if update is not None:
+            return update
+        waiter = BlockedRead(self.take)
+        self._hook(waiter.ready)
+        try:
+            return waiter.wait(seconds)
+        finally:
+            self._unhook(waiter.ready)
 
     def __iter__(self) -> Iterator[Update]:
         """Updates as they come, until the subscription or the store is closed."""
@@ -159,22 +156,23 @@ class Subscription:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    # --- being woken --------------------------------------------------------------------------
+    # --- being ready --------------------------------------------------------------------------
 
     def _hook(self, hook: Callable[[], object]) -> None:
-        with self._changed:
+        """Call `hook` when there may be something to take; at once if there may be already."""
+        with self._lock:
             self._hooks[hook] = None
             due = self._inner.due
         if due:
             hook()
 
     def _unhook(self, hook: Callable[[], object]) -> None:
-        with self._changed:
+        with self._lock:
             self._hooks.pop(hook, None)
 
-    def _ready(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
+    def _tell(self) -> None:
+        """There may be something to take."""
+        with self._lock:
             hooks = list(self._hooks)
             due = self._call is not None and not self._called
             self._called = self._called or due
@@ -185,7 +183,7 @@ class Subscription:
 
     def _call_next(self) -> None:
         """Hand over one update; others who have callbacks come between it and the next."""
-        with self._changed:
+        with self._lock:
             self._called = False
         try:
             update = self.take()
@@ -197,7 +195,7 @@ class Subscription:
                 raise
         finally:  # whatever came of this one, the others have their turns
             if self._inner.due and not self._inner.closed:
-                self._ready()
+                self._tell()
 
 
 def _parts(device: Iterable[Value | None]) -> tuple[Value, Value, Value | None]:

@@ -6,8 +6,8 @@ result as values of `pages` out. A call that waits is woken for its own user and
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from functools import partial
 
 from timeline.commit.draft import Draft
 from timeline.embedded import arguments
@@ -15,13 +15,11 @@ from timeline.embedded.messaging import calls
 from timeline.embedded.messaging.calls import PAGE, Calls
 from timeline.embedded.messaging.subscription import Devices, Subscription, check_call
 from timeline.entry import Fields, FieldsLike, Value, encode_fields, encode_name
-from timeline.errors import ClosedError
 from timeline.formats.entries import decode_items, seq_of
 from timeline.messaging.access.access import find_user
 from timeline.messaging.access.names import check_device
 from timeline.messaging.conversations import lifecycle, own
 from timeline.messaging.delivery import devices, syncing
-from timeline.messaging.delivery.subscribing import Call
 from timeline.messaging.inspection import UserFacts, inspect_user
 from timeline.messaging.lists import counting, listing, userlist
 from timeline.messaging.pages import DeviceInfo, Hit, Listed, ListPage, SearchPage, SyncPage, Update
@@ -48,28 +46,22 @@ class UserCalls(Calls):
         """
         who, name = encode_name(user), encode_name(device)
         cursor = None if after is None else encode_name(after)
-        count = arguments.page(limit)
-        deadline = time.monotonic() + arguments.seconds(block, "block")
+        count, seconds = arguments.page(limit), arguments.seconds(block, "block")
+        messages, page = self.messages, syncing.Page([], b"", more=False, resync=False)
         with self._reading():
-            page = self.messages.reader.sync(who, name, cursor, count)
-            if page.entries or page.resync or page.more or block <= 0:
-                return _page(page)
-            inbox = find_user(self.messages.view, who).id
-            woken = Call()
-            self.messages.waiters.add(inbox, woken)
-            self.messages.presence.arrive(who, name)
-        try:
-            while (left := deadline - time.monotonic()) > 0 and woken.wait(left):
-                if woken.ended:
-                    raise ClosedError("the store was closed")
-                with self._reading():
-                    page = self.messages.reader.sync(who, name, page.cursor, count)
-                if page.entries or page.resync or page.more:
-                    break
-        finally:
-            with self._engine.lock:
-                self.messages.waiters.remove(inbox, woken)
-                self.messages.presence.depart(who, name)
+            inbox = find_user(messages.view, who).id
+
+        def read() -> syncing.Page | None:
+            nonlocal cursor, page
+            with self._reading():
+                page = messages.reader.sync(who, name, cursor, count)
+            cursor = page.cursor
+            return page if page.found or seconds <= 0 else None
+
+        began, ended = messages.presence.arrive, messages.presence.depart
+        messages.waiters.block(
+            inbox, read, seconds, began=partial(began, who, name), ended=partial(ended, who, name)
+        )
         return _page(page)
 
     def subscribe(

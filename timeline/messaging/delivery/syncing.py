@@ -70,6 +70,11 @@ class Page(NamedTuple):
     more: bool
     resync: bool
 
+    @property
+    def found(self) -> bool:
+        """Whether it says anything: one who waits need wait no longer."""
+        return bool(self.entries) or self.more or self.resync
+
 
 class Reader:
     """Reads of one store's in-boxes. The caller holds the engine's lock."""
