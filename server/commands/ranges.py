@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 
-from timeline.engine.inboxview import TOP, Unresolved
+from timeline.engine.inboxview import TOP, InboxView
 from timeline.lsm.timeline import Timeline
 from timeline.messaging.access.names import USERS
 
@@ -36,7 +36,7 @@ _REFERENCES = 100_000  # in an in-box, for want of a number that costs nothing
 def source(session: Session, view: View, name: bytes) -> tuple[View, Ids]:
     """What to read the timeline called `name` from, and how its ids are read and shown."""
     if name.startswith(USERS):
-        return Unresolved(session.service.engine), REFERENCES
+        return InboxView(session.service.engine), REFERENCES
     return view, ENTRIES
 
 
@@ -60,7 +60,7 @@ def entries(
         return [replies.EMPTY_ARRAY]
     if count is not None and count <= _FIRST_STEP:
         return [_page(view, timeline, first, last, count, reverse=reverse)]
-    if not isinstance(view, Unresolved):
+    if not isinstance(view, InboxView):
         last = min(last, view.extent(timeline).head)
     for attempts_left in reversed(range(_ATTEMPTS)):
         made = yield from _pages(
@@ -116,7 +116,7 @@ def _pages(
             first = page.last + 1
         step = max(1, min(_STEP, _STEP_BYTES * found // size))
         if left > 0 and not fixed:
-            ahead = _REFERENCES if isinstance(view, Unresolved) else last - first + 1
+            ahead = _REFERENCES if isinstance(view, InboxView) else last - first + 1
             yield min(most, size + size * min(left, ahead) // found)
             if state_of(view, name) != state:
                 return None
@@ -135,7 +135,7 @@ def state_of(view: View, name: bytes) -> tuple[int, ...] | None:
     timeline = view.find(name)
     if timeline is None:
         return None
-    if isinstance(view, Unresolved):
+    if isinstance(view, InboxView):
         return (timeline.id,)
     extent = view.extent(timeline)
     return timeline.id, extent.first, extent.head - extent.length, extent.deleted
@@ -358,7 +358,7 @@ def _first_wanted(session: Session, view: View, name: bytes, value: bytes) -> in
         if newest is not None:
             return newest
     if value in (b"$", b"+"):
-        if isinstance(view, Unresolved):
+        if isinstance(view, InboxView):
             return view.head + 1
         timeline = view.find(name)
         return 1 if timeline is None else view.extent(timeline).head + 1

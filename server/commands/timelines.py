@@ -13,7 +13,7 @@ from timeline.admin import compact as compaction
 from timeline.admin.progress import Progress
 from timeline.commit.draft import Draft
 from timeline.embedded.handle import TimelineHandle
-from timeline.engine.inboxview import Unresolved, is_inbox
+from timeline.engine.inboxview import InboxView, is_inbox
 from timeline.errors import NotFoundError, UsageError, WrongTypeError
 from timeline.formats.keys import MAX
 from timeline.formats.rows import Retention
@@ -51,7 +51,7 @@ def _existing(view: View | Draft, name: bytes) -> Timeline:
 def info(session: Session, args: Arguments, view: View) -> bytes:
     timeline = _existing(view, args[1])
     if is_inbox(timeline):  # its numbers are LSNs
-        extent = Unresolved(session.service.engine).span(timeline)
+        extent = InboxView(session.service.engine).span(timeline)
     else:
         extent = view.extent(timeline)
     retention = view.retention(timeline)

@@ -17,7 +17,7 @@ from struct import unpack_from
 from typing import Any, Final, NamedTuple
 
 from timeline.engine.engine import Engine
-from timeline.engine.inboxview import Unresolved, is_inbox
+from timeline.engine.inboxview import InboxView, is_inbox
 from timeline.errors import CorruptError, NotFoundError, shown
 from timeline.formats import keys
 from timeline.formats.references import count_references, decode_references, packed_references
@@ -248,7 +248,7 @@ def _extent(engine: Engine, timeline: Timeline, *, inbox: bool) -> tuple[Extent,
     if inbox:
         rows = engine.inboxes.inbox(timeline.id)
         floor = engine.inboxes.floor_of(timeline.id)
-        return Unresolved(engine).span(timeline), floor, len(rows.immutable) + len(rows.tail)
+        return InboxView(engine).span(timeline), floor, len(rows.immutable) + len(rows.tail)
     return engine.extent(timeline), 0, engine.store.memtable.applied(timeline)
 
 

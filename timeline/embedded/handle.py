@@ -28,7 +28,7 @@ from timeline.engine.callbacks import Outcome
 from timeline.engine.engine import Engine
 from timeline.engine.inboxview import (
     BITS,
-    Unresolved,
+    InboxView,
     is_inbox,
     last_number,
     number_of,
@@ -275,7 +275,7 @@ class TimelineHandle:
             if timeline is None:
                 return Extent(0, 0, 0, 0, 0, 0)
             if is_inbox(timeline):
-                return Unresolved(engine).span(timeline)
+                return InboxView(engine).span(timeline)
             return engine.extent(timeline)
 
     def __len__(self) -> int:
@@ -297,7 +297,7 @@ class TimelineHandle:
             if timeline is None:
                 return 0
             if is_inbox(timeline):
-                return Unresolved(engine).newest(timeline) >> BITS
+                return InboxView(engine).newest(timeline) >> BITS
             return engine.extent(timeline).head
 
     def get(self, seq: int) -> Entry | None:
@@ -396,7 +396,7 @@ class TimelineHandle:
                 if inbox is None:
                     return
                 asked = min(_PAGE, left)
-                page = Unresolved(engine).read(inbox, low, high, asked, reverse=reverse)
+                page = InboxView(engine).read(inbox, low, high, asked, reverse=reverse)
             yield from map(show_reference, page.chunks)
             if page.last is None or page.count < asked:
                 return

@@ -1,12 +1,16 @@
-"""In-boxes as raw streams: the references themselves, not what they refer to.
+"""In-boxes as raw streams: the references themselves, not the entries that they refer to.
 
 Responsibility: answer about an in-box what a `View` answers about a timeline: its extent, and
 ranges in both directions as entries in stored form.
 
-Rule: the id of a reference is `<lsn>-<n>`, the n-th that commit `lsn` put there, from 0. As one
-number, by which ranges are asked for, that is LSN · 2³² + n. The fields are `kind`, `timeline` (the
-name, empty when that is gone) and `seq`. Applied commits only, also inside a transaction, and
-nothing at or below the in-box's floor. The caller holds the engine's lock.
+Rule: the id of a reference is `<lsn>-<n>`: it is number n, from 0, of those that commit `lsn` put
+into this in-box. Ranges are asked for by one number, LSN · 2³² + n. A reference has the fields
+`kind`, `timeline` (a name, empty when the timeline is gone) and `seq`.
+
+    12-1    kind message, timeline @conv:team, seq 7        its number is 12 · 2³² + 1
+
+A view shows applied commits only, also inside a transaction, and nothing at or below the floor of
+the in-box. The caller holds the engine's lock.
 """
 
 from __future__ import annotations
@@ -36,7 +40,9 @@ def is_inbox(timeline: Timeline) -> bool:
 
 
 def number_of(lsn: int, ordinal: int = 0) -> int:
-    """The number of a reference; an ordinal that none can have is that of the commit behind."""
+    """The number of a reference. An ordinal above all that there can be gives the first number of
+    the next commit.
+    """
     return (lsn << BITS) + min(ordinal, _LAST + 1)
 
 
@@ -50,12 +56,12 @@ def id_of(number: int) -> bytes:
 
 
 def show_reference(payload: bytes) -> Entry:
-    """A reference that `Unresolved` read, as an embedder sees it."""
+    """A reference that an `InboxView` read, as an embedder sees it."""
     return Entry(int(decode_id(payload).partition(b"-")[0]), 0, payload)
 
 
-class Unresolved:
-    """The in-boxes of one engine, as a `View` of which `number` is what a number is elsewhere."""
+class InboxView:
+    """The in-boxes of one engine, read as a `View` is. Numbers are those of references."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -69,7 +75,7 @@ class Unresolved:
         return last_number(self._engine.applied)
 
     def extent(self, timeline: Timeline) -> Extent:
-        """First and last number, 0 for none; the length takes a look at every segment."""
+        """First and last number, 0 for none. For the length every segment is looked at."""
         row = timeline.staged or timeline.row
         created = 0 if row is None else row.created
         inboxes = self._engine.inboxes
@@ -91,7 +97,7 @@ class Unresolved:
         return self._engine.retention(timeline)
 
     def span(self, timeline: Timeline) -> Extent:
-        """The same with LSNs for numbers, as where ids are no more than numbers."""
+        """The extent with LSNs in place of numbers, for callers whose ids are plain numbers."""
         extent = self.extent(timeline)
         first, head, deleted = (
             number >> BITS for number in (extent.first, extent.head, extent.deleted)

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from timeline.engine.engine import Engine
-from timeline.engine.inboxview import Unresolved
+from timeline.engine.inboxview import InboxView
 from timeline.engine.view import View
 from timeline.errors import NotFoundError, UsageError, shown
 from timeline.formats import keys
@@ -215,7 +215,7 @@ def inspect_user(
         start = MEMBER + keys.pair(inbox.id, int(after)) + b"\0"
     rows = list(islice(view.scan(start, stop), limit))
     found = [_explain(view, inbox, second_id(key), decode_member(value)) for key, value in rows]
-    span = Unresolved(engine).span(inbox)
+    span = InboxView(engine).span(inbox)
     pulled = view.get(PULLED_COUNT + keys.number(inbox.id))
     return UserFacts(
         user.decode(),

@@ -18,7 +18,7 @@ import timeline
 from tests.engine.stores import SMALL, Clock, small_steps
 from tests.messaging.adapters import Door, EmbeddedDoor, WireDoor
 from timeline.embedded.database import Database
-from timeline.engine.inboxview import TOP, Unresolved, number_of
+from timeline.engine.inboxview import TOP, InboxView, number_of
 from timeline.entry import Entry
 from timeline.errors import NoPermissionError, WrongTypeError
 from timeline.formats.rows import INBOX
@@ -72,7 +72,7 @@ def read(door: Door, user: str, *, reverse: bool = False) -> list[Shown]:
     return of_embedded(door.db.timeline(f"@user:{user}").range(reverse=reverse))
 
 
-def test_an_in_box_shows_what_came_unresolved(door: Door) -> None:
+def test_an_in_box_shows_references_and_not_what_they_refer_to(door: Door) -> None:
     door.create("team", "ann", ["bob"])
     start = door.lsn()
     door.send("team", "ann", "hi")
@@ -140,7 +140,7 @@ def fill(db: Database, draw: random.Random, inbox: int, target: bytes) -> None:
 
 
 def check(db: Database, draw: random.Random, name: bytes, inbox: int) -> None:
-    reads = Unresolved(db.engine)
+    reads = InboxView(db.engine)
     with db.engine.lock:
         found = db.engine.inboxes.read(inbox, 0, -1, 10**6)
         box = reads.find(name)
