@@ -126,7 +126,8 @@ class ReadOnlyEngine(Engine):
 
     def _load(self) -> None:
         for left in reversed(range(_TRIES)):
-            marked = read_mark(self.path / MARK)  # before the log, which only grows
+            mark = read_mark(self.path / MARK)  # before the log, which only grows
+            marked = 0 if mark is None else mark.lsn
             try:
                 store = ReadOnlyStore(self.path, self.options, self.stage, self.begin, marked)
             except CorruptError:

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from timeline.errors import StorageError
 from timeline.formats.rows import decode_mark, encode_mark
 
-_SLOT: Final = 512  # a sector each, so that no write can tear both
+_SLOT: Final = 512  # bytes from one slot to the next: a sector each, so that no write tears both
+_SIZE: Final = len(encode_mark(0))  # bytes of a slot that are used
+_ENDS: Final = _SLOT + _SIZE  # bytes of the file
 
 
 class DurableMark:
@@ -29,11 +31,10 @@ class DurableMark:
                 f"{path} cannot be opened ({error.strerror}): run as the owner of the store"
             ) from error
         self._turn = 0
-        self.size = len(encode_mark(0))
 
     def read(self) -> int:
         """The highest LSN marked, 0 when there is none."""
-        return _highest([os.pread(self._file, self.size, at) for at in (0, _SLOT)])
+        return _decode(os.pread(self._file, _ENDS, 0)).lsn
 
     def write(self, lsn: int) -> None:
         """Mark `lsn`. Raises `StorageError` when the file cannot be written."""
@@ -47,19 +48,33 @@ class DurableMark:
         os.close(self._file)
 
 
-def read_mark(path: Path) -> int:
-    """The highest LSN marked in a file that is not to be changed, 0 when there is none. Raises
+class Marked(NamedTuple):
+    """What a mark says: the highest LSN, 0 when there is none, and the slots (0, 1) that are
+    damaged.
+    """
+
+    lsn: int
+    damaged: tuple[int, ...]
+
+
+def read_mark(path: Path) -> Marked | None:
+    """The mark in a file that is not to be changed, None when there is no file. Raises
     `StorageError`.
     """
-    size = len(encode_mark(0))
     try:
-        content = path.read_bytes()
+        return _decode(path.read_bytes())
     except FileNotFoundError:
-        return 0
+        return None
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}") from error
-    return _highest([content[at : at + size] for at in (0, _SLOT)])
 
 
-def _highest(slots: list[bytes]) -> int:
-    return max(decode_mark(slot) or 0 for slot in slots)
+def _decode(content: bytes) -> Marked:
+    slots = [content[at : at + _SIZE] for at in (0, _SLOT)]
+    found = [decode_mark(slot) for slot in slots]
+    damaged = [
+        number
+        for number, (slot, lsn) in enumerate(zip(slots, found, strict=True))
+        if lsn is None and slot.strip(b"\0")  # else it was never written
+    ]
+    return Marked(max(lsn or 0 for lsn in found), tuple(damaged))

@@ -29,11 +29,9 @@ from timeline.formats.rows import (
     FORMAT,
     Progress,
     TimelineRow,
-    decode_mark,
     decode_progress,
     decode_row,
     decode_store,
-    encode_mark,
     encode_row,
 )
 from timeline.lsm.clock import Clock
@@ -46,6 +44,7 @@ from timeline.lsm.timeline import Timeline
 from timeline.lsm.timelines import Timelines
 from timeline.lsm.upkeep.sealing import PROGRESS_KEY
 from timeline.options import Options
+from timeline.storage.mark import read_mark
 from timeline.storage.rocks import META, STATE, Storage
 from timeline.storage.salvage import rebuild_files
 from timeline.verification.snapshot.findings import FILES, MARK as MARK_FILE, Finding, Put
@@ -53,7 +52,6 @@ from timeline.verification.snapshot.shadow import Shadow
 from timeline.verification.snapshot.walk import LAST, Pair, walk
 
 _TRIES: Final = 25  # of a store that is written to meanwhile
-_SLOT: Final = 512
 _A_WHILE: Final = 500  # rows
 
 
@@ -214,31 +212,25 @@ class Snapshot:
             return Progress(0, 0, 1, 0)
 
     def _read_mark(self) -> int:
-        """The durable mark, read without opening it for writing."""
-        try:
-            content = (self.path / MARK).read_bytes()
-        except FileNotFoundError:
-            content = b""
+        """The LSN of the durable mark; 0 when it is not there."""
+        mark = read_mark(self.path / MARK)
+        if mark is None:
             self.findings.append(
                 Finding(
                     MARK_FILE,
                     "the durable mark has gone: the loss of the newest commits would go unnoticed",
                 )
             )
-        except OSError as error:
-            raise StorageError(f"{self.path / MARK} cannot be read: {error.strerror}") from error
-        size = len(encode_mark(0))
-        slots = [content[at : at + size] for at in (0, _SLOT)]
-        for number, slot in enumerate(slots):
-            if slot.strip(b"\0") and decode_mark(slot) is None:
-                self.findings.append(
-                    Finding(
-                        MARK_FILE,
-                        f"slot {number} of the durable mark is damaged: the loss of the newest "
-                        "commits would go unnoticed",
-                    )
+            return 0
+        for number in mark.damaged:
+            self.findings.append(
+                Finding(
+                    MARK_FILE,
+                    f"slot {number} of the durable mark is damaged: the loss of the newest "
+                    "commits would go unnoticed",
                 )
-        return max(decode_mark(slot) or 0 for slot in slots)
+            )
+        return mark.lsn
 
     # --- reading ------------------------------------------------------------------------------
 
