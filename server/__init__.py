@@ -1,7 +1,20 @@
-"""The daemon of Timeline: the Redis protocol over TCP on top of the engine.
+"""The daemon of Timeline: the Redis protocol over TCP and Unix sockets, on top of the engine.
 
-From the socket inwards: `daemon` starts and stops, `connection` is one client, `protocol` turns its
-bytes into commands, `commands` carries them out, `pipeline` holds their replies until the commit
-group is durable, `blocking` and `push` deliver to those who wait. Nothing here is needed by an
-embedder.
+Each folder is one part; a part imports only those above it in this list:
+
+- `errors` what the daemon itself refuses;
+- `logs` what it writes about itself;
+- `sockets` where it listens, and how many files may be open;
+- `wire` bytes into commands, and replies into bytes;
+- `config` the options that it runs with;
+- `registry` what is known of each command;
+- `clients` what is known of each client, and how all share time and memory;
+- `subscriptions` what clients are told without asking;
+- `service` what all connections share;
+- `commands` what each command does;
+- `connection` one client's socket: its commands in order, its replies in order;
+- `monitoring` what is told to those who run it;
+- `daemon` starts and stops.
+
+Nothing here is needed by an embedder.
 """

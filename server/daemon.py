@@ -28,17 +28,17 @@ from timeline.storage.descriptors import keep_standard
 from timeline.storage.files import OTHERS
 from timeline.storage.probe import SLOW_FSYNC_SECONDS, fsync_seconds
 
-from .config import Configuration, load
-from .connection import Connection
-from .descriptors import provide
-from .idle import Idle
-from .listening import Listener, bind
-from .logs import Logger, configure
-from .monitor import Monitor
-from .outlet import Outlet
-from .service import Service
-from .supervisor import Supervisor
-from .unixsocket import UnixSocket
+from .clients.idle import Idle
+from .config.config import Configuration, load
+from .connection.connection import Connection
+from .logs.logger import Logger, configure
+from .logs.outlet import Outlet
+from .monitoring.monitor import Monitor
+from .monitoring.notify import Supervisor
+from .service.service import Service
+from .sockets.descriptors import provide
+from .sockets.listener import Listener, bind
+from .sockets.unixsocket import UnixSocket
 
 _GRACE = 5.0  # seconds for clients to take their last replies
 _LAST_WORDS = 1.0  # seconds for a reader of the log, at the end

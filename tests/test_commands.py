@@ -21,8 +21,8 @@ from tests.server.daemon import Daemon
 from timeline.errors import TimelineError
 from timeline.formats.conversations import CONVERSATION_KINDS, KINDS, ROLES
 from timeline.messaging.access.roles import TABLE, application_may
-from timeline_server.syntax import parse
-from timeline_server.table import COMMANDS
+from timeline_server.connection.table import COMMANDS
+from timeline_server.registry.syntax import parse
 
 PAGE: Final = (Path(__file__).parent.parent / "docs" / "commands.md").read_text("utf-8")
 FAMILIES: Final = ("CONV.", "USER.", "TIMELINE.", "LOG.", "BACKUP")

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from timeline.errors import TimelineError
-from timeline_server import config
+from timeline_server.config import config
 from timeline_tools.main import main
 
 ROOT: Final = Path(__file__).parent.parent

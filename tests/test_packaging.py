@@ -128,12 +128,12 @@ def test_an_editable_install_finds_the_checkout(checkout: Path, tmp_path: Path) 
         "site.addsitedir(sys.argv[1])\n"
         "for name in sys.argv[2:]: print(importlib.util.find_spec(name).origin)\n"
     )
-    modules = ["timeline", "timeline_server.config", "timeline_tools.main"]
+    modules = ["timeline", "timeline_server.config.config", "timeline_tools.main"]
     # Without site-packages: the environment of these tests is an editable install of its own.
     places = run_in(target, tmp_path, "-I", "-S", "-c", program, str(target), *modules)
     assert [Path(place).resolve() for place in places.splitlines()] == [
         ROOT / "timeline/__init__.py",
-        ROOT / "server/config.py",
+        ROOT / "server/config/config.py",
         ROOT / "tools/main.py",
     ]
 

@@ -1,1 +1,4 @@
-"""The commands, a file for each family; importing one declares its commands."""
+"""What each command does: how one is declared, and what several of them read in the same way.
+
+Imports `service` and what it imports. The commands themselves are in `redis` and `timeline`.
+"""

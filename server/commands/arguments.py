@@ -16,7 +16,7 @@ from timeline.errors import NoPermissionError, UsageError
 from timeline.formats.keys import MAX
 
 from ..errors import CommandError, CommandSyntaxError
-from ..registry import shown
+from ..registry.lookup import shown
 
 _INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 _ID = re.compile(rb"([0-9]{1,20})(?:-([0-9]{1,20}))?")

@@ -15,13 +15,13 @@ from typing import Generic, TypeVar
 
 from timeline.commit.draft import Draft
 
-from .. import replies
-from ..command import EXECUTE, PLAIN, READ, WRITE, Arguments, Command
-from ..keyspecs import key_spec
-from ..registry import COMMANDS
-from ..session import Session
-from ..syntax import bounds, parse
-from ..view import Catalog
+from ..clients.view import Catalog
+from ..registry.command import EXECUTE, PLAIN, READ, WRITE, Arguments, Command
+from ..registry.keyspecs import key_spec
+from ..registry.lookup import COMMANDS
+from ..registry.syntax import bounds, parse
+from ..service.session import Session
+from ..wire import replies
 
 PlainHandler = Callable[[Session, Arguments], bytes | None]
 ReadHandler = Callable[[Session, Arguments, Catalog], bytes | None]

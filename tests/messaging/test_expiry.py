@@ -21,7 +21,7 @@ from timeline.formats.conversations import MESSAGE, READ
 from timeline.lsm.timeline import Timeline
 from timeline.options import DAY, Options
 from timeline.storage.mark import DurableMark
-from timeline_server.push import Push
+from timeline_server.subscriptions.push import Push
 
 SECONDS = 60.0
 AT_ONCE: dict[str, Any] = {"inbox_age_ms": 1, "seal_after_ms": 1, "retention_check_ms": 1}

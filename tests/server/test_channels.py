@@ -14,7 +14,7 @@ import redis
 
 from tests.server.daemon import Client, Daemon, Start
 from timeline.errors import BusyError
-from timeline_server.channels import Channels
+from timeline_server.subscriptions.channels import Channels
 
 
 def told(listener: Client, count: int) -> list[tuple[Any, ...]]:

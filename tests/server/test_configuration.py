@@ -11,8 +11,8 @@ from typing import Final
 import pytest
 
 from timeline.errors import UsageError
-from timeline_server import config, optionhelp
-from timeline_server.config import Option
+from timeline_server.config import config, help as optionhelp
+from timeline_server.config.config import Option
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 PAGE: Final = (DOCS / "configuration.md").read_text("utf-8")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.server.daemon import Daemon, Start
-from timeline_server.appends import appends_from
+from timeline_server.connection.appends import appends_from
 
 Talk = Callable[..., bytes]
 

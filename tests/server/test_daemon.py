@@ -20,7 +20,7 @@ import timeline
 from tests import forked
 from tests.server.daemon import Daemon, Start
 from timeline.errors import StorageError, UsageError
-from timeline_server import config
+from timeline_server.config import config
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:

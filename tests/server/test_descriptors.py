@@ -15,8 +15,8 @@ import pytest
 import uvloop
 
 from tests.server.daemon import Client, Daemon, Start
-from timeline_server.listening import Listener
-from timeline_server.logs import configure
+from timeline_server.logs.logger import configure
+from timeline_server.sockets.listener import Listener
 
 REFUSED = b"-ERR max number of clients reached\r\n"
 

@@ -15,7 +15,7 @@ import redis
 
 from tests.server.daemon import Client, Start
 from tests.server.test_connections import converse, encoded
-from timeline_server.holdings import LOOK, Holdings
+from timeline_server.clients.holdings import LOOK, Holdings
 
 MOST = 16 << 20
 SHARE = 1 << 20  # of each, with few clients

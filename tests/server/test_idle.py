@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.server.daemon import Daemon, Start
-from timeline_server.listening import _keep_alive
+from timeline_server.sockets.listener import _keep_alive
 
 
 def read_to_the_end(link: socket.socket) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from tests.server.daemon import Client, Daemon
 from tests.server.test_connections import encoded
-from timeline_server.registry import every
-from timeline_server.table import COMMANDS
+from timeline_server.connection.table import COMMANDS
+from timeline_server.registry.lookup import every
 
 FAMILIES = ("CONV.", "USER.", "TIMELINE.")
 CONTAINERS = [name.decode() for name, command in COMMANDS.items() if command.subcommands]

@@ -25,9 +25,9 @@ from tests.server.test_pipeline import SECONDS, connect
 from timeline.admin.progress import Progress
 from timeline.engine.engine import Engine
 from timeline.errors import UsageError
-from timeline_server import config
-from timeline_server.logs import configure
-from timeline_server.service import Service
+from timeline_server.config import config
+from timeline_server.logs.logger import configure
+from timeline_server.service.service import Service
 from timeline_tools.sources.wire import Wire
 
 

@@ -18,10 +18,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.server.daemon import Daemon, Start
 from timeline.engine.engine import Engine
 from timeline.options import Options
-from timeline_server import metrics
-from timeline_server.config import Configuration, Settings
-from timeline_server.logs import configure
-from timeline_server.service import Service
+from timeline_server.config.config import Configuration, Settings
+from timeline_server.logs.logger import configure
+from timeline_server.monitoring import metrics
+from timeline_server.service.service import Service
 
 PAGE: Final = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text("utf-8")
 ROW: Final = re.compile(r"^\| `(\w+)` \| (\w+) \|([^|]*)\| (\S[^|]*) \|$", re.MULTILINE)

@@ -18,9 +18,9 @@ from tests.ballast import fill
 from tests.server.daemon import Client, Daemon, Start
 from timeline.errors import UsageError
 from timeline.options import MIB
-from timeline_server import config
-from timeline_server.logs import configure
-from timeline_server.monitor import Monitor
+from timeline_server.config import config
+from timeline_server.logs.logger import configure
+from timeline_server.monitoring.monitor import Monitor
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_head_has_no_body(watched: Daemon) -> None:
 def test_who_sends_nothing_is_let_go_and_keeps_others_out_no_longer(
     loggers: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline_server.monitor._SECONDS", 0.5)
+    monkeypatch.setattr("timeline_server.monitoring.monitor._SECONDS", 0.5)
 
     async def look() -> None:
         monitor = Monitor(configure("error", "text")[0])

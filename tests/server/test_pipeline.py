@@ -11,10 +11,10 @@ import pytest
 from timeline.engine.engine import Engine
 from timeline.options import Options
 from timeline.storage.rocks import Storage
-from timeline_server import config
-from timeline_server.connection import Connection
-from timeline_server.logs import configure
-from timeline_server.service import Service
+from timeline_server.config import config
+from timeline_server.connection.connection import Connection
+from timeline_server.logs.logger import configure
+from timeline_server.service.service import Service
 
 SECONDS = 20.0
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, strategies as st
 
 from timeline_server.errors import ProtocolError
-from timeline_server.protocol import UNAUTHENTICATED, Command, Limits, Parser, split_inline
+from timeline_server.wire.parser import UNAUTHENTICATED, Command, Limits, Parser, split_inline
 
 BOUND = 256 * 1024  # bytes that one call looks at, of which most are those of one large argument
 LIMITS = Limits(request_bytes=200_000, argument_bytes=100_000, inline_bytes=1_000)

@@ -28,9 +28,9 @@ from timeline.engine.engine import Engine
 from timeline.formats.rows import FORMAT, StoreRow, encode_store
 from timeline.storage.rocks import META
 from timeline_server import daemon as program
-from timeline_server.config import Configuration
-from timeline_server.descriptors import provide
-from timeline_server.logs import Logger
+from timeline_server.config.config import Configuration
+from timeline_server.logs.logger import Logger
+from timeline_server.sockets.descriptors import provide
 
 NOBODY = 65_534
 

@@ -17,7 +17,7 @@ import pytest
 import timeline
 from tests.forked import CONTEXT
 from tests.server.daemon import Daemon, Start
-from timeline_server.outlet import Outlet
+from timeline_server.logs.outlet import Outlet
 
 NOISE = b"*1\r\n$-5\r\n"  # a line of the log
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.server.daemon import Start
-from timeline_server.supervisor import Supervisor
+from timeline_server.monitoring.notify import Supervisor
 
 
 @pytest.fixture

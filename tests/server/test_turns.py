@@ -18,15 +18,16 @@ from tests.server.test_pipeline import SECONDS, Transport
 from timeline.engine.engine import Engine
 from timeline.errors import BusyError, TimelineError
 from timeline.options import Options
-from timeline_server import appends, config, connection as connection_module
-from timeline_server.appends import Appends
-from timeline_server.commands.streaminfo import stream_facts
-from timeline_server.connection import Connection
-from timeline_server.logs import configure
-from timeline_server.making import finish
-from timeline_server.protocol import Limits, Parser
-from timeline_server.service import Service
-from timeline_server.table import COMMANDS
+from timeline_server.commands.redis.streaminfo import stream_facts
+from timeline_server.config import config
+from timeline_server.connection import appends, connection as connection_module
+from timeline_server.connection.appends import Appends
+from timeline_server.connection.connection import Connection
+from timeline_server.connection.table import COMMANDS
+from timeline_server.logs.logger import configure
+from timeline_server.service.making import finish
+from timeline_server.service.service import Service
+from timeline_server.wire.parser import Limits, Parser
 
 TURN = 1024  # commands in one, at most
 PAUSE = 256 << 10  # output_pause_bytes

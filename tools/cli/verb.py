@@ -20,7 +20,7 @@ import click
 
 from timeline.errors import LockedError, TimelineError, UsageError
 from timeline.options import Options
-from timeline_server import config as daemon_config
+from timeline_server.config import config as daemon_config
 
 from ..sources.wire import connect_to_daemon
 from .console import Output, shown, told

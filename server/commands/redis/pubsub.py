@@ -1,0 +1,242 @@
+"""Pub/sub: SUBSCRIBE, PSUBSCRIBE, PUBLISH and their kin, as in Redis.
+
+Rule: one frame for each channel named. On `sync:<user>:<device>` a device is told that something
+happened. These names are kept for that: a malformed one is refused, nothing is published there, and
+no pattern reaches there. All other channels are the clients' own. In RESP2 a connection that
+listens takes few commands only.
+
+PUBLISH sends when what the client wrote before is durable, so that a listener that hears of a write
+can read it; in a transaction, when that is durable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from timeline.errors import UsageError
+from timeline.messaging.access.access import find_user
+from timeline.messaging.access.names import check_device, check_user
+
+from ...clients.view import View
+from ...errors import CommandError
+from ...registry.command import Arguments
+from ...registry.lookup import shown
+from ...service.session import Session
+from ...wire import replies
+from ..declaring import container, plain, read
+from ..glob import compiled
+
+_SYNC = b"sync:"
+_NAME_BYTES = 4096  # of a channel, as of a pattern
+
+
+def _frame(session: Session, verb: bytes, channel: bytes | None) -> bytes:
+    return b"".join(
+        (
+            replies.push_header(3, session.resp),
+            replies.bulk(verb),
+            replies.nil(session.resp) if channel is None else replies.bulk(channel),
+            replies.integer(len(session.channels) + len(session.patterns)),
+        )
+    )
+
+
+def _refuse_in_transaction(session: Session) -> None:
+    if session.executing:
+        raise CommandError("subscriptions do not change in a transaction")
+
+
+def _device(channel: bytes) -> tuple[bytes, bytes] | None:
+    """(user, device) of `sync:<user>:<device>`; None for a channel of the clients' own."""
+    if not channel.startswith(_SYNC):
+        if len(channel) > _NAME_BYTES:
+            raise UsageError(f"the name of a channel has {_NAME_BYTES} bytes at most")
+        return None
+    user, colon, device = channel.removeprefix(_SYNC).rpartition(b":")
+    if not colon:
+        raise UsageError(
+            f"there is no channel {shown(channel)}: that of a device is sync:<user>:<device>"
+        )
+    return check_user(user), check_device(device)
+
+
+def _check_number(session: Session, fresh: int) -> None:
+    most = session.service.configuration.settings.channels
+    if len(session.channels) + len(session.patterns) + fresh > most:
+        raise CommandError(f"a client may subscribe to {most} channels (option channels)")
+
+
+def _end(
+    session: Session,
+    verb: bytes,
+    named: Arguments,
+    held: dict[bytes, None],
+    end: Callable[[bytes], None],
+) -> bytes:
+    """Ends what is `named` of what the connection has, or all; a frame for each."""
+    _refuse_in_transaction(session)
+    frames = []
+    for name in named or list(held):
+        if name in held:
+            end(name)
+            del held[name]
+        frames.append(_frame(session, verb, name))
+    session.settle()
+    return b"".join(frames) or _frame(session, verb, None)
+
+
+@read(  # so that it sees what the client wrote just before
+    "SUBSCRIBE",
+    "channel...",
+    "Listens to channels; on sync:<user>:<device> a device is told how far to sync, at once and "
+    "when something happens.",
+    group="pubsub",
+    flags="pubsub noscript loading stale",
+    complexity="O(N) for N channels",
+)
+def subscribe(session: Session, args: Arguments, _: View) -> bytes:
+    _refuse_in_transaction(session)
+    service = session.service
+    _check_number(session, len({each for each in args[1:] if each not in session.channels}))
+    inboxes: list[tuple[bytes, bytes, int] | None] = []
+    for channel in args[1:]:  # all or none
+        owner = _device(channel)
+        inbox = None if owner is None else find_user(service.messages.view, owner[0]).id
+        inboxes.append(None if owner is None or inbox is None else (*owner, inbox))
+    frames = []
+    for channel, device in zip(args[1:], inboxes, strict=True):
+        if channel not in session.channels:
+            if device is not None:
+                service.push.add(session.client, *device, None)
+            service.channels.subscribe(session.client, channel)
+            session.channels[channel] = None
+        frames.append(_frame(session, b"subscribe", channel))
+    session.settle()
+    return b"".join(frames)
+
+
+@plain(
+    "UNSUBSCRIBE",
+    "[channel...]",
+    "Stops listening to channels, or to all.",
+    group="pubsub",
+    flags="pubsub noscript loading stale",
+    complexity="O(N) for N channels",
+)
+def unsubscribe(session: Session, args: Arguments) -> bytes:
+    service = session.service
+
+    def end(channel: bytes) -> None:
+        device = _device(channel)
+        if device is not None:
+            service.push.remove(session.client, *device, streams=False)
+        service.channels.unsubscribe(session.client, channel)
+
+    return _end(session, b"unsubscribe", args[1:], session.channels, end)
+
+
+@read(
+    "PSUBSCRIBE",
+    "pattern...",
+    "Listens to all channels whose names match, those of devices not.",
+    group="pubsub",
+    flags="pubsub noscript loading stale",
+    complexity="O(N) for N patterns",
+)
+def psubscribe(session: Session, args: Arguments, _: View) -> bytes:
+    _refuse_in_transaction(session)
+    _check_number(session, len({each for each in args[1:] if each not in session.patterns}))
+    globs = [compiled(pattern) for pattern in args[1:]]
+    for glob in globs:  # all or none
+        if glob.prefix.startswith(_SYNC):
+            raise UsageError(
+                "patterns do not reach the channels of devices: SUBSCRIBE sync:<user>:<device>"
+            )
+    frames = []
+    channels = session.service.channels
+    for pattern, glob in zip(args[1:], globs, strict=True):
+        if pattern not in session.patterns:
+            channels.subscribe_pattern(session.client, pattern, glob.matches)
+            session.patterns[pattern] = None
+        frames.append(_frame(session, b"psubscribe", pattern))
+    session.settle()
+    return b"".join(frames)
+
+
+@plain(
+    "PUNSUBSCRIBE",
+    "[pattern...]",
+    "Stops listening by patterns, or by all.",
+    group="pubsub",
+    flags="pubsub noscript loading stale",
+    complexity="O(N) for N patterns",
+)
+def punsubscribe(session: Session, args: Arguments) -> bytes:
+    end = partial(session.service.channels.unsubscribe_pattern, session.client)
+    return _end(session, b"punsubscribe", args[1:], session.patterns, end)
+
+
+@read(  # so that a listener can read what the client wrote before
+    "PUBLISH",
+    "channel message",
+    "Tells those who listen to a channel; how many they are. Nothing is kept for others.",
+    group="pubsub",
+    flags="pubsub loading stale fast",
+    complexity="O(N + M) for N listeners and M patterns",
+)
+def publish(session: Session, args: Arguments, _: View) -> bytes:
+    if _device(args[1]) is not None:
+        raise UsageError("what is said on the channels of devices comes from the store alone")
+    channels = session.service.channels
+    channels.check_room()
+    transaction = session.transaction
+    if session.executing and transaction is not None:
+        transaction.afterwards.append(lambda: channels.publish(args[1], args[2]))
+        return replies.integer(len(channels.hearing(args[1])))
+    return replies.integer(channels.publish(args[1], args[2]))
+
+
+container("PUBSUB", "Who listens to what.", group="pubsub")
+
+
+@plain(
+    "PUBSUB CHANNELS",
+    "[pattern]",
+    "The channels that somebody listens to.",
+    group="pubsub",
+    flags="pubsub loading stale",
+    complexity="O(N) for N channels",
+)
+def pubsub_channels(session: Session, args: Arguments) -> bytes:
+    names = session.service.channels.names()
+    if len(args) > 2:
+        glob = compiled(args[2])
+        names = [name for name in names if glob.matches(name)]
+    return replies.bulks(names)
+
+
+@plain(
+    "PUBSUB NUMSUB",
+    "[channel...]",
+    "How many listen to each of some channels, those by patterns left out.",
+    group="pubsub",
+    flags="pubsub loading stale",
+    complexity="O(N) for N channels",
+)
+def pubsub_numsub(session: Session, args: Arguments) -> bytes:
+    found: list[replies.Value] = []
+    for channel in args[2:]:
+        found += [channel, session.service.channels.listeners(channel)]
+    return replies.encode(found, session.resp)
+
+
+@plain(
+    "PUBSUB NUMPAT",
+    "",
+    "How many different patterns somebody listens by.",
+    group="pubsub",
+    flags="pubsub loading stale",
+)
+def pubsub_numpat(session: Session, args: Arguments) -> bytes:
+    return replies.integer(session.service.channels.patterns)

@@ -1,0 +1,4 @@
+"""Commands that Redis does not have, a file for each family.
+
+Imports `commands` and what it imports. Importing a family declares its commands.
+"""

@@ -1,0 +1,82 @@
+"""TIMELINE.INSPECT, CONV.INSPECT and USER.INSPECT: what things are made of, for who runs the store.
+
+Rule: facts as `timeline.admin.inspection` gathers them, a map each. Whoever may ask is shown
+everything; nothing here is part of a commit. What may take long is done on another thread.
+"""
+
+from __future__ import annotations
+
+from timeline.admin.inspection import inspect_segment, inspect_store, inspect_timeline, plain
+from timeline.errors import UsageError
+from timeline.messaging.inspection import inspect_conversation, inspect_user
+
+from ...clients.view import View
+from ...registry.command import Arguments
+from ...service.session import Session
+from ...wire import replies
+from .. import arguments
+from ..declaring import read
+from .conversations import Options, messages_of, page_size
+
+
+@read(
+    "TIMELINE.INSPECT",
+    "[key [seq]]",
+    "What the store, a timeline with its segments, or the segment of an entry is made of.",
+    group="timeline",
+    flags="readonly",
+    complexity="O(N) for N timelines or segments",
+)
+def timeline(session: Session, args: Arguments, _: View) -> None:
+    if session.executing:
+        raise UsageError("TIMELINE.INSPECT is not part of a commit: call it outside MULTI")
+    engine, messages, resp = session.service.engine, messages_of(session), session.resp
+
+    def work() -> bytes:
+        if len(args) == 1:
+            index = {} if messages.indexer is None else messages.indexer.stats()
+            return replies.encode(plain(inspect_store(engine, index)), resp)
+        if len(args) == 2:
+            return replies.encode(plain(inspect_timeline(engine, args[1])), resp)
+        return replies.encode(plain(inspect_segment(engine, args[1], number)), resp)
+
+    number = arguments.integer(args[2], 0) if len(args) == 3 else 0
+    session.service.threads.detach(session.client, work)
+
+
+@read(
+    "CONV.INSPECT",
+    "conversation",
+    "What a conversation is made of: settings, members, diffusion, what is not counted.",
+    group="conversation",
+    flags="readonly",
+    complexity="O(N) for N messages recalled or silent",
+)
+def conversation(session: Session, args: Arguments, _: View) -> bytes:
+    found = inspect_conversation(messages_of(session).view, args[1])
+    return replies.encode(plain(found), session.resp)
+
+
+@read(
+    "USER.INSPECT",
+    "user [AFTER token] [COUNT count]",
+    "A user's in-box and devices, and of a page of his conversations why how many are unread.",
+    group="user",
+    flags="readonly",
+    complexity="O(M) for M conversations returned",
+)
+def user(session: Session, args: Arguments, _: View) -> bytes:
+    after: bytes | None = None
+    count = page_size(session, None)
+    options = Options(args, 2)
+    while (word := options.word()) is not None:
+        if word == b"AFTER":
+            after = options.value()
+        elif word == b"COUNT":
+            count = page_size(session, options.value())
+        else:
+            raise options.unknown()
+    engine, messages = session.service.engine, messages_of(session)
+    return replies.encode(
+        plain(inspect_user(engine, messages, args[1], after, count)), session.resp
+    )

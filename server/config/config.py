@@ -1,0 +1,380 @@
+"""The options of the daemon: defaults < TOML file < environment < command line.
+
+Rule: an option exists in one place, a field of `Settings` here or of the engine's `Options`, and is
+known under one name everywhere: `--inline-bytes`, `TIMELINED_INLINE_BYTES`, `inline_bytes` in the
+file and in CONFIG GET. Sizes and times take a unit (64k, 16 MiB, 30 s). Nothing here opens or
+listens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import ipaddress
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NoReturn, get_origin, get_type_hints
+
+from timeline import amounts
+from timeline.errors import UsageError
+from timeline.options import Options, anchored
+
+from ..wire.parser import Limits
+from .help import GROUPS, is_size, is_time, placeholder, shown
+
+try:
+    VERSION = version("timeline-engine")
+except PackageNotFoundError:  # run from a checkout that is not installed
+    VERSION = "0.1.0"
+_PREFIX = "TIMELINED_"
+# The least that a number may be; 1 where nothing is said.
+_FLOORS = {
+    "clients_bytes": 1 << 20,
+    "port": -1,
+    "metrics_port": -1,
+    "slowlog_log_slower_than": -1,
+    "slowlog_max_len": 0,
+    "tcp_keepalive": 0,
+    "timeout": 0,
+}
+
+
+def _option(default: Any, text: str) -> Any:  # noqa: ANN401  dataclasses.field is as untyped
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How the daemon runs. Raises `UsageError` for values that cannot work."""
+
+    data: str = _option("data", "directory of the store")
+    host: str = _option(
+        "127.0.0.1", "address to listen on; loopback until authentication is configured"
+    )
+    port: int = _option(7420, "port to listen on; 0 picks a free one, -1: none")
+    socket: str = _option("", "Unix socket to listen on too; empty: none")
+    socket_mode: str = _option("700", "rights of the Unix socket: who may connect, in octal")
+    metrics_host: str = _option("127.0.0.1", "address of /metrics, /healthz and /readyz")
+    metrics_port: int = _option(
+        -1, "port of /metrics, /healthz and /readyz over HTTP; 0 picks a free one, -1: none"
+    )
+    backlog: int = _option(1024, "connections the system may queue before they are accepted")
+    tcp_keepalive: int = _option(
+        300, "seconds of silence after which the system asks whether a peer is there; 0: never"
+    )
+    timeout: int = _option(
+        0, "seconds without a command after which a client is closed, unless it waits; 0: never"
+    )
+    log_level: str = _option("info", "debug, info, warning or error")
+    log_format: str = _option("text", "text or json, one line an event, on standard error")
+    fsync: str = _option("auto", "where fsync runs: inline, thread, or auto by how long it takes")
+    maxclients: int = _option(10_000, "connections at a time")
+    arguments: int = _option(1024 * 1024, "arguments of one command")
+    request_bytes: int = _option(16 << 20, "bytes of one command")
+    argument_bytes: int = _option(16 << 20, "bytes of one argument")
+    inline_bytes: int = _option(64 << 10, "bytes of an inline command")
+    transaction_bytes: int = _option(64 << 20, "bytes of the commands queued by one MULTI")
+    reply_bytes: int = _option(64 << 20, "bytes of one reply; a read that needs more is refused")
+    output_bytes: int = _option(
+        64 << 20, "bytes waiting for a client that does not read, before it is closed"
+    )
+    output_pause_bytes: int = _option(
+        256 << 10, "bytes waiting for a client, before its commands wait too"
+    )
+    backlog_bytes: int = _option(
+        1 << 20, "bytes of commands kept for a client that waits, before its socket does"
+    )
+    clients_bytes: int = _option(
+        128 << 20,
+        "bytes that all clients together may hold, before those that hold most are closed",
+    )
+    blocked: int = _option(10_000, "reads that may be blocked at a time")
+    channels: int = _option(1024, "channels one client may subscribe to")
+    subscriptions: int = _option(
+        16_384, "devices one client may be told of, by USER.SUBSCRIBE and on their channels"
+    )
+    busy_ms: int = _option(2_000, "how long a burst is slowed before it is refused with BUSY")
+    slowlog_log_slower_than: int = _option(
+        10_000, "microseconds after which a command is noted; -1: none"
+    )
+    slowlog_max_len: int = _option(128, "how many slow commands are kept")
+    sync_block_ms: int = _option(
+        4_000,
+        "longest BLOCK of USER.SYNC and WAIT of a search; redis-py gives up after 5 s by default",
+    )
+    backup_directory: str = _option(
+        "", "directory below which BACKUP may write; empty: it is refused"
+    )
+    page_entries: int = _option(1_000, "entries in a page of LOG.TAIL, TIMELINE.LIST, USER.SYNC, …")
+
+    def __post_init__(self) -> None:
+        for name, value in dataclasses.asdict(self).items():
+            floor = _FLOORS.get(name, 1)
+            if isinstance(value, int) and value < floor:
+                raise UsageError(f"option {name} must be at least {floor}, not {value}")
+        if self.fsync not in ("auto", "inline", "thread"):
+            raise UsageError(f"fsync is auto, inline or thread, not {self.fsync!r}")
+        if self.log_level not in ("debug", "info", "warning", "error"):
+            raise UsageError(f"log_level is debug, info, warning or error, not {self.log_level!r}")
+        if self.log_format not in ("text", "json"):
+            raise UsageError(f"log_format is text or json, not {self.log_format!r}")
+        if not self.data:
+            raise UsageError("data must name a directory")
+        for name, port in (("port", self.port), ("metrics_port", self.metrics_port)):
+            if port > 65_535:
+                raise UsageError(f"{name} is at most 65535, not {port}")
+        if self.port == self.metrics_port > 0:
+            raise UsageError("port and metrics_port are the same: choose another --metrics-port")
+        if self.port < 0 and not self.socket:
+            raise UsageError("port is -1 and there is no socket: nobody could connect")
+        if not re.fullmatch("0?[0-7]{3}", self.socket_mode):
+            raise UsageError(f"socket_mode is octal, such as 770, not {self.socket_mode!r}")
+        if not is_loopback(self.host):
+            raise UsageError(
+                f"refusing to listen on {self.host}: without authentication, which this version "
+                "does not have yet, anyone who reaches the port could read and write everything. "
+                "Use 127.0.0.1 and, for other machines, an SSH tunnel"
+            )
+
+    def anchored(self) -> Settings:
+        """The same, whatever becomes of the working directory. Raises `UsageError`."""
+        return dataclasses.replace(
+            self,
+            data=_anchored(self.data),
+            backup_directory=_anchored(self.backup_directory),
+            socket=_anchored(self.socket),
+        )
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(
+            arguments=self.arguments,
+            request_bytes=self.request_bytes,
+            argument_bytes=self.argument_bytes,
+            inline_bytes=self.inline_bytes,
+        )
+
+
+def _anchored(path: str) -> str:
+    """Where a path leads, if there is one."""
+    return path and str(anchored(path))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody on another machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option as a user meets it: `kind` is str, int, float, bool, or tuple for names."""
+
+    name: str
+    kind: type
+    default: Any
+    text: str
+    engine: bool
+
+    def read(self, value: object, source: str) -> Any:  # noqa: ANN401  as `kind` says
+        """The value of this option from text or TOML. Raises `UsageError`."""
+        try:
+            if self.kind is bool:
+                return _boolean(value)
+            if self.kind is int:
+                return _amount(self.name, value)
+            if self.kind is float:
+                return _amount(self.name, value) if _has_unit(value) else float(str(value))
+            if self.kind is tuple:
+                return _names(value)
+            return str(value)
+        except ValueError:
+            raise UsageError(
+                f"{source}: {self.name} takes {self._takes()}, not {value!r}"
+            ) from None
+
+    def _takes(self) -> str:
+        if is_size(self.name):
+            return "a size such as 64 KiB"
+        if is_time(self.name):
+            return "a time such as 30 s"
+        return _KINDS[self.kind]
+
+
+_KINDS = {
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "text",
+    tuple: "names, separated by commas",
+}
+
+
+def _boolean(value: object) -> bool:
+    text = str(value).lower()
+    if text in ("true", "yes", "on", "1"):
+        return True
+    if text in ("false", "no", "off", "0"):
+        return False
+    raise ValueError
+
+
+def _names(value: object) -> tuple[str, ...]:
+    each = value if isinstance(value, list) else str(value).split(",")
+    return tuple(name for part in each if (name := str(part).strip()))
+
+
+def _amount(name: str, value: object) -> int:
+    """A number: one of milliseconds may be a time with a unit, any other a size with one."""
+    text = str(value).strip()
+    if not is_time(name):
+        return int(text) if text.startswith("-") else amounts.size(text)
+    return amounts.milliseconds(text) if _has_unit(value) else int(text)
+
+
+def _has_unit(value: object) -> bool:
+    return str(value).strip()[-1:].isalpha()
+
+
+def options() -> Iterator[Option]:
+    """Every option of the daemon, then of the engine."""
+    for owner, engine in ((Settings, False), (Options, True)):
+        hints = get_type_hints(owner)
+        for item in dataclasses.fields(owner):
+            if engine and item.name == "fsync":  # the daemon's own, which also knows `auto`
+                continue
+            hint = get_origin(hints[item.name]) or hints[item.name]
+            kind = hint if hint in _KINDS else str
+            yield Option(item.name, kind, item.default, item.metadata["help"], engine)
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    settings: Settings
+    engine: Options
+    file: str = ""  # that was read, by its absolute path
+
+
+def load(argv: Sequence[str], environment: Mapping[str, str] | None = None) -> Configuration:
+    """The configuration that the command line, the environment and the file give together.
+
+    Raises `UsageError`; `--help` and `--version` print and exit with status 0.
+    """
+    environment = os.environ if environment is None else environment
+    known = {option.name: option for option in options()}
+    given = _from_words(argv, known)
+    _check_names(environment, known)
+    file = given.pop("config") or environment.get(_variable("config"))
+    values: dict[str, Any] = {}
+    if file:
+        values.update(_from_file(Path(file), known))
+    for name, option in known.items():
+        text = environment.get(_variable(name))
+        if text is not None:
+            values[name] = option.read(text, _variable(name))
+    for name, text in given.items():
+        if text is not None:
+            values[name] = known[name].read(text, _word(name))
+    settings = Settings(**{name: value for name, value in values.items() if not known[name].engine})
+    engine = Options(**{name: value for name, value in values.items() if known[name].engine})
+    return Configuration(
+        settings.anchored(), engine.anchored(), str(anchored(file)) if file else ""
+    )
+
+
+def as_given(value: object) -> str:
+    """A value as it would be given."""
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _from_file(path: Path, known: Mapping[str, Option]) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as problem:
+        raise UsageError(f"cannot read the configuration {path}: {problem}") from None
+    values = {}
+    for name, value in content.items():
+        option = known.get(name.replace("-", "_"))
+        if option is None:
+            raise UsageError(f"{path}: there is no option {name}{_nearest(name, known)}")
+        values[option.name] = option.read(value, str(path))
+    return values
+
+
+def _variable(name: str) -> str:
+    return _PREFIX + name.upper()
+
+
+def _word(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _nearest(name: str, known: Iterable[str], written: Callable[[str], str] = str) -> str:
+    """How the refusal of a name that is not known ends."""
+    near = get_close_matches(name, known, 1)
+    return f": did you mean {written(near[0])}?" if near else "; see timelined --help"
+
+
+def _check_names(environment: Mapping[str, str], known: Iterable[str]) -> None:
+    """A misspelt variable is refused: unheard, it would leave a default where none is wanted."""
+    ours = {_variable(name): name for name in (*known, "config")}
+    for name in environment:
+        if name.startswith(_PREFIX) and name not in ours:
+            meant = name.removeprefix(_PREFIX).lower()
+            near = _nearest(meant, ours.values(), _variable)
+            raise UsageError(f"there is no variable {name}{near}")
+
+
+def _from_words(argv: Sequence[str], known: Mapping[str, Option]) -> dict[str, Any]:
+    found, rest = _arguments(known).parse_known_args(argv)
+    if rest:
+        name = rest[0].partition("=")[0]
+        meant = name.lstrip("-").replace("-", "_")
+        near = _nearest(meant, (*known, "config", "version", "help"), _word)
+        raise UsageError(f"there is no argument {name}{near}")
+    return vars(found)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see timelined --help")
+
+
+def _arguments(known: Mapping[str, Option]) -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="timelined",
+        usage="timelined [--config FILE] [--OPTION VALUE ...]",
+        description="The daemon of Timeline: timelines that any Redis client appends to and reads.",
+        epilog="Sizes are bytes, or 64 KiB, 16 MiB, 1 GiB; times milliseconds, or 30 s, 10 min, "
+        "12 h, 90 d. "
+        "Every option is also read from the TOML file and, in capitals behind "
+        f"{_PREFIX}, from the environment ({_PREFIX}PORT=7420). The command line wins over the "
+        "environment, that over the file. Exit status: 0 when it was asked to stop, 1 when it "
+        "cannot serve, 2 when an option is wrong.",
+        allow_abbrev=False,
+        formatter_class=partial(argparse.HelpFormatter, max_help_position=36),
+    )
+    parser.add_argument("--version", action="version", version=f"timelined {VERSION}")
+    parser.add_argument("--config", metavar="FILE", help="TOML file with options")
+    for title, names in GROUPS.items():
+        group = parser.add_argument_group(title)
+        for option in map(known.__getitem__, names.split()):
+            default = shown(option.name, option.default)
+            group.add_argument(
+                _word(option.name),
+                dest=option.name,
+                metavar=placeholder(option.name, option.kind),
+                help=(option.text + (f" ({default})" if default else "")).replace("%", "%%"),
+            )
+    return parser

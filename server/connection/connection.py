@@ -1,0 +1,576 @@
+"""One client: its socket, its commands in order, its replies in order.
+
+Rule: a client's commands take effect and are answered in the order sent, whatever they wait for.
+No client takes more than its turn: `_WORK` of commands and requests, `output_pause_bytes` of
+replies, or `_SECONDS`, whichever comes first. The rest goes on in a later turn, behind those of
+others (`turns`); meanwhile it lies here as it came. No replies are made that the client does not
+take. So each client costs a bounded amount of time and memory; `holdings` bounds what all of them
+hold together.
+
+What the next command waits for (`_waits`), and who goes on with it:
+
+| `_waits` | the next command waits for | goes on by |
+|---|---|---|
+| `NOTHING` | nothing: there is none | `data_received` |
+| `TURN` | its turn, the last one being over | `turn`, from `Turns` |
+| `FLIGHT` | the client's own writes: it reads, or many replies wait | `proceed`, from `Pipeline` |
+| `ROOM` | room: it writes, and met BUSY | `proceed`, from `Pipeline` |
+| `READER` | the client, which has yet to take what it asked for | `_taken`, from `Output` |
+| `REPLY` | the one before: a blocked read, a search, a long reply | `proceed`, from `Waiters` |
+
+How far the connection is (`_life`), which only ever rises:
+
+| `_life` | | socket is read | commands are carried out |
+|---|---|---|---|
+| `OPEN` | | unless enough waits | yes |
+| `ENDED` | the client has sent its last, or the daemon stops | no | yes; then it closes |
+| `CLOSING` | QUIT, or a fault in the protocol | no | no; it closes behind the last reply |
+| `GONE` | closed | no | no |
+
+A flight (replies that wait for a group) and output that waits may be there in all but `GONE`.
+
+It does not know what any command means; appends and short reads alone have paths of their own,
+since their cost is the daemon's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from time import perf_counter
+from typing import Any, Final, cast
+
+from timeline.errors import BusyError, TimelineError
+
+from ..clients.blocking import Waiter
+from ..clients.state import Tracking
+from ..errors import ProtocolError
+from ..registry.command import READ, WRITE, Command as Known
+from ..registry.lookup import resolve
+from ..service.pipeline import Flight
+from ..service.service import Service
+from ..service.session import Session
+from ..wire import replies
+from ..wire.parser import OBJECT_BYTES, Command, Parser
+from .appends import ADD, Appends
+from .dispatch import kind_of, perform
+from .output import Output
+from .shortreads import READS, short_reads
+from .table import COMMANDS
+
+NOTHING, TURN, FLIGHT, ROOM, READER, REPLY = range(6)
+OPEN, ENDED, CLOSING, GONE = range(4)
+
+# A turn, about: a command counts as one, and so do `_BYTES` of requests that are read, or
+# `_ITEM_BYTES` of such as are read item by item, without a command coming of it.
+_WORK: Final = 1024
+_BYTES: Final = 128
+_ITEM_BYTES: Final = 8
+_SHARE: Final = 128  # of it is had at once, on arrival, while others wait for their turns
+_SECONDS: Final = 0.001  # of commands that are carried out one by one
+# What has no more than this waiting goes on as soon as it can, and not behind others.
+_FEW: Final = 64
+_LITTLE: Final = 16 << 10
+
+_ADD_COMMAND = COMMANDS[b"XADD"]
+_RUNS: Final = {verb: COMMANDS[verb.upper()] for verb in ADD | READS}
+
+
+class Connection(asyncio.Protocol):
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._settings = service.configuration.settings
+        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.session: Session = cast(Session, None)
+        self._life = OPEN
+        # What was received: bytes in the parser, then commands, of which those before `_place` are
+        # done.
+        self._parser = Parser(self._settings.limits)
+        self._fault: ProtocolError | None = None
+        self._reading = True
+        self._commands: list[Command] = []
+        self._place = 0
+        self._appends = Appends(service.engine)
+        # What the next of them waits for.
+        self._waits = NOTHING
+        self.waiter: Waiter | None = None
+        self._stalled_since = 0.0
+        # The last flight this client has writes in, if it has not landed.
+        self._flight: Flight | None = None
+        # Replies to be sent, in pieces, with the flight if there is one; the indexes of those that
+        # promise no write; and the bytes of those that are no ids of appended entries.
+        self._out: list[bytes] = []
+        self._kept: list[int] = []
+        self._size = 0
+        self._output: Output = cast(Output, None)
+        # What `Holdings` was told last, and what of it is for a reply that is being made.
+        self.held = 0
+        self.claimed = 0
+
+    # --- the socket ---------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        service = self._service
+        self._transport = cast(asyncio.Transport, transport)
+        self._output = Output(self._transport, service.loop, service.counters, self._taken)
+        service.counters.connections += 1
+        local = transport.get_extra_info("sockname")
+        self.session = Session(
+            id=service.next_client,
+            service=service,
+            client=self,
+            address=_address(transport.get_extra_info("peername") or local),
+            local_address=_address(local),
+            created=service.loop.time(),
+            active=service.loop.time(),
+        )
+        service.next_client += 1
+        service.clients[self.session.id] = self
+        service.holdings.arrive()
+        self._transport.set_write_buffer_limits(high=self._settings.output_pause_bytes)
+
+    def data_received(self, data: bytes) -> None:
+        if self._life != OPEN or self._fault is not None:
+            return
+        service = self._service
+        service.counters.input_bytes += len(data)
+        self.session.active = service.loop.time()
+        self._parser.feed(data)
+        if self._waits:
+            self.account()
+        else:
+            self._have_turn(_SHARE if service.turns.busy else _WORK)
+
+    def eof_received(self) -> bool:
+        """The client sends no more; it may still wait for replies to what it sent."""
+        self._life = max(self._life, ENDED)
+        if self.waiter is not None:
+            return self.waiter.soon
+        return bool(self._waits or self._flight or self._output.waits)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's
+        service = self._service
+        self._let_go()
+        service.clients.pop(self.session.id, None)
+        if not service.clients:
+            service.emptied.set()
+        service.push.forget(self)
+        service.channels.forget(self)
+        service.tracker.forget(self)
+        if self.waiter is not None:
+            service.waiters.remove(self.waiter)
+
+    def pause_writing(self) -> None:
+        self._output.pause()
+
+    def resume_writing(self) -> None:
+        self._output.resume()
+
+    # --- what it holds ------------------------------------------------------------------------
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes received and not carried out yet."""
+        return self._parser.unread + self._parser.kept
+
+    @property
+    def output_bytes(self) -> int:
+        """Bytes the client has yet to take."""
+        return self._output.size
+
+    def holds(self) -> int:
+        """Bytes of memory, about: what was received and not done, what was made and not taken."""
+        if self._life == GONE:
+            return 0
+        transaction = self.session.transaction
+        objects = 4 * (len(self._commands) - self._place)  # a guess: they lie in one small piece
+        if transaction is not None:
+            objects += transaction.objects
+        return (
+            self.input_bytes
+            + (0 if transaction is None else transaction.bytes)
+            + OBJECT_BYTES * objects
+            + self._size
+            + self.claimed
+            + self.output_bytes
+        )
+
+    def account(self) -> None:
+        """Tells what it holds, and reads from the socket or not, as that allows."""
+        if self._life == GONE:
+            return
+        holdings, unread = self._service.holdings, self._parser.unread
+        held = self.holds()
+        if held != self.held:
+            holdings.note(self, held)
+        enough = _LITTLE if self._waits == TURN else self._settings.backlog_bytes
+        if (
+            self._life != OPEN
+            or self._fault is not None
+            or unread > enough
+            or holdings.holds_back(self)
+        ):
+            if self._reading:
+                self._reading = False
+                self._transport.pause_reading()
+        elif not self._reading and not (unread and self._waits):
+            self._reading = True
+            self._transport.resume_reading()
+
+    # --- turns --------------------------------------------------------------------------------
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether something may be pushed: the client reads, and no replies wait to go first."""
+        return self._life != GONE and self._flight is None and not self._output.full
+
+    def turn(self) -> None:
+        """Goes on with what waits, if that is still to be done."""
+        if self._life < CLOSING:
+            self._have_turn(_WORK)
+
+    def _have_turn(self, work: int) -> None:
+        """Carries out what it may of what was received; the rest waits."""
+        if self._output.full:
+            waits = READER
+        else:
+            with self._service.engine.lock:
+                waits = self._carry_on(work)
+        self._waits = waits
+        if self._out and self._flight is None:
+            self._send_out()
+        if waits == TURN:
+            self._service.turns.add(self)
+        elif not waits:
+            self._commands, self._place = [], 0
+            self._stalled_since = 0.0
+            if self._fault is not None:
+                self._fail()
+        left = waits or self._parser.kept or self.held
+        if left or not (self.session.plain and self._reading):
+            self.account()
+        if self._life:
+            self._settle()
+
+    def proceed(self) -> None:
+        """Goes on with what was kept, now that something it may have waited for has happened."""
+        if not self._waits:
+            if self.held or not self._reading:
+                self.account()
+        elif self._waits == TURN or self.waiter is not None or self._output.full:
+            return
+        elif len(self._commands) - self._place > _FEW or self._parser.unread > _LITTLE:
+            self._waits = TURN
+            self._service.turns.add(self)
+        else:
+            self.turn()
+
+    def _carry_on(self, left: int) -> int:
+        """Carries out commands until one must wait, and returns for what."""
+        session, parser, service = self.session, self._parser, self._service
+        commands, place = self._commands, self._place
+        begun = service.seconds
+        while left > 0:
+            if place == len(commands):
+                unread = parser.unread
+                if not unread or self._life >= CLOSING:
+                    return NOTHING
+                try:
+                    commands = parser.next()
+                except ProtocolError as problem:
+                    self._fault = problem
+                    commands = problem.commands
+                self._commands = commands
+                self._place = place = self._appends.singly = 0
+                left -= 1 + (unread - parser.unread) // (_BYTES if commands else _ITEM_BYTES)
+                continue
+            args = commands[place]
+            run = _RUNS.get(args[0]) if session.plain else None
+            if run is not None and (done := self._run(run, commands, place)):
+                left -= done
+                self._place = place = place + done
+            else:
+                waits = self._carry_out(args)
+                if waits:
+                    return waits
+                left = left - 1 if service.seconds - begun <= _SECONDS else 0
+                if self._commands is commands:
+                    self._place = place = place + 1
+                else:  # they were dropped
+                    commands, place = self._commands, self._place
+                if self.waiter is not None:
+                    return REPLY
+            if self._size > self._settings.output_pause_bytes:
+                if self._flight is not None:
+                    return FLIGHT
+                self._send_out()
+                left = 0
+        if self._output.full:
+            return READER
+        return TURN if place < len(commands) or parser.unread else NOTHING
+
+    def _run(self, command: Known, commands: list[Command], place: int) -> int:
+        """Carries out together what can be of the commands from `place` on, the first of which is
+        `command`: appends or short reads.
+
+        Returns how many those were; with none, the first is one that is carried out by itself.
+        """
+        begin = perf_counter()
+        if command is _ADD_COMMAND:
+            ids = self._appends.take(commands, place)
+            if not ids:
+                return 0
+            self._board()
+            self._out += ids
+            done = len(ids)
+        elif self._flight is None:
+            done = self._read(commands, place)
+        else:
+            return 0
+        if done:
+            seconds = perf_counter() - begin
+            self._service.note(self.session, command, commands[place], seconds, done)
+        return done
+
+    def _read(self, commands: list[Command], place: int) -> int:
+        room = self._settings.output_pause_bytes - self._size
+        done, pieces, size = short_reads(self._service.engine.timelines, commands, place, room)
+        self._out += pieces
+        self._size += size
+        return done
+
+    def _carry_out(self, args: Command) -> int:
+        """Carries out one command; or returns what it must wait for, nothing being done."""
+        session = self.session
+        command = resolve(args)
+        kind = command.kind if command and session.plain else kind_of(session, command)
+        if kind == READ and self._flight is not None:
+            return FLIGHT
+        try:
+            reply, refused = perform(session, command, args)
+        except BusyError as problem:
+            if self._may_stall():
+                return ROOM
+            assert session.last is not None
+            session.last.account.calls += 1
+            reply, refused = self._service.refuse_late(session, problem), True
+        if reply is not None:
+            # Also one that changed nothing: it may have seen what is staged and not durable.
+            promises = kind == WRITE and not refused and self._service.engine.pending
+            if promises:
+                self._board()
+            if not session.plain and session.swallows():
+                return NOTHING
+            if not promises and self._flight is not None:
+                self._kept.append(len(self._out))
+            self._out.append(reply)
+            self._size += len(reply)
+        return NOTHING
+
+    def _may_stall(self) -> bool:
+        """Whether a write that met BUSY waits for room; no more after `busy_ms`, until a turn ends
+        with nothing left.
+        """
+        now = self._service.loop.time()
+        self._stalled_since = self._stalled_since or now
+        if (now - self._stalled_since) * 1000 > self._settings.busy_ms:
+            return False
+        self._service.pipeline.stall(self)
+        return True
+
+    # --- flights ------------------------------------------------------------------------------
+
+    def _board(self) -> None:
+        """Makes the replies that follow leave with what was staged last."""
+        flight = self._service.pipeline.flight()
+        if self._flight is not flight:
+            if self._flight is not None:  # those before leave earlier, with their own group
+                self._out, self._kept = [], []
+            elif self._out:  # those before waited for nothing
+                self._kept = list(range(len(self._out)))
+            flight.entries.append((self, self._out, self._kept))
+            self._flight = flight
+
+    def release(
+        self, flight: Flight, out: list[bytes], kept: list[int], problem: TimelineError | None
+    ) -> bool:
+        """Sends the replies that waited for `flight`; `problem` replaces promised writes. Returns
+        whether there may be something to proceed with.
+        """
+        if self._flight is flight:
+            self._flight, self._out, self._kept, self._size = None, [], [], 0
+        if self._life == GONE:
+            return False
+        if problem is not None:
+            keep = set(kept)
+            refusal = replies.error(problem)
+            self._service.counters.errors[problem.code] += len(out) - len(keep)
+            out = [reply if index in keep else refusal for index, reply in enumerate(out)]
+        self._output.send(out)
+        if self._flight is None:
+            self._service.push.resume(self)
+        if self._life:
+            self._settle()
+        return self._waits != NOTHING or self.held > 0 or not self._reading
+
+    # --- sending ------------------------------------------------------------------------------
+
+    def _send_out(self) -> None:
+        """Sends the replies that wait for nothing."""
+        out, self._out, self._kept, self._size = self._out, [], [], 0
+        if self._life != GONE:
+            self._output.send(out)
+
+    def _taken(self) -> None:
+        """The client took some of what waited for it; when all, its commands go on."""
+        if self._life == GONE:
+            return
+        self.session.active = self._service.loop.time()
+        self.account()
+        if not self._output.full:
+            self.proceed()
+            self._service.push.resume(self)
+            self._settle()
+
+    def answer(self, reply: bytes | list[bytes]) -> None:
+        """Sends the reply to a command that has waited; a long one comes in parts."""
+        if self.session.swallows() or self._life == GONE:
+            return
+        if isinstance(reply, bytes):
+            self.push(reply)
+        elif self._out:  # of pushes
+            self.push(b"".join(reply))
+        else:
+            self._output.send_in_parts(reply)
+        if self.session.tracking is not Tracking.OFF:
+            self._service.tracker.answered(self)
+
+    def push(self, data: bytes) -> None:
+        """Sends what was not asked for just now. A client that never reads it is closed."""
+        if self._life == GONE:
+            return
+        if self._out:  # behind the replies that wait
+            if self._flight is not None:
+                self._kept.append(len(self._out))
+            self._out.append(data)
+            self._size += len(data)
+            waits = self._size
+        else:
+            self._output.send([data])
+            waits = self._output.size
+        if waits > self._settings.output_bytes:
+            self.disconnect("slow reader: more than output_bytes wait for it")
+
+    def offer(self, data: bytes) -> bool:
+        """Sends what a subscriber is owed; False when it is to be offered again once the client
+        takes more, of which `Push.resume` is told.
+        """
+        if not self.takes_more:
+            return False
+        self._output.send([data])
+        return True
+
+    def offer_shared(self, prefix: bytes, tails: Sequence[bytes]) -> bool:
+        """As `offer` of `prefix.join(tails)`, without a copy of the tails for each who waits."""
+        if not self.takes_more:
+            return False
+        self._output.offer([part for tail in tails for part in (tail, prefix)][1:-1])
+        return True
+
+    # --- closing ------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Closes once everything answered so far is sent; later commands are not carried out."""
+        self._life = max(self._life, CLOSING)
+        self._commands, self._place, self._waits = [], 0, NOTHING
+
+    def finish(self) -> None:
+        """The daemon stops: no more is read, what was received is answered, then it closes."""
+        self._life = max(self._life, ENDED)
+        self.account()
+        if self.waiter is not None and not self.waiter.soon:
+            self.close()
+            self._service.waiters.remove(self.waiter)
+        self._settle()
+
+    def disconnect(self, reason: str) -> None:
+        """Closes at once, without what waits to be sent."""
+        if self._life == GONE:
+            return
+        self._tell(reason)
+        self._let_go()
+        _hang_up(self._transport)
+
+    def does_nothing(self) -> bool:
+        """Whether nothing is owed to the client, now or when something happens. What it does not
+        take is not owed any longer.
+        """
+        return not (
+            self.waiter is not None
+            or self._flight is not None
+            or self._waits not in (NOTHING, READER)
+            or self.session.listening
+            or self._service.push.count(self)
+        )
+
+    def expire(self, seconds: int) -> None:
+        """Closes it, since it did nothing for so long."""
+        self._service.log.info(
+            "closed", client=self.session.id, address=self.session.address, idle_for=seconds
+        )
+        self._let_go()
+        self._transport.abort()
+
+    def _tell(self, reason: str) -> None:
+        self._service.counters.disconnected += 1
+        self._service.log.warning(
+            "disconnected", client=self.session.id, address=self.session.address, reason=reason
+        )
+
+    def _let_go(self) -> None:
+        """It holds nothing any more."""
+        self._life = GONE
+        self._service.holdings.forget(self)
+        self._service.turns.dispose(self._parser.forget())
+        self._commands, self._place, self._waits = [], 0, NOTHING
+        self._output.drop()
+        if self.session.transaction is not None:
+            self._service.turns.dispose(self.session.transaction.commands)
+            self.session.transaction = None
+
+    def _fail(self) -> None:
+        """Answers a protocol error behind everything before it, then closes."""
+        fault = self._fault
+        if fault is None or self._life >= CLOSING:
+            return
+        self._tell(str(fault))
+        self.push(self._service.refusal(fault))
+        self.close()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Closes when that was asked for and nothing is left to send."""
+        life = self._life
+        if life in (OPEN, GONE) or self._flight is not None or self._output.waits:
+            return
+        if life == CLOSING or not (self._waits or self.waiter is not None):
+            self._transport.close()
+
+
+def _hang_up(transport: asyncio.Transport) -> None:
+    """Ends a connection now. `abort` alone does so a turn later, when the client that asked for it
+    may have heard already that it is closed.
+    """
+    ours = transport.get_extra_info("socket")
+    with suppress(OSError), socket.socket(fileno=os.dup(ours.fileno())) as twin:
+        twin.shutdown(socket.SHUT_RDWR)
+    transport.abort()
+
+
+def _address(name: Any) -> str:  # noqa: ANN401  whatever the transport says
+    if isinstance(name, tuple) and len(name) >= 2:
+        return f"[{name[0]}]:{name[1]}" if ":" in str(name[0]) else f"{name[0]}:{name[1]}"
+    return f"{name}:0" if isinstance(name, str) and name else "?:0"  # a Unix socket, as Redis

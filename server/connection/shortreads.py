@@ -1,0 +1,64 @@
+"""Short reads among the commands of a pipeline: `XRANGE key start end COUNT n`, of entries that lie
+in memory, which is what clients ask for most.
+
+Rule: each is answered with what the handler of its command would answer. Whatever is out of the
+ordinary, in what is asked or where it lies, is left to that, errors too.
+"""
+
+from __future__ import annotations
+
+from timeline.formats.keys import MAX
+from timeline.lsm.timelines import Timelines
+
+from ..commands.arguments import range_end, range_start
+from ..errors import CommandError
+from ..wire.parser import Command
+from ..wire.replies import array_header
+
+_FORWARD = frozenset((b"XRANGE", b"xrange"))
+_BACK = frozenset((b"XREVRANGE", b"xrevrange"))
+READS = _FORWARD | _BACK
+_COUNT = frozenset((b"COUNT", b"count"))
+_COUNTS = {b"%d" % count: count for count in range(1, 1000)}  # above, it is no short one
+
+
+def short_reads(
+    timelines: Timelines, commands: list[Command], place: int, room: int
+) -> tuple[int, list[bytes], int]:
+    """Answers the commands from `place` on, as long as they are short reads by one command: how
+    many those are, their replies in pieces, and the bytes of these, not much more than `room`.
+    """
+    verb = commands[place][0]
+    reverse = verb in _BACK
+    known, read = timelines.by_name, timelines.read_short
+    pieces: list[bytes] = []
+    done = size = 0
+    for at in range(place, len(commands)):
+        command = commands[at]
+        if len(command) != 6 or command[0] != verb or command[4] not in _COUNT:
+            break
+        _, name, low, high, _, count = command
+        timeline = known.get(name)
+        if timeline is None or timeline.row is None or name[:1] == b"@":
+            break
+        most = _COUNTS.get(count)
+        if most is None:
+            break
+        if reverse:
+            low, high = high, low
+        try:
+            first = 0 if low == b"-" else range_start(low)
+            last = MAX if high == b"+" else range_end(high)
+        except CommandError:
+            break
+        page = read(timeline, first, last, most, reverse=reverse)
+        if page is None:
+            break
+        timeline.used = True
+        done += 1
+        pieces.append(array_header(page.count))
+        pieces += page.chunks
+        size += sum(map(len, page.chunks))
+        if size > room:
+            break
+    return done, pieces, size

@@ -1,0 +1,51 @@
+"""The table of commands, filled: importing this imports every family.
+
+Rule: whatever carries commands out takes the table from here, so that none is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from ..commands.redis import (
+    clients,
+    connection,
+    info,
+    introspection,
+    keys,
+    probes,
+    pubsub,
+    ranges,
+    server,
+    streaminfo,
+    streams,
+    transactions,
+)
+from ..commands.timeline import backup, conversations, inspection, log, search, timelines, users
+from ..registry import lookup
+from ..registry.command import Command
+
+FAMILIES: Final = (
+    backup,
+    clients,
+    connection,
+    conversations,
+    info,
+    inspection,
+    introspection,
+    keys,
+    log,
+    probes,
+    pubsub,
+    ranges,
+    search,
+    server,
+    streaminfo,
+    streams,
+    timelines,
+    transactions,
+    users,
+)
+# Each of them has declared its commands by now.
+COMMANDS: Final[Mapping[bytes, Command]] = lookup.COMMANDS

@@ -1,0 +1,45 @@
+"""Jobs: commands that may take minutes, done on another thread while the daemon serves.
+
+Responsibility: say how far each is, and end those that nobody waits for any more.
+
+Rule: work tells how far it is now and then, from its own thread, and is stopped there once its
+client has gone or the daemon stops; what it made so far is then taken back, or kept where it is
+whole, by whoever does the work. Numbers are only ever replaced whole, so no lock is needed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from ..errors import CommandError
+
+
+class Job:
+    def __init__(self, command: str, client: int) -> None:
+        self.command = command
+        self.client = client
+        self._begun = time.monotonic()
+        self._far = (0, 0)
+        self._dropped = False
+
+    def tell(self, done: int, total: int) -> None:
+        """Work is at `done` of `total`. Raises `CommandError` when it is to end."""
+        self._far = (done, total)
+        if self._dropped:
+            raise CommandError(f"{self.command} ended, since who asked for it has gone")
+
+    def drop(self) -> None:
+        """Nobody waits for it any more."""
+        self._dropped = True
+
+    def facts(self) -> Mapping[str, object]:
+        done, total = self._far
+        seconds = round(time.monotonic() - self._begun, 1)
+        return {
+            "command": self.command,
+            "client": self.client,
+            "seconds": seconds,
+            "done": done,
+            "total": total,
+        }

@@ -1,0 +1,238 @@
+"""What all connections share: the engine, the options, those who wait, the counters.
+
+Rule: one object per daemon, made by `daemon`; everything in it is used on the loop's thread only,
+but the engine, which has its own lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Final
+
+from timeline.commit.group import Group
+from timeline.engine.engine import Engine
+from timeline.errors import TimelineError
+from timeline.messaging.service import Messages
+
+from ..clients.blocking import LOG, Reader, Waiters
+from ..clients.client import Client
+from ..clients.holdings import Holdings
+from ..clients.state import ClientState
+from ..clients.turns import Turns
+from ..config.config import Configuration
+from ..errors import CommandError
+from ..logs.logger import Logger
+from ..registry.command import Command
+from ..registry.lookup import every
+from ..subscriptions.channels import Channels
+from ..subscriptions.push import Push
+from ..subscriptions.tracking import Tracker
+from ..wire import replies
+from .counters import Counters
+from .making import Making
+from .multicommit import Series, Step
+from .pipeline import Pipeline
+from .slowlog import SlowLog
+from .threads import Threads
+from .tunables import Tunables
+
+_REFUSAL_SECONDS: Final = 0.000_02  # what a refusal takes, about: those are not timed
+
+
+@dataclass(slots=True, eq=False)
+class Service:
+    engine: Engine
+    configuration: Configuration
+    loop: asyncio.AbstractEventLoop
+    log: Logger
+    stop: Callable[[], None]
+    port: int
+    metrics_port: int | None = None
+    counters: Counters = field(default_factory=Counters)
+    clients: dict[int, Client] = field(default_factory=dict)
+    slow: SlowLog = field(default_factory=SlowLog)
+    next_client: int = 1
+    # What commands took that came one by one, and refusals: turns end by that. It only grows.
+    seconds: float = 0.0
+    emptied: asyncio.Event = field(default_factory=asyncio.Event)  # the last client has gone
+    turns: Turns = field(init=False)
+    holdings: Holdings = field(init=False)
+    pipeline: Pipeline = field(init=False)
+    waiters: Waiters = field(init=False)
+    making: Making = field(init=False)
+    threads: Threads = field(init=False)
+    messages: Messages = field(init=False)
+    push: Push = field(init=False)
+    channels: Channels = field(init=False)
+    tracker: Tracker = field(init=False)
+    tunables: Tunables = field(init=False)
+    started: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings = self.configuration.settings
+        self.started = self.loop.time()
+        self.tracker = Tracker(self.engine, self.loop)
+        self.pipeline = Pipeline(self.engine, self.loop, self._applied, self.tracker.land, self.log)
+        self.turns = Turns(self.loop)
+        self.holdings = Holdings(
+            self.loop,
+            self.clients,
+            lambda: self.tunables.clients_bytes,
+            settings.busy_ms / 1000,
+        )
+        self.waiters = Waiters(self.loop, settings.blocked, self.refuse_late)
+        self.making = Making(self.engine, self.turns, self.holdings, self.waiters, self.refuse_late)
+        self.threads = Threads(self.loop, self.waiters, self.refuse_late)
+        self.messages = Messages(self.engine)
+        self.push = Push(self.loop, self.engine, self.messages)
+        self.engine.on_reload(self._reloaded)
+        self.channels = Channels(self.loop)
+        self.tunables = Tunables(
+            settings.maxclients,
+            settings.slowlog_log_slower_than,
+            settings.slowlog_max_len,
+            settings.clients_bytes,
+            settings.tcp_keepalive,
+            settings.timeout,
+        )
+
+    def _applied(self, group: Group) -> None:
+        """Wakes blocked reads of what `group` appended to, and whom it reached."""
+        news = None
+        if len(self.messages.watch):
+            try:
+                with self.engine.lock:
+                    news = self.messages.watch.tell(group)
+                    self.push.tell(news)
+            except TimelineError as problem:  # damage: whoever reads it is told, the others go on
+                self.log.error("whom a commit concerns is not known", problem=str(problem))  # noqa: TRY400  it says all
+                self._look_all()
+                return
+        waited = self.waiters.names
+        if not waited:
+            return
+        touched = chain(group.appended.timelines, group.created)
+        woken: list[bytes | int] = [
+            name for name in dict.fromkeys(each.name for each in touched) if name in waited
+        ]
+        if news is not None:
+            for inboxes in (news.look, *(fresh.inboxes for fresh in news.fresh)):
+                woken += [inbox for inbox in inboxes if inbox in waited]
+        if LOG in waited:
+            woken.append(LOG)
+        if woken:
+            with self.engine.lock:
+                self.waiters.wake(woken)
+
+    def _reloaded(self) -> None:
+        """The store healed: what was uncertain may stand, and no group tells of it."""
+        with suppress(RuntimeError):  # the loop has ended
+            self.loop.call_soon_threadsafe(self._look_all)
+
+    def _look_all(self) -> None:
+        """Lets all who wait for something look whether it has come."""
+        with self.engine.lock:
+            self.push.look_all()
+            self.waiters.wake(list(self.waiters.names))
+
+    def when_applied(self, group: Group, work: Callable[[], object]) -> None:
+        """Does `work` once the newest group is applied, before anybody goes on who waits for it;
+        not if it fails. Called under the engine's lock.
+        """
+        if not group.done:
+            self.pipeline.flight().works.append(work)
+        elif group.error is None:
+            work()
+
+    def carry_on(self, client: Reader, step: Step, reply: Callable[[], bytes]) -> None:
+        """Does the parts of a command behind the first, which was just committed."""
+        self.loop.call_soon(self._see_off)
+        self.commit_in_steps(client, step, reply)
+
+    def _see_off(self) -> None:
+        """What is staged is made durable, though nobody's reply waits for it."""
+        with self.engine.lock:
+            if self.engine.group.commits:
+                self.pipeline.flight()
+
+    def commit_in_steps(
+        self, client: Reader, step: Step, answer: Callable[[], bytes] = lambda: replies.OK
+    ) -> None:
+        """Answers once everything that `step` stages, a commit at a time, is durable."""
+        waiter = self.waiters.hold(client, soon=True)
+
+        def done(problem: TimelineError | None) -> None:
+            if problem is None:
+                reply = answer()
+            else:
+                # What was done stands, whatever the sentence says of the commit that failed.
+                unfinished = "only a part may have been done: send the command once more"
+                problem = CommandError(f"{problem}; {unfinished}", problem.code)
+                reply = self.refuse_late(client.session, problem)
+            self.waiters.answer(waiter, reply)
+
+        busy_seconds = self.configuration.settings.busy_ms / 1000
+        Series(self.engine, self.pipeline, self.loop, step, done, busy_seconds=busy_seconds)
+
+    def room(self) -> int:
+        """How many more clients there may be."""
+        return self.tunables.maxclients - len(self.clients)
+
+    def reject(self) -> bytes:
+        """The last word to a client that is one too many, which is counted."""
+        self.counters.connections += 1
+        self.counters.rejected += 1
+        return b"-ERR max number of clients reached\r\n"
+
+    def refusal(self, problem: TimelineError) -> bytes:
+        """The error reply, counted."""
+        self.counters.errors[problem.code] += 1
+        self.seconds += _REFUSAL_SECONDS
+        return replies.error(problem)
+
+    def refuse_late(self, client: ClientState, problem: Exception) -> bytes:
+        """The error reply to a command that has waited; it fails, though it began well."""
+        if client.last is not None:
+            client.last.account.failures += 1
+        if not isinstance(problem, TimelineError):
+            problem = self.own_mistake(problem)
+        return self.refusal(problem)
+
+    def own_mistake(self, problem: Exception) -> CommandError:
+        """The answer where the daemon itself is at fault, which the log tells with a trace."""
+        self.log.error("a command failed", problem=repr(problem), exc_info=problem)
+        return CommandError(f"internal error: {problem!r}")
+
+    def reset_counters(self) -> None:
+        self.counters.clear()
+        self.push.pushed = self.channels.published = self.holdings.evicted = 0
+        for command in every():
+            command.account.clear()
+
+    def timelines(self) -> int:
+        """How many raw timelines there are."""
+        with self.engine.lock:
+            return self.engine.count
+
+    def note(
+        self,
+        client: ClientState,
+        command: Command,
+        args: list[bytes],
+        seconds: float,
+        calls: int = 1,
+    ) -> None:
+        """Accounts calls of a command, of which the first is `args`, and remembers that one if on
+        the average they took longer than slowlog_log_slower_than.
+        """
+        client.last = command
+        account = command.account
+        account.calls += calls
+        account.seconds += seconds
+        slow = self.tunables.slow_after
+        if seconds >= slow and seconds >= slow * calls and "skip_slowlog" not in command.flags:
+            self.slow.note(seconds / calls, args, client, self.tunables.slowlog_max_len)

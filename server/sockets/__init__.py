@@ -1,0 +1,4 @@
+"""Where the daemon listens, whom it lets in, and how many files and sockets may be open.
+
+Imports `logs`.
+"""

@@ -1,0 +1,421 @@
+"""On-line push: devices that are told what happened when it has become durable.
+
+Two ways. A note, for every client: an ordinary pub/sub message on `sync:<user>:<device>` whose
+payload is the newest cursor. A stream, for RESP3: frames `["sync", user, cursor, kind, conv, id,
+[field, value, …]]`, first what was missed, then what comes.
+
+Rule: what is sent is read from the store at the subscriber's own position, so backlog and live are
+the same thing and nothing lies between them. Who has everything so far is `live`: a message to many
+is then encoded once and given to each behind his own few bytes, together with those to the same
+many that came while others were served. Who does not read is sent nothing more, is no longer live,
+and is gone on with from his position when he has caught up; notes only ever need the newest. A
+stream whose position has expired meanwhile is disconnected.
+Subscribers are served some at a time, other clients between them, and everything kept for them is
+bounded in bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
+from time import perf_counter
+
+from timeline.engine.engine import Engine
+from timeline.errors import ClosedError, TimelineError
+from timeline.fanout import Position
+from timeline.formats.conversations import MESSAGE
+from timeline.messaging.access.names import conversation_of
+from timeline.messaging.delivery.updates import Told
+from timeline.messaging.delivery.watching import Fresh, News
+from timeline.messaging.service import Messages
+
+from ..clients.client import Client
+from ..wire import replies
+from ..wire.entries import encode_told
+
+# In one turn of the loop at most so many are sent something: others wait for some 0.2 ms, beside
+# which a turn costs little. No more of them are read for once that has taken so many seconds.
+_AT_A_TIME = 32
+_READING = 0.0005
+_PAGE = 128  # entries read for one of them at a time, and
+_PAGE_BYTES = 256 << 10  # bytes, the last entry being above
+_FRAMES_BYTES = 16 << 20  # of encoded entries kept for the subscribers to come
+_ROUNDS = 256  # rounds, and
+_ROUNDS_BYTES = 8 << 20  # bytes of messages to be given; beyond, subscribers look for themselves
+_ROUND_BYTES = 64 << 10  # of messages given together
+_NOTHING = Position(-1, 0)  # before the first note
+_COPIED = 16 << 10  # bytes; what is longer is shared by those it is sent to
+
+
+class Subscriber:
+    """One device on one connection, which wants a stream, or only notes: everything up to
+    `position` is told.
+    """
+
+    __slots__ = (
+        "client", "device", "ended", "inbox", "live", "position", "prefix", "streams", "user",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        client: Client,
+        user: bytes,
+        device: bytes,
+        inbox: int,
+        position: Position | None,
+    ) -> None:
+        self.client = client
+        self.user = user
+        self.device = device
+        self.inbox = inbox
+        self.streams = position is not None
+        self.position = _NOTHING if position is None else position
+        # What each frame of his begins with.
+        if self.streams:
+            self.prefix = replies.push_header(7, 3) + replies.bulk(b"sync") + replies.bulk(user)
+        else:
+            self.prefix = replies.bulk(b"message") + replies.bulk(b"sync:%b:%b" % (user, device))
+        self.live = False  # nothing is owed to it but what the rounds bring
+        self.ended = False
+
+
+class _Round:
+    """Messages, one after the other, to the same in-boxes; `to` are the subscribers to be served.
+
+    `tails` are the frames without what they begin with, `positions` those behind them.
+    """
+
+    __slots__ = ("begun", "inboxes", "positions", "size", "tails", "to")
+
+    def __init__(self, inboxes: Sequence[int], to: Iterator[Subscriber]) -> None:
+        self.inboxes = inboxes
+        self.to = to
+        self.tails: list[bytes] = []
+        self.positions: list[Position] = []
+        self.size = 0
+        self.begun = False
+
+    def add(self, tail: bytes, position: Position) -> None:
+        self.tails.append(tail)
+        self.positions.append(position)
+        self.size += len(tail)
+
+    def behind(self, position: Position) -> list[bytes]:
+        """The tails that somebody who has read that far has yet to be given, as `join` takes
+        them.
+        """
+        return [b"", *self.tails[bisect_right(self.positions, position) :]]
+
+    def takes(self, inboxes: Sequence[int], size: int) -> bool:
+        """Whether a message to `inboxes` may be given together with these."""
+        return (
+            not self.begun
+            and self.size + size <= _ROUND_BYTES
+            and (self.inboxes is inboxes or self.inboxes == inboxes)
+        )
+
+
+class Push:
+    def __init__(self, loop: asyncio.AbstractEventLoop, engine: Engine, messages: Messages) -> None:
+        self._loop = loop
+        self._engine = engine
+        self._messages = messages
+        self._by_connection: dict[Client, dict[tuple[bytes, bytes, bool], Subscriber]] = {}
+        self._by_inbox: dict[int, tuple[Subscriber, ...]] = {}
+        # Something may have come for them, in order.
+        self._waiting: OrderedDict[Subscriber, None] = OrderedDict()
+        self._ended: deque[Subscriber] = deque()  # yet to be forgotten
+        self._scheduled = False
+        self._frames: dict[Told, bytes] = {}  # encoded of late
+        self._frames_bytes = 0
+        self._rounds: deque[_Round] = deque()
+        self._rounds_bytes = 0
+        self.pushed = 0  # frames and notes sent
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_connection.values()))
+
+    # --- subscribing --------------------------------------------------------------------------
+
+    def add(
+        self,
+        client: Client,
+        user: bytes,
+        device: bytes,
+        inbox: int,
+        position: Position | None,
+    ) -> None:
+        """Tell a device from now on; a stream begins behind `position`, None is for notes."""
+        streams = position is not None
+        self.remove(client, user, device, streams=streams)
+        subscriber = Subscriber(client, user, device, inbox, position)
+        self._by_connection.setdefault(client, {})[user, device, streams] = subscriber
+        self._by_inbox[inbox] = (*self._by_inbox.get(inbox, ()), subscriber)
+        self._messages.watch.add(inbox)
+        self._messages.presence.arrive(user, device)
+        self._waiting[subscriber] = None
+        self._schedule()
+
+    def remove(self, client: Client, user: bytes, device: bytes, *, streams: bool) -> bool:
+        """Whether there was something to end."""
+        subscriber = self._by_connection.get(client, {}).get((user, device, streams))
+        if subscriber is None:
+            return False
+        self._end(client, [subscriber])
+        return True
+
+    def forget(self, client: Client) -> None:
+        """End all of a connection that is gone or was reset."""
+        self._end(client, list(self._by_connection.get(client, {}).values()))
+
+    def end_streams(self, client: Client) -> None:
+        """End what only RESP3 can carry: the connection speaks RESP2 from now on."""
+        subscribers = self._by_connection.get(client, {}).values()
+        self._end(client, [each for each in subscribers if each.streams])
+
+    def _end(self, client: Client, subscribers: Sequence[Subscriber]) -> None:
+        """Send nothing to these any more; what was kept for them goes, some at a time."""
+        if not subscribers:
+            return
+        there = self._by_connection[client]
+        for subscriber in subscribers:
+            del there[subscriber.user, subscriber.device, subscriber.streams]
+            subscriber.ended = True
+            subscriber.live = False  # a round may still come to it
+            self._waiting.pop(subscriber, None)
+        if not there:
+            del self._by_connection[client]
+        self._ended.extend(subscribers)
+        self._let_go()
+        self._schedule()
+
+    def _let_go(self) -> None:
+        """Forget the next of those who ended."""
+        for _ in range(min(_AT_A_TIME, len(self._ended))):
+            subscriber = self._ended.popleft()
+            inbox = subscriber.inbox
+            others = tuple(each for each in self._by_inbox[inbox] if each is not subscriber)
+            if others:
+                self._by_inbox[inbox] = others
+            else:
+                del self._by_inbox[inbox]
+            self._messages.watch.remove(inbox)
+            self._messages.presence.depart(subscriber.user, subscriber.device)
+
+    def streams_to(self, client: Client, user: bytes, device: bytes) -> bool:
+        """Whether a connection has a stream of this device."""
+        return (user, device, True) in self._by_connection.get(client, {})
+
+    def count(self, client: Client) -> int:
+        return len(self._by_connection.get(client, ()))
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of messages that wait for their turn."""
+        return self._rounds_bytes
+
+    # --- telling ------------------------------------------------------------------------------
+
+    def tell(self, news: News) -> None:
+        """Tell those whom a group of commits concerns, in the turns to come."""
+        for inbox in news.look:
+            self._look(inbox)
+        for fresh in news.fresh:
+            self._line_up(fresh)
+        self._schedule()
+
+    def _settle(self, subscriber: Subscriber) -> None:
+        """It is no longer live, and is to be gone on with from behind everything that it has.
+
+        That is all below the first message yet to be given: what has expired since it was last
+        told of something was not for it.
+        """
+        if subscriber.live and subscriber.streams:
+            reached = self._messages.reader.floor(subscriber.inbox)
+            if self._rounds:
+                reached = Position(self._rounds[0].positions[0].lsn - 1, 0)
+            subscriber.position = max(subscriber.position, reached)
+        subscriber.live = False
+
+    def resume(self, client: Client) -> None:
+        """A connection takes more again."""
+        subscribers = self._by_connection.get(client)
+        if subscribers:
+            for subscriber in subscribers.values():
+                if not subscriber.live:
+                    self._waiting[subscriber] = None
+            self._schedule()
+
+    def look_all(self) -> None:
+        """Let all look for themselves: commits were made that nobody told of."""
+        for inbox in self._by_inbox:
+            self._look(inbox)
+        self._schedule()
+
+    def _look(self, inbox: int) -> None:
+        """What came for an in-box is to be read by its subscribers themselves."""
+        for subscriber in self._by_inbox.get(inbox, ()):
+            if not subscriber.ended:
+                try:
+                    self._settle(subscriber)
+                except TimelineError as problem:
+                    self._fail(subscriber, problem)
+                else:
+                    self._waiting[subscriber] = None
+
+    def _line_up(self, fresh: Fresh) -> None:
+        """Let a message wait for its turn."""
+        position = Position(fresh.lsn, 0)
+        name = conversation_of(fresh.conversation)
+        tail = self._encode(Told(MESSAGE, name, fresh.seq, fresh.payload, position))
+        round_ = self._round_for(fresh.inboxes, len(tail))
+        if round_ is None:
+            for inbox in fresh.inboxes:
+                self._look(inbox)
+        else:
+            round_.add(tail, position)
+            self._rounds_bytes += len(tail)
+
+    def _round_for(self, inboxes: Sequence[int], size: int) -> _Round | None:
+        """Where a message of `size` bytes waits; None when too much waits already."""
+        if self._rounds_bytes + size > _ROUNDS_BYTES:
+            return None
+        if self._rounds and self._rounds[-1].takes(inboxes, size):
+            return self._rounds[-1]
+        if len(self._rounds) == _ROUNDS:
+            return None
+        self._rounds.append(_Round(inboxes, self._each(inboxes)))
+        return self._rounds[-1]
+
+    def _each(self, inboxes: Sequence[int]) -> Iterator[Subscriber]:
+        """The subscribers of in-boxes, as they are when it comes to them."""
+        return chain.from_iterable(self._by_inbox.get(inbox, ()) for inbox in inboxes)
+
+    def _schedule(self) -> None:
+        """Serve those who wait, in the turns to come."""
+        if (self._waiting or self._rounds or self._ended) and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._serve)
+
+    def _serve(self) -> None:
+        self._scheduled = False
+        self._let_go()
+        room = _AT_A_TIME
+        while self._rounds and room:
+            room -= self._give(self._rounds[0], room)
+        if self._waiting:
+            self._look_after()
+        self._schedule()
+
+    # --- giving -------------------------------------------------------------------------------
+
+    def _give(self, round_: _Round, most: int) -> int:
+        """Send the messages of a round to its next subscribers; how many those were."""
+        round_.begun = True
+        first, last = round_.positions[0], round_.positions[-1]
+        together = [b"", *round_.tails]  # joined by what a frame begins with, that is the frames
+        long = round_.size > _COPIED
+        seen = 0
+        for subscriber in islice(round_.to, most):
+            seen += 1
+            if not subscriber.live:
+                continue  # it is gone on with from its position
+            if subscriber.position < first:
+                tails = together
+            elif subscriber.position < last:
+                tails = round_.behind(subscriber.position)
+            else:
+                continue
+            if not subscriber.streams:  # one note for all that came until its turn
+                subscriber.live = False
+                self._waiting[subscriber] = None
+                continue
+            prefix, client = subscriber.prefix, subscriber.client
+            sent = client.offer_shared(prefix, tails) if long else client.offer(prefix.join(tails))
+            if sent:
+                subscriber.position = last
+                self.pushed += len(tails) - 1
+            else:  # `resume` wakes it; it has everything below
+                subscriber.position = max(subscriber.position, Position(first.lsn - 1, 0))
+                subscriber.live = False
+        if seen < most:
+            self._rounds.popleft()
+            self._rounds_bytes -= round_.size
+        return seen
+
+    def _look_after(self) -> None:
+        """Read for the next of those who wait, and send them what there is."""
+        reader = self._messages.reader
+        until = perf_counter() + _READING
+        with self._engine.lock:
+            now = reader.now
+            newest = replies.bulk(reader.cursors.encode(now))
+            for subscriber in list(islice(self._waiting, _AT_A_TIME)):
+                del self._waiting[subscriber]
+                if not subscriber.client.takes_more:
+                    continue  # `resume` wakes it
+                if subscriber.streams:
+                    try:
+                        self._stream(subscriber)
+                    except TimelineError as problem:
+                        self._fail(subscriber, problem)
+                else:
+                    if subscriber.position < now:
+                        header = replies.push_header(3, subscriber.client.session.resp)
+                        subscriber.client.offer(header + subscriber.prefix + newest)
+                        self.pushed += 1
+                    subscriber.position, subscriber.live = now, True
+                if perf_counter() > until:
+                    break
+
+    def _stream(self, subscriber: Subscriber) -> None:
+        """Send a subscriber the next page behind its position."""
+        if subscriber.position < self._messages.reader.floor(subscriber.inbox):
+            reason = "what it was too slow for has expired: subscribing again tells it to resync"
+            self._give_up(subscriber, reason)
+            return
+        entries, subscriber.position, more = self._messages.reader.page(
+            subscriber.inbox, subscriber.position, _PAGE, _PAGE_BYTES
+        )
+        if entries:
+            tails = [b"", *map(self._frame, entries)]
+            prefix, client = subscriber.prefix, subscriber.client
+            if sum(map(len, tails)) > _COPIED * len(entries):
+                client.offer_shared(prefix, tails)
+            else:
+                client.offer(prefix.join(tails))
+            self.pushed += len(entries)
+        if more:
+            self._waiting[subscriber] = None
+        else:
+            subscriber.live = True
+
+    def _fail(self, subscriber: Subscriber, problem: TimelineError) -> None:
+        """What follows cannot be read for one: others go on."""
+        if not isinstance(problem, ClosedError):  # it is to be opened again, and then all look
+            self._give_up(subscriber, str(problem))
+
+    def _give_up(self, subscriber: Subscriber, reason: str) -> None:
+        """Close the connection of who cannot be told what follows."""
+        self._loop.call_soon(subscriber.client.disconnect, reason)
+
+    def _frame(self, told: Told) -> bytes:
+        """An entry encoded: mostly the same object for all who are told of it at about the same
+        time.
+        """
+        frame = self._frames.get(told)
+        if frame is None:
+            frame = self._encode(told)
+            self._frames_bytes += len(frame) + len(told.payload)
+            if self._frames_bytes > _FRAMES_BYTES:
+                self._frames.clear()
+                self._frames_bytes = len(frame) + len(told.payload)
+            self._frames[told] = frame
+        return frame
+
+    def _encode(self, told: Told) -> bytes:
+        cursor = self._messages.reader.cursors.encode(told.behind)
+        return replies.bulk(cursor) + encode_told(told)

@@ -1,0 +1,4 @@
+"""The Redis protocol without I/O: requests from bytes, replies and entries to bytes.
+
+Imports `errors`.
+"""
