@@ -34,6 +34,18 @@ FLOORS: Final[dict[str, tuple[set[str], ...]]] = {
         {"embedded", "verification"},
         {"__init__"},
     ),
+    "server": (
+        {"__init__", "errors", "logs"},
+        {"sockets", "wire"},
+        {"config", "registry"},
+        {"clients"},
+        {"subscriptions"},
+        {"service"},
+        {"commands"},
+        {"connection", "monitoring"},
+        {"daemon"},
+        {"__main__"},
+    ),
     "tools": (
         {"__init__"},
         {"sources", "histogram", "lifeline"},

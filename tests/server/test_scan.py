@@ -12,8 +12,8 @@ from typing import Any
 
 import timeline
 from server.commands.glob import compiled
-from server.commands.keys import NAMES, matching
-from server.making import finish
+from server.commands.redis.keys import NAMES, matching
+from server.service.making import finish
 from tests.server.daemon import Client, Daemon, Start
 from timeline.commit.draft import Draft
 
