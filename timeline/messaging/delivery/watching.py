@@ -13,7 +13,7 @@ turns out to be nothing; it never leaves one out. Nothing is kept for in-boxes n
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from timeline.commit.group import Group
@@ -36,6 +36,7 @@ from timeline.messaging.access.access import Conversation, is_current, load_conv
 from timeline.messaging.access.entries import OF_MEMBERSHIP, split_event
 
 _UNKNOWN: Final = -2  # the LSN of no group, nor of the one before
+_MOST_UNNOTED: Final = 1_000  # groups with changes that nobody was told of; beyond, all look
 
 
 class Fresh(NamedTuple):
@@ -102,6 +103,8 @@ class Watch:
         self._by_timeline: dict[int, _Place] = {}
         self._told = engine.applied  # the last LSN of the last group told of
         self._followed: dict[int, list[int]] = {}  # in-box → places
+        self._unnoted: list[dict[bytes, bytes | None]] = []  # what groups changed, as applied
+        engine.add_observer(self._observe)
 
     def __len__(self) -> int:
         return len(self._watchers)
@@ -110,6 +113,7 @@ class Watch:
         """Somebody waits for what comes for an in-box."""
         if not self._watchers:
             self._told = self._engine.applied
+            self._unnoted.clear()
         self._watchers[inbox] = self._watchers.get(inbox, 0) + 1
         if self._watchers[inbox] == 1:
             self._follow(inbox)
@@ -136,12 +140,22 @@ class Watch:
                 self._unfollow(inbox)
             for inbox in look:
                 self._follow(inbox)
+        unnoted, self._unnoted = self._unnoted, []
+        for state in unnoted:
+            self._note_changes(state, look)
         news = self._news(group, look)
         self._told = group.last
         return news
 
+    def _observe(self, group: Group) -> None:
+        """A group was applied, of which somebody will tell."""
+        if self._watchers and group.state:
+            self._unnoted.append(group.state)
+            if len(self._unnoted) > _MOST_UNNOTED:
+                self._unnoted.clear()
+                self._told = _UNKNOWN
+
     def _news(self, group: Group, look: set[int]) -> News:
-        self._note_changes(group, look)
         fresh: list[Fresh] = []
         for operation in group.operations:
             if operation.kind == DELIVER:
@@ -192,9 +206,9 @@ class Watch:
 
     # --- what users come for ------------------------------------------------------------------
 
-    def _note_changes(self, group: Group, look: set[int]) -> None:
+    def _note_changes(self, state: Iterable[bytes], look: set[int]) -> None:
         """Follow changes of memberships; whom they unsettle is to look for himself."""
-        for key in group.state:
+        for key in state:
             family = key[:2]
             if family == PULLED:
                 inbox = split_pair(key[2:])[0]
