@@ -77,7 +77,7 @@ def test_what_else_is_in_the_directory_stays(tmp_path: Path) -> None:
 def test_two_stores_do_not_share_a_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.search.indexer._BACK_OFF", 0.01)
+    monkeypatch.setattr("timeline.search.indexer._PAUSE_SECONDS", 0.01)
     options = replace(OPTIONS, search_directory=str(tmp_path / "place"))
     with timeline.open(tmp_path / "second", options, search=False) as second:
         second.messaging.create("team", "ann", members=["bob"])
@@ -101,7 +101,7 @@ def test_two_stores_do_not_share_a_directory(
 def test_a_directory_that_was_removed_is_taken_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.search.indexer._BACK_OFF", 0.01)
+    monkeypatch.setattr("timeline.search.indexer._PAUSE_SECONDS", 0.01)
     place = tmp_path / "place"
     options = replace(OPTIONS, search_directory=str(place))
     with timeline.open(tmp_path / "first", options) as first:
@@ -131,7 +131,7 @@ def test_other_prefixes_make_another_index(tmp_path: Path) -> None:
 def test_what_cannot_be_written_to_is_kept_until_it_can(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.search.indexer._BACK_OFF", 0.001)
+    monkeypatch.setattr("timeline.search.indexer._PAUSE_SECONDS", 0.001)
     db.messaging.send("team", "ann", {"text": "word"})
     assert texts(db) == ["word"]
     index = indexer_of(db)
@@ -154,13 +154,13 @@ def test_it_goes_on_as_soon_as_the_disk_takes_something_again(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However often it failed before, and however long it would wait by that."""
-    monkeypatch.setattr("timeline.search.indexer._BACK_OFF", 0.01)
-    monkeypatch.setattr("timeline.search.indexer._PATIENCE", 40)
+    monkeypatch.setattr("timeline.search.indexer._PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("timeline.search.indexer._MOST_DOUBLINGS", 40)
     assert texts(db) == []
     index = indexer_of(db)
 
     def full(*_: object) -> None:
-        index._in_a_row = 41
+        index._upkeep.failures = 41
         raise IndexFaultError("No space left on device")
 
     with monkeypatch.context() as patch:
@@ -193,7 +193,7 @@ def test_a_pause_of_who_writes_is_no_lag(tmp_path: Path) -> None:
 def test_who_waits_does_not_hasten_another_try(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.search.indexer._BACK_OFF", 60.0)
+    monkeypatch.setattr("timeline.search.indexer._PAUSE_SECONDS", 60.0)
     assert texts(db) == []
     index = indexer_of(db)
     monkeypatch.setattr(Index, "commit", unable)
@@ -252,7 +252,7 @@ def test_a_search_that_fails_over_a_whole_index_costs_the_others_nothing(
     index = indexer_of(db)
     before = index.index
     looked_at = count_looks(monkeypatch)
-    until(db, lambda: index._verifying is None)
+    until(db, lambda: index._upkeep.checking is None)
     for _ in range(3):
         with monkeypatch.context() as patch:
             patch.setattr(before, "searcher", Failing(error))
@@ -261,7 +261,7 @@ def test_a_search_that_fails_over_a_whole_index_costs_the_others_nothing(
             with pytest.raises(IndexLagError, match="failed"):
                 db.find("word")
         assert texts(db) == ["word"], "it serves on"
-        until(db, lambda: looked_at != [] and index._verifying is None)
+        until(db, lambda: looked_at != [] and index._upkeep.checking is None)
     assert len(looked_at) == 1, "however often one asks"
     assert index.index is before
     assert index.builds == 1
@@ -287,7 +287,7 @@ def test_a_search_that_fails_over_a_damaged_index_has_it_built_anew(
     assert texts(db) == ["word"]
     index = indexer_of(db)
     before = index.index
-    until(db, lambda: index._verifying is None)
+    until(db, lambda: index._upkeep.checking is None)
     flip(next(each for each in _files(before.path) if each.suffix == ".idx"))
     with monkeypatch.context() as patch:
         patch.setattr(before, "searcher", Failing(FAILURES[0]))
@@ -305,7 +305,7 @@ def flip(file: Path) -> None:
 
 
 def test_a_panic_while_indexing_is_a_failure(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("timeline.search.indexer._BACK_OFF", 0.01)
+    monkeypatch.setattr("timeline.search.indexer._PAUSE_SECONDS", 0.01)
     assert texts(db) == []
     reads = iter([True])
     take = Follower.step
@@ -514,7 +514,7 @@ def test_a_build_holds_nothing_of_the_store_between_its_steps(
 def test_it_goes_on_when_the_store_was_opened_again_at_the_second_try(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.search.indexer._BACK_OFF", 0.01)
+    monkeypatch.setattr("timeline.search.indexer._PAUSE_SECONDS", 0.01)
     monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
     db.messaging.send("team", "ann", {"text": "word"})
     assert texts(db) == ["word"]
@@ -575,7 +575,7 @@ def test_an_index_ahead_of_a_healed_store_is_built_anew(
     db.messaging.send("team", "ann", {"text": "first word"})
     assert texts(db) == ["first word"]
     index = indexer_of(db)
-    follower = index._current
+    follower = index._upkeep.current
     assert follower is not None
     monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
     step, go_on = Follower.step, threading.Event()

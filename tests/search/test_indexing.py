@@ -20,7 +20,7 @@ from timeline.messaging.access.access import find_conversation
 from timeline.search.build import Build
 from timeline.search.follower import Follower
 from timeline.search.index.index import Index, IndexDamageError, IndexFaultError
-from timeline.search.indexer import CONSUMER
+from timeline.search.upkeep import CONSUMER
 
 OPTIONS = replace(
     SMALL, fsync="inline", search=True, search_commit_ms=10, search_prefixes=("log:",)
@@ -237,7 +237,7 @@ def test_the_log_is_kept_for_the_index_and_no_longer(tmp_path: Path) -> None:
 
 
 def test_a_writer_that_dies_is_opened_again(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("timeline.search.indexer._BACK_OFF", 0.01)
+    monkeypatch.setattr("timeline.search.indexer._PAUSE_SECONDS", 0.01)
     add = Index.add
     fails = iter([True, True, False])
 
@@ -257,7 +257,7 @@ def test_a_writer_that_dies_is_opened_again(db: Database, monkeypatch: pytest.Mo
 def test_an_index_that_goes_on_failing_is_built_anew(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.search.indexer._BACK_OFF", 0.01)
+    monkeypatch.setattr("timeline.search.indexer._PAUSE_SECONDS", 0.01)
     assert texts(db) == []
     commit = Index.commit
     fails = iter([True, True, True])
@@ -276,7 +276,7 @@ def test_an_index_that_goes_on_failing_is_built_anew(
 
 def test_what_has_nothing_to_index_is_no_lag(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor does it cost a commit of the index for each who waits."""
-    monkeypatch.setattr("timeline.search.indexer._QUIET", 3_600.0)
+    monkeypatch.setattr("timeline.search.upkeep._QUIET_SECONDS", 3_600.0)
     db.messaging.send("team", "ann", {"text": "word"})
     assert texts(db) == ["word"]
     commits = []

@@ -23,10 +23,11 @@ from timeline.messaging.delivery.waiting import Waiters
 from timeline.messaging.delivery.watching import Watch
 from timeline.messaging.lists.lists import Lists
 from timeline.messaging.searching import Request, search
-from timeline.search.indexer import Indexer, let_log_go
+from timeline.search.indexer import Indexer
 from timeline.search.indexview import IndexView
 from timeline.search.pages import Results
 from timeline.search.serving import Serving
+from timeline.search.upkeep import release_log
 
 
 class Messages:
@@ -47,7 +48,7 @@ class Messages:
             self.indexer = opened(engine, engine.options, (CONVERSATIONS, *prefixes))
             engine.before_closing(self.indexer.stop)
         else:
-            engine.before_closing(partial(let_log_go, engine, engine.applied))
+            engine.before_closing(partial(release_log, engine, engine.applied))
         engine.add_chore(self._sweep)
         engine.add_expiry_observer(tell_trimmed)
 

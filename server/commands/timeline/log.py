@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from timeline.errors import NoPermissionError, UsageError
 from timeline.lsm.log import Change, consumer_name
-from timeline.search.indexer import CONSUMER
+from timeline.search.upkeep import CONSUMER
 
 from ...clients.blocking import LOG, Shared
 from ...clients.view import View
