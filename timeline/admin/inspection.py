@@ -20,6 +20,7 @@ from timeline.engine.engine import Engine
 from timeline.engine.inboxview import InboxView, is_inbox
 from timeline.errors import CorruptError, NotFoundError, shown
 from timeline.formats import keys
+from timeline.formats.names import CONVERSATIONS, EVENTS, USERS
 from timeline.formats.references import count_references, decode_references, packed_references
 from timeline.formats.rows import FORMAT, Retention
 from timeline.formats.segments import Segment
@@ -31,7 +32,7 @@ _A_TIME: Final = 64  # segments looked at between two releases of the lock
 _LISTED: Final = 1_000  # segments that are told one by one; all are counted
 
 # What a timeline is, by how its name begins.
-_KINDS: Final = {b"@conv:": "conversation", b"@event:": "events", b"@user:": "inbox"}
+_KINDS: Final = {CONVERSATIONS: "conversation", EVENTS: "events", USERS: "inbox"}
 
 
 class FamilyFacts(NamedTuple):

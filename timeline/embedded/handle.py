@@ -37,10 +37,10 @@ from timeline.engine.inboxview import (
 from timeline.entry import Entry, FieldsLike, encode_fields
 from timeline.errors import ClosedError, NotFoundError, WrongTypeError, shown
 from timeline.formats import keys
+from timeline.formats.names import CONVERSATIONS
 from timeline.formats.rows import Retention
 from timeline.lsm.timelines import Extent
 from timeline.lsm.upkeep.compaction import Gain
-from timeline.messaging.access.names import CONVERSATIONS
 
 T = TypeVar("T")
 

@@ -37,6 +37,10 @@ UNCOUNTED: Final = keys.OWN + b"x"  # conversation, chunk: recalled or silent
 CALLED: Final = keys.OWN + b"a"  # conversation, chunk: mentions everybody
 HIDDEN: Final = keys.OWN + b"h"  # in-box, conversation, chunk
 MENTIONED: Final = keys.OWN + b"i"  # in-box, conversation, chunk
+FAMILIES: Final = (
+    CONVERSATION, GRAVE, FLOOR, ROSTER, MEMBER, PULLED, PULLED_COUNT, SETTINGS, DEVICE, KEY,
+    GENERATION, UNCOUNTED, CALLED, HIDDEN, MENTIONED,
+)  # fmt: skip
 
 OPEN: Final = keys.MAX  # the end of a stretch that has not ended
 CHUNK_BITS: Final = 16

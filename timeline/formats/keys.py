@@ -17,6 +17,10 @@ _ONE = Struct(">Q")
 MAX: Final = 2**64 - 1
 LAST: Final = 2**63 - 1  # the highest number given out: integers of RESP and clients are signed
 
+# How keys of the `default` column family begin that are there for each of many.
+CHECKPOINT: Final = b"checkpoint/"  # name of a follower → LSN it has reached
+CHAPTER: Final = b"chapter/"  # LSN up to which log was sealed → its bytes, and when
+
 # Families of state, the first byte of every key in the `state` column family.
 NAME: Final = b"n"  # name → id
 ROW: Final = b"t"  # id → row of the timeline
@@ -26,7 +30,8 @@ COUNT: Final = b"c"  # how many raw timelines there are
 DELETED: Final = b"d"  # name of a deleted timeline → what it had given out, and when it went
 DELETIONS: Final = b"e"  # the same names in the order in which they were deleted
 AUDIENCE: Final = b"a"  # audience id, in-box id → spans of membership
-OWN: Final = b"u"  # everything the layers above keep
+OWN: Final = b"u"  # everything the layers above keep, see `conversations`
+FAMILIES: Final = (NAME, ROW, META, RETENTION, COUNT, DELETED, DELETIONS, AUDIENCE, OWN)
 
 
 def pair(timeline_id: int, position: int) -> bytes:

@@ -32,8 +32,6 @@ from timeline.formats.records import (
 )
 from timeline.storage.rocks import LOG, META, Batch, Storage
 
-_CHECKPOINT: Final = b"checkpoint/"
-_CHAPTER: Final = b"chapter/"
 _CHAPTER_VALUE = Struct("<QQ")
 
 APPENDED: Final = "append"
@@ -135,18 +133,18 @@ class Log:
 
     def checkpoint(self, name: bytes) -> int:
         """The LSN that follower `name` has reached. Raises `NotFoundError`."""
-        value = self._storage.get(META, _CHECKPOINT + name)
+        value = self._storage.get(META, keys.CHECKPOINT + name)
         if value is None:
             raise NotFoundError(f"there is no consumer {shown(name)}: move it to an LSN to make it")
         return keys.split_number(value)
 
     def knows(self, name: bytes) -> bool:
         """Whether there is a checkpoint of that name."""
-        return self._storage.get(META, _CHECKPOINT + name) is not None
+        return self._storage.get(META, keys.CHECKPOINT + name) is not None
 
     def checkpoints(self) -> dict[bytes, int]:
-        pairs = self._storage.scan(META, _CHECKPOINT, keys.successor(_CHECKPOINT))
-        return {key[len(_CHECKPOINT) :]: keys.split_number(value) for key, value in pairs}
+        pairs = self._storage.scan(META, keys.CHECKPOINT, keys.successor(keys.CHECKPOINT))
+        return {key[len(keys.CHECKPOINT) :]: keys.split_number(value) for key, value in pairs}
 
     def check_given_out(self, lsn: int) -> None:
         """Raises `UsageError` for an LSN that was never seen here. Who has one followed another
@@ -158,10 +156,10 @@ class Log:
     def move(self, batch: Batch, name: bytes, lsn: int | None) -> None:
         """Set checkpoint `name` to `lsn`, or with None forget it."""
         if lsn is None:
-            batch.delete(META, _CHECKPOINT + name)
+            batch.delete(META, keys.CHECKPOINT + name)
         else:
             self.check_given_out(lsn)
-            batch.put(META, _CHECKPOINT + name, keys.number(lsn))
+            batch.put(META, keys.CHECKPOINT + name, keys.number(lsn))
 
     # --- letting go ---------------------------------------------------------------------------
 
@@ -173,7 +171,7 @@ class Log:
         Sealed log goes when every checkpoint has passed it, when more than `most` bytes of it
         are kept, or when it was sealed before time `oldest`.
         """
-        batch.put(META, _CHAPTER + keys.number(sealed), _CHAPTER_VALUE.pack(size, now))
+        batch.put(META, keys.CHAPTER + keys.number(sealed), _CHAPTER_VALUE.pack(size, now))
         self._drop(batch, [*self._chapters(), (sealed, size, now)], sealed, most, oldest)
 
     def let_more_go(self, batch: Batch, sealed: int, *, most: int, oldest: int) -> None:
@@ -196,7 +194,7 @@ class Log:
         for (lsn, weight, _), time in zip(chapters, reversed([*times]), strict=True):
             if lsn > needed and kept <= most and time >= oldest:
                 break
-            batch.delete(META, _CHAPTER + keys.number(lsn))
+            batch.delete(META, keys.CHAPTER + keys.number(lsn))
             kept -= weight
             upto = lsn
         if upto:  # the record that ends at `upto` stays: the newest one is never let go
@@ -207,7 +205,7 @@ class Log:
         batch.delete_range(LOG, keys.number(lsn + 1), keys.number(keys.MAX))
         for name, reached in self.checkpoints().items():
             if reached > lsn:
-                batch.put(META, _CHECKPOINT + name, keys.number(lsn))
+                batch.put(META, keys.CHECKPOINT + name, keys.number(lsn))
 
     def lowest(self, upto: int) -> Record | None:
         """The first record that is kept, if it ends at or below LSN `upto`."""
@@ -216,9 +214,9 @@ class Log:
 
     def _chapters(self) -> list[tuple[int, int, int]]:
         """What is kept of the sealed log: up to which LSN, bytes, and when it was sealed."""
-        pairs = self._storage.scan(META, _CHAPTER, keys.successor(_CHAPTER))
+        pairs = self._storage.scan(META, keys.CHAPTER, keys.successor(keys.CHAPTER))
         return [
-            (keys.split_number(key[len(_CHAPTER) :]), *_CHAPTER_VALUE.unpack(value))
+            (keys.split_number(key[len(keys.CHAPTER) :]), *_CHAPTER_VALUE.unpack(value))
             for key, value in pairs
         ]
 

@@ -13,7 +13,7 @@ from timeline.commit.draft import Draft
 from timeline.engine.engine import Engine
 from timeline.engine.view import Applied
 from timeline.errors import UsageError
-from timeline.messaging.access.names import CONVERSATIONS
+from timeline.formats.names import CONVERSATIONS
 from timeline.messaging.conversations import tombstones
 from timeline.messaging.conversations.expiring import tell_trimmed
 from timeline.messaging.conversations.idempotency import Keys

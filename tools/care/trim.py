@@ -15,7 +15,7 @@ import click
 from timeline.embedded.handle import TimelineHandle
 from timeline.embedded.transaction import writable
 from timeline.engine.engine import Engine
-from timeline.messaging.access.names import CONVERSATIONS
+from timeline.formats.names import CONVERSATIONS
 from timeline.options import Options
 
 from ..cli.amounts import AGE

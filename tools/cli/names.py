@@ -14,7 +14,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from timeline.errors import TimelineError
-from timeline.messaging.access.names import CONVERSATIONS, EVENTS
+from timeline.formats.names import CONVERSATIONS, EVENTS
 
 from ..sources.opening import source_of
 from ..sources.wire import connect_to_daemon

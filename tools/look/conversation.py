@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from timeline.messaging.access.names import CONVERSATIONS
+from timeline.formats.names import CONVERSATIONS
 
 from ..cli.console import Output, when
 from ..cli.names import Name, as_bytes, conversation_of

@@ -13,7 +13,7 @@ from sys import maxsize
 import click
 
 from timeline.admin.inspection import kind_of
-from timeline.messaging.access.names import CONVERSATIONS, EVENTS, USERS
+from timeline.formats.names import CONVERSATIONS, EVENTS, USERS
 
 from ..cli.console import Output, escaped
 from ..cli.names import Name, as_bytes

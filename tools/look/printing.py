@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import click
 
-from timeline.messaging.access.names import EVENTS
+from timeline.formats.names import EVENTS
 
 from ..cli.console import Output, escaped, when
 from ..cli.names import conversation_of

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from timeline.messaging.access.names import CONVERSATIONS
+from timeline.formats.names import CONVERSATIONS
 from timeline.options import Options
 
 from ..cli.amounts import MOMENT

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from timeline.messaging.access.names import USERS
+from timeline.formats.names import USERS
 
 from ..cli.console import Output, when
 from ..cli.names import Name, as_bytes

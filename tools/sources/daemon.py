@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from timeline.formats.keys import MAX
-from timeline.messaging.access.names import USERS
+from timeline.formats.names import USERS
 
 from .source import PAGE_ITEMS, Bounds, Commit, Facts, Found, Hits, Line, Listed, Query
 from .wire import Refused, Wire

@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 
 from timeline.engine.inboxview import TOP, InboxView
+from timeline.formats.names import USERS
 from timeline.lsm.timeline import Timeline
-from timeline.messaging.access.names import USERS
 
 from ...clients.blocking import Shared
 from ...clients.view import View

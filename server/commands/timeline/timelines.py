@@ -16,6 +16,7 @@ from timeline.embedded.handle import TimelineHandle
 from timeline.engine.inboxview import InboxView, is_inbox
 from timeline.errors import NotFoundError, UsageError, WrongTypeError
 from timeline.formats.keys import MAX
+from timeline.formats.names import CONVERSATIONS
 from timeline.formats.rows import Retention
 from timeline.lsm.timeline import Timeline
 
@@ -180,7 +181,7 @@ def read_meta(session: Session, args: Arguments, view: View) -> bytes:
 )
 def retention(session: Session, args: Arguments, draft: Draft) -> bytes:
     name = args[1]
-    if name[:6] != b"@conv:":
+    if not name.startswith(CONVERSATIONS):
         writable(name)
     timeline = _existing(draft, name)
     bounds = draft.retention(timeline)

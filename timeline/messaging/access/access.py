@@ -28,16 +28,10 @@ from timeline.formats.conversations import (
     encode_member,
     member_key,
 )
+from timeline.formats.names import CONVERSATIONS, USERS
 from timeline.formats.rows import INBOX
 from timeline.lsm.timeline import Timeline
-from timeline.messaging.access.names import (
-    APPLICATION,
-    CONVERSATIONS,
-    USERS,
-    check_actor,
-    check_user,
-    conversation_of,
-)
+from timeline.messaging.access.names import APPLICATION, check_actor, check_user, conversation_of
 from timeline.messaging.access.roles import Action, allows, application_may
 
 _EVERYTHING: Final = Stretch(1, OPEN, 1, OPEN, OPEN)

@@ -1,7 +1,6 @@
-"""Names: what users, conversations and devices may be called, and the timelines behind them.
+"""Names: what users, conversations and devices may be called, and whose a timeline is.
 
-Rule: conversation `c` is the timeline `@conv:c` with its events in `@event:c`, user `u` the in-box
-`@user:u`. Ids are 1-255 bytes of UTF-8 without control characters. Those that begin with `@` are
+Rule: ids are 1-255 bytes of UTF-8 without control characters. Those that begin with `@` are
 the store's: direct conversations, and the sender `@system`. `-` is the application itself.
 """
 
@@ -12,10 +11,8 @@ from hashlib import blake2b
 from typing import Final
 
 from timeline.errors import UsageError
+from timeline.formats.names import CONVERSATIONS, EVENTS, USERS
 
-CONVERSATIONS: Final = b"@conv:"
-EVENTS: Final = b"@event:"
-USERS: Final = b"@user:"
 APPLICATION: Final = b"-"
 SYSTEM: Final = b"@system"
 

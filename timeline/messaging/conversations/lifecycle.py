@@ -47,6 +47,7 @@ from timeline.formats.conversations import (
     split_roster_key,
 )
 from timeline.formats.keys import number
+from timeline.formats.names import CONVERSATIONS, EVENTS
 from timeline.messaging.access import bitmaps
 from timeline.messaging.access.access import (
     Conversation,
@@ -59,8 +60,6 @@ from timeline.messaging.access.access import (
 from timeline.messaging.access.entries import check_own_fields, record_event
 from timeline.messaging.access.names import (
     APPLICATION,
-    CONVERSATIONS,
-    EVENTS,
     check_actor,
     check_new_conversation,
     check_user,

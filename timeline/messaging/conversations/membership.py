@@ -50,6 +50,7 @@ from timeline.formats.conversations import (
     split_roster_key,
 )
 from timeline.formats.keys import MAX, number, split_number
+from timeline.formats.names import USERS
 from timeline.messaging.access.access import (
     Conversation,
     enter,
@@ -60,7 +61,7 @@ from timeline.messaging.access.access import (
     save_member,
 )
 from timeline.messaging.access.entries import record_event
-from timeline.messaging.access.names import USERS, check_user, user_of
+from timeline.messaging.access.names import check_user, user_of
 from timeline.messaging.access.roles import Action
 from timeline.options import Options
 

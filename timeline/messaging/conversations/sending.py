@@ -30,6 +30,7 @@ from timeline.formats.conversations import (
     KeyRow,
 )
 from timeline.formats.entries import decode_items
+from timeline.formats.names import USERS
 from timeline.messaging.access import bitmaps
 from timeline.messaging.access.access import (
     Conversation,
@@ -48,7 +49,7 @@ from timeline.messaging.access.entries import (
     record_event,
     value_of,
 )
-from timeline.messaging.access.names import APPLICATION, SYSTEM, USERS, check_user
+from timeline.messaging.access.names import APPLICATION, SYSTEM, check_user
 from timeline.messaging.access.roles import Action
 from timeline.messaging.access.visibility import Sight
 from timeline.messaging.conversations.idempotency import Keys, digest_of

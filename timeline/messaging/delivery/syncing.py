@@ -34,6 +34,7 @@ from timeline.formats.conversations import (
 )
 from timeline.formats.entries import encode_entry
 from timeline.formats.keys import number
+from timeline.formats.names import CONVERSATIONS
 from timeline.lsm.timeline import Timeline
 from timeline.messaging.access.access import (
     Conversation,
@@ -43,7 +44,7 @@ from timeline.messaging.access.access import (
     member_of,
 )
 from timeline.messaging.access.entries import OF_MEMBERSHIP, split_event
-from timeline.messaging.access.names import CONVERSATIONS, user_of
+from timeline.messaging.access.names import user_of
 from timeline.messaging.access.visibility import Sight
 from timeline.messaging.conversations import tombstones
 from timeline.messaging.conversations.own import settings_of

@@ -32,6 +32,7 @@ from timeline.formats.conversations import (
     encode_conversation,
     split_roster_key,
 )
+from timeline.formats.names import CONVERSATIONS, EVENTS
 from timeline.formats.rows import (
     INBOX,
     RAW,
@@ -42,7 +43,7 @@ from timeline.formats.rows import (
     encode_spans,
 )
 from timeline.lsm.upkeep.sealing import PROGRESS_KEY
-from timeline.messaging.access.names import CONVERSATIONS, EVENTS, conversation_of
+from timeline.messaging.access.names import conversation_of
 from timeline.storage.rocks import META, STATE
 from timeline.verification.checks.names import LOST, renamed
 from timeline.verification.snapshot.findings import Finding, Put, put, remove, within

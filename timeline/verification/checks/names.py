@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from timeline.errors import CorruptError, shown
 from timeline.formats import keys
-from timeline.formats.conversations import CONVERSATION, decode_conversation
+from timeline.formats.conversations import CONVERSATION, MEMBER, decode_conversation
+from timeline.formats.names import CONVERSATIONS, EVENTS, USERS
 from timeline.formats.rows import (
     INBOX,
     RAW,
@@ -20,7 +21,7 @@ from timeline.formats.rows import (
     decode_row,
     encode_row,
 )
-from timeline.messaging.access.names import CONVERSATIONS, EVENTS, USERS, conversation_of
+from timeline.messaging.access.names import conversation_of
 from timeline.storage.rocks import INBOXES, SEGMENTS, STATE
 from timeline.verification.snapshot.findings import Finding, Put, put, remove
 from timeline.verification.snapshot.snapshot import Snapshot
@@ -181,7 +182,7 @@ def rebuilt(snapshot: Snapshot, timeline_id: int, name: bytes) -> TimelineRow | 
 
 
 def _is_member(snapshot: Snapshot, inbox: int) -> bool:
-    return next(snapshot.scan(b"um" + keys.number(inbox)), None) is not None
+    return next(snapshot.scan(MEMBER + keys.number(inbox)), None) is not None
 
 
 def lost_name(snapshot: Snapshot, timeline_id: int) -> bytes:

@@ -5,6 +5,7 @@ there is nothing in the state that nobody knows.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from timeline.errors import CorruptError, shown
 from timeline.formats import keys
@@ -12,6 +13,7 @@ from timeline.formats.conversations import (
     CALLED,
     CHUNK_BITS,
     DEVICE,
+    FAMILIES,
     FLOOR,
     GENERATION,
     GRAVE,
@@ -37,18 +39,8 @@ from timeline.storage.rocks import STATE
 from timeline.verification.snapshot.findings import Finding, Put, remove
 from timeline.verification.snapshot.snapshot import Snapshot
 
-_KNOWN = (
-    keys.NAME,
-    keys.ROW,
-    keys.META,
-    keys.RETENTION,
-    keys.COUNT,
-    keys.DELETED,
-    keys.DELETIONS,
-    keys.AUDIENCE,
-    keys.OWN,
-)
-_OWN = {b"%c" % letter for letter in b"ctfrmpqsdkgxahi"}
+_KNOWN: Final = {*keys.FAMILIES}
+_OWN: Final = {*FAMILIES}
 
 
 def check_devices(snapshot: Snapshot) -> Iterator[Finding]:
@@ -154,5 +146,5 @@ def check_numbers(snapshot: Snapshot) -> Iterator[Finding]:
 def check_known(snapshot: Snapshot) -> Iterator[Finding]:
     """No row of state is of a family that nobody knows."""
     for key, _ in snapshot.scan(b""):
-        if key[:1] not in _KNOWN or (key[:1] == keys.OWN and key[1:2] not in _OWN):
+        if key[:1] not in _KNOWN or (key[:1] == keys.OWN and key[:2] not in _OWN):
             yield Finding(STATE, "no row begins like this", key, fix=remove(STATE, key))

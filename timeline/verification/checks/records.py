@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Final
 
 from timeline.engine.directory import STORE_KEY
 from timeline.errors import CorruptError, shown
@@ -23,9 +24,7 @@ from timeline.storage.rocks import LOG, META
 from timeline.verification.snapshot.findings import MARK, Finding, Put, remove
 from timeline.verification.snapshot.snapshot import Snapshot, grow
 
-_CHECKPOINT = b"checkpoint/"
-_CHAPTER = b"chapter/"
-_CHAPTER_SIZE = 16
+_CHAPTER_SIZE: Final = 16  # bytes of the value of a chapter
 
 
 def check_log(snapshot: Snapshot) -> Iterator[Finding]:
@@ -123,19 +122,19 @@ def check_meta(snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(META, "sealing has come further than it meant to", PROGRESS_KEY)
     for key, value in snapshot.pairs(META):
         try:
-            if key.startswith(_CHECKPOINT):
+            if key.startswith(keys.CHECKPOINT):
                 lsn = keys.split_number(value)
                 if lsn > applied:
                     yield Finding(
                         META,
-                        f"consumer {shown(key[len(_CHECKPOINT) :])} stands at LSN {lsn}, above the "
-                        f"last one, {applied}: it would miss what comes next",
+                        f"consumer {shown(key[len(keys.CHECKPOINT) :])} stands at LSN {lsn}, above "
+                        f"the last one, {applied}: it would miss what comes next",
                         key,
                         number=lsn,
                         fix=(Put(META, key, keys.number(applied)),),
                     )
-            elif key.startswith(_CHAPTER):
-                lsn = keys.split_number(key[len(_CHAPTER) :])
+            elif key.startswith(keys.CHAPTER):
+                lsn = keys.split_number(key[len(keys.CHAPTER) :])
                 if len(value) != _CHAPTER_SIZE or lsn > progress.sealed:
                     raise CorruptError(f"the chapter of the log up to LSN {lsn} is damaged")
             elif key == EXPIRY_KEY:

@@ -12,6 +12,7 @@ from itertools import pairwise
 from timeline.errors import CorruptError, shown
 from timeline.formats import keys
 from timeline.formats.conversations import CLEAR, DELETE, KINDS, READ, RECALL
+from timeline.formats.names import CONVERSATIONS, EVENTS
 from timeline.formats.references import (
     REPLAY,
     Reference,
@@ -22,7 +23,6 @@ from timeline.formats.references import (
     packed_references,
 )
 from timeline.formats.rows import INBOX
-from timeline.messaging.access.names import CONVERSATIONS, EVENTS
 from timeline.storage.rocks import INBOXES
 from timeline.verification.snapshot.findings import Finding, Put, remove
 from timeline.verification.snapshot.snapshot import Snapshot, grow

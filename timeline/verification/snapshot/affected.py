@@ -11,8 +11,8 @@ from typing import Final
 
 from timeline.errors import CorruptError, shown
 from timeline.formats import conversations, keys
+from timeline.formats.names import CONVERSATIONS, EVENTS, USERS
 from timeline.formats.rows import INBOX, decode_row
-from timeline.messaging.access.names import CONVERSATIONS, EVENTS, USERS
 from timeline.storage.rocks import INBOXES, LOG, META, PATCHES, SEGMENTS, STATE
 from timeline.verification.snapshot.snapshot import Snapshot
 from timeline.verification.snapshot.walk import LAST

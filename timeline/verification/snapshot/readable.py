@@ -67,9 +67,9 @@ _META: Final[dict[bytes, Callable[[bytes], object]]] = {
 
 
 def _of_meta(key: bytes) -> Callable[[bytes], object]:
-    if key.startswith(b"checkpoint/"):
+    if key.startswith(keys.CHECKPOINT):
         return keys.split_number
-    if key.startswith(b"chapter/") and len(key) == len(b"chapter/") + 8:
+    if key.startswith(keys.CHAPTER) and len(key) == len(keys.CHAPTER) + 8:
         return keys.split_pair
     if key not in _META:
         raise CorruptError(f"{key!r} is nothing that the store knows")
