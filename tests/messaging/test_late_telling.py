@@ -23,7 +23,7 @@ from timeline.embedded.database import Database
 from timeline.errors import TimelineError
 from timeline.fanout import Position
 from timeline.messaging.delivery import watching
-from timeline_server.push import Push
+from timeline_server.subscriptions.push import Push
 
 PLACES = [b"one", b"two", b"three"]
 USERS = TOWN[:8]
