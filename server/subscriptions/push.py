@@ -28,13 +28,13 @@ from timeline.errors import ClosedError, TimelineError
 from timeline.fanout import Position
 from timeline.formats.conversations import MESSAGE
 from timeline.messaging.access.names import conversation_of
-from timeline.messaging.delivery.updates import Told
+from timeline.messaging.delivery.updates import Update
 from timeline.messaging.delivery.watching import Fresh, News
 from timeline.messaging.service import Messages
 
 from ..clients.client import Client
 from ..wire import replies
-from ..wire.entries import encode_told
+from ..wire.entries import encode_update
 
 # In one turn of the loop at most so many are sent something: others wait for some 0.2 ms, beside
 # which a turn costs little. No more of them are read for once that has taken so many seconds.
@@ -129,7 +129,7 @@ class Push:
         self._waiting: OrderedDict[Subscriber, None] = OrderedDict()
         self._ended: deque[Subscriber] = deque()  # yet to be forgotten
         self._scheduled = False
-        self._frames: dict[Told, bytes] = {}  # encoded of late
+        self._frames: dict[Update, bytes] = {}  # encoded of late
         self._frames_bytes = 0
         self._rounds: deque[_Round] = deque()
         self._rounds_bytes = 0
@@ -270,7 +270,7 @@ class Push:
         """Let a message wait for its turn."""
         position = Position(fresh.lsn, 0)
         name = conversation_of(fresh.conversation)
-        tail = self._encode(Told(MESSAGE, name, fresh.seq, fresh.payload, position))
+        tail = self._encode(Update(MESSAGE, name, fresh.seq, fresh.payload, position))
         round_ = self._round_for(fresh.inboxes, len(tail))
         if round_ is None:
             for inbox in fresh.inboxes:
@@ -402,20 +402,20 @@ class Push:
         """Close the connection of who cannot be told what follows."""
         self._loop.call_soon(subscriber.client.disconnect, reason)
 
-    def _frame(self, told: Told) -> bytes:
+    def _frame(self, update: Update) -> bytes:
         """An entry encoded: mostly the same object for all who are told of it at about the same
         time.
         """
-        frame = self._frames.get(told)
+        frame = self._frames.get(update)
         if frame is None:
-            frame = self._encode(told)
-            self._frames_bytes += len(frame) + len(told.payload)
+            frame = self._encode(update)
+            self._frames_bytes += len(frame) + len(update.payload)
             if self._frames_bytes > _FRAMES_BYTES:
                 self._frames.clear()
-                self._frames_bytes = len(frame) + len(told.payload)
-            self._frames[told] = frame
+                self._frames_bytes = len(frame) + len(update.payload)
+            self._frames[update] = frame
         return frame
 
-    def _encode(self, told: Told) -> bytes:
-        cursor = self._messages.reader.cursors.encode(told.behind)
-        return replies.bulk(cursor) + encode_told(told)
+    def _encode(self, update: Update) -> bytes:
+        cursor = self._messages.reader.cursors.encode(update.behind)
+        return replies.bulk(cursor) + encode_update(update)

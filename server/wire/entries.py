@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from timeline.formats.conversations import KINDS
-from timeline.messaging.delivery.updates import Told
+from timeline.messaging.delivery.updates import Update
 
 from . import replies
 
@@ -17,20 +17,20 @@ _KINDS = [replies.bulk(kind.encode()) for kind in KINDS]
 _ENTRY = len(b"*2\r\n")  # what a stored entry begins with
 
 
-def encode_told(told: Told) -> bytes:
+def encode_update(update: Update) -> bytes:
     """`kind, conv, id, [field, value, …]`, without the header of an array."""
-    return _KINDS[told.kind_number] + replies.bulk(told.conversation) + told.payload[_ENTRY:]
+    return _KINDS[update.kind_number] + replies.bulk(update.conversation) + update.payload[_ENTRY:]
 
 
-def encode_entries(entries: Sequence[Told]) -> bytes:
+def encode_entries(entries: Sequence[Update]) -> bytes:
     """An array of `[kind, conv, id, [field, value, …]]`."""
     parts = [b"*%d\r\n" % len(entries)]
-    for told in entries:
+    for update in entries:
         parts += (
             b"*4\r\n",
-            _KINDS[told.kind_number],
-            replies.bulk(told.conversation),
-            told.payload[_ENTRY:],
+            _KINDS[update.kind_number],
+            replies.bulk(update.conversation),
+            update.payload[_ENTRY:],
         )
     return b"".join(parts)
 

@@ -15,7 +15,7 @@ from timeline.embedded.lease import Lease
 from timeline.engine.engine import Engine
 from timeline.entry import FieldsLike, Value, encode_fields
 from timeline.errors import UsageError
-from timeline.messaging.delivery.updates import Told
+from timeline.messaging.delivery.updates import Update
 from timeline.messaging.pages import SyncEntry
 from timeline.messaging.service import Messages
 
@@ -87,5 +87,5 @@ def items(fields: FieldsLike | None) -> list[bytes]:
 # --- results --------------------------------------------------------------------------------------
 
 
-def entry_of(told: Told) -> SyncEntry:
-    return SyncEntry(told.kind, told.conversation.decode(), told.seq, told.fields)
+def entry_of(update: Update) -> SyncEntry:
+    return SyncEntry(update.kind, update.conversation.decode(), update.seq, update.fields)

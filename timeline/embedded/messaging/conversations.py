@@ -241,7 +241,7 @@ class ConversationCalls(Calls):
         count = arguments.page(limit)
         with self._reading():
             found, cursor = history.events(self.messages.view, name, who, token, count)
-        return EventPage([calls.entry_of(told) for told in found], cursor.decode())
+        return EventPage([calls.entry_of(update) for update in found], cursor.decode())
 
     def receipts(self, conversation: Value, seq: int, actor: Value = "-") -> Receipts:
         """Who has read a message, and to whose devices it came."""

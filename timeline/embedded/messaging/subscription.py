@@ -99,7 +99,7 @@ class Subscription:
         if found is None:
             return None
         subscriber, page = found
-        entries = [calls.entry_of(told) for told in page.entries]
+        entries = [calls.entry_of(update) for update in page.entries]
         read = SyncPage(entries, page.cursor.decode(), page.more, page.resync)
         return Update(subscriber.user.decode(), subscriber.device.decode(), read)
 

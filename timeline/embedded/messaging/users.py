@@ -247,7 +247,7 @@ class UserCalls(Calls):
 
 def _page(page: syncing.Page) -> SyncPage:
     return SyncPage(
-        [calls.entry_of(told) for told in page.entries],
+        [calls.entry_of(update) for update in page.entries],
         page.cursor.decode(),
         page.more,
         page.resync,

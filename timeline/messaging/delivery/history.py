@@ -21,7 +21,7 @@ from timeline.messaging.access.bitmaps import runs
 from timeline.messaging.access.entries import split_event
 from timeline.messaging.access.roles import Action
 from timeline.messaging.access.visibility import Sight
-from timeline.messaging.delivery.updates import Told, event_told
+from timeline.messaging.delivery.updates import Update, event_update
 
 _BYTES: Final = 4 << 20  # after which a page of events ends
 _LOOKED_AT: Final = 4  # events looked at for each asked for, and
@@ -81,7 +81,7 @@ def newest(view: View, place: Conversation, sight: Sight, extent: Extent) -> Row
 
 def events(
     view: View, conversation: bytes, actor: bytes, after: bytes | None, count: int
-) -> tuple[list[Told], bytes]:
+) -> tuple[list[Update], bytes]:
     """A page of what happened beside messages, oldest first, and the cursor of the next page; empty
     at the end. A page looks at a bounded number of events and holds a bounded number of bytes, so
     that it may come back short: an edit tells the whole message.
@@ -94,7 +94,7 @@ def events(
     if after and not (after.isdigit() and len(after) < 20 and int(after) <= head):
         raise UsageError("the token is the cursor of the page before")
     at = int(after) if after else 0
-    found: list[Told] = []
+    found: list[Update] = []
     size = 0
     budget = max(_AT_LEAST, _LOOKED_AT * count)
     for low, high in sight.events:
@@ -106,8 +106,8 @@ def events(
             kind, concerned, _ = split_event(payload)
             if kind in (EDIT, RECALL) and not sight.shows(concerned):
                 continue
-            told = event_told(view, place, entry.member, Position(lsn, 0), payload)
-            if told is not None:
-                found.append(told)
-                size += len(told.payload)
+            update = event_update(view, place, entry.member, Position(lsn, 0), payload)
+            if update is not None:
+                found.append(update)
+                size += len(update.payload)
     return found, b""

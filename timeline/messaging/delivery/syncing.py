@@ -49,7 +49,7 @@ from timeline.messaging.access.visibility import Sight
 from timeline.messaging.conversations import tombstones
 from timeline.messaging.conversations.own import settings_of
 from timeline.messaging.delivery.devices import Cursors, find_device
-from timeline.messaging.delivery.updates import Told, event_told
+from timeline.messaging.delivery.updates import Update, event_update
 from timeline.options import Options
 
 _LOOKED_AT: Final = 4  # references looked at for each entry asked for, and
@@ -66,7 +66,7 @@ class Page(NamedTuple):
     list the conversations and begin anew.
     """
 
-    entries: list[Told]
+    entries: list[Update]
     cursor: bytes
     more: bool
     resync: bool
@@ -131,14 +131,14 @@ class Reader:
 
     def page(
         self, inbox: int, after: Position, count: int, most: int = _BYTES
-    ) -> tuple[list[Told], Position, bool]:
+    ) -> tuple[list[Update], Position, bool]:
         """(entries, position behind them, whether there is more). At most `count` entries, and none
         behind the one with which they come to `most` bytes.
         """
         outlets = self._outlets(inbox, after)
         pull = Pull(self._view, self._engine.inboxes, inbox, after, outlets, count)
         resolver = _Resolver(self._view, inbox)
-        found: list[Told] = []
+        found: list[Update] = []
         budget = max(_AT_LEAST, _LOOKED_AT * count)
         size = looked = 0
         room = _AT_A_TIME
@@ -146,12 +146,12 @@ class Reader:
             items = pull.take(min(count - len(found), budget, room))
             budget -= len(items)
             looked += len(items)
-            told = resolver.resolve(items)
-            for at, each in enumerate(told, 1):
+            updates = resolver.resolve(items)
+            for at, each in enumerate(updates, 1):
                 size += len(each.payload)
-                if size >= most and at < len(told):  # the rest was read in vain
-                    return collapse(found + told[:at]), each.behind, True
-            found += told
+                if size >= most and at < len(updates):  # the rest was read in vain
+                    return collapse(found + updates[:at]), each.behind, True
+            found += updates
             room = max(_AT_A_TIME, (most - size) * looked // (size or 1))
         position = pull.position if pull.more else self.now
         return collapse(found), position, pull.more
@@ -221,9 +221,9 @@ class _Resolver:
         self._inbox = inbox
         self._places: dict[int, _Place | None] = {}
 
-    def resolve(self, items: Sequence[tuple[Item, Position]]) -> list[Told]:
+    def resolve(self, items: Sequence[tuple[Item, Position]]) -> list[Update]:
         payloads = self._read([item for item, _ in items])
-        found: list[Told] = []
+        found: list[Update] = []
         add = found.append
         places = self._places
         for item, behind in items:
@@ -237,17 +237,17 @@ class _Resolver:
             if item.timeline_id != conversation.id:
                 payload = item.payload or payloads.get((item.timeline_id, item.seq))
                 if payload:
-                    told = self._event(conversation, member, sight, item, behind, payload)
-                    if told is not None:
-                        add(told)
+                    update = self._event(conversation, member, sight, item, behind, payload)
+                    if update is not None:
+                        add(update)
             elif item.kind in _OWN:
                 add(self._own(conversation, member, item, behind))
             elif item.seq == 0:  # joined or left with many others
-                add(Told(item.kind, name, 0, self._plain(), behind))
+                add(Update(item.kind, name, 0, self._plain(), behind))
             elif sight.shows(item.seq):
                 payload = item.payload or payloads.get((item.timeline_id, item.seq))
                 if payload:
-                    add(Told(item.kind or MESSAGE, name, item.seq, payload, behind))
+                    add(Update(item.kind or MESSAGE, name, item.seq, payload, behind))
         return found
 
     def _place(self, timeline_id: int) -> _Place | None:
@@ -297,49 +297,49 @@ class _Resolver:
         item: Item,
         behind: Position,
         payload: bytes,
-    ) -> Told | None:
+    ) -> Update | None:
         if not item.kind:  # come for, not delivered: those concerned were told of membership
             kind, seq, _ = split_event(payload)
             if kind in OF_MEMBERSHIP:
                 return None
             if kind in (EDIT, RECALL) and not sight.shows(seq):
                 return None
-        told = event_told(self._view, place, member, behind, payload)
-        if told is not None and told.kind_number == CLEAR and is_current(member):
+        update = event_update(self._view, place, member, behind, payload)
+        if update is not None and update.kind_number == CLEAR and is_current(member):
             first = self._view.extent(place.messages).first
-            if told.seq + 1 < first:  # retention has gone on, of which they are told further on
+            if update.seq + 1 < first:  # retention has gone on, of which they are told further on
                 return None
-        return told
+        return update
 
-    def _own(self, place: Conversation, member: MemberRow, item: Item, behind: Position) -> Told:
+    def _own(self, place: Conversation, member: MemberRow, item: Item, behind: Position) -> Update:
         fields: list[bytes] = []
         if item.kind == SET:
             head = self._view.extent(place.messages).head
             fields = settings_of(self._view, self._inbox, place.id, member, head)
-        return Told(item.kind, place.name, item.seq, encode_entry(item.seq, fields), behind)
+        return Update(item.kind, place.name, item.seq, encode_entry(item.seq, fields), behind)
 
     def _plain(self) -> bytes:
         me = self._view.load(self._inbox)
         return encode_entry(0, [] if me is None else [b"@user", user_of(me.name)])
 
-    def _deleted(self, item: Item, behind: Position, found: list[Told]) -> None:
+    def _deleted(self, item: Item, behind: Position, found: list[Update]) -> None:
         name = tombstones.name_of(self._view, item.lsn, item.timeline_id)
         if name is not None:
-            found.append(Told(DELETE, name, 0, encode_entry(0, []), behind))
+            found.append(Update(DELETE, name, 0, encode_entry(0, []), behind))
 
 
-def collapse(entries: list[Told]) -> list[Told]:
+def collapse(entries: list[Update]) -> list[Update]:
     """Several edits of one message in a page are one: they show the same state."""
     last: dict[tuple[bytes, int], int] = {}
     edits = 0
-    for at, told in enumerate(entries):
-        if told.kind_number == EDIT:
+    for at, update in enumerate(entries):
+        if update.kind_number == EDIT:
             edits += 1
-            last[told.conversation, told.seq] = at
+            last[update.conversation, update.seq] = at
     if edits == len(last):
         return entries
     return [
-        told
-        for at, told in enumerate(entries)
-        if told.kind_number != EDIT or last[told.conversation, told.seq] == at
+        update
+        for at, update in enumerate(entries)
+        if update.kind_number != EDIT or last[update.conversation, update.seq] == at
     ]

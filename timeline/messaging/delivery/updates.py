@@ -18,7 +18,7 @@ from timeline.messaging.access.access import Conversation, is_current
 from timeline.messaging.access.entries import find_entry, split_event
 
 
-class Told(NamedTuple):
+class Update(NamedTuple):
     """One entry: what happened, in which conversation, to which message (or position), and the
     fields, the latter two as the stored form of an entry. `behind` is the position after it.
     """
@@ -48,20 +48,20 @@ class Told(NamedTuple):
         return self.fields.text(name, default)
 
 
-def event_told(
+def event_update(
     view: View, place: Conversation, member: MemberRow | None, behind: Position, payload: bytes
-) -> Told | None:
+) -> Update | None:
     """What a stored event tells a member, or with None the application, now; None when the message
     concerned is gone.
     """
     kind, seq, items = split_event(payload)
     if kind in (EDIT, RECALL):
         message = find_entry(view, place.messages, seq)
-        return None if message is None else Told(kind, place.name, seq, message, behind)
+        return None if message is None else Update(kind, place.name, seq, message, behind)
     if kind == CLEAR:
-        return Told(kind, place.name, seq, encode_entry(seq, items), behind)
+        return Update(kind, place.name, seq, encode_entry(seq, items), behind)
     if kind == META:
         current = member is None or is_current(member)
         metadata = view.metadata(place.messages) if current else {}
         items = [item for pair in metadata.items() for item in pair]
-    return Told(kind, place.name, 0, encode_entry(0, items), behind)
+    return Update(kind, place.name, 0, encode_entry(0, items), behind)
