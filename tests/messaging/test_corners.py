@@ -206,7 +206,7 @@ def test_a_page_of_the_list_is_bounded_however_large_the_messages(door: Door) ->
     assert found == teams[::-1]
 
 
-class OneChunk(bitmaps.Numbers):
+class OneChunk(bitmaps.Bitmaps):
     """A set whose numbers are all in the first chunk."""
 
     def __init__(self, bits: BitMap) -> None:

@@ -45,9 +45,9 @@ from timeline.messaging.access.access import (
     find_user,
     load_conversation,
 )
-from timeline.messaging.access.bitmaps import Numbers, count
+from timeline.messaging.access.bitmaps import Bitmaps, count
 from timeline.messaging.access.entries import value_of
-from timeline.messaging.access.visibility import Sight
+from timeline.messaging.access.visibility import Visibility
 from timeline.messaging.conversations.own import is_listed
 from timeline.messaging.delivery.devices import devices_of
 from timeline.messaging.lists.counting import count_unread
@@ -179,10 +179,10 @@ def _uncounted(view: View, place: Conversation) -> tuple[int, int, int]:
     if not place.row.flags & HAS_UNCOUNTED:
         return 0, 0, 0
     extent = view.extent(place.messages)
-    numbers = Numbers(view, UNCOUNTED, place.id)
-    total = count([(extent.first, extent.head)], [numbers], [])
+    bitmaps = Bitmaps(view, UNCOUNTED, place.id)
+    total = count([(extent.first, extent.head)], [bitmaps], [])
     recalled = silent = 0
-    for seq in islice(_backwards(numbers, extent.first, extent.head), _LOOKED_AT):
+    for seq in islice(_backwards(bitmaps, extent.first, extent.head), _LOOKED_AT):
         for _, _, _, payload in view.rows(place.messages, seq, seq):
             gone = value_of(decode_items(payload), b"@recalled") is not None
             recalled += gone
@@ -190,10 +190,10 @@ def _uncounted(view: View, place: Conversation) -> tuple[int, int, int]:
     return total, recalled, silent
 
 
-def _backwards(numbers: Numbers, first: int, last: int) -> Iterator[int]:
-    """The numbers from `last` down to `first` that are among `numbers`."""
+def _backwards(bitmaps: Bitmaps, first: int, last: int) -> Iterator[int]:
+    """The numbers from `last` down to `first` that are in `bitmaps`."""
     for chunk in range(last >> CHUNK_BITS, (first >> CHUNK_BITS) - 1, -1):
-        for low in reversed(numbers.chunk(chunk)):
+        for low in reversed(bitmaps.chunk(chunk)):
             seq = (chunk << CHUNK_BITS) + low
             if first <= seq <= last:
                 yield seq
@@ -264,13 +264,13 @@ def _explain(
     if place is None:
         return None
     extent = view.extent(place.messages)
-    sight = Sight(view, place, inbox.id, member)
-    ranges = sight.above(max(member.read, member.cleared, extent.first - 1), extent.head)
+    visibility = Visibility(view, place, inbox.id, member)
+    ranges = visibility.above(max(member.read, member.cleared, extent.first - 1), extent.head)
     silenced, hidden = [], []
     if place.row.flags & HAS_UNCOUNTED:
-        silenced.append(Numbers(view, UNCOUNTED, place.id))
+        silenced.append(Bitmaps(view, UNCOUNTED, place.id))
     if member.flags & HAS_HIDDEN:
-        hidden.append(Numbers(view, HIDDEN, inbox.id, place.id))
+        hidden.append(Bitmaps(view, HIDDEN, inbox.id, place.id))
     above = count(ranges, None, [])
     counted = count(ranges, None, silenced)
     unread = count_unread(view, inbox.id, place, member, extent)

@@ -24,7 +24,7 @@ from timeline.messaging.access.access import (
 )
 from timeline.messaging.access.entries import find_entry, value_of
 from timeline.messaging.access.names import check_user
-from timeline.messaging.access.visibility import Sight
+from timeline.messaging.access.visibility import Visibility
 from timeline.messaging.lists.lists import Lists
 from timeline.search.index.index import Index
 from timeline.search.pages import Pages, Results, Shown, parse_token
@@ -91,14 +91,14 @@ class _Viewer:
         seen = {timeline: self._open(timeline) for timeline in {hit.timeline for hit in hits}}
         return [self._look_at(seen[hit.timeline], hit.seq) for hit in hits]
 
-    def _open(self, conversation: int) -> tuple[Conversation, Sight] | None:
+    def _open(self, conversation: int) -> tuple[Conversation, Visibility] | None:
         place = load_conversation(self.view, conversation)
         member = self.members.get(conversation)
         if place is None or member is None or place.row.flags & DYING:
             return None
-        return place, Sight(self.view, place, self.inbox, member)
+        return place, Visibility(self.view, place, self.inbox, member)
 
-    def _look_at(self, seen: tuple[Conversation, Sight] | None, seq: int) -> Shown:
+    def _look_at(self, seen: tuple[Conversation, Visibility] | None, seq: int) -> Shown:
         if seen is None or not seen[1].shows(seq):
             return None
         payload = find_entry(self.view, seen[0].messages, seq)

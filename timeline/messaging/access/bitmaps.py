@@ -25,7 +25,7 @@ _MASK: Final = _SIZE - 1
 _NOTHING: Final = BitMap()
 
 
-class Numbers:
+class Bitmaps:
     """One set: `family` and `owner` are the beginning of its keys."""
 
     __slots__ = ("_family", "_owner", "_view")
@@ -122,8 +122,8 @@ def drop(draft: Draft, family: bytes, *owner: int) -> None:
 
 def count(
     ranges: Sequence[tuple[int, int]],
-    within: Sequence[Numbers] | None,
-    without: Sequence[Numbers],
+    within: Sequence[Bitmaps] | None,
+    without: Sequence[Bitmaps],
 ) -> int:
     """How many numbers of the ascending `ranges` (inclusive) are in any of `within` (None: all of
     them) and in none of `without`.
@@ -145,7 +145,7 @@ def count(
     return total
 
 
-def _union(sets: Sequence[Numbers], chunk: int) -> BitMap:
+def _union(sets: Sequence[Bitmaps], chunk: int) -> BitMap:
     found = _NOTHING
     for each in sets:
         bits = each.chunk(chunk)
@@ -155,7 +155,7 @@ def _union(sets: Sequence[Numbers], chunk: int) -> BitMap:
 
 
 def runs(
-    first: int, last: int, without: Numbers | None, *, reverse: bool
+    first: int, last: int, without: Bitmaps | None, *, reverse: bool
 ) -> Iterator[tuple[int, int]]:
     """Ranges that make up `first` to `last` less a set, in the order read; work grows with what is
     found, not with what is left out.

@@ -1,4 +1,4 @@
-"""Sight: which messages and events of a conversation somebody may see.
+"""Visibility: which messages and events of a conversation somebody may see.
 
 Rule: decided at every call from the stretches in which he was a member, never stored. With history
 `join` he sees what was sent during those stretches; with `all` everything up to the end of the
@@ -14,12 +14,12 @@ from timeline.engine.view import View
 from timeline.formats.conversations import EVERYTHING, HAS_HIDDEN, HIDDEN, MemberRow, Stretch
 from timeline.lsm.timelines import Extent
 from timeline.messaging.access.access import Conversation
-from timeline.messaging.access.bitmaps import Numbers
+from timeline.messaging.access.bitmaps import Bitmaps
 
 Ranges = list[tuple[int, int]]
 
 
-class Sight:
+class Visibility:
     """What one member, or with None the application, sees of one conversation."""
 
     __slots__ = ("cleared", "events", "hidden", "messages")
@@ -28,14 +28,14 @@ class Sight:
         self, view: View, conversation: Conversation, inbox: int, member: MemberRow | None
     ) -> None:
         self.cleared = 0
-        self.hidden: Numbers | None = None
+        self.hidden: Bitmaps | None = None
         if member is None:
             self.messages = self.events = [(1, 2**64 - 1)]
             return
         self.messages, self.events = stretches_seen(conversation.row.history, member.spans)
         self.cleared = member.cleared
         if member.flags & HAS_HIDDEN:
-            self.hidden = Numbers(view, HIDDEN, inbox, conversation.id)
+            self.hidden = Bitmaps(view, HIDDEN, inbox, conversation.id)
 
     def reaches(self, seq: int) -> bool:
         """Whether message `seq` was ever his to see."""

@@ -42,7 +42,7 @@ from timeline.messaging.access.access import enter, enter_as_user, member_of, sa
 from timeline.messaging.access.entries import check_own_fields, value_of
 from timeline.messaging.access.names import user_of
 from timeline.messaging.access.roles import Action
-from timeline.messaging.access.visibility import Sight, head_seen
+from timeline.messaging.access.visibility import Visibility, head_seen
 from timeline.messaging.conversations.membership import roster
 from timeline.messaging.conversations.sending import check_seen, has_expired
 from timeline.options import Options
@@ -70,16 +70,16 @@ def hide(draft: Draft, user: bytes, conversation: bytes, seqs: Sequence[int]) ->
     retention has taken is not shown anyway.
     """
     place, inbox, member = enter_as_user(draft, conversation, user)
-    sight = Sight(draft, place, inbox.id, member)
+    visibility = Visibility(draft, place, inbox.id, member)
     extent = draft.extent(place.messages)
     for seq in seqs:
         if not 0 < seq <= extent.head:
             raise NotFoundError(f"there is no message {seq}")
-        check_seen(sight, seq)
+        check_seen(visibility, seq)
     fresh = [
         seq
         for seq in dict.fromkeys(seqs)
-        if seq >= extent.first and (sight.hidden is None or seq not in sight.hidden)
+        if seq >= extent.first and (visibility.hidden is None or seq not in visibility.hidden)
     ]
     if fresh:
         bitmaps.add(draft, HIDDEN, (inbox.id, place.id), fresh, extent.first)
@@ -173,7 +173,7 @@ def receipts(
             f"receipts are kept for conversations of up to {options.receipts_limit} members"
         )
     if entry.inbox is not None:
-        check_seen(Sight(view, place, entry.inbox.id, entry.member), seq)
+        check_seen(Visibility(view, place, entry.inbox.id, entry.member), seq)
     row = next(view.rows(place.messages, seq, seq), None)
     if row is None:
         expired = has_expired(view, place, seq)
@@ -187,7 +187,7 @@ def receipts(
         member = member_of(view, inbox, place.id)
         if timeline is None or member is None or user_of(timeline.name) == sender:
             continue
-        if not Sight(view, place, inbox, member).reaches(seq):
+        if not Visibility(view, place, inbox, member).reaches(seq):
             continue
         if member.read >= seq:
             was_read.append(user_of(timeline.name))

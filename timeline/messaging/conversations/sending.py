@@ -51,7 +51,7 @@ from timeline.messaging.access.entries import (
 )
 from timeline.messaging.access.names import APPLICATION, SYSTEM, check_user
 from timeline.messaging.access.roles import Action
-from timeline.messaging.access.visibility import Sight
+from timeline.messaging.access.visibility import Visibility
 from timeline.messaging.conversations.idempotency import Keys, digest_of
 from timeline.options import Options
 
@@ -285,7 +285,7 @@ def _check_author(draft: Draft, entry: Entry, current: list[bytes], window: int)
         )
 
 
-def check_seen(sight: Sight, seq: int) -> None:
+def check_seen(visibility: Visibility, seq: int) -> None:
     """Raise `NotFoundError` for a message that is not this user's to see."""
-    if not sight.reaches(seq):
+    if not visibility.reaches(seq):
         raise NotFoundError(f"there is no message {seq}")

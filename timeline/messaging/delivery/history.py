@@ -20,7 +20,7 @@ from timeline.messaging.access.access import Conversation, enter
 from timeline.messaging.access.bitmaps import runs
 from timeline.messaging.access.entries import split_event
 from timeline.messaging.access.roles import Action
-from timeline.messaging.access.visibility import Sight
+from timeline.messaging.access.visibility import Visibility
 from timeline.messaging.delivery.updates import Update, event_update
 
 _BYTES: Final = 4 << 20  # after which a page of events ends
@@ -45,7 +45,7 @@ def history(
     entry = enter(view, conversation, actor, Action.SEE)
     place = entry.conversation
     inbox = 0 if entry.inbox is None else entry.inbox.id
-    sight = Sight(view, place, inbox, entry.member)
+    visibility = Visibility(view, place, inbox, entry.member)
     extent = view.extent(place.messages)
     head = extent.head
     high = head if last is None else min(last, head)
@@ -56,7 +56,7 @@ def history(
         high = min(high, first_since(view, place.messages, until + 1, 1, head) - 1)
     found: list[Row] = []
     size = 0
-    for row in islice(shown(view, place, sight, low, high, reverse=reverse), count):
+    for row in islice(shown(view, place, visibility, low, high, reverse=reverse), count):
         found.append(row)
         size += len(row[3])
         if size > most_bytes:
@@ -65,18 +65,18 @@ def history(
 
 
 def shown(
-    view: View, place: Conversation, sight: Sight, low: int, high: int, *, reverse: bool
+    view: View, place: Conversation, visibility: Visibility, low: int, high: int, *, reverse: bool
 ) -> Iterator[Row]:
     """The messages numbered `low` to `high` that are shown, in the order read."""
-    ranges = [(a, min(b, high)) for a, b in sight.above(low - 1, high)]
+    ranges = [(a, min(b, high)) for a, b in visibility.above(low - 1, high)]
     for a, b in reversed(ranges) if reverse else ranges:
-        for start, stop in runs(a, b, sight.hidden, reverse=reverse):
+        for start, stop in runs(a, b, visibility.hidden, reverse=reverse):
             yield from view.rows(place.messages, start, stop, reverse=reverse)
 
 
-def newest(view: View, place: Conversation, sight: Sight, extent: Extent) -> Row | None:
+def newest(view: View, place: Conversation, visibility: Visibility, extent: Extent) -> Row | None:
     """The newest message shown; `extent` is that of the conversation's messages."""
-    return next(shown(view, place, sight, extent.first, extent.head, reverse=True), None)
+    return next(shown(view, place, visibility, extent.first, extent.head, reverse=True), None)
 
 
 def events(
@@ -89,22 +89,22 @@ def events(
     entry = enter(view, conversation, actor, Action.SEE)
     place = entry.conversation
     inbox = 0 if entry.inbox is None else entry.inbox.id
-    sight = Sight(view, place, inbox, entry.member)
-    head = min(view.extent(place.events).head, sight.events[-1][1])
+    visibility = Visibility(view, place, inbox, entry.member)
+    head = min(view.extent(place.events).head, visibility.events[-1][1])
     if after and not (after.isdigit() and len(after) < 20 and int(after) <= head):
         raise UsageError("the token is the cursor of the page before")
     at = int(after) if after else 0
     found: list[Update] = []
     size = 0
     budget = max(_AT_LEAST, _LOOKED_AT * count)
-    for low, high in sight.events:
+    for low, high in visibility.events:
         for seq, lsn, _, payload in view.rows(place.events, max(low, at + 1), min(high, head)):
             if len(found) == count or size >= _BYTES or not budget:
                 return found, b"%d" % at
             at = seq
             budget -= 1
             kind, concerned, _ = split_event(payload)
-            if kind in (EDIT, RECALL) and not sight.shows(concerned):
+            if kind in (EDIT, RECALL) and not visibility.shows(concerned):
                 continue
             update = event_update(view, place, entry.member, Position(lsn, 0), payload)
             if update is not None:

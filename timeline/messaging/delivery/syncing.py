@@ -45,7 +45,7 @@ from timeline.messaging.access.access import (
 )
 from timeline.messaging.access.entries import OF_MEMBERSHIP, split_event
 from timeline.messaging.access.names import user_of
-from timeline.messaging.access.visibility import Sight
+from timeline.messaging.access.visibility import Visibility
 from timeline.messaging.conversations import tombstones
 from timeline.messaging.conversations.own import settings_of
 from timeline.messaging.delivery.devices import Cursors, find_device
@@ -210,7 +210,7 @@ class Reader:
 
 
 # A conversation, what the user has of it and sees of it, and its name.
-_Place = tuple[Conversation, MemberRow, Sight, bytes]
+_Place = tuple[Conversation, MemberRow, Visibility, bytes]
 
 
 class _Resolver:
@@ -233,18 +233,18 @@ class _Resolver:
                 if item.kind == DELETE:
                     self._deleted(item, behind, found)
                 continue
-            conversation, member, sight, name = place
+            conversation, member, visibility, name = place
             if item.timeline_id != conversation.id:
                 payload = item.payload or payloads.get((item.timeline_id, item.seq))
                 if payload:
-                    update = self._event(conversation, member, sight, item, behind, payload)
+                    update = self._event(conversation, member, visibility, item, behind, payload)
                     if update is not None:
                         add(update)
             elif item.kind in _OWN:
                 add(self._own(conversation, member, item, behind))
             elif item.seq == 0:  # joined or left with many others
                 add(Update(item.kind, name, 0, self._plain(), behind))
-            elif sight.shows(item.seq):
+            elif visibility.shows(item.seq):
                 payload = item.payload or payloads.get((item.timeline_id, item.seq))
                 if payload:
                     add(Update(item.kind or MESSAGE, name, item.seq, payload, behind))
@@ -262,8 +262,8 @@ class _Resolver:
             if place is not None:
                 member = member_of(self._view, self._inbox, place.id)
                 if member is not None:
-                    sight = Sight(self._view, place, self._inbox, member)
-                    found = place, member, sight, place.name
+                    visibility = Visibility(self._view, place, self._inbox, member)
+                    found = place, member, visibility, place.name
         self._places[timeline_id] = found
         return found
 
@@ -293,7 +293,7 @@ class _Resolver:
         self,
         place: Conversation,
         member: MemberRow,
-        sight: Sight,
+        visibility: Visibility,
         item: Item,
         behind: Position,
         payload: bytes,
@@ -302,7 +302,7 @@ class _Resolver:
             kind, seq, _ = split_event(payload)
             if kind in OF_MEMBERSHIP:
                 return None
-            if kind in (EDIT, RECALL) and not sight.shows(seq):
+            if kind in (EDIT, RECALL) and not visibility.shows(seq):
                 return None
         update = event_update(self._view, place, member, behind, payload)
         if update is not None and update.kind_number == CLEAR and is_current(member):

@@ -23,8 +23,8 @@ from timeline.formats.conversations import (
 )
 from timeline.lsm.timelines import Extent
 from timeline.messaging.access.access import Conversation, enter_as_user
-from timeline.messaging.access.bitmaps import Numbers, count
-from timeline.messaging.access.visibility import Sight
+from timeline.messaging.access.bitmaps import Bitmaps, count
+from timeline.messaging.access.visibility import Visibility
 
 
 class Unread(NamedTuple):
@@ -41,27 +41,27 @@ def count_unread(
     conversation: Conversation,
     member: MemberRow,
     extent: Extent,
-    sight: Sight | None = None,
+    visibility: Visibility | None = None,
 ) -> Unread:
     """`extent` is that of the conversation's messages."""
     floor = max(member.read, member.cleared, extent.first - 1)
     if extent.head <= floor:
         return _NOTHING
-    sight = sight or Sight(view, conversation, inbox, member)
-    ranges = sight.above(floor, extent.head)
+    visibility = visibility or Visibility(view, conversation, inbox, member)
+    ranges = visibility.above(floor, extent.head)
     if not ranges:
         return _NOTHING
     flags = conversation.row.flags
     without = []
     if flags & HAS_UNCOUNTED:
-        without.append(Numbers(view, UNCOUNTED, conversation.id))
+        without.append(Bitmaps(view, UNCOUNTED, conversation.id))
     if member.flags & HAS_HIDDEN:
-        without.append(Numbers(view, HIDDEN, inbox, conversation.id))
+        without.append(Bitmaps(view, HIDDEN, inbox, conversation.id))
     mentioning = []
     if flags & HAS_CALLED:
-        mentioning.append(Numbers(view, CALLED, conversation.id))
+        mentioning.append(Bitmaps(view, CALLED, conversation.id))
     if member.flags & HAS_MENTIONS:
-        mentioning.append(Numbers(view, MENTIONED, inbox, conversation.id))
+        mentioning.append(Bitmaps(view, MENTIONED, inbox, conversation.id))
     return Unread(
         count(ranges, None, without),
         count(ranges, mentioning, without) if mentioning else 0,

@@ -33,7 +33,7 @@ from timeline.formats.keys import number
 from timeline.lsm.timelines import Extent
 from timeline.messaging.access.access import Conversation, is_current, member_of, open_conversation
 from timeline.messaging.access.names import peer_in, user_of
-from timeline.messaging.access.visibility import Ranges, Sight, head_seen, shown_ranges
+from timeline.messaging.access.visibility import Ranges, Visibility, head_seen, shown_ranges
 from timeline.messaging.conversations.membership import roster
 from timeline.messaging.conversations.own import is_listed, settings_of
 from timeline.messaging.delivery.history import newest
@@ -301,7 +301,7 @@ class UserList:
     def _describe(self, view: View, item: Item) -> Listed:
         place, member, extent = self._conversation(view, item), item.member, item.summary.extent
         unread = self.unread(view, item)
-        last = newest(view, place, Sight(view, place, self.inbox, member), extent)
+        last = newest(view, place, Visibility(view, place, self.inbox, member), extent)
         return Listed(
             place.name,
             CONVERSATION_KINDS[place.row.kind],
