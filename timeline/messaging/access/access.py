@@ -126,8 +126,8 @@ def save_member(draft: Draft, inbox: int, conversation: int, row: MemberRow) -> 
 
 
 @dataclass(slots=True)
-class Entry:
-    """Somebody at a conversation: `inbox` and `member` are None for the application itself."""
+class Access:
+    """An actor at a conversation. `inbox` and `member` are None for the application itself."""
 
     conversation: Conversation
     actor: bytes
@@ -151,32 +151,32 @@ class Entry:
         return (_EVERYTHING,) if self.member is None else self.member.spans
 
 
-def enter(view: View, conversation: bytes, actor: bytes, action: Action) -> Entry:
+def enter(view: View, conversation: bytes, actor: bytes, action: Action) -> Access:
     """`actor` at `conversation`, about to do `action`. Raises `NoPermissionError`."""
     check_actor(actor)
     found = find_conversation(view, conversation)
     if found is None or found.row.flags & DYING:
         raise no_such_conversation()
     if actor == APPLICATION:
-        entry = Entry(found, actor, None, None)
+        access = Access(found, actor, None, None)
     else:
         inbox = view.find(USERS + actor)
         member = None if inbox is None else member_of(view, inbox.id, found.id)
         if inbox is None or member is None:
             raise no_such_conversation()
-        entry = Entry(found, actor, inbox, member)
-    entry.require(action)
-    return entry
+        access = Access(found, actor, inbox, member)
+    access.require(action)
+    return access
 
 
 def enter_as_user(
     view: View, conversation: bytes, user: bytes, action: Action = Action.SEE
 ) -> tuple[Conversation, Timeline, MemberRow]:
     """As `enter`, for what only a user has: positions, settings, what he hides."""
-    entry = enter(view, conversation, check_user(user), action)
-    assert entry.inbox is not None
-    assert entry.member is not None
-    return entry.conversation, entry.inbox, entry.member
+    access = enter(view, conversation, check_user(user), action)
+    assert access.inbox is not None
+    assert access.member is not None
+    return access.conversation, access.inbox, access.member
 
 
 def is_current(member: MemberRow | None) -> bool:

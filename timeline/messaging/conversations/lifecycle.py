@@ -180,8 +180,8 @@ class Description(NamedTuple):
 
 def describe(view: View, conversation: bytes, actor: bytes) -> Description:
     """What `actor` may know of a conversation."""
-    entry = enter(view, conversation, actor, Action.SEE)
-    place, member = entry.conversation, entry.member
+    access = enter(view, conversation, actor, Action.SEE)
+    place, member = access.conversation, access.member
     role = "-" if member is None else ROLES[member.role]
     head = head_seen(member, view.extent(place.messages).head)
     if member is not None and not is_current(member):

@@ -166,14 +166,14 @@ def receipts(
     view: View, conversation: bytes, seq: int, actor: bytes, options: Options
 ) -> tuple[list[bytes], list[bytes]]:
     """(who has read message `seq`, to whose devices it was delivered), the sender left out."""
-    entry = enter(view, conversation, actor, Action.SEE_MEMBERS)
-    place = entry.conversation
+    access = enter(view, conversation, actor, Action.SEE_MEMBERS)
+    place = access.conversation
     if place.row.members > options.receipts_limit:
         raise UsageError(
             f"receipts are kept for conversations of up to {options.receipts_limit} members"
         )
-    if entry.inbox is not None:
-        check_seen(Visibility(view, place, entry.inbox.id, entry.member), seq)
+    if access.inbox is not None:
+        check_seen(Visibility(view, place, access.inbox.id, access.member), seq)
     row = next(view.rows(place.messages, seq, seq), None)
     if row is None:
         expired = has_expired(view, place, seq)

@@ -33,8 +33,8 @@ from timeline.formats.entries import decode_items
 from timeline.formats.names import USERS
 from timeline.messaging.access import bitmaps
 from timeline.messaging.access.access import (
+    Access,
     Conversation,
-    Entry,
     enter,
     find_conversation,
     is_current,
@@ -81,19 +81,19 @@ def send(
     silent: bool = False,
 ) -> Sent:
     """Store a message and deliver it. Raises `NoPermissionError`, `ConflictError`, `UsageError`."""
-    place, entry = _sender(draft, conversation, sender)
+    place, access = _sender(draft, conversation, sender)
     if mentions:
         mentions = _check_mentions(mentions)
     check_fields(place, items, options.entry_fields - len(mentions) - _OURS)
-    sender_id = 0 if entry is None or entry.inbox is None else entry.inbox.id
+    sender_id = 0 if access is None or access.inbox is None else access.inbox.id
     digest = b""
     if key is not None:
         digest = digest_of((items, mentions, (b"%d%d" % (mention_all, silent),)))
         before = keys.find(draft, place.id, sender_id, key, digest)
         if before is not None:
             return Sent(before.seq, before.time, "duplicate")
-    if entry is not None:
-        entry.require(Action.SEND)
+    if access is not None:
+        access.require(Action.SEND)
     stamped = [b"@from", sender, b"@time", b"%d" % draft.time]
     if key is not None:
         stamped += (b"@key", key)
@@ -106,8 +106,8 @@ def send(
     seq = draft.append(place.messages, [*stamped, *items])
     if not place.pulled:
         push(draft, place.id, place.messages, seq, MESSAGE)
-    if entry is not None and entry.inbox is not None and entry.member is not None:
-        save_member(draft, entry.inbox.id, place.id, entry.member._replace(read=seq))
+    if access is not None and access.inbox is not None and access.member is not None:
+        save_member(draft, access.inbox.id, place.id, access.member._replace(read=seq))
     if key is not None:
         keys.keep(draft, place.id, sender_id, key, KeyRow(seq, draft.time, digest))
     if silent:
@@ -119,7 +119,7 @@ def send(
     return Sent(seq, draft.time, "stored")
 
 
-def _sender(draft: Draft, conversation: bytes, sender: bytes) -> tuple[Conversation, Entry | None]:
+def _sender(draft: Draft, conversation: bytes, sender: bytes) -> tuple[Conversation, Access | None]:
     """The conversation and who sends: somebody in it, or the store's own `@system`. Whether he may
     is asked once it is known that he did not send this before.
     """
@@ -130,8 +130,8 @@ def _sender(draft: Draft, conversation: bytes, sender: bytes) -> tuple[Conversat
         return place, None
     if sender == APPLICATION:
         raise UsageError("the application sends as @system: `-` is nobody to answer")
-    entry = enter(draft, conversation, check_user(sender), Action.SEE)
-    return entry.conversation, entry
+    access = enter(draft, conversation, check_user(sender), Action.SEE)
+    return access.conversation, access
 
 
 def _check_mentions(users: Sequence[bytes]) -> list[bytes]:
@@ -202,10 +202,10 @@ def edit(
     `NotFoundError` when it is not there or was recalled.
     """
     mentions = _check_mentions(mentions)
-    entry = enter(draft, conversation, actor, Action.SEND)
-    place = entry.conversation
+    access = enter(draft, conversation, actor, Action.SEND)
+    place = access.conversation
     current = _message(draft, place, seq)
-    _check_author(draft, entry, current, options.edit_window_ms)
+    _check_author(draft, access, current, options.edit_window_ms)
     if value_of(current, b"@recalled") is not None:
         raise NotFoundError(f"message {seq} was recalled")
     sent: list[bytes] = []  # what it began with: by whom, when, under which key
@@ -252,13 +252,13 @@ def recall(draft: Draft, conversation: bytes, seq: int, actor: bytes, options: O
     """Take a message back: the content is gone, its place stays. Again it does nothing; nor does it
     where retention was sooner, and everything is gone already.
     """
-    entry = enter(draft, conversation, actor, Action.RECALL)
-    place = entry.conversation
+    access = enter(draft, conversation, actor, Action.RECALL)
+    place = access.conversation
     if has_expired(draft, place, seq):
         return
     current = _message(draft, place, seq)
-    if not entry.may(Action.RECALL_ANY):
-        _check_author(draft, entry, current, options.recall_window_ms)
+    if not access.may(Action.RECALL_ANY):
+        _check_author(draft, access, current, options.recall_window_ms)
     if value_of(current, b"@recalled") is not None:
         return
     kept: list[bytes] = []
@@ -273,10 +273,10 @@ def recall(draft: Draft, conversation: bytes, seq: int, actor: bytes, options: O
         push(draft, place.id, place.messages, seq, RECALL)
 
 
-def _check_author(draft: Draft, entry: Entry, current: list[bytes], window: int) -> None:
-    if entry.actor == APPLICATION:
+def _check_author(draft: Draft, access: Access, current: list[bytes], window: int) -> None:
+    if access.actor == APPLICATION:
         return
-    if value_of(current, b"@from") != entry.actor:
+    if value_of(current, b"@from") != access.actor:
         raise NoPermissionError("this message is not this user's")
     sent = draft.clock.past(int(value_of(current, b"@time") or b"0"), draft.time)
     if draft.time - sent > window:

@@ -42,10 +42,10 @@ def history(
     most_bytes: int = 64 << 20,
 ) -> list[Row]:
     """At most `count` messages numbered `first` to `last`, sent at times `since` to `until`."""
-    entry = enter(view, conversation, actor, Action.SEE)
-    place = entry.conversation
-    inbox = 0 if entry.inbox is None else entry.inbox.id
-    visibility = Visibility(view, place, inbox, entry.member)
+    access = enter(view, conversation, actor, Action.SEE)
+    place = access.conversation
+    inbox = 0 if access.inbox is None else access.inbox.id
+    visibility = Visibility(view, place, inbox, access.member)
     extent = view.extent(place.messages)
     head = extent.head
     high = head if last is None else min(last, head)
@@ -86,10 +86,10 @@ def events(
     at the end. A page looks at a bounded number of events and holds a bounded number of bytes, so
     that it may come back short: an edit tells the whole message.
     """
-    entry = enter(view, conversation, actor, Action.SEE)
-    place = entry.conversation
-    inbox = 0 if entry.inbox is None else entry.inbox.id
-    visibility = Visibility(view, place, inbox, entry.member)
+    access = enter(view, conversation, actor, Action.SEE)
+    place = access.conversation
+    inbox = 0 if access.inbox is None else access.inbox.id
+    visibility = Visibility(view, place, inbox, access.member)
     head = min(view.extent(place.events).head, visibility.events[-1][1])
     if after and not (after.isdigit() and len(after) < 20 and int(after) <= head):
         raise UsageError("the token is the cursor of the page before")
@@ -106,7 +106,7 @@ def events(
             kind, concerned, _ = split_event(payload)
             if kind in (EDIT, RECALL) and not visibility.shows(concerned):
                 continue
-            update = event_update(view, place, entry.member, Position(lsn, 0), payload)
+            update = event_update(view, place, access.member, Position(lsn, 0), payload)
             if update is not None:
                 found.append(update)
                 size += len(update.payload)
