@@ -42,7 +42,7 @@ from timeline.entry import Entry, Fields
 from timeline.errors import NotFoundError
 from timeline.messaging.access.access import find_user
 from timeline.messaging.conversations import membership
-from timeline.messaging.conversations.expiring import tell_trimmed
+from timeline.messaging.conversations.retention import tell_trimmed
 from timeline.messaging.lists.userlist import Summaries, UserList
 from timeline.messaging.pages import SyncEntry
 

@@ -38,7 +38,7 @@ from timeline.commit import draft as draft_module
 from timeline.commit.draft import Draft
 from timeline.formats.records import encode_target
 from timeline.messaging.access import entries
-from timeline.messaging.conversations import bulk, lifecycle, own, sending
+from timeline.messaging.conversations import bulk, lifecycle, sending, userstate
 from timeline.options import Options
 
 USERS = [b"ann", b"bob", b"cat", b"dan", b"eve"]
@@ -190,7 +190,7 @@ class Machine(RuleBasedStateMachine):
 
     def settle(self, draft: Draft, place: Place, user: bytes, number: int) -> None:
         if user in place.members:
-            own.set_fields(draft, user, place.name, [b"nick", b"%d" % number])
+            userstate.set_fields(draft, user, place.name, [b"nick", b"%d" % number])
             self.tell({user}, "set", place)
 
     def describe(self, draft: Draft, place: Place, _user: bytes, _number: int) -> None:
@@ -317,7 +317,7 @@ def test_a_commit_that_kept_no_ordinals_is_read_to_its_end(
                     keys=im.messages.keys,
                     options=db.engine.options,
                 )
-                own.set_fields(draft, b"ann", name, [b"@pin", b"1"])
+                userstate.set_fields(draft, b"ann", name, [b"@pin", b"1"])
             draft.commit()
         db.flush()
         whole = im.sync("ann", "phone", after=start).entries

@@ -19,7 +19,7 @@ from timeline.errors import TimelineError
 from timeline.fanout import Position
 from timeline.messaging.access.access import find_conversation
 from timeline.messaging.access.names import conversation_of
-from timeline.messaging.conversations import bulk, lifecycle, membership, own, sending
+from timeline.messaging.conversations import bulk, lifecycle, membership, sending, userstate
 from timeline.messaging.delivery.watching import News
 
 Step = Callable[[Draft], object]
@@ -215,10 +215,10 @@ def _step(watched: Watched, random: Random, places: list[bytes], users: list[byt
         "mention": watched.send(place, user, mentions=several),
         "edit": lambda draft: sending.edit(draft, place, seq, b"-", [b"text", b"y"], options),
         "recall": lambda draft: sending.recall(draft, place, seq, b"-", options),
-        "read": lambda draft: own.read(draft, user, place, seq),
-        "hide": lambda draft: own.hide(draft, user, place, [seq]),
-        "clear": lambda draft: own.clear(draft, user, place, seq),
-        "set": lambda draft: own.set_fields(draft, user, place, [b"@mute", b"1"]),
+        "read": lambda draft: userstate.read(draft, user, place, seq),
+        "hide": lambda draft: userstate.hide(draft, user, place, [seq]),
+        "clear": lambda draft: userstate.clear(draft, user, place, seq),
+        "set": lambda draft: userstate.set_fields(draft, user, place, [b"@mute", b"1"]),
         "meta": lambda draft: lifecycle.set_metadata(
             draft, place, b"-", [b"title", b"%d" % random.randrange(9)]
         ),

@@ -48,7 +48,7 @@ from timeline.messaging.access.access import (
 from timeline.messaging.access.bitmaps import Bitmaps, count
 from timeline.messaging.access.entries import value_of
 from timeline.messaging.access.visibility import Visibility
-from timeline.messaging.conversations.own import is_listed
+from timeline.messaging.conversations.userstate import is_listed
 from timeline.messaging.delivery.devices import devices_of
 from timeline.messaging.lists.counting import count_unread
 from timeline.messaging.service import Messages

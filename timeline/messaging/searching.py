@@ -25,7 +25,7 @@ from timeline.messaging.access.access import (
 from timeline.messaging.access.entries import find_entry, value_of
 from timeline.messaging.access.names import check_user
 from timeline.messaging.access.visibility import Visibility
-from timeline.messaging.lists.lists import Lists
+from timeline.messaging.lists.cache import Lists
 from timeline.search.index.index import Index
 from timeline.search.pages import Pages, Results, Shown, parse_token
 from timeline.search.search import Hit, Scope, Search, Stretch

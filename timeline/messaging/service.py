@@ -15,13 +15,13 @@ from timeline.engine.view import Applied
 from timeline.errors import UsageError
 from timeline.formats.names import CONVERSATIONS
 from timeline.messaging.conversations import tombstones
-from timeline.messaging.conversations.expiring import tell_trimmed
 from timeline.messaging.conversations.idempotency import Keys
+from timeline.messaging.conversations.retention import tell_trimmed
 from timeline.messaging.delivery.presence import Presence
 from timeline.messaging.delivery.syncing import Reader
 from timeline.messaging.delivery.waiting import Waiters
 from timeline.messaging.delivery.watching import Watch
-from timeline.messaging.lists.lists import Lists
+from timeline.messaging.lists.cache import Lists
 from timeline.messaging.searching import Request, search
 from timeline.search.indexer import Indexer
 from timeline.search.indexview import IndexView

@@ -14,8 +14,9 @@ from timeline.engine.engine import Engine
 from timeline.engine.view import View
 from timeline.errors import UsageError
 from timeline.formats.conversations import BINARY, CONVERSATION_KINDS, HISTORIES, ROLES
-from timeline.messaging.conversations import bulk, lifecycle, membership, own, sending
+from timeline.messaging.conversations import bulk, lifecycle, membership, sending
 from timeline.messaging.delivery import history
+from timeline.messaging.delivery.receipts import receipts_of
 from timeline.messaging.service import Messages
 
 from ...clients.view import View as Readable
@@ -457,7 +458,7 @@ def recall(session: Session, args: Arguments, draft: Draft) -> bytes:
     complexity="O(N) for N members",
 )
 def receipts(session: Session, args: Arguments, view: Readable) -> bytes:
-    was_read, delivered = own.receipts(
+    was_read, delivered = receipts_of(
         view_of(session, view),
         args[1],
         arguments.message(args[2]),

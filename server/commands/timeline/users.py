@@ -12,7 +12,7 @@ from timeline.errors import NotFoundError, TimelineError, TrimmedError, UsageErr
 from timeline.fanout import Position
 from timeline.messaging.access.access import find_user
 from timeline.messaging.access.names import check_user
-from timeline.messaging.conversations import lifecycle, own
+from timeline.messaging.conversations import lifecycle, userstate
 from timeline.messaging.delivery import devices
 from timeline.messaging.delivery.syncing import Page
 from timeline.messaging.lists import counting, listing
@@ -280,7 +280,7 @@ def _listed(each: Listed, resp: int) -> bytes:
     flags="write fast",
 )
 def read_(session: Session, args: Arguments, draft: Draft) -> bytes:
-    return replies.integer(own.read(draft, args[1], args[2], arguments.message(args[3])))
+    return replies.integer(userstate.read(draft, args[1], args[2], arguments.message(args[3])))
 
 
 @read(
@@ -311,7 +311,7 @@ def hide(session: Session, args: Arguments, draft: Draft) -> bytes:
     if len(args) - 3 > most:
         raise UsageError(f"at most {most} messages at a time (option page_entries)")
     seqs = [arguments.message(value) for value in args[3:]]
-    return replies.integer(own.hide(draft, args[1], args[2], seqs))
+    return replies.integer(userstate.hide(draft, args[1], args[2], seqs))
 
 
 @write(
@@ -322,7 +322,7 @@ def hide(session: Session, args: Arguments, draft: Draft) -> bytes:
     flags="write fast",
 )
 def clear(session: Session, args: Arguments, draft: Draft) -> bytes:
-    own.clear(draft, args[1], args[2], arguments.message(args[3]))
+    userstate.clear(draft, args[1], args[2], arguments.message(args[3]))
     return replies.OK
 
 
@@ -334,7 +334,7 @@ def clear(session: Session, args: Arguments, draft: Draft) -> bytes:
     flags="write fast",
 )
 def set_(session: Session, args: Arguments, draft: Draft) -> bytes:
-    own.set_fields(draft, args[1], args[2], Options(args, 3).fields())
+    userstate.set_fields(draft, args[1], args[2], Options(args, 3).fields())
     return replies.OK
 
 

@@ -11,9 +11,10 @@ from timeline.embedded.messaging import calls
 from timeline.embedded.messaging.calls import PAGE, Calls, Ids
 from timeline.entry import Entry, FieldsLike, Value, encode_fields, encode_name
 from timeline.formats.conversations import BINARY, CONVERSATION_KINDS, HISTORIES, ROLES
-from timeline.messaging.conversations import bulk, lifecycle, membership, own, sending
+from timeline.messaging.conversations import bulk, lifecycle, membership, sending
 from timeline.messaging.conversations.sending import Sent
 from timeline.messaging.delivery import history
+from timeline.messaging.delivery.receipts import receipts_of
 from timeline.messaging.inspection import ConversationFacts, inspect_conversation
 from timeline.messaging.pages import ConversationInfo, EventPage, MemberInfo, MemberPage, Receipts
 
@@ -247,5 +248,5 @@ class ConversationCalls(Calls):
         """Who has read a message, and to whose devices it came."""
         name, who, which = encode_name(conversation), encode_name(actor), arguments.sequence(seq)
         with self._reading():
-            was_read, delivered = own.receipts(self.messages.view, name, which, who, self._options)
+            was_read, delivered = receipts_of(self.messages.view, name, which, who, self._options)
         return Receipts([user.decode() for user in was_read], [u.decode() for u in delivered])

@@ -18,7 +18,7 @@ from timeline.entry import Fields, FieldsLike, Value, encode_fields, encode_name
 from timeline.formats.entries import decode_items, seq_of
 from timeline.messaging.access.access import find_user
 from timeline.messaging.access.names import check_device
-from timeline.messaging.conversations import lifecycle, own
+from timeline.messaging.conversations import lifecycle, userstate
 from timeline.messaging.delivery import devices, syncing
 from timeline.messaging.inspection import UserFacts, inspect_user
 from timeline.messaging.lists import counting, listing, userlist
@@ -206,7 +206,7 @@ class UserCalls(Calls):
         Where it is then.
         """
         who, name, where = encode_name(user), encode_name(conversation), arguments.sequence(seq)
-        return self._engine.commit(lambda draft: own.read(draft, who, name, where))
+        return self._engine.commit(lambda draft: userstate.read(draft, who, name, where))
 
     def unread(self, user: Value, conversation: Value | None = None) -> int:
         """Of one conversation, or of all that are on the list and not muted."""
@@ -220,17 +220,17 @@ class UserCalls(Calls):
         """Leave messages out of what the user is shown; how many he had not hidden before."""
         who, name = encode_name(user), encode_name(conversation)
         which = [arguments.sequence(seq) for seq in seqs]
-        return self._engine.commit(lambda draft: own.hide(draft, who, name, which))
+        return self._engine.commit(lambda draft: userstate.hide(draft, who, name, which))
 
     def clear(self, user: Value, conversation: Value, seq: int) -> None:
         """Show the user nothing up to message `seq` any more."""
         who, name, where = encode_name(user), encode_name(conversation), arguments.sequence(seq)
-        self._engine.commit(lambda draft: own.clear(draft, who, name, where))
+        self._engine.commit(lambda draft: userstate.clear(draft, who, name, where))
 
     def set(self, user: Value, conversation: Value, fields: FieldsLike) -> None:
         """Settings: `@pin`, `@mute`, `@listed`, and fields of the application's own."""
         who, name, changes = encode_name(user), encode_name(conversation), encode_fields(fields)
-        self._engine.commit(lambda draft: own.set_fields(draft, who, name, changes))
+        self._engine.commit(lambda draft: userstate.set_fields(draft, who, name, changes))
 
     def user_meta(self, user: Value) -> dict[bytes, bytes]:
         """What describes a user. Raises `NotFoundError`."""

@@ -47,7 +47,7 @@ from timeline.messaging.access.entries import OF_MEMBERSHIP, split_event
 from timeline.messaging.access.names import user_of
 from timeline.messaging.access.visibility import Visibility
 from timeline.messaging.conversations import tombstones
-from timeline.messaging.conversations.own import settings_of
+from timeline.messaging.conversations.userstate import settings_of
 from timeline.messaging.delivery.devices import Cursors, find_device
 from timeline.messaging.delivery.updates import Update, event_update
 from timeline.options import Options

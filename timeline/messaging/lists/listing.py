@@ -14,7 +14,7 @@ from timeline.engine.view import View
 from timeline.errors import UsageError
 from timeline.formats.conversations import MUTED
 from timeline.messaging.access.access import enter_as_user, find_user
-from timeline.messaging.lists.lists import Lists
+from timeline.messaging.lists.cache import Lists
 from timeline.messaging.lists.userlist import Listed, Place, Summaries, UserList
 
 _BYTES: Final = 4 << 20  # after which a page ends

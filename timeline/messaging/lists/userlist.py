@@ -35,7 +35,7 @@ from timeline.messaging.access.access import Conversation, is_current, member_of
 from timeline.messaging.access.names import peer_in, user_of
 from timeline.messaging.access.visibility import Ranges, Visibility, head_seen, shown_ranges
 from timeline.messaging.conversations.membership import roster
-from timeline.messaging.conversations.own import is_listed, settings_of
+from timeline.messaging.conversations.userstate import is_listed, settings_of
 from timeline.messaging.delivery.history import newest
 from timeline.messaging.lists.counting import Unread, count_unread
 

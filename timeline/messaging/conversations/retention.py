@@ -1,8 +1,8 @@
-"""Expiring: devices are told what retention took from a conversation.
+"""Retention in conversations: devices are told what it took.
 
-Rule: the commit that takes messages also tells of it, by one event for everybody, however many
-members there are: `clear` up to the last message that went. A device treats it as when its user
-clears. Only the newest such event says anything, so an older one is not kept beside it.
+Rule: the commit that takes messages also tells of it. One event for everybody, `clear` up to the
+last message that went, is enough however many members there are. A device treats it as when its
+user clears. Only the newest such event says anything, so it replaces the one before.
 """
 
 from __future__ import annotations

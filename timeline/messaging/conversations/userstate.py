@@ -1,9 +1,9 @@
-"""What is one's own of a conversation: read position, hidden messages, cleared history, settings.
+"""User state: the read position, hidden messages, cleared history and settings of one user.
 
-Rule: each is a commit that also tells the user's own devices, by a reference without a target, so
-that what one device did the others show. The read position never moves back. A position beyond the
-newest message is that of the newest: a device may have been shown what a crash took back. In a
-direct conversation the other user's devices hear of it as `receipt`.
+Rule: each change is a commit that also tells the user's own devices, by a reference without a
+target, so that what one device did the others show. The read position never moves back. A position
+beyond the newest message is that of the newest: a device may have been shown what a crash took
+back. In a direct conversation the other user's devices hear of it as `receipt`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.errors import NotFoundError, TooLargeError, UsageError
 from timeline.fanout import notify
-from timeline.formats import keys
 from timeline.formats.conversations import (
     CLEAR,
-    DEVICE,
     DIRECT,
     HAS_HIDDEN,
     HAS_SETTINGS,
@@ -30,22 +28,16 @@ from timeline.formats.conversations import (
     RECEIPT,
     SET,
     MemberRow,
-    between,
-    decode_device,
     decode_settings,
     encode_settings,
     settings_key,
 )
-from timeline.formats.entries import decode_items
 from timeline.messaging.access import bitmaps
-from timeline.messaging.access.access import enter, enter_as_user, member_of, save_member
-from timeline.messaging.access.entries import check_own_fields, value_of
-from timeline.messaging.access.names import user_of
-from timeline.messaging.access.roles import Action
+from timeline.messaging.access.access import enter_as_user, save_member
+from timeline.messaging.access.entries import check_own_fields
 from timeline.messaging.access.visibility import Visibility, head_seen
 from timeline.messaging.conversations.membership import roster
-from timeline.messaging.conversations.sending import check_seen, has_expired
-from timeline.options import Options
+from timeline.messaging.conversations.sending import check_seen
 
 _SETTINGS_BYTES: Final = 64 * 1024
 _SWITCHES: Final = {b"@pin": PINNED, b"@mute": MUTED}
@@ -160,43 +152,3 @@ def settings_of(
 def is_listed(member: MemberRow, head: int) -> bool:
     """Taken off the list, a conversation comes back with the next message he is sent."""
     return not member.unlisted or head_seen(member, head) >= member.unlisted
-
-
-def receipts(
-    view: View, conversation: bytes, seq: int, actor: bytes, options: Options
-) -> tuple[list[bytes], list[bytes]]:
-    """(who has read message `seq`, to whose devices it was delivered), the sender left out."""
-    access = enter(view, conversation, actor, Action.SEE_MEMBERS)
-    place = access.conversation
-    if place.row.members > options.receipts_limit:
-        raise UsageError(
-            f"receipts are kept for conversations of up to {options.receipts_limit} members"
-        )
-    if access.inbox is not None:
-        check_seen(Visibility(view, place, access.inbox.id, access.member), seq)
-    row = next(view.rows(place.messages, seq, seq), None)
-    if row is None:
-        expired = has_expired(view, place, seq)
-        reason = f"message {seq} has expired" if expired else f"there is no message {seq}"
-        raise NotFoundError(reason)
-    sender = value_of(decode_items(row[3]), b"@from")
-    was_read: list[bytes] = []
-    delivered: list[bytes] = []
-    for inbox, _ in roster(view, place.id):
-        timeline = view.load(inbox)
-        member = member_of(view, inbox, place.id)
-        if timeline is None or member is None or user_of(timeline.name) == sender:
-            continue
-        if not Visibility(view, place, inbox, member).reaches(seq):
-            continue
-        if member.read >= seq:
-            was_read.append(user_of(timeline.name))
-        if _has_acknowledged(view, inbox, row[1]):
-            delivered.append(user_of(timeline.name))
-    return was_read, delivered
-
-
-def _has_acknowledged(view: View, inbox: int, lsn: int) -> bool:
-    devices = view.scan(*between(DEVICE + keys.number(inbox)))
-    found = [decode_device(value) for _, value in devices]
-    return any(device.known and device.lsn >= lsn for device in found)
