@@ -15,7 +15,8 @@ from timeline.errors import UncertainError
 from timeline.messaging.access.access import find_user
 from timeline.messaging.conversations.sending import send
 from timeline.messaging.lists.listing import conversations
-from timeline.messaging.lists.userlist import Summaries, UserList
+from timeline.messaging.lists.summaries import Summaries
+from timeline.messaging.lists.userlist import UserList
 from timeline.options import MIB
 from timeline.storage.rocks import Storage
 

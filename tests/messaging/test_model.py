@@ -43,7 +43,8 @@ from timeline.errors import NotFoundError
 from timeline.messaging.access.access import find_user
 from timeline.messaging.conversations import membership
 from timeline.messaging.conversations.retention import tell_trimmed
-from timeline.messaging.lists.userlist import Summaries, UserList
+from timeline.messaging.lists.summaries import Summaries
+from timeline.messaging.lists.userlist import UserList
 from timeline.messaging.pages import SyncEntry
 
 USERS = ["ann", "bob", "cat", "dan", "eve"]
@@ -545,7 +546,7 @@ class Machine(RuleBasedStateMachine):
             inbox = find_user(view, user.encode()).id
             kept, new = messages.lists.of(view, inbox), UserList(view, inbox, Summaries())
             found, expected = (
-                [(item.place, each.describe(view, item)) for item in each.behind(None, 100)]
+                [(item.sort_key, each.describe(view, item)) for item in each.behind(None, 100)]
                 for each in (kept, new)
             )
         assert found == expected

@@ -25,7 +25,7 @@ from timeline.messaging.access.access import (
 from timeline.messaging.access.entries import find_entry, value_of
 from timeline.messaging.access.names import check_user
 from timeline.messaging.access.visibility import Visibility
-from timeline.messaging.lists.cache import Lists
+from timeline.messaging.lists.cache import ListCache
 from timeline.search.index.index import Index
 from timeline.search.pages import Pages, Results, Shown, parse_token
 from timeline.search.search import Hit, Scope, Search, Stretch
@@ -49,7 +49,7 @@ class Request(NamedTuple):
 
 
 def search(
-    engine: Engine, lists: Lists, index: Index, fields: tuple[str, ...], request: Request
+    engine: Engine, lists: ListCache, index: Index, fields: tuple[str, ...], request: Request
 ) -> Results:
     """A page of what a user may see and asks for, the newest first. Raises `UsageError`,
     `TooLargeError`, `NotFoundError`, `NoPermissionError`.
@@ -114,7 +114,7 @@ def _is_recalled(payload: bytes) -> bool:
 # --- where to look --------------------------------------------------------------------------------
 
 
-def _scope(viewer: _Viewer, lists: Lists, request: Request) -> tuple[Scope, bool]:
+def _scope(viewer: _Viewer, lists: ListCache, request: Request) -> tuple[Scope, bool]:
     """Where to look, and whether that is exactly what he sees."""
     view = viewer.view
     items = [

@@ -21,7 +21,7 @@ from timeline.messaging.delivery.presence import Presence
 from timeline.messaging.delivery.syncing import Reader
 from timeline.messaging.delivery.waiting import Waiters
 from timeline.messaging.delivery.watching import Watch
-from timeline.messaging.lists.cache import Lists
+from timeline.messaging.lists.cache import ListCache
 from timeline.messaging.searching import Request, search
 from timeline.search.indexer import Indexer
 from timeline.search.indexview import IndexView
@@ -35,7 +35,7 @@ class Messages:
         self.engine = engine
         self.options = engine.options
         self.keys = Keys(engine.options)
-        self.lists = Lists(engine, engine.options.list_cache_bytes)
+        self.lists = ListCache(engine, engine.options.list_cache_bytes)
         self.reader = Reader(engine, engine.options)
         self.watch = Watch(engine)
         self.presence = Presence()

@@ -16,7 +16,7 @@ from timeline.messaging.conversations import lifecycle, userstate
 from timeline.messaging.delivery import devices
 from timeline.messaging.delivery.syncing import Page
 from timeline.messaging.lists import counting, listing
-from timeline.messaging.lists.userlist import Listed
+from timeline.messaging.lists.userlist import Overview
 from timeline.messaging.service import Messages
 
 from ...clients.blocking import Shared
@@ -250,7 +250,7 @@ def conversation(session: Session, args: Arguments, view: Readable) -> bytes:
     return _listed(found, session.resp)
 
 
-def _listed(each: Listed, resp: int) -> bytes:
+def _listed(each: Overview, resp: int) -> bytes:
     pairs = [
         (b"id", replies.bulk(each.id)),
         (b"kind", replies.bulk(each.kind.encode())),

@@ -21,7 +21,8 @@ from timeline.messaging.access.names import check_device
 from timeline.messaging.conversations import lifecycle, userstate
 from timeline.messaging.delivery import devices, syncing
 from timeline.messaging.inspection import UserFacts, inspect_user
-from timeline.messaging.lists import counting, listing, userlist
+from timeline.messaging.lists import counting, listing
+from timeline.messaging.lists.userlist import Overview
 from timeline.messaging.pages import DeviceInfo, Hit, Listed, ListPage, SearchPage, SyncPage, Update
 from timeline.messaging.searching import Request
 
@@ -254,7 +255,7 @@ def _page(page: syncing.Page) -> SyncPage:
     )
 
 
-def _listed(each: userlist.Listed) -> Listed:
+def _listed(each: Overview) -> Listed:
     last = None
     if each.last is not None:
         last = seq_of(each.last), Fields(decode_items(each.last))

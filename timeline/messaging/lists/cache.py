@@ -1,10 +1,9 @@
-"""Lists: the lists of the users who asked of late, kept in memory and up to date.
+"""The cache of lists: those of the users who asked of late, kept in memory and up to date.
 
-Rule: what a group changes is marked when it is applied, under the lock that readers need, and
-looked at anew when somebody asks; so an answer is exact and costs what changed. When a group was
-applied that was not seen here (the store healed), everything is forgotten. Lists are forgotten,
-least recently used first, beyond a number of bytes. A draft sees what nobody else may, and gets a
-list of its own.
+Rule: what a group changes is marked when it is applied, under the lock that readers need. It is
+read anew when somebody asks, so an answer is exact and costs what changed. If a group was applied
+that was not seen here (the store healed), all lists are forgotten. Beyond a number of bytes, those
+used longest ago are. A draft sees what nobody else may, so it gets a list of its own.
 """
 
 from __future__ import annotations
@@ -27,14 +26,15 @@ from timeline.formats.conversations import (
 )
 from timeline.formats.keys import META, split_number, split_pair
 from timeline.formats.records import DROP, PATCH, TRIM
-from timeline.messaging.lists.userlist import Summaries, UserList
+from timeline.messaging.lists.summaries import Summaries
+from timeline.messaging.lists.userlist import UserList
 
-_ONES: Final = frozenset((MEMBER, SETTINGS, HIDDEN, MENTIONED))  # keys: in-box, conversation, …
-_EVERYBODYS: Final = frozenset((CONVERSATION, UNCOUNTED, CALLED))  # keys: conversation, …
+_OF_ONE: Final = frozenset((MEMBER, SETTINGS, HIDDEN, MENTIONED))  # keys: in-box, conversation, …
+_OF_ALL: Final = frozenset((CONVERSATION, UNCOUNTED, CALLED))  # keys: conversation, …
 _CHANGES: Final = frozenset((PATCH, TRIM, DROP))
 
 
-class Lists:
+class ListCache:
     def __init__(self, engine: Engine, limit: int) -> None:
         self._engine = engine
         self._limit = limit
@@ -83,11 +83,11 @@ class Lists:
         changed.update([each.id for each in group.operations if each.kind in _CHANGES])
         for key in group.state:
             family = key[:2]
-            if family in _ONES:
+            if family in _OF_ONE:
                 inbox, conversation = split_pair(key[2:18])
                 if inbox in self._lists:
                     self._lists[inbox].change(conversation)
-            elif family in _EVERYBODYS:
+            elif family in _OF_ALL:
                 changed.add(split_number(key[2:10]))
             elif key[:1] == META:
                 described = known.get(split_number(key[1:9]))

@@ -14,32 +14,33 @@ from timeline.engine.view import View
 from timeline.errors import UsageError
 from timeline.formats.conversations import MUTED
 from timeline.messaging.access.access import enter_as_user, find_user
-from timeline.messaging.lists.cache import Lists
-from timeline.messaging.lists.userlist import Listed, Place, Summaries, UserList
+from timeline.messaging.lists.cache import ListCache
+from timeline.messaging.lists.summaries import Summaries
+from timeline.messaging.lists.userlist import Overview, SortKey, UserList
 
 _BYTES: Final = 4 << 20  # after which a page ends
 _TOKEN: Final = re.compile(rb"([01])-([0-9]{1,20})-([0-9]{1,20})")
 
 
 def conversations(
-    view: View, lists: Lists, user: bytes, after: bytes | None, count: int
-) -> tuple[list[Listed], bytes]:
+    view: View, lists: ListCache, user: bytes, after: bytes | None, count: int
+) -> tuple[list[Overview], bytes]:
     """A page of a user's list, and the token of the next; empty at the end."""
     own = lists.of(view, find_user(view, user).id)
     items = own.behind(_parse(after), count + 1)
-    page: list[Listed] = []
+    page: list[Overview] = []
     size = 0
     for item in items[:count]:
-        listed = own.describe(view, item)
-        page.append(listed)
-        size += listed.size + item.summary.meta_size
+        overview = own.describe(view, item)
+        page.append(overview)
+        size += overview.size + item.summary.meta_size
         if size >= _BYTES:
             break
     more = len(items) > len(page)
-    return page, _token(items[len(page) - 1].place) if more else b""
+    return page, _token(items[len(page) - 1].sort_key) if more else b""
 
 
-def conversation(view: View, user: bytes, name: bytes) -> Listed:
+def conversation(view: View, user: bytes, name: bytes) -> Overview:
     """One conversation as a user's list shows it, also when it is off the list. Raises
     `NoPermissionError`.
     """
@@ -48,21 +49,21 @@ def conversation(view: View, user: bytes, name: bytes) -> Listed:
     return own.describe(view, own.items[0])
 
 
-def _token(place: Place | None) -> bytes:
-    assert place is not None
-    return b"%d-%d-%d" % place
+def _token(key: SortKey | None) -> bytes:
+    assert key is not None
+    return b"%d-%d-%d" % key
 
 
-def _parse(after: bytes | None) -> Place | None:
+def _parse(after: bytes | None) -> SortKey | None:
     if not after:
         return None
     match = _TOKEN.fullmatch(after)
     if match is None:
         raise UsageError("the token is the cursor of the page before")
-    return Place(*map(int, match.groups()))
+    return SortKey(*map(int, match.groups()))
 
 
-def unread_of(view: View, lists: Lists, user: bytes) -> int:
+def unread_of(view: View, lists: ListCache, user: bytes) -> int:
     """Over all conversations on the list, muted ones left out: the sum of the rows that count.
     Raises `NotFoundError`.
     """

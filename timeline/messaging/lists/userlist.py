@@ -1,11 +1,11 @@
-"""A user's list: his conversations in the order he is shown them, as one view shows them.
+"""The list of one user: their conversations in the order they are shown, as one view shows them.
 
-Responsibility: keep for each conversation where it stands, how much is unread and what it is shown
-as; and after a change do over only what changed.
+Responsibility: keep where each conversation stands, how much is unread and what it is shown as.
+After a change, do over only what changed.
 
-Rule: derived. A conversation is looked at once for all whose lists have it (`Summary`); what a
-user has of it is his alone (`Item`). Whoever keeps a list says what changed: a summary by its
-`version`, an item by `change`. A list that is used once needs neither.
+Rule: derived. What all lists share of a conversation is its `Summary`; what this user alone has of
+it is a `ListItem`. Whoever keeps a list says what changed: a summary by its `version`, an item by
+`change`. A list that is used once needs neither.
 """
 
 from __future__ import annotations
@@ -23,30 +23,26 @@ from timeline.formats.conversations import (
     OPEN,
     PINNED,
     ROLES,
-    ConversationRow,
     MemberRow,
     between,
     decode_member,
     second_id,
 )
 from timeline.formats.keys import number
-from timeline.lsm.timelines import Extent
-from timeline.messaging.access.access import Conversation, is_current, member_of, open_conversation
+from timeline.messaging.access.access import Conversation, is_current, member_of
 from timeline.messaging.access.names import peer_in, user_of
 from timeline.messaging.access.visibility import Ranges, Visibility, head_seen, shown_ranges
 from timeline.messaging.conversations.membership import roster
 from timeline.messaging.conversations.userstate import is_listed, settings_of
 from timeline.messaging.delivery.history import newest
 from timeline.messaging.lists.counting import Unread, count_unread
+from timeline.messaging.lists.summaries import Summaries, Summary, newest_of
 
-# What a list, and a conversation in it, take in memory beside bytes of messages, measured.
-LIST_COST: Final = 1_000
-ITEM_COST: Final = 700
-
-_UNKNOWN: Final = Extent(1, 0, 0, 0, 0, 0)
+_LIST_BYTES: Final = 1_000  # that a list takes in memory, measured; and
+_ITEM_BYTES: Final = 700  # each conversation in it, beside bytes of messages
 
 
-class Listed(NamedTuple):
+class Overview(NamedTuple):
     """One conversation of a user. `last` is the newest message they are shown, in stored form,
     `peer` the other user of a direct conversation. For a user who left, `members` is 0 and `meta`
     empty.
@@ -72,7 +68,7 @@ class Listed(NamedTuple):
         return len(self.last or b"") + sum(map(len, self.settings))
 
 
-class Place(NamedTuple):
+class SortKey(NamedTuple):
     """Where a conversation stands in a list: smaller is further up."""
 
     unpinned: int
@@ -80,112 +76,36 @@ class Place(NamedTuple):
     conversation: int
 
 
-class Summary:
-    """A conversation as far as lists need it; `version` moves with every change of it."""
+class ListItem:
+    """A conversation in the list of one user; `sort_key` is None while it is off the list."""
 
-    __slots__ = (
-        "conversation", "extent", "holders", "lsn", "meta", "meta_size", "row", "seen", "time",
-        "version",
-    )  # fmt: skip
-
-    def __init__(self, conversation: int) -> None:
-        self.conversation = conversation
-        self.holders = 0  # lists that have it
-        self.version = 0
-        self.seen = -1  # the version that the rest is of
-        self.row: ConversationRow | None = None  # None: it was deleted
-        self.extent = _UNKNOWN
-        self.lsn = self.time = 0  # of the newest message
-        self.meta: dict[bytes, bytes] | None = None  # None: nobody asked
-        self.meta_size = 0
-
-    def look(self, view: View) -> None:
-        if self.seen == self.version:
-            return
-        messages = view.load(self.conversation)
-        if messages is None:
-            self.row = None
-        else:
-            self.row = open_conversation(view, messages).row
-            self.extent = view.extent(messages)
-            self.lsn, self.time = _newest(view, self.conversation, self.extent.head)
-        self.seen = self.version
-
-
-def _newest(view: View, conversation: int, last: int) -> tuple[int, int]:
-    """(LSN, time) of the newest message numbered at most `last`; zeros when there is none."""
-    messages = view.load(conversation)
-    row = None if messages is None else next(view.rows(messages, 1, last, reverse=True), None)
-    return (0, 0) if row is None else (row[1], row[2])
-
-
-class Summaries:
-    """The conversations of all lists that are kept, one object each; `size` is about what those
-    lists take in memory.
-    """
-
-    def __init__(self) -> None:
-        self.known: dict[int, Summary] = {}
-        self.size = 0
-
-    def hold(self, conversation: int) -> Summary:
-        summary = self.known.get(conversation)
-        if summary is None:
-            summary = self.known[conversation] = Summary(conversation)
-        summary.holders += 1
-        return summary
-
-    def release(self, summary: Summary) -> None:
-        summary.holders -= 1
-        if not summary.holders:
-            self.forget_meta(summary)
-            del self.known[summary.conversation]
-
-    def meta(self, view: View, summary: Summary) -> dict[bytes, bytes]:
-        """What describes a conversation."""
-        if summary.meta is None:
-            messages = view.load(summary.conversation)
-            summary.meta = {} if messages is None else view.metadata(messages)
-            summary.meta_size = sum(len(name) + len(value) for name, value in summary.meta.items())
-            self.size += summary.meta_size
-        return summary.meta
-
-    def forget_meta(self, summary: Summary) -> None:
-        """It is another now, or nobody's."""
-        self.size -= summary.meta_size
-        summary.meta, summary.meta_size = None, 0
-
-
-class Item:
-    """A conversation in the list of one user; `place` is None while it is off the list."""
-
-    __slots__ = ("listed", "member", "missed", "place", "seen", "summary", "time", "unread")
+    __slots__ = ("member", "missed", "overview", "seen", "sort_key", "summary", "time", "unread")
 
     def __init__(self, summary: Summary, member: MemberRow) -> None:
         self.summary = summary
         self.member = member
         self.seen = -1  # the version of the summary that the rest was made from
-        self.place: Place | None = None
+        self.sort_key: SortKey | None = None
         self.time = 0
         self.missed = 0  # of the messages there are, those that he is not shown
-        self.unread: Unread | None = None  # None, and so for `listed`: nobody asked
-        self.listed: Listed | None = None
+        self.unread: Unread | None = None  # None, and so for `overview`: nobody asked
+        self.overview: Overview | None = None
 
     def look(self, view: View) -> None:
         summary, member = self.summary, self.member
         summary.look(view)
-        self.place = self.unread = self.listed = None
+        self.sort_key = self.unread = self.overview = None
         head = summary.extent.head
         shown = sum([last - first + 1 for first, last in self.ranges])
         self.missed = head - summary.extent.first + 1 - shown
         if summary.row is not None:
             lsn, time, last = summary.lsn, summary.time, member.spans[-1].last
             if last < head:
-                lsn, time = _newest(view, summary.conversation, last)
+                lsn, time = newest_of(view, summary.conversation, last)
             self.time = max(time, member.joined)
             if is_listed(member, head):
                 unpinned = 0 if member.flags & PINNED else 1
-                self.place = Place(unpinned, OPEN - lsn, summary.conversation)
+                self.sort_key = SortKey(unpinned, OPEN - lsn, summary.conversation)
         self.seen = summary.version
 
     @property
@@ -197,7 +117,7 @@ class Item:
         return shown_ranges(summary.row.history, summary.extent, member.cleared, member.spans)
 
 
-_place_of = attrgetter("place")
+_sort_key_of = attrgetter("sort_key")
 
 
 class UserList:
@@ -210,10 +130,10 @@ class UserList:
         self.inbox = inbox
         self._size = 0
         self._summaries = summaries
-        self._items: dict[int, Item] = {}
+        self._items: dict[int, ListItem] = {}
         self._changed: set[int] = set()
-        self._order: list[Item] | None = None  # None: to be worked out
-        self._grow(LIST_COST)
+        self._order: list[ListItem] | None = None  # None: to be worked out
+        self._grow(_LIST_BYTES)
         if only is not None:
             self._set(only, member_of(view, inbox, only))
         else:
@@ -235,8 +155,8 @@ class UserList:
             self._forget(item)
             item.look(view)
         if stale or self._order is None:
-            self._order = [item for item in self._items.values() if item.place is not None]
-            self._order.sort(key=_place_of)
+            self._order = [item for item in self._items.values() if item.sort_key is not None]
+            self._order.sort(key=_sort_key_of)
 
     def close(self) -> None:
         """Let go of the conversations."""
@@ -255,34 +175,34 @@ class UserList:
             self._forget(before)
         if member is not None:
             if before is None:
-                self._grow(ITEM_COST)
+                self._grow(_ITEM_BYTES)
             summary = self._summaries.hold(conversation) if before is None else before.summary
-            self._items[conversation] = Item(summary, member)
+            self._items[conversation] = ListItem(summary, member)
         elif before is not None:
-            self._grow(-ITEM_COST)
+            self._grow(-_ITEM_BYTES)
             self._summaries.release(before.summary)
             del self._items[conversation]
             self._order = None
 
-    def _forget(self, item: Item) -> None:
-        if item.listed is not None:
-            self._grow(-item.listed.size)
-            item.listed = None
+    def _forget(self, item: ListItem) -> None:
+        if item.overview is not None:
+            self._grow(-item.overview.size)
+            item.overview = None
 
     # --- reading ------------------------------------------------------------------------------
 
     @property
-    def items(self) -> list[Item]:
+    def items(self) -> list[ListItem]:
         """All conversations he has or had, on the list or off it, in no order."""
         return list(self._items.values())
 
-    def behind(self, place: Place | None, count: int | None = None) -> list[Item]:
-        """At most `count` conversations on the list further down than `place`, in order."""
+    def behind(self, key: SortKey | None, count: int | None = None) -> list[ListItem]:
+        """At most `count` conversations on the list further down than `key`, in order."""
         order = self._order or []
-        start = 0 if place is None else bisect_right(order, place, key=_place_of)
+        start = 0 if key is None else bisect_right(order, key, key=_sort_key_of)
         return order[start : None if count is None else start + count]
 
-    def unread(self, view: View, item: Item) -> Unread:
+    def unread(self, view: View, item: ListItem) -> Unread:
         if item.unread is None:
             summary = item.summary
             if summary.extent.head <= item.member.read or summary.row is None:
@@ -292,17 +212,17 @@ class UserList:
                 item.unread = count_unread(view, self.inbox, place, item.member, summary.extent)
         return item.unread
 
-    def describe(self, view: View, item: Item) -> Listed:
-        if item.listed is None:
-            item.listed = self._describe(view, item)
-            self._grow(item.listed.size)
-        return item.listed
+    def describe(self, view: View, item: ListItem) -> Overview:
+        if item.overview is None:
+            item.overview = self._describe(view, item)
+            self._grow(item.overview.size)
+        return item.overview
 
-    def _describe(self, view: View, item: Item) -> Listed:
+    def _describe(self, view: View, item: ListItem) -> Overview:
         place, member, extent = self._conversation(view, item), item.member, item.summary.extent
         unread = self.unread(view, item)
         last = newest(view, place, Visibility(view, place, self.inbox, member), extent)
-        return Listed(
+        return Overview(
             place.name,
             CONVERSATION_KINDS[place.row.kind],
             ROLES[member.role],
@@ -331,7 +251,7 @@ class UserList:
         timeline = view.load(inbox)
         return b"" if timeline is None else user_of(timeline.name)
 
-    def _conversation(self, view: View, item: Item) -> Conversation:
+    def _conversation(self, view: View, item: ListItem) -> Conversation:
         messages, row = view.load(item.summary.conversation), item.summary.row
         if messages is None or row is None:
             raise CorruptError(f"conversation {item.summary.conversation} is listed and is gone")
