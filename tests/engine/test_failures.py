@@ -180,6 +180,17 @@ def test_a_mark_that_cannot_be_written_is_uncertain_then_readonly_then_heals(
         assert handle.append({"a": "3"}) == 3
 
 
+def test_a_refusal_that_is_raised_again_and_again_holds_no_more_of_memory(db: Database) -> None:
+    db.engine.health.poison(None, OSError("no space left"))
+    with pytest.raises(ReadOnlyError) as refused:
+        db.timeline("a").append({"a": "1"})
+    once = len(refused.traceback)
+    for _ in range(20):
+        with pytest.raises(ReadOnlyError) as refused:
+            db.timeline("a").append({"a": "1"})
+    assert len(refused.traceback) == once
+
+
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), MemoryError()])
 def test_an_error_of_any_type_poisons_and_kills_no_thread(
     db: Database, error: Exception, monkeypatch: pytest.MonkeyPatch

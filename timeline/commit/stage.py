@@ -124,10 +124,15 @@ class Stage:
         nothing.done = nothing.told = True
         return nothing
 
+    def check_on(self) -> None:
+        """Raise while writing is off."""
+        if self.refusal is not None:
+            # One error is raised many times, and each would add its frames to those before.
+            raise self.refusal.with_traceback(None)
+
     def check_open(self) -> None:
         """Raise unless the open group takes another commit."""
-        if self.refusal is not None:
-            raise self.refusal
+        self.check_on()
         if self.open.size > self.group_limit:
             raise BusyError("too much is waiting for the disk: try again later")
 

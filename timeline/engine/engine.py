@@ -231,8 +231,7 @@ class Engine:
     def check_writable(self) -> None:
         """Raise also when writing is off, or not this process's."""
         self.check_usable()
-        if self.stage.refusal is not None:
-            raise self.stage.refusal
+        self.stage.check_on()
 
     # --- the pipeline -------------------------------------------------------------------------
 

@@ -154,8 +154,7 @@ class ReadOnlyEngine(Engine):
         return False
 
     def seal(self) -> None:
-        assert self.stage.refusal is not None
-        raise self.stage.refusal
+        self.stage.check_on()
 
     def leave(self) -> None:
         """Nobody waits for a reader."""
