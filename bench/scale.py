@@ -59,9 +59,9 @@ def append(
         with engine.lock:
             while done < _RUN:
                 columns = [[b"text"] * (_RUN - done), values[done:]]
-                done += len(engine.append_run(chosen[done:], columns))
+                done += len(engine.appender.append_run(chosen[done:], columns))
                 if done < _RUN:  # it does not exist
-                    engine.append(chosen[done], [b"text", values[done]])
+                    engine.appender.append(chosen[done], [b"text", values[done]])
                     done += 1
         while not engine.flush():
             time.sleep(0.001)
@@ -92,7 +92,7 @@ def fill(path: Path, timelines: int, entries: int) -> None:
     for start in range(0, timelines, _RUN):
         with engine.lock:
             for name in names[start : start + _RUN]:
-                engine.append(name, [b"text", b"the first message of this room"])
+                engine.appender.append(name, [b"text", b"the first message of this room"])
         engine.flush()
     made = time.perf_counter()
     size, took = append(engine, names, texts(1), entries - timelines)

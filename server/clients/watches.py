@@ -3,7 +3,7 @@
 Rule: whatever changes a timeline changes its mark: an entry appended or deleted, a trim (also by
 retention), a new head, its metadata, its retention, its end, and another timeline under its name. A
 name without a timeline has another mark once a timeline of that name was made and deleted again.
-The stage remembers such names for a while; beyond that, the name counts as changed.
+The engine remembers such names for a while; beyond that, the name counts as changed.
 
 A mark is taken of what is staged, as a write sees it. The reply to WATCH leaves when that is
 applied. So the client then reads what was marked, or something newer, and EXEC notices that.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from timeline.commit.stage import Stage
+from timeline.commit.dropped import DroppedNames
 from timeline.lsm.timelines import Extent
 
 from .view import View
@@ -26,16 +26,16 @@ class Mark(NamedTuple):
     drops: int  # timelines deleted until then, of whatever name
 
 
-def mark(view: View, stage: Stage, name: bytes) -> Mark:
+def mark(view: View, dropped: DroppedNames, name: bytes) -> Mark:
     """What there is under a name now."""
     timeline = view.find(name)
     if timeline is None:
-        return Mark(0, None, 0, stage.drops)
+        return Mark(0, None, 0, dropped.count)
     described = hash((tuple(view.metadata(timeline).items()), view.retention(timeline)))
-    return Mark(timeline.id, view.extent(timeline), described, stage.drops)
+    return Mark(timeline.id, view.extent(timeline), described, dropped.count)
 
 
-def changed(view: View, stage: Stage, name: bytes, then: Mark) -> bool:
+def changed(view: View, dropped: DroppedNames, name: bytes, then: Mark) -> bool:
     """Whether something has become of the name since."""
-    now = mark(view, stage, name)
-    return now[:3] != then[:3] or (not now.id and stage.dropped_since(name, then.drops))
+    now = mark(view, dropped, name)
+    return now[:3] != then[:3] or (not now.id and dropped.holds_since(name, then.drops))

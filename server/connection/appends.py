@@ -45,17 +45,17 @@ class Appends:
                 if not columns:
                     return []
                 if len(columns[0]) >= _RUN:
-                    seqs = self._engine.append_run(columns[1], columns[3:])
+                    seqs = self._engine.appender.append_run(columns[1], columns[3:])
                     if seqs:
                         return resp_ids(seqs)
                 end = self.singly = place + len(columns[0])
-        append = self._engine.append
+        appender = self._engine.appender  # another one once the engine has healed
         ids: list[bytes] = []
         for command in commands[place:end]:
             if not is_append(command, len(command)):
                 break
             try:
-                seq = append(command[1], command[3:])
+                seq = appender.append(command[1], command[3:])
             except TimelineError:
                 break
             ids.append(IDS[seq] if seq < KNOWN_IDS else resp_id(seq))

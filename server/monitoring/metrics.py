@@ -108,7 +108,7 @@ def _histogram(name: str, text: str, histogram: Histogram) -> Metric:
 
 def _state(service: Service) -> Iterator[Metric]:
     """Read from memory alone, so that it can be told whatever happened to the disk."""
-    engine, refusal = service.engine, service.engine.stage.refusal
+    engine, refusal = service.engine, service.engine.refusal
     build = GaugeMetricFamily(
         "timeline_build_info",
         "Always 1; the labels say what runs.",

@@ -136,7 +136,7 @@ class Monitor:
             return _json(unready, status="stopping")
         if self.service is None:
             return _json(unready, status="opening")
-        refusal = self.service.engine.stage.refusal
+        refusal = self.service.engine.refusal
         if refusal is not None:
             return _json(unready, status="refusing", code=refusal.code, reason=str(refusal))
         return _json(HTTPStatus.OK, status="ready")

@@ -60,7 +60,7 @@ class Tracker:
                 self._raw.setdefault(client, {})[key] = None
                 self._by_name.setdefault(key, {})[client] = None
         held = len(self._raw.get(client, ())) + len(self._other.get(client, ()))
-        if held > _MOST or self._engine.stage.refusal is not None:
+        if held > _MOST or self._engine.refusal is not None:
             self._keep_nothing(client)
             _push(client, None)
 

@@ -232,7 +232,7 @@ def test_who_is_told_of_a_group_holds_no_lock(db: Database) -> None:
         done.set()
 
     with engine.lock:
-        engine.append(b"a", [b"a", b"1"])
+        engine.appender.append(b"a", [b"a", b"1"])
         engine.group.on_done(take)
     db.flush()
     assert done.wait(SECONDS)
@@ -251,7 +251,7 @@ def test_who_comes_late_is_told_behind_the_others(tmp_path: Path) -> None:
             told.append("first")
 
         with engine.lock:
-            engine.append(b"a", [b"a", b"1"])
+            engine.appender.append(b"a", [b"a", b"1"])
             engine.group.on_done(first)
             engine.group.on_done(lambda _: told.append("second"))
         engine.flush()

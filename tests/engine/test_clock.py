@@ -109,7 +109,7 @@ def kill_amid_sealing(db: Database, path: Path) -> Database:
     """Slices are on the disk whose pass was not finished, and with them the time of its end."""
     with db.engine.standing_still():
         store = db.engine.store
-        store._begin_pass()
+        store.begin_pass()
         store.sealing.slice()
         store.storage.flush()
     return kill(db, path)
@@ -242,7 +242,7 @@ def test_retention_by_age_drops_what_is_old(tmp_path: Path, machine: Machine) ->
         db.timeline("a").set_retention(age_ms=60_000)
 
         def left() -> int:
-            db.engine.store.retention._next_round = 0.0
+            db.engine.chores.soon()
             db.engine.work()
             db.engine.flush()
             return len(db.timeline("a"))

@@ -118,7 +118,7 @@ def test_a_stall_in_the_last_slice_of_sealing_loses_nothing(
     monkeypatch.setattr(Storage, "write", flaky)
     with db.engine.lock:
         store = db.engine.store
-        store._begin_pass()
+        store.begin_pass()
         while store.sealing.under_way:
             refuse = True
             with pytest.raises(StallError):
@@ -181,7 +181,7 @@ def test_a_mark_that_cannot_be_written_is_uncertain_then_readonly_then_heals(
 
 
 def test_a_refusal_that_is_raised_again_and_again_holds_no_more_of_memory(db: Database) -> None:
-    db.engine.health.poison(None, OSError("no space left"))
+    db.engine.poison(OSError("no space left"))
     with pytest.raises(ReadOnlyError) as refused:
         db.timeline("a").append({"a": "1"})
     once = len(refused.traceback)
@@ -222,7 +222,7 @@ def test_an_error_of_any_type_while_the_storage_is_opened_again_kills_no_thread(
 def test_a_callback_that_raises_harms_nobody_else(db: Database) -> None:
     told: list[int] = []
     with db.engine.lock:
-        db.engine.append(b"a", [b"a", b"1"])
+        db.engine.appender.append(b"a", [b"a", b"1"])
         db.engine.group.on_done(lambda group: told.append(1 // group.commits // 0))
         db.engine.group.on_done(lambda group: told.append(group.last))
     db.flush()
@@ -494,7 +494,9 @@ def test_sealing_keeps_up_with_writers_that_never_pause(tmp_path: Path, spread: 
         for number in range(400):
             with engine.lock:
                 for place in range(64):
-                    engine.append(b"%d" % ((number * 64 + place) % spread), [b"f", b"v" * 100])
+                    engine.appender.append(
+                        b"%d" % ((number * 64 + place) % spread), [b"f", b"v" * 100]
+                    )
             engine.flush()
             most = max(most, engine.store.memtable.size)
         assert engine.store.sealing.passes >= 4
@@ -544,7 +546,7 @@ def test_a_kill_while_a_long_log_is_replayed_loses_nothing(tmp_path: Path) -> No
             if number == 200:  # part of a pass that is larger than those to come reaches the disk
                 with db.engine.lock:
                     store = db.engine.store
-                    store._begin_pass()
+                    store.begin_pass()
                     for _ in range(20):
                         store.sealing.slice()
                     store.storage.flush()
@@ -620,7 +622,7 @@ def test_deleting_what_is_staged_looks_at_those_entries_only(
         handle.append({"a": "0"})
         with db.engine.lock:
             for _ in range(200):
-                db.engine.append(b"t", [b"a", b"1"])
+                db.engine.appender.append(b"t", [b"a", b"1"])
             for seq in range(1, 200):
                 draft = db.engine.begin()
                 found = draft.find(b"t")
@@ -639,7 +641,7 @@ def test_what_a_kill_leaves_to_replay_is_bounded(tmp_path: Path) -> None:
         for _ in range(1_000):
             with db.engine.lock:
                 for place in range(64):
-                    db.engine.append(b"%d" % (place % 8), [b"f", b"v" * 100])
+                    db.engine.appender.append(b"%d" % (place % 8), [b"f", b"v" * 100])
             db.flush()  # also where the disk asks for a pause first
         copy_as_killed(db, tmp_path / "killed")
     with timeline.open(tmp_path / "killed", fsync="inline", unsealed_bytes=bound) as db:
@@ -666,12 +668,15 @@ def test_a_run_that_cannot_be_encoded_leaves_nothing(
         raise MemoryError
 
     with db.engine.lock:
-        db.engine.append(b"a", [b"f", b"1"])
+        db.engine.appender.append(b"a", [b"f", b"1"])
         with monkeypatch.context() as patch:
             patch.setattr("timeline.commit.append.encode_run", fail)
             with pytest.raises(MemoryError):
-                db.engine.append_run([b"a", b"a"], [[b"f", b"f"], [b"x", b"y"]])
-        assert list(db.engine.append_run([b"a", b"a"], [[b"f", b"f"], [b"2", b"3"]])) == [2, 3]
+                db.engine.appender.append_run([b"a", b"a"], [[b"f", b"f"], [b"x", b"y"]])
+        assert list(db.engine.appender.append_run([b"a", b"a"], [[b"f", b"f"], [b"2", b"3"]])) == [
+            2,
+            3,
+        ]
     db.flush()
     assert [entry.text("f") for entry in db.timeline("a").range()] == ["1", "2", "3"]
     db.engine.seal()

@@ -94,8 +94,8 @@ class Machine(RuleBasedStateMachine):
         self.stack.enter_context(small_steps())
         # Retention runs when its rule says so, not by itself after every opening.
         patch = self.stack.enter_context(pytest.MonkeyPatch.context())
-        self.run_retention = RetentionKeeper.step
-        patch.setattr(RetentionKeeper, "step", lambda _: None)
+        self.trim_next = RetentionKeeper.trim_next
+        patch.setattr(RetentionKeeper, "trim_next", lambda *_: False)
         self.directory = scratch_directory()
         self.stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
         self.options = replace(SMALL, fsync=self.fsync, durability=self.durability)
@@ -297,8 +297,11 @@ class Machine(RuleBasedStateMachine):
         """Retention runs: one commit for every timeline from which something goes."""
         keeper = self.engine.store.retention
         with self.engine.lock:
-            keeper._next_round = 0.0
-            self.run_retention(keeper)
+            more = True
+            while more:
+                draft = self.engine.begin()
+                more = self.trim_next(keeper, draft, ())
+                draft.commit()
         self.db.flush()
         for name, kept in sorted(self.oracle.timelines.items(), key=lambda pair: pair[1].id or 0):
             age, length = kept.retention
@@ -367,7 +370,7 @@ class Machine(RuleBasedStateMachine):
         with self.engine.standing_still():
             sealing = self.engine.store.sealing
             if not sealing.under_way:
-                self.engine.store._begin_pass()
+                self.engine.store.begin_pass()
             for _ in range(slices):
                 sealing.slice()
         self.check_everything()

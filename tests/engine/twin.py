@@ -206,7 +206,7 @@ class Twin:
         engine = self.db.engine
         with engine.standing_still():
             if not engine.store.sealing.under_way:
-                engine.store._begin_pass()
+                engine.store.begin_pass()
             for _slice in range(slices):
                 engine.store.sealing.slice()
 

@@ -42,11 +42,11 @@ def settle(db: Database) -> None:
     """Do what waits for an idle moment."""
     db.compact()
     with db.engine.lock:
-        db.engine._next_chores = 0.0
+        db.engine.chores.soon()
     while db.engine.work():
         db.flush()
         with db.engine.lock:
-            db.engine._next_chores = 0.0
+            db.engine.chores.soon()
     db.compact()
 
 

@@ -179,11 +179,11 @@ def test_a_storage_that_is_closed_leaves_out_only_what_it_alone_knows(
         loop = asyncio.get_running_loop()
         with Engine(tmp_path / "data", configuration.engine) as engine:
             service = Service(engine, configuration, loop, configure("error", "text")[0], stop, 1)
-            engine.append(b"t", [b"f", b"v"])
+            engine.appender.append(b"t", [b"f", b"v"])
             engine.flush()
             engine.seal()
             before = metrics.render(metrics.collect(service)).decode()
-            engine.health.poison(None, OSError("no space left"))
+            engine.poison(OSError("no space left"))
             engine.store.close()
             return before, metrics.render(metrics.collect(service)).decode()
 

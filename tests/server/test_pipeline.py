@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from timeline.commit.outcomes import Outcomes
 from timeline.engine.engine import Engine
 from timeline.options import Options
 from timeline.storage.rocks import Storage
@@ -91,12 +92,12 @@ def test_a_group_that_another_thread_tells_of_lands_too(
 ) -> None:
     """Inline, the thread that pays what is owed may be the one that calls who waits."""
     asked, passed = threading.Event(), threading.Event()
-    tell = Engine._tell
+    tell = Outcomes.tell
 
-    def tell_elsewhere(engine: Engine) -> None:
+    def tell_elsewhere(outcomes: Outcomes) -> None:
         def late() -> None:
             assert passed.wait(SECONDS)
-            tell(engine)
+            tell(outcomes)
 
         threading.Thread(target=late).start()
         asked.set()
@@ -114,7 +115,7 @@ def test_a_group_that_another_thread_tells_of_lands_too(
         assert link.sent == b"$3\r\n1-0\r\n"
 
     engine = Engine(tmp_path / "store", Options(fsync="inline"))
-    monkeypatch.setattr(Engine, "_tell", tell_elsewhere)
+    monkeypatch.setattr(Outcomes, "tell", tell_elsewhere)
     try:
         asyncio.run(scene())
     finally:

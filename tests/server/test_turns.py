@@ -317,7 +317,7 @@ def test_a_reply_that_will_never_have_room_is_refused_once(play: Callable[..., N
         engine = scene.service.engine
         with engine.lock:  # through a client they would be too much too
             for _ in range(3_000):
-                engine.append(b"t", [b"f", b"x" * 1_000])
+                engine.appender.append(b"t", [b"f", b"x" * 1_000])
         engine.wait_all()
         connection, socket = scene.connect()
         connection.data_received(
@@ -408,9 +408,12 @@ def test_who_subscribes_behind_a_transaction_does_not_hear_what_it_told(
 
 
 class Refusing:
-    """An engine that takes nothing, or nothing of the name `bad`, and counts what it is asked."""
+    """An engine, and its appender, that takes nothing, or nothing of the name `bad`, and counts
+    what it is asked.
+    """
 
     def __init__(self, problem: TimelineError) -> None:
+        self.appender = self
         self.problem = problem
         self.asked = 0
 

@@ -28,7 +28,7 @@ class Appender:
         self._items_limit = 2 * options.entry_fields
         self._field_limit = options.field_name_bytes
         self._entry_limit = options.entry_bytes
-        self._group_limit = options.group_bytes
+        self._gate = stage.gate
 
     def append(self, name: bytes, items: Sequence[bytes]) -> int:
         """Stage one entry at the end of the timeline `name`, which is made if it is new.
@@ -39,8 +39,8 @@ class Appender:
         """
         stage = self._stage
         group = stage.open
-        if stage.refusal is not None or group.size > self._group_limit:
-            stage.check_open()
+        if group.size > self._gate.room:
+            stage.check_room()
         timeline = stage.by_name.get(name)
         if timeline is None or timeline.next > LAST:  # dropped, perhaps, and made again
             timeline = stage.find(name)
@@ -83,7 +83,7 @@ class Appender:
         """
         stage = self._stage
         group = stage.open
-        if stage.refusal is not None or group.size > self._group_limit:
+        if group.size > self._gate.room:
             return ()
         if not self._fit(columns):
             return ()

@@ -65,6 +65,8 @@ class Draft(Overlay):
     """
 
     def __init__(self, stage: Stage) -> None:
+        """Raises `BusyError`, and whatever writes get while writing is off."""
+        stage.check_room()
         super().__init__(stage)
         self._group = stage.open
         self._next_id = stage.next_id  # given out once this is committed
@@ -88,8 +90,8 @@ class Draft(Overlay):
         timeline = stage.timelines.load(timeline_id)
         if timeline is None:
             made = [self._created, stage.open.created]
-            if stage.flying is not None:
-                made.append(stage.flying.created)
+            if stage.pending is not None:
+                made.append(stage.pending.created)
             found = (each for group in made for each in group if each.id == timeline_id)
             timeline = next(found, None)
             if timeline is None:
@@ -437,7 +439,7 @@ class Draft(Overlay):
         group.names.update(self._names)
         for name, left in self._names.items():
             if left is None:
-                stage.note_drop(name)
+                stage.dropped.note(name)
         group.created += self._created
         group.size += size
         group.next += 1

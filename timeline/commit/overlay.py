@@ -1,7 +1,7 @@
 """An overlay: what the store will hold once everything staged is applied, and one commit on top.
 
 Responsibility: hold what a commit in the making has decided so far, and answer reads through it:
-the commit, the open group, the group in flight, applied state, in that order.
+the commit, the open group, the pending group, applied state, in that order.
 
 Rule: nothing here changes anything; `draft` does. What is read may be shown only once the group of
 the commit is done. The caller holds the engine's lock.

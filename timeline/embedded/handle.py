@@ -67,7 +67,7 @@ class TimelineHandle:
         items = encode_fields(fields)
         with engine.lock:
             if seq is None:
-                number = engine.append(self.name, items)
+                number = engine.appender.append(self.name, items)
             else:
                 given = whole(seq, "seq")
                 draft = engine.begin()
@@ -101,7 +101,7 @@ class TimelineHandle:
         engine.callbacks.check_room()
         future = Outcome(engine.callbacks)
         with engine.lock:
-            number = engine.append(self.name, items)
+            number = engine.appender.append(self.name, items)
 
             def settle(group: Group) -> None:
                 if group.error is None:

@@ -27,14 +27,13 @@ What a commit leads to beside itself goes one of five ways, by what may wait for
 (`add_chore` begins commits and hears of none; `staged` and `woken` are conditions: they call
 nobody.)
 
-A failed write or flush poisons: the group in flight is
+A failed write or flush poisons: the pending group is
 UNCERTAIN, what was staged behind it was never written, later writes get READONLY, reads go on, and
 `work` reopens the storage once the disk takes bytes again.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import threading
@@ -45,23 +44,28 @@ from dataclasses import replace
 from itertools import islice
 from typing import ClassVar, Final, Self, TypeVar
 
-from timeline.commit.append import Appender
 from timeline.commit.deleted import forget
 from timeline.commit.draft import Draft
+from timeline.commit.dropped import DroppedNames
+from timeline.commit.gate import Gate
 from timeline.commit.group import Group
-from timeline.commit.stage import Stage
+from timeline.commit.outcomes import Outcomes
+from timeline.commit.stage import Outliving
 from timeline.engine.callbacks import Callbacks
+from timeline.engine.chores import Chore, Chores
 from timeline.engine.committer import CommitThread, IdleThread, refuse_after_fork
 from timeline.engine.directory import CHECKPOINT, LOCK, MARK, prepare_directory
 from timeline.engine.health import Health
 from timeline.engine.statistics import Measures
 from timeline.engine.store import STALL_SECONDS, Store
-from timeline.errors import ClosedError, CorruptError, StallError, TimelineError
+from timeline.engine.upkeep import Upkeep
+from timeline.errors import ClosedError, CorruptError, StallError, TimelineError, UncertainError
 from timeline.formats import keys
 from timeline.formats.records import encode_record
 from timeline.formats.rows import Retention, decode_metadata
 from timeline.lsm.log import LogCommit
 from timeline.lsm.timeline import Timeline
+from timeline.lsm.timelines import Extent, Page
 from timeline.options import Options, anchored
 from timeline.storage.lock import Lock, place_of_call
 from timeline.storage.mark import DurableMark
@@ -72,8 +76,6 @@ _HEAL_PAUSE: Final = 1.0  # seconds between two tries of an engine that nobody c
 _OTHERWISE: Final = "stop it, or talk to it over the network"
 
 T = TypeVar("T")
-
-_log = logging.getLogger("timeline")
 
 
 class Engine:
@@ -93,17 +95,15 @@ class Engine:
         self.staged = threading.Condition(self.lock)  # something was: its driver waits for that
         self.woken = threading.Condition(self.lock)  # a group was applied, or failed
         self.callbacks = Callbacks()  # of users
-        self.stage = Stage(self.options)
-        appender = Appender(self.stage, self.options)
-        self.append, self.append_run = appender.append, appender.append_run
         self.measures = Measures()
-        self.health = Health(
-            self.stage, self.options, self.path, self.woken, self.measures, self._owe
-        )
+        gate = Gate(self.options.group_bytes)
+        self.outcomes = Outcomes(self.lock)
+        self.dropped = DroppedNames()
+        self._outliving = Outliving(gate, self.outcomes, self.dropped)
+        self.health = Health(gate, self.options, self.path, self.woken, self.measures)
         self.fsync_seconds = 0.0  # a moving average
         self._flushing = threading.Lock()
         self._closing = threading.RLock()
-        self._telling = False  # somebody calls the callbacks of groups
         self.copying = threading.Lock()  # its files, for a backup
         self._synced = time.monotonic()
         self._unsynced = False
@@ -112,8 +112,9 @@ class Engine:
         self._observers: list[Callable[[Group], None]] = []
         self._expiry_observers: list[Callable[[Draft, Timeline], None]] = []
         self._reloads: list[Callable[[], None]] = []
-        self._chores: list[Callable[[Draft], bool]] = [self._forget_deleted]
-        self._next_chores = 0.0
+        self.chores = Chores(self.options.retention_check_ms / 1000)
+        self.chores.add(self._keep_retention)
+        self.chores.add(self._forget_deleted)
         self._thread: CommitThread | None = None
         self._idle: IdleThread | None = None
         self._open()
@@ -145,23 +146,21 @@ class Engine:
 
     def _load(self) -> None:
         """Open the storage and rebuild memory from it."""
-        self._adopt(Store(self.path, self.options, self.stage, self.begin, self.mark.read()))
+        self._adopt(Store(self.path, self.options, self._outliving, self.mark.read()))
         self.options = replace(self.options, new_epoch=False)  # healing goes on in this one
 
     def _adopt(self, store: Store) -> None:
         """What is asked from now on is asked of `store`."""
         self.store = store
-        store.retention.observers = self._expiry_observers
+        self.upkeep = Upkeep(store, self.chores)
+        self.stage, self.appender = store.stage, store.appender
         self.timelines, self.inboxes = store.timelines, store.inboxes
         self.state, self.log = store.state, store.log
-        self.read, self.extent = self.timelines.read, self.timelines.extent
 
     # --- staging ------------------------------------------------------------------------------
-    # `append` and `append_run` are the appender's.
 
     def begin(self) -> Draft:
         """A commit in the making; keep the lock until it is committed or dropped."""
-        self.stage.check_open()
         return Draft(self.stage)
 
     @property
@@ -172,7 +171,7 @@ class Engine:
     @property
     def pending(self) -> bool:
         """Whether something is staged and not yet done."""
-        return self.stage.flying is not None or self.stage.open.commits > 0
+        return self.stage.pending is not None or self.stage.open.commits > 0
 
     @property
     def applied(self) -> int:
@@ -214,10 +213,15 @@ class Engine:
         """Return once everything staged so far is applied; raise what it failed with."""
         with self.lock:
             self.check_usable()
-            groups = [group for group in (self.stage.flying, self.stage.open) if group is not None]
+            groups = [group for group in (self.stage.pending, self.stage.open) if group is not None]
         for group in groups:
             if group.commits:
                 self.wait(group)
+
+    @property
+    def refusal(self) -> TimelineError | None:
+        """What writes raise while writing is off."""
+        return self.health.gate.refusal
 
     @property
     def closed(self) -> bool:
@@ -231,7 +235,7 @@ class Engine:
     def check_writable(self) -> None:
         """Raise also when writing is off, or not this process's."""
         self.check_usable()
-        self.stage.check_on()
+        self.stage.gate.check()
 
     # --- the pipeline -------------------------------------------------------------------------
 
@@ -244,14 +248,14 @@ class Engine:
         try:
             return self._flush()
         finally:
-            self._tell()
+            self.outcomes.tell()
 
     def _flush(self) -> bool:
         with self._flushing:
             with self.lock:
                 if not self._may_write():
                     return True
-                group = self.stage.flying
+                group = self.stage.pending
                 if group is None:
                     if not self.stage.open.commits:
                         return True
@@ -274,7 +278,7 @@ class Engine:
                 else:
                     self._leave_unsynced()
             except Exception as error:
-                self.health.poison(group, error)
+                self.poison(error, group)
                 return True
             with self.woken:
                 assert group.first == applied + 1, "groups are applied in order"
@@ -284,53 +288,17 @@ class Engine:
                     for observe in self._observers:
                         observe(group)
                 except Exception as error:  # memory can no longer be trusted: rebuild it
-                    self.health.poison(group, error)
+                    self.poison(error, group)
                     return True
-                self.stage.flying = None
+                self.stage.pending = None
                 self.measures.groups.add(group.commits)
                 self.measures.appends += len(group.appended)
                 self.measures.deliveries += delivered
                 self._keep_pace()
-                self.stage.finish(group, None)
+                self.outcomes.finish(group, None)
                 self.woken.notify_all()
             self._sync_if_due()
             return True
-
-    def _tell(self) -> None:
-        """Call, without the locks, the callbacks of groups that are done. To keep their order, one
-        thread at a time does so; others leave their part to it.
-        """
-        if not self.stage.ending:
-            return
-        with self.lock:
-            if self._telling:
-                return
-            group, callbacks = self._next_told()
-        ended: BaseException | None = None
-        while group is not None:
-            for callback in callbacks:
-                try:
-                    callback(group)
-                except Exception:
-                    # The commit stands whatever its caller makes of the news; the others must hear.
-                    _log.exception("a callback of a group failed")
-                except BaseException as error:  # this thread is to end, and the others must hear
-                    ended = error
-            with self.lock:
-                group, callbacks = self._next_told()
-        if ended is not None:
-            raise ended
-
-    def _next_told(self) -> tuple[Group | None, list[Callable[[Group], None]]]:
-        ending = self.stage.ending
-        while ending:
-            callbacks = ending[0].take_callbacks()
-            if callbacks:
-                self._telling = True
-                return ending[0], callbacks
-            ending.popleft()
-        self._telling = False
-        return None, []
 
     def _write(self, lsn: int, record: bytes) -> bool:
         """Write the record that ends at `lsn`; False when the disk asked for a pause."""
@@ -371,7 +339,7 @@ class Engine:
         try:
             self._sync(self.log.applied)
         except Exception as error:
-            self.health.poison(None, error)
+            self.poison(error)
 
     @property
     def sync_in(self) -> float:
@@ -403,18 +371,18 @@ class Engine:
         with self._flushing:
             if self._may_write():
                 self._sync_if_due()
-        self._tell()  # what failed here ended the groups under way
+        self.outcomes.tell()  # what failed here ended the groups under way
 
     def _keep_pace(self) -> None:
         memtable = self.store.memtable
         try:
-            self.store.keep_pace()
+            self.upkeep.keep_pace()
             self.health.relent(memtable.size)
         except StallError as error:
             # Nothing was written, and the next group tries again.
             self.health.behind(error, memtable.size)
         except Exception as error:
-            self.health.poison(None, error)
+            self.poison(error)
 
     # --- healing ------------------------------------------------------------------------------
 
@@ -429,8 +397,28 @@ class Engine:
         """
         failed = self.store.storage.failed
         if failed is not None and not self.poisoned:
-            self.health.poison(None, failed)
+            self.poison(failed)
         return not (self._closed or self.health.poisoned)
+
+    def poison(self, cause: Exception, group: Group | None = None) -> None:
+        """A failure: writing is off until the storage was opened again. `group` may or may not have
+        been written; nothing was of what else is staged.
+        """
+        with self.woken:
+            refusal = self.health.poison(cause)
+            pending, behind = self.stage.abandon()
+            if group is not None:
+                uncertain = UncertainError(
+                    f"the write failed under way ({cause}): it may or may not be stored; "
+                    "try again with the same key"
+                )
+                uncertain.__cause__ = cause
+                self.outcomes.finish(group, uncertain)
+            elif pending is not None:
+                self.outcomes.finish(pending, refusal)
+            self.outcomes.finish(behind, refusal)
+            self.woken.notify_all()
+        self._owe()
 
     def _heal(self) -> None:
         """Open the storage again once the disk takes bytes; memory is rebuilt from the log."""
@@ -470,7 +458,7 @@ class Engine:
         try:
             return self._work(self.options.slice_ms / 1000 if seconds is None else seconds)
         finally:
-            self._tell()  # what failed here ended the groups under way
+            self.outcomes.tell()  # what failed here ended the groups under way
 
     def _work(self, budget: float) -> bool:
         if self.poisoned:
@@ -488,13 +476,13 @@ class Engine:
                     # Done again later; damage is reported by whoever reads or verifies.
                     return False
                 except Exception as error:
-                    self.health.poison(None, error)
+                    self.poison(error)
                     return False
 
     def _work_some(self, seconds: float) -> bool:
-        more = self.store.work(seconds)
+        more = self.upkeep.work(seconds)
         self.health.relent(self.store.memtable.size)
-        return more or self._do_chores()
+        return more
 
     def before_closing(self, stop: Callable[[], None]) -> None:
         """Call `stop()` first when the engine is closed, without the lock."""
@@ -524,31 +512,18 @@ class Engine:
         for tell in self._reloads:
             tell()
 
-    def add_chore(self, chore: Callable[[Draft], bool]) -> None:
+    def add_chore(self, chore: Chore) -> None:
         """Call `chore(draft)` when there is nothing better to do, every `retention_check_ms`, and
-        commit the draft if it says that it did something; it is then called again soon.
+        commit the draft; again soon if it says that there is more to do.
         """
         with self.lock:
-            self._chores.append(chore)
+            self.chores.add(chore)
+
+    def _keep_retention(self, draft: Draft) -> bool:
+        return self.store.retention.trim_next(draft, self._expiry_observers)
 
     def _forget_deleted(self, draft: Draft) -> bool:
         return forget(draft, self.options.deleted_names)
-
-    def _do_chores(self) -> bool:
-        if not self._chores or time.monotonic() < self._next_chores:
-            return False
-        more = False
-        try:
-            for chore in self._chores:
-                draft = self.begin()
-                if chore(draft):
-                    draft.commit()
-                    more = True
-        except TimelineError:
-            more = False  # writing is off or busy: the next round tries again
-        if not more:
-            self._next_chores = time.monotonic() + self.options.retention_check_ms / 1000
-        return more
 
     def seal(self) -> None:
         """Seal everything applied so far, waiting out write stalls. Without the lock held."""
@@ -556,7 +531,7 @@ class Engine:
             self.check_usable()
             try:
                 with self._flushing, self.lock:
-                    return self.store.seal()
+                    return self.upkeep.seal()
             except StallError:
                 time.sleep(STALL_SECONDS)
 
@@ -568,7 +543,7 @@ class Engine:
                 self.check_usable()
                 yield
         finally:
-            self._tell()  # what fails here ends the groups under way
+            self.outcomes.tell()  # what fails here ends the groups under way
 
     def move_checkpoint(self, name: bytes, lsn: int | None) -> None:
         """Set a named checkpoint of the log to `lsn`, or forget it. Not a commit.
@@ -588,17 +563,30 @@ class Engine:
             try:
                 self._sync(self.log.applied)
             except Exception as error:
-                self.health.poison(None, error)
+                self.poison(error)
                 raise
 
     # --- reading ------------------------------------------------------------------------------
-    # `read` and `extent` are those of the timelines.
-
     def find(self, name: bytes) -> Timeline | None:
         """The timeline called `name`, as applied; None when there is none."""
         if self._closed:
             self.check_usable()
         return self.timelines.find(name)
+
+    def extent(self, timeline: Timeline) -> Extent:
+        return self.timelines.extent(timeline)
+
+    def read(
+        self,
+        timeline: Timeline,
+        first: int = 0,
+        last: int = keys.MAX,
+        limit: int | None = None,
+        *,
+        reverse: bool = False,
+    ) -> Page:
+        """Entries numbered `first` to `last`, inclusive, in stored form, at most `limit`."""
+        return self.timelines.read(timeline, first, last, limit, reverse=reverse)
 
     def commits(self, after: int, limit: int) -> list[LogCommit]:
         """At most `limit` commits above LSN `after`, with the names of what they changed. Raises
@@ -685,7 +673,7 @@ class Engine:
             "inbox_sweep": int(self.store.expiry.sweeping),
             "epoch": self.store.epoch,
             "durability": self.options.durability,
-            "writing": "off" if self.stage.refusal is not None else "on",
+            "writing": "off" if self.health.gate.refusal is not None else "on",
             "writing_turned_off": self.measures.poisoned,
         }
         with suppress(ClosedError):
@@ -714,7 +702,7 @@ class Engine:
             if self._closed:
                 return
             if not self.poisoned:
-                self.stage.refusal = ClosedError("the engine was closed")
+                self.health.gate.shut(ClosedError("the engine was closed"))
         self._stop_thread()
         while self.pending and not self.poisoned:
             if not self.flush():
@@ -734,14 +722,14 @@ class Engine:
                     self.store.storage.sync()
                     self.mark.write(self.log.applied)
             finally:
-                self.stage.refusal = ClosedError("the engine was closed")
+                self.health.gate.shut(ClosedError("the engine was closed"))
                 try:
                     self.store.close()
                     self.mark.close()
                 finally:
                     self._lock_file.release()
                 self.woken.notify_all()
-        self._tell()
+        self.outcomes.tell()
 
     def _stop_thread(self) -> None:
         thread, self._thread = self._thread, None
@@ -759,8 +747,9 @@ class Engine:
         self.staged, self.woken = threading.Condition(self.lock), threading.Condition(self.lock)
         self.callbacks = Callbacks()
         self._parts.clear()  # their threads are the parent's, and so are the locks these hold
-        self.stage.refusal = ClosedError(
-            "this engine belongs to the parent process: fork before a store is opened"
+        self.outcomes = Outcomes(self.lock)  # nobody in the child waits for a group
+        self.health.gate.shut(
+            ClosedError("this engine belongs to the parent process: fork before a store is opened")
         )
         self._closed = True
 

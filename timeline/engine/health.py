@@ -1,6 +1,6 @@
 """Health: whether the store takes writes, and if not, why and until when.
 
-Responsibility: keep `stage.refusal`, which every write raises while writing is off, and say when
+Responsibility: keep the gate, which every write asks, shut while writing is off, and say when
 the storage may be opened again. Three things turn writing off: RocksDB asks for a pause, memory is
 full since sealing does not keep up, a write or an fsync failed.
 
@@ -15,14 +15,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from timeline.commit.group import Group
-from timeline.commit.stage import Stage
+from timeline.commit.gate import Gate
 from timeline.engine.statistics import Measures
-from timeline.errors import BusyError, ReadOnlyError, StallError, UncertainError
+from timeline.errors import BusyError, ReadOnlyError, StallError
 from timeline.options import Options
 from timeline.storage.probe import disk_takes_bytes
 
@@ -32,20 +30,17 @@ _HEAL_SECONDS: Final = 1.0
 class Health:
     def __init__(
         self,
-        stage: Stage,
+        gate: Gate,
         options: Options,
         path: Path,
         woken: threading.Condition,
         measures: Measures,
-        poisoned: Callable[[], None],
     ) -> None:
-        """`poisoned()` is called whenever writing was turned off until the storage is healed."""
-        self._stage = stage
+        self.gate = gate
         self._options = options
         self._path = path
         self._woken = woken
         self._measures = measures
-        self._when_poisoned = poisoned
         self._tried_at = 0.0  # when it failed, or was last tried
         self._stalled_at = 0.0  # when RocksDB first asked for a pause, 0 when it does not
 
@@ -59,62 +54,48 @@ class Health:
         self._stalled_at = self._stalled_at or now
         if now - self._stalled_at > self._options.stall_ms / 1000:
             with self._woken:
-                self._stage.refusal = self._stage.refusal or error
+                if self.gate.refusal is None:
+                    self.gate.shut(error)
 
     def written(self) -> None:
         """RocksDB takes writes. Without the lock held."""
-        if self._stalled_at or isinstance(self._stage.refusal, BusyError):
+        if self._stalled_at or isinstance(self.gate.refusal, BusyError):
             self._stalled_at = 0.0
             with self._woken:
-                if isinstance(self._stage.refusal, BusyError):
-                    self._stage.refusal = None
+                if isinstance(self.gate.refusal, BusyError):
+                    self.gate.open()
 
     def behind(self, error: StallError, unsealed: int) -> None:
         """Sealing met a pause: memory stays bounded meanwhile."""
         if unsealed > self._options.unsealed_bytes:
-            self._stage.refusal = error
+            self.gate.shut(error)
 
     def relent(self, unsealed: int) -> None:
         """Sealing went on: writes that were refused for want of memory are welcome again."""
         if (
-            isinstance(self._stage.refusal, BusyError)
+            isinstance(self.gate.refusal, BusyError)
             and not self._stalled_at
             and unsealed <= self._options.unsealed_bytes
         ):
-            self._stage.refusal = None
+            self.gate.open()
 
     # --- failing and healing ------------------------------------------------------------------
 
     @property
     def poisoned(self) -> bool:
-        return isinstance(self._stage.refusal, ReadOnlyError)
+        return isinstance(self.gate.refusal, ReadOnlyError)
 
-    def poison(self, group: Group | None, cause: Exception) -> None:
-        """Writing is off until the storage was opened again. Takes the lock itself."""
-        with self._woken:
-            stage = self._stage
-            refusal = ReadOnlyError(
-                f"writing is off after a failure ({cause}): free space or mend the disk; "
-                "reads go on, and writing resumes by itself"
-            )
-            refusal.__cause__ = cause
-            stage.refusal = refusal
-            self._measures.poisoned += 1
-            self._tried_at = time.monotonic()
-            flying, behind = stage.flying, stage.open
-            stage.flying, stage.open = None, Group(behind.next, behind.end)
-            if group is None and flying is not None:  # it was waiting, and nothing of it written
-                stage.finish(flying, refusal)
-            if group is not None:
-                uncertain = UncertainError(
-                    f"the write failed under way ({cause}): it may or may not be stored; "
-                    "try again with the same key"
-                )
-                uncertain.__cause__ = cause
-                stage.finish(group, uncertain)
-            stage.finish(behind, refusal)
-            self._woken.notify_all()
-        self._when_poisoned()
+    def poison(self, cause: Exception) -> ReadOnlyError:
+        """Writing is off until the storage was opened again; what writes raise until then."""
+        refusal = ReadOnlyError(
+            f"writing is off after a failure ({cause}): free space or mend the disk; "
+            "reads go on, and writing resumes by itself"
+        )
+        refusal.__cause__ = cause
+        self.gate.shut(refusal)
+        self._measures.poisoned += 1
+        self._tried_at = time.monotonic()
+        return refusal
 
     def may_heal(self) -> bool:
         """Whether it is time to try again and the disk takes bytes. Without the lock held."""
@@ -126,11 +107,11 @@ class Health:
 
     def healed(self) -> None:
         """The storage was opened again, and memory rebuilt from the log."""
-        self._stage.refusal = None
+        self.gate.open()
         self._measures.healed += 1
 
     def not_healed(self, cause: Exception) -> None:
         """The storage could not be opened again; it is tried once more later."""
         refusal = ReadOnlyError(f"the store could not be opened again: {cause}")
         refusal.__cause__ = cause
-        self._stage.refusal = refusal
+        self.gate.shut(refusal)

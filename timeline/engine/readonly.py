@@ -12,20 +12,14 @@ after a crash.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 from typing import ClassVar
 
-from timeline.commit.draft import Draft
-from timeline.commit.stage import Stage
 from timeline.engine.committer import refuse_after_fork
 from timeline.engine.directory import MARK, ROCKS, STORE_KEY, check_store, damaged, no_store
 from timeline.engine.engine import Engine
 from timeline.engine.store import Store
 from timeline.errors import ClosedError, CorruptError, NotFoundError, ReadOnlyError, StorageError
 from timeline.lsm.openings import Openings
-from timeline.options import Options
 from timeline.storage.mark import read_mark
 from timeline.storage.rocks import META
 from timeline.storage.secondary import ReadOnlyStorage
@@ -46,12 +40,6 @@ class ReadOnlyStore(Store):
     """One opening of a store that is not this process's to change."""
 
     storage: ReadOnlyStorage
-
-    def __init__(
-        self, path: Path, options: Options, stage: Stage, begin: Callable[[], Draft], marked: int
-    ) -> None:
-        self._rebuild = partial(self._build, stage, begin)
-        super().__init__(path, options, stage, begin, marked)
 
     def _open_storage(self) -> ReadOnlyStorage:
         try:
@@ -93,11 +81,12 @@ class ReadOnlyStore(Store):
 
     def _move_on(self, before: int) -> None:
         if self.stored_progress() != self.sealing.progress:
-            self._rebuild()
+            self._build()
         else:
             self._replay.run(self.log, self._relieve)
             self.log.applied = self._replay.lsn
             self.openings = Openings(self.storage)
+            self._begin_staging()
         if self.log.applied < before:
             raise CorruptError(
                 f"{self.path}: the log ends at LSN {self.log.applied}, but commits up to {before} "
@@ -119,8 +108,8 @@ class ReadOnlyEngine(Engine):
             raise no_store(self.path)
         self.threaded = False
         self._load()
-        self.stage.refusal = OpenedReadOnlyError(
-            f"{self.path} was opened read only: nothing was done"
+        self.health.gate.shut(
+            OpenedReadOnlyError(f"{self.path} was opened read only: nothing was done")
         )
         refuse_after_fork(self)
 
@@ -129,7 +118,7 @@ class ReadOnlyEngine(Engine):
             mark = read_mark(self.path / MARK)  # before the log, which only grows
             marked = 0 if mark is None else mark.lsn
             try:
-                store = ReadOnlyStore(self.path, self.options, self.stage, self.begin, marked)
+                store = ReadOnlyStore(self.path, self.options, self._outliving, marked)
             except CorruptError:
                 if not left:
                     raise
@@ -154,7 +143,7 @@ class ReadOnlyEngine(Engine):
         return False
 
     def seal(self) -> None:
-        self.stage.check_on()
+        self.stage.gate.check()
 
     def leave(self) -> None:
         """Nobody waits for a reader."""
@@ -162,6 +151,6 @@ class ReadOnlyEngine(Engine):
     def _release(self) -> None:
         with self.woken:
             self._closed = True
-            self.stage.refusal = ClosedError("the engine was closed")
+            self.health.gate.shut(ClosedError("the engine was closed"))
             self.store.close()
             self.woken.notify_all()

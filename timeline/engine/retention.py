@@ -1,7 +1,7 @@
 """Retention: timelines that forget by themselves.
 
-Responsibility: trim each timeline that has a retention to its age, length and bytes, some of them
-at a time, and start over every `retention_check_ms`; and say beforehand how much bounds would cost.
+Responsibility: trim each timeline that has a retention to its age, length and bytes, as a chore of
+the engine: one timeline a commit. Say beforehand how much bounds would cost.
 
 Rule: a trim by retention is a commit like any other. Followers see it, and observers add to that
 commit what follows from it. Bytes are counted in segments as stored, so unsealed entries are never
@@ -12,74 +12,70 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 
 from timeline.commit.draft import Draft
-from timeline.errors import TimelineError
+from timeline.errors import CorruptError
 from timeline.formats import keys
 from timeline.formats.rows import NO_RETENTION, Retention, decode_retention
 from timeline.lsm.state import State
 from timeline.lsm.timeline import Timeline
 from timeline.lsm.timelines import Timelines
 from timeline.lsm.upkeep.compaction import Compaction
-from timeline.options import Options
 
-_A_STEP = 64
+_A_STEP = 64  # timelines that are looked at for one commit
+
+Observer = Callable[[Draft, Timeline], None]
 
 
 class RetentionKeeper:
-    def __init__(
-        self,
-        begin: Callable[[], Draft],
-        state: State,
-        timelines: Timelines,
-        compaction: Compaction,
-        options: Options,
-    ) -> None:
-        self._begin = begin
+    def __init__(self, state: State, timelines: Timelines, compaction: Compaction) -> None:
         self._state = state
         self._timelines = timelines
         self._compaction = compaction
-        self._period = options.retention_check_ms / 1000
         self._position = keys.RETENTION
-        self._next_round = 0.0
-        self.observers: Sequence[Callable[[Draft, Timeline], None]] = ()
         self.trimmed = 0  # entries, since the storage was opened
 
     def get(self, timeline: Timeline) -> Retention:
         value = self._state.get(keys.RETENTION + keys.number(timeline.id))
         return NO_RETENTION if value is None else decode_retention(value)
 
-    def step(self) -> None:
-        """Trim the next few timelines whose turn it is. The caller holds the lock."""
-        now = time.monotonic()
-        if now < self._next_round:
-            return
+    def trim_next(self, draft: Draft, observers: Sequence[Observer]) -> bool:
+        """Trim in `draft` the next timeline that exceeds its retention; False when all were looked
+        at. Each of `observers` adds to the draft what follows. The caller holds the lock.
+        """
         pairs = self._state.scan(self._position, keys.successor(keys.RETENTION))
-        turn = list(islice(pairs, _A_STEP))
-        for key, value in turn:
+        looked_at = 0
+        for key, value in islice(pairs, _A_STEP):
+            looked_at += 1
             self._position = key + b"\0"
             timeline = self._timelines.load(keys.split_number(key[1:]))
-            if timeline is not None and timeline.staged is not None:
-                self._trim(timeline, decode_retention(value))
-        if len(turn) < _A_STEP:
-            self._position = keys.RETENTION
-            self._next_round = now + self._period
-
-    def _trim(self, timeline: Timeline, retention: Retention) -> None:
-        first = self._first_kept(timeline, retention.age or None, retention.size or None)
-        try:
-            draft = self._begin()
-            removed = draft.trim(timeline, first) if first else 0
-            if retention.length:
-                removed += draft.trim_to_length(timeline, retention.length)
+            if timeline is None or timeline.staged is None:
+                continue
+            try:
+                removed = self._trim(draft, timeline, decode_retention(value))
+            except CorruptError:  # readers and `verify` report it: the others go on
+                continue
             if removed:
-                for observe in self.observers:
+                for observe in observers:
                     observe(draft, timeline)
-                draft.commit()
-                self.trimmed += removed
-        except TimelineError:
-            return  # writing is off or busy: the next round tries again
+                draft.on_commit(partial(self._count, removed))
+                return True
+        if looked_at == _A_STEP:
+            return True
+        self._position = keys.RETENTION
+        return False
+
+    def _count(self, removed: int) -> None:
+        self.trimmed += removed
+
+    def _trim(self, draft: Draft, timeline: Timeline, retention: Retention) -> int:
+        first = self._first_kept(timeline, retention.age or None, retention.size or None)
+        removed = draft.trim(timeline, first) if first else 0
+        if retention.length:
+            removed += draft.trim_to_length(timeline, retention.length)
+        return removed
 
     def _first_kept(self, timeline: Timeline, age: int | None, size: int | None) -> int:
         first = 0

@@ -1,7 +1,7 @@
 """A store: everything in memory that belongs to one opening of the storage.
 
 Responsibility: open a directory, check that it is ours, replay the log, and hold the parts
-together; do the work that is nobody's request: sealing, compaction, retention, erasing.
+together, from the storage up to the stage and the appender.
 
 Rule: a store is built whole or not at all, and thrown away whole when its storage failed; nothing
 in it outlives the storage. The caller holds the engine's lock, except for `rewrite` and
@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from timeline.commit.append import Appender
 from timeline.commit.apply import Applier
-from timeline.commit.draft import Draft
 from timeline.commit.replay import LogGapError, Replay
-from timeline.commit.stage import Stage
+from timeline.commit.stage import Outliving, Stage
 from timeline.engine.directory import (
     LOADED_KEY,
     ROCKS,
@@ -41,7 +41,7 @@ from timeline.formats.rows import (
 )
 from timeline.lsm.clock import Clock
 from timeline.lsm.inboxes import Inboxes
-from timeline.lsm.log import Log, superseded
+from timeline.lsm.log import Log
 from timeline.lsm.memtable import Memtable
 from timeline.lsm.openings import Openings
 from timeline.lsm.segmentcache import SegmentCache
@@ -65,17 +65,16 @@ class Store:
     below `marked`, the LSN known to be durable.
     """
 
-    def __init__(
-        self, path: Path, options: Options, stage: Stage, begin: Callable[[], Draft], marked: int
-    ) -> None:
+    def __init__(self, path: Path, options: Options, outliving: Outliving, marked: int) -> None:
         self.path = path
         self.options = options
+        self._outliving = outliving
         self._marked = marked
         self.storage = self._open_storage()
         try:
             made = self.storage.get(META, STORE_KEY) is None
             self.epoch = self._check_store()
-            self._build(stage, begin)
+            self._build()
             if self.log.applied < marked:
                 raise CorruptError(
                     f"{path}: the log ends at LSN {self.log.applied}, but commits up to {marked} "
@@ -112,7 +111,7 @@ class Store:
         stored = self.storage.get(META, PROGRESS_KEY)
         return Progress(0, 0, 1, 0) if stored is None else decode_progress(stored)
 
-    def _build(self, stage: Stage, begin: Callable[[], Draft]) -> None:
+    def _build(self) -> None:
         storage, options = self.storage, self.options
         progress = self.stored_progress()
         self.memtable = Memtable()
@@ -154,14 +153,17 @@ class Store:
         )
         self._replay_log()
         self.log.applied = self.opened_at = replay.lsn
-        self.retention = RetentionKeeper(
-            begin, self.state, self.timelines, self.compaction, options
-        )
+        self.retention = RetentionKeeper(self.state, self.timelines, self.compaction)
         self.applier = Applier(self.memtable, self.timelines, self.inboxes)
-        self._stage = stage
-        self._begin = begin
         self._flushing = threading.Lock()
-        stage.reset(
+        self._begin_staging()
+
+    def _begin_staging(self) -> None:
+        """Go on behind what was replayed."""
+        replay = self._replay
+        self.stage = Stage(
+            self.options,
+            self._outliving,
             self.memtable,
             self.timelines,
             self.state,
@@ -170,6 +172,7 @@ class Store:
             now=replay.time,
             next_id=replay.next_id,
         )
+        self.appender = Appender(self.stage, self.options)
 
     def _replay_log(self) -> None:
         """Apply the log to memory. In `interval` durability a power cut may take some of what was
@@ -198,105 +201,31 @@ class Store:
         self.sealing.begin(replay.lsn, replay.time, replay.next_id)
         while self.sealing.under_way:
             try:
-                self._finish_pass()
+                self.finish_pass()
             except StallError:
                 time.sleep(STALL_SECONDS)
-        self._tidy()
+        self.tidy()
 
     def sizes(self) -> dict[str, int]:
         """Bytes of RocksDB's files by column family, less what it has yet to write."""
         return {family: self.storage.measure("total-sst-files-size", family) for family in FAMILIES}
 
-    # --- work that is nobody's request --------------------------------------------------------
+    # --- sealing and rewriting ----------------------------------------------------------------
 
-    def keep_pace(self) -> None:
-        """After a group: seal as much as it earned, and forget what is beyond the caches."""
-        self.sealing.keep_pace(self._begin_pass)
-        self._tidy()
-
-    def work(self, seconds: float) -> bool:
-        """Do about `seconds` of what waits; True while there is more."""
-        erasing = False
-        if self.sealing.under_way:
-            self.sealing.run(seconds)
-        elif self.sealing.due() or self.sealing.overdue():
-            self._begin_pass()
-        elif self.compaction.due():
-            self.compaction.step()
-        else:
-            self.retention.step()
-            erasing = self._erase(seconds)
-            self.expiry.step(self._stage.now())
-        self._tidy()
-        return erasing or self.sealing.due() or self.compaction.due() or self.expiry.due
-
-    def seal(self) -> None:
-        """Seal everything applied so far."""
-        self._finish_pass()
-        if self.log.applied > self.sealing.sealed:
-            self._begin_pass()
-            self._finish_pass()
-        self._tidy()
-
-    def _begin_pass(self) -> None:
-        stage = self._stage
+    def begin_pass(self) -> None:
+        """Begin to seal everything applied so far."""
+        stage = self.stage
         self.sealing.begin(self.log.applied, self.clock.time, stage.next_id, stage.appended_to())
 
-    def _finish_pass(self) -> None:
+    def finish_pass(self) -> None:
+        """End a pass of sealing that is under way. Raises `StallError`: call again."""
         while self.sealing.under_way:
             self.sealing.run(1.0)
 
-    def _tidy(self) -> None:
+    def tidy(self) -> None:
+        """Forget what is sealed and beyond the caches."""
         self.inboxes.sealed = self.sealing.sealed
         self.timelines.forget_idle()
-
-    # --- erasing ------------------------------------------------------------------------------
-
-    def _erase(self, seconds: float) -> bool:
-        """Bring what was replaced or deleted out of the files, in slices and on a thread; True
-        while there is more to do at once.
-        """
-        if self.erasure.rewriting:
-            return False
-        if not self.erasure.conclude():
-            self.expiry.deleted = True
-        more = self.compaction.erase(time.perf_counter() + seconds)
-        if more:
-            return True
-        expired = self.expiry.deleted and not self.expiry.sweeping
-        if more is None and not expired:
-            return False
-        log = self._let_log_go()
-        if self.erasure.ranges or (log and self.erasure.log) or expired:
-            self.erasure.begin(log=log, inboxes=expired)
-            self.expiry.deleted = self.expiry.deleted and not expired
-        return False
-
-    def _let_log_go(self) -> bool:
-        """Let go of sealed log that nobody needs any more; whether what is to be erased from it is
-        among that.
-        """
-        batch = self.storage.batch()
-        self.log.let_more_go(
-            batch,
-            self.sealing.sealed,
-            most=self.options.log_bytes,
-            oldest=max(0, self._stage.now() - self.options.log_age_ms),
-        )
-        if len(batch):
-            self.storage.write(batch, logged=False)
-        kept = self.log.lowest(self.erasure.log) if self.erasure.log else None
-        if kept is None or kept.last < self.log.applied:
-            return kept is None
-        # It is the newest, which is never let go. Where it holds itself what it takes back, another
-        # commit has to follow.
-        taken_back = superseded(kept)
-        if taken_back is None:
-            return True
-        draft = self._begin()
-        draft.pass_on(taken_back)
-        draft.commit()
-        return False
 
     def rewrite(self, timeline_ids: Iterable[int]) -> None:
         """Make RocksDB drop from its files what was deleted of these timelines and of the log.

@@ -114,7 +114,7 @@ def _human(count: int) -> str:
 
 def _persistence(service: Service) -> Section:
     """The log stands for Redis's append-only file."""
-    failed = isinstance(service.engine.stage.refusal, ReadOnlyError)
+    failed = isinstance(service.engine.refusal, ReadOnlyError)
     return {
         "loading": 0,
         "async_loading": 0,
@@ -195,7 +195,7 @@ def _timeline(service: Service) -> Section:
         found.update(service.engine.stats())
         with suppress(ClosedError):
             found.update(service.messages.stats())
-        push, pipeline, refusal = service.push, service.pipeline, service.engine.stage.refusal
+        push, pipeline, refusal = service.push, service.pipeline, service.engine.refusal
         found |= {
             "refusing": "" if refusal is None else refusal.code,
             "refusing_because": "" if refusal is None else " ".join(str(refusal).split()),

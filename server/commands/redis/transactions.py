@@ -82,8 +82,8 @@ def watch(session: Session, args: Arguments, draft: Draft) -> bytes:
         raise NoPermissionError("names that begin with @ belong to the store: they are not watched")
     if len(session.watched) + len(names) > _MOST_WATCHED:
         raise CommandError(f"a client watches at most {_MOST_WATCHED} keys")
-    stage = session.service.engine.stage
-    session.watched |= {name: mark(draft, stage, name) for name in names}
+    dropped = session.service.engine.dropped
+    session.watched |= {name: mark(draft, dropped, name) for name in names}
     return replies.OK
 
 
@@ -142,8 +142,8 @@ def exec_(session: Session, args: Arguments) -> bytes:
 
 def _changed(session: Session, view: Catalog) -> bool:
     """Whether something that WATCH named has changed since."""
-    stage = session.service.engine.stage
-    return any(changed(view, stage, name, then) for name, then in session.watched.items())
+    dropped = session.service.engine.dropped
+    return any(changed(view, dropped, name, then) for name, then in session.watched.items())
 
 
 class _Call(NamedTuple):

@@ -1,0 +1,57 @@
+"""Chores: commits that a store makes by itself, when there is nothing better to do.
+
+Rule: a chore gets a draft and puts into it what one commit should hold. It says whether there is
+more to do, and is then called again soon; else the next round begins after `retention_check_ms`. A
+chore that meets an error has its draft dropped, and goes on in the next round.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from timeline.commit.draft import Draft
+from timeline.commit.stage import Stage
+from timeline.errors import TimelineError
+
+Chore = Callable[[Draft], bool]
+
+
+class Chores:
+    def __init__(self, period: float) -> None:
+        """A round begins `period` seconds after the last one ended."""
+        self._period = period
+        self._chores: list[Chore] = []
+        self._next_round = 0.0
+
+    def add(self, chore: Chore) -> None:
+        self._chores.append(chore)
+
+    def soon(self) -> None:
+        """Begin the next round at once."""
+        self._next_round = 0.0
+
+    def work(self, stage: Stage, seconds: float) -> bool:
+        """Do chores for about `seconds`, if a round is due; True while there are more. The caller
+        holds the lock.
+        """
+        if time.monotonic() < self._next_round:
+            return False
+        deadline = time.perf_counter() + seconds
+        more = [self._do(chore, stage, deadline) for chore in self._chores]
+        if any(more):
+            return True
+        self._next_round = time.monotonic() + self._period
+        return False
+
+    @staticmethod
+    def _do(chore: Chore, stage: Stage, deadline: float) -> bool:
+        try:
+            while True:
+                draft = Draft(stage)
+                more = chore(draft)
+                draft.commit()
+                if not more or time.perf_counter() >= deadline:
+                    return more
+        except TimelineError:
+            return False  # writing is off or busy: the next round tries again
