@@ -57,7 +57,7 @@ run: $(BUILT)
 
 # A scene of some seconds against a daemon of its own, which ends with it.
 demo: $(BUILT)
-	@$(VENV)/bin/python docs/demo.py
+	@$(VENV)/bin/python docs/examples/demo.py
 
 lint: $(BUILT)
 	$(VENV)/bin/ruff check .

@@ -3,6 +3,8 @@
 Rule: it plays against a real daemon through an ordinary Redis client, in a temporary directory, and
 prints what every device is told, so that the model can be read off. It takes some seconds, and
 knows nothing that a client could not know.
+
+    make demo        or: .venv/bin/python docs/examples/demo.py
 """
 
 from __future__ import annotations
