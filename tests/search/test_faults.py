@@ -497,7 +497,7 @@ def test_a_damaged_segment_costs_its_own_messages_only(
 def test_a_build_holds_nothing_of_the_store_between_its_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.search.build._ROWS", 2)
+    monkeypatch.setattr("timeline.search.build._STEP_ENTRIES", 2)
     path = tmp_path / "store"
     with timeline.open(path, OPTIONS, search=False) as db:
         for number in range(5):
@@ -595,7 +595,7 @@ def test_an_index_ahead_of_a_healed_store_is_built_anew(
 def test_the_old_index_is_followed_while_the_new_one_catches_up(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.search.follower._BYTES", 1)
+    monkeypatch.setattr("timeline.search.follower._STEP_BYTES", 1)
     db.messaging.send("team", "ann", {"text": "first word"})
     assert texts(db) == ["first word"]
     index = indexer_of(db)
@@ -653,7 +653,7 @@ def test_a_build_reads_a_bounded_number_of_bytes_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "store"
-    monkeypatch.setattr("timeline.search.build._BYTES", 2_000)
+    monkeypatch.setattr("timeline.search.build._STEP_BYTES", 2_000)
     read = []
     with timeline.open(path, OPTIONS, search=False) as db:
         db.messaging.create("team", "ann", members=["bob"])

@@ -174,7 +174,7 @@ def test_what_was_pasted_with_its_dashes_is_found(db: Database) -> None:
 
 def test_what_is_no_entry_is_no_damage(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of who is in many conversations the query does not say where to look."""
-    monkeypatch.setattr("timeline.search.search._MANY", 0)
+    monkeypatch.setattr("timeline.search.search._NAMED_TIMELINES", 0)
     db.messaging.send("team", "ann", {"text": "a word"})
     db.timeline("a").set_metadata({"city": "Oslo"})
     assert total(db, "NOT oslo") == 1

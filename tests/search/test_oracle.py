@@ -127,15 +127,15 @@ class Machine(RuleBasedStateMachine):
         little=st.booleans(),
     )
     def begin(self, history: list[str], many: int, few: int, little: bool) -> None:
-        self.patch.setattr("timeline.search.search._MANY", many)
-        self.patch.setattr("timeline.search.search._FEW", few)
+        self.patch.setattr("timeline.search.search._NAMED_TIMELINES", many)
+        self.patch.setattr("timeline.search.search._FILTERED_HITS", few)
         if little:  # everything that is bounded meets its bound
             self.patch.setattr("timeline.messaging.searching._STRETCHED", 1)
             self.patch.setattr("timeline.messaging.searching._MOST_STRETCHES", 1)
-            self.patch.setattr("timeline.search.pages._AT_A_TIME", 2)
-            self.patch.setattr("timeline.search.follower._BYTES", 1)
-            self.patch.setattr("timeline.search.build._ROWS", 2)
-            self.patch.setattr("timeline.search.build._BYTES", 50)
+            self.patch.setattr("timeline.search.pages._FIRST_HITS", 2)
+            self.patch.setattr("timeline.search.follower._STEP_BYTES", 1)
+            self.patch.setattr("timeline.search.build._STEP_ENTRIES", 2)
+            self.patch.setattr("timeline.search.build._STEP_BYTES", 50)
         for name, kind, city in zip(NAMES, history, ("see", "See you", "sea"), strict=False):
             self.im.create(name, "ann", members=["bob"], history=kind, meta={"city": city})
         self.direct = self.im.direct("ann", "bob")

@@ -1,17 +1,18 @@
 """Search: an index that follows the commit log. The only importer of tantivy.
 
-    analysis    text → tokens, the same for what is stored and what is asked
-    folding     accents, marks and forms of letters, so that those who leave them out find the word
-    language    what somebody types → an expression
-    index       documents on disk, and how far in the log they reach
-    checksums   whether its files are what was written
-    documents   entries and metadata → documents
+    text        what a text and a query mean: tokens, folding, the query language, snippets
+    index       one index on disk: schema, documents, checksums
+    follower    the commit log → an index
+    build       the store → a new index
     serving     the index that is searched, whoever keeps it up
-    indexer     keeps it up: follows the log on a thread of its own, builds anew what is lost
-    indexview   looks at one that another process keeps up
+    upkeep      keeps an index up with the store, and builds another where it is lost
+    indexer     the thread that drives the upkeep
+    indexview   the index that another process keeps up
     search      expression and filters → hits, newest first
-    snippets    the matches marked in a text
+    pages       hits → pages as callers see them
+    finder      finds entries and timelines for callers who may see everything
 
-Rule: derived. The index may lag, crash or vanish, and nobody loses anything; it knows timelines and
-entries, and neither conversations nor users: who may see what is decided above.
+Rule: the index is derived. It may lag, crash or vanish, and nothing is lost: it is built again from
+the store. It knows timelines and entries, but no conversations and no users. The callers decide who
+may see what.
 """

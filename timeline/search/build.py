@@ -1,9 +1,15 @@
-"""A build: an index from what the store holds, where there is none that could be gone on with.
+"""A build: a new index from what the store holds.
 
-Rule: it begins at a position in the log and takes in what was committed up to there; what came
-later it follows. So nothing is in it twice, and what changes while it is under way is put right by
-following. What is damaged is passed over. It does a little at a time, of bounded size, and holds
-the engine's lock for reading only.
+Rule: a build begins at a position in the log. It reads from the store what was committed up to
+there, and then follows the log from there on. So no entry is in it twice, and the log puts right
+what changed during the build.
+
+    entry 5 of commit 40, position 40        read from the store
+    entry 6 of commit 41                     taken from the log
+    entry 5 edited by commit 42              read as it is now, and put right again from the log
+
+Damaged segments are passed over. A build goes in small steps, and holds the engine's lock only
+while it reads.
 """
 
 from __future__ import annotations
@@ -20,15 +26,15 @@ from timeline.search.follower import Follower
 from timeline.search.index.documents import Documents
 from timeline.search.index.index import Index
 
-_ROWS: Final = 256  # read at a time, and about
-_BYTES: Final = 1 << 20  # of them
+_STEP_ENTRIES: Final = 256  # at most, read from the store in one step
+_STEP_BYTES: Final = 1 << 20  # after which a step ends
 
 _log = logging.getLogger("timeline.search")
 
 
 class Build:
-    """Fills `index`, which is new, with what was committed up to `position`, and goes on from there
-    with `follower`.
+    """Fills `index`, which is new, with what was committed up to `position`. `follower` goes on
+    from there.
     """
 
     def __init__(
@@ -42,12 +48,13 @@ class Build:
             engine.check_usable()
             self.position = engine.applied
             self.follower = Follower(engine, index, documents, self.position)
-        self.timelines = 0  # done
+        self.timelines = 0  # that are done
         self._steps = self._fill()
 
     def step(self) -> bool:
-        """Take in some more; False when everything there is was taken in. Raises `TrimmedError`
-        when the log was let go faster than it was followed.
+        """Take in some more. False when nothing is left.
+
+        Raises `TrimmedError` when the log was trimmed faster than the build followed it.
         """
         return next(self._steps, None) is not None
 
@@ -69,28 +76,28 @@ class Build:
             yield True
 
     def _rows(self, timeline_id: int) -> Iterator[list[Row]]:
-        first, most = 0, _ROWS
+        first, most = 0, _STEP_ENTRIES
         while True:
             try:
                 rows = self._some(timeline_id, first, most)
             except CorruptError as error:
                 if most > 1:
-                    most = 1  # up to the segment that is damaged
+                    most = 1  # go up to the damaged segment
                     continue
-                _log.warning("what is damaged cannot be found: %s", error)
+                _log.warning("damaged entries are left out of the search index: %s", error)
                 with self._engine.lock:
                     last = self._engine.timelines.segment_end(timeline_id, first)
                 if last is None:
                     return
-                first, most = last + 1, _ROWS
+                first, most = last + 1, _STEP_ENTRIES
                 continue
             yield [row for row in rows if row[1] <= self.position]
             if not rows or rows[-1][1] > self.position:
                 return
-            first, most = rows[-1][0] + 1, _ROWS
+            first, most = rows[-1][0] + 1, _STEP_ENTRIES
 
     def _some(self, timeline_id: int, first: int, most: int) -> list[Row]:
-        """The next entries from `first` on."""
+        """At most `most` entries from number `first` on."""
         found: list[Row] = []
         size = 0
         with self._engine.lock:
@@ -105,7 +112,7 @@ class Build:
                 part = list(source.rows(start, stop))
                 found += part
                 size += sum([len(row[3]) for row in part])
-                if size >= _BYTES:
+                if size >= _STEP_BYTES:
                     break
         return found
 
@@ -116,8 +123,8 @@ class Build:
             start = page[-1][0] + b"\0"
 
     def _described(self, start: bytes) -> list[tuple[bytes, bytes]]:
-        """The next pairs of metadata from `start` on. Between steps no scan is open: the store
-        could not be closed.
+        """The next rows of metadata from key `start` on. No scan stays open between steps, since
+        the store could not be closed then.
         """
         page = []
         size = 0
@@ -126,6 +133,6 @@ class Build:
             for key, value in self._engine.state.scan(start, keys.successor(keys.META)):
                 page.append((key, value))
                 size += len(value)
-                if len(page) >= _ROWS or size >= _BYTES:
+                if len(page) >= _STEP_ENTRIES or size >= _STEP_BYTES:
                     break
         return page

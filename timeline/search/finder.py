@@ -1,7 +1,8 @@
-"""Finding entries and timelines for whoever may see everything.
+"""Finding entries and timelines for callers who may see everything.
 
-Rule: as elsewhere: newest first, shown as they are now, an entry left out that is gone, or has
-nothing to say any more. What a conversation holds is found here too; who may ask is decided above.
+Rule: hits come newest first and are shown as they are now. An entry that is gone, or has no indexed
+field any more, is left out. Messages of conversations are found too: the caller decides who may
+ask.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ def find_entries(
     limit: int = 20,
     after: bytes | None = None,
 ) -> Results:
-    """A page of entries, of all that are indexed or of `timelines`. Raises `UsageError`,
-    `TooLargeError`, `NotFoundError`.
+    """A page of entries: of all timelines that are indexed, or only of `timelines`.
+
+    Raises `UsageError`, `TooLargeError`, `NotFoundError`, `IndexLagError`.
     """
     behind, total = parse_token(after)
     fields = engine.options.search_fields
@@ -72,9 +74,10 @@ def _ids(engine: Engine, names: Sequence[bytes]) -> list[int]:
 def find_timelines(
     engine: Engine, indexer: Serving, query: str, limit: int, *, most_bytes: int = 64 << 20
 ) -> list[tuple[bytes, dict[bytes, bytes]]]:
-    """Names and metadata of the timelines that a query fits, the oldest first. A word with a field
-    stands for a value as a whole (`city:oslo`), any other for a word of any value. Raises
-    `UsageError`, and `TooLargeError` above `most_bytes`.
+    """Names and metadata of the timelines that match a query, the oldest first.
+
+    A word with a field matches a whole value (`city:oslo`); any other word matches a word of any
+    value. Raises `UsageError`, `IndexLagError`, and `TooLargeError` above `most_bytes`.
     """
     if limit < 1:
         raise UsageError("COUNT is at least 1")

@@ -1,15 +1,20 @@
-"""A follower of the commit log: what commits say goes into an index.
+"""A follower of the commit log: it puts what commits say into an index.
 
-Rule: in order, a record at a time, and as if each commit had just been made; but what was edited,
-recalled or deleted is looked up in the store, so that an index never says what the store no longer
-does; an entry that is damaged says nothing. Doing a record over again makes no difference beyond
-what was committed with the index, and that is never done over: the index says itself how far it
-goes.
+Rule: records are taken in order, one at a time. Appended entries go in as the record has them. An
+entry that was edited, recalled or deleted is looked up in the store, so the index never says what
+the store no longer says. A damaged entry is left out.
 
-Where the log does not lead on (it was let go, is damaged, or the store was opened again and ends
-before) `TrimmedError` is raised: build another index.
+    append 5 "hi"         add document 5
+    patch 5               remove document 5, add entry 5 as the store has it now, if it is there
+    trim below 4          remove the documents below 4
+    put metadata          replace the document of the metadata
 
-The engine's lock is held for reading bytes and rows only, never while documents are made.
+Each index says how far it goes, so no record is taken in twice.
+
+`TrimmedError` means that the log does not lead on from here: build another index. The log was
+trimmed or is damaged, or the store was opened again and ends before this position.
+
+The engine's lock is held while bytes and rows are read, never while documents are made.
 """
 
 from __future__ import annotations
@@ -26,24 +31,24 @@ from timeline.search.index.documents import Documents
 from timeline.search.index.index import Index
 from timeline.search.index.schema import Checkpoint, entry_key, metadata_key
 
-_BYTES: Final = 1 << 20  # of log read at a time
-_KNOWN: Final = 100_000  # timelines of which it is remembered whether they are indexed
-_AT_A_TIME: Final = 16  # changed entries looked up while holding the lock
+_STEP_BYTES: Final = 1 << 20  # of log, read in one step
+_MOST_COVERED: Final = 100_000  # timelines of which is remembered whether they are indexed
+_LOOKED_UP: Final = 16  # changed entries, at most, under one hold of the lock
 
 _log = logging.getLogger("timeline.search")
 
 
 class Follower:
-    """Brings `index` from commit `position` of `store` on."""
+    """Takes into `index` what was committed after `position`, an LSN of `store`."""
 
     def __init__(self, engine: Engine, index: Index, documents: Documents, position: int) -> None:
         self._engine = engine
-        self.store = engine.store  # the one that `position` is a position of
+        self.store = engine.store  # the opening that `position` belongs to
         self._documents = documents
         self._covered: dict[int, bool] = {}
         self.index = index
         self.position = position
-        self.time = 0  # ms, of the newest commit taken in since it was opened
+        self.time = 0  # ms, of the newest commit that was taken in, 0 while there is none
 
     def step(self) -> bool:
         """Take in the next records; False when there are none. Raises `TrimmedError`."""
@@ -62,14 +67,14 @@ class Follower:
         for timeline, first in trimmed.items():
             self.index.remove_below(timeline, first)
         self._look_up(list(changed))
-        if records:  # and all that they say was taken in
+        if records:  # all of them are taken in by now
             self.position, self.time = position, records[-1].time
             if not self.index.waiting:
                 self.index.reached = position
         return bool(records)
 
     def _records(self) -> list[Record]:
-        """The next ones."""
+        """The next records."""
         engine = self._engine
         try:
             with engine.lock:
@@ -81,7 +86,7 @@ class Follower:
                             f"before {self.position}"
                         )
                     self.store = engine.store
-                stored = engine.log.stored(self.position, _BYTES)
+                stored = engine.log.stored(self.position, _STEP_BYTES)
             return [decode_record(lsn, value) for lsn, value in stored]
         except CorruptError as error:
             raise TrimmedError(f"the log is damaged behind {self.position}: {error}") from error
@@ -131,7 +136,7 @@ class Follower:
             start += size
 
     def _describe(self, body: bytes, size: int) -> None:
-        """Metadata was put (`size` is that of the key) or removed."""
+        """Take in metadata that was put, or removed when `size`, the length of the key, is 0."""
         key, value = (body[:size], body[size:]) if size else (body, None)
         timeline = keys.split_number(key[1:])
         self.index.remove(metadata_key(timeline))
@@ -141,10 +146,10 @@ class Follower:
     def _covers(self, timeline_id: int) -> bool:
         known = self._covered.get(timeline_id)
         if known is None:
-            if len(self._covered) >= _KNOWN:
+            if len(self._covered) >= _MOST_COVERED:
                 self._covered.clear()
             name = self._name(timeline_id)
-            if name is None:  # dropped meanwhile; the log will say so
+            if name is None:  # it was dropped meanwhile: a later record says so
                 return False
             known = self._covered[timeline_id] = self._documents.covers(name)
         return known
@@ -158,16 +163,17 @@ class Follower:
     # --- what was changed ---------------------------------------------------------------------
 
     def _look_up(self, changed: list[tuple[int, int]]) -> None:
-        """Put into the index what entries say now, nothing if they are gone or say nothing."""
-        for at in range(0, len(changed), _AT_A_TIME):
-            part = changed[at : at + _AT_A_TIME]
+        """Replace the documents of changed entries by what the entries say now."""
+        for at in range(0, len(changed), _LOOKED_UP):
+            part = changed[at : at + _LOOKED_UP]
             with self._engine.lock:
                 self._engine.check_usable()
                 rows = [self._row(timeline_id, seq) for timeline_id, seq in part]
             for (timeline_id, seq), row in zip(part, rows, strict=True):
                 self.index.remove(entry_key(timeline_id, seq))
-                if isinstance(row, CorruptError):  # told without the lock: handlers are others'
-                    _log.warning("an entry is damaged and cannot be found: %s", row)
+                if isinstance(row, CorruptError):
+                    # Logged without the lock, since handlers of the log are code of users.
+                    _log.warning("a damaged entry is left out of the search index: %s", row)
                     continue
                 document = None if row is None else self._documents.entry(timeline_id, row)
                 if document is not None:

@@ -1,12 +1,12 @@
-"""The index as it lies there, for who opened a store read only.
+"""The index view: the index of a store that was opened read only.
 
-Responsibility: open the newest generation that its owner finished, and follow the owner's commits
-to it, without a byte changed beside the store.
+Responsibility: open the newest generation that its owner finished, and follow the commits that the
+owner makes to it. Not a byte in the directory of the index changes.
 
-Rule: tantivy takes a lock, a file, where it reads; so it reads from a temporary directory of links
-to the files of the index. They never change once written, except `meta.json`, which is replaced
-whole. A file that its owner merged away between two looks costs another look. The index may lag
-behind the store; what is found is checked against the store all the same.
+Rule: tantivy makes a lock file in the directory that it reads. So it reads through links in a
+temporary directory. The files never change once they are written; only `meta.json` is replaced, as
+a whole. A file that the owner merges away meanwhile costs another try. The index may lag behind the
+store, but what is found is always looked up in the store.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from timeline.search.index.index import Index, IndexFaultError, generations, lin
 from timeline.search.serving import Reached, Serving, lagging
 from timeline.storage.scratch import Scratch
 
-_TRIES: Final = 5
-_LOOK: Final = 0.05  # seconds between looks for what the owner committed
+_TRIES: Final = 5  # to open a generation while its owner writes to it
+_LOOK_SECONDS: Final = 0.05  # between two looks for what the owner committed
 
 
 class IndexView(Serving):
     def __init__(self, engine: Engine, options: Options, prefixes: tuple[bytes, ...]) -> None:
         super().__init__(engine, options, prefixes)
         self._own: Scratch | None = None
-        self._looked = -1  # the LSN applied when it was last opened
+        self._looked = -1  # the LSN of the store when the index was last opened
 
     def _open(self) -> None:
         """Open the newest generation as it is now, if there is one."""
@@ -68,7 +68,7 @@ class IndexView(Serving):
         for _ in range(_TRIES):
             try:
                 shown = linked(self._own, path)
-            except FileNotFoundError:  # another took its place
+            except FileNotFoundError:  # another generation took its place
                 return None
             index = Index.open(shown, self._memory)
             if index is not None:
@@ -108,7 +108,7 @@ class IndexView(Serving):
         while self.reached < lsn:
             if time.monotonic() >= deadline:
                 raise lagging(self.reached, lsn)
-            time.sleep(_LOOK)
+            time.sleep(_LOOK_SECONDS)
             self._open()
 
     def stats(self) -> dict[str, int | str]:

@@ -1,10 +1,12 @@
-"""Pages of hits as whoever asks is shown them: looked up in the store, marked, counted.
+"""Pages of hits: looked up in the store, marked and counted.
 
-Rule: a hit is shown as the store has it now, if the caller's `look` says that it is his to see.
-Pages are full whatever is left out, within a bounded number of hits looked at. The total is exact
-up to `COUNTED`, and goes along in the token, so that it does not change from page to page. The
-engine's lock is held for looking hits up, some at a time, and not while the index is searched; what
-was looked up in the store is kept no longer than the lock.
+Rule: a hit is shown as the store has it now, and only if `look` says that the caller may see it. A
+page is full even where hits are left out, unless too many hits would have to be looked at. The
+total is exact up to `COUNTED`. The token of the next page carries it, so it stays the same on all
+pages.
+
+The engine's lock is held while some hits are looked up, not while the index is searched. Nothing
+that was looked up in the store is kept after the lock is released.
 """
 
 from __future__ import annotations
@@ -22,23 +24,23 @@ from timeline.search.text.language import Expression
 from timeline.search.text.snippets import snippet
 
 COUNTED: Final = 1_000  # hits up to which the total is exact
-_LOOKED_AT: Final = 20_000  # hits, for one page
-_AT_A_TIME: Final = 256  # of them asked for at first, and
-_TOGETHER: Final = 16  # looked up in one go: each may cost a segment to be read
-_BYTES: Final = 4 << 20  # after which a page ends
+_MOST_HITS: Final = 20_000  # looked at for one page
+_FIRST_HITS: Final = 256  # at most, asked of the index at first
+_LOOKED_UP: Final = 16  # hits, under one hold of the lock: each may cost a segment to be read
+_PAGE_BYTES: Final = 4 << 20  # after which a page ends
 _TOKEN: Final = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,4})([.+])")
 
 
 class Found(NamedTuple):
-    """An entry that was found, in stored form; the matches are marked in `snippet`, as HTML."""
+    """An entry that was found, in stored form. `snippet` is HTML, with the matches marked."""
 
-    name: bytes  # of what it was found in
+    name: bytes  # of the timeline or conversation
     payload: bytes
     snippet: str
 
 
 class Results(NamedTuple):
-    """`total` hits in all when `exact`, else at least so many."""
+    """`total` is the number of all hits; where it is not `exact`, there are at least so many."""
 
     total: int
     exact: bool
@@ -46,11 +48,11 @@ class Results(NamedTuple):
     cursor: bytes
 
 
-# The entry and the name of what it is in; None when it is not there to be shown.
+# The entry, and the name of its timeline or conversation; None when it is not to be shown.
 Shown = tuple[bytes, bytes] | None
 
-# What hits show, in their order. It is called under the lock, and keeps no timeline for another
-# call: between two calls they may be forgotten.
+# What hits show, in their order. It is called under the lock. It must keep no timeline from one
+# call to the next, since the engine may drop timelines from memory between calls.
 Look = Callable[[Sequence[Hit]], list[Shown]]
 
 
@@ -60,7 +62,7 @@ class Total(NamedTuple):
 
 
 def parse_token(token: bytes | None) -> tuple[Hit | None, Total | None]:
-    """Behind which hit a page begins, and the total, if known. Raises `UsageError`."""
+    """The hit behind which a page begins, and the total. Raises `UsageError`."""
     if not token:
         return None, None
     match = _TOKEN.fullmatch(token)
@@ -75,7 +77,7 @@ def _token(hit: Hit, total: Total) -> bytes:
 
 
 class Pages:
-    """Fills pages from `found`, which searches for `expression` in `fields`."""
+    """Makes pages of the hits of `found`, a search for `expression` in `fields`."""
 
     def __init__(
         self,
@@ -95,20 +97,21 @@ class Pages:
         self._ended = False  # there was nothing more to look at
 
     def fill(self, after: Hit | None, limit: int, total: Total | None, *, exactly: bool) -> Results:
-        """The page behind `after`. Without a `total` hits are counted: as they are found when that
-        is `exactly` what is shown, else as they are looked at.
+        """The page behind `after`. Without a `total` the hits are counted.
+
+        With `exactly` every hit counts that the index has. Else only those count that are shown.
         """
         if limit < 1:
             raise UsageError("COUNT is at least 1")
         hits: list[Found] = []
-        last: Hit | None = None  # of a page that is full
+        last: Hit | None = None  # set once the page is full
         seen = size = 0
         for hit, payload, name in self._shown(after, limit):
             seen += 1
             if last is None:
                 hits.append(self._describe(name, payload))
                 size += len(payload)
-                last = hit if len(hits) == limit or size >= _BYTES else None
+                last = hit if len(hits) == limit or size >= _PAGE_BYTES else None
             elif total is not None or exactly or seen > COUNTED:
                 break
         if total is None and exactly:
@@ -121,15 +124,15 @@ class Pages:
         return Results(*total, hits, _token(behind, total) if more and behind else b"")
 
     def _shown(self, after: Hit | None, limit: int) -> Iterator[tuple[Hit, bytes, bytes]]:
-        """Hits that are shown, the newest first, as far as is looked."""
-        most = min(_AT_A_TIME, limit + 1)
-        while self._looked_at < _LOOKED_AT:
+        """Hits that are shown, the newest first, within the bound of hits looked at."""
+        most = min(_FIRST_HITS, limit + 1)
+        while self._looked_at < _MOST_HITS:
             batch = self._found.hits(after, most)
             self._looked_at += len(batch)
-            for start in range(0, len(batch), _TOGETHER):
+            for start in range(0, len(batch), _LOOKED_UP):
                 with self._engine.lock:
                     self._engine.check_usable()
-                    part = batch[start : start + _TOGETHER]
+                    part = batch[start : start + _LOOKED_UP]
                     looked = self._look(part)
                 for hit, shown in zip(part, looked, strict=True):
                     if shown is not None:
@@ -138,7 +141,7 @@ class Pages:
                 self._ended = True
                 return
             after = self._behind = batch[-1]
-            most = max(_AT_A_TIME, self._looked_at)  # asking again costs more than some more hits
+            most = max(_FIRST_HITS, self._looked_at)  # more hits cost less than another search
 
     def _describe(self, name: bytes, payload: bytes) -> Found:
         items = decode_items(payload)

@@ -1,10 +1,12 @@
-"""Searching: an expression and what bounds it → hits, the newest first.
+"""Searching: an expression and its bounds → hits, the newest first.
 
-Rule: a hit is a timeline and a number, whose place in the order never changes: a page goes on
-behind the last hit of the page before, whatever was indexed meanwhile. Everything runs on one
-snapshot of the index, without the engine's lock; what a hit says now, and who may see it, is for
-the caller to look up. A question that is too much is refused, and is no fault of the index:
-whatever is asked of tantivy here, making a query included, is asked within `asking`.
+Rule: a hit is a timeline and a sequence number. Its place in the order never changes, so a page
+goes on behind the last hit of the page before, whatever was indexed meanwhile. A search runs on one
+snapshot of the index, without the engine's lock. The caller looks up what a hit says now and who
+may see it.
+
+A query that costs too much is refused, and that is no fault of the index. To tell the two apart,
+every call into tantivy is made within `asking`, the making of a query too.
 """
 
 from __future__ import annotations
@@ -20,13 +22,13 @@ from timeline.search.index.index import Index, IndexDamageError, asking
 from timeline.search.index.schema import pair_of, rank_of
 from timeline.search.text.language import All, Any, Expression, Not, Words
 
-_MOST: Final = 2**64 - 1
-_MANY: Final = 256  # timelines, that cost some milliseconds to name in a query
-_FEW: Final = 4_096  # hits, that cost less
+_MOST_U64: Final = 2**64 - 1
+_NAMED_TIMELINES: Final = 256  # above which it costs milliseconds to name them in a query
+_FILTERED_HITS: Final = 4_096  # up to which it costs less to filter hits here
 
 
 class Hit(NamedTuple):
-    """Hits are ordered as these are, the greatest first."""
+    """A found entry. Hits come in descending order of these tuples."""
 
     rank: int
     timeline: int
@@ -42,7 +44,7 @@ class Stretch(NamedTuple):
 
 
 class Scope(NamedTuple):
-    """Where to look. `timelines` wholly, None for all that are indexed; and these `stretches`."""
+    """Where to look: all of `timelines` (None: all that are indexed), and these `stretches`."""
 
     timelines: Sequence[int] | None = None
     stretches: Sequence[Stretch] = ()
@@ -67,7 +69,7 @@ class Search:
         self._searcher: Searcher = index.searcher
         self._fields = fields
         self._clock = clock
-        self._beside: Scope | None = None  # what the query does not say
+        self._beside: Scope | None = None  # a filter that the query leaves to `_admits`
         self._wholly: frozenset[int] = frozenset()
         self._number: int | None = None
         with asking(index.path):
@@ -84,26 +86,26 @@ class Search:
             self._query = _all_of(must)
 
     def _is_said(self, scope: Scope, must: Sequence[Query]) -> bool:
-        """Whether the query says where to look: not when so little is found anywhere that looking
-        at all of it costs less.
+        """Whether the query itself names the timelines. Where there are many timelines but few
+        hits, it costs less to filter the hits afterwards.
         """
-        if scope.timelines is None or len(scope.timelines) <= _MANY:
+        if scope.timelines is None or len(scope.timelines) <= _NAMED_TIMELINES:
             return True
-        return _count(self._searcher, _all_of(must)) > _FEW
+        return _count(self._searcher, _all_of(must)) > _FILTERED_HITS
 
     def hits(self, after: Hit | None, limit: int) -> list[Hit]:
-        """At most `limit` hits further down than `after`; fewer only at the end."""
+        """At most `limit` hits behind `after`; fewer only at the end."""
         query = self._query
         if after is not None:
             query = _all_of([query, self._range("rank", 0, after.rank)])
-        most = limit + 1 if self._beside is None else _FEW + 1
+        most = limit + 1 if self._beside is None else _FILTERED_HITS + 1
         while True:
             found, number = self._collect(query, most)
             if after is None:
                 self._number = number
             whole = len(found) < most
             if not whole:
-                # Of those that share the last rank some may be missing: all of them wait.
+                # Some hits of the last rank may be missing here: all of that rank wait.
                 last = found[-1].rank
                 found = [hit for hit in found if hit.rank != last]
             found = sorted(
@@ -125,14 +127,14 @@ class Search:
     def count(self) -> int:
         """How many hits there are in all."""
         if self._beside is not None:
-            return len(self.hits(None, _FEW))
+            return len(self.hits(None, _FILTERED_HITS))
         if self._number is None:
             with asking(self._index.path):
                 self._number = _count(self._searcher, self._query)
         return self._number
 
     def _collect(self, query: Query, limit: int) -> tuple[list[Hit], int]:
-        """At most `limit` hits, in order of ranks, and how many there are."""
+        """At most `limit` hits in order of rank, and how many there are in all."""
         searcher = self._searcher
         with asking(self._index.path):
             result = searcher.search(query, limit=limit, count=True, order_by_field="rank")
@@ -165,8 +167,10 @@ class Search:
         return Query.range_query(self._index.schema, field, FieldType.Unsigned, low, high)
 
     def _between(self, since: int | None, until: int | None) -> Query:
-        """Committed at times `since` to `until`, by the order of commits (see `clock`)."""
-        low, high = max(0, since or 0), min(_MOST, _MOST if until is None else until)
+        """Entries committed from `since` to `until`. Where the clock was set back, the order of
+        commits decides (see `timeline.lsm.clock`).
+        """
+        low, high = max(0, since or 0), min(_MOST_U64, _MOST_U64 if until is None else until)
         if low > high:
             return Query.empty_query()
         clock = self._clock
@@ -178,9 +182,9 @@ class Search:
             between = Query.boolean_query(
                 [(Occur.Should, self._range("time", 0, high)), (Occur.Should, earlier)]
             )
-            between = _all_of([between, self._range("time", low, _MOST)])
+            between = _all_of([between, self._range("time", low, _MOST_U64)])
         if first:
-            between = _all_of([between, self._range("rank", rank_of(first, 0), _MOST)])
+            between = _all_of([between, self._range("rank", rank_of(first, 0), _MOST_U64)])
         return between
 
     def _compile(self, expression: Expression) -> Query:
@@ -225,7 +229,7 @@ def _count(searcher: Searcher, query: Query) -> int:
 
 
 def words_query(index: Index, field: str, wanted: Words) -> Query:
-    """These words in one field of the index."""
+    """A query for words in one field of the index."""
     schema = index.schema
     tokens: list[str | tuple[int, str]] = list(wanted.tokens)
     if not wanted.prefix:
@@ -243,9 +247,9 @@ def _without(query: Query) -> Query:
 
 
 def find_described(index: Index, expression: Expression, limit: int) -> list[int]:
-    """The timelines whose metadata an expression fits, at most `limit`, the lowest ids first.
+    """The timelines whose metadata match an expression, at most `limit`, the lowest ids first.
 
-    A word with a field stands for a value as a whole: `city:oslo`; or its beginning: `city:os*`.
+    A word with a field matches a whole value (`city:oslo`), or the beginning of one (`city:os*`).
     """
     searcher = index.searcher
 
@@ -262,7 +266,7 @@ def find_described(index: Index, expression: Expression, limit: int) -> list[int
             return Query.regex_query(index.schema, "pair", re.escape(pair) + ".*")
         return Query.term_query(index.schema, "pair", pair)
 
-    most = min(limit, searcher.num_docs)  # room for so many is made beforehand
+    most = min(limit, searcher.num_docs)  # tantivy makes room for so many beforehand
     if most < 1:
         return []
     with asking(index.path):

@@ -1,10 +1,12 @@
 """Serving: the index that is searched, whoever keeps it up.
 
-Responsibility: name the index to search and how far it reaches, wait for a position, and say what
-INFO shows.
+Responsibility: give callers the index to search, say how far it reaches, wait until it reaches a
+position, and say what INFO shows.
 
-Rule: who searches knows no more than this. An `Indexer` keeps an index up with a store that is
-written to, an `IndexView` looks at one that somebody else keeps up.
+Rule: callers know no more than this interface. There are two kinds:
+
+    Indexer      keeps an index up with a store that is open for writing
+    IndexView    reads the index of a store that is opened read only; its owner keeps it up
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from timeline.options import Options
 from timeline.search.index.index import Index, IndexDamageError, IndexFaultError
 from timeline.search.index.schema import fingerprint
 
-# Called once, from any thread: whether the index got there.
+# It is called once, from any thread, and told whether the index got there.
 Reached = Callable[[bool], None]
 
 
@@ -31,7 +33,7 @@ class Serving(ABC):
         self._memory = options.search_memory_bytes
         self._directory = options.index_of(engine.path)
         self._made = fingerprint(options.search_fields, prefixes)
-        self._serving: Index | None = None  # the last one that was whole, whatever became of it
+        self._serving: Index | None = None  # the last one that was whole, even when it failed since
         self.builds = 0
         self.failures = 0
         self.failure = ""  # the last one, in words
@@ -51,18 +53,18 @@ class Serving(ABC):
     @property
     @abstractmethod
     def alive(self) -> bool:
-        """Whether it goes on."""
+        """Whether the index is still kept up."""
 
     @property
     def reached(self) -> int:
-        """Everything up to this LSN can be found."""
+        """The LSN up to which everything can be found."""
         serving = self._serving
         return 0 if serving is None else serving.reached
 
     @abstractmethod
     def when_reached(self, lsn: int, reached: Reached) -> Callable[[], None]:
-        """Call `reached(True)` once everything up to `lsn` can be found, soon; `reached(False)` if
-        this ends before. Returns what calls that off.
+        """Call `reached(True)` once everything up to `lsn` can be found, or `reached(False)` if the
+        indexing ends before. Returns a function that cancels the call.
         """
 
     def wait(self, lsn: int, seconds: float) -> None:
@@ -82,8 +84,10 @@ class Serving(ABC):
 
     @contextmanager
     def trusting(self) -> Iterator[Index]:
-        """The index, to search it. What turns out to be damaged is searched no more; what is
-        doubted serves until its files were looked at. Raises `IndexLagError`.
+        """The index, to search it in the block. Raises `IndexLagError`.
+
+        An index that contradicts itself is searched no more. After any other fault it serves on
+        until its files are checked.
         """
         index = self.index
         try:
@@ -95,15 +99,15 @@ class Serving(ABC):
 
     @abstractmethod
     def _distrust(self, index: Index, error: IndexFaultError) -> IndexLagError:
-        """`index` is damaged; what the caller who searched it is told."""
+        """Note that `index` is damaged. Returns the error for the caller who searched it."""
 
     @abstractmethod
     def _doubt(self, index: Index, error: IndexFaultError) -> IndexLagError:
-        """`index` may be damaged; what the caller who searched it is told."""
+        """Note that `index` may be damaged. Returns the error for the caller who searched it."""
 
     @abstractmethod
     def rebuild(self) -> None:
-        """Build the index anew; the one there is serves until then."""
+        """Build the index anew. The present one serves until the new one is ready."""
 
     @abstractmethod
     def stop(self) -> None:
@@ -127,11 +131,11 @@ class Serving(ABC):
         }
 
     def _building(self) -> int | None:
-        """The documents so far of an index that is being built."""
+        """How many documents an index has that is being built; None when none is built."""
         return None
 
     def _lag_ms(self) -> int:
-        """From the newest commit that can be found to the newest there is."""
+        """The time from the newest commit that can be found to the newest commit of the store."""
         return 0
 
 

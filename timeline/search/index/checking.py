@@ -1,7 +1,7 @@
-"""Reading an index without changing it, to hold it against the store.
+"""Reading an index without changing it, to compare it with the store.
 
-Rule: nothing is written or removed in the directory of the index, which is read through links;
-opening it for searching removes generations that were never finished, and locks it.
+Rule: nothing is written or removed in the directory of the index: it is read through links. An
+opening for searching would lock the directory and remove generations that were never finished.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from timeline.search.index.index import Index, IndexFaultError, generations, lin
 from timeline.search.index.schema import Checkpoint, fingerprint, read_fingerprint
 from timeline.storage.scratch import Scratch
 
-_TRIES: Final = 3  # of an index that is written to meanwhile
+_TRIES: Final = 3  # to read an index that is written to meanwhile
 
 
 class IndexReader:
-    """The newest finished generation, as of now. `lsn` says how far it goes, `fields` what of an
-    entry is in it, `prefixes` how the names of the timelines begin whose entries are.
+    """The newest finished generation, as it is now.
+
+    It reaches up to commit `lsn`. It holds `fields` of the entries of all timelines whose names
+    begin with one of `prefixes`.
     """
 
     def __init__(self, path: Path, index: Index, own: Scratch, known: Checkpoint) -> None:
@@ -57,7 +59,9 @@ class IndexReader:
 
 @contextmanager
 def newest_index(directory: Path, epoch: int) -> Iterator[IndexReader | None]:
-    """None when there is none that an opening would go on with. Raises `IndexFaultError`."""
+    """The index that an opening would go on with; None when it would build another. Raises
+    `IndexFaultError`.
+    """
     own = Scratch()
     try:
         yield _newest(own, directory, epoch)
@@ -79,7 +83,7 @@ def _finished(own: Scratch, directory: Path, epoch: int) -> IndexReader | None:
     for _, path in sorted(generations(directory).items(), reverse=True):
         with _reading(own, path):
             shown = linked(own, path)
-            checksums.identify(shown)  # before tantivy stumbles, and names no file
+            checksums.identify(shown)  # it names the damaged file; tantivy would not
             index = Index(shown, Tantivy.open(str(shown)), 0)
             known = index.checkpoint
             if known is None:
@@ -92,7 +96,7 @@ def _finished(own: Scratch, directory: Path, epoch: int) -> IndexReader | None:
 
 @contextmanager
 def _reading(own: Scratch, path: Path) -> Iterator[None]:
-    """What goes wrong with the links is told of the files of the generation in `path`."""
+    """Let errors name the files in `path`, not the links to them."""
     try:
         with translated(path):
             yield

@@ -1,20 +1,21 @@
 """Checksums: whether the files of an index are what was written.
 
-Responsibility: read the files that the last commit names and compare each with the checksum that
-tantivy puts at its end and does not look at itself; a flipped bit in a list of messages would just
-make some of them missing.
+Responsibility: compare each file that the last commit names with the checksum at its end. Tantivy
+writes that checksum but does not check it: after a flipped bit some messages would just be missing.
+A file ends like this:
 
     the content
     {"version": …, "crc": <crc32 of the content>}    JSON
-    its length, the number 1337                      u32 each, little-endian
+    the length of the JSON, the number 1337          u32 each, little-endian
 
-That says that a file is whole, not that it is this one: a file copied over another of the same kind
-is whole too. So the checksums of all files are noted in a list beside them after each commit
-(`checksums.json`), by names that are never used again, and compared with when an index is opened.
+The checksum shows that a file is whole, but not that it is the right file: a copy of another file
+of the same kind is whole too. So after each commit the checksums of all files are noted beside
+them, in `checksums.json`. An opening compares the files with that list. File names are never used
+again.
 
-Rule: only what the commit names counts. What a kill left half written is not part of the index. The
-list vouches for what it names and for nothing else: a file that is not in it (tantivy merged it, or
-a kill came before it was noted) is taken as it is, and so are all when the list cannot be read.
+Rule: only files that the commit names count; what a kill left half written is no part of the index.
+A file that is not in the list is accepted as it is: tantivy merged it, or a kill came before it was
+noted. Where the list cannot be read, all files are.
 """
 
 from __future__ import annotations
@@ -29,22 +30,22 @@ from typing import BinaryIO, Final
 
 _TAIL: Final = struct.Struct("<II")
 _MAGIC: Final = 1337
-_CHUNK: Final = 1 << 20
+_CHUNK_BYTES: Final = 1 << 20  # read at a time
 _LIST: Final = "checksums.json"
 _PARTS: Final = ("fast", "fieldnorm", "idx", "pos", "store", "term")
 
 
 def verify(directory: Path) -> Iterator[None]:
-    """Verify the index in `directory` as it is now, a mebibyte between two yields. What is merged
-    away meanwhile is passed over. Raises `ValueError`, `OSError`.
+    """Check the files of the index in `directory` as it is now, a mebibyte between two yields.
+    Files that are merged away meanwhile are passed over. Raises `ValueError`, `OSError`.
     """
     identify(directory)
     return _verify(list(_files(directory)))
 
 
 def identify(directory: Path) -> None:
-    """Compare the checksums that the files of an index bear with those that were noted. Raises
-    `ValueError`, `OSError`.
+    """Compare the checksums in the files of an index with those in the list. Raises `ValueError`,
+    `OSError`.
     """
     noted = _noted(directory)
     for path in _files(directory) if noted else ():
@@ -56,8 +57,8 @@ def identify(directory: Path) -> None:
 def note(directory: Path) -> None:
     """Note the checksums of all files that the last commit names. Raises `ValueError`, `OSError`.
 
-    What was noted of a file stays: it never changes. Nothing is synced: a list that a power cut
-    takes back names fewer files.
+    A checksum that is noted stays, since files never change. The list is not fsynced: after a power
+    cut it may name fewer files.
     """
     noted = _noted(directory)
     now = {path.name: noted.get(path.name) or _borne(path) for path in _files(directory)}
@@ -69,7 +70,7 @@ def note(directory: Path) -> None:
 
 
 def _noted(directory: Path) -> dict[str, int]:
-    """What was noted, by name; nothing when that cannot be read."""
+    """The list, by file name; empty when it cannot be read."""
     with suppress(OSError, ValueError):
         found = json.loads((directory / _LIST).read_bytes())
         if isinstance(found, dict):
@@ -104,7 +105,7 @@ def _verify(paths: list[Path]) -> Iterator[None]:
             left, expected = _expected(file, path.name)
             crc = 0
             while left:
-                chunk = file.read(min(_CHUNK, left))
+                chunk = file.read(min(_CHUNK_BYTES, left))
                 if not chunk:
                     raise ValueError(f"{path.name} is cut")
                 crc = zlib.crc32(chunk, crc)
@@ -115,7 +116,7 @@ def _verify(paths: list[Path]) -> Iterator[None]:
 
 
 def _expected(file: BinaryIO, name: str) -> tuple[int, int]:
-    """How long the content is, and its checksum; the file is left at its beginning."""
+    """The length of the content, and its checksum. Leaves `file` at its beginning."""
     size = file.seek(0, 2)
     if size < _TAIL.size:
         raise ValueError(f"{name} is cut")

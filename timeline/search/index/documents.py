@@ -1,8 +1,14 @@
-"""What the log says, as documents: entries of the timelines that are indexed, and metadata.
+"""Documents: what the index gets of entries and metadata.
 
-Rule: an entry of an indexed timeline is a document when one of the indexed fields says something in
-it; so what was recalled is none. Which timelines are indexed is decided by the beginnings of their
-names. A reference in an in-box is never one, whatever the beginnings are.
+Rule: an entry becomes a document when its timeline is indexed and it has one of the indexed fields.
+A timeline is indexed when its name begins with one of the prefixes. Examples with the field `text`
+and the prefix `@conv:`:
+
+    @conv:team   text hi               a document
+    @conv:team   @recalled ann         none: a recalled message has no text
+    log:a        text hi               none: the timeline is not indexed
+
+References in in-boxes never become documents.
 """
 
 from __future__ import annotations
@@ -22,7 +28,7 @@ _SENDER = b"@from"
 
 
 class Documents:
-    """How documents are made of what a store holds."""
+    """Makes documents of what a store holds."""
 
     def __init__(self, fields: Sequence[str], prefixes: Sequence[bytes]) -> None:
         self._numbers = {field.encode(): number for number, field in enumerate(fields)}
@@ -33,7 +39,7 @@ class Documents:
         return name.startswith(self._prefixes)
 
     def entry(self, timeline: int, row: Row) -> Document | None:
-        """The document of an entry; None when it says nothing that could be found."""
+        """The document of an entry; None when the entry has none of the indexed fields."""
         seq, lsn, time, payload = row
         items = decode_items(payload)
         numbers = self._numbers

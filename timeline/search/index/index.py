@@ -3,20 +3,24 @@
     <directory>/generation-<number>/    a tantivy index each; the newest that is whole is in use
     <directory>/LOCK                    held by the one store that keeps its index here
 
-Responsibility: open the newest generation, write documents, and put another generation in place of
-one that is lost or was made with something else. What else is in the directory is left alone.
+Responsibility: open the newest generation, write documents, and replace a generation that is lost
+or was made with other options. Other files in the directory stay as they are. The schema says what
+documents mean.
 
-Rule: the position reached is a document of its own, written in the same commit as what it vouches
-for, so that whatever a crash leaves says truly how far it goes, and what lies behind is read from
-the log again. A generation without it was never finished, and goes when the directory is opened.
-What documents mean is the schema's and the indexer's.
+Rule: how far the index reaches is a document of its own, the checkpoint. It is written in the same
+commit as the documents that it vouches for. So after a crash the index says truly how far it goes,
+and the rest is read from the log again. A generation without a checkpoint was never finished, and
+is removed when the directory is opened.
 
-How it fails: whatever tantivy or the disk say becomes `IndexFaultError`, and so does a panic, which
-is how tantivy meets damage that it did not expect. The writer is dead then
-and what was not committed is lost: open the index again and go on from its checkpoint. Of a search
-that fails nobody knows whether it was the index or the question, unless tantivy calls the question
-invalid: `asking` tells these apart, `IndexDamageError` says that the index contradicts itself, and
-anything else is a doubt, which is settled by looking at the files.
+How it fails: errors of tantivy and of the disk become `IndexFaultError`. Panics do too: tantivy
+panics when it meets damage that it does not expect. The writer is dead then, and what was not
+committed is lost. Open the index again and go on from its checkpoint.
+
+A search may fail because of the index or because of the query:
+
+    tantivy calls the query invalid    `asking` raises TooLargeError: the query's fault
+    the index contradicts itself       IndexDamageError: the index's fault
+    anything else                      IndexFaultError: a doubt, and a check of the files decides
 """
 
 from __future__ import annotations
@@ -43,14 +47,14 @@ from timeline.storage.files import PRIVATE, seclude
 from timeline.storage.lock import Lock
 from timeline.storage.scratch import Scratch
 
-LEAST_MEMORY: Final = 15_000_000  # bytes a writer takes at least, says tantivy
+LEAST_MEMORY: Final = 15_000_000  # bytes that tantivy needs for a writer
 
 _END: Final = object()
 _LOCK: Final = "LOCK"
 _GENERATION: Final = "generation-"
 _FAULTS: Final = (OSError, ValueError, RuntimeError, SystemError)
-_TOO_MANY: Final = "exceeded max expansions"  # says tantivy of a beginning in a phrase
-_INVALID: Final = "An invalid argument was passed"  # says tantivy of a question
+_TOO_MANY: Final = "exceeded max expansions"  # tantivy on a prefix in a phrase
+_INVALID: Final = "An invalid argument was passed"  # tantivy on a query
 _PANICS: Final = "pyo3_runtime"  # the module of their class, which cannot be imported
 
 
@@ -59,11 +63,12 @@ class IndexFaultError(StorageError):
 
 
 class IndexDamageError(IndexFaultError):
-    """What is read of the index cannot be what was written."""
+    """The index cannot be what was written: it contradicts itself."""
 
 
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
+    """Raise `IndexFaultError` for whatever tantivy or the disk raise."""
     try:
         yield
     except BaseException as error:
@@ -74,9 +79,7 @@ def translated(path: Path) -> Iterator[None]:
 
 @contextmanager
 def asking(path: Path) -> Iterator[None]:
-    """What is wrong with a question is told from what is wrong with the index. Raises
-    `TooLargeError`, `IndexFaultError`.
-    """
+    """Raise `TooLargeError` for a fault of the query, `IndexFaultError` for one of the index."""
     try:
         with translated(path):
             yield
@@ -100,8 +103,8 @@ def is_panic(error: BaseException) -> bool:
 
 
 def hold(directory: Path) -> Lock:
-    """Keep other stores out of a directory, of this process or another. Raises `IndexFaultError`
-    when one is in it already.
+    """Keep other stores out of a directory. Raises `IndexFaultError` when another store, of this or
+    another process, has its index there.
     """
     try:
         with translated(directory):
@@ -119,7 +122,7 @@ def hold(directory: Path) -> Lock:
 
 
 class Index:
-    """One generation. `checkpoint` is None until it was finished once."""
+    """One generation. `checkpoint` is None until the generation is finished."""
 
     def __init__(self, path: Path, tantivy: Tantivy, memory: int) -> None:
         self.path = path
@@ -130,8 +133,8 @@ class Index:
         self.schema = tantivy.schema
         self.searcher: Searcher = tantivy.searcher()
         self.checkpoint = self._read_checkpoint()
-        # What was committed up to here can be found; beyond the checkpoint as far as there was
-        # nothing to index.
+        # Everything up to this LSN can be found. It may lie above the checkpoint, where the commits
+        # between had nothing to index.
         self.reached = 0 if self.checkpoint is None else self.checkpoint.lsn
         self.added = 0  # documents, since it was opened
         self.waiting = 0  # changes since the last commit
@@ -157,8 +160,8 @@ class Index:
 
     @classmethod
     def find(cls, directory: Path, made: str, memory: int, epoch: int) -> Index | None:
-        """The newest generation that was finished, of this store and `made` as it is to be. The
-        others are removed.
+        """The newest finished generation of this store with the fingerprint `made`. All others are
+        removed.
         """
         found = None
         for path in sorted(generations(directory).values(), reverse=True):
@@ -211,8 +214,8 @@ class Index:
         self.waiting += 1
 
     def commit(self, checkpoint: Checkpoint | None) -> None:
-        """Make what was added durable and searchable, and with it how far it reaches; None for a
-        generation that is not finished yet.
+        """Make what was added durable and searchable, together with `checkpoint`: how far the index
+        reaches then, or None while the generation is not finished.
         """
         with translated(self.path):
             writer = self._open_writer()
@@ -251,14 +254,14 @@ class Index:
     def size(self) -> int:
         """Bytes on disk."""
         total = 0
-        with suppress(FileNotFoundError):  # it was removed, and is searched to its end all the same
+        with suppress(FileNotFoundError):  # it was removed: searches in it still end
             for file in self.path.iterdir():
                 with suppress(FileNotFoundError):  # merged away meanwhile
                     total += file.stat().st_size
         return total
 
     def verify(self) -> Iterator[None]:
-        """Compare what is on disk with its checksums, some at a time. Raises `IndexFaultError`."""
+        """Compare the files on disk with their checksums, in steps. Raises `IndexFaultError`."""
         with translated(self.path):
             steps = checksums.verify(self.path)
         while True:
@@ -270,10 +273,11 @@ class Index:
     # --- the end ------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Let go of the writer; what was not committed is lost."""
+        """Close the writer. What was not committed is lost."""
         written, self._writer = self._writer is not None, None
         if written:
-            with suppress(OSError, ValueError):  # it may be gone, or be why it is closed
+            # The directory may be gone, or a fault in it may be why the index is closed.
+            with suppress(OSError, ValueError):
                 checksums.note(self.path)
             seclude(self.path)
 
@@ -284,9 +288,9 @@ class Index:
 
 
 def linked(own: Scratch, path: Path) -> Path:
-    """A directory of links to the files of the generation in `path`, for who may not write beside
-    them: tantivy takes a lock, a file, where it reads. What is written once never changes, except
-    `meta.json`, which is replaced whole. Raises `FileNotFoundError`, `StorageError`.
+    """A directory of links to the files of the generation in `path`, for readers that must not
+    write there: tantivy makes a lock file where it reads. The files never change; only `meta.json`
+    is replaced, as a whole. Raises `FileNotFoundError`, `StorageError`.
     """
     for file in path.iterdir():
         if not file.name.endswith(".lock"):

@@ -1,21 +1,24 @@
 """The schema: what a document of the index holds.
 
-    key       which document: `<timeline>-<seq>` of an entry, `m<timeline>` of metadata, both in
-              hex, or `@checkpoint`; to replace and delete by
-    timeline  entries only, so that a query over timelines meets nothing else
-    seq       number of the entry
-    rank      LSN ‖ low bits of seq: the order of what is newest; unique within a timeline
-    time      of the commit, ms
-    from      who sent it, as it is
-    f0, f1 …  the texts of the fields that are indexed
-    about     metadata only: the timeline
-    meta      metadata only: all values, as text
-    pair      metadata only: `field=value`, a value as a whole
-    lsn, epoch, made  checkpoint only: how far in the log the index reaches, of which store, and
-              what it was made with
+    every document   key       `<timeline>-<seq>` of an entry, `m<timeline>` of metadata, both in
+    hex,
+                               or `@checkpoint`; documents are replaced and deleted by it
+    an entry         timeline  id of the timeline
+                     seq       sequence number
+                     rank      LSN ‖ low 20 bits of seq: the order of hits, unique in a timeline
+                     time      of the commit, ms
+                     from      the sender, unchanged
+                     f0, f1 …  the texts of the indexed fields
+    metadata         about     id of the timeline
+                     meta      all values, as text
+                     pair      `field=value`, a value as a whole
+    the checkpoint   lsn       how far in the log the index reaches
+                     epoch     of the store
+                     made      fingerprint of the fields and prefixes that it was made with
 
-Rule: nothing is stored in it that can be read from the store: a hit is a timeline and a number.
-Unsigned values are checked before they are added; one that does not fit would kill the writer.
+Rule: the index stores nothing that can be read from the store: a hit is a timeline and a number.
+Unsigned values are checked before they are added, since one that does not fit would kill the
+writer.
 """
 
 from __future__ import annotations
@@ -32,18 +35,18 @@ VERSION: Final = 1
 CHECKPOINT: Final = "@checkpoint"
 
 _RANK_BITS: Final = 20
-_MOST: Final = 2**64 - 1
+_MOST_U64: Final = 2**64 - 1
 
 
 def fingerprint(fields: Sequence[str], prefixes: Sequence[bytes]) -> str:
-    """What an index must have been made with to be of use."""
+    """Names what an index is made with. An index is of use only where this is the same."""
     fields_named = ".".join(field.encode().hex() for field in fields)
     prefixes_named = ".".join(prefix.hex() for prefix in sorted(prefixes))
     return f"{VERSION}-{analysis.VERSION}-{fields_named}-{prefixes_named}"
 
 
 def read_fingerprint(made: str) -> tuple[tuple[str, ...], tuple[bytes, ...]]:
-    """The fields and prefixes that a fingerprint names. Raises `ValueError` for what is none."""
+    """The fields and prefixes of a fingerprint. Raises `ValueError` for what is none."""
     _, _, fields, prefixes = made.split("-")
     return (
         tuple(bytes.fromhex(field).decode() for field in fields.split(".")),
@@ -71,7 +74,7 @@ def build_schema(fields: Sequence[str]) -> Schema:
 
 
 def rank_of(lsn: int, seq: int) -> int:
-    return min((lsn << _RANK_BITS) | (seq & ((1 << _RANK_BITS) - 1)), _MOST)
+    return min((lsn << _RANK_BITS) | (seq & ((1 << _RANK_BITS) - 1)), _MOST_U64)
 
 
 def entry_key(timeline: int, seq: int) -> str:
@@ -85,7 +88,7 @@ def metadata_key(timeline: int) -> str:
 def entry_document(
     timeline: int, seq: int, lsn: int, time: int, sender: str, texts: Sequence[tuple[int, str]]
 ) -> Document:
-    """`texts` are pairs of the number of a field and what it says."""
+    """`texts` are pairs of the number of a field and its text."""
     document = Document()
     unsigned = document.add_unsigned
     unsigned("timeline", timeline)
@@ -111,13 +114,13 @@ def metadata_document(timeline: int, pairs: Sequence[tuple[str, str]]) -> Docume
 
 
 def pair_of(field: str, tokens: Sequence[str]) -> str:
-    """A value as a whole, folded as its words are."""
+    """A whole value for the field `pair`, as the tokens of its words."""
     return f"{field}={' '.join(tokens)}"
 
 
 class Checkpoint(NamedTuple):
-    """The index says what the store with this epoch said after commit `lsn`; `made` is the
-    fingerprint of what it was made with.
+    """The index agrees with the store of this epoch as it was after commit `lsn`. `made` is its
+    fingerprint.
     """
 
     lsn: int

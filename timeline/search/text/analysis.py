@@ -1,9 +1,12 @@
-"""Analysis: what of a text can be found.
+"""Analysis: the tokens of a text, by which it can be found.
 
-Rule: one analyser for what is stored and for what is asked, so that a substring of what is written
-without spaces is found exactly: each character of such a script (and each emoji) is a token, and a
-word of them is looked for as a phrase. In other scripts a word is a token, folded in case and
-accents. What is stored and asked is first composed and folded, in one way (`folding`).
+Rule: stored texts and queries are cut into tokens in the same way. Both are composed and folded
+first (`folding`). In scripts without spaces, and for emoji, each character is a token; a query of
+several such characters is searched as a phrase, so every substring is found. In other scripts each
+word is a token, without case and accents.
+
+    Café am See    cafe · am · see
+    明天见          明 · 天 · 见
 """
 
 from __future__ import annotations
@@ -23,14 +26,14 @@ _UNSPACED: Final = (
 _SINGLE: Final = rf"{_UNSPACED}\p{{Emoji_Presentation}}\p{{Extended_Pictographic}}"
 _WORD: Final = r"\p{L}\p{M}\p{N}_"
 PATTERN: Final = rf"[{_SINGLE}]|[{_WORD}&&[^{_SINGLE}]]+"
-LONGEST: Final = 4_096  # bytes of a token, as long as a query; longer ones are not indexed
+LONGEST: Final = 4_096  # bytes of a token, as long as a query; longer tokens are not indexed
 
-NAME: Final = "words"  # under which the index knows it
-VERSION: Final = 2  # another one makes every index be built anew
+NAME: Final = "words"  # of the analyser in the index
+VERSION: Final = 2  # part of the fingerprint: a new one has every index built anew
 
 
 class Token(NamedTuple):
-    """A token as it is indexed, and where in the composed text it stands (characters)."""
+    """A token as it is indexed, and its place in the composed text, in characters."""
 
     text: str
     start: int
@@ -48,12 +51,12 @@ _single: Final = _build(rf"[{_SINGLE}]")
 
 
 def register(index: Index) -> None:
-    """Tell an index of the analyser; an index forgets it when closed."""
+    """Give an index the analyser. It must be given at every opening."""
     index.register_tokenizer(NAME, _analyzer)
 
 
 def decode(value: bytes) -> str:
-    """The text of a value; what is not UTF-8 is replaced."""
+    """The composed text of a value. What is not UTF-8 is replaced."""
     return compose(value.decode("utf-8", "replace"))
 
 
@@ -63,7 +66,7 @@ def words(text: str) -> list[str]:
 
 
 def tokens(text: str) -> Iterator[Token]:
-    """The tokens of a composed text and where they stand."""
+    """The tokens of a composed text, with their places."""
     folded = fold(text)
     if folded is text:
         for token in _analyzer.pre_tokenize(text).tokens:
@@ -72,10 +75,10 @@ def tokens(text: str) -> Iterator[Token]:
     folded, places = fold_placed(text)
     for token in _analyzer.pre_tokenize(folded).tokens:
         start, last = places[token.char_offset_from], places[token.char_offset_to - 1]
-        # A character may stand for several words: each is all of it.
+        # A character may fold to several words. Then each of them covers the whole character.
         yield Token(token.text, start, max(places[token.char_offset_to], last + 1))
 
 
 def is_single(token: str) -> bool:
-    """Whether a token is a character that stands for itself, and no word."""
+    """Whether a token is one character of a script without spaces, or an emoji."""
     return len(token) == 1 and bool(_single.analyze(token))

@@ -1,16 +1,17 @@
-"""Folding: what two ways of writing the same word are made one, before it is cut into tokens.
+"""Folding: makes one of the different ways to write the same word, before a text is cut into
+tokens.
 
-Responsibility: what the filters of tantivy do not. Those fold case, and the accents of letters that
-have a code point in Latin; here go
+Responsibility: what the filters of tantivy leave. Those fold case, and accented Latin letters that
+have a code point of their own. This module folds:
 
-    marks         that are no letters of their own: accents of Latin that are left over, of Greek
-                  and of Cyrillic, the points of Hebrew, the vowels and the hamza of Arabic
-    forms         of Hebrew, Arabic and Greek letters, of katakana in half the width; σ at the end
-    the unseen    soft hyphens, joiners, what chooses among the shapes of a character
+    marks         the other accents of Latin, those of Greek and Cyrillic, the points of Hebrew, the
+                  vowels and the hamza of Arabic
+    forms         variants of Hebrew, Arabic and Greek letters, half-width katakana, final σ
+    the unseen    soft hyphens, joiners, variation selectors
 
-Rule: what makes another letter stays: й, ї and ў, the voiced marks of Japanese, the vowels of
-Korean, Thai and Indian scripts. A unit of a text (a character, and voiced marks behind it) is
-folded for itself, so that it is known where each character of the outcome stands.
+Rule: a mark stays where it makes another letter: й, ї and ў, the voiced marks of Japanese, the
+vowels of Korean, Thai and Indian scripts. Each character is folded alone, with the voiced marks
+behind it, so that the place of every folded character in the text is known.
 """
 
 from __future__ import annotations

@@ -33,31 +33,31 @@ from timeline.errors import TooLargeError, UsageError
 from timeline.search.text.analysis import is_single, words
 from timeline.search.text.folding import compose
 
-MOST_BYTES: Final = 4_096
-MOST_WORDS: Final = 64
-MOST_TIMES: Final = 128  # the same token
-MOST_DEPTH: Final = 16
-MOST_BEGINNINGS: Final = 16  # each costs all words that begin so
-LONGEST_BEGINNING: Final = 512  # bytes, with what is before it in a phrase: tantivy takes some 980
-_SHORTEST: Final = 2  # letters of a prefix
+MOST_BYTES: Final = 4_096  # of a query
+MOST_WORDS: Final = 64  # in a query
+MOST_TIMES: Final = 128  # that a query has the same token
+MOST_DEPTH: Final = 16  # of brackets within brackets
+MOST_BEGINNINGS: Final = 16  # in a query: each costs all words that begin so
+LONGEST_BEGINNING: Final = 512  # bytes, with the words before it; tantivy takes some 980
+_SHORTEST_BEGINNING: Final = 2  # letters
 
 _LEXEME: Final = re.compile(
     r"""\s+
-    | (?:(?P<of>[^\s():"]+):)?(?P<open>\()  # of a field, when it is one
+    | (?:(?P<of>[^\s():"]+):)?(?P<open>\()  # `of` counts when it names a field
     | (?P<close>\))
-    | (?:(?P<field>[^\s():"]+):)?  # a field, when it is one
+    | (?:(?P<field>[^\s():"]+):)?  # `field` too
       (?: "(?P<phrase>[^"]*)(?:"|\Z) | (?P<word>[^\s()"]+) )(?P<star>\*)?
     | .""",
     re.VERBOSE,
 )
 
-# What keyboards make of a quote, and those for Chinese of a bracket.
+# Quotes as keyboards type them, and brackets and colons of keyboards for Chinese.
 _TYPED: Final = str.maketrans("“”„«»＂（）：", '""""""():')
 
 
 class Words(NamedTuple):
-    """These tokens one after another; with `prefix`, the last one begins a word. In `field`, or in
-    any when it is None.
+    """These tokens one after another, in `field` or (None) in any field. With `prefix` the last
+    token is the beginning of a word.
     """
 
     tokens: tuple[str, ...]
@@ -81,7 +81,7 @@ Expression = Words | Not | All | Any
 
 
 class _Everything(Collection[str]):
-    """Whatever stands before a colon is a field."""
+    """Takes whatever stands before a colon for a field."""
 
     def __contains__(self, field: object) -> bool:
         return True
@@ -97,7 +97,9 @@ ANY_FIELD: Final = _Everything()
 
 
 def parse(query: str, fields: Collection[str]) -> Expression:
-    """What a query means, with terms of `fields`. Raises `UsageError`, `TooLargeError`."""
+    """What a query means, where `fields` may stand before a colon. Raises `UsageError`,
+    `TooLargeError`.
+    """
     encoded = query.encode("utf-8", "replace")
     if len(encoded) > MOST_BYTES:
         raise TooLargeError(f"a query is at most {MOST_BYTES} bytes")
@@ -115,7 +117,7 @@ class _Lexeme(NamedTuple):
 
 
 class _Parser:
-    """By recursive descent; each rule gives None where nothing is to be searched for."""
+    """A parser by recursive descent. A rule gives None where it finds nothing to search for."""
 
     def __init__(self, query: str, fields: Collection[str]) -> None:
         self._lexemes = [
@@ -130,7 +132,7 @@ class _Parser:
 
     def parse(self) -> Expression | None:
         parts = []
-        while self._at < len(self._lexemes):  # more than once when a bracket was closed too often
+        while self._at < len(self._lexemes):  # more than once if a bracket is closed too often
             parts.append(self._either())
             self._skip(")")
         return _join(All, parts)
@@ -191,7 +193,7 @@ class _Parser:
         return found
 
     def _bound(self, tokens: Sequence[str]) -> None:
-        """Refuse more words than are looked for at once. Raises `TooLargeError`."""
+        """Raises `TooLargeError` when the query has too many words, or one word too often."""
         self._words += _count(tokens)
         if self._words > MOST_WORDS:
             raise TooLargeError(f"a query is at most {MOST_WORDS} words")
@@ -200,11 +202,13 @@ class _Parser:
             raise TooLargeError(f"a query has the same word at most {MOST_TIMES} times")
 
     def _bound_beginning(self, words: Words) -> None:
-        """Refuse what would cost too much, or more than tantivy takes. Raises `UsageError`,
-        `TooLargeError`.
+        """Raises `UsageError` or `TooLargeError` for a beginning that would cost too much, or that
+        is longer than tantivy takes.
         """
-        if len(words.tokens[-1]) < _SHORTEST:
-            raise UsageError(f"the beginning of a word is at least {_SHORTEST} letters, before *")
+        if len(words.tokens[-1]) < _SHORTEST_BEGINNING:
+            raise UsageError(
+                f"the beginning of a word is at least {_SHORTEST_BEGINNING} letters, before *"
+            )
         if len(" ".join(filter(None, (words.field, *words.tokens))).encode()) > LONGEST_BEGINNING:
             raise TooLargeError(f"what stands before * is at most {LONGEST_BEGINNING} bytes")
         self._beginnings.add(words)
@@ -213,7 +217,7 @@ class _Parser:
 
 
 def _count(tokens: Sequence[str]) -> int:
-    """How many words these are, with a run of characters that stand for themselves as one."""
+    """How many words these are. A run of characters without spaces counts as one."""
     singles = [is_single(token) for token in tokens]
     pairs = zip(singles, [False, *singles], strict=False)
     return sum(not (single and before) for single, before in pairs)
@@ -246,7 +250,7 @@ def _text(match: re.Match[str], fields: Collection[str]) -> _Lexeme:
 
 
 def _join(kind: type[All | Any], parts: list[Expression | None]) -> Expression | None:
-    """Of the same words twice, once is enough."""
+    """The parts as one expression, without repeated words."""
     found: list[Expression] = []
     known: set[Words] = set()
     for part in parts:

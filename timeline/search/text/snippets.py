@@ -1,9 +1,10 @@
 """Snippets: the part of a text that shows why it was found, with the matches marked.
 
-Rule: what is marked is what the expression asks for: words, or unbroken runs of characters in
-scripts without spaces, never a part of such a run alone, unless the run is longer than a snippet.
-Everything but the marks is escaped, so that a snippet can be put into HTML as it is. Looking for
-matches takes time in proportion to the text, whatever it says and whatever is asked for.
+Rule: all that the expression asks for is marked. A match in a script without spaces is marked as a
+whole, unless it is longer than a snippet. Everything but the marks is escaped, so a snippet can be
+put into HTML as it is. The time is proportional to the text, whatever the text and the query say.
+
+    query coffee        the <b>coffee</b> was good
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ from timeline.search.text.language import Expression, Not, Words
 BEGIN: Final = "<b>"
 END: Final = "</b>"
 LENGTH: Final = 160  # characters shown, about
-_BEFORE: Final = 40  # of them before the first match
-_LOOKED_AT: Final = 64 * 1024  # characters of a text
+_BEFORE: Final = 40  # characters, about, shown before the first match
+_FIRST_SEARCHED: Final = 2 * 1024  # characters of a text: most matches are there
+_MOST_SEARCHED: Final = 64 * 1024  # characters of a text
 _MARK: Final = "\0"  # is in no token
-_FIRST: Final = 2 * 1024  # of them at first: most matches are there
 
 Range = tuple[int, int]
 
 
 def snippet(texts: Sequence[tuple[str, str]], expression: Expression) -> str:
-    """From the first of `texts` (pairs of field and text) in which something is found; else the
-    beginning of the first there is.
+    """A snippet of the first of `texts` (pairs of field and text) that has a match; without a match
+    the beginning of the first text.
     """
     wanted = list(_asked_for(expression))
     first = ""
@@ -55,10 +56,10 @@ def _asked_for(expression: Expression) -> Iterator[Words]:
 
 
 def _find(text: str, wanted: Sequence[Words]) -> list[Range]:
-    """Where they stand, in order, from the first on as far as can be shown."""
-    for size in (_FIRST, _LOOKED_AT):
+    """The ranges of matches, in order: the first one, and those that fit into a snippet with it."""
+    for size in (_FIRST_SEARCHED, _MOST_SEARCHED):
         part = text[:size]
-        # What ends where the text was cut may be the half of a word.
+        # A match that ends where the text was cut may be half a word.
         found = [each for each in _find_in(part, wanted) if each[1] < size]
         if found or len(part) == len(text):
             return found
@@ -66,10 +67,10 @@ def _find(text: str, wanted: Sequence[Words]) -> list[Range]:
 
 
 def _find_in(text: str, wanted: Sequence[Words]) -> Iterator[Range]:
-    """Where they stand, from the first on as far as can be shown.
+    """As `_find`, in the whole of `text`.
 
-    The tokens are put behind one another with a mark around each, and words likewise, so that
-    finding words is finding a string in a string:
+    The tokens are joined with marks between them, and so are the words. Then finding words is
+    finding a string in a string:
 
         see you    ␀see␀you␀
         se*        ␀se
@@ -88,7 +89,9 @@ def _find_in(text: str, wanted: Sequence[Words]) -> Iterator[Range]:
 
 
 def _occurrences(line: str, wanted: Words) -> Iterator[Range]:
-    """Where in a line of tokens they stand, in order: at which mark, and a place in the last."""
+    """Where words stand in a line of tokens, in order: their first mark, and a place in their last
+    token.
+    """
     sought = _MARK + _MARK.join(wanted.tokens) + ("" if wanted.prefix else _MARK)
     size = len(sought) - (not wanted.prefix)
     at = line.find(sought)
@@ -98,7 +101,7 @@ def _occurrences(line: str, wanted: Words) -> Iterator[Range]:
 
 
 def _merge(found: list[Range]) -> list[Range]:
-    """Ascending, with what touches or overlaps made one."""
+    """The ranges in order, with those that touch or overlap made one."""
     merged: list[Range] = []
     for start, stop in sorted(found):
         if merged and start <= merged[-1][1]:
@@ -122,7 +125,7 @@ def _mark(text: str, found: Sequence[Range]) -> str:
 
 
 def _window(text: str, found: Sequence[Range]) -> Range:
-    """Where to begin and end: at spaces, where some are near, and not within a match."""
+    """Where the snippet begins and ends: at spaces where some are near, and not within a match."""
     first = found[0] if found else (0, 0)
     start = max(0, first[0] - _BEFORE)
     if start:
