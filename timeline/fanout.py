@@ -35,6 +35,7 @@ from timeline.engine.view import View
 from timeline.formats.entries import decode_items
 from timeline.formats.references import REPLAY
 from timeline.formats.segments import Row
+from timeline.lsm.bisection import bisect_entries
 from timeline.lsm.inboxes import Inboxes
 from timeline.lsm.timeline import Timeline
 
@@ -104,31 +105,25 @@ def stamp(draft: Draft) -> list[bytes]:
 
 
 def first_above(view: View, timeline: Timeline, lsn: int, low: int, high: int) -> int:
-    """The lowest number from `low` to `high` whose entry was committed above `lsn`; else high + 1.
-
-    LSNs never fall along a timeline, so this is a bisection over numbers.
+    """The lowest number from `low` to `high` whose entry was committed above `lsn`; `high` + 1 when
+    there is none.
     """
-    return _bisect(view, timeline, lambda row: row[1] <= lsn, low, high)
+    return _first(view, timeline, lambda entry: entry[1] <= lsn, low, high)
 
 
 def first_since(view: View, timeline: Timeline, time: int, low: int, high: int) -> int:
     """As `first_above`, for entries committed at `time` (ms) or later, by the order of commits."""
     by_order = view.clock.by_order
-    return _bisect(view, timeline, lambda row: by_order(row[1], row[2]) < time, low, high)
+    return _first(view, timeline, lambda entry: by_order(entry[1], entry[2]) < time, low, high)
 
 
-def _bisect(
-    view: View, timeline: Timeline, below: Callable[[Row], bool], low: int, high: int
+def _first(
+    view: View, timeline: Timeline, before: Callable[[Row], bool], low: int, high: int
 ) -> int:
-    low = max(low, view.extent(timeline).first)
-    while low <= high:
-        middle = (low + high) // 2
-        row = next(view.rows(timeline, middle, high), None)
-        if row is not None and below(row):
-            low = row[0] + 1
-        else:
-            high = middle - 1
-    return low
+    def entry_at(seq: int) -> Row | None:
+        return next(view.rows(timeline, seq, high), None)
+
+    return bisect_entries(entry_at, before, max(low, view.extent(timeline).first), high)
 
 
 class Pull:

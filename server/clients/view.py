@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from timeline.formats.rows import Retention
+from timeline.lsm.ranges import Extent, Page
 from timeline.lsm.timeline import Timeline
-from timeline.lsm.timelines import Extent, Page
 
 
 class View(Protocol):

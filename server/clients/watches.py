@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from timeline.commit.dropped import DroppedNames
-from timeline.lsm.timelines import Extent
+from timeline.lsm.ranges import Extent
 
 from .view import View
 

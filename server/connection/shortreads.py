@@ -30,7 +30,7 @@ def short_reads(
     """
     verb = commands[place][0]
     reverse = verb in _BACK
-    known, read = timelines.by_name, timelines.read_short
+    known, read = timelines.by_name, timelines.ranges.read_short
     pieces: list[bytes] = []
     done = size = 0
     for at in range(place, len(commands)):

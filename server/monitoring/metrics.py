@@ -230,7 +230,7 @@ def _commands(service: Service) -> Iterator[Metric]:
 
 def _memory(service: Service) -> Iterator[Metric]:
     engine = service.engine
-    options, memtable, cache = engine.options, engine.store.memtable, engine.timelines.cache
+    options, memtable, cache = engine.options, engine.store.memtable, engine.timelines.ranges.cache
     lists = service.messages.lists
     yield _gauge("unsealed_bytes", "Bytes in memory that are not sealed.", memtable.size)
     yield _gauge("unsealed_bytes_limit", "Beyond that writes wait.", options.unsealed_bytes)

@@ -200,7 +200,7 @@ def test_no_byte_of_a_segment_may_change_unseen(tmp_path: Path, part: int) -> No
         assert timeline_object is not None
         for position in range(part, size, 12):
             damage(db, SEGMENTS, key, at=position)
-            db.engine.timelines.cache.forget(timeline_object)
+            db.engine.timelines.ranges.cache.forget(timeline_object)
             with pytest.raises(CorruptError):
                 list(handle.range())
             damage(db, SEGMENTS, key, at=position)

@@ -10,7 +10,7 @@ import pytest
 import timeline
 from tests.engine.stores import SMALL
 from timeline.errors import NoPermissionError, NotFoundError, UsageError
-from timeline.lsm.timelines import Extent
+from timeline.lsm.ranges import Extent
 
 USERS = [f"user{number}" for number in range(4)]
 

@@ -24,8 +24,8 @@ from timeline.formats.names import CONVERSATIONS, EVENTS, USERS
 from timeline.formats.references import count_references, decode_references, packed_references
 from timeline.formats.rows import FORMAT, Retention
 from timeline.formats.segments import Segment
+from timeline.lsm.ranges import Extent
 from timeline.lsm.timeline import Timeline
-from timeline.lsm.timelines import Extent
 from timeline.storage.rocks import FAMILIES, INBOXES, LOG, PATCHES, SEGMENTS
 
 _A_TIME: Final = 64  # segments looked at between two releases of the lock

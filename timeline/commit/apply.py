@@ -49,7 +49,7 @@ class Applier:
         """Apply a group that was staged here and written as `record`; how many references it put
         into in-boxes.
         """
-        self._timelines.clock.note(group.first, group.time)
+        self._timelines.ranges.clock.note(group.first, group.time)
         for timeline in group.created:
             self._timelines.keep(timeline)
         if group.operations:
@@ -85,7 +85,7 @@ class Applier:
             elif kind == PATCH:
                 timeline = self._timelines.load(target)
                 if timeline is not None:
-                    self._timelines.cache.forget(timeline, argument, argument)
+                    self._timelines.ranges.cache.forget(timeline, argument, argument)
                     self._memtable.patch(timeline, argument, body)
             elif kind == TRIM:
                 timeline = self._timelines.load(target)

@@ -217,7 +217,7 @@ class Draft(Overlay):
         """Remove the entries that are older than `age` ms; how many were removed."""
         if timeline.row is None:  # made by this commit
             return 0
-        first = self._stage.timelines.first_since(timeline, self.time - age)
+        first = self._stage.timelines.ranges.first_since(timeline, self.time - age)
         return self.trim(timeline, first)
 
     def delete(self, timeline: Timeline, seqs: Sequence[int]) -> int:

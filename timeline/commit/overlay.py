@@ -28,9 +28,9 @@ from timeline.formats.rows import (
 )
 from timeline.formats.segments import Row
 from timeline.lsm.clock import Clock
+from timeline.lsm.ranges import Extent, Page
 from timeline.lsm.state import merge
 from timeline.lsm.timeline import Timeline
-from timeline.lsm.timelines import Extent, Page
 
 
 class Overlay:
@@ -81,7 +81,7 @@ class Overlay:
     @property
     def clock(self) -> Clock:
         """Of what was applied: a step that this commit itself is comes to count when it is."""
-        return self._stage.timelines.clock
+        return self._stage.timelines.ranges.clock
 
     def extent(self, timeline: Timeline) -> Extent:
         header = self._header(timeline)
@@ -103,7 +103,7 @@ class Overlay:
             for index, owner in enumerate(own.timelines)
             if owner is timeline and first <= own.seqs[index] <= last
         ]
-        applied = stage.timelines.each(timeline, first, last, reverse=reverse)
+        applied = stage.timelines.ranges.each(timeline, first, last, reverse=reverse)
         parts = (iter(extra[::-1]), applied) if reverse else (applied, iter(extra))
         for part in parts:
             for seq, lsn, at, payload in part:

@@ -77,7 +77,7 @@ class Replay(Applier):
             timeline.staged = timeline.row
 
     def _apply_record(self, record: Record) -> None:
-        self._timelines.clock.note(record.first, record.time)
+        self._timelines.ranges.clock.note(record.first, record.time)
         self.apply_state(record.operations)
         for operation in record.operations:
             self.next_id = max(self.next_id, _given_id(operation) + 1)

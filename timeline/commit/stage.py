@@ -22,13 +22,7 @@ from timeline.commit.dropped import DroppedNames
 from timeline.commit.gate import Gate
 from timeline.commit.group import Group
 from timeline.commit.outcomes import Outcomes
-from timeline.errors import (
-    SequenceError,
-    TimelineError,
-    TooLargeError,
-    UsageError,
-    WrongTypeError,
-)
+from timeline.errors import SequenceError, TimelineError, TooLargeError, UsageError, WrongTypeError
 from timeline.formats import keys
 from timeline.formats.rows import INBOX
 from timeline.formats.segments import Row

@@ -39,7 +39,7 @@ from timeline.errors import ClosedError, NotFoundError, WrongTypeError, shown
 from timeline.formats import keys
 from timeline.formats.names import CONVERSATIONS
 from timeline.formats.rows import Retention
-from timeline.lsm.timelines import Extent
+from timeline.lsm.ranges import Extent
 from timeline.lsm.upkeep.compaction import Gain
 
 T = TypeVar("T")
@@ -354,9 +354,9 @@ class TimelineHandle:
             if inbox and (since is not None or until is not None):
                 raise WrongTypeError("an in-box knows no times: range over it by LSN")
             if since is not None:
-                first = max(first, engine.timelines.first_since(timeline, since))
+                first = max(first, engine.timelines.ranges.first_since(timeline, since))
             if until is not None:
-                last = min(last, engine.timelines.first_since(timeline, until + 1) - 1)
+                last = min(last, engine.timelines.ranges.first_since(timeline, until + 1) - 1)
         if inbox:
             yield from self._references(first, last, limit, reverse=reverse)
             return
@@ -369,7 +369,7 @@ class TimelineHandle:
                 timeline = engine.find(self.name)
                 if timeline is None:
                     return
-                page = engine.timelines.entries(
+                page = engine.timelines.ranges.entries(
                     timeline, first, last, min(size, left), reverse=reverse
                 )
             yield from page

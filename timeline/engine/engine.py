@@ -64,8 +64,8 @@ from timeline.formats import keys
 from timeline.formats.records import encode_record
 from timeline.formats.rows import Retention, decode_metadata
 from timeline.lsm.log import LogCommit
+from timeline.lsm.ranges import Extent, Page
 from timeline.lsm.timeline import Timeline
-from timeline.lsm.timelines import Extent, Page
 from timeline.options import Options, anchored
 from timeline.storage.lock import Lock, place_of_call
 from timeline.storage.mark import DurableMark
@@ -574,7 +574,7 @@ class Engine:
         return self.timelines.find(name)
 
     def extent(self, timeline: Timeline) -> Extent:
-        return self.timelines.extent(timeline)
+        return self.timelines.ranges.extent(timeline)
 
     def read(
         self,
@@ -586,7 +586,7 @@ class Engine:
         reverse: bool = False,
     ) -> Page:
         """Entries numbered `first` to `last`, inclusive, in stored form, at most `limit`."""
-        return self.timelines.read(timeline, first, last, limit, reverse=reverse)
+        return self.timelines.ranges.read(timeline, first, last, limit, reverse=reverse)
 
     def commits(self, after: int, limit: int) -> list[LogCommit]:
         """At most `limit` commits above LSN `after`, with the names of what they changed. Raises
@@ -646,7 +646,8 @@ class Engine:
         """What INFO shows of the engine; while the storage is closed after a failure, less what is
         only there.
         """
-        sealing, memtable, cache = self.store.sealing, self.store.memtable, self.timelines.cache
+        sealing, memtable = self.store.sealing, self.store.memtable
+        cache = self.timelines.ranges.cache
         found: dict[str, int | float | str] = {
             "lsn": self.log.applied,
             "sealed_lsn": sealing.sealed,

@@ -24,8 +24,8 @@ from timeline.formats.entries import decode_id, encode_shown
 from timeline.formats.keys import MAX
 from timeline.formats.references import REPLAY, Reference
 from timeline.formats.rows import INBOX, Retention
+from timeline.lsm.ranges import Extent, Page
 from timeline.lsm.timeline import Timeline
-from timeline.lsm.timelines import Extent, Page
 
 BITS: Final = 32
 _LAST: Final = (1 << BITS) - 1  # the highest number within a commit

@@ -81,7 +81,7 @@ class RetentionKeeper:
         first = 0
         if age is not None:
             since = time.time_ns() // 1_000_000 - age
-            first = self._timelines.first_since(timeline, since)
+            first = self._timelines.ranges.first_since(timeline, since)
         if size is not None:
             first = max(first, self._compaction.kept_bytes(timeline.id, size))
         return first
@@ -98,10 +98,12 @@ class RetentionKeeper:
         """How many entries a trim with these bounds would remove; None is no bound. The caller
         holds the lock.
         """
-        extent = self._timelines.extent(timeline)
+        extent = self._timelines.ranges.extent(timeline)
         first = min(max(before or 0, self._first_kept(timeline, age, size)), extent.head + 1)
         below = max(0, first - max(extent.first, 1))
         if extent.length <= extent.head - max(extent.first, 1):  # some numbers are of no entry
-            rows = self._timelines.each(timeline, 0, first - 1, reverse=False) if below else ()
+            rows = (
+                self._timelines.ranges.each(timeline, 0, first - 1, reverse=False) if below else ()
+            )
             below = sum(1 for _ in rows)
         return max(below, extent.length - (extent.length if length is None else length))

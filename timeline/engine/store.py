@@ -44,6 +44,7 @@ from timeline.lsm.inboxes import Inboxes
 from timeline.lsm.log import Log
 from timeline.lsm.memtable import Memtable
 from timeline.lsm.openings import Openings
+from timeline.lsm.ranges import Ranges
 from timeline.lsm.segmentcache import SegmentCache
 from timeline.lsm.state import State
 from timeline.lsm.timelines import Timelines
@@ -124,9 +125,7 @@ class Store:
         self.timelines = Timelines(
             storage,
             self.state,
-            self.memtable,
-            cache,
-            self.clock,
+            Ranges(self.memtable, cache, self.clock),
             limit=options.timeline_cache,
             head_cache=options.dormant_timelines,
         )

@@ -16,8 +16,8 @@ from typing import Protocol
 from timeline.engine.engine import Engine
 from timeline.formats.segments import Row
 from timeline.lsm.clock import Clock
+from timeline.lsm.ranges import Extent
 from timeline.lsm.timeline import Timeline
-from timeline.lsm.timelines import Extent
 
 
 class View(Protocol):
@@ -42,7 +42,7 @@ class Applied:
 
     @property
     def clock(self) -> Clock:
-        return self._engine.timelines.clock
+        return self._engine.timelines.ranges.clock
 
     def find(self, name: bytes) -> Timeline | None:
         return self._engine.timelines.find(name)
@@ -51,12 +51,12 @@ class Applied:
         return self._engine.timelines.load(timeline_id)
 
     def extent(self, timeline: Timeline) -> Extent:
-        return self._engine.timelines.extent(timeline)
+        return self._engine.timelines.ranges.extent(timeline)
 
     def rows(
         self, timeline: Timeline, first: int, last: int, *, reverse: bool = False
     ) -> Iterator[Row]:
-        return self._engine.timelines.each(timeline, first, last, reverse=reverse)
+        return self._engine.timelines.ranges.each(timeline, first, last, reverse=reverse)
 
     def get(self, key: bytes) -> bytes | None:
         return self._engine.state.get(key)

@@ -106,7 +106,7 @@ class Build:
             timeline = timelines.load(timeline_id)
             if timeline is None:
                 return found
-            for source, start, stop in timelines.runs(
+            for source, start, stop in timelines.ranges.runs(
                 timeline, first, keys.MAX, most, reverse=False
             ):
                 part = list(source.rows(start, stop))

@@ -183,9 +183,9 @@ class Follower:
         timelines = self._engine.timelines
         try:
             timeline = timelines.load(timeline_id)
-            found = (
-                None if timeline is None else timelines.rows(timeline, seq, seq, 1, reverse=False)
-            )
+            found = None
+            if timeline is not None:
+                found = timelines.ranges.rows(timeline, seq, seq, 1, reverse=False)
         except CorruptError as error:
             return error
         return found[0] if found else None

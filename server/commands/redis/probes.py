@@ -173,7 +173,7 @@ def stats(session: Session, args: Arguments) -> bytes:
             "clients.normal": found["mem_clients_normal"],
             "keys.count": service.timelines(),
             "unsealed.bytes": service.engine.store.memtable.size,
-            "cache.segments": service.engine.timelines.cache.size,
+            "cache.segments": service.engine.timelines.ranges.cache.size,
             "cache.lists": service.messages.lists.size,
         },
         session.resp,

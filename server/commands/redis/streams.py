@@ -13,8 +13,8 @@ from typing import NamedTuple
 from timeline.commit.draft import Draft
 from timeline.errors import SequenceError
 from timeline.formats.entries import resp_id
+from timeline.lsm.ranges import Extent
 from timeline.lsm.timeline import Timeline
-from timeline.lsm.timelines import Extent
 
 from ...errors import CommandError
 from ...registry.command import Arguments

@@ -349,7 +349,7 @@ class Compaction:
             self._erasure.noted = False
             timeline = self._timelines.load(timeline_id)
             if timeline is not None:
-                self._timelines.cache.forget(timeline)
+                self._timelines.ranges.cache.forget(timeline)
 
     # --- retention ----------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from timeline.engine.view import View
 from timeline.formats.conversations import EVERYTHING, HAS_HIDDEN, HIDDEN, MemberRow, Stretch
-from timeline.lsm.timelines import Extent
+from timeline.lsm.ranges import Extent
 from timeline.messaging.access.access import Conversation
 from timeline.messaging.access.bitmaps import Bitmaps
 

@@ -15,7 +15,7 @@ from timeline.errors import TooLargeError, UsageError
 from timeline.fanout import Position, first_since
 from timeline.formats.conversations import EDIT, RECALL
 from timeline.formats.segments import Row
-from timeline.lsm.timelines import Extent
+from timeline.lsm.ranges import Extent
 from timeline.messaging.access.access import Conversation, enter
 from timeline.messaging.access.bitmaps import runs
 from timeline.messaging.access.entries import split_event

@@ -21,7 +21,7 @@ from timeline.formats.conversations import (
     UNCOUNTED,
     MemberRow,
 )
-from timeline.lsm.timelines import Extent
+from timeline.lsm.ranges import Extent
 from timeline.messaging.access.access import Conversation, enter_as_user
 from timeline.messaging.access.bitmaps import Bitmaps, count
 from timeline.messaging.access.visibility import Visibility

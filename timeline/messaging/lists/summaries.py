@@ -11,7 +11,7 @@ from typing import Final
 
 from timeline.engine.view import View
 from timeline.formats.conversations import ConversationRow
-from timeline.lsm.timelines import Extent
+from timeline.lsm.ranges import Extent
 from timeline.messaging.access.access import open_conversation
 
 _UNKNOWN: Final = Extent(1, 0, 0, 0, 0, 0)

@@ -78,7 +78,7 @@ def _missing(
     if place.forgotten and place.pulled:  # how it was diffused before is not known any more
         low = max(low, place.pulled[0].first)
     if floor:
-        low = max(low, _first_above(snapshot, timeline, floor, low, head))
+        low = max(low, snapshot.timelines.ranges.first_above(timeline, floor))
     looked_at = 0
     for first, last in _write_diffused(member, place, low, head):
         present = sum(1 for seq in there if first <= seq <= last)
@@ -89,7 +89,7 @@ def _missing(
                 looked_at += 1
                 if looked_at > _LOOKED_AT:
                     return
-                if snapshot.timelines.rows(timeline, seq, seq, 1, reverse=False):
+                if snapshot.timelines.ranges.rows(timeline, seq, seq, 1, reverse=False):
                     yield seq
 
 
@@ -109,16 +109,3 @@ def _write_diffused(
             first = pulled.last + 1
         if first <= last:
             yield first, last
-
-
-def _first_above(snapshot: Snapshot, timeline: Timeline, lsn: int, low: int, head: int) -> int:
-    """The lowest number whose message is of a commit above `lsn`."""
-    high = head + 1
-    while low < high:
-        middle = (low + high) // 2
-        found = snapshot.timelines.rows(timeline, middle, keys.MAX, 1, reverse=False)
-        if found and found[0][1] <= lsn:
-            low = found[0][0] + 1
-        else:
-            high = middle
-    return low

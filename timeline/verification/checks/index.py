@@ -120,7 +120,7 @@ def _ranks(
 ) -> dict[int, int]:
     """What the index should have of a timeline: rank → number."""
     found: dict[int, int] = {}
-    for row in snapshot.timelines.each(timeline, 0, keys.MAX, reverse=False):
+    for row in snapshot.timelines.ranges.each(timeline, 0, keys.MAX, reverse=False):
         if (timeline.id, row[0]) in changed:
             changed[timeline.id, row[0]] = row[1]
         elif row[1] <= lsn and documents.entry(timeline.id, row) is not None:

@@ -111,9 +111,9 @@ def _joined_again(
         return remove(STATE, key)
     head = snapshot.memtable.head(timeline)
     try:
-        first = snapshot.timelines.first_since(timeline, row.joined)
+        first = snapshot.timelines.ranges.first_since(timeline, row.joined)
         events = snapshot.timeline(place.events)
-        begin = 1 if events is None else snapshot.timelines.first_since(events, row.joined)
+        begin = 1 if events is None else snapshot.timelines.ranges.first_since(events, row.joined)
     except CorruptError:
         first = begin = 1
     here = row.role != NONE

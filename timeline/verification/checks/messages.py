@@ -31,7 +31,9 @@ def check_messages(snapshot: Snapshot) -> Iterator[Finding]:
         uncounted, called, recalled = set(), set(), set()
         plain: dict[int, bytes] = {}  # what is not counted and does not say why: as recalled
         try:
-            for seq, _, _, payload in snapshot.timelines.each(timeline, 0, keys.MAX, reverse=False):
+            for seq, _, _, payload in snapshot.timelines.ranges.each(
+                timeline, 0, keys.MAX, reverse=False
+            ):
                 if any(sign in payload for sign in _SIGNS):
                     items = decode_items(payload)
                     if value_of(items, b"@recalled") is not None:

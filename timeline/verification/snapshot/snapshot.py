@@ -38,6 +38,7 @@ from timeline.lsm.clock import Clock
 from timeline.lsm.inboxes import Inboxes
 from timeline.lsm.log import Log
 from timeline.lsm.memtable import Memtable
+from timeline.lsm.ranges import Ranges
 from timeline.lsm.segmentcache import SegmentCache
 from timeline.lsm.state import State, merge
 from timeline.lsm.timeline import Timeline
@@ -142,9 +143,7 @@ class Snapshot:
         self.timelines = Timelines(
             storage,
             self.state,
-            self.memtable,
-            self.cache,
-            self.clock,
+            Ranges(self.memtable, self.cache, self.clock),
             limit=self.options.timeline_cache,
             head_cache=self.options.dormant_timelines,
         )
