@@ -1,16 +1,28 @@
 """Reads that wait: XREAD, USER.SYNC and LOG.TAIL with BLOCK, for thousands of clients.
 
-Rule: nothing polls. A waiter is listed under what it waits for, in order of arrival: a timeline by
-its name, an in-box by its id. It is tried when a group that concerns that was applied; one that
-finds nothing (what was appended is gone again) goes on waiting. Waiters that ask for the same page
-share one answer.
+Each of these commands builds one object, a `BlockedRead`:
+
+    names     what it waits for: timelines by name, in-boxes by id, the commit log (`LOG`)
+    read      gives the reply, or None while there is nothing
+    nothing   the reply when its time is over
+    began     the wait has begun
+    ended     the wait is over, however it ended: gives back what was held for it
+
+USER.SYNC, for one, waits for an in-box. A group brings a message to that in-box, so `read` is tried
+again and finds the message. The client is answered, and `ended` is called.
+
+Rule: nothing polls. Those who wait are listed under what they wait for, in order of arrival. A read
+is tried when a group that concerns it was applied. It goes on waiting when it finds nothing, since
+what was appended is gone again. Reads that ask for the same page share one answer.
+
+A client whose command is carried out elsewhere, by a thread or in turns, waits here too (`hold`).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from timeline.errors import TimelineError
 
@@ -19,13 +31,29 @@ from .state import ClientState
 
 # The answers found while waking for one group, by what was asked.
 Shared = dict[object, bytes | None]
-Attempt = Callable[[Shared], bytes | None]
 
 # A timeline, or the id of an in-box.
 Name = bytes | int
 
 # Stands for the commit log among the names of timelines, which are never empty.
-LOG = b""
+LOG: Final = b""
+
+
+class BlockedRead:
+    __slots__ = ("names", "nothing")
+
+    def __init__(self, names: Iterable[Name], nothing: bytes) -> None:
+        self.names = list(dict.fromkeys(names))
+        self.nothing = nothing
+
+    def read(self, shared: Shared) -> bytes | None:
+        raise NotImplementedError
+
+    def began(self) -> None:
+        """Called under the engine's lock, once the client is listed."""
+
+    def ended(self) -> None:
+        """Called under the engine's lock or without it."""
 
 
 class Reader(Protocol):
@@ -44,23 +72,14 @@ class Reader(Protocol):
 
 
 class Waiter:
-    """One blocked read: `attempt` gives its reply, or None while there is nothing."""
+    """A client that waits: for `read`, or with None for work that is done elsewhere."""
 
-    __slots__ = ("attempt", "client", "ended", "expired", "names", "soon", "timer")
+    __slots__ = ("client", "ended", "read", "soon", "timer")
 
-    def __init__(
-        self,
-        client: Reader,
-        names: list[Name],
-        attempt: Attempt,
-        expired: bytes,
-        ended: Callable[[], None] | None = None,
-    ) -> None:
-        self.ended = ended
+    def __init__(self, client: Reader, read: BlockedRead | None, ended: Callable[[], None]) -> None:
         self.client = client
-        self.names = names
-        self.attempt = attempt
-        self.expired = expired
+        self.read = read
+        self.ended = ended
         self.timer: asyncio.TimerHandle | None = None
         # It is certain to be answered, and before long: a client that has sent its last waits too.
         self.soon = False
@@ -74,7 +93,7 @@ class Waiters:
         refusal: Callable[[ClientState, TimelineError], bytes],
     ) -> None:
         self._loop = loop
-        self._refusal = refusal  # the reply to who meets an error while waiting
+        self._refusal = refusal  # the reply to a client that meets an error while it waits
         self._most = most
         self._by_name: dict[Name, dict[Waiter, None]] = {}
         self._count = 0
@@ -87,54 +106,43 @@ class Waiters:
         """What is waited for; empty means that nobody need be woken."""
         return self._by_name
 
-    def block(
-        self,
-        client: Reader,
-        names: Iterable[Name],
-        attempt: Attempt,
-        expired: bytes,
-        seconds: float | None,
-        ended: Callable[[], None] | None = None,
-    ) -> None:
-        """Makes `connection` wait; after `seconds` (None: no limit) it is answered `expired`.
-
-        `ended` is called when it waits no more, for whatever reason.
-        """
+    def block(self, client: Reader, read: BlockedRead, seconds: float | None) -> None:
+        """Makes `client` wait, for so many seconds at most (None: no limit)."""
         if self._count >= self._most:
             raise CommandError(f"too many blocked reads ({self._most}, option blocked)", "BUSY")
-        waiter = Waiter(client, list(dict.fromkeys(names)), attempt, expired, ended)
-        for name in waiter.names:
+        waiter = client.waiter = Waiter(client, read, read.ended)
+        for name in read.names:
             self._by_name.setdefault(name, {})[waiter] = None
         self._count += 1
         if seconds is not None:
-            waiter.timer = self._loop.call_later(seconds, self._expire, waiter)
-        client.waiter = waiter
+            waiter.timer = self._loop.call_later(seconds, self.expire, waiter)
+        read.began()
 
     def listen(self, client: Reader, name: Name) -> None:
-        """From now on `connection`, which is blocked, waits for `name` too."""
+        """From now on `client`, which is blocked, waits for `name` too."""
         waiter = client.waiter
-        if waiter is not None and name not in waiter.names:
-            waiter.names.append(name)
+        if waiter is not None and waiter.read is not None and name not in waiter.read.names:
+            waiter.read.names.append(name)
             self._by_name.setdefault(name, {})[waiter] = None
 
     def hold(
         self,
         client: Reader,
-        ended: Callable[[], None] | None = None,
+        ended: Callable[[], None] = lambda: None,
         *,
         soon: bool = False,
     ) -> Waiter:
-        """Makes `connection` wait for work done elsewhere; `answer` ends it. `ended` is called
+        """Makes `client` wait for work that is done elsewhere; `answer` ends it. `ended` is called
         when it waits no more, for whatever reason.
         """
-        waiter = client.waiter = Waiter(client, [], _nothing, b"", ended)
+        waiter = client.waiter = Waiter(client, None, ended)
         waiter.soon = soon
         self._count += 1
         return waiter
 
     def answer(self, waiter: Waiter, reply: bytes | list[bytes]) -> None:
-        """Sends `reply`, which may come in pieces, unless the client is gone. It goes on in a turn
-        of the loop of its own: this may be called from within a command of another.
+        """Sends `reply`, which may come in pieces, unless the client is gone. The client goes on
+        in a turn of the loop of its own: this may be called within a command of another.
         """
         client = waiter.client
         if client.waiter is waiter:
@@ -142,45 +150,43 @@ class Waiters:
             client.answer(reply)
             self._loop.call_soon(client.proceed)
 
+    def expire(self, waiter: Waiter) -> None:
+        """Its time is over."""
+        assert waiter.read is not None, "work done elsewhere has no time"
+        self.answer(waiter, waiter.read.nothing)
+
     def wake(self, names: Iterable[Name]) -> None:
         """Answers those who wait for any of `names` and now find something, in order of arrival."""
         shared: Shared = {}
         woken: list[Reader] = []
         for name in names:
             for waiter in list(self._by_name.get(name, ())):
-                if waiter.client.waiter is not waiter:
+                client = waiter.client
+                if client.waiter is not waiter or waiter.read is None:
                     continue
-                reply = self._attempt(waiter, shared)
+                reply = self._try(waiter.read, client, shared)
                 if reply is not None:
                     self.remove(waiter)
-                    waiter.client.answer(reply)
-                    woken.append(waiter.client)
+                    client.answer(reply)
+                    woken.append(client)
         for client in woken:
             client.proceed()
 
-    def _attempt(self, waiter: Waiter, shared: Shared) -> bytes | None:
+    def _try(self, read: BlockedRead, client: Reader, shared: Shared) -> bytes | None:
         try:
-            return waiter.attempt(shared)
+            return read.read(shared)
         except TimelineError as problem:  # damage found while reading
-            return self._refusal(waiter.client.session, problem)
-
-    def _expire(self, waiter: Waiter) -> None:
-        self.answer(waiter, waiter.expired)
+            return self._refusal(client.session, problem)
 
     def remove(self, waiter: Waiter) -> None:
-        """Ends a wait: it was answered, or the connection is gone."""
+        """Ends a wait: it was answered, or the client is gone."""
         if waiter.timer is not None:
             waiter.timer.cancel()
-        for name in waiter.names:
+        for name in () if waiter.read is None else waiter.read.names:
             waiters = self._by_name[name]
             del waiters[waiter]
             if not waiters:
                 del self._by_name[name]
         self._count -= 1
         waiter.client.waiter = None
-        if waiter.ended is not None:
-            waiter.ended()
-
-
-def _nothing(_: Shared) -> None:
-    """What a waiter finds that no timeline concerns."""
+        waiter.ended()

@@ -17,12 +17,23 @@ from ..commands.redis import (
     probes,
     pubsub,
     ranges,
+    reading,
     server,
     streaminfo,
     streams,
     transactions,
 )
-from ..commands.timeline import backup, conversations, inspection, log, search, timelines, users
+from ..commands.timeline import (
+    backup,
+    conversations,
+    devices,
+    inspection,
+    log,
+    messages,
+    search,
+    timelines,
+    users,
+)
 from ..registry import lookup
 from ..registry.command import Command
 
@@ -31,14 +42,17 @@ FAMILIES: Final = (
     clients,
     connection,
     conversations,
+    devices,
     info,
     inspection,
     introspection,
     keys,
     log,
+    messages,
     probes,
     pubsub,
     ranges,
+    reading,
     search,
     server,
     streaminfo,

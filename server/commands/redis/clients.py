@@ -208,13 +208,13 @@ def unblock(session: Session, args: Arguments) -> bytes:
     service = session.service
     client = service.clients.get(number)
     waiter = None if client is None else client.waiter
-    if client is None or waiter is None or not waiter.expired:
+    if client is None or waiter is None or waiter.read is None:
         return replies.integer(0)  # also to one that waits for work that is under way
-    reply = waiter.expired
     if word == b"ERROR":
         problem = CommandError("client unblocked via CLIENT UNBLOCK", "UNBLOCKED")
-        reply = service.refuse_late(client.session, problem)
-    service.waiters.answer(waiter, reply)
+        service.waiters.answer(waiter, service.refuse_late(client.session, problem))
+    else:
+        service.waiters.expire(waiter)
     return replies.integer(1)
 
 

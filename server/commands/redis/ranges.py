@@ -1,10 +1,9 @@
-"""Raw timelines as Redis streams: what reads them (XLEN, XRANGE, XREVRANGE, XREAD).
+"""Raw timelines as Redis streams: ranges of them (XLEN, XRANGE, XREVRANGE).
 
 Rule: entries are stored as they are sent, so a range is a header and slices of the store. No reply
 grows beyond `reply_bytes`: a read that would is refused, and COUNT is the way out. A reply of more
 than a page is made in turns, between those of others. It shows all the same what one moment would
-have shown; where XREAD names several timelines, each has a moment of its own. In-boxes (`@user:…`)
-are read the same way and show references.
+have shown. In-boxes (`@user:…`) are read the same way and show references.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from timeline.engine.inboxview import TOP, InboxView
 from timeline.formats.names import USERS
 from timeline.lsm.timeline import Timeline
 
-from ...clients.blocking import Shared
 from ...clients.view import View
 from ...errors import CommandError
 from ...registry.command import Arguments
@@ -28,7 +26,7 @@ from ..declaring import read
 
 _FIRST_STEP = 256  # entries read before it is known how large they are
 _STEP = 4096  # entries, and
-_STEP_BYTES = 256 << 10  # bytes read at a time of what is longer, about
+STEP_BYTES = 256 << 10  # bytes read at a time of what is longer, about
 _ATTEMPTS = 3  # at a range from which something goes while it is read, the last of them at once
 _REFERENCES = 100_000  # in an in-box, for want of a number that costs nothing
 
@@ -105,7 +103,7 @@ def _pages(
         chunks += page.chunks
         size += sum(map(len, page.chunks))
         if size > most:
-            raise _too_large(most)
+            raise too_large(most)
         found += page.count
         left -= page.count
         if page.count < step:
@@ -114,7 +112,7 @@ def _pages(
             last = page.last - 1
         else:
             first = page.last + 1
-        step = max(1, min(_STEP, _STEP_BYTES * found // size))
+        step = max(1, min(_STEP, STEP_BYTES * found // size))
         if left > 0 and not fixed:
             ahead = _REFERENCES if isinstance(view, InboxView) else last - first + 1
             yield min(most, size + size * min(left, ahead) // found)
@@ -124,7 +122,7 @@ def _pages(
     return chunks
 
 
-def _too_large(most: int) -> CommandError:
+def too_large(most: int) -> CommandError:
     return CommandError(
         f"the reply would exceed {most} bytes (option reply_bytes): ask for less by COUNT"
     )
@@ -224,171 +222,3 @@ def xrange(session: Session, args: Arguments, view: View) -> bytes | None:
 )
 def xrevrange(session: Session, args: Arguments, view: View) -> bytes | None:
     return _range(session, args, view, args[3], args[2], reverse=True)
-
-
-class StreamRead:
-    """One XREAD: what lies behind an id in each of several timelines."""
-
-    __slots__ = ("count", "positions", "session")
-
-    def __init__(
-        self, session: Session, positions: list[tuple[bytes, int]], count: int | None
-    ) -> None:
-        self.session = session
-        self.positions = positions  # (name, first number wanted)
-        self.count = count
-
-    def answer(self, view: View, shared: Shared) -> bytes | None:
-        """The reply, made at once, or None when there is nothing new anywhere."""
-        return at_once(self.steps(view, shared)) or None
-
-    def steps(self, view: View, shared: Shared | None = None) -> Steps:
-        """Makes the reply; without a piece when there is nothing new anywhere."""
-        most = self.session.service.configuration.settings.reply_bytes
-        resp = self.session.resp
-        pieces: list[bytes] = [b""]
-        found = size = paused = 0
-        for done, (name, first) in enumerate(self.positions, 1):
-            asked = (name, first, self.count)
-            if shared is None:
-                made = yield from _behind(size, self._one(view, name, first), most)
-            else:
-                if asked not in shared:
-                    shared[asked] = b"".join((yield from self._one(view, name, first)))
-                made = [part] if (part := shared[asked]) else []
-            if made:
-                found += 1
-                pieces += (b"" if resp == 3 else b"*2\r\n", *made)
-                size += sum(map(len, made))
-            if size > most:
-                raise _too_large(most)
-            if size - paused > _STEP_BYTES and done < len(self.positions):
-                yield min(most, size * len(self.positions) // done)
-                paused = size
-        if not found:
-            return []
-        pieces[0] = replies.map_header(found, 3) if resp == 3 else replies.array_header(found)
-        return pieces
-
-    def _one(self, view: View, name: bytes, first: int) -> Steps:
-        view, ids = source(self.session, view, name)
-        timeline = view.find(name)
-        if timeline is None:
-            return []
-        if ids is ENTRIES and view.extent(timeline).head < first:  # the quickest way to know
-            return []
-        found = yield from entries(self.session, view, name, first, ids.top, self.count)
-        return [] if found[0] == replies.EMPTY_ARRAY else [replies.bulk(name), *found]
-
-
-def _behind(size: int, steps: Steps, most: int) -> Steps:
-    """The same steps, of a reply that has `size` bytes already and will have `most` at most."""
-    while True:
-        try:
-            ahead = next(steps)
-        except StopIteration as end:
-            made: list[bytes] = end.value
-            return made
-        yield min(most, size + ahead)
-
-
-@read(
-    "XREAD",
-    "[COUNT count] [BLOCK milliseconds] STREAMS key... id...",
-    "What several timelines or in-boxes hold behind given ids; with BLOCK it waits for the first.",
-    group="stream",
-    lenient=True,
-    flags="readonly blocking",
-    complexity="O(M) for M entries returned",
-)
-def xread(session: Session, args: Arguments, view: View) -> bytes | None:
-    count: int | None = None
-    block: int | None = None
-    at = 1
-    while at < len(args) and args[at].upper() != b"STREAMS":
-        word = args[at].upper()
-        if word == b"NOACK" or (word == b"GROUP" and at + 2 < len(args)):
-            raise CommandError(
-                f"The {word.decode()} option is only supported by XREADGROUP. "
-                "You called XREAD instead."
-            )
-        if at + 1 >= len(args) or word not in (b"COUNT", b"BLOCK"):
-            raise syntax_error()
-        if word == b"COUNT":
-            # Redis XREAD: zero or less is no bound.
-            number = arguments.integer(args[at + 1])
-            count = number if number > 0 else None
-        else:
-            block = arguments.milliseconds(args[at + 1])
-        at += 2
-    names = args[at + 1 :]
-    if at >= len(args) or not names or len(names) & 1:
-        if at < len(args) and len(names) & 1:
-            raise CommandError(
-                "Unbalanced XREAD list of streams: for each stream key an ID or '$' must be "
-                "specified."
-            )
-        raise syntax_error()
-    half = len(names) // 2
-    positions = [
-        (name, _first_wanted(session, view, name, value))
-        for name, value in zip(names[:half], names[half:], strict=True)
-    ]
-    reading = StreamRead(session, positions, count)
-    nothing = replies.nil_array(session.resp)
-    if session.executing:
-        return reading.answer(view, {}) or nothing
-    reply = session.service.making.make(session.client, reading.steps(view), nothing)
-    if reply is None or reply or block is None:
-        return nothing if reply == b"" else reply
-    _wait(session, names[:half], reading, nothing, block)
-    return None
-
-
-def _first_wanted(session: Session, view: View, name: bytes, value: bytes) -> int:
-    view, ids = source(session, view, name)
-    if value == b">":
-        raise CommandError(
-            "The > ID can be specified only when calling XREADGROUP using the GROUP <group> "
-            "<consumer> option."
-        )
-    if value == b"+":  # Redis 7.4: the last entry
-        timeline = view.find(name)
-        newest = None if timeline is None else view.read(timeline, limit=1, reverse=True).last
-        if newest is not None:
-            return newest
-    if value in (b"$", b"+"):
-        if isinstance(view, InboxView):
-            return view.head + 1
-        timeline = view.find(name)
-        return 1 if timeline is None else view.extent(timeline).head + 1
-    return ids.after(value)
-
-
-def _wait(
-    session: Session, names: list[bytes], reading: StreamRead, nothing: bytes, block: int
-) -> None:
-    """Answers once there is something; the in-boxes among `names` are watched meanwhile."""
-    service = session.service
-    watch = service.messages.watch
-    watched: dict[bytes, int] = {}
-    inboxes = [name for name in dict.fromkeys(names) if name.startswith(USERS)]
-
-    def follow() -> None:
-        for name in inboxes:
-            inbox = None if name in watched else service.engine.find(name)
-            if inbox is not None:
-                watched[name] = inbox.id
-                watch.add(inbox.id)
-                service.waiters.listen(session.client, inbox.id)
-
-    def attempt(shared: Shared) -> bytes | None:
-        follow()  # it may have been made meanwhile
-        return reading.answer(service.engine, shared)
-
-    def ended() -> None:
-        for inbox in watched.values():
-            watch.remove(inbox)
-
-    service.waiters.block(session.client, names, attempt, nothing, block / 1000 or None, ended)
-    follow()

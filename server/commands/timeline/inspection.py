@@ -16,7 +16,7 @@ from ...service.session import Session
 from ...wire import replies
 from .. import arguments
 from ..declaring import read
-from .conversations import Options, messages_of, page_size
+from ..options import Options, page_size
 
 
 @read(
@@ -30,7 +30,7 @@ from .conversations import Options, messages_of, page_size
 def timeline(session: Session, args: Arguments, _: View) -> None:
     if session.executing:
         raise UsageError("TIMELINE.INSPECT is not part of a commit: call it outside MULTI")
-    engine, messages, resp = session.service.engine, messages_of(session), session.resp
+    engine, messages, resp = session.service.engine, session.service.messages, session.resp
 
     def work() -> bytes:
         if len(args) == 1:
@@ -53,7 +53,7 @@ def timeline(session: Session, args: Arguments, _: View) -> None:
     complexity="O(N) for N messages recalled or silent",
 )
 def conversation(session: Session, args: Arguments, _: View) -> bytes:
-    found = inspect_conversation(messages_of(session).view, args[1])
+    found = inspect_conversation(session.service.messages.view, args[1])
     return replies.encode(plain(found), session.resp)
 
 
@@ -76,7 +76,7 @@ def user(session: Session, args: Arguments, _: View) -> bytes:
             count = page_size(session, options.value())
         else:
             raise options.unknown()
-    engine, messages = session.service.engine, messages_of(session)
+    engine, messages = session.service.engine, session.service.messages
     return replies.encode(
         plain(inspect_user(engine, messages, args[1], after, count)), session.resp
     )

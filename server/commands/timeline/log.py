@@ -11,7 +11,7 @@ from timeline.errors import NoPermissionError, UsageError
 from timeline.lsm.log import Change, consumer_name
 from timeline.search.upkeep import CONSUMER
 
-from ...clients.blocking import LOG, Shared
+from ...clients.blocking import LOG, BlockedRead, Shared
 from ...clients.view import View
 from ...registry.command import Arguments
 from ...registry.lookup import shown
@@ -51,18 +51,34 @@ def tail(session: Session, args: Arguments, view: View) -> bytes | None:
                 raise syntax_error()
 
     service.engine.log.check_given_out(after)
-
-    def answer(shared: Shared) -> bytes | None:
-        return _commits(service, after, count, session.resp)
-
-    reply = answer({})
+    nothing = _end(service, session.resp) if at_end else replies.EMPTY_ARRAY
+    blocked = TailRead(session, after, count, nothing)
+    reply = blocked.read({})
     if reply is not None:
         return reply
-    nothing = _end(service, session.resp) if at_end else replies.EMPTY_ARRAY
     if block is None or session.executing:
         return nothing
-    service.waiters.block(session.client, [LOG], answer, nothing, block / 1000 or None)
+    service.waiters.block(session.client, blocked, block / 1000 or None)
     return None
+
+
+class TailRead(BlockedRead):
+    """One LOG.TAIL: the commits behind an LSN."""
+
+    __slots__ = ("_after", "_count", "_resp", "_service")
+
+    def __init__(self, session: Session, after: int, count: int, nothing: bytes) -> None:
+        super().__init__([LOG], nothing)
+        self._service = session.service
+        self._resp = session.resp
+        self._after = after
+        self._count = count
+
+    def read(self, shared: Shared) -> bytes | None:
+        asked = (LOG, self._after, self._count, self._resp)
+        if asked not in shared:
+            shared[asked] = _commits(self._service, self._after, self._count, self._resp)
+        return shared[asked]
 
 
 def _end(service: Service, resp: int) -> bytes:

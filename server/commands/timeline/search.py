@@ -23,7 +23,7 @@ from ...wire.entries import encode_fields, encode_map, encode_stored
 from .. import arguments
 from ..arguments import syntax_error
 from ..declaring import plain, read
-from .conversations import Options, messages_of, page_size
+from ..options import Options, page_size
 
 
 class _Asked:
@@ -65,7 +65,7 @@ def _text(value: bytes) -> str:
 def _answer(session: Session, wait: int, work: Callable[[], bytes]) -> None:
     if session.executing:
         raise UsageError("searching is not part of a commit: call it outside MULTI")
-    indexer = messages_of(session).searchable
+    indexer = session.service.messages.searchable
     service = session.service
     if wait and indexer.reached < service.engine.applied:
         most = service.configuration.settings.sync_block_ms
@@ -114,7 +114,7 @@ def search(session: Session, args: Arguments, _: View) -> None:
         limit=asked.limit,
         after=asked.given.get(b"AFTER"),
     )
-    messages, resp = messages_of(session), session.resp
+    messages, resp = session.service.messages, session.resp
     _answer(session, asked.wait, lambda: _results(messages.search(request), resp))
 
 
@@ -130,7 +130,7 @@ def search(session: Session, args: Arguments, _: View) -> None:
 def search_timelines(session: Session, args: Arguments, _: View) -> None:
     asked = _Asked(session, args, 1, _SEARCHING | {b"KEY"})
     engine, resp = session.service.engine, session.resp
-    indexer = messages_of(session).searchable
+    indexer = session.service.messages.searchable
 
     def work() -> bytes:
         found = find_entries(
@@ -157,7 +157,7 @@ def search_timelines(session: Session, args: Arguments, _: View) -> None:
     flags="fast",
 )
 def reindex(session: Session, _: Arguments) -> bytes:
-    messages_of(session).searchable.rebuild()
+    session.service.messages.searchable.rebuild()
     return replies.OK
 
 
@@ -172,7 +172,7 @@ def find(session: Session, args: Arguments, _: View) -> None:
     asked = _Asked(session, args, 1, _FINDING)
     engine, resp = session.service.engine, session.resp
     most = session.service.configuration.settings.reply_bytes
-    indexer = messages_of(session).searchable
+    indexer = session.service.messages.searchable
 
     def work() -> bytes:
         found = find_timelines(engine, indexer, asked.query, asked.limit, most_bytes=most)

@@ -29,7 +29,7 @@ from ...wire.entries import encode_fields
 from .. import arguments
 from ..arguments import syntax_error, writable
 from ..declaring import read, reads, write
-from .conversations import Options, page_size
+from ..options import Options, page_size
 
 _PAGE_BYTES = 4 << 20  # after which a page ends
 _RETENTION = {b"MAXAGE": "age", b"MAXLEN": "length", b"MAXBYTES": "size"}

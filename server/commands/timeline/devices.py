@@ -1,0 +1,296 @@
+"""USER.*: what devices are told, and what is known of them.
+
+Rule: as for conversations: arguments in, one verb of `timeline.messaging`, its result out. What a
+blocked sync and a subscription need beyond that, waking and presence, is here and in `push`.
+"""
+
+from __future__ import annotations
+
+from timeline.commit.draft import Draft
+from timeline.engine.engine import Engine
+from timeline.errors import NotFoundError, TimelineError, TrimmedError, UsageError
+from timeline.fanout import Position
+from timeline.messaging.access.access import find_user
+from timeline.messaging.access.names import check_user
+from timeline.messaging.delivery import devices
+from timeline.messaging.delivery.syncing import Page
+from timeline.messaging.service import Messages
+
+from ...clients.blocking import BlockedRead, Shared
+from ...clients.view import View as Readable
+from ...registry.command import Arguments
+from ...service.session import Session
+from ...wire import replies
+from ...wire.entries import encode_entries, encode_map
+from .. import arguments
+from ..arguments import syntax_error
+from ..declaring import plain, read, write
+from ..options import Options, page_size
+from ..view import view_of
+
+_GROUP = "user"
+_TOGETHER = 1_000  # devices that one command subscribes to: some 50 ms, if nothing is in memory
+
+
+class SyncRead(BlockedRead):
+    """One USER.SYNC: what happened for a user behind a cursor. While it waits, its device is there
+    for others.
+    """
+
+    __slots__ = ("_after", "_count", "_device", "_inbox", "_messages", "_resp", "_user")
+
+    def __init__(
+        self, session: Session, user: bytes, device: bytes, after: bytes, count: int
+    ) -> None:
+        self._messages = session.service.messages
+        self._user = user
+        self._device = device
+        self._after = after
+        self._count = count
+        self._resp = session.resp
+        self._inbox = find_user(self._messages.view, user).id
+        nothing = Page([], after, more=False, resync=False)
+        super().__init__([self._inbox], _encode(nothing, self._resp))
+
+    def read(self, shared: Shared) -> bytes | None:
+        asked = (self._inbox, self._after, self._count, self._resp)
+        if asked not in shared:
+            page = self._messages.reader.sync(self._user, self._device, self._after, self._count)
+            shared[asked] = _encode(page, self._resp) if _tells(page) else None
+        return shared[asked]
+
+    def began(self) -> None:
+        self._messages.watch.add(self._inbox)
+        self._messages.presence.arrive(self._user, self._device)
+
+    def ended(self) -> None:
+        self._messages.watch.remove(self._inbox)
+        self._messages.presence.depart(self._user, self._device)
+
+
+def _tells(page: Page) -> bool:
+    return bool(page.entries) or page.more or page.resync
+
+
+def _encode(page: Page, resp: int) -> bytes:
+    return encode_map(
+        [
+            (b"entries", encode_entries(page.entries)),
+            (b"cursor", replies.bulk(page.cursor)),
+            (b"more", replies.integer(int(page.more))),
+            (b"resync", replies.integer(int(page.resync))),
+        ],
+        resp,
+    )
+
+
+@read(
+    "USER.SYNC",
+    "user device [AFTER cursor] [COUNT count] [BLOCK milliseconds]",
+    "What happened for a user behind a cursor, or behind what the device acknowledged; not in a "
+    "transaction that writes.",
+    group=_GROUP,
+    flags="readonly blocking",
+    complexity="O(M) for M entries returned",
+)
+def sync(session: Session, args: Arguments, view: Readable) -> bytes | None:
+    options = Options(args, 3)
+    after: bytes | None = None
+    count: bytes | None = None
+    block: int | None = None
+    while (word := options.word()) is not None:
+        if word == b"AFTER":
+            after = options.value()
+        elif word == b"COUNT":
+            count = options.value()
+        elif word == b"BLOCK":
+            block = arguments.milliseconds(options.value())
+        else:
+            raise options.unknown()
+    if options.at != len(args):
+        raise syntax_error()
+    if not isinstance(view, Engine):
+        raise UsageError(
+            "what this transaction stages has no position yet: sync outside it, or in one that "
+            "only reads"
+        )
+    user, device, size = args[1], args[2], page_size(session, count)
+    service = session.service
+    page = service.messages.reader.sync(user, device, after, size)
+    if _tells(page) or block is None or session.executing:
+        return _encode(page, session.resp)
+    most = service.configuration.settings.sync_block_ms
+    blocked = SyncRead(session, user, device, page.cursor, size)
+    service.waiters.block(session.client, blocked, min(block or most, most) / 1000)
+    return None
+
+
+@write(
+    "USER.ACK",
+    "user device cursor",
+    "Notes that a device has dealt with everything up to a cursor; never moves back.",
+    group=_GROUP,
+    flags="write fast",
+)
+def ack(session: Session, args: Arguments, draft: Draft) -> bytes:
+    messages = session.service.messages
+    position = messages.reader.cursors.decode(args[3], messages.engine.applied)
+    devices.acknowledge(draft, args[1], args[2], position, messages.options, messages.presence)
+    return replies.OK
+
+
+@read(  # so that it sees what the client wrote just before
+    "USER.SUBSCRIBE",
+    "user device [AFTER cursor] [user device [AFTER cursor]]...",
+    "Pushes to this connection (RESP3) what was missed, then what happens. Of several devices each "
+    "is answered by itself: OK, or the first word of why not.",
+    group=_GROUP,
+    flags="pubsub",
+    complexity="O(N) for N devices",
+)
+def subscribe(session: Session, args: Arguments, _: Readable) -> bytes:
+    if session.resp != 3:
+        raise UsageError("frames need RESP3 (HELLO 3); any client may SUBSCRIBE sync:user:device")
+    if session.executing:
+        raise UsageError("subscriptions do not change in a transaction")
+    push, connection = session.service.push, session.client
+    wanted = _devices(args)
+    most = session.service.configuration.settings.subscriptions
+    fresh = {each[:2] for each in wanted if not push.streams_to(connection, *each[:2])}
+    if push.count(connection) + len(fresh) > most:
+        raise UsageError(f"a client may subscribe to {most} devices (option subscriptions)")
+    begun: list[tuple[int, Position] | TimelineError] = []
+    for user, device, after in wanted:
+        try:
+            begun.append(_begin(session.service.messages, user, device, after))
+        except (TrimmedError, NotFoundError) as error:
+            if len(wanted) == 1:
+                raise
+            begun.append(error)
+    codes = []
+    for (user, device, _after), found in zip(wanted, begun, strict=True):
+        if isinstance(found, TimelineError):
+            codes.append(found.code.encode())
+        else:
+            push.add(connection, user, device, *found)
+            codes.append(b"OK")
+    return replies.OK if len(wanted) == 1 else replies.bulks(codes)
+
+
+def _devices(args: Arguments) -> list[tuple[bytes, bytes, bytes | None]]:
+    """`user device [AFTER cursor]`, once or more."""
+    found: list[tuple[bytes, bytes, bytes | None]] = []
+    at = 1
+    while at + 1 < len(args):
+        user, device = args[at : at + 2]
+        at += 2
+        after = None
+        if at < len(args) and args[at].upper() == b"AFTER":
+            if at + 1 == len(args):
+                raise syntax_error()
+            after = args[at + 1]
+            at += 2
+        found.append((user, device, after))
+    if at != len(args):
+        raise syntax_error()
+    if len(found) > _TOGETHER:
+        raise UsageError(f"at most {_TOGETHER} devices at a time: subscribe to the others next")
+    return found
+
+
+def _begin(
+    messages: Messages, user: bytes, device: bytes, after: bytes | None
+) -> tuple[int, Position]:
+    """The in-box of a user, and where a device goes on. Raises `TrimmedError`."""
+    inbox, position = messages.reader.begin(user, device, after)
+    if position is None:
+        raise TrimmedError(
+            "resync: page through USER.CONVERSATIONS, then subscribe AFTER its position"
+        )
+    return inbox, position
+
+
+@plain(
+    "USER.UNSUBSCRIBE",
+    "user device [user device]...",
+    "Ends what USER.SUBSCRIBE began.",
+    group=_GROUP,
+    flags="pubsub",
+    complexity="O(N) for N devices",
+)
+def unsubscribe(session: Session, args: Arguments) -> bytes:
+    if not len(args) & 1:
+        raise syntax_error()
+    for user, device in zip(args[1::2], args[2::2], strict=True):
+        session.service.push.remove(session.client, user, device, streams=True)
+    return replies.OK
+
+
+@read(
+    "USER.DEVICES",
+    "user",
+    "The devices of a user: how far each has come, whether it is there, its fields.",
+    group=_GROUP,
+    flags="readonly fast",
+)
+def devices_(session: Session, args: Arguments, view: Readable) -> bytes:
+    messages = session.service.messages
+    found = devices.devices_of(
+        view_of(session, view),
+        args[1],
+        messages.engine.stage.now(),
+        messages.options,
+        messages.reader.cursors,
+    )
+    maps = []
+    for each in found:
+        pairs = [
+            (b"device", replies.bulk(each.name)),
+            (b"acked", replies.bulk(each.acked)),
+            (b"online", replies.integer(int(messages.presence.is_online(args[1], each.name)))),
+            (b"seen", replies.integer(each.seen)),
+        ]
+        pairs += [(name, replies.bulk(value)) for name, value in each.fields.items()]
+        maps.append(encode_map(pairs, session.resp))
+    return replies.array(maps)
+
+
+@write(
+    "USER.DEVICE",
+    "user device * (field value)...",
+    "Merges fields into what is known of a device, an empty value removing.",
+    group=_GROUP,
+    flags="write fast",
+)
+def device(session: Session, args: Arguments, draft: Draft) -> bytes:
+    fields = Options(args, 3).fields()
+    messages = session.service.messages
+    devices.set_device(draft, args[1], args[2], fields, messages.options, messages.presence)
+    return replies.OK
+
+
+@write(
+    "USER.FORGET",
+    "user device",
+    "Forgets a device: its position and its fields.",
+    group=_GROUP,
+    flags="write fast",
+)
+def forget(session: Session, args: Arguments, draft: Draft) -> bytes:
+    devices.forget_device(draft, args[1], args[2], session.service.messages.options)
+    return replies.OK
+
+
+@plain(
+    "USER.ONLINE",
+    "user...",
+    "1 for each user with a subscription or a blocked sync open, else 0.",
+    group=_GROUP,
+    flags="fast",
+    complexity="O(N) for N users",
+)
+def online(session: Session, args: Arguments) -> bytes:
+    presence = session.service.messages.presence
+    return replies.array(
+        [replies.integer(int(presence.is_online(check_user(user)))) for user in args[1:]]
+    )
