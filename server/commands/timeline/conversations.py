@@ -7,12 +7,12 @@ application itself.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from timeline.commit.draft import Draft
 from timeline.errors import UsageError
 from timeline.formats.conversations import BINARY, CONVERSATION_KINDS, HISTORIES, ROLES
 from timeline.messaging.conversations import bulk, lifecycle, membership
+from timeline.messaging.conversations.multicommit import MultiCommit
 
 from ...clients.view import View as Readable
 from ...errors import CommandError
@@ -28,14 +28,8 @@ from ..view import view_of
 _GROUP = "conversation"
 
 
-class Steps(Protocol):
-    """A command in parts: `step` stages the next one and says whether there is more."""
-
-    def step(self, draft: Draft) -> bool: ...
-
-
 def in_parts(
-    session: Session, steps: Steps, draft: Draft, reply: Callable[[], bytes]
+    session: Session, steps: MultiCommit, draft: Draft, reply: Callable[[], bytes]
 ) -> bytes | None:
     """Carries out a command that may take several commits, the first of them in `draft`."""
     if not steps.step(draft):

@@ -7,26 +7,20 @@ that names it. No verb is known here.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Protocol
+from typing import Final
 
-from timeline.commit.draft import Draft
 from timeline.embedded.arguments import names
 from timeline.embedded.lease import Lease
 from timeline.engine.engine import Engine
 from timeline.entry import FieldsLike, Value, encode_fields
 from timeline.errors import UsageError
+from timeline.messaging.conversations.multicommit import MultiCommit
 from timeline.messaging.delivery.updates import Update
 from timeline.messaging.pages import SyncEntry
 from timeline.messaging.service import Messages
 
 Ids = Iterable[Value]
 PAGE: Final = 100
-
-
-class Steps(Protocol):
-    """A command that may take several commits."""
-
-    def step(self, draft: Draft) -> bool: ...
 
 
 class Calls:
@@ -41,7 +35,7 @@ class Calls:
     def _reading(self) -> Reading:
         return Reading(self._engine)
 
-    def _steps(self, command: Steps) -> None:
+    def _carry_out(self, command: MultiCommit) -> None:
         while self._engine.commit(command.step):
             pass
 

@@ -34,7 +34,7 @@ class ConversationCalls(Calls):
         meta: FieldsLike | None = None,
     ) -> None:
         """Make a conversation; the same call again does nothing. Raises `ExistsError`."""
-        self._steps(
+        self._carry_out(
             lifecycle.create(
                 encode_name(conversation),
                 encode_name(actor),
@@ -92,7 +92,7 @@ class ConversationCalls(Calls):
 
     def delete(self, conversation: Value, actor: Value = "-") -> None:
         """Delete a conversation with everything in it."""
-        self._steps(lifecycle.Deletion(encode_name(conversation), encode_name(actor)))
+        self._carry_out(lifecycle.Deletion(encode_name(conversation), encode_name(actor)))
 
     # --- who is in them -----------------------------------------------------------------------
 
@@ -101,7 +101,7 @@ class ConversationCalls(Calls):
         command = bulk.join(
             encode_name(conversation), encode_name(actor), calls.named(users), self._options
         )
-        self._steps(command)
+        self._carry_out(command)
         return command.changed
 
     def leave(self, conversation: Value, actor: Value = "-", users: Ids = ()) -> int:
@@ -109,7 +109,7 @@ class ConversationCalls(Calls):
         command = bulk.leave(
             encode_name(conversation), encode_name(actor), calls.named(users), self._options
         )
-        self._steps(command)
+        self._carry_out(command)
         return command.changed
 
     def set_role(
