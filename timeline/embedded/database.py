@@ -22,9 +22,9 @@ from timeline.admin.backup import back_up
 from timeline.admin.compact import compact, gain
 from timeline.admin.inspection import StoreFacts, inspect_store
 from timeline.admin.progress import Progress, unheard
-from timeline.embedded.arguments import names
+from timeline.embedded.calls.arguments import names
+from timeline.embedded.calls.lease import Lease
 from timeline.embedded.handle import TimelineHandle
-from timeline.embedded.lease import Lease
 from timeline.embedded.log import LogView
 from timeline.embedded.messaging import Messaging
 from timeline.embedded.transaction import Transaction

@@ -21,9 +21,8 @@ from timeline.admin.inspection import (
 )
 from timeline.commit.draft import Draft
 from timeline.commit.group import Group
-from timeline.embedded.arguments import amount, whole
-from timeline.embedded.lease import Lease
-from timeline.embedded.transaction import writable
+from timeline.embedded.calls.arguments import amount, whole, writable
+from timeline.embedded.calls.lease import Lease
 from timeline.engine.callbacks import Outcome
 from timeline.engine.engine import Engine
 from timeline.engine.inboxview import (

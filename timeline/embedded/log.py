@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from timeline.embedded import arguments
-from timeline.embedded.lease import Lease
+from timeline.embedded.calls import arguments
+from timeline.embedded.calls.lease import Lease
+from timeline.embedded.calls.reading import Reading
 from timeline.entry import Value, encode_name
 from timeline.errors import ClosedError
 from timeline.lsm.log import LogCommit, consumer_name
@@ -38,8 +39,7 @@ class LogView:
         LSN above the last one.
         """
         place, count = arguments.sequence(after, "after"), arguments.page(limit)
-        with self._engine.lock:
-            self._engine.check_usable()
+        with Reading(self._engine):
             self._engine.log.check_given_out(place)
             return self._engine.commits(place, count)
 
@@ -74,8 +74,7 @@ class LogView:
 
     def checkpoint(self, name: Value) -> int:
         """The LSN that consumer `name` has reached. Raises `NotFoundError`."""
-        with self._engine.lock:
-            self._engine.check_usable()
+        with Reading(self._engine):
             return self._engine.log.checkpoint(encode_name(name))
 
     def move(self, name: Value, lsn: int | None) -> None:
@@ -84,6 +83,5 @@ class LogView:
         self._engine.move_checkpoint(consumer_name(encode_name(name)), place)
 
     def checkpoints(self) -> dict[bytes, int]:
-        with self._engine.lock:
-            self._engine.check_usable()
+        with Reading(self._engine):
             return self._engine.log.checkpoints()

@@ -10,10 +10,10 @@ from typing import Self
 
 from timeline.commit.draft import Draft
 from timeline.commit.group import Group
-from timeline.embedded.arguments import whole
-from timeline.embedded.lease import Lease
+from timeline.embedded.calls.arguments import whole, writable
+from timeline.embedded.calls.lease import Lease
 from timeline.entry import FieldsLike, Value, encode_fields, encode_name
-from timeline.errors import ClosedError, NoPermissionError
+from timeline.errors import ClosedError
 
 
 class Transaction:
@@ -71,10 +71,3 @@ class Transaction:
         if timeline is not None:
             self.draft.drop(timeline)
         return timeline is not None
-
-
-def writable(name: bytes) -> bytes:
-    """The name of a raw timeline. Raises `NoPermissionError` for one of the store's own."""
-    if name.startswith(b"@"):
-        raise NoPermissionError("timelines whose name begins with @ are written by the store only")
-    return name

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import click
 
+from timeline.embedded.calls.arguments import writable
 from timeline.embedded.handle import TimelineHandle
-from timeline.embedded.transaction import writable
 from timeline.engine.engine import Engine
 from timeline.formats.names import CONVERSATIONS
 from timeline.options import Options

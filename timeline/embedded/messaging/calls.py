@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from timeline.embedded.arguments import names
-from timeline.embedded.lease import Lease
-from timeline.engine.engine import Engine
+from timeline.embedded.calls.arguments import names
+from timeline.embedded.calls.lease import Lease
+from timeline.embedded.calls.reading import Reading
 from timeline.entry import FieldsLike, Value, encode_fields
 from timeline.errors import UsageError
 from timeline.messaging.conversations.multicommit import MultiCommit
@@ -38,24 +38,6 @@ class Calls:
     def _carry_out(self, command: MultiCommit) -> None:
         while self._engine.commit(command.step):
             pass
-
-
-class Reading:
-    """The engine's lock, on an engine that is open."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def __enter__(self) -> None:
-        self._engine.lock.acquire()
-        try:
-            self._engine.check_usable()
-        except BaseException:
-            self._engine.lock.release()
-            raise
-
-    def __exit__(self, *exception: object) -> None:
-        self._engine.lock.release()
 
 
 # --- arguments ------------------------------------------------------------------------------------

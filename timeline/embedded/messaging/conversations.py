@@ -6,7 +6,7 @@ result as values of `pages` out.
 
 from __future__ import annotations
 
-from timeline.embedded import arguments
+from timeline.embedded.calls import arguments
 from timeline.embedded.messaging import calls
 from timeline.embedded.messaging.calls import PAGE, Calls, Ids
 from timeline.entry import Entry, FieldsLike, Value, encode_fields, encode_name

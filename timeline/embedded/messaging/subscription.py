@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol, Self
 
-from timeline.embedded import arguments
+from timeline.embedded.calls import arguments
 from timeline.embedded.messaging import calls
 from timeline.engine.engine import Engine
 from timeline.entry import Value, encode_name

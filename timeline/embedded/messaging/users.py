@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from timeline.commit.draft import Draft
-from timeline.embedded import arguments
+from timeline.embedded.calls import arguments
 from timeline.embedded.messaging import calls
 from timeline.embedded.messaging.calls import PAGE, Calls
 from timeline.embedded.messaging.subscription import Devices, Subscription, check_call

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from timeline.entry import Value, encode_name
-from timeline.errors import UsageError
+from timeline.errors import NoPermissionError, UsageError
 from timeline.formats.keys import MAX
 
 _LATEST: Final = (1 << 63) - 1  # milliseconds since the epoch
@@ -78,6 +78,13 @@ def names(values: Iterable[Value], what: str) -> list[bytes]:
     except TypeError:
         raise UsageError(f"{what} are given as a list, not as {_shown(values)}") from None
     return [encode_name(value) for value in found]
+
+
+def writable(name: bytes) -> bytes:
+    """The name of a raw timeline. Raises `NoPermissionError` for one of the store's own."""
+    if name.startswith(b"@"):
+        raise NoPermissionError("timelines whose name begins with @ are written by the store only")
+    return name
 
 
 def _shown(value: object) -> str:
