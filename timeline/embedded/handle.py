@@ -1,60 +1,33 @@
 """A handle on one timeline: append to it, range over it, take care of it.
 
 Rule: a handle keeps only a name, so it stays valid whatever happens to the timeline. A call that
-writes returns when its commit is durable, unless its name says otherwise. Ranges are lazy: a page
-is read at a time, and entries appended, trimmed or sealed in between do no harm.
+writes returns when its commit is durable, unless its name says otherwise. What a handle reads is
+in `reader`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import TypeVar
 
-from timeline.admin.compact import compact, gain
-from timeline.admin.inspection import (
-    SegmentContent,
-    TimelineFacts,
-    find_timeline,
-    inspect_segment,
-    inspect_timeline,
-)
+from timeline.admin.compact import compact
 from timeline.commit.draft import Draft
 from timeline.commit.group import Group
 from timeline.embedded.calls.arguments import amount, whole, writable
-from timeline.embedded.calls.lease import Lease
+from timeline.embedded.reader import TimelineReader
 from timeline.engine.callbacks import Outcome
-from timeline.engine.engine import Engine
-from timeline.engine.inboxview import (
-    BITS,
-    InboxView,
-    is_inbox,
-    last_number,
-    number_of,
-    show_reference,
-)
-from timeline.entry import Entry, FieldsLike, encode_fields
-from timeline.errors import ClosedError, NotFoundError, WrongTypeError, shown
+from timeline.entry import FieldsLike, encode_fields
+from timeline.errors import NotFoundError, shown
 from timeline.formats import keys
 from timeline.formats.names import CONVERSATIONS
 from timeline.formats.rows import Retention
-from timeline.lsm.ranges import Extent
-from timeline.lsm.upkeep.compaction import Gain
 
 T = TypeVar("T")
 
-_PAGE = 1_000
 
-
-class TimelineHandle:
+class TimelineHandle(TimelineReader):
     """One timeline, by name."""
-
-    def __init__(self, engine: Engine, name: bytes, lease: Lease | None = None) -> None:
-        self._lease = lease
-        self._engine = engine
-        self.name = name
-
-    # --- writing ------------------------------------------------------------------------------
 
     def append(self, fields: FieldsLike, *, seq: int | None = None) -> int:
         """Append one entry and return its number, durable.
@@ -172,13 +145,6 @@ class TimelineHandle:
 
         return self._commit(work)
 
-    def metadata(self) -> dict[bytes, bytes]:
-        """What is known about the timeline beside its entries."""
-        engine = self._engine
-        with engine.lock:
-            timeline = engine.find(self.name)
-            return {} if timeline is None else engine.metadata(timeline)
-
     def set_metadata(self, fields: FieldsLike) -> dict[bytes, bytes]:
         """Merge fields into the metadata, an empty value removing; all of it after that."""
         items = encode_fields(fields)
@@ -210,200 +176,10 @@ class TimelineHandle:
 
         self._engine.commit(work)
 
-    def retention(self) -> Retention:
-        """The bounds to which it is trimmed by itself, 0 for none: age in ms, length, bytes.
-        Raises `NotFoundError`.
-        """
-        engine = self._engine
-        with engine.lock:
-            timeline = find_timeline(engine, self.name)
-            return engine.retention(timeline)
-
-    def excess(
-        self,
-        *,
-        before: int | None = None,
-        length: int | None = None,
-        age_ms: int | None = None,
-        bytes_: int | None = None,
-    ) -> int:
-        """How many entries `trim`, or a retention with these bounds, would remove, without removing
-        them. Raises `NotFoundError`.
-        """
-        engine = self._engine
-        below = None if before is None else whole(before, "before")
-        age, kept, size = (
-            amount(bound, name)
-            for bound, name in ((age_ms, "age_ms"), (length, "length"), (bytes_, "bytes_"))
-        )
-        with engine.lock:
-            timeline = find_timeline(engine, self.name)
-            return engine.store.retention.excess(
-                timeline, before=below, age=age, length=kept, size=size
-            )
-
     def compact(self) -> int:
         """Merge this timeline's small segments; how many segments fewer there are."""
         return compact(self._engine, self.name)
 
-    def gain(self) -> Gain:
-        """What `compact` would do, without doing it. Raises `NotFoundError`."""
-        return gain(self._engine, self.name)
-
     def _commit(self, work: Callable[[Draft], T]) -> T:
         writable(self.name)
         return self._engine.commit(work)
-
-    # --- reading ------------------------------------------------------------------------------
-
-    def inspect(self) -> TimelineFacts:
-        """What the timeline is made of. Raises `NotFoundError`."""
-        return inspect_timeline(self._engine, self.name)
-
-    def inspect_segment(self, number: int) -> SegmentContent:
-        """The stored segment that holds entry `number`, also where it is damaged. Raises
-        `NotFoundError`.
-        """
-        return inspect_segment(self._engine, self.name, whole(number, "number"))
-
-    def extent(self) -> Extent:
-        """First number, head, length and time of creation; zeros when there is no timeline."""
-        engine = self._engine
-        with engine.lock:
-            timeline = engine.find(self.name)
-            if timeline is None:
-                return Extent(0, 0, 0, 0, 0, 0)
-            if is_inbox(timeline):
-                return InboxView(engine).span(timeline)
-            return engine.extent(timeline)
-
-    def __len__(self) -> int:
-        """How many entries there are. Of an in-box (`@user:…`) that takes a look at all of it."""
-        return self.extent().length
-
-    def __bool__(self) -> bool:
-        """True, as of anything that is there: it is a handle, whatever the timeline holds."""
-        return True
-
-    @property
-    def head(self) -> int:
-        """The highest number ever given out, 0 for none; of an in-box the LSN of its newest
-        reference.
-        """
-        engine = self._engine
-        with engine.lock:
-            timeline = engine.find(self.name)
-            if timeline is None:
-                return 0
-            if is_inbox(timeline):
-                return InboxView(engine).newest(timeline) >> BITS
-            return engine.extent(timeline).head
-
-    def get(self, seq: int) -> Entry | None:
-        """The entry with number `seq`, or None."""
-        return next(self.range(first=seq, last=seq), None)
-
-    def first(self) -> Entry | None:
-        return next(self.range(limit=1), None)
-
-    def latest(self) -> Entry | None:
-        return next(self.range(limit=1, reverse=True), None)
-
-    def range(
-        self,
-        *,
-        first: int = 0,
-        last: int = keys.MAX,
-        since: int | None = None,
-        until: int | None = None,
-        limit: int | None = None,
-        reverse: bool = False,
-    ) -> Iterator[Entry]:
-        """Entries numbered `first` to `last` and committed at times `since` to `until` (ms), all
-        inclusive, oldest first or with `reverse` newest first, at most `limit`, lazily.
-
-        Of an in-box (`@user:…`) these are references, numbered by LSN and without times: fields
-        `kind`, `timeline`, `seq`.
-        """
-        return self._entries(
-            whole(first, "first"),
-            whole(last, "last"),
-            None if since is None else whole(since, "since"),
-            None if until is None else whole(until, "until"),
-            amount(limit, "limit"),
-            reverse=reverse,
-        )
-
-    def _entries(
-        self,
-        first: int,
-        last: int,
-        since: int | None,
-        until: int | None,
-        limit: int | None,
-        *,
-        reverse: bool,
-    ) -> Iterator[Entry]:
-        engine = self._engine
-        with engine.lock:
-            timeline = engine.find(self.name)
-            if timeline is None:
-                return
-            inbox = is_inbox(timeline)
-            if inbox and (since is not None or until is not None):
-                raise WrongTypeError("an in-box knows no times: range over it by LSN")
-            if since is not None:
-                first = max(first, engine.timelines.ranges.first_since(timeline, since))
-            if until is not None:
-                last = min(last, engine.timelines.ranges.first_since(timeline, until + 1) - 1)
-        if inbox:
-            yield from self._references(first, last, limit, reverse=reverse)
-            return
-        left = keys.MAX if limit is None else limit
-        size = min(left, 64)  # a first look is often all
-        while left > 0 and first <= last:
-            with engine.lock:
-                if engine.closed:
-                    raise ClosedError("the store is closed")
-                timeline = engine.find(self.name)
-                if timeline is None:
-                    return
-                page = engine.timelines.ranges.entries(
-                    timeline, first, last, min(size, left), reverse=reverse
-                )
-            yield from page
-            if len(page) < min(size, left):
-                return
-            left -= len(page)
-            size = _PAGE
-            if reverse:
-                last = page[-1].seq - 1
-            else:
-                first = page[-1].seq + 1
-
-    def _references(
-        self, first: int, last: int, limit: int | None, *, reverse: bool
-    ) -> Iterator[Entry]:
-        """The references of commits `first` to `last` in an in-box, lazily."""
-        engine = self._engine
-        low, high = number_of(first), last_number(last)
-        left = keys.MAX if limit is None else limit
-        while left > 0 and low <= high:
-            with engine.lock:
-                engine.check_usable()
-                inbox = engine.find(self.name)
-                if inbox is None:
-                    return
-                asked = min(_PAGE, left)
-                page = InboxView(engine).read(inbox, low, high, asked, reverse=reverse)
-            yield from map(show_reference, page.chunks)
-            if page.last is None or page.count < asked:
-                return
-            left -= page.count
-            if reverse:
-                high = page.last - 1
-            else:
-                low = page.last + 1
-
-    def __iter__(self) -> Iterator[Entry]:
-        return self.range()
