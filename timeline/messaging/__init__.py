@@ -1,11 +1,19 @@
-"""Conversations and users: store timelines and sync timelines, and the verbs of a chat back end.
+"""Conversations and users: the verbs of a chat back end.
 
-From the verb down: `embedded` (or the daemon) calls `sending`, `membership`, `lifecycle`,
-`own`, `devices` with a draft and `syncing`, `history`, `listing`, `counting` with a view; all
-of them enter through `access`, which asks `roles`, and see through `visibility`. `timeline.fanout`
-is below, codecs of the rows are in `timeline.formats.conversations`.
+    access         who may do what, and what each user sees
+    conversations  what changes a conversation
+    delivery       what devices are told
+    lists          the conversation list of a user
+    searching      the messages of a user, by their words
+    service        what all verbs of one store share
+    inspection     what a conversation or a user is made of
+    pages          what the Python API gives back
 
-Rule: a verb does one commit, or a part of one, and keeps nothing outside it; what a command needs
-of its surroundings it is given. Nothing here knows who the caller is: that he may act as `actor`
-was checked before.
+Each imports only those above it, `pages` none of them. The Python API and the daemon call a verb
+with a draft (`sending`, `membership`, `lifecycle`, `userstate`, `devices`) or with a view
+(`syncing`, `history`, `listing`, `counting`). Every verb begins in `access`.
+
+Rule: a verb does one commit, or a part of one, and keeps nothing outside it. What a command needs
+of its surroundings it is given. Nothing here knows who the caller is: whether they may act as
+`actor` was checked before.
 """
