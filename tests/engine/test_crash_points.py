@@ -56,8 +56,8 @@ def clock() -> Iterator[Clock]:
 
 @pytest.fixture(autouse=True)
 def healing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
-    monkeypatch.setattr("timeline.engine.health.disk_takes_bytes", lambda *_: True)
+    monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.writecontrol.disk_takes_bytes", lambda *_: True)
 
 
 def nothing(_: str) -> None:

@@ -75,7 +75,7 @@ def readable(db: Database) -> list[int]:
 def test_a_full_disk_refuses_writes_goes_on_reading_and_recovers_by_itself(
     small_disk: Path, fsync: Literal["thread", "inline"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.01)
+    monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.01)
     db = timeline.open(small_disk / "store", replace(OPTIONS, fsync=fsync))
     handle = db.timeline("a")
     acknowledged = 0
@@ -152,7 +152,7 @@ def test_writing_resumes_by_itself_also_where_nobody_calls(
     tmp_path: Path, fsync: Literal["thread", "inline"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An embedder has no loop of its own that would see to it."""
-    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.01)
+    monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.01)
     monkeypatch.setattr("timeline.engine.engine._HEAL_PAUSE", 0.01)
     with timeline.open(tmp_path / "store", replace(OPTIONS, fsync=fsync, search=False)) as db:
         handle = db.timeline("a")

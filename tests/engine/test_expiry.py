@@ -406,7 +406,7 @@ def test_a_kill_while_an_in_box_is_cut_loses_none_of_the_newest(
 def test_a_slice_that_fails_is_done_again(
     tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, error: type[StorageError]
 ) -> None:
-    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
     with timeline.open(tmp_path / "store", OPTIONS) as db:
         users = join(db, b"@user:ann", b"@user:bob", b"@user:cat")
         old = send(db, 10)

@@ -156,7 +156,7 @@ def test_busy_while_sealing_cannot_keep_up_ends_when_it_can(
 def test_a_mark_that_cannot_be_written_is_uncertain_then_readonly_then_heals(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
     with timeline.open(tmp_path / "store", fsync="inline") as db:
         handle = db.timeline("a")
         handle.append({"a": "1"})
@@ -195,7 +195,7 @@ def test_a_refusal_that_is_raised_again_and_again_holds_no_more_of_memory(db: Da
 def test_an_error_of_any_type_poisons_and_kills_no_thread(
     db: Database, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
     handle = db.timeline("a")
     handle.append({"a": "1"})
     fail_once(monkeypatch, DurableMark, "write", error)
@@ -209,7 +209,7 @@ def test_an_error_of_any_type_poisons_and_kills_no_thread(
 def test_an_error_of_any_type_while_the_storage_is_opened_again_kills_no_thread(
     db: Database, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
     handle = db.timeline("a")
     fail_once(monkeypatch, DurableMark, "read", error)
     fail_once(monkeypatch, DurableMark, "write", StorageError("the disk is gone"))
@@ -689,7 +689,7 @@ def test_files_that_are_rewritten_hold_up_nobody(
     db: Database, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """Who heals or closes the store waits for it without the lock that readers need."""
-    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
     db.timeline("a").append({"a": "1"})
     waiting, release = threading.Event(), threading.Event()
     ended = Store.end_rewriting

@@ -76,7 +76,7 @@ def test_a_store_stays_where_it_was_opened(trap: Path) -> None:
 def test_a_store_that_writing_was_turned_off_for_is_opened_again_where_it_was(
     trap: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
     with timeline.open("store", OPTIONS) as db:
         fill(db, "first")
         os.chdir(trap)

@@ -134,7 +134,7 @@ def test_a_failed_commit_leaves_neither_message_nor_key(
             patch.setattr(storage, "write", fail)
             with pytest.raises(timeline.errors.UncertainError):
                 im.send("team", "ann", {"text": "hi"}, key="k")
-        monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
+        monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
         db.engine.work()
         assert not db.engine.poisoned
         assert im.sync("bob", "phone").entries == []

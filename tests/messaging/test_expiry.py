@@ -266,7 +266,7 @@ def test_a_stream_is_told_what_healing_brought_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A message whose outcome was uncertain stands, and nobody commits after it."""
-    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
     turns, line = Turns(), Line()
     with timeline.open(tmp_path / "store", fsync="inline", search=False) as db:
         im, engine = db.messaging, db.engine

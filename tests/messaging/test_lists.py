@@ -118,7 +118,7 @@ def test_a_store_that_healed_shows_what_stands(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The group whose flush failed is uncertain, and turns out to stand."""
-    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
     with monkeypatch.context() as patch:
         patch.setattr(Storage, "sync", broken)
         with pytest.raises(UncertainError):

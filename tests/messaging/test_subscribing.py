@@ -322,7 +322,7 @@ def test_an_event_loop_that_ended_or_a_store_that_closes_harms_nobody(db: Databa
 
 def test_what_healing_brought_back_is_told(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """A message whose outcome was uncertain stands, and nobody commits after it."""
-    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
     im = db.messaging
     with im.subscribe([("bob", "phone")]) as feed:
         while feed.take() is not None:
@@ -342,7 +342,7 @@ def test_what_healing_brought_back_is_told(db: Database, monkeypatch: pytest.Mon
 def test_a_store_that_is_yet_to_be_opened_again_has_nothing_and_ends_no_subscription(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
     im, engine = db.messaging, db.engine
     with im.subscribe([("bob", "phone")]) as feed:
         tried = threading.Event()

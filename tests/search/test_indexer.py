@@ -174,7 +174,7 @@ def test_it_goes_on_when_the_store_was_opened_again_at_the_second_try(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("timeline.search.indexer._PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
     db.messaging.send("team", "ann", {"text": "word"})
     assert texts(db) == ["word"]
     index = indexer_of(db)

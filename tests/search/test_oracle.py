@@ -95,7 +95,7 @@ class Machine(RuleBasedStateMachine):
         self.stack = ExitStack()
         self.clock = self.stack.enter_context(Clock(START).installed())
         patch = self.stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
+        patch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
         self.patch = patch
         self.directory = scratch_directory()
         self.stack.callback(shutil.rmtree, self.directory, ignore_errors=True)

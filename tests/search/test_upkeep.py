@@ -159,7 +159,7 @@ def test_an_index_ahead_of_a_healed_store_is_built_anew(
     index = indexer_of(db)
     follower = index._upkeep.current
     assert follower is not None
-    monkeypatch.setattr("timeline.engine.health._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
     step, go_on = Follower.step, threading.Event()
     monkeypatch.setattr(Follower, "step", lambda each: go_on.is_set() and step(each))
     follower.position += 3  # as if what was applied last had been lost on the way to the disk

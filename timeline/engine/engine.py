@@ -55,10 +55,10 @@ from timeline.engine.callbacks import Callbacks
 from timeline.engine.chores import Chore, Chores
 from timeline.engine.committer import CommitThread, IdleThread, refuse_after_fork
 from timeline.engine.directory import CHECKPOINT, LOCK, MARK, prepare_directory
-from timeline.engine.health import Health
 from timeline.engine.statistics import Measures
 from timeline.engine.store import STALL_SECONDS, Store
 from timeline.engine.upkeep import Upkeep
+from timeline.engine.writecontrol import Health
 from timeline.errors import ClosedError, CorruptError, StallError, TimelineError, UncertainError
 from timeline.formats import keys
 from timeline.formats.records import encode_record
