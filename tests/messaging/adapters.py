@@ -390,7 +390,7 @@ class EmbeddedDoor:
         engine = self.db.engine
         engine._stop_thread()
         with engine.standing_still():
-            engine._closed = True
+            engine.control.close()
             engine.store.close()
             engine.mark.close()
             engine._lock_file.release()

@@ -58,7 +58,7 @@ from timeline.engine.directory import CHECKPOINT, LOCK, MARK, prepare_directory
 from timeline.engine.statistics import Measures
 from timeline.engine.store import STALL_SECONDS, Store
 from timeline.engine.upkeep import Upkeep
-from timeline.engine.writecontrol import Health
+from timeline.engine.writecontrol import WriteControl
 from timeline.errors import ClosedError, CorruptError, StallError, TimelineError, UncertainError
 from timeline.formats import keys
 from timeline.formats.records import encode_record
@@ -100,14 +100,13 @@ class Engine:
         self.outcomes = Outcomes(self.lock)
         self.dropped = DroppedNames()
         self._outliving = Outliving(gate, self.outcomes, self.dropped)
-        self.health = Health(gate, self.options, self.path, self.woken, self.measures)
+        self.control = WriteControl(gate, self.options, self.path, self.lock, self.measures)
         self.fsync_seconds = 0.0  # a moving average
         self._flushing = threading.Lock()
         self._closing = threading.RLock()
         self.copying = threading.Lock()  # its files, for a backup
         self._synced = time.monotonic()
         self._unsynced = False
-        self._closed = False
         self._parts: list[Callable[[], None]] = []
         self._observers: list[Callable[[Group], None]] = []
         self._expiry_observers: list[Callable[[Draft, Timeline], None]] = []
@@ -200,7 +199,7 @@ class Engine:
                 self.staged.notify()
                 while not group.done:
                     self.woken.wait(1.0)
-                    if self._closed and not group.done:
+                    if self.control.closed and not group.done:
                         raise ClosedError("the engine was closed")
         if group.error is not None:
             raise group.error
@@ -221,16 +220,15 @@ class Engine:
     @property
     def refusal(self) -> TimelineError | None:
         """What writes raise while writing is off."""
-        return self.health.gate.refusal
+        return self.control.refusal
 
     @property
     def closed(self) -> bool:
-        return self._closed
+        return self.control.closed
 
     def check_usable(self) -> None:
         """Raise `ClosedError` after `close`, and in a child process."""
-        if self._closed:
-            raise ClosedError("the engine was closed, or belongs to the parent process")
+        self.control.check_usable()
 
     def check_writable(self) -> None:
         """Raise also when writing is off, or not this process's."""
@@ -310,10 +308,10 @@ class Engine:
         try:
             self.store.storage.write(batch)
         except StallError as error:
-            self.health.stalled(error)
+            self.control.stalled(error)
             return False
         openings.unwritten = False
-        self.health.written()
+        self.control.written()
         return True
 
     def _sync(self, lsn: int) -> None:
@@ -348,7 +346,7 @@ class Engine:
 
     def _owe(self) -> None:
         """Something is to be done soon, and nobody may call `work` then."""
-        if self.threaded or self._closed:
+        if self.threaded or self.control.closed:
             return
         if self._idle is None:
             self._idle = IdleThread(self)
@@ -357,7 +355,7 @@ class Engine:
     @property
     def owed_in(self) -> float | None:
         """Seconds until `pay` is to be called, None when nothing is owed."""
-        if self._closed:
+        if self.control.closed:
             return None
         if self.poisoned:
             return _HEAL_PAUSE
@@ -377,10 +375,10 @@ class Engine:
         memtable = self.store.memtable
         try:
             self.upkeep.keep_pace()
-            self.health.relent(memtable.size)
+            self.control.relent(memtable.size)
         except StallError as error:
             # Nothing was written, and the next group tries again.
-            self.health.behind(error, memtable.size)
+            self.control.behind(error, memtable.size)
         except Exception as error:
             self.poison(error)
 
@@ -389,7 +387,7 @@ class Engine:
     @property
     def poisoned(self) -> bool:
         """Whether writing is off until the storage was opened again."""
-        return self.health.poisoned
+        return self.control.poisoned
 
     def _may_write(self) -> bool:
         """Whether RocksDB may be written to. What failed beside the pipeline (a compaction, say)
@@ -398,14 +396,14 @@ class Engine:
         failed = self.store.storage.failed
         if failed is not None and not self.poisoned:
             self.poison(failed)
-        return not (self._closed or self.health.poisoned)
+        return self.control.writes
 
     def poison(self, cause: Exception, group: Group | None = None) -> None:
         """A failure: writing is off until the storage was opened again. `group` may or may not have
         been written; nothing was of what else is staged.
         """
         with self.woken:
-            refusal = self.health.poison(cause)
+            refusal = self.control.poison(cause)
             pending, behind = self.stage.abandon()
             if group is not None:
                 uncertain = UncertainError(
@@ -422,11 +420,11 @@ class Engine:
 
     def _heal(self) -> None:
         """Open the storage again once the disk takes bytes; memory is rebuilt from the log."""
-        if not self.health.may_heal():
+        if not self.control.may_heal():
             return
         self.store.end_rewriting()  # which may take long: readers go on meanwhile
         with self._flushing, self.woken:
-            if self._closed or not self.poisoned:
+            if self.control.closed or not self.poisoned:
                 return
             self.store.close()
             try:
@@ -434,9 +432,9 @@ class Engine:
                 self.store.compaction.erase_later(self.measures.healed)
                 self._sync(self.log.applied)
             except Exception as error:  # of whatever type: it is tried once more later
-                self.health.not_healed(error)
+                self.control.not_healed(error)
                 return
-            self.health.healed()
+            self.control.healed()
             self.woken.notify_all()
         self._tell_of_reload()
 
@@ -481,7 +479,7 @@ class Engine:
 
     def _work_some(self, seconds: float) -> bool:
         more = self.upkeep.work(seconds)
-        self.health.relent(self.store.memtable.size)
+        self.control.relent(self.store.memtable.size)
         return more
 
     def before_closing(self, stop: Callable[[], None]) -> None:
@@ -569,7 +567,7 @@ class Engine:
     # --- reading ------------------------------------------------------------------------------
     def find(self, name: bytes) -> Timeline | None:
         """The timeline called `name`, as applied; None when there is none."""
-        if self._closed:
+        if self.control.closed:
             self.check_usable()
         return self.timelines.find(name)
 
@@ -674,7 +672,7 @@ class Engine:
             "inbox_sweep": int(self.store.expiry.sweeping),
             "epoch": self.store.epoch,
             "durability": self.options.durability,
-            "writing": "off" if self.health.gate.refusal is not None else "on",
+            "writing": "off" if self.control.refusal is not None else "on",
             "writing_turned_off": self.measures.poisoned,
         }
         with suppress(ClosedError):
@@ -700,16 +698,15 @@ class Engine:
         while self._parts:
             self._parts.pop()()
         with self.lock:
-            if self._closed:
+            if self.control.closed:
                 return
-            if not self.poisoned:
-                self.health.gate.shut(ClosedError("the engine was closed"))
+            self.control.begin_closing()
         self._stop_thread()
-        while self.pending and not self.poisoned:
+        while self.pending and self.control.writes:
             if not self.flush():
                 time.sleep(STALL_SECONDS)
         try:
-            if not self.poisoned:
+            if self.control.writes:
                 self.seal()
         finally:
             self._release()
@@ -717,13 +714,13 @@ class Engine:
     def _release(self) -> None:
         self.store.end_rewriting()
         with self._flushing, self.woken:
-            self._closed = True
+            wrote = self.control.writes
+            self.control.close()
             try:
-                if not self.poisoned:
+                if wrote:
                     self.store.storage.sync()
                     self.mark.write(self.log.applied)
             finally:
-                self.health.gate.shut(ClosedError("the engine was closed"))
                 try:
                     self.store.close()
                     self.mark.close()
@@ -749,10 +746,7 @@ class Engine:
         self.callbacks = Callbacks()
         self._parts.clear()  # their threads are the parent's, and so are the locks these hold
         self.outcomes = Outcomes(self.lock)  # nobody in the child waits for a group
-        self.health.gate.shut(
-            ClosedError("this engine belongs to the parent process: fork before a store is opened")
-        )
-        self._closed = True
+        self.control.refuse_in_child()
 
     def __enter__(self) -> Self:
         return self

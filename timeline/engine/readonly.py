@@ -18,7 +18,7 @@ from timeline.engine.committer import refuse_after_fork
 from timeline.engine.directory import MARK, ROCKS, STORE_KEY, check_store, damaged, no_store
 from timeline.engine.engine import Engine
 from timeline.engine.store import Store
-from timeline.errors import ClosedError, CorruptError, NotFoundError, ReadOnlyError, StorageError
+from timeline.errors import CorruptError, NotFoundError, StorageError
 from timeline.lsm.openings import Openings
 from timeline.storage.mark import read_mark
 from timeline.storage.rocks import META
@@ -28,12 +28,6 @@ from timeline.storage.secondary import ReadOnlyStorage
 # looks at the directory: only what stays damaged is.
 _TRIES = 5
 _PAUSE = 0.02  # seconds
-
-
-class OpenedReadOnlyError(ReadOnlyError):
-    """Whoever opened the store may not write it, however often he tries."""
-
-    retryable = False
 
 
 class ReadOnlyStore(Store):
@@ -108,9 +102,7 @@ class ReadOnlyEngine(Engine):
             raise no_store(self.path)
         self.threaded = False
         self._load()
-        self.health.gate.shut(
-            OpenedReadOnlyError(f"{self.path} was opened read only: nothing was done")
-        )
+        self.control.only_read()
         refuse_after_fork(self)
 
     def _load(self) -> None:
@@ -150,7 +142,6 @@ class ReadOnlyEngine(Engine):
 
     def _release(self) -> None:
         with self.woken:
-            self._closed = True
-            self.health.gate.shut(ClosedError("the engine was closed"))
+            self.control.close()
             self.store.close()
             self.woken.notify_all()

@@ -1,12 +1,21 @@
-"""Health: whether the store takes writes, and if not, why and until when.
+"""Write control: whether the store takes writes, and if not, why and until when.
 
-Responsibility: keep the gate, which every write asks, shut while writing is off, and say when
-the storage may be opened again. Three things turn writing off: RocksDB asks for a pause, memory is
-full since sealing does not keep up, a write or an fsync failed.
+    state       a write raises   groups     left for
+                                 written
+    WRITABLE    nothing          yes        any other
+    STALLED     BUSY             yes        WRITABLE, when RocksDB takes a group again
+    BEHIND      BUSY             yes        WRITABLE, when sealing went on
+    POISONED    READONLY         no         WRITABLE, when the storage was opened again
+    READ_ONLY   READONLY         no         none but the last two: it was opened to be read
+    CLOSING     CLOSED           yes        CLOSED, when what was staged is done
+    CLOSED      CLOSED           no         nothing: reads are refused too
+    IN_CHILD    CLOSED           no         nothing: the store is the parent's
 
-Rule: the first two are BUSY and pass by themselves. The third poisons and is READONLY until the
-storage was opened again, since an fsync is never retried: the group in flight is UNCERTAIN, what
-was staged behind it was never written. Nothing turns a poisoned store back on but `healed`.
+Those that write groups may be POISONED and CLOSING, and every state may end as CLOSED or IN_CHILD.
+What happens in a state that the table does not lead on from changes nothing.
+
+Rule: BUSY passes by itself. A failed write or fsync poisons, and nothing but healing turns writing
+on again, since an fsync is never retried. A full disk is a failure like any other.
 
 The caller holds the engine's lock, except where it says otherwise.
 """
@@ -15,34 +24,107 @@ from __future__ import annotations
 
 import threading
 import time
+from enum import Enum
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from timeline.commit.gate import Gate
 from timeline.engine.statistics import Measures
-from timeline.errors import BusyError, ReadOnlyError, StallError
+from timeline.errors import BusyError, ClosedError, ReadOnlyError, StallError, TimelineError
 from timeline.options import Options
 from timeline.storage.probe import disk_takes_bytes
 
-_HEAL_SECONDS: Final = 1.0
+_HEAL_SECONDS: Final = 1.0  # between two tries
 
 
-class Health:
+class State(Enum):
+    WRITABLE = "writable"
+    STALLED = "stalled"
+    BEHIND = "behind"
+    POISONED = "poisoned"
+    READ_ONLY = "read only"
+    CLOSING = "closing"
+    CLOSED = "closed"
+    IN_CHILD = "in a child"
+
+
+class _Row(NamedTuple):
+    refusal: type[TimelineError] | None  # what a write raises
+    writes: bool  # whether groups go to the disk
+    leads_to: frozenset[State]
+
+
+def _row(refusal: type[TimelineError] | None, writes: bool, *leads_to: State) -> _Row:
+    return _Row(refusal, writes, frozenset(leads_to))
+
+
+_FAILS = (State.POISONED, State.CLOSING)
+_ENDS = (State.CLOSED, State.IN_CHILD)
+_OTHERS = set(State) - {State.WRITABLE}
+
+_TABLE: Final = {
+    State.WRITABLE: _row(None, True, *_OTHERS),
+    State.STALLED: _row(BusyError, True, State.WRITABLE, *_FAILS, *_ENDS),
+    State.BEHIND: _row(BusyError, True, State.WRITABLE, *_FAILS, *_ENDS),
+    State.POISONED: _row(ReadOnlyError, False, State.WRITABLE, State.POISONED, *_ENDS),
+    State.READ_ONLY: _row(ReadOnlyError, False, *_ENDS),
+    State.CLOSING: _row(ClosedError, True, State.POISONED, *_ENDS),
+    State.CLOSED: _row(ClosedError, False),
+    State.IN_CHILD: _row(ClosedError, False),
+}
+
+
+class OpenedReadOnlyError(ReadOnlyError):
+    """The store was opened to be read, and trying again does not help."""
+
+    retryable = False
+
+
+class WriteControl:
     def __init__(
         self,
         gate: Gate,
         options: Options,
         path: Path,
-        woken: threading.Condition,
+        lock: threading.RLock,
         measures: Measures,
     ) -> None:
-        self.gate = gate
+        self.state = State.WRITABLE
+        self.writes = True  # whether groups go to the disk in this state
+        self.closed = False  # whether reads are refused, too
+        self._gate = gate  # open in a state in which a write raises nothing, else shut
         self._options = options
         self._path = path
-        self._woken = woken
+        self._lock = lock
         self._measures = measures
         self._tried_at = 0.0  # when it failed, or was last tried
         self._stalled_at = 0.0  # when RocksDB first asked for a pause, 0 when it does not
+
+    @property
+    def refusal(self) -> TimelineError | None:
+        """What a write raises in this state."""
+        return self._gate.refusal
+
+    @property
+    def poisoned(self) -> bool:
+        """Whether writing is off until the storage was opened again."""
+        return self.state is State.POISONED
+
+    def check_usable(self) -> None:
+        """Raise `ClosedError` where reads are refused."""
+        if self.closed:
+            self._gate.check()
+
+    def _enter(self, state: State, refusal: TimelineError | None = None) -> None:
+        if state not in _TABLE[self.state].leads_to:
+            return
+        row = _TABLE[state]
+        self.state, self.writes, self.closed = state, row.writes, state in _ENDS
+        if row.refusal is None:
+            self._gate.open()
+        else:
+            assert isinstance(refusal, row.refusal)
+            self._gate.shut(refusal)
 
     # --- pauses -------------------------------------------------------------------------------
 
@@ -53,37 +135,31 @@ class Health:
         now = time.monotonic()
         self._stalled_at = self._stalled_at or now
         if now - self._stalled_at > self._options.stall_ms / 1000:
-            with self._woken:
-                if self.gate.refusal is None:
-                    self.gate.shut(error)
+            with self._lock:
+                self._enter(State.STALLED, error)
 
     def written(self) -> None:
-        """RocksDB takes writes. Without the lock held."""
-        if self._stalled_at or isinstance(self.gate.refusal, BusyError):
+        """RocksDB took a group. Without the lock held."""
+        if self._stalled_at or self.state is State.BEHIND:
             self._stalled_at = 0.0
-            with self._woken:
-                if isinstance(self.gate.refusal, BusyError):
-                    self.gate.open()
+            with self._lock:
+                self._resume(State.STALLED, State.BEHIND)
 
     def behind(self, error: StallError, unsealed: int) -> None:
         """Sealing met a pause: memory stays bounded meanwhile."""
         if unsealed > self._options.unsealed_bytes:
-            self.gate.shut(error)
+            self._enter(State.BEHIND, error)
 
     def relent(self, unsealed: int) -> None:
         """Sealing went on: writes that were refused for want of memory are welcome again."""
-        if (
-            isinstance(self.gate.refusal, BusyError)
-            and not self._stalled_at
-            and unsealed <= self._options.unsealed_bytes
-        ):
-            self.gate.open()
+        if not self._stalled_at and unsealed <= self._options.unsealed_bytes:
+            self._resume(State.BEHIND)
+
+    def _resume(self, *states: State) -> None:
+        if self.state in states:
+            self._enter(State.WRITABLE)
 
     # --- failing and healing ------------------------------------------------------------------
-
-    @property
-    def poisoned(self) -> bool:
-        return isinstance(self.gate.refusal, ReadOnlyError)
 
     def poison(self, cause: Exception) -> ReadOnlyError:
         """Writing is off until the storage was opened again; what writes raise until then."""
@@ -92,7 +168,7 @@ class Health:
             "reads go on, and writing resumes by itself"
         )
         refusal.__cause__ = cause
-        self.gate.shut(refusal)
+        self._enter(State.POISONED, refusal)
         self._measures.poisoned += 1
         self._tried_at = time.monotonic()
         return refusal
@@ -107,11 +183,37 @@ class Health:
 
     def healed(self) -> None:
         """The storage was opened again, and memory rebuilt from the log."""
-        self.gate.open()
+        self._resume(State.POISONED)
         self._measures.healed += 1
 
     def not_healed(self, cause: Exception) -> None:
         """The storage could not be opened again; it is tried once more later."""
         refusal = ReadOnlyError(f"the store could not be opened again: {cause}")
         refusal.__cause__ = cause
-        self.gate.shut(refusal)
+        self._enter(State.POISONED, refusal)
+
+    # --- opening and closing ------------------------------------------------------------------
+
+    def only_read(self) -> None:
+        """The store was opened to be read."""
+        self._enter(
+            State.READ_ONLY,
+            OpenedReadOnlyError(f"{self._path} was opened read only: nothing was done"),
+        )
+
+    def begin_closing(self) -> None:
+        """What is staged becomes durable, and nothing is staged any more."""
+        self._enter(State.CLOSING, _closed())
+
+    def close(self) -> None:
+        self._enter(State.CLOSED, _closed())
+
+    def refuse_in_child(self) -> None:
+        self._enter(
+            State.IN_CHILD,
+            ClosedError("this engine belongs to the parent process: fork before a store is opened"),
+        )
+
+
+def _closed() -> ClosedError:
+    return ClosedError("the engine was closed")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from timeline.engine.engine import Engine
-from timeline.engine.readonly import OpenedReadOnlyError
+from timeline.engine.writecontrol import OpenedReadOnlyError
 from timeline.errors import IndexLagError, StorageError
 from timeline.options import Options
 from timeline.search.index.index import Index, IndexFaultError, generations, linked
