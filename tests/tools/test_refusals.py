@@ -10,6 +10,7 @@ import pytest
 
 import timeline
 from tests.engine.stores import copy_as_killed
+from tests.server.daemon import Daemon
 from tests.tools.looks import printed, refused, run
 from timeline.engine.directory import STORE_KEY
 from timeline.formats.rows import FORMAT, StoreRow, encode_store
@@ -19,7 +20,7 @@ HUGE = "99999999999999999999999"
 
 
 def test_what_is_not_there_is_one_line(where: list[str]) -> None:
-    assert "no timeline 'team': is '@conv:team' meant?" in refused("cat", *where, "team")
+    assert "no timeline 'team': did you mean '@conv:team'?" in refused("cat", *where, "team")
     assert "no timeline" in refused("tail", *where, "nothing")
     assert "no timeline" in refused("inspect", *where, "nothing")
     assert "no segment" in refused("inspect", *where, "room:001", "--segment", "9999")
@@ -148,9 +149,14 @@ def test_a_directory_that_may_not_be_looked_into_is_not_called_absent(tmp_path: 
         store.parent.chmod(0o700)
 
 
-@pytest.mark.parametrize("verb", ["retention", "cat", "tail", "inspect"])
-def test_a_conversation_named_as_a_timeline_is_told_apart(stopped: Path, verb: str) -> None:
-    assert "no timeline 'team': is '@conv:team' meant?" in refused(verb, str(stopped), "team")
+@pytest.mark.parametrize("verb", ["retention", "cat", "tail", "inspect", "compact", "trim"])
+def test_a_conversation_named_as_a_timeline_is_told_apart(
+    stopped: Path, daemon: Daemon, verb: str
+) -> None:
+    more = ["--length", "1"] if verb == "trim" else []
+    for where in ([str(stopped)], ["--connect", f"127.0.0.1:{daemon.port}"]):
+        said = refused(verb, *where, "team", *more)
+        assert "no timeline 'team': did you mean '@conv:team'?" in said
 
 
 def test_who_trims_a_conversation_is_told_how(stopped: Path) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from timeline.admin.inspection import find_timeline
 from timeline.admin.progress import Progress, unheard
 from timeline.engine.engine import Engine
-from timeline.errors import NotFoundError, shown
 from timeline.lsm.upkeep.compaction import NO_GAIN, Gain
 from timeline.storage.rocks import FAMILIES
 
@@ -86,11 +86,7 @@ def _telling(
     if name is None:
         named, total = engine.each(prefix), sum(1 for _ in engine.each(prefix))
     else:
-        with engine.lock:
-            timeline = engine.find(name)
-        if timeline is None:
-            raise NotFoundError(f"there is no timeline {shown(name)}")
-        named, total = iter([(name, timeline.id)]), 1
+        named, total = iter([(name, find_timeline(engine, name).id)]), 1
     for done, (_, timeline_id) in enumerate(named):
         yield timeline_id, partial(progress, done, total)
     progress(total, total)

@@ -287,7 +287,7 @@ def find_timeline(engine: Engine, name: bytes) -> Timeline:
 def _meant(engine: Engine, name: bytes) -> str:
     """What else may be meant by a name that is none."""
     others = [prefix + name for prefix in _KINDS if engine.find(prefix + name) is not None]
-    return f": is {shown(others[0])} meant?" if others else ""
+    return f": did you mean {shown(others[0])}?" if others else ""
 
 
 # --- a segment ------------------------------------------------------------------------------------

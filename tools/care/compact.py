@@ -18,6 +18,7 @@ from timeline.options import Options
 from ..cli.console import Output, size
 from ..cli.names import Name, as_bytes
 from ..cli.verb import verb
+from ..sources.daemon import check_timeline
 from ..sources.wire import Wire
 
 
@@ -79,6 +80,8 @@ def compact(
 def _of_daemon(
     daemon: Wire, name: bytes | None, prefix: bytes, progress: Progress, *, dry_run: bool
 ) -> tuple[Gain, int]:
+    if name is not None:
+        check_timeline(daemon, name)
     which = [name] if name is not None else [b"PREFIX", prefix] if prefix else []
     reply = daemon.follow("TIMELINE.GAIN", *which, progress=progress)
     gain = Gain(*(int(value) for value in reply[1::2]))

@@ -25,6 +25,7 @@ from ..cli.consent import ask, consent, entries
 from ..cli.console import Output, escaped, size
 from ..cli.names import Name, as_bytes
 from ..cli.verb import verb
+from ..sources.daemon import check_timeline
 from ..sources.wire import Wire
 
 
@@ -121,6 +122,7 @@ class _OfDaemon:
         self._name = name
 
     def bounds(self) -> Retention:
+        check_timeline(self._daemon, as_bytes(self._name))
         reply = self._daemon.call("TIMELINE.RETENTION", self._name)
         found = dict(zip(reply[::2], reply[1::2], strict=True))
         return Retention(*(int(found[key]) for key in ("maxage", "maxlen", "maxbytes")))

@@ -23,6 +23,7 @@ from ..cli.consent import ask, consent, entries
 from ..cli.console import Output, escaped
 from ..cli.names import Name, as_bytes
 from ..cli.verb import verb
+from ..sources.daemon import check_timeline
 from ..sources.wire import Wire
 
 
@@ -84,6 +85,7 @@ Trim = tuple[int, Callable[[], int]]  # how many would go, and what removes them
 def _of_daemon(daemon: Wire, name: str, *bounds: int | None) -> Trim:
     pairs = zip(("MINID", "MAXLEN", "MAXAGE"), bounds, strict=True)
     words = [word for key, value in pairs if value is not None for word in (key, str(value))]
+    check_timeline(daemon, as_bytes(name))
     count = int(daemon.call("TIMELINE.EXCESS", name, *words))
     return count, lambda: int(daemon.call("TIMELINE.TRIM", name, *words))
 

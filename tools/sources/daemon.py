@@ -87,11 +87,7 @@ class Daemon:
     def entries(
         self, name: bytes, bounds: Bounds, limit: int | None, *, reverse: bool
     ) -> Iterator[Line]:
-        try:
-            self._ask("TIMELINE.INFO", name)
-        except Refused:
-            self._ask("TIMELINE.INSPECT", name)  # which says what else may be meant
-            raise
+        check_timeline(self._wire, name)
         times = bounds.since is not None or bounds.until is not None
         if name.startswith(USERS) and not times:
             return self._references(name, bounds, limit, reverse=reverse)
@@ -197,6 +193,15 @@ class Daemon:
                 name, _, value = line.partition(":")
                 section[name] = value
         return dict(found)
+
+
+def check_timeline(wire: Wire, name: bytes) -> None:
+    """Raises `Refused`, which says what else may be meant, unless there is a timeline `name`."""
+    try:
+        wire.call("TIMELINE.INFO", name)
+    except Refused:
+        wire.call("TIMELINE.INSPECT", name)
+        raise
 
 
 def _facts(value: Any) -> Facts:  # noqa: ANN401
