@@ -325,12 +325,35 @@ def test_an_export_goes_on_behind_the_last_whole_record(
     whole = (tmp_path / "straight").read_bytes()
     for cut in (0, 5, 300, len(whole) // 2, len(whole) - 3):
         (tmp_path / "all.part").write_bytes(whole[:cut])
-        done("export", store, tmp_path / "all", *binary)
+        done("export", store, tmp_path / "all", *binary, "--overwrite")
         assert (tmp_path / "all").read_bytes() == whole
     with timeline.open(store) as db:
         db.timeline("room:000").append({"n": "later"})
     (tmp_path / "all.part").write_bytes(whole[: len(whole) // 2])
-    assert json.loads(done("export", store, tmp_path / "all", *binary, "--json"))["resumed"] == 0
+    again = done("export", store, tmp_path / "all", *binary, "--overwrite", "--json")
+    assert json.loads(again)["resumed"] == 0
+
+
+def test_an_export_overwrites_a_file_only_when_told_to(
+    store: Path, daemon: Daemon, tmp_path: Path
+) -> None:
+    file = tmp_path / "all"
+    for where in ([store], ["--connect", f":{daemon.port}"]):
+        file.write_text("the only copy")
+        assert "is there already: name another file, or say --overwrite" in refused(
+            "export", *where, file
+        )
+        assert file.read_text() == "the only copy"
+        done("export", *where, file, "--overwrite")
+        assert file.read_bytes().startswith(b'{"export"')
+    assert names(tmp_path) == ["all", "data", "live", "live.log"]
+
+
+def test_a_device_is_never_replaced_by_an_export(store: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for more in ([], ["--overwrite"]):
+        assert "is no file: name one" in refused("export", store, tmp_path / "pipe", *more)
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_an_import_goes_on_after_ctrl_c(exported: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import chain
 from pathlib import Path
 
@@ -41,6 +41,7 @@ timeline export data - | jq -c 'select(.fields)'        to a pipe""",
 )
 @click.argument("file")
 @click.option("--prefix", help="Only raw timelines whose name begins with this.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it is there.")
 @click.option("--binary", is_flag=True, help="The binary form instead of lines of JSON.")
 def export(
     *,
@@ -49,6 +50,7 @@ def export(
     output: Output,
     file: str,
     prefix: str | None,
+    overwrite: bool,
     binary: bool,
 ) -> None:
     """Write the store in DIRECTORY, or raw timelines of a daemon, to FILE (-: standard output).
@@ -59,18 +61,43 @@ def export(
         raise click.UsageError("conversations and users are exported with the whole store")
     if Path(file).is_dir():
         raise click.UsageError(f"{file} is a directory: name a file in it")
-    if directory is None:
-        assert daemon is not None
-        with RawWire(daemon.address) as wire:
-            records: Iterator[ExportRecord] = daemon_records(wire, as_bytes(prefix or ""))
-            _export(_some(records, prefix), output, file, binary=binary)
-        if prefix is None:
-            output.note("conversations and users are not in it: export the daemon's directory")
-        return
-    with timeline.open(directory, read_only=True, search=False) as database:
-        wanted = None if prefix is None else as_bytes(prefix)
-        with closing(export_records(database.engine, wanted)) as found:
-            _export(_some(found, prefix), output, file, binary=binary)
+    if file != "-":
+        exportfile.refuse_existing(Path(file), overwrite=overwrite)
+    with ExitStack() as stack, output.bar("exporting records") as progress:
+        records = _some(_records(stack, directory, daemon, prefix), prefix)
+
+        def tell(count: int) -> None:
+            progress(count, 0)
+
+        count = before = 0
+        try:
+            if file == "-":
+                _to_pipe(records, tell, binary=binary)
+            else:
+                count, before = exportfile.write(
+                    Path(file), records, binary=binary, overwrite=overwrite, tell=tell
+                )
+        except KeyboardInterrupt:
+            if file != "-":
+                output.note(f"{file}.part is kept: the same call goes on from there")
+            raise
+    if file != "-":
+        _report(output, file, count, before)
+    if directory is None and prefix is None:
+        output.note("conversations and users are not in it: export the daemon's directory")
+
+
+def _records(
+    stack: ExitStack, directory: Path | None, daemon: Wire | None, prefix: str | None
+) -> Iterator[ExportRecord]:
+    """What is to be exported; whatever is opened for it `stack` closes."""
+    if daemon is not None:
+        wire = stack.enter_context(RawWire(daemon.address))
+        return daemon_records(wire, as_bytes(prefix or ""))
+    assert directory is not None
+    database = stack.enter_context(timeline.open(directory, read_only=True, search=False))
+    wanted = None if prefix is None else as_bytes(prefix)
+    return stack.enter_context(closing(export_records(database.engine, wanted)))
 
 
 def _some(records: Iterator[ExportRecord], prefix: str | None) -> Iterator[ExportRecord]:
@@ -83,26 +110,7 @@ def _some(records: Iterator[ExportRecord], prefix: str | None) -> Iterator[Expor
     return chain([header] if first is None else [header, first], records)
 
 
-def _export(records: Iterator[ExportRecord], output: Output, file: str, *, binary: bool) -> None:
-    with output.bar("exporting records") as progress:
-
-        def tell(count: int) -> None:
-            progress(count, 0)
-
-        if file == "-":
-            if sys.stdout is None:
-                raise click.ClickException("standard output is closed: name a file")
-            try:
-                _to_pipe(records, tell, binary=binary)
-            except BrokenPipeError:  # whoever reads has enough
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                raise click.exceptions.Exit(1) from None
-            return
-        try:
-            count, before = exportfile.write(Path(file), records, binary=binary, tell=tell)
-        except KeyboardInterrupt:
-            output.note(f"{file}.part is kept: the same call goes on from there")
-            raise
+def _report(output: Output, file: str, count: int, before: int) -> None:
     size = Path(file).stat().st_size
     further = f", {before:,} of them were there" if before else ""
     output.line(
@@ -112,10 +120,16 @@ def _export(records: Iterator[ExportRecord], output: Output, file: str, *, binar
 
 
 def _to_pipe(records: Iterator[ExportRecord], tell: Callable[[int], None], *, binary: bool) -> None:
-    writer = exportfile.Writer(sys.stdout.buffer, binary=binary)
-    count = 0
-    for count, record in enumerate(records, 1):
-        writer.add(record)
-        if count % 1_000 == 0:
-            tell(count)
-    writer.end(count)
+    if sys.stdout is None:
+        raise click.ClickException("standard output is closed: name a file")
+    try:
+        writer = exportfile.Writer(sys.stdout.buffer, binary=binary)
+        count = 0
+        for count, record in enumerate(records, 1):
+            writer.add(record)
+            if count % 1_000 == 0:
+                tell(count)
+        writer.end(count)
+    except BrokenPipeError:  # whoever reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise click.exceptions.Exit(1) from None

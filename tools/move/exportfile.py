@@ -18,7 +18,7 @@ from typing import BinaryIO, Final
 
 from crc32c import crc32c
 
-from timeline.errors import CorruptError, TimelineError
+from timeline.errors import CorruptError, ExistsError, TimelineError, shown
 from timeline.formats.export import End, ExportRecord, decode_line, encode_line
 from timeline.formats.export_binary import HEAD, MAGIC, decode_binary, encode_binary
 from timeline.storage.lock import Lock
@@ -98,16 +98,24 @@ class Reader:
 
 
 def write(
-    path: Path, records: Iterator[ExportRecord], *, binary: bool, tell: Callable[[int], None]
+    path: Path,
+    records: Iterator[ExportRecord],
+    *,
+    binary: bool,
+    overwrite: bool,
+    tell: Callable[[int], None],
 ) -> tuple[int, int]:
     """Write `records` and their end to `path`; how many, and how many of them were there.
 
     `tell` is called with the number so far. A failure removes what was written; Ctrl-C leaves it.
+    Raises `ExistsError` where `path` is there already, unless it is a file to `overwrite`.
     """
     partial = path.with_name(path.name + ".part")
     count = before = 0
+    refuse_existing(path, overwrite=overwrite)  # before the lock makes a file beside it
     lock = Lock(partial, path, "wait until it has written that, or name another")
     try:
+        refuse_existing(path, overwrite=overwrite)
         with partial.open("a+b") as file:
             there = _Earlier(file, binary=binary)
             writer: Writer | None = None
@@ -130,6 +138,16 @@ def write(
     finally:
         lock.release()
     return count, before
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Raises `ExistsError` where an export may not be written."""
+    if path.exists() and not path.is_file():
+        raise ExistsError(f"{shown(bytes(path))} is no file: name one, or - for standard output")
+    if os.path.lexists(path) and not overwrite:
+        raise ExistsError(
+            f"{shown(bytes(path))} is there already: name another file, or say --overwrite"
+        )
 
 
 class _Earlier:
