@@ -57,11 +57,11 @@ def translate(error: Exception, path: Path) -> NoReturn:
     if "Corruption" in said or "checksum mismatch" in text.lower():
         raise CorruptError(f"{path}: RocksDB found damage: {text}") from error
     if "No space left on device" in text:
-        raise StorageError(f"{_room_for(path)} ({text})") from error
+        raise StorageError(_room_for(path)) from error
     if "File too large" in text:
         raise StorageError(
             f"a file in {path} may not grow any more: raise the limit of file sizes (`ulimit -f`, "
-            f"LimitFSIZE) ({text})"
+            "LimitFSIZE)"
         ) from error
     raise StorageError(f"{path}: {text}") from error
 
