@@ -7,6 +7,7 @@ from typing import Final
 
 from bench.conftest import Rate
 from timeline.formats.entries import decode_items, encode_entry, encode_run
+from timeline.formats.numbers import Lsn
 from timeline.formats.records import Appends, decode_record, encode_record
 from timeline.formats.segments import Segment, encode_segments
 
@@ -53,11 +54,13 @@ def test_verifying_and_decoding_segments(rate: Rate) -> None:
 
 
 def test_encoding_a_log_record(rate: Rate) -> None:
-    record = rate(lambda: encode_record(7_001, COUNT, 1, APPENDS, PAYLOADS, ()), COUNT, "entries")
+    record = rate(
+        lambda: encode_record(Lsn(7_001), COUNT, 1, APPENDS, PAYLOADS, ()), COUNT, "entries"
+    )
     assert len(record) > sum(APPENDS.sizes)
 
 
 def test_decoding_a_log_record(rate: Rate) -> None:
-    record = encode_record(7_001, COUNT, 1, APPENDS, PAYLOADS, ())
-    decoded = rate(lambda: decode_record(7_000 + COUNT, record), COUNT, "entries")
+    record = encode_record(Lsn(7_001), COUNT, 1, APPENDS, PAYLOADS, ())
+    decoded = rate(lambda: decode_record(Lsn(7_000 + COUNT), record), COUNT, "entries")
     assert decoded.payloads == PAYLOADS

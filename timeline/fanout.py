@@ -28,11 +28,12 @@ from functools import partial
 from heapq import merge
 from itertools import count, groupby, repeat
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.formats.entries import decode_items
+from timeline.formats.numbers import Lsn, Seq, TimelineId
 from timeline.formats.references import REPLAY
 from timeline.formats.segments import Row
 from timeline.lsm.bisection import bisect_entries
@@ -48,7 +49,7 @@ _REPLAYED: Final = 1 << 31
 class Position(NamedTuple):
     """Everything up to commit `lsn`, and the first `ordinal` things the commit after it made."""
 
-    lsn: int
+    lsn: Lsn
     ordinal: int
 
 
@@ -65,12 +66,12 @@ class Item(NamedTuple):
     otherwise it is a reference, yet to be resolved.
     """
 
-    lsn: int
+    lsn: Lsn
     ordinal: int
     rank: int  # in-box first, then each timeline pulled: for commits that kept no ordinals
     order: int
-    timeline_id: int
-    seq: int
+    timeline_id: TimelineId
+    seq: Seq
     kind: int
     payload: bytes
 
@@ -79,7 +80,7 @@ _new_item = partial(tuple.__new__, Item)  # a third of what its constructor take
 _new_position = partial(tuple.__new__, Position)
 
 
-def push(draft: Draft, audience: int, timeline: Timeline, seq: int, kind: int) -> None:
+def push(draft: Draft, audience: TimelineId, timeline: Timeline, seq: int, kind: int) -> None:
     """Put one reference into the in-box of every member of `audience`."""
     draft.deliver(audience, timeline, seq, kind)
 
@@ -104,7 +105,7 @@ def stamp(draft: Draft) -> list[bytes]:
     return [ORDINAL, b"%d" % draft.made] if draft.made else []
 
 
-def first_above(view: View, timeline: Timeline, lsn: int, low: int, high: int) -> int:
+def first_above(view: View, timeline: Timeline, lsn: Lsn, low: int, high: int) -> int:
     """The lowest number from `low` to `high` whose entry was committed above `lsn`; `high` + 1 when
     there is none.
     """
@@ -222,14 +223,17 @@ def _replayed(view: View, item: Item, passed: int, base: int) -> Iterator[Item]:
         return
     stop = first_above(view, timeline, item.lsn, item.seq, view.extent(timeline).head)
     first = item.seq + max(0, passed - base)
+    seq: Any
     for seq, _, _, payload in view.rows(timeline, first, stop - 1):
         place = base + seq - item.seq
         yield Item(item.lsn, place, 0, item.order, timeline.id, seq, 0, payload)
 
 
-def _entries(view: View, outlet: Outlet, rank: int, lsn: int) -> Iterator[Item]:
+def _entries(view: View, outlet: Outlet, rank: int, lsn: Lsn) -> Iterator[Item]:
     timeline, low, last = outlet
     first = first_above(view, timeline, lsn, low, min(last, view.extent(timeline).head))
+    seq: Any
+    at: Any
     for seq, at, _, payload in view.rows(timeline, first, last):
         ordinal = _ordinal_of(payload) if ORDINAL in payload else 0
         yield Item(at, ordinal, rank, seq, timeline.id, seq, 0, payload)

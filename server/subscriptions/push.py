@@ -27,6 +27,7 @@ from timeline.engine.engine import Engine
 from timeline.errors import ClosedError, TimelineError
 from timeline.fanout import Position
 from timeline.formats.conversations import MESSAGE
+from timeline.formats.numbers import Lsn
 from timeline.messaging.access.names import conversation_of
 from timeline.messaging.delivery.updates import Update
 from timeline.messaging.delivery.watching import Fresh, News
@@ -46,7 +47,7 @@ _FRAMES_BYTES = 16 << 20  # of encoded entries kept for the subscribers to come
 _ROUNDS = 256  # rounds, and
 _ROUNDS_BYTES = 8 << 20  # bytes of messages to be given; beyond, subscribers look for themselves
 _ROUND_BYTES = 64 << 10  # of messages given together
-_NOTHING = Position(-1, 0)  # before the first note
+_NOTHING = Position(Lsn(-1), 0)  # before the first note
 _COPIED = 16 << 10  # bytes; what is longer is shared by those it is sent to
 
 
@@ -236,7 +237,7 @@ class Push:
         if subscriber.live and subscriber.streams:
             reached = self._messages.reader.floor(subscriber.inbox)
             if self._rounds:
-                reached = Position(self._rounds[0].positions[0].lsn - 1, 0)
+                reached = Position(Lsn(self._rounds[0].positions[0].lsn - 1), 0)
             subscriber.position = max(subscriber.position, reached)
         subscriber.live = False
 
@@ -268,7 +269,7 @@ class Push:
 
     def _line_up(self, fresh: Fresh) -> None:
         """Let a message wait for its turn."""
-        position = Position(fresh.lsn, 0)
+        position = Position(Lsn(fresh.lsn), 0)
         name = conversation_of(fresh.conversation)
         tail = self._encode(Update(MESSAGE, name, fresh.seq, fresh.payload, position))
         round_ = self._round_for(fresh.inboxes, len(tail))
@@ -339,7 +340,7 @@ class Push:
                 subscriber.position = last
                 self.pushed += len(tails) - 1
             else:  # `resume` wakes it; it has everything below
-                subscriber.position = max(subscriber.position, Position(first.lsn - 1, 0))
+                subscriber.position = max(subscriber.position, Position(Lsn(first.lsn - 1), 0))
                 subscriber.live = False
         if seen < most:
             self._rounds.popleft()

@@ -22,6 +22,7 @@ from tests.engine.twin import Twin, picture_of, plain, scenario
 from timeline.embedded.database import Database
 from timeline.embedded.handle import TimelineHandle
 from timeline.errors import CorruptError
+from timeline.formats.numbers import NO_LSN
 from timeline.storage.rocks import FAMILIES, INBOXES, LOG, SEGMENTS
 
 INLINE = replace(SMALL, fsync="inline", write_buffer_bytes=2**25)
@@ -76,7 +77,7 @@ def entries_of(handle: TimelineHandle, *, reverse: bool = False) -> list[tuple[i
 
 
 def references_of(db: Database, inbox: int) -> list[tuple[int, int, int, int]]:
-    found = db.engine.inboxes.read(inbox, 0, -1, 10**6)
+    found = db.engine.inboxes.read(inbox, NO_LSN, -1, 10**6)
     return [reference[:4] for reference, _ in found]
 
 
@@ -213,7 +214,7 @@ def test_a_damaged_in_box_is_named_and_the_others_are_read(twin: Twin) -> None:
     owner = int.from_bytes(keys[0][:8], "big")
     damage(twin.db, INBOXES, keys[0])
     with pytest.raises(CorruptError, match=rf"in-box {owner} "):
-        twin.db.engine.inboxes.read(owner, 0, -1, 10**6)
+        twin.db.engine.inboxes.read(owner, NO_LSN, -1, 10**6)
     others = [user for user in twin.users if user != owner]
     assert others
     for user in others:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from timeline.commit.draft import Draft
 from timeline.engine.engine import Engine
 from timeline.errors import TooLargeError
+from timeline.formats.numbers import NO_LSN, TimelineId
 from timeline.formats.rows import INBOX
 from timeline.options import Options
+
+AUDIENCE: Final = TimelineId(7)
 
 
 @pytest.fixture
@@ -44,20 +48,20 @@ def test_a_delivery_reaches_those_who_are_members_when_it_is_made(engine: Engine
         draft = engine.begin()
         early, late = (draft.create(name, INBOX).id for name in (b"@user:a", b"@user:b"))
         target = draft.create(b"t")
-        draft.join(7, [early])
-        draft.deliver(7, target, 1, 0)
-        draft.join(7, [late])
-        draft.deliver(7, target, 2, 0)
-        draft.leave(7, [early])
-        draft.deliver(7, target, 3, 0)
-        draft.join(7, [early])
-        draft.deliver(7, target, 4, 0)
+        draft.join(AUDIENCE, [early])
+        draft.deliver(AUDIENCE, target, 1, 0)
+        draft.join(AUDIENCE, [late])
+        draft.deliver(AUDIENCE, target, 2, 0)
+        draft.leave(AUDIENCE, [early])
+        draft.deliver(AUDIENCE, target, 3, 0)
+        draft.join(AUDIENCE, [early])
+        draft.deliver(AUDIENCE, target, 4, 0)
         draft.commit()
     engine.flush()
     with engine.lock:
         got = [
             [(reference.seq, reference.ordinal) for reference, _ in engine.inboxes.read(*place)]
-            for place in ((early, 0, 0, 9), (late, 0, 0, 9))
+            for place in ((early, NO_LSN, 0, 9), (late, NO_LSN, 0, 9))
         ]
     assert got == [[(1, 0), (2, 1), (4, 3)], [(2, 1), (3, 2), (4, 3)]]
 
@@ -67,9 +71,9 @@ def test_who_comes_and_goes_in_one_commit_is_bounded(engine: Engine) -> None:
         draft = engine.begin()
         target = draft.create(b"t")
         people = range(1_000, 1_000 + engine.options.group_bytes // 8 + 1)
-        draft.deliver(7, target, 1, 0)
+        draft.deliver(AUDIENCE, target, 1, 0)
         with pytest.raises(TooLargeError):
-            draft.join(7, people)
+            draft.join(AUDIENCE, people)
 
 
 def test_references_in_memory_are_read_from_a_position_on(engine: Engine) -> None:
@@ -85,7 +89,7 @@ def test_references_in_memory_are_read_from_a_position_on(engine: Engine) -> Non
             draft.commit()
     engine.flush()
     with engine.lock:
-        everything = engine.inboxes.read(inbox, 0, 0, 1_000)
+        everything = engine.inboxes.read(inbox, NO_LSN, 0, 1_000)
         assert len(everything) == sum(seq % 3 + 1 for seq in range(1, 50))
         for at, (reference, ordinal) in enumerate(everything):
             behind = engine.inboxes.read(inbox, reference.lsn, ordinal, 1_000)

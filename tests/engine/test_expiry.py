@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -23,12 +24,13 @@ from tests.engine.stores import (
 from timeline.embedded.database import Database
 from timeline.errors import CorruptError, StallError, StorageError
 from timeline.formats.keys import pair, split_pair
+from timeline.formats.numbers import NO_LSN, TimelineId
 from timeline.formats.rows import INBOX
 from timeline.options import DAY, Options
 from timeline.storage.rocks import FAMILIES, INBOXES, Storage
 
 MESSAGE = 1
-AUDIENCE = 7
+AUDIENCE: Final = TimelineId(7)
 SECONDS = 60.0
 SIZE = "total-sst-files-size"
 OPTIONS = replace(
@@ -75,7 +77,7 @@ def send(db: Database, count: int = 1) -> list[int]:
 
 def lsns(db: Database, inbox: int) -> list[int]:
     with db.engine.lock:
-        return [reference.lsn for reference, _ in db.engine.inboxes.read(inbox, 0, -1, 10**6)]
+        return [reference.lsn for reference, _ in db.engine.inboxes.read(inbox, NO_LSN, -1, 10**6)]
 
 
 def rows(db: Database) -> list[bytes]:

@@ -15,6 +15,7 @@ import timeline
 from timeline.errors import CorruptError
 from timeline.formats import keys
 from timeline.formats.entries import decode_items, encode_entry, encode_run, resp_id
+from timeline.formats.numbers import NO_TIMELINE, Lsn, TimelineId
 from timeline.formats.records import (
     PATCH,
     PUT,
@@ -26,6 +27,7 @@ from timeline.formats.records import (
     encode_target,
 )
 from timeline.formats.references import (
+    Fields,
     cut_references,
     decode_floor,
     decode_references,
@@ -99,7 +101,7 @@ class TestWorkedExamples:
         assert count == 2
 
     def test_the_record_is_byte_for_byte_as_described(self) -> None:
-        value = encode_record(7, 2, 1_700_000_000_000, PAIR, [HI, YO], [])
+        value = encode_record(Lsn(7), 2, 1_700_000_000_000, PAIR, [HI, YO], [])
         begin, end = examples()[1]
         assert value.startswith(begin)
         assert value.endswith(end)
@@ -221,11 +223,12 @@ class TestRecords:
             array("I", [2 * index for index in range(count)]) if spread else None,
         )
         operations = [
-            Operation(PATCH, first + count, 8, index, body) for index, body in enumerate(bodies)
+            Operation(PATCH, Lsn(first + count), TimelineId(8), index, body)
+            for index, body in enumerate(bodies)
         ]
-        operations.append(Operation(PUT, first + count, 0, 1, b"kvalue"))
-        value = encode_record(first, count + 1, 99, appends, payloads, operations)
-        found = decode_record(first + count, value)
+        operations.append(Operation(PUT, Lsn(first + count), NO_TIMELINE, 1, b"kvalue"))
+        value = encode_record(Lsn(first), count + 1, 99, appends, payloads, operations)
+        found = decode_record(Lsn(first + count), value)
         assert (found.first, found.last, found.time) == (first, first + count, 99)
         assert found.appends == appends
         assert found.payloads == payloads
@@ -235,24 +238,22 @@ class TestRecords:
 
     @given(st.data())
     def test_any_flipped_bit_is_noticed(self, data: st.DataObject) -> None:
-        value = encode_record(7, 2, 5, PAIR, [HI, YO], [])
+        value = encode_record(Lsn(7), 2, 5, PAIR, [HI, YO], [])
         bit = data.draw(st.integers(0, 8 * len(value) - 1))
         damaged = bytearray(value)
         damaged[bit // 8] ^= 1 << bit % 8
         with pytest.raises(CorruptError):
-            decode_record(8, bytes(damaged))
+            decode_record(Lsn(8), bytes(damaged))
 
     @given(st.binary(max_size=80))
     def test_foreign_bytes_are_refused(self, value: bytes) -> None:
         with pytest.raises(CorruptError):
-            decode_record(8, value)
+            decode_record(Lsn(8), value)
 
 
 class TestReferences:
     @given(st.lists(st.tuples(st.integers(1, 9), u64, u64, st.integers(0, 255), u32), min_size=1))
-    def test_references_come_back_and_commits_stay_whole(
-        self, fields: list[tuple[int, int, int, int, int]]
-    ) -> None:
+    def test_references_come_back_and_commits_stay_whole(self, fields: list[Fields]) -> None:
         packed = [encode_reference(*each) for each in sorted(fields)]
         found = []
         for run in cut_references(packed, 3):
@@ -274,7 +275,7 @@ class TestReferences:
     def test_a_target_of_a_store_without_ordinals_is_told_apart(self, inboxes: list[int]) -> None:
         ids = struct.pack(f"<{len(inboxes)}Q", *inboxes)
         old = decode_target(struct.pack("<QB", 3, 1) + ids)
-        new = decode_target(encode_target(3, 1, 258, inboxes))
+        new = decode_target(encode_target(TimelineId(3), 1, 258, inboxes))
         assert (old.ordinal, new.ordinal) == (0, 258)
         for found in (old, new):
             assert (found.timeline_id, found.kind, list(found.inboxes)) == (3, 1, inboxes)

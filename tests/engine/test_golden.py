@@ -17,6 +17,7 @@ import timeline
 from timeline.embedded.database import Database
 from timeline.engine.directory import STORE_KEY
 from timeline.errors import CorruptError, FormatVersionError, NotFoundError
+from timeline.formats.numbers import NO_LSN
 from timeline.formats.rows import FORMAT, StoreRow, encode_store
 from timeline.storage.rocks import META
 
@@ -74,7 +75,7 @@ def listing(db: Database) -> dict[str, Any]:
         box = engine.find(user)
         assert box is not None
         inboxes[str(box.id)] = [
-            list(reference[:4]) for reference, _ in engine.inboxes.read(box.id, 0, -1, 10**6)
+            list(reference[:4]) for reference, _ in engine.inboxes.read(box.id, NO_LSN, -1, 10**6)
         ]
     kept = engine.find(b"contiguous")
     assert kept is not None

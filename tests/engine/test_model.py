@@ -39,6 +39,7 @@ from tests.engine.stores import (
 from tests.engine.twin import plain
 from timeline.engine.retention import RetentionKeeper
 from timeline.errors import NotFoundError, SequenceError, TrimmedError
+from timeline.formats.numbers import Lsn, TimelineId
 from timeline.formats.rows import INBOX
 
 NAMES = [b"a", b"b", b"ba", b"c", b"\xff\xff", b"d", b"e"]
@@ -347,7 +348,7 @@ class Machine(RuleBasedStateMachine):
                             draft.notify(ids, found, seq, number)
                             pending.notify(ids, kept, seq, number)
                         else:
-                            draft.deliver(audience, found, seq, number)
+                            draft.deliver(TimelineId(audience), found, seq, number)
                             pending.deliver(audience, kept, seq, number)
                 draft.commit()
                 pending.accept()
@@ -489,7 +490,7 @@ class Machine(RuleBasedStateMachine):
         lsn, ordinal = 0, -1
         while True:
             with self.engine.lock:
-                page = self.engine.inboxes.read(inbox_id, lsn, ordinal, limit)
+                page = self.engine.inboxes.read(inbox_id, Lsn(lsn), ordinal, limit)
             if not page:
                 break
             assert len(page) <= limit

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -20,11 +20,12 @@ from tests.engine.oracle import Items, Oracle, Pending
 from tests.engine.stores import Clock
 from timeline.embedded.database import Database
 from timeline.errors import NotFoundError
+from timeline.formats.numbers import NO_LSN, TimelineId
 from timeline.formats.rows import INBOX
 from timeline.options import Options
 
 USERS = [b"@user:0", b"@user:1", b"@user:2"]
-AUDIENCE = 7
+AUDIENCE: Final = TimelineId(7)
 
 Step = tuple[Any, ...]  # the name of a method of Twin, then its arguments
 Picture = tuple[dict[bytes, Any], dict[int, list[tuple[int, int, int, int]]]]
@@ -46,10 +47,10 @@ def picture_of(db: Database, inbox_ids: Sequence[int]) -> Picture:
         entries = plain(list(handle.range()))
         assert plain(list(handle.range(reverse=True))) == entries[::-1]
         timelines[name] = (*handle.extent()[:4], entries)
-    inboxes = {}
+    inboxes: dict[int, list[tuple[int, int, int, int]]] = {}
     with db.engine.lock:
         for inbox_id in inbox_ids:
-            found = db.engine.inboxes.read(inbox_id, 0, -1, 10**6)
+            found = db.engine.inboxes.read(inbox_id, NO_LSN, -1, 10**6)
             inboxes[inbox_id] = [reference[:4] for reference, _ in found]
     return timelines, inboxes
 
@@ -158,7 +159,7 @@ class Twin:
     def make_users(self, pending: Pending) -> None:
         with self.db.engine.lock:
             draft = self.db.engine.begin()
-            users = [draft.create(name, INBOX).id for name in USERS]
+            users: list[int] = [draft.create(name, INBOX).id for name in USERS]
             draft.join(AUDIENCE, users[:2])
             pending.join(AUDIENCE, users[:2])
             draft.commit()

@@ -21,6 +21,7 @@ from timeline.embedded.database import Database
 from timeline.engine.inboxview import TOP, InboxView, number_of
 from timeline.entry import Entry
 from timeline.errors import NoPermissionError, WrongTypeError
+from timeline.formats.numbers import NO_LSN
 from timeline.formats.rows import INBOX
 from timeline.options import DAY
 
@@ -142,7 +143,7 @@ def fill(db: Database, draw: random.Random, inbox: int, target: bytes) -> None:
 def check(db: Database, draw: random.Random, name: bytes, inbox: int) -> None:
     reads = InboxView(db.engine)
     with db.engine.lock:
-        found = db.engine.inboxes.read(inbox, 0, -1, 10**6)
+        found = db.engine.inboxes.read(inbox, NO_LSN, -1, 10**6)
         box = reads.find(name)
         assert box is not None
         numbers = [number_of(reference.lsn, ordinal) for reference, ordinal in found]

@@ -22,6 +22,7 @@ from timeline.commit.group import Group
 from timeline.embedded.database import Database
 from timeline.errors import TimelineError
 from timeline.fanout import Position
+from timeline.formats.numbers import NO_LSN
 from timeline.messaging.delivery import watching
 from timeline_server.subscriptions.push import Push
 
@@ -39,7 +40,7 @@ class Late(Watched):
         self.push = Push(loop, self.engine, self.messages)
         self.untold: deque[Group] = deque()
         self.lines: dict[bytes, Line] = {}
-        self.begun = Position(0, 0)
+        self.begun = Position(NO_LSN, 0)
 
     def subscribe(self, users: list[bytes]) -> None:
         self.watch(users)

@@ -36,6 +36,7 @@ from tests.engine.stores import (
 )
 from timeline.commit import draft as draft_module
 from timeline.commit.draft import Draft
+from timeline.formats.numbers import TimelineId
 from timeline.formats.records import encode_target
 from timeline.messaging.access import entries
 from timeline.messaging.conversations import bulk, lifecycle, sending, userstate
@@ -291,7 +292,7 @@ def test_every_reader_is_told_in_the_order_of_making(model_examples: int) -> Non
 def without_ordinal(
     timeline_id: int, kind: int, _ordinal: int, inboxes: Sequence[int] = ()
 ) -> bytes:
-    return encode_target(timeline_id, kind, 0, inboxes)
+    return encode_target(TimelineId(timeline_id), kind, 0, inboxes)
 
 
 def test_a_commit_that_kept_no_ordinals_is_read_to_its_end(

@@ -17,6 +17,7 @@ from timeline.commit.draft import Draft
 from timeline.embedded.database import Database
 from timeline.errors import TimelineError
 from timeline.fanout import Position
+from timeline.formats.numbers import Lsn
 from timeline.messaging.access.access import find_conversation
 from timeline.messaging.access.names import conversation_of
 from timeline.messaging.conversations import bulk, lifecycle, membership, sending, userstate
@@ -84,7 +85,12 @@ class Watched:
             if inbox in news.look:
                 continue
             told = [
-                ("message", conversation_of(each.conversation), each.seq, Position(each.lsn, 0))
+                (
+                    "message",
+                    conversation_of(each.conversation),
+                    each.seq,
+                    Position(Lsn(each.lsn), 0),
+                )
                 for each in news.fresh
                 if inbox in each.inboxes
             ]

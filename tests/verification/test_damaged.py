@@ -20,6 +20,7 @@ import timeline
 from tests.verification.damage import change, fill, flipped, pairs, put, state
 from timeline.formats import keys
 from timeline.formats.conversations import decode_member, encode_member
+from timeline.formats.numbers import Seq, TimelineId
 from timeline.formats.references import (
     decode_references,
     encode_reference,
@@ -129,7 +130,7 @@ def reference_to(timeline_id: int, seq: int, kind: int = 1) -> Callable[[Path], 
         )
         *found, last = decode_references(packed_references(key, value))
         target = timeline_id or id_of(path, "@conv:team")
-        bad = last._replace(timeline_id=target, seq=seq, kind=kind)
+        bad = last._replace(timeline_id=TimelineId(target), seq=Seq(seq), kind=kind)
         packed = [encode_reference(*each) for each in (*found, bad)]
         put(path, "inboxes", key, encode_references(key, packed))
 

@@ -9,10 +9,11 @@ replayed) it reads nothing that it does not itself write.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from timeline.commit.group import Group
 from timeline.formats import keys
+from timeline.formats.numbers import Lsn, Seq, TimelineId
 from timeline.formats.records import (
     DELIVER,
     DROP,
@@ -68,6 +69,7 @@ class Applier:
 
     def apply_operations(self, operations: Sequence[Operation]) -> int:
         delivered = 0
+        argument: Any  # the number of an entry, or as its kind says
         for kind, lsn, target, argument, body in operations:
             if kind == DELIVER:
                 to = decode_target(body)
@@ -95,7 +97,7 @@ class Applier:
                 self._drop(target)
         return delivered
 
-    def deliver(self, inboxes: Sequence[Inbox], lsn: int, seq: int, to: Target) -> None:
+    def deliver(self, inboxes: Sequence[Inbox], lsn: Lsn, seq: Seq, to: Target) -> None:
         reference = encode_reference(lsn, to.timeline_id, seq, to.kind, to.ordinal)
         self._memtable.deliver(inboxes, reference)
 
@@ -115,6 +117,6 @@ class Applier:
     def _drop(self, timeline_id: int) -> None:
         timeline = self._timelines.by_id.get(timeline_id)
         if timeline is None:
-            timeline = Timeline(timeline_id, b"", None)
+            timeline = Timeline(TimelineId(timeline_id), b"", None)
         self._memtable.drop(timeline)
         self._timelines.dropped(timeline)

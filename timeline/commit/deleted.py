@@ -27,7 +27,8 @@ _FORGOTTEN: Final = 500  # names in one commit
 class State(Protocol):
     """What a commit in the making reads and writes of state."""
 
-    lsn: int
+    @property
+    def lsn(self) -> int: ...
 
     def get(self, key: bytes) -> bytes | None: ...
     def put(self, key: bytes, value: bytes) -> None: ...

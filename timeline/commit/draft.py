@@ -24,6 +24,7 @@ from timeline.commit.stage import Stage
 from timeline.errors import NotFoundError, SequenceError, TooLargeError, UsageError
 from timeline.formats import keys
 from timeline.formats.entries import encode_entry, encode_run
+from timeline.formats.numbers import NO_TIMELINE, TimelineId
 from timeline.formats.records import (
     DELIVER,
     DROP,
@@ -101,7 +102,7 @@ class Draft(Overlay):
     def create(self, name: bytes, kind: int = RAW) -> Timeline:
         """Make the timeline called `name`, which must not exist."""
         self._stage.check_name(name)
-        timeline_id = self._next_id
+        timeline_id = TimelineId(self._next_id)
         self._next_id = timeline_id + 1
         raw = not name.startswith(b"@")
         head = recall(self, name) if raw and self._stage.some_deleted else 0
@@ -198,7 +199,7 @@ class Draft(Overlay):
         """
         timeline = self._stage.timelines.load(timeline_id)
         first = 0 if timeline is None or timeline.row is None else timeline.row.first
-        self._operate(TRIM, timeline_id, first)
+        self._operate(TRIM, TimelineId(timeline_id), first)
 
     def trim_to_length(self, timeline: Timeline, length: int) -> int:
         """Remove the oldest entries until `length` are left; how many were removed."""
@@ -361,7 +362,7 @@ class Draft(Overlay):
             changed += 1
         return changed
 
-    def deliver(self, audience_id: int, timeline: Timeline, seq: int, kind: int) -> None:
+    def deliver(self, audience_id: TimelineId, timeline: Timeline, seq: int, kind: int) -> None:
         """Put a reference into the in-box of every member, recorded once; who has left in this
         commit is no member any more.
         """
@@ -371,7 +372,9 @@ class Draft(Overlay):
 
     def notify(self, inbox_ids: Sequence[int], timeline: Timeline, seq: int, kind: int) -> None:
         """Put a reference into the in-boxes named."""
-        self._operate(NOTIFY, 0, seq, encode_target(timeline.id, kind, self._made, inbox_ids))
+        self._operate(
+            NOTIFY, NO_TIMELINE, seq, encode_target(timeline.id, kind, self._made, inbox_ids)
+        )
         self._made += 1
 
     def _spans(self, audience_id: int, inbox_id: int) -> list[tuple[int, int]]:
@@ -421,9 +424,9 @@ class Draft(Overlay):
             operation = self._operations[place]
             self._operations[place] = operation._replace(body=operation.body + left_out)
         operations = [
-            Operation(REMOVE, self.lsn, 0, 0, key)
+            Operation(REMOVE, self.lsn, NO_TIMELINE, 0, key)
             if value is None
-            else Operation(PUT, self.lsn, 0, len(key), key + value)
+            else Operation(PUT, self.lsn, NO_TIMELINE, len(key), key + value)
             for key, value in self._state.items()
         ]
         operations += self._operations
@@ -462,7 +465,7 @@ class Draft(Overlay):
             timeline.tail.append(row)
         group.appended.add_run(own.timelines, own.ids, own.seqs, own.parts, own.sizes)
 
-    def _operate(self, kind: int, target: int, argument: int = 0, body: bytes = b"") -> None:
+    def _operate(self, kind: int, target: TimelineId, argument: int = 0, body: bytes = b"") -> None:
         self._operations.append(Operation(kind, self.lsn, target, argument, body))
 
     def _patch(self, timeline: Timeline, seq: int, payload: bytes) -> None:

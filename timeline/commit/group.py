@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 from timeline.errors import TimelineError
+from timeline.formats.numbers import Lsn
 from timeline.formats.records import Appends, Operation
 from timeline.formats.segments import Row
 from timeline.lsm.timeline import Timeline
@@ -86,9 +87,9 @@ class Group:
         "offsets", "operations", "patches", "size", "state", "time", "told",
     )  # fmt: skip
 
-    def __init__(self, first: int, base: int) -> None:
+    def __init__(self, first: Lsn, base: int) -> None:
         self.first = first
-        self.next = first  # the LSN of the next commit
+        self.next: int = first  # the LSN of the next commit
         self.base = base
         self.time = 0  # of all its commits, set by the first
         self.appended = Appended()

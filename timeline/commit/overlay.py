@@ -16,6 +16,7 @@ from timeline.commit.group import Appended
 from timeline.commit.stage import Stage, select
 from timeline.errors import NotFoundError, WrongTypeError, shown
 from timeline.formats import keys
+from timeline.formats.numbers import Lsn
 from timeline.formats.records import Operation
 from timeline.formats.rows import (
     INBOX,
@@ -36,7 +37,7 @@ from timeline.lsm.timeline import Timeline
 class Overlay:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
-        self.lsn = stage.open.next
+        self.lsn = Lsn(stage.open.next)
         self.time = stage.open.time or stage.now()
         self._appended = Appended()
         self._operations: list[Operation] = []

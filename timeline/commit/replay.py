@@ -14,6 +14,7 @@ from timeline.commit.apply import Applier
 from timeline.errors import CorruptError
 from timeline.formats import keys
 from timeline.formats.keys import pair, split_pair
+from timeline.formats.numbers import Lsn, Seq
 from timeline.formats.records import DROP, PUT, REMOVE, Operation, Record, Target
 from timeline.formats.rows import Progress
 from timeline.lsm.inboxes import Inboxes
@@ -98,7 +99,7 @@ class Replay(Applier):
         )
         self.apply_operations(record.operations)
 
-    def deliver(self, inboxes: Sequence[Inbox], lsn: int, seq: int, to: Target) -> None:
+    def deliver(self, inboxes: Sequence[Inbox], lsn: Lsn, seq: Seq, to: Target) -> None:
         if lsn <= self._progress.upto:
             inboxes = [inbox for inbox in inboxes if lsn > self._last_on_disk(INBOXES, inbox.id)]
         super().deliver(inboxes, lsn, seq, to)

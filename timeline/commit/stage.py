@@ -24,6 +24,7 @@ from timeline.commit.group import Group
 from timeline.commit.outcomes import Outcomes
 from timeline.errors import SequenceError, TimelineError, TooLargeError, UsageError, WrongTypeError
 from timeline.formats import keys
+from timeline.formats.numbers import Lsn
 from timeline.formats.rows import INBOX
 from timeline.formats.segments import Row
 from timeline.lsm.inboxes import Inboxes
@@ -71,7 +72,7 @@ class Stage:
         self.deleted_names = options.deleted_names
         # Whether names of deleted timelines are perhaps remembered: else none is looked up.
         self.some_deleted = state.get(keys.DELETED) is not None
-        self.open = Group(lsn + 1, memtable.visible)
+        self.open = Group(Lsn(lsn + 1), memtable.visible)
         self.pending: Group | None = None  # closed, and neither applied nor failed
         self.next_id = next_id
         self.last_time = now  # of the last commit of a closed group
@@ -183,13 +184,13 @@ class Stage:
         """Take the open group for writing and open the next one."""
         group = self.pending = self.open
         self.last_time = group.time
-        self.open = Group(group.next, group.end)
+        self.open = Group(Lsn(group.next), group.end)
         return group
 
     def abandon(self) -> tuple[Group | None, Group]:
         """Give up what is staged: the pending group and the open one. Another stage follows."""
         pending, behind = self.pending, self.open
-        self.pending, self.open = None, Group(behind.next, behind.end)
+        self.pending, self.open = None, Group(Lsn(behind.next), behind.end)
         return pending, behind
 
 

@@ -22,6 +22,7 @@ from timeline.entry import Entry
 from timeline.formats.conversations import KINDS
 from timeline.formats.entries import decode_id, encode_shown
 from timeline.formats.keys import MAX
+from timeline.formats.numbers import Lsn
 from timeline.formats.references import REPLAY, Reference
 from timeline.formats.rows import INBOX, Retention
 from timeline.lsm.ranges import Extent, Page
@@ -119,11 +120,11 @@ class InboxView:
             return Page(0, [], None)
         inboxes = self._engine.inboxes
         if reverse:
-            found = inboxes.read_back(timeline.id, last >> BITS, last & _LAST, limit)
+            found = inboxes.read_back(timeline.id, Lsn(last >> BITS), last & _LAST, limit)
         elif first & _LAST:
-            found = inboxes.read(timeline.id, first >> BITS, (first & _LAST) - 1, limit)
+            found = inboxes.read(timeline.id, Lsn(first >> BITS), (first & _LAST) - 1, limit)
         else:
-            found = inboxes.read(timeline.id, (first >> BITS) - 1, MAX, limit)
+            found = inboxes.read(timeline.id, Lsn((first >> BITS) - 1), MAX, limit)
         numbered = [
             (number, reference)
             for reference, ordinal in found

@@ -27,6 +27,7 @@ from typing import Final, NamedTuple
 from crc32c import crc32c
 
 from timeline.errors import CorruptError
+from timeline.formats.numbers import Lsn, TimelineId
 
 VERSION: Final = 1
 SPREAD: Final = 1
@@ -47,8 +48,8 @@ NOTIFY: Final = 7  # 0, seq; body = target · in-box ids u64 × n
 
 class Operation(NamedTuple):
     kind: int
-    lsn: int
-    id: int
+    lsn: Lsn
+    id: TimelineId
     argument: int
     body: bytes
 
@@ -73,8 +74,8 @@ class Appends(NamedTuple):
 class Record(NamedTuple):
     """A decoded group. Its entries lie in `value` from `start` on, one after another."""
 
-    first: int
-    last: int
+    first: Lsn
+    last: Lsn
     time: int
     appends: Appends
     value: bytes
@@ -96,7 +97,7 @@ def entries_start(appends: Appends) -> int:
 
 
 def encode_record(
-    first: int,
+    first: Lsn,
     commits: int,
     time: int,
     appends: Appends,
@@ -121,7 +122,7 @@ def encode_record(
     return whole + _CRC.pack(crc32c(whole))
 
 
-def decode_record(last: int, value: bytes) -> Record:
+def decode_record(last: Lsn, value: bytes) -> Record:
     """The record stored under LSN `last`. Raises `CorruptError`."""
     try:
         (crc,) = _CRC.unpack_from(value, len(value) - 4)
@@ -174,14 +175,14 @@ class Target(NamedTuple):
     those it reaches (NOTIFY), or does not although they are in the audience (DELIVER).
     """
 
-    timeline_id: int
+    timeline_id: TimelineId
     kind: int
     ordinal: int
     inboxes: Sequence[int]
 
 
 def encode_target(
-    timeline_id: int, kind: int, ordinal: int = 0, inboxes: Sequence[int] = ()
+    timeline_id: TimelineId, kind: int, ordinal: int = 0, inboxes: Sequence[int] = ()
 ) -> bytes:
     """Body of DELIVER and NOTIFY."""
     return _TARGET.pack(timeline_id, kind, ordinal) + array("Q", inboxes).tobytes()

@@ -25,6 +25,7 @@ from crc32c import crc32c
 
 from timeline.errors import CorruptError
 from timeline.formats.keys import split_pair
+from timeline.formats.numbers import Lsn, Seq, TimelineId
 
 VERSION: Final = 2
 
@@ -40,7 +41,7 @@ _FIRST: Final = bytes(4)  # ordinal 0
 REPLAY: Final = 255
 
 
-Fields = tuple[int, int, int, int, int]  # those of a `Reference`
+Fields = tuple[Lsn, TimelineId, Seq, int, int]  # those of a `Reference`
 
 
 class Reference(NamedTuple):
@@ -48,14 +49,16 @@ class Reference(NamedTuple):
     made `ordinal` things before.
     """
 
-    lsn: int
-    timeline_id: int
-    seq: int
+    lsn: Lsn
+    timeline_id: TimelineId
+    seq: Seq
     kind: int
     ordinal: int
 
 
-def encode_reference(lsn: int, timeline_id: int, seq: int, kind: int, ordinal: int = 0) -> bytes:
+def encode_reference(
+    lsn: Lsn, timeline_id: TimelineId, seq: Seq, kind: int, ordinal: int = 0
+) -> bytes:
     return _REFERENCE.pack(lsn, timeline_id, seq, kind, ordinal)
 
 
@@ -123,9 +126,9 @@ def encode_floor(key: bytes, lsn: int) -> bytes:
     return body + _CRC.pack(crc32c(body, crc32c(key)))
 
 
-def decode_floor(key: bytes, value: bytes) -> int:
+def decode_floor(key: bytes, value: bytes) -> Lsn:
     """Raises `CorruptError`."""
-    lsn = int.from_bytes(value[:8], "little")
+    lsn = Lsn(int.from_bytes(value[:8], "little"))
     if value != encode_floor(key, lsn):
         raise CorruptError(
             f"the floor of in-box {split_pair(key)[0]} is damaged: run `timeline verify`, then "

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from weakref import WeakValueDictionary
 
 from timeline.formats import keys
+from timeline.formats.numbers import NO_LSN, Lsn, TimelineId
 from timeline.formats.references import (
     SIZE,
     Fields,
@@ -45,12 +46,12 @@ OPEN = keys.MAX  # the end of a span that has not ended
 class Audience:
     """The members of one audience in memory, ready to be delivered to."""
 
-    def __init__(self, spans: dict[int, tuple[Inbox, bytes]]) -> None:
+    def __init__(self, spans: dict[TimelineId, tuple[Inbox, bytes]]) -> None:
         self.spans = spans  # in-box id → (in-box, its encoded spans)
         self.current: list[Inbox] | None = None  # None: to be settled
         self._settled = 0
 
-    def reached(self, lsn: int) -> list[Inbox]:
+    def reached(self, lsn: Lsn) -> list[Inbox]:
         """The in-boxes that commit `lsn` is delivered to."""
         if lsn >= self._settled and self.current is not None:
             return self.current
@@ -96,13 +97,13 @@ class Inboxes:
         self._audiences: OrderedDict[int, Audience] = OrderedDict()
         self._members = 0
         self.sealed = 0  # what lies at or below this LSN is never replayed
-        self.floor = 0  # that of all in-boxes, see `expiry`
+        self.floor = NO_LSN  # that of all in-boxes, see `expiry`
 
     def inbox(self, inbox_id: int) -> Inbox:
         """The one object of an in-box; making it reads nothing."""
         found = self._inboxes.get(inbox_id)
         if found is None:
-            found = self._inboxes[inbox_id] = Inbox(inbox_id)
+            found = self._inboxes[inbox_id] = Inbox(TimelineId(inbox_id))
         return found
 
     # --- applying -----------------------------------------------------------------------------
@@ -130,7 +131,7 @@ class Inboxes:
         prefix = keys.AUDIENCE + keys.number(audience_id)
         spans = {}
         for key, value in self._state.scan(prefix, keys.successor(prefix)):
-            inbox_id = keys.split_number(key[9:])
+            inbox_id = TimelineId(keys.split_number(key[9:]))
             spans[inbox_id] = (self.inbox(inbox_id), value)
         audience = self._audiences[audience_id] = Audience(spans)
         audience.settle(self.sealed)
@@ -145,17 +146,17 @@ class Inboxes:
         value = self._state.get(keys.AUDIENCE + keys.pair(audience_id, inbox_id))
         return [] if value is None else decode_spans(value)
 
-    def floor_of(self, inbox_id: int) -> int:
+    def floor_of(self, inbox_id: int) -> Lsn:
         """What commits up to this LSN delivered is no longer in the in-box."""
         inbox = self.inbox(inbox_id)
         if inbox.floor is None:
             key = keys.pair(inbox_id, 0)
             value = self._storage.get(INBOXES, key)
-            inbox.floor = 0 if value is None else decode_floor(key, value)
+            inbox.floor = NO_LSN if value is None else decode_floor(key, value)
         return max(self.floor, inbox.floor)
 
     def read(
-        self, inbox_id: int, lsn: int, ordinal: int, limit: int
+        self, inbox_id: int, lsn: Lsn, ordinal: int, limit: int
     ) -> list[tuple[Reference, int]]:
         """At most `limit` references after number `ordinal` of those of commit `lsn`, each with its
         own number among those of its commit in this in-box, counted from 0.
@@ -175,7 +176,7 @@ class Inboxes:
                         return found
         return found
 
-    def above(self, inbox_id: int, lsn: int, most: int) -> list[Fields]:
+    def above(self, inbox_id: int, lsn: Lsn, most: int) -> list[Fields]:
         """What the commits above `lsn` brought, as the fields of references: at least `most` where
         there are so many, and whole commits.
         """
@@ -214,7 +215,7 @@ class Inboxes:
                     start = stop
 
     def read_back(
-        self, inbox_id: int, lsn: int, ordinal: int, limit: int
+        self, inbox_id: int, lsn: Lsn, ordinal: int, limit: int
     ) -> list[tuple[Reference, int]]:
         """At most `limit` references up to and with (`lsn`, `ordinal`), newest first."""
         found: list[tuple[Reference, int]] = []
@@ -263,7 +264,7 @@ class Inboxes:
     def count(self, inbox_id: int) -> int:
         """How many references an in-box holds; looks at every segment."""
         inbox = self.inbox(inbox_id)
-        floor = self.floor_of(inbox_id)
+        floor: int = self.floor_of(inbox_id)
         memory = [rows for rows in (inbox.immutable, inbox.tail) if rows]
         boundary = lsn_of(memory[0][0]) if memory else OPEN
         start, stop = keys.pair(inbox_id, floor + 1), keys.pair(inbox_id + 1, 0)

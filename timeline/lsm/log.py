@@ -15,10 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import accumulate
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from timeline.errors import NotFoundError, TrimmedError, UsageError, shown
 from timeline.formats import keys
+from timeline.formats.numbers import Lsn, TimelineId
 from timeline.formats.records import (
     DELIVER,
     DROP,
@@ -51,7 +52,7 @@ class Change(NamedTuple):
     """
 
     kind: str
-    id: int
+    id: TimelineId
     first: int
     last: int
     audience: int = 0
@@ -59,7 +60,7 @@ class Change(NamedTuple):
 
 
 class LogCommit(NamedTuple):
-    lsn: int
+    lsn: Lsn
     time: int
     changes: list[Change]
 
@@ -82,17 +83,17 @@ class Log:
         """Stored records that hold a commit above LSN `after`, in order, applied or not."""
         pairs = self._storage.scan(LOG, keys.number(after + 1), keys.number(keys.MAX))
         for key, value in pairs:
-            yield decode_record(keys.split_number(key), value)
+            yield decode_record(Lsn(keys.split_number(key)), value)
 
-    def stored(self, after: int, most: int) -> list[tuple[int, bytes]]:
+    def stored(self, after: int, most: int) -> list[tuple[Lsn, bytes]]:
         """The next applied records above LSN `after` as they are stored, by their last LSN: about
         `most` bytes of them, one at least. For who decodes them without the lock.
         """
-        found: list[tuple[int, bytes]] = []
+        found: list[tuple[Lsn, bytes]] = []
         size = 0
         pairs = self._storage.scan(LOG, keys.number(after + 1), keys.number(self.applied + 1))
         for key, value in pairs:
-            found.append((keys.split_number(key), value))
+            found.append((Lsn(keys.split_number(key)), value))
             size += len(value)
             if size >= most:
                 break
@@ -103,7 +104,7 @@ class Log:
         found = self._storage.at_or_after(LOG, keys.number(0), keys.number(keys.MAX))
         if found is None:
             return self.applied + 1
-        return decode_record(keys.split_number(found[0]), found[1]).first
+        return decode_record(Lsn(keys.split_number(found[0])), found[1]).first
 
     def read(self, after: int, limit: int) -> list[LogCommit]:
         """At most `limit` commits above LSN `after`. Raises `TrimmedError`."""
@@ -210,7 +211,7 @@ class Log:
     def lowest(self, upto: int) -> Record | None:
         """The first record that is kept, if it ends at or below LSN `upto`."""
         found = self._storage.at_or_after(LOG, keys.number(0), keys.number(upto + 1))
-        return None if found is None else decode_record(keys.split_number(found[0]), found[1])
+        return None if found is None else decode_record(Lsn(keys.split_number(found[0])), found[1])
 
     def _chapters(self) -> list[tuple[int, int, int]]:
         """What is kept of the sealed log: up to which LSN, bytes, and when it was sealed."""
@@ -250,7 +251,8 @@ def superseded(record: Record) -> int | None:
 
 def split_record(record: Record) -> Iterator[LogCommit]:
     """The commits of a record, one after another, with what each changed."""
-    changes: dict[int, list[Change]] = {lsn: [] for lsn in range(record.first, record.last + 1)}
+    timeline_id: Any
+    changes: dict[Any, list[Change]] = {lsn: [] for lsn in range(record.first, record.last + 1)}
     appends = record.appends
     for timeline_id, seq, lsn in zip(
         appends.timelines, appends.seqs, appends.lsns(record.first), strict=True
@@ -264,7 +266,7 @@ def split_record(record: Record) -> Iterator[LogCommit]:
         yield LogCommit(lsn, record.time, found)
 
 
-def _note_append(changes: list[Change], timeline_id: int, seq: int) -> None:
+def _note_append(changes: list[Change], timeline_id: TimelineId, seq: int) -> None:
     if changes and changes[-1].id == timeline_id and changes[-1].last == seq - 1:
         changes[-1] = changes[-1]._replace(last=seq)
     else:

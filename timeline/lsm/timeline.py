@@ -10,6 +10,7 @@ from __future__ import annotations
 from array import array
 
 from timeline.formats import keys
+from timeline.formats.numbers import Lsn, TimelineId
 from timeline.formats.rows import INBOX, TimelineRow
 from timeline.formats.segments import Segment
 
@@ -28,7 +29,7 @@ class Timeline:
     )  # fmt: skip
 
     def __init__(
-        self, timeline_id: int, name: bytes, row: TimelineRow | None, sealed: int = 0
+        self, timeline_id: TimelineId, name: bytes, row: TimelineRow | None, sealed: int = 0
     ) -> None:
         self.id = timeline_id
         self.name = name
@@ -62,9 +63,9 @@ class Inbox:
 
     __slots__ = ("__weakref__", "floor", "generation", "id", "immutable", "tail")
 
-    def __init__(self, inbox_id: int) -> None:
+    def __init__(self, inbox_id: TimelineId) -> None:
         self.id = inbox_id
         self.generation = 0
         self.tail: list[bytes] = []
         self.immutable: list[bytes] = []
-        self.floor: int | None = None
+        self.floor: Lsn | None = None

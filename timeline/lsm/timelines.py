@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Final
 
 from timeline.formats import keys
+from timeline.formats.numbers import TimelineId
 from timeline.formats.rows import TimelineRow, decode_row
 from timeline.lsm.headcache import HeadCache
 from timeline.lsm.ranges import Ranges
@@ -73,7 +74,7 @@ class Timelines:
             head = self._sealed_head(timeline_id, row)
         else:
             row, head = kept
-        timeline = Timeline(timeline_id, row.name, row, head)
+        timeline = Timeline(TimelineId(timeline_id), row.name, row, head)
         self.keep(timeline)
         return timeline
 

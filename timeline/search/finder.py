@@ -62,7 +62,7 @@ def find_entries(
 def _ids(engine: Engine, names: Sequence[bytes]) -> list[int]:
     with engine.lock:
         engine.check_usable()
-        found = []
+        found: list[int] = []
         for name in names:
             timeline = engine.timelines.find(name)
             if timeline is None:

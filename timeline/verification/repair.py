@@ -22,6 +22,7 @@ from typing import Final
 from timeline.engine.directory import MARK, ROCKS, STORE_KEY, no_store
 from timeline.engine.engine import Engine
 from timeline.errors import CorruptError, NotFoundError, StorageError, UsageError
+from timeline.formats.numbers import Lsn
 from timeline.formats.records import decode_record
 from timeline.formats.rows import (
     FORMAT,
@@ -252,7 +253,7 @@ def _give_beginning(storage: Storage, damaged: Snapshot) -> None:
     first = last = 0
     for key, value in walk(storage, LOG):
         try:
-            record = decode_record(int.from_bytes(key, "big"), value)
+            record = decode_record(Lsn(int.from_bytes(key, "big")), value)
         except CorruptError:
             first = 0
             continue

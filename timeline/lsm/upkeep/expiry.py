@@ -27,6 +27,7 @@ from typing import Final
 
 from timeline.errors import CorruptError
 from timeline.formats.keys import MAX, pair, split_pair
+from timeline.formats.numbers import Lsn
 from timeline.formats.references import count_references, decode_floor, encode_floor
 from timeline.formats.rows import ExpiryRow, decode_expiry, encode_expiry
 from timeline.lsm.inboxes import Inboxes
@@ -53,7 +54,7 @@ class Expiry:
         self._position = 0  # the in-box at which the sweep goes on
         value = storage.get(META, EXPIRY_KEY)
         self._row = ExpiryRow(0, 0, ()) if value is None else decode_expiry(value)
-        inboxes.floor = self._row.floor
+        inboxes.floor = Lsn(self._row.floor)
         self._most = options.inbox_references
         self._grown: OrderedDict[int, int] = OrderedDict()  # in-box → references noted
         self._ready: OrderedDict[int, tuple[int, int]] = OrderedDict()  # in-box → count so far
@@ -135,7 +136,7 @@ class Expiry:
                 batch.put(INBOXES, key, encode_floor(key, last))
                 self._storage.clear(batch, INBOXES, start, pair(inbox_id, last + 1))
                 self._storage.write(batch, logged=False)
-                self._inboxes.inbox(inbox_id).floor = last
+                self._inboxes.inbox(inbox_id).floor = Lsn(last)
                 return None
             position, count = last - 1, count + count_references(found[1])
         return position, count
@@ -167,7 +168,7 @@ class Expiry:
         if len(batch):
             self._storage.write(batch, logged=False)
         self._row = row
-        self._inboxes.floor = row.floor
+        self._inboxes.floor = Lsn(row.floor)
 
 
 def _stays(key: bytes, value: bytes, floor: int) -> bool:

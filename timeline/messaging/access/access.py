@@ -29,6 +29,7 @@ from timeline.formats.conversations import (
     member_key,
 )
 from timeline.formats.names import CONVERSATIONS, USERS
+from timeline.formats.numbers import TimelineId
 from timeline.formats.rows import INBOX
 from timeline.lsm.timeline import Timeline
 from timeline.messaging.access.names import APPLICATION, check_actor, check_user, conversation_of
@@ -46,7 +47,7 @@ class Conversation:
     row: ConversationRow
 
     @property
-    def id(self) -> int:
+    def id(self) -> TimelineId:
         return self.messages.id
 
     @property

@@ -51,6 +51,7 @@ from timeline.formats.conversations import (
 )
 from timeline.formats.keys import MAX, number, split_number
 from timeline.formats.names import USERS
+from timeline.formats.numbers import TimelineId
 from timeline.messaging.access.access import (
     Conversation,
     enter,
@@ -83,7 +84,7 @@ def admit(
     draft: Draft, conversation: Conversation, users: Sequence[bytes], options: Options
 ) -> list[int]:
     """Make users members; the in-boxes of those who were not. Switches the diffusion if need be."""
-    fresh: dict[int, MemberRow | None] = {}
+    fresh: dict[TimelineId, MemberRow | None] = {}
     for user in users:
         inbox = find_or_create_user(draft, user).id
         member = member_of(draft, inbox, conversation.id)

@@ -30,6 +30,7 @@ from timeline.formats.conversations import (
     encode_device,
     encode_settings,
 )
+from timeline.formats.numbers import Lsn
 from timeline.lsm.openings import Openings
 from timeline.messaging.access.access import find_user
 from timeline.messaging.access.entries import check_own_fields
@@ -78,7 +79,7 @@ class Cursors:
             return None
         if ordinal > _MOST_ORDINAL or not self._openings.made(lsn + (ordinal > 0), tag):
             return None
-        return Position(lsn, ordinal)
+        return Position(Lsn(lsn), ordinal)
 
 
 def find_device(
@@ -111,7 +112,7 @@ def acknowledge(
     if row is None:
         _make_room(draft, user, inbox, options, presence)
         row = _NEW
-    reached = Position(row.lsn, row.ordinal)
+    reached = Position(Lsn(row.lsn), row.ordinal)
     if not row.known or position > reached:
         reached = position
     draft.put(
@@ -191,6 +192,6 @@ def devices_of(
         row = decode_device(value)
         if _is_idle(view, row, now, options):
             continue
-        acked = cursors.encode(Position(row.lsn, row.ordinal)) if row.known else b""
+        acked = cursors.encode(Position(Lsn(row.lsn), row.ordinal)) if row.known else b""
         found.append(Device(key[len(prefix) :], acked, row.seen, decode_settings(row.fields)))
     return found

@@ -14,6 +14,7 @@ from timeline.engine.view import View
 from timeline.errors import TooLargeError, UsageError
 from timeline.fanout import Position, first_since
 from timeline.formats.conversations import EDIT, RECALL
+from timeline.formats.numbers import Lsn
 from timeline.formats.segments import Row
 from timeline.lsm.ranges import Extent
 from timeline.messaging.access.access import Conversation, enter
@@ -106,7 +107,7 @@ def events(
             kind, concerned, _ = split_event(payload)
             if kind in (EDIT, RECALL) and not visibility.shows(concerned):
                 continue
-            update = event_update(view, place, access.member, Position(lsn, 0), payload)
+            update = event_update(view, place, access.member, Position(Lsn(lsn), 0), payload)
             if update is not None:
                 found.append(update)
                 size += len(update.payload)

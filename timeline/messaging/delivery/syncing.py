@@ -35,6 +35,7 @@ from timeline.formats.conversations import (
 from timeline.formats.entries import encode_entry
 from timeline.formats.keys import number
 from timeline.formats.names import CONVERSATIONS
+from timeline.formats.numbers import Lsn
 from timeline.lsm.timeline import Timeline
 from timeline.messaging.access.access import (
     Conversation,
@@ -93,7 +94,7 @@ class Reader:
     @property
     def now(self) -> Position:
         """Behind everything that readers see."""
-        return Position(self._engine.applied, 0)
+        return Position(Lsn(self._engine.applied), 0)
 
     def floor(self, inbox: int) -> Position:
         """The lowest position behind which an in-box is whole."""
@@ -109,7 +110,7 @@ class Reader:
         else:
             row = find_device(self._view, inbox, device, self._now_ms(), self._options)
             known = row is not None and row.known
-            position = Position(row.lsn, row.ordinal) if row is not None and known else None
+            position = Position(Lsn(row.lsn), row.ordinal) if row is not None and known else None
             if position is not None and position.lsn > applied:
                 position = None
         if position is not None and (

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from timeline.errors import CorruptError
 from timeline.formats import keys
+from timeline.formats.numbers import Lsn
 from timeline.formats.records import DROP, PATCH, TRIM, decode_record
 from timeline.lsm.timeline import Timeline
 from timeline.search.index.checking import IndexReader, newest_index
@@ -136,7 +137,7 @@ def _since(snapshot: Snapshot, lsn: int) -> tuple[dict[tuple[int, int], int], se
         if int.from_bytes(key, "big") <= lsn:
             continue
         try:
-            record = decode_record(keys.split_number(key), value)
+            record = decode_record(Lsn(keys.split_number(key)), value)
         except CorruptError:
             break
         for operation in record.operations:

@@ -13,6 +13,7 @@ from typing import Final
 from timeline.engine.directory import STORE_KEY
 from timeline.errors import CorruptError, shown
 from timeline.formats import keys
+from timeline.formats.numbers import Lsn
 from timeline.formats.records import decode_record
 from timeline.formats.rows import decode_clock, decode_erasure, decode_expiry, decode_openings
 from timeline.lsm.clock import CLOCK_KEY
@@ -37,7 +38,7 @@ def check_log(snapshot: Snapshot) -> Iterator[Finding]:
     for key, value in snapshot.pairs(LOG):
         last = int.from_bytes(key, "big")
         try:
-            record = decode_record(keys.split_number(key), value)
+            record = decode_record(Lsn(keys.split_number(key)), value)
         except CorruptError as error:
             # What lies behind it is void above the sealed LSN; below that it serves followers only.
             yield Finding(
