@@ -10,6 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from tests.tools.looks import printed
 from timeline_tools import main as entry
 from timeline_tools.main import main
 
@@ -63,3 +64,14 @@ def test_no_verb_waits_for_what_others_need() -> None:
         "assert not {'rich', 'numpy', 'timeline'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("verb", NAMES)
+def test_help_has_examples(verb: str) -> None:
+    text = printed(verb, "--help")
+    assert "Examples:" in text
+    assert f"timeline {verb}" in text
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert printed("--version") == "timeline, version 0.1.0\n"

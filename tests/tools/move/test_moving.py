@@ -220,7 +220,7 @@ def test_other_content_under_the_same_numbers_is_refused(store: Path, tmp_path: 
 
 
 def test_a_file_made_by_hand_is_added(tmp_path: Path) -> None:
-    page = (Path(__file__).parent.parent.parent / "timeline/formats/FORMAT.md").read_text("utf-8")
+    page = (Path(__file__).parents[3] / "timeline/formats/FORMAT.md").read_text("utf-8")
     lines = page.partition("may be as short as\n\n")[2].partition("\n\n")[0]
     for number in (1, 2):  # without numbers nothing tells that it was there
         done("import", tmp_path / "data", "-", stdin=lines.encode() + b"\n")

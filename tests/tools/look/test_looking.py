@@ -6,12 +6,9 @@ from __future__ import annotations
 
 import os
 import re
-import socket
-import time
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 
 import timeline
@@ -20,10 +17,6 @@ from tests.server.daemon import Daemon
 from tests.tools.looks import BINARY, ENTRIES, ROOMS, documents, printed, refused, run
 from timeline.formats.rows import FORMAT
 from timeline.messaging.conversations.lifecycle import Deletion
-from timeline_tools.cli.amounts import MOMENT
-from timeline_tools.cli.console import escaped
-from timeline_tools.main import main
-from timeline_tools.sources.wire import socket_of
 
 LOOKS = [
     ["inspect", "room:000"],
@@ -228,55 +221,6 @@ def test_what_is_half_deleted_is_said_to_be(tmp_path: Path) -> None:
     assert "being deleted" in printed("conversation", str(tmp_path / "data"), "town")
 
 
-@pytest.mark.parametrize("verb", sorted(main.list_commands(click.Context(main))))
-def test_help_has_examples(verb: str) -> None:
-    text = printed(verb, "--help")
-    assert "Examples:" in text
-    assert f"timeline {verb}" in text
-
-
-def test_the_version_is_that_of_the_package() -> None:
-    assert printed("--version") == "timeline, version 0.1.0\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "milliseconds"),
-    [
-        ("1700000000000", 1_700_000_000_000),
-        ("2023-11-14", 1_699_920_000_000),
-        ("2023-11-14T22:13:20", 1_700_000_000_000),
-        ("2023-11-14T23:13:20.5+01:00", 1_700_000_000_500),
-    ],
-)
-def test_a_time_is_written_as_people_do(text: str, milliseconds: int) -> None:
-    assert MOMENT.convert(text, None, None) == milliseconds
-
-
-@pytest.mark.parametrize(
-    ("text", "ago"), [("90s", 90_000), ("1.5h", 5_400_000), ("2d", 172_800_000), ("5ms", 5)]
-)
-def test_a_time_is_so_long_ago(text: str, ago: int) -> None:
-    now = time.time() * 1000
-    assert now - ago - 1 <= MOMENT.convert(text, None, None) <= time.time() * 1000 - ago + 1
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (b"plain", "plain"),
-        (b"two words", '"two words"'),
-        (b"", '""'),
-        (b'say "so"', '"say \\"so\\""'),
-        (b"a\nb\x1b[2J", "a\\nb\\x1b[2J"),
-        (b"\xff\x00", "\\xff\\x00"),
-        ("\u202eabc".encode(), "\\u202eabc"),
-        ("已添加".encode(), "已添加"),
-    ],
-)
-def test_a_value_cannot_break_its_line(value: bytes, shown: str) -> None:
-    assert escaped(value) == shown
-
-
 def test_the_pages_of_a_user_are_one_answer(
     daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,18 +248,3 @@ def test_a_commit_that_changed_only_state_says_so(tmp_path: Path) -> None:
         db.timeline("a").set_metadata({"owner": "ann"})
     lines = printed("tail", str(tmp_path / "store"), "--log").splitlines()
     assert lines[-1].endswith("  state only")
-
-
-def test_a_unix_socket_may_be_named_without_a_slash(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "localhost").touch()
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind("here.sock")
-        assert [socket_of(each) for each in ("here.sock", "./nope", "nope.sock", "localhost")] == [
-            "here.sock",
-            "./nope",
-            None,
-            None,
-        ]

@@ -6,12 +6,13 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
 from tests.server.daemon import Daemon
 from tests.tools.looks import printed, refused, run
-from timeline_tools.sources.wire import split_address
+from timeline_tools.sources.wire import socket_of, split_address
 
 HTTP = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n<html></html>"
 REDIS = b"*2\r\n$6\r\nserver\r\n$5\r\nredis\r\n"
@@ -96,3 +97,18 @@ def test_names_may_be_any_bytes_over_the_wire_too(daemon: Daemon) -> None:
 )
 def test_host_or_port_may_be_left_out(address: str, place: tuple[str, int]) -> None:
     assert split_address(address) == place
+
+
+def test_a_unix_socket_may_be_named_without_a_slash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "localhost").touch()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("here.sock")
+        assert [socket_of(each) for each in ("here.sock", "./nope", "nope.sock", "localhost")] == [
+            "here.sock",
+            "./nope",
+            None,
+            None,
+        ]
