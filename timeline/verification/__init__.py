@@ -1,5 +1,7 @@
-"""Verification and repair: whether a store is what it says it is, and what can be had of one that
-is not. `verify` reads only; `repair` makes another store. The command line prints what they say.
+"""Verification and repair.
+
+`verify` checks a store, or a backup, and reads only. `repair` makes a sound store of what is whole
+in a damaged one. Both return findings, which the command line prints.
 """
 
 from timeline.verification.repair import Repair, repair, repair_in_place

@@ -1,7 +1,7 @@
-"""A backup, looked at as the store that `restore` would make of it.
+"""A backup, checked as the store that `restore` would make of it.
 
-Rule: nothing in it is changed and nothing is restored. Its files are held against the manifest
-first; only when each is what it was is the store in them worth a look, through links.
+Rule: nothing in the backup changes, and nothing is restored. First its files are compared with the
+manifest. If all are as they were, they are read as a store, through links.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ def is_backup(path: Path) -> bool:
 
 class Backup:
     def __init__(self, path: Path) -> None:
-        """Raises `CorruptError`, `FormatVersionError`, `StorageError` when it cannot be told what
-        is in it.
+        """Raises `NotFoundError`, `CorruptError`, `FormatVersionError`, `StorageError` when its
+        manifest cannot be read.
         """
         self.path = path
         self.manifest: Manifest = read_manifest(path)
 
     def check_files(self, progress: Progress = unheard) -> Iterator[Finding]:
-        """What is not as the manifest has it; `progress` is in files."""
+        """The files that differ from the manifest. `progress` counts files."""
         for done, file in enumerate(self.manifest.files):
             place = self.path / FILES / file.name
             progress(done, len(self.manifest.files))
@@ -47,7 +47,7 @@ class Backup:
 
     @contextmanager
     def as_store(self) -> Iterator[Path]:
-        """A directory that is a store, of links to the files. Raises `StorageError`."""
+        """A directory of links that is a store. Raises `StorageError`."""
         own = Scratch()
         try:
             for file in self.manifest.files:
@@ -60,14 +60,14 @@ class Backup:
             own.remove()
 
     def check_end(self, lsn: int) -> Iterator[Finding]:
-        """The store ends at `lsn`, where the manifest says."""
+        """Whether the store, which ends at `lsn`, ends where the manifest says."""
         if lsn != self.manifest.lsn:
             yield _lost(
                 f"it ends at LSN {lsn:,}, not at {self.manifest.lsn:,} as its manifest says"
             )
 
     def unveiled(self, store: Path, finding: Finding) -> Finding:
-        """A finding of `as_store`, naming the files of the backup."""
+        """A finding in `as_store`, with the files of the backup in place of the links."""
         text = finding.text.replace(str(store / ROCKS), str(self.path / FILES))
         return finding._replace(text=text.replace(str(store), str(self.path)))
 

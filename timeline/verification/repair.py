@@ -1,12 +1,12 @@
 """Repair: another store, made of what is whole in a damaged one.
 
-    copy      every row that can be read, and the log up to the first record that cannot
-    replay    open it, so that what was only in the log is sealed
-    mend      verify, write the rows that the findings propose, and again until there are none
+    copy      copy every row that can be read
+    replay    open the copy, so that commits which are only in the log are applied and sealed
+    mend      verify the copy and write the rows that findings propose, until nothing is found
 
-Rule: the damaged store is read only, through a shadow. The new one is built beside its place and
-takes it when it is whole, so that whatever happens on the way leaves nothing behind. It has an
-epoch of its own: devices are told to begin anew rather than left with a gap.
+Rule: the damaged store is only read, through a shadow. The new store is built beside its target and
+moved there when it is whole, so an interrupted repair leaves nothing behind. The new store has an
+epoch of its own: devices begin anew instead of missing messages.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ from timeline.verification.verify import check
 
 Step = Callable[[str], None]
 
-_ROUNDS: Final = 12
-_BATCH: Final = 1_000
+_MOST_ROUNDS: Final = 12  # of verifying and mending
+_BATCH_ROWS: Final = 1_000  # copied in one write
 _BUILDING: Final = "repairing"
 _DAMAGED: Final = "rocks.damaged"
 
 
 @dataclass(slots=True)
 class Repair:
-    """What was wrong, what was written to mend it, and what is still wrong (nothing, it is hoped).
+    """What was wrong, what was mended, and what is left, which should be nothing.
 
-    `kept` is where the damaged files are, after a repair in place.
+    `kept` is where a repair in place put the damaged files.
     """
 
     found: list[Finding] = field(default_factory=list)
@@ -70,12 +70,12 @@ class Repair:
 
     @property
     def lost(self) -> list[Finding]:
-        """What is gone for good, each once."""
+        """The findings whose content is gone for good, each once."""
         return [each for each in self._each() if each.lost]
 
     @property
     def remade(self) -> list[Finding]:
-        """What was damaged and is whole again: made anew from what is whole, or not needed."""
+        """The findings that cost nothing: the repair made the rows again, or did not need them."""
         return [each for each in self._each() if not each.lost]
 
     def _each(self) -> list[Finding]:
@@ -89,9 +89,10 @@ class Repair:
 def repair(
     path: str | os.PathLike[str], to: str | os.PathLike[str], *, step: Step | None = None
 ) -> Repair:
-    """Make a store at `to`, which must not exist, of what is whole in that at `path`.
+    """Make a store at `to`, which must not exist yet, of what is whole in the store at `path`.
 
-    Raises `NotFoundError`, `UsageError`, `LockedError`, `StorageError`.
+    `step` hears the name of each step. Raises `NotFoundError`, `UsageError`, `LockedError`,
+    `StorageError`.
     """
     source, target = anchored(path), anchored(to)
     _require(source)
@@ -106,8 +107,9 @@ def repair(
 
 
 def repair_in_place(path: str | os.PathLike[str], *, step: Step | None = None) -> Repair:
-    """Put what is whole in the store at `path` in its place; the damaged files stay beside it, in
-    `rocks.damaged`, and need as much room again. Raises what `repair` does.
+    """Replace the store at `path` by what is whole in it. Raises what `repair` raises.
+
+    The damaged files stay beside it, in `rocks.damaged`, so this needs as much room again.
     """
     source = anchored(path)
     if not (source / _DAMAGED).is_dir():
@@ -124,7 +126,7 @@ def repair_in_place(path: str | os.PathLike[str], *, step: Step | None = None) -
 
 
 def _exchange(source: Path, building: Path) -> Path:
-    """Put what was built in its place; where the damaged files are now."""
+    """Move the new files into place, and the damaged ones aside. Returns where those are now."""
     kept = _unused(source / _DAMAGED)
     try:
         (source / ROCKS).replace(kept)
@@ -148,7 +150,7 @@ def _require(source: Path) -> None:
 
 
 def _resume(source: Path) -> None:
-    """A repair that ended between two renames: the damaged files go back to their place."""
+    """Undo a repair in place that ended between two renames."""
     kept = source / _DAMAGED
     if kept.is_dir() and not (source / ROCKS).exists():
         kept.replace(source / ROCKS)
@@ -164,7 +166,9 @@ def _unused(path: Path) -> Path:
 
 @contextmanager
 def _scaffold(building: Path, target: Path) -> Iterator[None]:
-    """A directory in which `target` is made: gone afterwards, unless it was moved there."""
+    """Have the directory `building` to make `target` in. What is left of it afterwards is
+    removed.
+    """
     try:
         with sole(building, target):
             yield
@@ -184,7 +188,7 @@ def _build(source: Path, building: Path, step: Step) -> Repair:
     _write(building, _first_fixes(building))
     step("applying the log")
     _replay(building, result)
-    for _ in range(_ROUNDS):
+    for _ in range(_MOST_ROUNDS):
         step("mending")
         with Snapshot(building) as snapshot:
             report = Report()
@@ -199,7 +203,9 @@ def _build(source: Path, building: Path, step: Step) -> Repair:
 
 @contextmanager
 def _salvageable(source: Path, *, replay: bool = True) -> Iterator[Snapshot]:
-    """A snapshot of which every family can be read: where one cannot, of the files that can be."""
+    """A snapshot in which every family can be read to its end. Where RocksDB cannot do that with
+    the files as they are, it makes a database of those that it can read.
+    """
     snapshot = _open(source, replay=replay)
     try:
         yield snapshot
@@ -215,7 +221,7 @@ def _open(source: Path, *, replay: bool) -> Snapshot:
     blind: dict[str, Finding] = {}
 
     def note(start: bytes, stop: bytes | None, text: str) -> None:
-        if stop is None:  # nothing further on can be read either
+        if stop is None:  # nothing can be read to the end of the family
             text = f"{snapshot.shadow.unveiled(text)}; {affected(snapshot, family, start, stop)}"
             blind[family] = Finding(FILES, text, lost=may_lose(family))
 
@@ -238,7 +244,7 @@ def _copy(snapshot: Snapshot, building: Path) -> None:
             for key, value in snapshot.pairs(family):
                 if readable(family, key, value):
                     batch.put(family, key, value)
-                if len(batch) >= _BATCH:
+                if len(batch) >= _BATCH_ROWS:
                     storage.write(batch, logged=False)
                     batch = storage.batch()
         storage.write(batch, logged=False)
@@ -249,7 +255,7 @@ def _copy(snapshot: Snapshot, building: Path) -> None:
 
 
 def _give_beginning(storage: Storage, damaged: Snapshot) -> None:
-    """What the store says of itself, made again where it has gone."""
+    """Write what the store says of itself, made again where it is lost."""
     first = last = 0
     for key, value in walk(storage, LOG):
         try:
@@ -270,13 +276,13 @@ def _give_beginning(storage: Storage, damaged: Snapshot) -> None:
 
 
 def _first_fixes(building: Path) -> list[Finding]:
-    """What has to be put right before the log can be applied."""
+    """The findings to mend before the log can be applied."""
     with Snapshot(building, replay=False) as snapshot:
         return [*check_log(snapshot), *check_names(snapshot)]
 
 
 def _replay(building: Path, result: Repair) -> None:
-    """Seal what is only in the log; where it cannot be applied it goes."""
+    """Apply and seal what is only in the log. Drop it where it cannot be applied."""
     problem = _opened(building)
     if not problem:
         return
@@ -297,16 +303,18 @@ def _replay(building: Path, result: Repair) -> None:
 
 
 def _opened(building: Path) -> str:
-    """Open the store, apply its log, seal it and close it; why that cannot be, if so."""
+    """Open the store, which applies and seals its log, and close it. Returns why that fails, or an
+    empty text.
+    """
     try:
         Engine(building, Options(create=False, new_epoch=True)).close()
     except CorruptError as error:
-        return str(error)  # and let go of what the failure holds
+        return str(error)  # only the text: the error holds on to the engine
     return ""
 
 
 def _write(building: Path, findings: list[Finding]) -> None:
-    """Write what findings propose, the first for each row."""
+    """Write the rows that findings propose. Of several for one row the first counts."""
     wanted: dict[tuple[str, bytes], bytes | None] = {}
     for finding in findings:
         for family, key, value in finding.fix:

@@ -1,7 +1,7 @@
-"""`verify`: every check, one after another, on a snapshot.
+"""`verify`: all checks of a store, one after another.
 
-Rule: it reads only. A sound store has no findings, whatever happened to it before; what was found
-is told as it is found.
+Rule: it only reads. A sound store has no findings, whatever crashes it went through. Most checks
+compare two parts of the store that must agree (`checks`), on one snapshot of it (`snapshot`).
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from timeline.verification.snapshot.snapshot import Snapshot
 
 Thorough = Literal["sample", "whole", "none"]
 
-# Told now and then: what is being checked, how many rows were looked at, how many checks are done
-# and how many there are.
+# It hears now and then: the check that is under way, how many rows were looked at so far, how many
+# checks are done, and how many there are.
 Progress = Callable[[str, int, int, int], None]
 
 
@@ -50,12 +50,12 @@ def verify(
     index: Thorough = "sample",
     progress: Progress | None = None,
 ) -> Report:
-    """Check the store at `path`, which may be open elsewhere, without changing a byte of it; or a
-    backup, as the store that it would become.
+    """Check the store at `path`, without changing a byte of it. Another process may have it open. A
+    backup is checked as the store that it would become.
 
-    Of the search index, which lies where `options` say, some timelines are looked at, or with
-    `index="whole"` all. Raises `NotFoundError`, `FormatVersionError`, `StorageError` when there is
-    nothing to check.
+    The search index lies where `options` say. Some of its timelines are checked; with
+    `index="whole"` all of them, with `index="none"` none. Raises `NotFoundError`,
+    `FormatVersionError`, `StorageError` when there is nothing to check.
     """
     report = Report()
     where = anchored(path)
@@ -117,7 +117,7 @@ def check(
     index: Thorough = "none",
     progress: Progress | None = None,
 ) -> Iterator[Finding]:
-    """Every check on a snapshot, its own findings left out."""
+    """The findings of every check. Those of the snapshot itself are not among them."""
     report.applied = snapshot.applied
     entries, references = Entries(snapshot), References(snapshot)
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [

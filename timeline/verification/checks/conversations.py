@@ -1,8 +1,12 @@
 """Conversations: their rows, their two timelines, and their audiences.
 
-Checked: every conversation has its messages and its events and they have it, its audience is just
-the members of what is write-diffused, and its counts and flags are right. The roster is believed
-over audiences and counts; a row that has gone is made again from what else is known.
+Checked: each conversation has a timeline of messages and one of events, and each such timeline has
+a conversation. Its number of members and its flags are right. While it is write-diffused, its
+audience is its members; else it is empty.
+
+Example: the roster has 5 members and the row says 4.
+
+A repair believes the roster over audiences and counts. It makes a lost row again from the rest.
 """
 
 from __future__ import annotations
@@ -54,7 +58,7 @@ _OWN_FLAGS = ((HAS_HIDDEN, HIDDEN), (HAS_MENTIONS, MENTIONED))
 
 
 def check_conversations(snapshot: Snapshot) -> Iterator[Finding]:
-    """Rows of conversations and their timelines."""
+    """The rows of conversations, and their timelines."""
     for key, value in snapshot.scan(keys.NAME + CONVERSATIONS):
         timeline_id = _id(value)
         if timeline_id and snapshot.row(timeline_id) and snapshot.conversation(timeline_id) is None:
@@ -89,7 +93,7 @@ def _check_conversation(snapshot: Snapshot, key: bytes, value: bytes) -> Iterato
     except CorruptError as error:
         if len(key) != 10 or snapshot.row(int.from_bytes(key[2:], "big")) is None:
             yield Finding(STATE, str(error), key, fix=remove(STATE, key))
-        return  # else told by its name
+        return  # else its name tells of it
     messages = snapshot.row(conversation)
     if messages is None:
         yield Finding(
@@ -131,7 +135,7 @@ def _check_conversation(snapshot: Snapshot, key: bytes, value: bytes) -> Iterato
     if members != row.members:
         wrong.append(f"it has {members} members, not {row.members}")
     if flags != row.flags:
-        wrong.append("its flags and the sets of numbers it has do not agree")
+        wrong.append("its flags and its sets of numbers do not agree")
     pulled = within(row.pulled, snapshot.head(conversation) or 0)
     if pulled != row.pulled:
         wrong.append("messages beyond the head are read-diffused")
@@ -151,7 +155,9 @@ def _check_conversation(snapshot: Snapshot, key: bytes, value: bytes) -> Iterato
 def _with_events(
     snapshot: Snapshot, conversation: int, row: ConversationRow, name: bytes
 ) -> tuple[Put, ...]:
-    """Its events: those of that name, else the timeline it names if that is nobody's, else none."""
+    """Give it its events: the timeline of that name; else the one that its row names, if that
+    belongs to nothing else; else a new one.
+    """
     known = snapshot.get(keys.NAME + name)
     if known is not None and snapshot.row(_id(known)) is not None:
         better = row._replace(events=_id(known))
@@ -176,7 +182,7 @@ def _with_events(
 
 
 def _made_again(snapshot: Snapshot, conversation: int, name: bytes) -> tuple[Put, ...]:
-    """The row of a conversation from what else is known of it; without events it is dropped."""
+    """Make the row of a conversation from what else is known of it. Without events drop it."""
     events = snapshot.get(keys.NAME + EVENTS + conversation_of(name))
     messages = snapshot.row(conversation)
     if events is None or messages is None:
@@ -221,7 +227,7 @@ def _check_audience(
         if spans[-1][1] == OPEN:
             reached.add(inbox)
             if pulled or inbox not in members:
-                why = "it is read-diffused" if pulled else "he is no member"
+                why = "it is read-diffused" if pulled else "they are no member"
                 yield Finding(
                     STATE,
                     f"user {shown(snapshot.name(inbox))} is delivered its messages, although {why}",
@@ -241,7 +247,7 @@ def _check_audience(
 
 
 def check_audiences(snapshot: Snapshot) -> Iterator[Finding]:
-    """Whose deliveries they are: an audience there may be, and an in-box."""
+    """Each membership of an audience names an audience and an in-box that are there."""
     for key, _ in snapshot.scan(keys.AUDIENCE):
         if len(key) != 17:
             yield Finding(STATE, "this key is no membership", key, fix=remove(STATE, key))

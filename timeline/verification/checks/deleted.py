@@ -1,7 +1,9 @@
-"""Deleted names: what they had given out.
+"""Deleted names: the last number that a deleted timeline gave out.
 
-Checked: each name is there with the commit that deleted it and once in their order, no timeline has
-it, and there are as many as the store says.
+Checked: each deleted name has the commit that deleted it, stands once in the order of deletions,
+and belongs to no timeline. There are as many as the store says.
+
+Example: the name `a` is deleted, and there is a timeline called `a`.
 """
 
 from __future__ import annotations
@@ -57,13 +59,14 @@ def check_deleted(snapshot: Snapshot) -> Iterator[Finding]:
     if counted != names:
         yield Finding(
             STATE,
-            f"the store says that it knows another number of deleted names than it does ({names})",
+            f"the store counts another number of deleted names than there are ({names})",
             keys.DELETED,
             fix=(Put(STATE, keys.DELETED, keys.pair(names, since)),),
         )
 
 
 def _check_order(snapshot: Snapshot) -> Iterator[Finding]:
+    """Each row of the order belongs to a deleted name."""
     for key, _ in snapshot.scan(keys.DELETIONS):
         name = key[9:]
         known = snapshot.get(keys.DELETED + name)

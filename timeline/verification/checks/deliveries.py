@@ -1,8 +1,13 @@
 """Deliveries: whether in-boxes hold what members were sent.
 
-Checked: of each conversation, while it was write-diffused and he was in it, a member's in-box has a
-reference to every message that is there, above the in-box's floor. Where one is missing a repair
-raises that floor, so that his devices are told to begin anew rather than left with a gap.
+Checked: the in-box of a member has a reference to every message that was sent while they were a
+member and the conversation was write-diffused. Messages that are gone, or that lie below the floor
+of the in-box, do not count.
+
+Example: bob was in `team` when message 7 was sent, and his in-box has no reference to it.
+
+A repair raises the floor of that in-box, so that its devices begin anew instead of missing a
+message.
 """
 
 from __future__ import annotations
@@ -18,9 +23,9 @@ from timeline.storage.rocks import INBOXES
 from timeline.verification.snapshot.findings import Finding, put
 from timeline.verification.snapshot.snapshot import Snapshot
 
-Range = tuple[int, int]  # of numbers, both ends inclusive
+Range = tuple[int, int]  # of sequence numbers, both ends inclusive
 
-_LOOKED_AT = 1_000  # messages without a reference that are looked for, of one member
+_MOST_LOOKED_FOR = 1_000  # messages without a reference, of one member in one conversation
 
 
 def check_deliveries(snapshot: Snapshot) -> Iterator[Finding]:
@@ -32,7 +37,7 @@ def check_deliveries(snapshot: Snapshot) -> Iterator[Finding]:
         member, place = snapshot.member(inbox, conversation), snapshot.conversation(conversation)
         timeline = snapshot.timeline(conversation)
         if member is None or place is None or timeline is None:
-            continue  # told by other checks
+            continue  # other checks tell of it
         try:
             if inbox != owner:
                 delivered, floor = _delivered(snapshot, inbox)
@@ -55,7 +60,7 @@ def check_deliveries(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def _delivered(snapshot: Snapshot, inbox: int) -> tuple[dict[int, set[int]], int]:
-    """The messages referred to above the floor, by conversation; and the floor."""
+    """The messages that the in-box refers to above its floor, by conversation; and that floor."""
     floor = snapshot.inboxes.floor_of(inbox)
     found: dict[int, set[int]] = {}
     for _, timeline_id, seq, kind, _ in snapshot.inboxes.above(inbox, floor, keys.MAX):
@@ -75,7 +80,7 @@ def _missing(
     head = snapshot.memtable.head(timeline)
     row = timeline.row
     low = 1 if row is None else row.first
-    if place.forgotten and place.pulled:  # how it was diffused before is not known any more
+    if place.forgotten and place.pulled:  # what was diffused before is no longer known
         low = max(low, place.pulled[0].first)
     if floor:
         low = max(low, snapshot.timelines.ranges.first_above(timeline, floor))
@@ -87,7 +92,7 @@ def _missing(
         for seq in range(first, last + 1):
             if seq not in there:
                 looked_at += 1
-                if looked_at > _LOOKED_AT:
+                if looked_at > _MOST_LOOKED_FOR:
                     return
                 if snapshot.timelines.ranges.rows(timeline, seq, seq, 1, reverse=False):
                     yield seq
@@ -96,7 +101,7 @@ def _missing(
 def _write_diffused(
     member: MemberRow, place: ConversationRow, low: int, head: int
 ) -> Iterator[Range]:
-    """The numbers from `low` to `head` that were to be delivered to a member."""
+    """The numbers from `low` to `head` that a member should have got into their in-box."""
     for span in member.spans:
         first, last = max(span.first, low), min(span.last, head)
         if span.forgotten:

@@ -1,7 +1,10 @@
 """Entries: segments, patches, and the rows that say how many there are.
 
-Checked: every segment, that segments neither overlap nor run ahead of the log, that they belong to
-a timeline, that each has as many entries as its row says, and that patches change entries.
+Checked: every segment can be read and belongs to a timeline. Segments do not overlap, and none
+holds commits that the log does not know. Each timeline has as many entries as its row says. Each
+patch changes an entry that is there.
+
+Example: segments hold the entries 1 to 20 and 31 to 40, and the row counts no holes.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from timeline.verification.snapshot.findings import Finding, Put, remove
 from timeline.verification.snapshot.snapshot import Snapshot
 from timeline.verification.snapshot.walk import Pair
 
-_MOST = keys.MAX - 1
+_LAST_SEQ = keys.MAX - 1
 
 
 class Entries:
@@ -42,7 +45,7 @@ class Entries:
                 timeline_id = keys.split_number(key[1:])
                 row = decode_row(value)
             except CorruptError:
-                continue  # told by the check of names
+                continue  # the check of names tells of it
             yield from self._strays(timeline_id)
             timeline = snapshot.timeline(timeline_id)
             if timeline is not None and row.kind == RAW:
@@ -55,7 +58,7 @@ class Entries:
                 )
 
     def _strays(self, below: int | None) -> Iterator[Finding]:
-        """What belongs to no timeline, unless it was dropped and waits to be deleted."""
+        """Segments and patches of no timeline. Those of a dropped timeline wait to be deleted."""
         snapshot = self._snapshot
         told = 0
         for timeline_id, (key, value) in self._segments.below(below):
@@ -156,7 +159,7 @@ class Entries:
         )
 
     def _kept_head(self, timeline: Timeline, last: int) -> tuple[Put, ...]:
-        """No number is given out twice, also when the newest entries are lost."""
+        """Keep the head where the newest entries are lost, so that no number is given out twice."""
         row = timeline.row
         if row is None or row.floor >= last or last > self._snapshot.memtable.head(timeline):
             return ()
@@ -178,7 +181,7 @@ class Entries:
             if lost > 0
             else f"its row counts {-lost} entries too few"
         )
-        if missing < 0:  # more entries than numbers: its first one is wrong
+        if missing < 0:  # there are more entries than numbers: `first` is wrong
             row = row._replace(first=1)
         better = row._replace(holes=max(0, missing), floor=max(row.floor, head))
         return Finding(
@@ -194,7 +197,7 @@ class Entries:
     def _patches_of(
         self, timeline: Timeline, row: TimelineRow, head: int
     ) -> tuple[dict[int, bytes], list[Finding]]:
-        """The patches of a timeline by number, those in memory over those on disk."""
+        """The patches of a timeline by number. Those in memory hide those on disk."""
         found: dict[int, bytes] = {}
         wrong: list[Finding] = []
         for key, payload in self._patches.of(timeline.id):
@@ -214,7 +217,7 @@ class Entries:
                 continue
             found[seq] = payload
         if self._snapshot.memtable.active.patches:
-            found |= self._snapshot.memtable.patches(timeline.id, range(_MOST))
+            found |= self._snapshot.memtable.patches(timeline.id, range(_LAST_SEQ))
         return found, wrong
 
 
@@ -264,13 +267,13 @@ def _patch_problem(seq: int, payload: bytes, head: int) -> str:
 
 
 def _problem(segment: Segment, last: int, lsn: int, applied: int, clock: Clock) -> str:
-    """What is wrong with a segment beside those before it, which end at `last` and LSN `lsn`."""
+    """What is wrong with a segment. The segments before it end at number `last` and LSN `lsn`."""
     if segment.low <= last:
         return f"entries {segment.low} to {segment.last} overlap those before, which end at {last}"
     if segment.lsns[-1] > applied:
         return f"its entries are of commit {segment.lsns[-1]}, and the last one is {applied}"
     if segment.lsns[0] < lsn:
-        return "its entries are of commits before those of the entries before them"
+        return "its entries are of earlier commits than the entries before them"
     if segment.count > 1:
         times: Sequence[int] = segment.times
         if clock.steps:

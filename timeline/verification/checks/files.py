@@ -2,8 +2,8 @@
 
 Checked: every block of every column family has the checksum that was written with it.
 
-Example: a flipped bit in an `.sst` file hides a block. The check says which keys it cannot read,
-and which timelines or users those keys belong to.
+Example: a flipped bit in an `.sst` file. The keys of that block cannot be read, and the finding
+says which timelines or users they belong to.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from timeline.verification.snapshot.walk import LAST, walk
 
 
 def check_files(snapshot: Snapshot) -> Iterator[Finding]:
-    """Every block that RocksDB keeps, against its checksum."""
+    """Read every row, and every block where nothing is read any more."""
     found: list[Finding] = []
 
     def blind(start: bytes, stop: bytes | None, text: str) -> None:
@@ -42,7 +42,7 @@ def check_files(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def _check_unread(snapshot: Snapshot) -> Iterator[Finding]:
-    """Blocks that hold only what was deleted: no reader meets them, but a compaction does."""
+    """Check the blocks that hold deleted rows only. No reader meets them, but a compaction does."""
     tables = set(snapshot.storage.tables())
     shadow = Shadow(snapshot.path / ROCKS)
     try:
@@ -50,7 +50,7 @@ def _check_unread(snapshot: Snapshot) -> Iterator[Finding]:
     finally:
         shadow.close()
     for name in sorted(damaged):
-        if (snapshot.path / ROCKS / name).exists():  # a daemon may have replaced it meanwhile
+        if (snapshot.path / ROCKS / name).exists():  # a running daemon may have removed it
             yield Finding(
                 FILES,
                 f"{name} is damaged where nothing is read any more: nothing is lost, but RocksDB "

@@ -1,8 +1,12 @@
-"""The search index against the store: it names every entry it should, and no other.
+"""The search index against the store.
 
-Rule: an index that is missing, of another store, or behind where the log begins is no damage: it is
-built anew at the next opening. One that would be gone on with must say what the store said at its
-checkpoint; entries changed since are left out of the comparison.
+Checked: the index has a document for every entry that it should have, and no other. It is compared
+as of its checkpoint; entries that changed since are left out.
+
+Example: message 7 of `team` is in the store, and no document stands for it.
+
+An index that is missing, of another store, or behind the beginning of the log is no damage: the
+next opening builds another.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from timeline.storage.rocks import LOG
 from timeline.verification.snapshot.findings import INDEX, Finding, Report
 from timeline.verification.snapshot.snapshot import Snapshot
 
-_SAMPLED = 200  # timelines of those there are
+_SAMPLED_TIMELINES = 200  # about, of all that are indexed
 
 _MEANS = "searches would miss it or show what is gone: run `timeline reindex`"
 
@@ -46,7 +50,9 @@ def check_index(snapshot: Snapshot, report: Report, whole: bool) -> Iterator[Fin
 
 
 def _closed_to_us(directory: Path) -> Path | None:
-    """What of the index is there and may not be read."""
+    """The first file or folder of the index that this user may not read; None when there is
+    none.
+    """
     try:
         if not directory.is_dir():
             return None
@@ -74,7 +80,7 @@ def _check(
     changed, touched = _since(snapshot, lsn)
     documents = Documents(reader.fields, reader.prefixes)
     names = [pair for prefix in reader.prefixes for pair in snapshot.scan(keys.NAME + prefix)]
-    step = 1 if whole else max(1, len(names) // _SAMPLED)
+    step = 1 if whole else max(1, len(names) // _SAMPLED_TIMELINES)
     for key, value in names[::step]:
         timeline_id = int.from_bytes(value, "big")
         timeline = snapshot.timeline(timeline_id)
@@ -84,7 +90,7 @@ def _check(
             expected = _ranks(snapshot, timeline, documents, lsn, changed)
             there = reader.ranks(timeline_id)
         except CorruptError:
-            continue  # told where it lies
+            continue  # the check of entries tells of it
         except IndexFaultError as error:
             yield Finding(INDEX, f"{error}: run `timeline reindex`")
             return
@@ -119,7 +125,7 @@ def _ranks(
     lsn: int,
     changed: dict[tuple[int, int], int],
 ) -> dict[int, int]:
-    """What the index should have of a timeline: rank → number."""
+    """The documents that the index should have of a timeline: rank → sequence number."""
     found: dict[int, int] = {}
     for row in snapshot.timelines.ranges.each(timeline, 0, keys.MAX, reverse=False):
         if (timeline.id, row[0]) in changed:
@@ -130,7 +136,7 @@ def _ranks(
 
 
 def _since(snapshot: Snapshot, lsn: int) -> tuple[dict[tuple[int, int], int], set[int]]:
-    """What was changed after the index: entries, and timelines trimmed or dropped."""
+    """What changed after the checkpoint of the index: entries, and timelines trimmed or dropped."""
     changed: dict[tuple[int, int], int] = {}
     touched: set[int] = set()
     for key, value in snapshot.pairs(LOG):

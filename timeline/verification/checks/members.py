@@ -1,7 +1,12 @@
-"""Members: who is in which conversation, in which role, and what he has of it.
+"""Members: who is in which conversation, in which role, and the row that they have of it.
 
-Checked: the roster and what each member has agree, positions are within the conversation, flags and
-settings, and what users come for themselves. What a member has is believed over the roster.
+Checked: the roster and the rows of members agree. Positions lie within the conversation. Flags
+agree with the settings and sets of numbers that are there. Each member of a read-diffused
+conversation pulls it, and the number of conversations that a user pulls is right.
+
+Example: the roster has ann as admin, and her own row has her as member.
+
+A repair believes the row of a member over the roster.
 """
 
 from __future__ import annotations
@@ -53,7 +58,7 @@ _OWN_FLAGS = ((HAS_SETTINGS, SETTINGS), (HAS_HIDDEN, HIDDEN), (HAS_MENTIONS, MEN
 
 
 def check_roster(snapshot: Snapshot) -> Iterator[Finding]:
-    """Everyone in a roster has something of the conversation, in that role."""
+    """Everyone in a roster has a row of the conversation, with that role."""
     for key, value in snapshot.scan(ROSTER):
         try:
             conversation, rank, inbox = split_roster_key(key)
@@ -73,7 +78,7 @@ def check_roster(snapshot: Snapshot) -> Iterator[Finding]:
         if member is None:
             yield Finding(
                 STATE,
-                f"user {shown(snapshot.name(inbox))} is in the roster, but what he has of the "
+                f"user {shown(snapshot.name(inbox))} is in the roster, but their row of the "
                 "conversation cannot be read",
                 key,
                 name,
@@ -103,7 +108,9 @@ def check_roster(snapshot: Snapshot) -> Iterator[Finding]:
 def _joined_again(
     snapshot: Snapshot, conversation: int, inbox: int, key: bytes, row: RosterRow
 ) -> tuple[Put, ...]:
-    """What a member has, from the roster: he has read everything since he joined."""
+    """Make the row of a member from the roster, as if they had read everything since they
+    joined.
+    """
     timeline = snapshot.timeline(conversation)
     owner = snapshot.row(inbox)
     place = snapshot.conversation(conversation)
@@ -126,7 +133,7 @@ def _joined_again(
 
 
 def check_members(snapshot: Snapshot) -> Iterator[Finding]:
-    """What each user has of each conversation."""
+    """The rows that users have of conversations."""
     for key, value in snapshot.scan(MEMBER):
         try:
             inbox, conversation = keys.split_pair(key[2:])
@@ -143,8 +150,8 @@ def check_members(snapshot: Snapshot) -> Iterator[Finding]:
             if owner is None or snapshot.row(conversation) is None:
                 yield Finding(
                     STATE,
-                    f"user {inbox} has something of conversation {conversation}, where one of them "
-                    "is not there",
+                    f"user {inbox} has a row of conversation {conversation}, and one of the two is "
+                    "not there",
                     key,
                     fix=_forgotten(snapshot, inbox, conversation, key),
                 )
@@ -174,7 +181,7 @@ def _check_member(
     wrong = []
     better = member
     if max(member.read, member.cleared, member.unlisted - 1) > head:
-        wrong.append(f"his positions are above the head, {head}")
+        wrong.append(f"their positions are above the head, {head}")
         better = better._replace(
             read=min(member.read, head),
             cleared=min(member.cleared, head),
@@ -186,10 +193,10 @@ def _check_member(
     here = better.role != NONE
     spans = within(member.spans, head)
     if spans != member.spans:
-        wrong.append(f"he was a member for messages beyond the head, {head}")
+        wrong.append(f"they were a member for messages beyond the head, {head}")
         better = better._replace(spans=spans)
     if not spans or (spans[-1].ended == OPEN) != here or any(s.ended == OPEN for s in spans[:-1]):
-        wrong.append("when he was a member does not agree with his role")
+        wrong.append("their role does not agree with the time of their membership")
         closed = [each for each in spans if each.ended != OPEN]
         opened = [each for each in spans if each.ended == OPEN][-1:]
         if here:
@@ -202,7 +209,7 @@ def _check_member(
     for flag, prefix in present:
         flags = flags | flag if snapshot.holds(prefix) else flags & ~flag
     if flags != member.flags:
-        wrong.append("his flags and the settings and sets of numbers he has do not agree")
+        wrong.append("their flags do not agree with their settings and sets of numbers")
         better = better._replace(flags=flags)
     if wrong:
         yield Finding(
@@ -223,7 +230,7 @@ def _check_member(
     if pulled and here and snapshot.get(pulled_key(inbox, conversation)) is None:
         yield Finding(
             STATE,
-            f"user {shown(user)} would not come for messages of this read-diffused conversation",
+            f"user {shown(user)} would not pull messages of this read-diffused conversation",
             pulled_key(inbox, conversation),
             name,
             fix=put(STATE, pulled_key(inbox, conversation), b""),
@@ -231,7 +238,7 @@ def _check_member(
 
 
 def check_pulled(snapshot: Snapshot) -> Iterator[Finding]:
-    """What users come for themselves, how many that is, and their settings."""
+    """Which conversations users pull, how many that is, and the settings of users."""
     counts: dict[int, int] = {}
     for key, value in snapshot.scan(PULLED):
         if len(key) != 18 or value:
@@ -251,7 +258,7 @@ def check_pulled(snapshot: Snapshot) -> Iterator[Finding]:
         if value != keys.number(count):
             yield Finding(
                 STATE,
-                f"user {shown(snapshot.name(inbox))} comes for {count} conversations, and another "
+                f"user {shown(snapshot.name(inbox))} pulls {count} conversations, and another "
                 "number is noted",
                 key,
                 fix=put(STATE, key, keys.number(count)),
@@ -259,7 +266,8 @@ def check_pulled(snapshot: Snapshot) -> Iterator[Finding]:
     for inbox, count in counts.items():
         key = PULLED_COUNT + keys.number(inbox)
         yield Finding(
-            STATE, f"user {shown(snapshot.name(inbox))} comes for {count} conversations: not noted",
+            STATE,
+            f"user {shown(snapshot.name(inbox))} pulls {count} conversations, which is not noted",
             key, fix=put(STATE, key, keys.number(count)),
         )  # fmt: skip
     for key, value in snapshot.scan(SETTINGS):
@@ -268,7 +276,7 @@ def check_pulled(snapshot: Snapshot) -> Iterator[Finding]:
             if not decode_settings(value):
                 raise CorruptError("these settings are empty")
             if _gone(snapshot, inbox, conversation):
-                raise CorruptError("these settings are of a conversation he never was in")
+                raise CorruptError("these settings are of a conversation without this user")
         except (CorruptError, ValueError) as error:
             yield Finding(STATE, str(error), key, lost=True, fix=remove(STATE, key))
 

@@ -1,7 +1,9 @@
-"""What messages say against what is kept of them: the sets of recalled, silent and calling ones.
+"""Messages against the sets of message numbers that a conversation keeps.
 
-Checked: every recalled or silent message is among those not counted, every one that mentions
-everybody among those that call, and what is among them is such a message, or gone.
+Checked: every recalled or silent message is in the set of uncounted ones, every message that
+mentions everybody is in the set of calls, and these sets hold no other messages that are there.
+
+Example: message 7 is silent and is not in the set, so users would have it counted as unread.
 """
 
 from __future__ import annotations
@@ -19,7 +21,12 @@ from timeline.storage.rocks import PATCHES, STATE
 from timeline.verification.snapshot.findings import Finding, Put
 from timeline.verification.snapshot.snapshot import Snapshot
 
-_SIGNS = (b"@recalled", b"@silent", b"@all")  # without which a message is not looked at closely
+# A message without any of these bytes needs no closer look.
+_SIGNS = (
+    b"@recalled",
+    b"@silent",
+    b"@all",
+)
 
 
 def check_messages(snapshot: Snapshot) -> Iterator[Finding]:
@@ -29,7 +36,7 @@ def check_messages(snapshot: Snapshot) -> Iterator[Finding]:
             continue
         stored = {family: _stored(snapshot, family, timeline.id) for family in (UNCOUNTED, CALLED)}
         uncounted, called, recalled = set(), set(), set()
-        plain: dict[int, bytes] = {}  # what is not counted and does not say why: as recalled
+        plain: dict[int, bytes] = {}  # messages in the set that do not say why, made recalled ones
         try:
             for seq, _, _, payload in snapshot.timelines.ranges.each(
                 timeline, 0, keys.MAX, reverse=False
@@ -45,20 +52,20 @@ def check_messages(snapshot: Snapshot) -> Iterator[Finding]:
                 if seq in stored[UNCOUNTED] and seq not in uncounted:
                     plain[seq] = _recalled(seq, payload)
         except (CorruptError, ValueError):
-            continue  # told where it lies
+            continue  # the check of entries tells of it
         name = timeline.name
         for seq, payload in plain.items():
             yield Finding(
                 PATCHES,
-                "this message was recalled, and says again what it said",
+                "this message was recalled, and has its content again",
                 b"",
                 name,
                 seq,
                 fix=(Put(PATCHES, keys.pair(timeline.id, seq), payload),),
             )
         for family, wanted, what in (
-            (UNCOUNTED, uncounted, "recalled or silent, and is counted"),
-            (CALLED, called, "for everybody, and is nobody's mention"),
+            (UNCOUNTED, uncounted, "recalled or silent, and is counted as unread"),
+            (CALLED, called, "for everybody, and mentions nobody"),
         ):
             missing = sorted(wanted - stored[family])
             if missing:
@@ -83,7 +90,7 @@ def _stored(snapshot: Snapshot, family: bytes, conversation: int) -> set[int]:
             base = keys.split_number(key[10:]) << CHUNK_BITS
             found.update(base + number for number in members(value))
         except CorruptError:
-            continue  # told by the check of sets
+            continue  # the check of sets tells of it
     return found
 
 
@@ -100,7 +107,7 @@ def _with(conversation: int, family: bytes, numbers: set[int]) -> tuple[Put, ...
 
 
 def _recalled(seq: int, payload: bytes) -> bytes:
-    """A message as it is when it was recalled, by nobody knows whom."""
+    """A message as it is after a recall. Who recalled it is not known."""
     items = decode_items(payload)
     kept: list[bytes] = []
     for field in (b"@from", b"@time", b"@ordinal"):

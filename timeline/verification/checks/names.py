@@ -1,7 +1,9 @@
-"""Names, rows of timelines, and what hangs on them.
+"""Names, the rows of timelines, and their metadata and retention.
 
-Checked: names lead to rows and rows to names, ids were given out, rows decode and make sense, the
-number of raw timelines, metadata and retention.
+Checked: each name leads to a row, and each row to its name. Each id was given out. Rows make sense.
+The number of raw timelines is right. Metadata and retention belong to timelines that are there.
+
+Example: the name `a` leads to timeline 7, and the row of timeline 7 says `b`.
 """
 
 from __future__ import annotations
@@ -26,11 +28,11 @@ from timeline.storage.rocks import INBOXES, SEGMENTS, STATE
 from timeline.verification.snapshot.findings import Finding, Put, put, remove
 from timeline.verification.snapshot.snapshot import Snapshot
 
-LOST = b"lost/"  # before the id: the name of what has lost its own
+LOST = b"lost/"  # before an id: the name of a timeline that lost its own
 
 
 def check_names(snapshot: Snapshot) -> Iterator[Finding]:
-    """Both ways; what cannot be both is put right from what there is."""
+    """Names lead to rows and rows to names. What disagrees is put right from the rest."""
     raw = 0
     for key, value in snapshot.scan(keys.NAME):
         name = key[1:]
@@ -62,7 +64,7 @@ def check_names(snapshot: Snapshot) -> Iterator[Finding]:
     if counted != keys.number(raw):
         yield Finding(
             STATE,
-            f"the store says that it has another number of raw timelines than there are ({raw})",
+            f"the store counts another number of raw timelines than there are ({raw})",
             keys.COUNT,
             fix=(Put(STATE, keys.COUNT, keys.number(raw)),),
         )
@@ -134,7 +136,7 @@ def _check_rows(snapshot: Snapshot) -> Iterator[Finding]:
 def _give_name(
     snapshot: Snapshot, timeline_id: int, row: TimelineRow, known: bytes | None
 ) -> tuple[Put, ...]:
-    """Its name back; another, when a timeline that is there has that name."""
+    """Give a timeline its name back, or another one where another timeline has that name."""
     if known is None or snapshot.name(int.from_bytes(known, "big")) != row.name:
         return (Put(STATE, keys.NAME + row.name, keys.number(timeline_id)),)
     if row.kind == INBOX:
@@ -143,12 +145,12 @@ def _give_name(
 
 
 def _sense(snapshot: Snapshot, timeline_id: int, row: TimelineRow) -> str:
-    """What is wrong with a row, if anything."""
+    """What is wrong with a row; empty when nothing is."""
     head = max(row.floor, snapshot.head(timeline_id) or 0)
     wrong = {
         f"id {timeline_id} was never given out": not 0 < timeline_id < snapshot.next_id,
         f"there is no kind {row.kind} of timelines": row.kind not in (RAW, INBOX),
-        "its kind is not that of its name": (row.kind == INBOX) != row.name.startswith(USERS),
+        "its kind does not fit its name": (row.kind == INBOX) != row.name.startswith(USERS),
         "it has no name": not row.name,
         "it was made after the last commit": row.created > snapshot.time
         and not snapshot.clock.steps,
@@ -159,8 +161,8 @@ def _sense(snapshot: Snapshot, timeline_id: int, row: TimelineRow) -> str:
 
 
 def rebuilt(snapshot: Snapshot, timeline_id: int, name: bytes) -> TimelineRow | None:
-    """The row of a timeline from what is stored of it; None when that is nothing. How many of its
-    numbers are holes is for the next look.
+    """The row of a timeline, made from what else is stored of it; None when that is nothing. It
+    counts no holes: the next round of the repair finds them.
     """
     storage = snapshot.storage
     start, stop = keys.pair(timeline_id, 0), keys.pair(timeline_id + 1, 0)
@@ -186,7 +188,7 @@ def _is_member(snapshot: Snapshot, inbox: int) -> bool:
 
 
 def lost_name(snapshot: Snapshot, timeline_id: int) -> bytes:
-    """What a timeline without name and row was called, as far as can be known."""
+    """The name that a timeline without name and row must have had, as far as can be known."""
     own = snapshot.conversation(timeline_id)
     if own is not None:
         events = snapshot.name(own.events)
@@ -205,7 +207,7 @@ def lost_name(snapshot: Snapshot, timeline_id: int) -> bytes:
 
 
 def renamed(snapshot: Snapshot, timeline_id: int, row: TimelineRow) -> tuple[Put, ...]:
-    """The rows of a timeline under the name it must have had."""
+    """Give a timeline the name that it must have had."""
     name = lost_name(snapshot, timeline_id)
     leads = snapshot.get(keys.NAME + row.name) == keys.number(timeline_id)
     return (

@@ -1,7 +1,10 @@
 """The commit log, the durable mark, and what the store says about itself.
 
-Checked: every record, that no LSN is missing between them and none below the durable mark, that
-nothing was appended beyond the head of its timeline, progress, checkpoints, chapters, expiry.
+Checked: every record can be read, no LSN is missing between two records, and the log reaches as far
+as the durable mark. No record appends beyond the head of its timeline. The progress of sealing,
+checkpoints, chapters and the floor of in-boxes are not ahead of the log.
+
+Example: one record ends at LSN 40, and the next begins at 43.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ _CHAPTER_SIZE: Final = 16  # bytes of the value of a chapter
 
 
 def check_log(snapshot: Snapshot) -> Iterator[Finding]:
-    """Every record, and how they follow on one another."""
+    """Every record, and that each follows on the one before it."""
     sealed = snapshot.progress.sealed
     previous = time = 0
     seen: list[bytes] = []
@@ -40,7 +43,8 @@ def check_log(snapshot: Snapshot) -> Iterator[Finding]:
         try:
             record = decode_record(Lsn(keys.split_number(key)), value)
         except CorruptError as error:
-            # What lies behind it is void above the sealed LSN; below that it serves followers only.
+            # Above the sealed LSN the records behind it are void. Below it the log serves followers
+            # only.
             yield Finding(
                 LOG,
                 str(error),
@@ -52,7 +56,7 @@ def check_log(snapshot: Snapshot) -> Iterator[Finding]:
             broken, previous = broken or last > sealed, 0
             continue
         seen.append(key)
-        needed = record.first > sealed + 1  # with what lies between, to be applied
+        needed = record.first > sealed + 1  # commits between the two are needed to apply it
         if (previous and record.first != previous + 1) or (broken and last > sealed):
             yield Finding(
                 LOG,
@@ -117,10 +121,10 @@ def _check_heads(snapshot: Snapshot, highest: dict[int, int]) -> Iterator[Findin
 
 
 def check_meta(snapshot: Snapshot) -> Iterator[Finding]:
-    """What the store says about itself."""
+    """What the store says about itself, and its consumers."""
     progress, applied = snapshot.progress, snapshot.applied
     if progress.upto and progress.upto < progress.sealed:
-        yield Finding(META, "sealing has come further than it meant to", PROGRESS_KEY)
+        yield Finding(META, "sealing is further than the LSN that it was to reach", PROGRESS_KEY)
     for key, value in snapshot.pairs(META):
         try:
             if key.startswith(keys.CHECKPOINT):

@@ -1,7 +1,10 @@
 """In-boxes: their segments and floors, and what their references lead to.
 
-Checked: every segment, the order of commits in it and across, that it belongs to an in-box, and
-that each reference leads to something that is there or was rightly removed.
+Checked: every segment can be read and belongs to an in-box. Its references are in the order of
+commits, and behind those of the segment before it. Each reference leads to something that is there,
+or that was rightly removed.
+
+Example: a reference leads to message 9 of a conversation that ends at 8.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from timeline.storage.rocks import INBOXES
 from timeline.verification.snapshot.findings import Finding, Put, remove
 from timeline.verification.snapshot.snapshot import Snapshot, grow
 
-_KNOWN = 100_000  # targets remembered
+_MOST_TARGETS = 100_000  # timelines of which name and head are remembered
 
 
 class References:
@@ -77,10 +80,10 @@ class References:
         try:
             return self._snapshot.inboxes.floor_of(inbox_id)
         except CorruptError:
-            return 0  # told when it is read
+            return 0  # the walk over its rows tells of it
 
     def _unsealed(self) -> Iterator[Finding]:
-        """What is only in the log."""
+        """References that are not sealed yet."""
         for inbox_id, inbox in self._snapshot.memtable.active.inboxes.items():
             found = decode_references(b"".join([*inbox.immutable, *inbox.tail]))
             self.references += len(found)
@@ -122,7 +125,7 @@ class References:
             )
 
     def _plausible(self, reference: Reference) -> bool:
-        """Whether a number beyond the head may have been given out: there were so many commits."""
+        """Whether a number beyond the head can have been given out by so many commits."""
         return reference.seq <= self._snapshot.applied * 16
 
     def _without(self, key: bytes, kept: list[Reference]) -> tuple[Put, ...]:
@@ -134,7 +137,7 @@ class References:
         return (*gone, Put(INBOXES, fixed, value))
 
     def _problem(self, reference: Reference) -> str:
-        """What is wrong with where a reference leads."""
+        """What is wrong with the target of a reference; empty when nothing is."""
         timeline_id = reference.timeline_id
         if not 0 < timeline_id < self._snapshot.next_id:
             return f"a reference leads to timeline {timeline_id}, which never was"
@@ -142,7 +145,7 @@ class References:
 
     def _target(self, timeline_id: int) -> tuple[bytes, int] | None:
         if timeline_id not in self._known:
-            if len(self._known) >= _KNOWN:
+            if len(self._known) >= _MOST_TARGETS:
                 self._known.clear()
             timeline = self._snapshot.timeline(timeline_id)
             self._known[timeline_id] = (
@@ -154,7 +157,9 @@ class References:
 
 
 def misleading(reference: Reference, target: tuple[bytes, int] | None) -> str:
-    """What is wrong with a reference to a timeline of this name and head, None when it is gone."""
+    """What is wrong with a reference; empty when nothing is. `target` is the name and head of the
+    timeline that it leads to, None when that is gone.
+    """
     _, _, seq, kind, _ = reference
     if not 0 < kind < len(KINDS) and kind != REPLAY:
         return f"a reference is of kind {kind}, which there is not"
@@ -162,7 +167,7 @@ def misleading(reference: Reference, target: tuple[bytes, int] | None) -> str:
         return ""  # rightly gone
     name, head = target
     event = RECALL < kind < READ and seq > 0
-    if kind in (CLEAR, REPLAY):  # cleared by retention, else by the user; and either is replayed
+    if kind in (CLEAR, REPLAY):  # a clear by retention leads to events, one by a user not
         event = name.startswith(EVENTS)
     if not name.startswith(EVENTS if event else CONVERSATIONS):
         what = "holds no events" if event else "is no conversation"

@@ -1,7 +1,11 @@
-"""Whom damage concerns: what lay in a range of keys that cannot be read, in words for people.
+"""What damage affects: what a range of keys that cannot be read may have held, in words for people.
 
-Rule: it names timelines, conversations and users, never keys. It says where to look, and whether
-anything can be lost there at all. The checks that miss something say what is lost of each.
+Rule: it names timelines, conversations and users, never keys.
+
+    it may have held entries of conversation team, timeline audit
+
+It says where to look, and whether anything can be lost there. What is lost of each, the checks say
+that miss it.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from timeline.storage.rocks import INBOXES, LOG, META, PATCHES, SEGMENTS, STATE
 from timeline.verification.snapshot.snapshot import Snapshot
 from timeline.verification.snapshot.walk import LAST
 
-_NAMED: Final = 5  # of those concerned
+_MOST_NAMED: Final = 5  # timelines, conversations or users
 _DERIVED: Final = (LOG, INBOXES)
 _STATE: Final = {
     keys.AUDIENCE: "who is sent what",
@@ -46,12 +50,12 @@ _STATE: Final = {
 
 
 def may_lose(family: str) -> bool:
-    """Whether something is gone for good when rows of a family are."""
+    """Whether content is gone for good when rows of a family are."""
     return family not in _DERIVED
 
 
 def affected(snapshot: Snapshot, family: str, start: bytes, stop: bytes | None) -> str:
-    """What the keys of `family` from `start` up to `stop` (None: to its end) hold."""
+    """What the keys of `family` from `start` up to `stop` (None: to its end) may have held."""
     if family == LOG:
         return "it may have held what followers of the log read; nothing sealed is lost with it"
     if family == META:
@@ -76,7 +80,7 @@ def _id(key: bytes) -> int:
 
 
 def _names(snapshot: Snapshot, low: int, high: int, chosen: Callable[[int], bool]) -> Iterator[str]:
-    """Of the timelines from id `low` to `high`, whose rows can be read."""
+    """The timelines from id `low` to `high` of a chosen kind, as far as their rows can be read."""
     for key, value in snapshot.scan(keys.ROW):
         if not low <= _id(key[1:]) <= high:
             continue
@@ -105,11 +109,11 @@ def _kinds(start: bytes, stop: bytes) -> Iterator[str]:
 
 
 def _listed(names: Iterator[str]) -> str:
-    """The first of them, and how many more there are."""
+    """The first names, and how many more there are."""
     found: list[str] = []
     more = 0
     for name in names:
-        if len(found) < _NAMED:
+        if len(found) < _MOST_NAMED:
             found.append(name)
         else:
             more += 1

@@ -1,4 +1,4 @@
-"""Holding a store that is not opened: nobody else opens it meanwhile, nor has it open."""
+"""Exclusive access to the files of a store, without opening it: no other process has it open."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def held(path: Path) -> Iterator[None]:
 
 @contextmanager
 def rocks_held(path: Path) -> Iterator[None]:
-    """Take RocksDB's own lock too, the only one that versions without the other know. Raises
-    `LockedError`, `StorageError`.
+    """Take RocksDB's own lock too: older versions of Timeline know no other. Raises `LockedError`,
+    `StorageError`.
     """
     lock = path / ROCKS / "LOCK"
     try:

@@ -1,7 +1,9 @@
 """Findings: what is wrong, where, what it means, and the rows that would put it right.
 
-Rule: a check says what it found and never changes anything. The rows it proposes make the store
-consistent again with what is whole in it; only `repair` writes them, and into a copy.
+Rule: a check only says what it found. It may propose rows that make the store consistent again with
+what is whole in it. Only `repair` writes them, into a copy of the store.
+
+    family state, timeline a, "it has 5 members, not 4"; fix: the row with 5 members
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ INDEX = "index"
 
 
 class Put(NamedTuple):
-    """A row to be written; with the value None to be removed."""
+    """A row to write, or with the value None a row to remove."""
 
     family: str
     key: bytes
@@ -27,9 +29,11 @@ class Put(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """Something wrong. `family` is a column family, `files`, `MARK` or `index`; `key` the row as
-    stored, if it is one; `timeline` and `number` (an LSN for in-boxes and the log) its place where
-    there is one. `lost` says that content is gone, not only something that can be derived.
+    """Something that is wrong.
+
+    `family` is a column family, `files`, `MARK` or `index`. `key` is the stored row, if it is about
+    one. `timeline` and `number` say where it is, if that can be said; for in-boxes and the log the
+    number is an LSN. `lost` says that content is gone, not only what can be derived from the rest.
     """
 
     family: str
@@ -41,7 +45,7 @@ class Finding(NamedTuple):
     fix: tuple[Put, ...] = ()
 
     def document(self) -> dict[str, object]:
-        """As JSON can hold it; keys in hex."""
+        """The finding as JSON, with the key in hex."""
         return {
             "family": self.family,
             "key": self.key.hex(),
@@ -73,7 +77,7 @@ class Report:
     entries: int = 0
     references: int = 0
     documents: int = 0
-    backup: bool = False  # it was no store that was looked at, but a backup
+    backup: bool = False  # whether a backup was checked, not a store
 
     @property
     def sound(self) -> bool:
@@ -81,7 +85,7 @@ class Report:
 
 
 def within(stretches: Sequence[Stretch], head: int) -> tuple[Stretch, ...]:
-    """Stretches of a conversation that ends at message `head`, none of them beyond it."""
+    """The stretches of a conversation, cut off at its newest message, `head`."""
     return tuple(
         each._replace(
             first=min(each.first, head + 1),

@@ -1,4 +1,12 @@
-"""Whether a row can be read at all, by itself: what `repair` copies and what it leaves behind."""
+"""Readable rows: what `repair` copies, and what it leaves behind.
+
+Rule: a row is readable when the codec of its kind can decode it. The row is looked at alone:
+whether it agrees with other rows is for the checks. Records of the log are copied even when they
+are damaged, since one record leads to the next.
+
+    a row of a timeline that is cut short       left behind
+    a row of a timeline that does not exist     copied; a check finds it
+"""
 
 from __future__ import annotations
 
@@ -77,7 +85,7 @@ def _of_meta(key: bytes) -> Callable[[bytes], object]:
 
 
 def readable(family: str, key: bytes, value: bytes) -> bool:
-    """Whether a codec takes it. Records of the log are another matter: one leads to the next."""
+    """Whether the codec of its kind can decode a row."""
     try:
         if family == SEGMENTS:
             Segment(key, value)
@@ -104,12 +112,16 @@ def readable(family: str, key: bytes, value: bytes) -> bool:
 def reckoned(
     storage: Storage, progress: Progress | None, marked: int, first: int, last: int
 ) -> Progress:
-    """The progress of sealing from what is there, where it has gone or cannot be. `first` and
-    `last` are the LSNs at which the unbroken end of the log begins and ends, 0 for none; commits up
-    to `marked` are known to have been made.
+    """The progress of sealing: as stored, or, where that is lost or impossible, from the rows.
 
-    Rule: a log is applied again only if it reaches as far as what is sealed does. An older one
-    would put older state in the place of what is whole, and what is sealed does not need it.
+    The newest unbroken part of the log goes from LSN `first` to `last`, both 0 for none. Commits up
+    to `marked` were acknowledged.
+
+    Rule: the log is applied again only if it reaches as far as the sealed rows do. A shorter log
+    would replace newer state by older, and the sealed rows do not need it.
+
+        sealed rows up to 40, log 30 to 45    apply the log from 30 on
+        sealed rows up to 40, log 20 to 35    apply nothing, the store ends at 40
     """
     reached = time = newest = 0
     for key, value in walk(storage, SEGMENTS):
@@ -127,6 +139,6 @@ def reckoned(
         known = not last or progress.sealed <= max(last, reached, marked)
         if known:
             return progress._replace(next_id=max(progress.next_id, newest + 1))
-    if last >= reached and last:  # what is on disk already is passed over
+    if last >= reached and last:  # a replay passes over what is on disk already
         return Progress(first - 1, last, newest + 1, time)
     return Progress(reached, 0, newest + 1, time)

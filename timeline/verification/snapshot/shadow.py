@@ -1,9 +1,9 @@
 """A shadow: a directory of links to the files of a store, through which it is read.
 
-Rule: whoever opens RocksDB, even for reading, may write beside its files. Here that falls into the
-shadow, so that not a byte of the store changes, nor need it lie on a disk that can be written to. A
-store that another process has open may be shadowed too: its files are only ever appended to or
-removed, and a file that is open stays readable.
+Rule: not a byte of the store changes. RocksDB may write beside the files that it opens, even for
+reading; here it writes into the shadow. So the store may lie on a disk that is read only, and
+another process may have it open. Its files are only appended to or removed, and a file stays
+readable while it is open.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from timeline.storage.scratch import Scratch
 
-_COPIED = ("rocksdict-config.json", "IDENTITY")  # written when opened
+_COPIED = ("rocksdict-config.json", "IDENTITY")  # an opening writes to them
 _LEFT_OUT = ("LOCK", "LOG")
 
 
@@ -34,11 +34,11 @@ class Shadow:
             raise
 
     def unveiled(self, text: str) -> str:
-        """A text that names files of the shadow, naming those of the store."""
+        """The text with the files of the store in place of those of the shadow."""
         return text.replace(str(self.path), str(self._rocks)).strip()
 
     def dangling(self) -> list[str]:
-        """Names of logs that went since the links were made."""
+        """The write-ahead logs that were removed since the links were made."""
         return [file.name for file in self.path.glob("*.log") if not file.exists()]
 
     def close(self) -> None:

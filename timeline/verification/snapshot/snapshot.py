@@ -1,9 +1,13 @@
-"""A snapshot: what an opening of the store would find, made without changing it.
+"""A snapshot: the store as an opening would find it, without changing it.
 
-Responsibility: read the files through a shadow, apply the log above the sealed LSN to memory as an
-opening does, and offer checks the store as its readers would see it.
+Responsibility: read the files through a shadow (`shadow`), apply the log above the sealed LSN to
+memory as an opening does, and let checks read the store as its readers would.
 
-Rule: what stands in the way is noted as a finding, and as much as can be is read beside it.
+Rule: damage does not end a snapshot. It is noted as a finding, and the rest is read.
+
+    a row of META is damaged         a finding, and the snapshot goes on with a default
+    a block of a family is damaged   its rows are passed over (`walk`)
+    RocksDB cannot open the files    `CorruptError`; with `rebuild` it makes what it can of them
 """
 
 from __future__ import annotations
@@ -52,8 +56,8 @@ from timeline.verification.snapshot.findings import FILES, MARK as MARK_FILE, Fi
 from timeline.verification.snapshot.shadow import Shadow
 from timeline.verification.snapshot.walk import LAST, Pair, walk
 
-_TRIES: Final = 25  # of a store that is written to meanwhile
-_A_WHILE: Final = 500  # rows
+_TRIES: Final = 25  # to open files that a daemon changes meanwhile
+_TOLD_EVERY: Final = 500  # rows that were looked at
 
 
 class Snapshot:
@@ -65,10 +69,11 @@ class Snapshot:
         rebuild: bool = False,
         replay: bool = True,
     ) -> None:
-        """Read the store at `path`. Raises `NotFoundError`, `FormatVersionError`, `StorageError`.
+        """Read the store at `path`. Raises `NotFoundError`, `FormatVersionError`, `CorruptError`,
+        `StorageError`.
 
-        With `rebuild` RocksDB first makes another database, in the shadow, of the files it can
-        read. Without `replay` the log above the sealed LSN is left alone.
+        With `rebuild` RocksDB first makes another database, in the shadow, of the files that it can
+        read. Without `replay` the log above the sealed LSN is not applied.
         """
         if not (path / ROCKS / "CURRENT").is_file() and not rebuild:
             if any((path / ROCKS).glob("MANIFEST-*")):
@@ -77,7 +82,7 @@ class Snapshot:
         self.path = path
         self.options = replace(options or Options(), create=False)
         self.findings: list[Finding] = []
-        self.rows = 0  # looked at so far
+        self.rows = 0  # that were looked at so far
         self.told: Callable[[int], None] | None = None
         self.marked = self._read_mark()
         self.shadow, self.storage = self._open(rebuild)
@@ -90,8 +95,8 @@ class Snapshot:
         self.findings = [each._replace(text=unveiled(each.text)) for each in self.findings]
 
     def _open(self, rebuild: bool) -> tuple[Shadow, Storage]:
-        """Open the files through a shadow, once more as long as some went meanwhile; what cannot be
-        read twice is damaged.
+        """Open the files through a shadow. A daemon may remove files meanwhile, so this tries again
+        while other files are missing than the time before. What fails twice alike is damaged.
         """
         before: object = None
         for _ in range(_TRIES):
@@ -179,7 +184,7 @@ class Snapshot:
         certain = self.progress.upto <= self.progress.sealed
         try:
             return Clock(self.storage, self.progress.time, certain=certain)
-        except CorruptError:  # told by the check of what the store says about itself
+        except CorruptError:  # the check of what the store says of itself tells of it
             return Clock(self.storage, self.progress.time, certain=certain, steps=())
 
     def _read_store(self) -> int:
@@ -234,25 +239,25 @@ class Snapshot:
     # --- reading ------------------------------------------------------------------------------
 
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        """State whose keys begin with `prefix`, as applied."""
+        """The rows of state whose keys begin with `prefix`, with the log applied."""
         stop = keys.successor(prefix)
         below = self.noted(walk(self.storage, STATE, prefix, stop))
         return merge(below, self.memtable.scan(prefix, stop))
 
     def pairs(self, family: str) -> Iterator[tuple[bytes, bytes]]:
-        """What a family holds on disk, as far as it can be read."""
+        """The rows that a family holds on disk, as far as they can be read."""
         return self.noted(walk(self.storage, family, b"", LAST))
 
     def noted(self, pairs: Iterator[Pair]) -> Iterator[Pair]:
-        """The same, and how many rows were looked at is told now and then."""
+        """The same rows. Now and then `told` hears how many were looked at so far."""
         for pair in pairs:
             self.rows += 1
-            if self.told is not None and self.rows % _A_WHILE == 0:
+            if self.told is not None and self.rows % _TOLD_EVERY == 0:
                 self.told(self.rows)
             yield pair
 
     def get(self, key: bytes) -> bytes | None:
-        """A value of state; None also when it cannot be read."""
+        """A value of state; None when there is none, or when it cannot be read."""
         try:
             return self.state.get(key)
         except CorruptError:
@@ -269,7 +274,7 @@ class Snapshot:
             return None
 
     def timeline(self, timeline_id: int) -> Timeline | None:
-        """As `row`, the timeline itself."""
+        """The timeline itself; None when there is none, or when its row cannot be read."""
         if not 0 < timeline_id <= keys.MAX:
             return None
         self.timelines.forget_idle()
@@ -293,7 +298,7 @@ class Snapshot:
             return None
 
     def member(self, inbox: int, conversation: int) -> MemberRow | None:
-        """What a user has of a conversation, likewise."""
+        """The row that a user has of a conversation; None as for `conversation`."""
         value = self.get(member_key(inbox, conversation))
         try:
             return None if value is None else decode_member(value)
@@ -320,7 +325,7 @@ class Snapshot:
 
 
 def grow(snapshot: Snapshot, timeline_id: int, seq: int) -> tuple[Put, ...]:
-    """The row of a timeline whose head is at least `seq`."""
+    """The rows that raise the head of a timeline to at least `seq`."""
     row = snapshot.row(timeline_id)
     if row is None or row.floor >= seq:
         return ()

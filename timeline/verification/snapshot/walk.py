@@ -1,7 +1,8 @@
 """Walking a family of rows past what RocksDB cannot read.
 
-Rule: a damaged block hides a range of keys. The walk finds where reading goes on, by looking
-further and further ahead and then back, and says between which keys it was blind.
+Rule: a damaged block hides a range of keys. The walk looks ahead, twice as far each time, until a
+key can be read again. Then it searches back by halves for the first such key. It tells its caller
+which range it could not read.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ Pair = tuple[bytes, bytes]
 Blind = Callable[[bytes, bytes | None, str], None]  # from, to (None: to the end), what RocksDB says
 
 LAST = b"\xff" * 32  # above every key there may be
-_WIDTH = 32  # bytes of a key that matter when looking ahead
+_WIDTH = 32  # bytes of a key that count when looking ahead
 
 
 def walk(
@@ -25,7 +26,9 @@ def walk(
     stop: bytes = LAST,
     blind: Blind | None = None,
 ) -> Iterator[Pair]:
-    """Pairs from `start` up to, without, `stop`; `blind` is told of what cannot be read."""
+    """The rows from `start` up to `stop`, exclusive. `blind` hears of each range that cannot be
+    read.
+    """
     while True:
         try:
             for key, value in storage.scan(family, start, stop):
@@ -43,7 +46,7 @@ def walk(
 
 
 def _ahead(storage: Storage, family: str, start: bytes, stop: bytes) -> bytes | None:
-    """About the first key from which on reading works again; None when it does not."""
+    """About the first key that can be read again; None when there is none."""
     low = int.from_bytes(start[:_WIDTH].ljust(_WIDTH, b"\0"), "big")
     end = int.from_bytes(stop[:_WIDTH].ljust(_WIDTH, b"\0"), "big")
     step = 1
