@@ -161,8 +161,11 @@ def test_whatever_is_damaged_every_answer_is_right_or_an_error(
     seed = random.randrange(2**32)
     draw = random.Random(seed)
     tables = sorted((filled / "rocks").glob("*.sst"))
+    cases = damage_cases // 4 if read_only else damage_cases
     told = 0
-    for number in range(damage_cases // 4 if read_only else damage_cases):
+    for number in range(20 * cases):
+        if number >= cases and told:
+            break  # few cases may all hit what nobody reads: then there are some more
         table, kind = tables[number % len(tables)], draw.choice(KINDS)
         path = Path(shutil.copytree(filled, tmp_path / "copy"))
         content = bytearray(table.read_bytes())
