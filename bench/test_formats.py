@@ -50,7 +50,7 @@ def test_encoding_segments(rate: Rate) -> None:
 def test_verifying_and_decoding_segments(rate: Rate) -> None:
     stored = [(key, value) for key, value, _ in segments()]
     decoded = rate(lambda: [Segment(key, value) for key, value in stored], COUNT, "entries")
-    assert [row[3] for segment in decoded for row in segment.rows()] == PAYLOADS
+    assert [row[3] for segment in decoded for row in segment.stored()] == PAYLOADS
 
 
 def test_encoding_a_log_record(rate: Rate) -> None:

@@ -35,7 +35,7 @@ from timeline.engine.view import View
 from timeline.formats.entries import decode_items
 from timeline.formats.numbers import Lsn, Seq, TimelineId
 from timeline.formats.references import REPLAY
-from timeline.formats.segments import Row
+from timeline.formats.segments import StoredEntry
 from timeline.lsm.bisection import bisect_entries
 from timeline.lsm.inboxes import Inboxes
 from timeline.lsm.timeline import Timeline
@@ -61,7 +61,7 @@ class Outlet(NamedTuple):
     last: int
 
 
-class Item(NamedTuple):
+class Arrival(NamedTuple):
     """One thing that reached a reader. `kind` is 0 and `payload` the entry when it was pulled;
     otherwise it is a reference, yet to be resolved.
     """
@@ -76,7 +76,7 @@ class Item(NamedTuple):
     payload: bytes
 
 
-_new_item = partial(tuple.__new__, Item)  # a third of what its constructor takes
+_new_arrival = partial(tuple.__new__, Arrival)  # a third of what its constructor takes
 _new_position = partial(tuple.__new__, Position)
 
 
@@ -119,10 +119,10 @@ def first_since(view: View, timeline: Timeline, time: int, low: int, high: int) 
 
 
 def _first(
-    view: View, timeline: Timeline, before: Callable[[Row], bool], low: int, high: int
+    view: View, timeline: Timeline, before: Callable[[StoredEntry], bool], low: int, high: int
 ) -> int:
-    def entry_at(seq: int) -> Row | None:
-        return next(view.rows(timeline, seq, high), None)
+    def entry_at(seq: int) -> StoredEntry | None:
+        return next(view.stored(timeline, seq, high), None)
 
     return bisect_entries(entry_at, before, max(low, view.extent(timeline).first), high)
 
@@ -154,9 +154,9 @@ class Pull:
                 break
             self.take(1)
 
-    def take(self, most: int) -> list[tuple[Item, Position]]:
+    def take(self, most: int) -> list[tuple[Arrival, Position]]:
         """At most `most` items, each with the position behind it; fewer only at the end."""
-        found: list[tuple[Item, Position]] = []
+        found: list[tuple[Arrival, Position]] = []
         following, items = self._next, self._items
         lsn, passed, position = self._lsn, self._passed, self._position
         while len(found) < most and following is not None:
@@ -184,7 +184,7 @@ class Pull:
 
 def _references(
     view: View, inboxes: Inboxes, inbox: int, after: Position, most: int
-) -> Iterator[Item]:
+) -> Iterator[Arrival]:
     orders = count()
     lsn = after.lsn
     while True:
@@ -192,14 +192,14 @@ def _references(
         if page:
             lsns, timelines, seqs, kinds, ordinals = zip(*page, strict=True)
             columns = (lsns, ordinals, repeat(0), orders, timelines, seqs, kinds, repeat(b""))
-            found = map(_new_item, zip(*columns, strict=False))
+            found = map(_new_arrival, zip(*columns, strict=False))
             yield from _unfold(view, found, after) if REPLAY in kinds else found
         if len(page) < most:
             return
         lsn, most = page[-1][0], _PAGE
 
 
-def _unfold(view: View, items: Iterable[Item], after: Position) -> Iterator[Item]:
+def _unfold(view: View, items: Iterable[Arrival], after: Position) -> Iterator[Arrival]:
     """Items of whole commits, with what is replayed behind the others of its commit."""
     for lsn, commit in groupby(items, itemgetter(0)):
         replays = []
@@ -214,7 +214,7 @@ def _unfold(view: View, items: Iterable[Item], after: Position) -> Iterator[Item
             yield from _replayed(view, item, passed, _REPLAYED + at * room)
 
 
-def _replayed(view: View, item: Item, passed: int, base: int) -> Iterator[Item]:
+def _replayed(view: View, item: Arrival, passed: int, base: int) -> Iterator[Arrival]:
     """What a reference to a stretch stands for. The ordinal of an entry follows from its number
     alone, so that what was passed is not read again, whatever became of other stretches.
     """
@@ -224,19 +224,19 @@ def _replayed(view: View, item: Item, passed: int, base: int) -> Iterator[Item]:
     stop = first_above(view, timeline, item.lsn, item.seq, view.extent(timeline).head)
     first = item.seq + max(0, passed - base)
     seq: Any
-    for seq, _, _, payload in view.rows(timeline, first, stop - 1):
+    for seq, _, _, payload in view.stored(timeline, first, stop - 1):
         place = base + seq - item.seq
-        yield Item(item.lsn, place, 0, item.order, timeline.id, seq, 0, payload)
+        yield Arrival(item.lsn, place, 0, item.order, timeline.id, seq, 0, payload)
 
 
-def _entries(view: View, outlet: Outlet, rank: int, lsn: Lsn) -> Iterator[Item]:
+def _entries(view: View, outlet: Outlet, rank: int, lsn: Lsn) -> Iterator[Arrival]:
     timeline, low, last = outlet
     first = first_above(view, timeline, lsn, low, min(last, view.extent(timeline).head))
     seq: Any
     at: Any
-    for seq, at, _, payload in view.rows(timeline, first, last):
+    for seq, at, _, payload in view.stored(timeline, first, last):
         ordinal = _ordinal_of(payload) if ORDINAL in payload else 0
-        yield Item(at, ordinal, rank, seq, timeline.id, seq, 0, payload)
+        yield Arrival(at, ordinal, rank, seq, timeline.id, seq, 0, payload)
 
 
 def _ordinal_of(payload: bytes) -> int:

@@ -39,7 +39,7 @@ from timeline.errors import (
 )
 from timeline.formats import keys
 from timeline.formats.rows import INBOX
-from timeline.formats.segments import Row
+from timeline.formats.segments import StoredEntry
 from timeline.lsm.upkeep.sealing import Sealing
 from timeline.options import Options
 from timeline.storage.mark import DurableMark
@@ -609,14 +609,14 @@ def test_deleting_what_is_staged_looks_at_those_entries_only(
 ) -> None:
     """Counted, not timed: a pipeline that deletes what it adds holds the engine meanwhile."""
     looks = 0
-    row = Group.row
+    stored = Group.stored
 
-    def counted(group: Group, number: int) -> Row:
+    def counted(group: Group, number: int) -> StoredEntry:
         nonlocal looks
         looks += 1
-        return row(group, number)
+        return stored(group, number)
 
-    monkeypatch.setattr(Group, "row", counted)
+    monkeypatch.setattr(Group, "stored", counted)
     with timeline.open(tmp_path / "store", fsync="inline") as db:
         handle = db.timeline("t")
         handle.append({"a": "0"})

@@ -49,18 +49,18 @@ from timeline.formats.rows import (
     encode_row,
     encode_spans,
 )
-from timeline.formats.segments import Row, Segment, encode_segments
+from timeline.formats.segments import Segment, StoredEntry, encode_segments
 
 FORMAT = Path(timeline.__file__).parent / "formats" / "FORMAT.md"
 
 HI = encode_entry(1, [b"text", b"hi"])
 YO = encode_entry(2, [b"text", b"yo"])
-ROWS: list[Row] = [(1, 7, 1_700_000_000_000, HI), (2, 8, 1_700_000_000_500, YO)]
+ROWS: list[StoredEntry] = [(1, 7, 1_700_000_000_000, HI), (2, 8, 1_700_000_000_500, YO)]
 PAIR = Appends(array("Q", [3, 3]), array("Q", [1, 2]), array("I", [len(HI), len(YO)]), None)
 
 
 def segments_of(
-    timeline_id: int, rows: list[Row], most_entries: int, most_bytes: int
+    timeline_id: int, rows: list[StoredEntry], most_entries: int, most_bytes: int
 ) -> list[tuple[bytes, bytes, int]]:
     seqs = array("Q", [row[0] for row in rows])
     lsns = array("Q", [row[1] for row in rows])
@@ -155,7 +155,7 @@ class TestEntries:
 
 
 @st.composite
-def ascending_rows(draw: st.DrawFn) -> list[Row]:
+def ascending_rows(draw: st.DrawFn) -> list[StoredEntry]:
     seqs = sorted(draw(st.sets(small, min_size=1, max_size=40)))
     rows = []
     for index, seq in enumerate(seqs):
@@ -167,18 +167,18 @@ def ascending_rows(draw: st.DrawFn) -> list[Row]:
 class TestSegments:
     @given(ascending_rows(), st.integers(1, 10), st.integers(1, 200))
     def test_rows_come_back_whatever_the_bounds(
-        self, rows: list[Row], entries: int, size: int
+        self, rows: list[StoredEntry], entries: int, size: int
     ) -> None:
         found = []
         for key, value, count in segments_of(5, rows, entries, size):
             segment = Segment(key, value)
             assert segment.count == count <= entries
             assert keys.split_pair(key) == (5, segment.last)
-            found += list(segment.rows())
+            found += list(segment.stored())
         assert found == rows
 
     @given(ascending_rows())
-    def test_a_search_by_number_agrees_with_a_scan(self, rows: list[Row]) -> None:
+    def test_a_search_by_number_agrees_with_a_scan(self, rows: list[StoredEntry]) -> None:
         ((key, value, _),) = segments_of(5, rows, 100, 1 << 20)
         segment = Segment(key, value)
         for seq in {row[0] + delta for row in rows for delta in (-1, 0, 1)}:
@@ -186,7 +186,7 @@ class TestSegments:
             assert segment.index_after(seq) == sum(row[0] <= seq for row in rows)
 
     @given(ascending_rows(), st.data())
-    def test_any_flipped_bit_is_noticed(self, rows: list[Row], data: st.DataObject) -> None:
+    def test_any_flipped_bit_is_noticed(self, rows: list[StoredEntry], data: st.DataObject) -> None:
         ((key, value, _),) = segments_of(5, rows, 100, 1 << 20)
         bit = data.draw(st.integers(0, 8 * len(value) - 1))
         damaged = bytearray(value)

@@ -195,7 +195,7 @@ def test_it_takes_linear_time_in_small_pages(
         door.edit("team", 1, str(number), "ann")
     door.join("team", ["bob"])
     read = 0
-    rows = Applied.rows
+    rows = Applied.stored
 
     def counted(*args: Any, **options: Any) -> Iterator[Any]:  # noqa: ANN401
         nonlocal read
@@ -203,7 +203,7 @@ def test_it_takes_linear_time_in_small_pages(
             read += 1
             yield row
 
-    monkeypatch.setattr(Applied, "rows", counted)
+    monkeypatch.setattr(Applied, "stored", counted)
     told = phone.catch_up(limit)
     assert edits // limit <= len(told) <= edits // limit + 3, "the edits of a page are one"
     assert dict(phone.of("team")[1])[b"text"] == str(edits - 1).encode()

@@ -129,7 +129,7 @@ class Forgetting:
                 self._forget(timeline_id)
                 other = timelines.load(timeline_id)
                 assert other is not None
-                timelines.ranges.rows(other, 0, 2**63, 64, reverse=False)
+                timelines.ranges.stored(other, 0, 2**63, 64, reverse=False)
                 self._forget(timeline_id)
         self._lock.release()
 

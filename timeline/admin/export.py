@@ -88,7 +88,8 @@ def _timeline(engine: Engine, timeline: Timeline) -> Iterator[ExportRecord]:
     first = row.first
     while raw and first <= head:
         with engine.lock:
-            page = engine.timelines.ranges.rows(timeline, first, head, _PAGE_ENTRIES, reverse=False)
+            ranges = engine.timelines.ranges
+            page = ranges.stored(timeline, first, head, _PAGE_ENTRIES, reverse=False)
         for seq, lsn, time, payload in page:
             yield EntryRecord(seq, time, lsn, decode_items(payload))
         if len(page) < _PAGE_ENTRIES:

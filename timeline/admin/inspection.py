@@ -328,7 +328,7 @@ def inspect_segment(engine: Engine, name: bytes, number: int) -> SegmentContent:
 def _rows(segment: Segment) -> list[RowFacts]:
     found = []
     start = 0
-    for (seq, lsn, time, _), end in zip(segment.rows(), segment.ends, strict=True):
+    for (seq, lsn, time, _), end in zip(segment.stored(), segment.ends, strict=True):
         found.append(RowFacts(seq, lsn, time, start, end - start))
         start = end
     return found

@@ -184,7 +184,7 @@ class Draft(Overlay):
             return 0
         numbers = first - header.first
         if header.holes and first <= head:
-            removed = sum(1 for _ in self.rows(timeline, header.first, first - 1))
+            removed = sum(1 for _ in self.stored(timeline, header.first, first - 1))
         else:
             removed = numbers - header.holes
         self._headers[timeline] = header._replace(
@@ -210,7 +210,7 @@ class Draft(Overlay):
             return self.trim(timeline, extent.head + 1)
         if self._header(timeline).holes == 0:
             return self.trim(timeline, extent.head - length + 1)
-        kept = self.rows(timeline, extent.first, extent.head, reverse=True)
+        kept = self.stored(timeline, extent.first, extent.head, reverse=True)
         first = next(islice(kept, length - 1, None))[0]
         return self.trim(timeline, first)
 
@@ -225,7 +225,7 @@ class Draft(Overlay):
         """Delete single entries; how many of `seqs` were there."""
         removed = 0
         for seq in dict.fromkeys(seqs):
-            if next(self.rows(timeline, seq, seq), None) is not None:
+            if next(self.stored(timeline, seq, seq), None) is not None:
                 header = self._header(timeline)
                 self._headers[timeline] = header._replace(
                     floor=self._next(timeline) - 1,
@@ -239,7 +239,7 @@ class Draft(Overlay):
     def replace(self, timeline: Timeline, seq: int, items: Sequence[bytes]) -> None:
         """Give entry `seq` other fields. Raises `NotFoundError` when there is none."""
         self._stage.check_items(items)
-        if next(self.rows(timeline, seq, seq), None) is None:
+        if next(self.stored(timeline, seq, seq), None) is None:
             raise NotFoundError(f"there is no entry {seq} to replace")
         payload = encode_entry(seq, items)
         self._stage.check_size(len(payload))
@@ -259,7 +259,7 @@ class Draft(Overlay):
 
         Raises `SequenceError` below the last entry, or below what was given out.
         """
-        newest = next(self.rows(timeline, 0, keys.MAX, reverse=True), None)
+        newest = next(self.stored(timeline, 0, keys.MAX, reverse=True), None)
         if newest is not None and head < newest[0]:
             raise SequenceError(
                 "The ID specified in XSETID is smaller than the target stream top item"

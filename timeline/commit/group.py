@@ -16,7 +16,7 @@ from itertools import accumulate
 from timeline.errors import TimelineError
 from timeline.formats.numbers import Lsn
 from timeline.formats.records import Appends, Operation
-from timeline.formats.segments import Row
+from timeline.formats.segments import StoredEntry
 from timeline.lsm.timeline import Timeline
 
 
@@ -131,7 +131,7 @@ class Group:
     def seq(self, row: int) -> int:
         return self.appended.seqs[row - self.base]
 
-    def row(self, row: int) -> Row:
+    def stored(self, row: int) -> StoredEntry:
         """The entry that has `row`, staged in this group."""
         index = row - self.base
         offset = index if self.offsets is None else self.offsets[index]

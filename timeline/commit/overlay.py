@@ -27,7 +27,7 @@ from timeline.formats.rows import (
     decode_retention,
     decode_row,
 )
-from timeline.formats.segments import Row
+from timeline.formats.segments import StoredEntry
 from timeline.lsm.clock import Clock
 from timeline.lsm.ranges import Extent, Page
 from timeline.lsm.state import merge
@@ -91,9 +91,9 @@ class Overlay:
         added = head - header.skipped
         return Extent(header.first, head, length, header.created, header.deleted, added)
 
-    def rows(
+    def stored(
         self, timeline: Timeline, first: int, last: int, *, reverse: bool = False
-    ) -> Iterator[Row]:
+    ) -> Iterator[StoredEntry]:
         """Entries numbered `first` to `last`, inclusive, one by one."""
         header = self._header(timeline)
         first = max(first, header.first)
@@ -125,7 +125,7 @@ class Overlay:
         *,
         reverse: bool = False,
     ) -> Page:
-        found = list(islice(self.rows(timeline, first, last, reverse=reverse), limit))
+        found = list(islice(self.stored(timeline, first, last, reverse=reverse), limit))
         return Page(len(found), [row[3] for row in found], found[-1][0] if found else None)
 
     def metadata(self, timeline: Timeline) -> dict[bytes, bytes]:

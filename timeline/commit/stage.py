@@ -26,7 +26,7 @@ from timeline.errors import SequenceError, TimelineError, TooLargeError, UsageEr
 from timeline.formats import keys
 from timeline.formats.numbers import Lsn
 from timeline.formats.rows import INBOX
-from timeline.formats.segments import Row
+from timeline.formats.segments import StoredEntry
 from timeline.lsm.inboxes import Inboxes
 from timeline.lsm.memtable import Memtable
 from timeline.lsm.state import State, merge
@@ -162,15 +162,15 @@ class Stage:
         """The timelines with entries that are staged and not applied, some more than once."""
         return [timeline for group in self.groups() for timeline in group.appended.timelines]
 
-    def staged(self, timeline: Timeline, first: int, last: int) -> list[Row]:
+    def staged(self, timeline: Timeline, first: int, last: int) -> list[StoredEntry]:
         """The entries numbered `first` to `last` of a timeline that are staged and not applied."""
         tail = timeline.tail
-        found: list[Row] = []
+        found: list[StoredEntry] = []
         for group in self.groups():
             low, high = bisect_left(tail, group.base), bisect_left(tail, group.end)
             start = bisect_left(tail, first, low, high, key=group.seq)
             stop = bisect_right(tail, last, start, high, key=group.seq)
-            found += map(group.row, tail[start:stop])
+            found += map(group.stored, tail[start:stop])
         return found
 
     def patch(self, timeline: Timeline, seq: int) -> bytes | None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from timeline.engine.engine import Engine
-from timeline.formats.segments import Row
+from timeline.formats.segments import StoredEntry
 from timeline.lsm.clock import Clock
 from timeline.lsm.ranges import Extent
 from timeline.lsm.timeline import Timeline
@@ -26,9 +26,9 @@ class View(Protocol):
     def find(self, name: bytes) -> Timeline | None: ...
     def load(self, timeline_id: int) -> Timeline | None: ...
     def extent(self, timeline: Timeline) -> Extent: ...
-    def rows(
+    def stored(
         self, timeline: Timeline, first: int, last: int, *, reverse: bool = False
-    ) -> Iterator[Row]: ...
+    ) -> Iterator[StoredEntry]: ...
     def get(self, key: bytes) -> bytes | None: ...
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]: ...
     def metadata(self, timeline: Timeline) -> dict[bytes, bytes]: ...
@@ -53,9 +53,9 @@ class Applied:
     def extent(self, timeline: Timeline) -> Extent:
         return self._engine.timelines.ranges.extent(timeline)
 
-    def rows(
+    def stored(
         self, timeline: Timeline, first: int, last: int, *, reverse: bool = False
-    ) -> Iterator[Row]:
+    ) -> Iterator[StoredEntry]:
         return self._engine.timelines.ranges.each(timeline, first, last, reverse=reverse)
 
     def get(self, key: bytes) -> bytes | None:

@@ -39,7 +39,7 @@ _CRC = Struct("<I")
 
 
 # One entry with what the store knows of it: (seq, LSN, time, stored form).
-Row = tuple[int, int, int, bytes]
+StoredEntry = tuple[int, int, int, bytes]
 
 # A column of u64, as bytes in the machine's order.
 Column: TypeAlias = "array[int] | memoryview[int]"  # an array has no brackets while it runs
@@ -113,7 +113,7 @@ class Segment:
         base, ends = self._base, self.ends
         return self._value[base + (ends[start - 1] if start else 0) : base + ends[stop - 1]]
 
-    def rows(self, start: int = 0, stop: int | None = None) -> Iterator[Row]:
+    def stored(self, start: int = 0, stop: int | None = None) -> Iterator[StoredEntry]:
         """Entries `start` to `stop` (exclusive), oldest first."""
         stop = self.count if stop is None else stop
         return zip(
@@ -144,7 +144,7 @@ class Segment:
         It may hold no entries at all; it still spans the same numbers.
         """
         rows = [
-            (seq, lsn, time, patches.get(seq, payload)) for seq, lsn, time, payload in self.rows()
+            (seq, lsn, time, patches.get(seq, payload)) for seq, lsn, time, payload in self.stored()
         ]
         rows = [row for row in rows if row[3]]
         copy = object.__new__(Segment)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from timeline.formats.segments import Row
+from timeline.formats.segments import StoredEntry
 
 
 def bisect_entries(
-    entry_at: Callable[[int], Row | None], before: Callable[[Row], bool], low: int, high: int
+    entry_at: Callable[[int], StoredEntry | None],
+    before: Callable[[StoredEntry], bool],
+    low: int,
+    high: int,
 ) -> int:
     """The lowest number from `low` to `high` with no entry at or above it that is `before` what is
     looked for; `high` + 1 when all are.

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from timeline.formats.records import Appends
-from timeline.formats.segments import Row
+from timeline.formats.segments import StoredEntry
 
 ROW_COST: Final = 40  # bytes of an entry beside its stored form: four columns and a place in a tail
 
@@ -28,8 +28,6 @@ _RECORD: Final = 32  # a place is the number of a record, shifted by so much, an
 _OFFSET: Final = (1 << _RECORD) - 1
 
 _MANY: Final = 64  # from how many entries on numpy is faster
-
-Rows = npt.NDArray[np.uint64]
 
 
 class Columns:
@@ -83,7 +81,7 @@ class Columns:
 
         For columns that grow no more: what is returned was copied, but growing meanwhile fails.
         """
-        index: Rows = np.frombuffer(rows, np.uint64) - np.uint64(self.start)
+        index: npt.NDArray[np.uint64] = np.frombuffer(rows, np.uint64) - np.uint64(self.start)
         places = np.frombuffer(self._places, np.uint64)[index]
         numbers = (places >> np.uint64(_RECORD)).astype(np.intp)
         offsets = places & np.uint64(_OFFSET)
@@ -148,7 +146,7 @@ class Piece:
         """Entries `start` to `stop` (exclusive) in stored form, as one piece."""
         return b"".join(self.payloads(start, stop))
 
-    def rows(self, start: int, stop: int) -> Iterator[Row]:
+    def stored(self, start: int, stop: int) -> Iterator[StoredEntry]:
         return zip(
             self.numbers(start, stop),
             self.lsns[start:stop],

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 from timeline.entry import Entry
 from timeline.errors import CorruptError, shown
 from timeline.formats import keys
-from timeline.formats.segments import Row, Segment
+from timeline.formats.segments import Segment, StoredEntry
 from timeline.lsm.bisection import bisect_entries
 from timeline.lsm.clock import Clock
 from timeline.lsm.columns import Piece
@@ -153,25 +153,27 @@ class Ranges:
             found += part
         return found
 
-    def rows(
+    def stored(
         self, timeline: Timeline, first: int, last: int, limit: int | None, *, reverse: bool
-    ) -> list[Row]:
+    ) -> list[StoredEntry]:
         """As `read`, with what the store knows of each entry."""
-        found: list[Row] = []
+        found: list[StoredEntry] = []
         for source, start, stop in self.runs(timeline, first, last, limit, reverse=reverse):
-            part = list(source.rows(start, stop))
+            part = list(source.stored(start, stop))
             if reverse:
                 part.reverse()
             found += part
         return found
 
-    def each(self, timeline: Timeline, first: int, last: int, *, reverse: bool) -> Iterator[Row]:
+    def each(
+        self, timeline: Timeline, first: int, last: int, *, reverse: bool
+    ) -> Iterator[StoredEntry]:
         """As `rows` without a limit, read a page at a time: small ones at first, since many want
         no more than the first few.
         """
         most = _FIRST_PAGE
         while first <= last:
-            page = self.rows(timeline, first, last, most, reverse=reverse)
+            page = self.stored(timeline, first, last, most, reverse=reverse)
             yield from page
             if len(page) < most:
                 return
@@ -253,13 +255,13 @@ class Ranges:
         by_order = self.clock.by_order
         return self._first(timeline, lambda entry: by_order(entry[1], entry[2]) < time)
 
-    def _first(self, timeline: Timeline, before: Callable[[Row], bool]) -> int:
+    def _first(self, timeline: Timeline, before: Callable[[StoredEntry], bool]) -> int:
         row = timeline.row
         if row is None:
             return 1
 
-        def entry_at(seq: int) -> Row | None:
-            found = self.rows(timeline, seq, keys.MAX, 1, reverse=False)
+        def entry_at(seq: int) -> StoredEntry | None:
+            found = self.stored(timeline, seq, keys.MAX, 1, reverse=False)
             return found[0] if found else None
 
         return bisect_entries(entry_at, before, row.first, self._memtable.head(timeline))

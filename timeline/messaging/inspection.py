@@ -183,7 +183,7 @@ def _uncounted(view: View, place: Conversation) -> tuple[int, int, int]:
     total = count([(extent.first, extent.head)], [bitmaps], [])
     recalled = silent = 0
     for seq in islice(_backwards(bitmaps, extent.first, extent.head), _LOOKED_AT):
-        for _, _, _, payload in view.rows(place.messages, seq, seq):
+        for _, _, _, payload in view.stored(place.messages, seq, seq):
             gone = value_of(decode_items(payload), b"@recalled") is not None
             recalled += gone
             silent += not gone

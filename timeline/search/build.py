@@ -21,7 +21,7 @@ from typing import Final
 from timeline.engine.engine import Engine
 from timeline.errors import CorruptError
 from timeline.formats import keys
-from timeline.formats.segments import Row
+from timeline.formats.segments import StoredEntry
 from timeline.search.follower import Follower
 from timeline.search.index.documents import Documents
 from timeline.search.index.index import Index
@@ -75,7 +75,7 @@ class Build:
         while self.follower.step():
             yield True
 
-    def _rows(self, timeline_id: int) -> Iterator[list[Row]]:
+    def _rows(self, timeline_id: int) -> Iterator[list[StoredEntry]]:
         first, most = 0, _STEP_ENTRIES
         while True:
             try:
@@ -96,9 +96,9 @@ class Build:
                 return
             first, most = rows[-1][0] + 1, _STEP_ENTRIES
 
-    def _some(self, timeline_id: int, first: int, most: int) -> list[Row]:
+    def _some(self, timeline_id: int, first: int, most: int) -> list[StoredEntry]:
         """At most `most` entries from number `first` on."""
-        found: list[Row] = []
+        found: list[StoredEntry] = []
         size = 0
         with self._engine.lock:
             self._engine.check_usable()
@@ -109,7 +109,7 @@ class Build:
             for source, start, stop in timelines.ranges.runs(
                 timeline, first, keys.MAX, most, reverse=False
             ):
-                part = list(source.rows(start, stop))
+                part = list(source.stored(start, stop))
                 found += part
                 size += sum([len(row[3]) for row in part])
                 if size >= _STEP_BYTES:

@@ -46,7 +46,7 @@ def find_entries(
         timeline = engine.timelines.load(hit.timeline)
         if timeline is None:
             return None
-        rows = engine.timelines.ranges.rows(timeline, hit.seq, hit.seq, 1, reverse=False)
+        rows = engine.timelines.ranges.stored(timeline, hit.seq, hit.seq, 1, reverse=False)
         if not rows or said.isdisjoint(decode_items(rows[0][3])[::2]):
             return None
         return rows[0][3], timeline.name

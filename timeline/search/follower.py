@@ -26,7 +26,7 @@ from timeline.engine.engine import Engine
 from timeline.errors import CorruptError, TrimmedError
 from timeline.formats import keys
 from timeline.formats.records import DROP, PATCH, PUT, REMOVE, TRIM, Record, decode_record
-from timeline.formats.segments import Row
+from timeline.formats.segments import StoredEntry
 from timeline.search.index.documents import Documents
 from timeline.search.index.index import Index
 from timeline.search.index.schema import Checkpoint, entry_key, metadata_key
@@ -179,13 +179,13 @@ class Follower:
                 if document is not None:
                     self.index.add(document)
 
-    def _row(self, timeline_id: int, seq: int) -> Row | CorruptError | None:
+    def _row(self, timeline_id: int, seq: int) -> StoredEntry | CorruptError | None:
         timelines = self._engine.timelines
         try:
             timeline = timelines.load(timeline_id)
             found = None
             if timeline is not None:
-                found = timelines.ranges.rows(timeline, seq, seq, 1, reverse=False)
+                found = timelines.ranges.stored(timeline, seq, seq, 1, reverse=False)
         except CorruptError as error:
             return error
         return found[0] if found else None

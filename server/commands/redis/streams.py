@@ -67,7 +67,7 @@ class Trim:
             return draft.trim_to_length(timeline, kept)
         if extent.length == extent.head - extent.first + 1:  # no holes: numbers count entries
             return draft.trim(timeline, min(self.threshold, extent.first + self.limit))
-        below = draft.rows(timeline, extent.first, self.threshold - 1)
+        below = draft.stored(timeline, extent.first, self.threshold - 1)
         stays = next(islice(below, self.limit, None), None)
         return draft.trim(timeline, self.threshold if stays is None else stays[0])
 

@@ -52,7 +52,7 @@ class Gain(NamedTuple):
 NO_GAIN = Gain(0, 0, 0, 0)
 
 
-class Rows(Protocol):
+class Sink(Protocol):
     """What a merge writes to."""
 
     def put(self, family: str, key: bytes, value: bytes) -> None: ...
@@ -66,14 +66,14 @@ class _Tally:
     def __init__(self) -> None:
         self.written = 0
 
-    def put(self, family: str, key: bytes, value: bytes) -> None:  # noqa: ARG002  as `Rows` has it
+    def put(self, family: str, key: bytes, value: bytes) -> None:  # noqa: ARG002  as `Sink` has it
         self.written += len(value)
 
     def delete(self, family: str, key: bytes) -> None:
         pass
 
 
-class Piece(NamedTuple):
+class StoredSegment(NamedTuple):
     """A stored segment, verified and patched, and the size it takes on disk."""
 
     key: bytes
@@ -85,7 +85,7 @@ class Piece(NamedTuple):
 class Replaced(NamedTuple):
     """The segments that a merge replaced, and how many took their place."""
 
-    pieces: list[Piece]
+    segments: list[StoredSegment]
     after: int
 
 
@@ -137,23 +137,23 @@ class Compaction:
         if not self._ready:
             return
         timeline_id, _ = self._ready.popitem(last=False)
-        pieces = self._newest(timeline_id)
-        if len(pieces) > 1:
+        segments = self._newest(timeline_id)
+        if len(segments) > 1:
             batch = self._storage.batch()
-            replaced = self._merge(timeline_id, pieces, batch)
-            self.merged += len(replaced.pieces)
-            self._note_erased(timeline_id, replaced.pieces)
+            replaced = self._merge(timeline_id, segments, batch)
+            self.merged += len(replaced.segments)
+            self._note_erased(timeline_id, replaced.segments)
             self._write(timeline_id, batch)
 
     def gain(self, timeline_id: int) -> Iterator[Gain]:
         """What `whole` would do of what is sealed, a part at a time; nothing is written."""
-        for pieces, _ in self._parts(timeline_id):
+        for segments, _ in self._parts(timeline_id):
             tally = _Tally()
-            replaced = self._merge(timeline_id, pieces, tally)
-            size = sum(piece.size for piece in pieces)
-            went = sum(piece.size for piece in replaced.pieces)
-            before = len(pieces)
-            after = before - len(replaced.pieces) + replaced.after
+            replaced = self._merge(timeline_id, segments, tally)
+            size = sum(stored.size for stored in segments)
+            went = sum(stored.size for stored in replaced.segments)
+            before = len(segments)
+            after = before - len(replaced.segments) + replaced.after
             yield Gain(before, after, size, max(0, went - tally.written))
 
     def whole(self, timeline_id: int) -> Iterator[int]:
@@ -163,31 +163,31 @@ class Compaction:
         holds any more.
         """
         low = 0
-        for pieces, more in self._parts(timeline_id):
+        for segments, more in self._parts(timeline_id):
             batch = self._storage.batch()
-            replaced = self._merge(timeline_id, pieces, batch)
-            self.merged += len(replaced.pieces)
-            self._note_erased(timeline_id, replaced.pieces)
-            done = split_pair(pieces[-1].key)[1] + 1 if more else 0
+            replaced = self._merge(timeline_id, segments, batch)
+            self.merged += len(replaced.segments)
+            self._note_erased(timeline_id, replaced.segments)
+            done = split_pair(segments[-1].key)[1] + 1 if more else 0
             start = pair(timeline_id, low)
             stop = pair(timeline_id, done) if more else pair(timeline_id + 1, 0)
             if self._storage.clear(batch, PATCHES, start, stop):
                 self._erasure.note(start, stop, self._memtable.reached)
             low = done
             self._write(timeline_id, batch)
-            yield len(replaced.pieces) - replaced.after
+            yield len(replaced.segments) - replaced.after
 
-    def _parts(self, timeline_id: int) -> Iterator[tuple[list[Piece], bool]]:
+    def _parts(self, timeline_id: int) -> Iterator[tuple[list[StoredSegment], bool]]:
         """The segments of a timeline some at a time, and whether others follow."""
         position = 0
         more = True
         while more:
-            pieces = list(islice(self._pieces(timeline_id, position), _STEP))
+            segments = list(islice(self._stored_from(timeline_id, position), _STEP))
             # The last one may be merged with what follows, unless nothing does.
-            more = len(pieces) == _STEP
+            more = len(segments) == _STEP
             if more:
-                position = split_pair(pieces.pop().key)[1]
-            yield pieces, more
+                position = split_pair(segments.pop().key)[1]
+            yield segments, more
 
     def erase(self, deadline: float) -> bool | None:
         """Fold patches on disk into their segments until `deadline`: True while the round goes on,
@@ -226,84 +226,84 @@ class Compaction:
         start, stop = pair(timeline_id, seq), pair(timeline_id + 1, 0)
         timeline = self._timelines.load(timeline_id)
         found = self._storage.at_or_after(SEGMENTS, start, stop)
-        piece = None if found is None else self._piece(timeline_id, *found)
-        if piece is not None and (timeline is None or timeline.row is None):
-            piece = None
-        if piece is not None and piece.segment.low <= seq:
+        stored = None if found is None else self._stored(timeline_id, *found)
+        if stored is not None and (timeline is None or timeline.row is None):
+            stored = None
+        if stored is not None and stored.segment.low <= seq:
             assert timeline is not None
             assert timeline.row is not None
-            self._replace(timeline_id, [piece], timeline.row.first, batch)
-            self._note_erased(timeline_id, [piece])
-            stop = pair(timeline_id, piece.segment.last + 1)
-        elif piece is not None:
-            stop = pair(timeline_id, piece.segment.low)
+            self._replace(timeline_id, [stored], timeline.row.first, batch)
+            self._note_erased(timeline_id, [stored])
+            stop = pair(timeline_id, stored.segment.last + 1)
+        elif stored is not None:
+            stop = pair(timeline_id, stored.segment.low)
         if self._storage.clear(batch, PATCHES, start, stop):
             self._erasure.note(start, stop, self._memtable.reached)
         self._write(timeline_id, batch)
         return stop
 
-    def _note_erased(self, timeline_id: int, pieces: list[Piece]) -> None:
+    def _note_erased(self, timeline_id: int, segments: list[StoredSegment]) -> None:
         """What patches replaced in these segments is in no reader's way to the files any more."""
-        for piece in pieces:
-            if piece.patched:
-                start = pair(timeline_id, piece.segment.low)
-                stop = pair(timeline_id, piece.segment.last + 1)
+        for stored in segments:
+            if stored.patched:
+                start = pair(timeline_id, stored.segment.low)
+                stop = pair(timeline_id, stored.segment.last + 1)
                 self._erasure.note(start, stop, self._memtable.reached)
 
     # --- merging ------------------------------------------------------------------------------
 
-    def _pieces(self, timeline_id: int, position: int) -> Iterator[Piece]:
+    def _stored_from(self, timeline_id: int, position: int) -> Iterator[StoredSegment]:
         stop = pair(timeline_id + 1, 0)
         for key, value in self._storage.scan(SEGMENTS, pair(timeline_id, position), stop):
-            yield self._piece(timeline_id, key, value)
+            yield self._stored(timeline_id, key, value)
 
-    def _piece(self, timeline_id: int, key: bytes, value: bytes) -> Piece:
+    def _stored(self, timeline_id: int, key: bytes, value: bytes) -> StoredSegment:
         segment = read_segment(self._storage, self._memtable, timeline_id, key, value)
         # Only a patched segment has lost the fixed form it was stored in.
-        return Piece(key, segment, segment.changed, len(value))
+        return StoredSegment(key, segment, segment.changed, len(value))
 
-    def _newest(self, timeline_id: int) -> list[Piece]:
+    def _newest(self, timeline_id: int) -> list[StoredSegment]:
         """The newest segments, back to one that is full or more than twice what follows."""
-        pieces: list[Piece] = []
+        segments: list[StoredSegment] = []
         total = 0
         position = keys.MAX
-        while len(pieces) < _STEP:
+        while len(segments) < _STEP:
             found = self._storage.at_or_before(
                 SEGMENTS, pair(timeline_id, position), pair(timeline_id, 0)
             )
             if found is None:
                 break
-            piece = self._piece(timeline_id, *found)
-            if self._full(piece) or (len(pieces) >= 2 and piece.size > 2 * total):
+            stored = self._stored(timeline_id, *found)
+            if self._full(stored) or (len(segments) >= 2 and stored.size > 2 * total):
                 break
-            pieces.append(piece)
-            total += piece.size
-            position = split_pair(piece.key)[1] - 1
+            segments.append(stored)
+            total += stored.size
+            position = split_pair(stored.key)[1] - 1
             if position < 0:
                 break
-        pieces.reverse()
-        return pieces
+        segments.reverse()
+        return segments
 
-    def _full(self, piece: Piece) -> bool:
+    def _full(self, stored: StoredSegment) -> bool:
         return (
-            2 * piece.segment.count >= self._options.segment_entries
-            or 2 * piece.size >= self._options.segment_bytes
+            2 * stored.segment.count >= self._options.segment_entries
+            or 2 * stored.size >= self._options.segment_bytes
         )
 
-    def _merge(self, timeline_id: int, pieces: list[Piece], batch: Rows) -> Replaced:
+    def _merge(self, timeline_id: int, segments: list[StoredSegment], batch: Sink) -> Replaced:
         """Replace runs of neighbours that are not full."""
-        replaced: list[Piece] = []
+        replaced: list[StoredSegment] = []
         after = 0
         timeline = self._timelines.load(timeline_id)
         if timeline is None or timeline.row is None:
             return Replaced(replaced, after)
         first = timeline.row.first
-        run: list[Piece] = []
-        for piece in [*pieces, None]:
-            if piece is not None and (
-                not self._full(piece) or piece.patched or piece.segment.low < first
+        run: list[StoredSegment] = []
+        for stored in [*segments, None]:
+            if stored is not None and (
+                not self._full(stored) or stored.patched or stored.segment.low < first
             ):
-                run.append(piece)
+                run.append(stored)
                 continue
             if len(run) > 1 or any(part.patched or part.segment.low < first for part in run):
                 replaced += run
@@ -311,19 +311,19 @@ class Compaction:
             run = []
         return Replaced(replaced, after)
 
-    def _replace(self, timeline_id: int, run: list[Piece], first: int, batch: Rows) -> int:
+    def _replace(self, timeline_id: int, run: list[StoredSegment], first: int, batch: Sink) -> int:
         options = self._options
         seqs, lsns, times = array("Q"), array("Q"), array("Q")
         payloads: list[bytes] = []
-        for piece in run:
-            batch.delete(SEGMENTS, piece.key)
-            segment = piece.segment
+        for stored in run:
+            batch.delete(SEGMENTS, stored.key)
+            segment = stored.segment
             start = segment.index(first)
             seqs.extend(segment.numbers(start, segment.count))
             lsns.extend(segment.lsns[start:])
             times.extend(segment.times[start:])
             payloads += segment.payloads(start, segment.count)
-            if piece.patched:
+            if stored.patched:
                 low, last = segment.low, segment.last
                 begin, stop = pair(timeline_id, low), pair(timeline_id, last + 1)
                 for key in self._storage.keys(PATCHES, begin, stop):

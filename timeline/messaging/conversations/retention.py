@@ -35,6 +35,6 @@ def _replace_last(draft: Draft, place: Conversation) -> None:
     others, however often retention trims.
     """
     events = place.events
-    newest = next(draft.rows(events, 1, draft.extent(events).head, reverse=True), None)
+    newest = next(draft.stored(events, 1, draft.extent(events).head, reverse=True), None)
     if newest is not None and split_event(newest[3])[0] == CLEAR:
         draft.delete(events, [newest[0]])

@@ -15,7 +15,7 @@ from timeline.errors import TooLargeError, UsageError
 from timeline.fanout import Position, first_since
 from timeline.formats.conversations import EDIT, RECALL
 from timeline.formats.numbers import Lsn
-from timeline.formats.segments import Row
+from timeline.formats.segments import StoredEntry
 from timeline.lsm.ranges import Extent
 from timeline.messaging.access.access import Conversation, enter
 from timeline.messaging.access.bitmaps import runs
@@ -41,7 +41,7 @@ def history(
     count: int,
     reverse: bool = False,
     most_bytes: int = 64 << 20,
-) -> list[Row]:
+) -> list[StoredEntry]:
     """At most `count` messages numbered `first` to `last`, sent at times `since` to `until`."""
     access = enter(view, conversation, actor, Action.SEE)
     place = access.conversation
@@ -55,7 +55,7 @@ def history(
         low = max(low, first_since(view, place.messages, since, 1, head))
     if until is not None:
         high = min(high, first_since(view, place.messages, until + 1, 1, head) - 1)
-    found: list[Row] = []
+    found: list[StoredEntry] = []
     size = 0
     for row in islice(shown(view, place, visibility, low, high, reverse=reverse), count):
         found.append(row)
@@ -67,15 +67,17 @@ def history(
 
 def shown(
     view: View, place: Conversation, visibility: Visibility, low: int, high: int, *, reverse: bool
-) -> Iterator[Row]:
+) -> Iterator[StoredEntry]:
     """The messages numbered `low` to `high` that are shown, in the order read."""
     ranges = [(a, min(b, high)) for a, b in visibility.above(low - 1, high)]
     for a, b in reversed(ranges) if reverse else ranges:
         for start, stop in runs(a, b, visibility.hidden, reverse=reverse):
-            yield from view.rows(place.messages, start, stop, reverse=reverse)
+            yield from view.stored(place.messages, start, stop, reverse=reverse)
 
 
-def newest(view: View, place: Conversation, visibility: Visibility, extent: Extent) -> Row | None:
+def newest(
+    view: View, place: Conversation, visibility: Visibility, extent: Extent
+) -> StoredEntry | None:
     """The newest message shown; `extent` is that of the conversation's messages."""
     return next(shown(view, place, visibility, extent.first, extent.head, reverse=True), None)
 
@@ -99,7 +101,7 @@ def events(
     size = 0
     budget = max(_AT_LEAST, _LOOKED_AT * count)
     for low, high in visibility.events:
-        for seq, lsn, _, payload in view.rows(place.events, max(low, at + 1), min(high, head)):
+        for seq, lsn, _, payload in view.stored(place.events, max(low, at + 1), min(high, head)):
             if len(found) == count or size >= _BYTES or not budget:
                 return found, b"%d" % at
             at = seq

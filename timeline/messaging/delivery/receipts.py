@@ -33,7 +33,7 @@ def receipts_of(
         )
     if access.inbox is not None:
         check_seen(Visibility(view, place, access.inbox.id, access.member), seq)
-    row = next(view.rows(place.messages, seq, seq), None)
+    row = next(view.stored(place.messages, seq, seq), None)
     if row is None:
         expired = has_expired(view, place, seq)
         reason = f"message {seq} has expired" if expired else f"there is no message {seq}"

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from timeline.engine.engine import Engine
 from timeline.engine.view import Applied
-from timeline.fanout import Item, Outlet, Position, Pull
+from timeline.fanout import Arrival, Outlet, Position, Pull
 from timeline.formats.conversations import (
     CLEAR,
     DELETE,
@@ -195,7 +195,7 @@ class Reader:
         first, last = max(first, low), min(last, high, self._view.extent(timeline).head)
         if first > last:
             return []
-        newest = next(self._view.rows(timeline, first, last, reverse=True), None)
+        newest = next(self._view.stored(timeline, first, last, reverse=True), None)
         if newest is None or newest[1] <= after.lsn:
             return []
         return [Outlet(timeline, first, last)]
@@ -222,7 +222,7 @@ class _Resolver:
         self._inbox = inbox
         self._places: dict[int, _Place | None] = {}
 
-    def resolve(self, items: Sequence[tuple[Item, Position]]) -> list[Update]:
+    def resolve(self, items: Sequence[tuple[Arrival, Position]]) -> list[Update]:
         payloads = self._read([item for item, _ in items])
         found: list[Update] = []
         add = found.append
@@ -268,7 +268,7 @@ class _Resolver:
         self._places[timeline_id] = found
         return found
 
-    def _read(self, items: Sequence[Item]) -> dict[tuple[int, int], bytes]:
+    def _read(self, items: Sequence[Arrival]) -> dict[tuple[int, int], bytes]:
         """The entries referred to, read in one pass over each timeline."""
         wanted: dict[int, list[int]] = {}
         for item in items:
@@ -285,7 +285,7 @@ class _Resolver:
                 if seq and seq - stop <= _NEAR:
                     stop = seq
                     continue
-                for row in self._view.rows(timeline, start, stop):
+                for row in self._view.stored(timeline, start, stop):
                     found[timeline_id, row[0]] = row[3]
                 start = stop = seq
         return found
@@ -295,7 +295,7 @@ class _Resolver:
         place: Conversation,
         member: MemberRow,
         visibility: Visibility,
-        item: Item,
+        item: Arrival,
         behind: Position,
         payload: bytes,
     ) -> Update | None:
@@ -312,7 +312,9 @@ class _Resolver:
                 return None
         return update
 
-    def _own(self, place: Conversation, member: MemberRow, item: Item, behind: Position) -> Update:
+    def _own(
+        self, place: Conversation, member: MemberRow, item: Arrival, behind: Position
+    ) -> Update:
         fields: list[bytes] = []
         if item.kind == SET:
             head = self._view.extent(place.messages).head
@@ -323,7 +325,7 @@ class _Resolver:
         me = self._view.load(self._inbox)
         return encode_entry(0, [] if me is None else [b"@user", user_of(me.name)])
 
-    def _deleted(self, item: Item, behind: Position, found: list[Update]) -> None:
+    def _deleted(self, item: Arrival, behind: Position, found: list[Update]) -> None:
         name = tombstones.name_of(self._view, item.lsn, item.timeline_id)
         if name is not None:
             found.append(Update(DELETE, name, 0, encode_entry(0, []), behind))

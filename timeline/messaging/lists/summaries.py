@@ -52,7 +52,7 @@ class Summary:
 def newest_of(view: View, conversation: int, last: int) -> tuple[int, int]:
     """(LSN, time) of the newest message numbered at most `last`; zeros when there is none."""
     messages = view.load(conversation)
-    row = None if messages is None else next(view.rows(messages, 1, last, reverse=True), None)
+    row = None if messages is None else next(view.stored(messages, 1, last, reverse=True), None)
     return (0, 0) if row is None else (row[1], row[2])
 
 

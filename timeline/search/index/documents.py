@@ -19,7 +19,7 @@ from tantivy import Document
 
 from timeline.formats.entries import decode_items
 from timeline.formats.rows import decode_metadata
-from timeline.formats.segments import Row
+from timeline.formats.segments import StoredEntry
 from timeline.search.index.schema import entry_document, metadata_document
 from timeline.search.text.analysis import decode
 from timeline.search.text.folding import fold
@@ -38,7 +38,7 @@ class Documents:
         """Whether the entries of the timeline called `name` are indexed."""
         return name.startswith(self._prefixes)
 
-    def entry(self, timeline: int, row: Row) -> Document | None:
+    def entry(self, timeline: int, row: StoredEntry) -> Document | None:
         """The document of an entry; None when the entry has none of the indexed fields."""
         seq, lsn, time, payload = row
         items = decode_items(payload)
