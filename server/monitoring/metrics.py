@@ -130,18 +130,18 @@ def _state(service: Service) -> Iterator[Metric]:
             "READONLY": isinstance(refusal, ReadOnlyError),
         },
     )
-    measures = engine.measures
-    yield _counter("write_failures", "How often a failure turned writing off.", measures.poisoned)
-    yield _counter("write_recoveries", "How often it was turned on again.", measures.healed)
+    counted = engine.statistics
+    yield _counter("write_failures", "How often a failure turned writing off.", counted.poisoned)
+    yield _counter("write_recoveries", "How often it was turned on again.", counted.healed)
 
 
 def _commits(service: Service) -> Iterator[Metric]:
-    engine, measures = service.engine, service.engine.measures
-    yield _counter("commits", "Commits that are durable.", measures.groups.sum)
-    yield _histogram("group_commits", "Commits in each group of the log.", measures.groups)
-    yield _histogram("fsync_seconds", "Seconds that fsyncs of the log took.", measures.fsyncs)
-    yield _counter("appends", "Entries appended.", measures.appends)
-    yield _counter("deliveries", "References delivered into in-boxes.", measures.deliveries)
+    engine, counted = service.engine, service.engine.statistics
+    yield _counter("commits", "Commits that are durable.", counted.groups.sum)
+    yield _histogram("group_commits", "Commits in each group of the log.", counted.groups)
+    yield _histogram("fsync_seconds", "Seconds that fsyncs of the log took.", counted.fsyncs)
+    yield _counter("appends", "Entries appended.", counted.appends)
+    yield _counter("deliveries", "References delivered into in-boxes.", counted.deliveries)
     yield _gauge("lsn", "The newest commit.", engine.applied)
     yield _gauge("sealed_lsn", "The newest commit that is sealed.", engine.store.sealing.sealed)
 

@@ -419,7 +419,8 @@ def test_a_forked_child_is_refused_everything(db: Database) -> None:
         "compact": db.compact,
     }
     receive, send = os.pipe()
-    held = db.engine._flushing.acquire()  # as if the parent's thread were flushing at that moment
+    # As if the parent's thread were flushing at that moment.
+    held = db.engine.pipeline.writing.acquire()
     child = os.fork()
     if child == 0:
         allowed = []
@@ -435,7 +436,7 @@ def test_a_forked_child_is_refused_everything(db: Database) -> None:
         os.write(send, repr(allowed).encode())
         os._exit(0)
     assert held
-    db.engine._flushing.release()
+    db.engine.pipeline.writing.release()
     os.close(send)
     with open(receive, "rb") as answer:  # noqa: PTH123  a descriptor
         assert answer.read() == b"[]"

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from timeline.commit.gate import Gate
-from timeline.engine.statistics import Measures
+from timeline.engine.statistics import Statistics
 from timeline.engine.writecontrol import OpenedReadOnlyError, State, WriteControl
 from timeline.errors import BusyError, ClosedError, ReadOnlyError, StallError, TimelineError
 from timeline.options import Options
@@ -28,7 +28,7 @@ class Controlled:
         self.gate = Gate(100)
         options = Options(unsealed_bytes=BOUND)
         lock = threading.RLock()
-        self.control = WriteControl(self.gate, options, Path(), lock, Measures())
+        self.control = WriteControl(self.gate, options, Path(), lock, Statistics())
 
     def refused_with(self) -> type[TimelineError] | None:
         try:
@@ -128,7 +128,7 @@ def test_a_state_says_what_writes_get_and_what_goes_on(
 def test_a_short_pause_refuses_nothing() -> None:
     controlled = Controlled()
     control = WriteControl(
-        controlled.gate, Options(stall_ms=60_000), Path(), threading.RLock(), Measures()
+        controlled.gate, Options(stall_ms=60_000), Path(), threading.RLock(), Statistics()
     )
     control.stalled(PAUSE)
     assert controlled.refused_with() is None

@@ -55,13 +55,13 @@ from timeline.engine.callbacks import Callbacks
 from timeline.engine.chores import Chore, Chores
 from timeline.engine.committer import CommitThread, IdleThread, refuse_after_fork
 from timeline.engine.directory import CHECKPOINT, LOCK, MARK, prepare_directory
-from timeline.engine.statistics import Measures
+from timeline.engine.pipeline import Observer, Pipeline
+from timeline.engine.statistics import Statistics
 from timeline.engine.store import STALL_SECONDS, Store
 from timeline.engine.upkeep import Upkeep
 from timeline.engine.writecontrol import WriteControl
-from timeline.errors import ClosedError, CorruptError, StallError, TimelineError, UncertainError
+from timeline.errors import ClosedError, TimelineError
 from timeline.formats import keys
-from timeline.formats.records import encode_record
 from timeline.formats.rows import Retention, decode_metadata
 from timeline.lsm.log import LogCommit
 from timeline.lsm.ranges import Extent, Page
@@ -70,7 +70,6 @@ from timeline.options import Options, anchored
 from timeline.storage.lock import Lock, place_of_call
 from timeline.storage.mark import DurableMark
 from timeline.storage.probe import SLOW_FSYNC_SECONDS, fsync_seconds
-from timeline.storage.rocks import LOG
 
 _HEAL_PAUSE: Final = 1.0  # seconds between two tries of an engine that nobody calls
 _OTHERWISE: Final = "stop it, or talk to it over the network"
@@ -95,20 +94,24 @@ class Engine:
         self.staged = threading.Condition(self.lock)  # something was: its driver waits for that
         self.woken = threading.Condition(self.lock)  # a group was applied, or failed
         self.callbacks = Callbacks()  # of users
-        self.measures = Measures()
+        self.statistics = Statistics()
         gate = Gate(self.options.group_bytes)
         self.outcomes = Outcomes(self.lock)
         self.dropped = DroppedNames()
         self._outliving = Outliving(gate, self.outcomes, self.dropped)
-        self.control = WriteControl(gate, self.options, self.path, self.lock, self.measures)
-        self.fsync_seconds = 0.0  # a moving average
-        self._flushing = threading.Lock()
+        self.control = WriteControl(gate, self.options, self.path, self.lock, self.statistics)
+        self.pipeline = Pipeline(
+            self.options,
+            self.lock,
+            self.woken,
+            self.control,
+            self.outcomes,
+            self.statistics,
+            self._owe,
+        )
         self._closing = threading.RLock()
         self.copying = threading.Lock()  # its files, for a backup
-        self._synced = time.monotonic()
-        self._unsynced = False
         self._parts: list[Callable[[], None]] = []
-        self._observers: list[Callable[[Group], None]] = []
         self._expiry_observers: list[Callable[[Draft, Timeline], None]] = []
         self._reloads: list[Callable[[], None]] = []
         self.chores = Chores(self.options.retention_check_ms / 1000)
@@ -145,13 +148,14 @@ class Engine:
 
     def _load(self) -> None:
         """Open the storage and rebuild memory from it."""
-        self._adopt(Store(self.path, self.options, self._outliving, self.mark.read()))
+        mark = self.mark
+        self._adopt(Store(self.path, self.options, self._outliving, mark.read(), mark))
         self.options = replace(self.options, new_epoch=False)  # healing goes on in this one
 
     def _adopt(self, store: Store) -> None:
         """What is asked from now on is asked of `store`."""
         self.store = store
-        self.upkeep = Upkeep(store, self.chores)
+        self.pipeline.adopt(store, Upkeep(store, self.chores))
         self.stage, self.appender = store.stage, store.appender
         self.timelines, self.inboxes = store.timelines, store.inboxes
         self.state, self.log = store.state, store.log
@@ -244,105 +248,63 @@ class Engine:
         Never raises for what happens to the group: the group carries its error.
         """
         try:
-            return self._flush()
+            return self.pipeline.flush()
         finally:
             self.outcomes.tell()
 
-    def _flush(self) -> bool:
-        with self._flushing:
-            with self.lock:
-                if not self._may_write():
-                    return True
-                group = self.stage.pending
-                if group is None:
-                    if not self.stage.open.commits:
-                        return True
-                    group = self.stage.close_group()
-                applied = self.log.applied
-            try:
-                appends = group.appends()
-                record = encode_record(
-                    group.first,
-                    group.commits,
-                    group.time,
-                    appends,
-                    group.appended.parts,
-                    group.operations,
-                )
-                if not self._write(group.last, record):
-                    return False
-                if self.options.durability == "sync":
-                    self._sync(group.last)
-                else:
-                    self._leave_unsynced()
-            except Exception as error:
-                self.poison(error, group)
-                return True
-            with self.woken:
-                assert group.first == applied + 1, "groups are applied in order"
-                try:
-                    delivered = self.store.applier.apply(group, record, appends)
-                    self.log.applied = group.last
-                    for observe in self._observers:
-                        observe(group)
-                except Exception as error:  # memory can no longer be trusted: rebuild it
-                    self.poison(error, group)
-                    return True
-                self.stage.pending = None
-                self.measures.groups.add(group.commits)
-                self.measures.appends += len(group.appended)
-                self.measures.deliveries += delivered
-                self._keep_pace()
-                self.outcomes.finish(group, None)
-                self.woken.notify_all()
-            self._sync_if_due()
-            return True
+    def work(self, seconds: float | None = None) -> bool:
+        """Do about `seconds` (default: a slice) of what waits; True while there is more.
 
-    def _write(self, lsn: int, record: bytes) -> bool:
-        """Write the record that ends at `lsn`; False when the disk asked for a pause."""
-        batch = self.store.storage.batch()
-        batch.put(LOG, keys.number(lsn), record)
-        openings = self.store.openings
-        if openings.unwritten:
-            openings.keep(batch)
-        try:
-            self.store.storage.write(batch)
-        except StallError as error:
-            self.control.stalled(error)
+        Call it when idle: in `inline` mode from the caller's loop, in `thread` mode the engine's
+        own thread does.
+        """
+        if self.control.poisoned:
+            self._heal()
             return False
-        openings.unwritten = False
-        self.control.written()
-        return True
-
-    def _sync(self, lsn: int) -> None:
-        begin = time.perf_counter()
-        self.store.storage.sync()
-        took = time.perf_counter() - begin
-        self.fsync_seconds += (took - self.fsync_seconds) * 0.05
-        self.measures.fsyncs.add(took)
-        self.mark.write(lsn)
-        self._synced = time.monotonic()
-        self._unsynced = False
-
-    def _leave_unsynced(self) -> None:
-        """What was just written is fsynced within `interval_ms`, also when nothing follows it."""
-        if not self._unsynced:
-            self._unsynced = True
-            self._owe()
-
-    def _sync_if_due(self) -> None:
-        """Fsync what was left unsynced when its time has come."""
-        if not self._unsynced or self.sync_in > 0:
-            return
         try:
-            self._sync(self.log.applied)
-        except Exception as error:
-            self.poison(error)
+            return self.pipeline.work(self.options.slice_ms / 1000 if seconds is None else seconds)
+        finally:
+            self.outcomes.tell()  # what failed here ended the groups under way
 
-    @property
-    def sync_in(self) -> float:
-        """Seconds until what was left unsynced is due."""
-        return self._synced + self.options.interval_ms / 1000 - time.monotonic()
+    def seal(self) -> None:
+        """Seal everything applied so far, waiting out write stalls. Without the lock held."""
+        self.pipeline.seal()
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Keep the lock while no group is under way either, to write beside the pipeline."""
+        try:
+            with self.pipeline.standing_still():
+                yield
+        finally:
+            self.outcomes.tell()  # what fails here ends the groups under way
+
+    def move_checkpoint(self, name: bytes, lsn: int | None) -> None:
+        """Set a named checkpoint of the log to `lsn`, or forget it. Not a commit.
+
+        A new one is durable when this returns, since the log is let go without it; a moved one
+        within `interval_ms`.
+        """
+        with self.standing_still():
+            self.check_writable()
+            batch = self.store.storage.batch()
+            known = self.log.knows(name)
+            self.log.move(batch, name, lsn)
+            self.store.storage.write(batch)
+            if known:
+                self.pipeline.leave_unsynced()
+                return
+            try:
+                self.pipeline.sync(self.log.applied)
+            except Exception as error:
+                self.poison(error)
+                raise
+
+    def poison(self, cause: Exception) -> None:
+        """A failure beside the pipeline: writing is off until the storage was opened again."""
+        self.pipeline.poison(cause)
+
+    # --- what is owed -------------------------------------------------------------------------
 
     def _owe(self) -> None:
         """Something is to be done soon, and nobody may call `work` then."""
@@ -359,28 +321,22 @@ class Engine:
             return None
         if self.poisoned:
             return _HEAL_PAUSE
-        return max(0.0, self.sync_in) if self._unsynced else None
+        return max(0.0, self.pipeline.sync_in) if self.pipeline.unsynced else None
 
     def pay(self) -> None:
         """Do what is owed: open the storage again, or fsync. Without the lock held."""
         if self.poisoned:
             self._heal()
             return
-        with self._flushing:
-            if self._may_write():
-                self._sync_if_due()
+        self.pipeline.pay()
         self.outcomes.tell()  # what failed here ended the groups under way
 
-    def _keep_pace(self) -> None:
-        memtable = self.store.memtable
-        try:
-            self.upkeep.keep_pace()
-            self.control.relent(memtable.size)
-        except StallError as error:
-            # Nothing was written, and the next group tries again.
-            self.control.behind(error, memtable.size)
-        except Exception as error:
-            self.poison(error)
+    @property
+    def idle_seconds(self) -> float:
+        """How long `work` may be left uncalled when nothing happens."""
+        if not self.pipeline.unsynced or self.poisoned:
+            return 0.25
+        return min(0.25, max(0.0, self.pipeline.sync_in))
 
     # --- healing ------------------------------------------------------------------------------
 
@@ -389,48 +345,19 @@ class Engine:
         """Whether writing is off until the storage was opened again."""
         return self.control.poisoned
 
-    def _may_write(self) -> bool:
-        """Whether RocksDB may be written to. What failed beside the pipeline (a compaction, say)
-        turns writing off here, before RocksDB refuses a group and leaves its callers in doubt.
-        """
-        failed = self.store.storage.failed
-        if failed is not None and not self.poisoned:
-            self.poison(failed)
-        return self.control.writes
-
-    def poison(self, cause: Exception, group: Group | None = None) -> None:
-        """A failure: writing is off until the storage was opened again. `group` may or may not have
-        been written; nothing was of what else is staged.
-        """
-        with self.woken:
-            refusal = self.control.poison(cause)
-            pending, behind = self.stage.abandon()
-            if group is not None:
-                uncertain = UncertainError(
-                    f"the write failed under way ({cause}): it may or may not be stored; "
-                    "try again with the same key"
-                )
-                uncertain.__cause__ = cause
-                self.outcomes.finish(group, uncertain)
-            elif pending is not None:
-                self.outcomes.finish(pending, refusal)
-            self.outcomes.finish(behind, refusal)
-            self.woken.notify_all()
-        self._owe()
-
     def _heal(self) -> None:
         """Open the storage again once the disk takes bytes; memory is rebuilt from the log."""
         if not self.control.may_heal():
             return
         self.store.end_rewriting()  # which may take long: readers go on meanwhile
-        with self._flushing, self.woken:
+        with self.pipeline.writing, self.woken:
             if self.control.closed or not self.poisoned:
                 return
             self.store.close()
             try:
                 self._load()
-                self.store.compaction.erase_later(self.measures.healed)
-                self._sync(self.log.applied)
+                self.store.compaction.erase_later(self.statistics.healed)
+                self.pipeline.sync(self.log.applied)
             except Exception as error:  # of whatever type: it is tried once more later
                 self.control.not_healed(error)
                 return
@@ -438,61 +365,19 @@ class Engine:
             self.woken.notify_all()
         self._tell_of_reload()
 
-    @property
-    def idle_seconds(self) -> float:
-        """How long `work` may be left uncalled when nothing happens."""
-        if not self._unsynced or self.poisoned:
-            return 0.25
-        return min(0.25, max(0.0, self.sync_in))
-
-    # --- background work ----------------------------------------------------------------------
-
-    def work(self, seconds: float | None = None) -> bool:
-        """Do about `seconds` (default: a slice) of what waits; True while there is more.
-
-        Call it when idle: in `inline` mode from the caller's loop, in `thread` mode the engine's
-        own thread does.
-        """
-        try:
-            return self._work(self.options.slice_ms / 1000 if seconds is None else seconds)
-        finally:
-            self.outcomes.tell()  # what failed here ended the groups under way
-
-    def _work(self, budget: float) -> bool:
-        if self.poisoned:
-            self._heal()
-            return False
-        with self._flushing:
-            if self._may_write():
-                self._sync_if_due()
-            with self.lock:
-                if not self._may_write():
-                    return False
-                try:
-                    return self._work_some(budget)
-                except (StallError, CorruptError):
-                    # Done again later; damage is reported by whoever reads or verifies.
-                    return False
-                except Exception as error:
-                    self.poison(error)
-                    return False
-
-    def _work_some(self, seconds: float) -> bool:
-        more = self.upkeep.work(seconds)
-        self.control.relent(self.store.memtable.size)
-        return more
+    # --- who is told --------------------------------------------------------------------------
 
     def before_closing(self, stop: Callable[[], None]) -> None:
         """Call `stop()` first when the engine is closed, without the lock."""
         with self.lock:
             self._parts.append(stop)
 
-    def add_observer(self, observe: Callable[[Group], None]) -> None:
+    def add_observer(self, observe: Observer) -> None:
         """Call `observe(group)` under the lock for each group that is applied from now on, before
         anybody reads what it brought. What a healed store replays is not among them.
         """
         with self.lock:
-            self._observers.append(observe)
+            self.pipeline.observers.append(observe)
 
     def add_expiry_observer(self, observe: Callable[[Draft, Timeline], None]) -> None:
         """Call `observe(draft, timeline)` under the lock when retention trims a timeline. What
@@ -522,47 +407,6 @@ class Engine:
 
     def _forget_deleted(self, draft: Draft) -> bool:
         return forget(draft, self.options.deleted_names)
-
-    def seal(self) -> None:
-        """Seal everything applied so far, waiting out write stalls. Without the lock held."""
-        while True:
-            self.check_usable()
-            try:
-                with self._flushing, self.lock:
-                    return self.upkeep.seal()
-            except StallError:
-                time.sleep(STALL_SECONDS)
-
-    @contextmanager
-    def standing_still(self) -> Iterator[None]:
-        """Keep the lock while no group is under way either, to write beside the pipeline."""
-        try:
-            with self._flushing, self.lock:
-                self.check_usable()
-                yield
-        finally:
-            self.outcomes.tell()  # what fails here ends the groups under way
-
-    def move_checkpoint(self, name: bytes, lsn: int | None) -> None:
-        """Set a named checkpoint of the log to `lsn`, or forget it. Not a commit.
-
-        A new one is durable when this returns, since the log is let go without it; a moved one
-        within `interval_ms`.
-        """
-        with self.standing_still():
-            self.check_writable()
-            batch = self.store.storage.batch()
-            known = self.log.knows(name)
-            self.log.move(batch, name, lsn)
-            self.store.storage.write(batch)
-            if known:
-                self._leave_unsynced()
-                return
-            try:
-                self._sync(self.log.applied)
-            except Exception as error:
-                self.poison(error)
-                raise
 
     # --- reading ------------------------------------------------------------------------------
     def find(self, name: bytes) -> Timeline | None:
@@ -652,13 +496,13 @@ class Engine:
             "sealing": int(sealing.under_way),
             "sealing_fraction": round(sealing.fraction, 3),
             "sealing_passes": sealing.passes,
-            "commits": round(self.measures.groups.sum),
-            "groups": self.measures.groups.count,
-            "appends": self.measures.appends,
-            "deliveries": self.measures.deliveries,
-            "fsyncs": self.measures.fsyncs.count,
-            "fsync_usec": round(self.fsync_seconds * 1e6),
-            "fsync_usec_counts": self.measures.fsyncs.listed(1e6),
+            "commits": round(self.statistics.groups.sum),
+            "groups": self.statistics.groups.count,
+            "appends": self.statistics.appends,
+            "deliveries": self.statistics.deliveries,
+            "fsyncs": self.statistics.fsyncs.count,
+            "fsync_usec": round(self.pipeline.fsync_seconds * 1e6),
+            "fsync_usec_counts": self.statistics.fsyncs.listed(1e6),
             "unsealed_bytes": memtable.size,
             "unsealed_timelines": memtable.active.tails,
             "loaded_timelines": len(self.timelines.by_id),
@@ -673,7 +517,7 @@ class Engine:
             "epoch": self.store.epoch,
             "durability": self.options.durability,
             "writing": "off" if self.control.refusal is not None else "on",
-            "writing_turned_off": self.measures.poisoned,
+            "writing_turned_off": self.statistics.poisoned,
         }
         with suppress(ClosedError):
             found["timelines"] = self.count
@@ -713,13 +557,12 @@ class Engine:
 
     def _release(self) -> None:
         self.store.end_rewriting()
-        with self._flushing, self.woken:
+        with self.pipeline.writing, self.woken:
             wrote = self.control.writes
             self.control.close()
             try:
                 if wrote:
-                    self.store.storage.sync()
-                    self.mark.write(self.log.applied)
+                    self.log.sync(self.log.applied)
             finally:
                 try:
                     self.store.close()
@@ -739,10 +582,10 @@ class Engine:
 
     def refuse_in_child(self) -> None:
         """In a forked child: refuse every call from now on."""
-        self._flushing = threading.Lock()  # the parent's thread may hold the old one
         self._closing = threading.RLock()
         self.lock = threading.RLock()
         self.staged, self.woken = threading.Condition(self.lock), threading.Condition(self.lock)
+        self.pipeline.refuse_in_child(self.lock, self.woken)
         self.callbacks = Callbacks()
         self._parts.clear()  # their threads are the parent's, and so are the locks these hold
         self.outcomes = Outcomes(self.lock)  # nobody in the child waits for a group

@@ -41,7 +41,7 @@ class Histogram:
         return ",".join([f"{bound}={count}" for bound, count in pairs])
 
 
-class Measures:
+class Statistics:
     __slots__ = ("appends", "deliveries", "fsyncs", "groups", "healed", "poisoned")
 
     def __init__(self) -> None:

@@ -53,6 +53,7 @@ from timeline.lsm.upkeep.erasure import Erasure
 from timeline.lsm.upkeep.expiry import Expiry
 from timeline.lsm.upkeep.sealing import PROGRESS_KEY, Sealing
 from timeline.options import Options
+from timeline.storage.mark import DurableMark
 from timeline.storage.rocks import FAMILIES, META, Storage
 from timeline.storage.wal import is_torn_at_the_end
 
@@ -66,11 +67,20 @@ class Store:
     below `marked`, the LSN known to be durable.
     """
 
-    def __init__(self, path: Path, options: Options, outliving: Outliving, marked: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        options: Options,
+        outliving: Outliving,
+        marked: int,
+        mark: DurableMark | None = None,
+    ) -> None:
+        """`mark` is the one to go on with; there is none where nothing is written."""
         self.path = path
         self.options = options
         self._outliving = outliving
         self._marked = marked
+        self._mark = mark
         self.storage = self._open_storage()
         try:
             made = self.storage.get(META, STORE_KEY) is None
@@ -131,7 +141,7 @@ class Store:
         )
         self.inboxes = Inboxes(storage, self.state, options.audience_cache)
         self.inboxes.sealed = progress.sealed
-        self.log = Log(storage)
+        self.log = Log(storage, self._mark)
         self.openings = Openings(storage)
         self.erasure = Erasure(storage)
         self.compaction = Compaction(storage, self.memtable, self.timelines, self.erasure, options)

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from timeline.commit.gate import Gate
-from timeline.engine.statistics import Measures
+from timeline.engine.statistics import Statistics
 from timeline.errors import BusyError, ClosedError, ReadOnlyError, StallError, TimelineError
 from timeline.options import Options
 from timeline.storage.probe import disk_takes_bytes
@@ -87,7 +87,7 @@ class WriteControl:
         options: Options,
         path: Path,
         lock: threading.RLock,
-        measures: Measures,
+        statistics: Statistics,
     ) -> None:
         self.state = State.WRITABLE
         self.writes = True  # whether groups go to the disk in this state
@@ -96,7 +96,7 @@ class WriteControl:
         self._options = options
         self._path = path
         self._lock = lock
-        self._measures = measures
+        self._statistics = statistics
         self._tried_at = 0.0  # when it failed, or was last tried
         self._stalled_at = 0.0  # when RocksDB first asked for a pause, 0 when it does not
 
@@ -169,7 +169,7 @@ class WriteControl:
         )
         refusal.__cause__ = cause
         self._enter(State.POISONED, refusal)
-        self._measures.poisoned += 1
+        self._statistics.poisoned += 1
         self._tried_at = time.monotonic()
         return refusal
 
@@ -184,7 +184,7 @@ class WriteControl:
     def healed(self) -> None:
         """The storage was opened again, and memory rebuilt from the log."""
         self._resume(State.POISONED)
-        self._measures.healed += 1
+        self._statistics.healed += 1
 
     def not_healed(self, cause: Exception) -> None:
         """The storage could not be opened again; it is tried once more later."""

@@ -31,6 +31,8 @@ from timeline.formats.records import (
     decode_record,
     decode_target,
 )
+from timeline.lsm.openings import Openings
+from timeline.storage.mark import DurableMark
 from timeline.storage.rocks import LOG, META, Batch, Storage
 
 _CHAPTER_VALUE = Struct("<QQ")
@@ -73,11 +75,34 @@ def consumer_name(name: bytes) -> bytes:
 
 
 class Log:
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, mark: DurableMark | None = None) -> None:
+        """`mark` notes how far the log is durable; without one it is only read."""
         self._storage = storage
+        self._mark = mark
         self.applied = 0  # last LSN that readers may see
 
     # --- records ------------------------------------------------------------------------------
+
+    def put(self, last: int, record: bytes, openings: Openings) -> None:
+        """Write the record of the group that ends at LSN `last`, with `openings` if they are new.
+
+        It is durable after `sync`. Raises what the storage raises; then nothing was written after
+        `StallError`, and perhaps all of it after any other.
+        """
+        batch = self._storage.batch()
+        batch.put(LOG, keys.number(last), record)
+        if openings.unwritten:
+            openings.keep(batch)
+        self._storage.write(batch)
+        openings.unwritten = False
+
+    def sync(self, last: int) -> None:
+        """Make durable what was put, up to LSN `last`. Where it raised, it is never tried again:
+        what it should have written may be lost.
+        """
+        assert self._mark is not None, "opened to be read"
+        self._storage.sync()
+        self._mark.write(last)
 
     def records(self, after: int) -> Iterator[Record]:
         """Stored records that hold a commit above LSN `after`, in order, applied or not."""
