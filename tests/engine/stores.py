@@ -23,7 +23,7 @@ import pytest
 import timeline
 from timeline.admin import export
 from timeline.commit import stage
-from timeline.embedded import handle, log
+from timeline.embedded import log, reader
 from timeline.embedded.database import Database
 from timeline.engine import retention
 from timeline.engine.store import Store
@@ -88,7 +88,7 @@ def small_steps() -> Iterator[None]:
         patch.setattr(rocks, "_FEW_KEYS", 2)
         patch.setattr(expiry, "_A_STEP", 1)
         patch.setattr(compaction, "_STEP", 4)
-        patch.setattr(handle, "_PAGE", 5)
+        patch.setattr(reader, "_PAGE", 5)
         patch.setattr(log, "_PAGE", 5)
         patch.setattr(memtable, "_SCANNED", 3)
         yield
