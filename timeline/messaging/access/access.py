@@ -1,8 +1,8 @@
-"""Access: from names to a conversation and a member, and whether he may do what he asks.
+"""Access: from names to a conversation and a member, and to what that member may do.
 
-Rule: every verb begins here. An unknown conversation and one that is not the caller's give the same
-`NoPermissionError`, so that nobody learns from a refusal what exists. A conversation opened from a
-draft may be changed and is then saved into that draft.
+Rule: every verb begins here. An unknown conversation and one that the caller is not in give the
+same `NoPermissionError`, so that nobody learns from a refusal what exists. A conversation that is
+opened from a draft may be changed, and is then saved into that draft.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def load_conversation(view: View, conversation_id: int) -> Conversation | None:
 
 
 def find_conversation(view: View, conversation: bytes) -> Conversation | None:
-    """The conversation of this name, whoever asks, also while it is being deleted."""
+    """The conversation of this name, without a look at roles, also while it is being deleted."""
     messages = view.find(CONVERSATIONS + conversation)
     return None if messages is None else open_conversation(view, messages)
 
@@ -117,7 +117,7 @@ def find_or_create_user(draft: Draft, user: bytes) -> Timeline:
 
 
 def member_of(view: View, inbox: int, conversation: int) -> MemberRow | None:
-    """What a user has of a conversation; None when he never was in it."""
+    """What a user has of a conversation; None for one they were never in."""
     value = view.get(member_key(inbox, conversation))
     return None if value is None else decode_member(value)
 
@@ -148,12 +148,12 @@ class Access:
 
     @property
     def spans(self) -> tuple[Stretch, ...]:
-        """When he was a member; always, for the application."""
+        """When the actor was a member; always, for the application."""
         return (_EVERYTHING,) if self.member is None else self.member.spans
 
 
 def enter(view: View, conversation: bytes, actor: bytes, action: Action) -> Access:
-    """`actor` at `conversation`, about to do `action`. Raises `NoPermissionError`."""
+    """The access of `actor`, who is about to do `action`. Raises `NoPermissionError`."""
     check_actor(actor)
     found = find_conversation(view, conversation)
     if found is None or found.row.flags & DYING:
@@ -173,7 +173,7 @@ def enter(view: View, conversation: bytes, actor: bytes, action: Action) -> Acce
 def enter_as_user(
     view: View, conversation: bytes, user: bytes, action: Action = Action.SEE
 ) -> tuple[Conversation, Timeline, MemberRow]:
-    """As `enter`, for what only a user has: positions, settings, what he hides."""
+    """As `enter`, for what only a user has: positions, settings, hidden messages."""
     access = enter(view, conversation, check_user(user), action)
     assert access.inbox is not None
     assert access.member is not None

@@ -1,10 +1,10 @@
-"""Sets of message numbers: what is hidden, not counted, mentioned.
+"""Sets of message numbers, as bitmaps: what is hidden, not counted, mentioned.
 
-Responsibility: keep sets of numbers of one conversation as rows of 65,536 numbers each, count and
-walk what is left of a range when such sets are taken away.
+Responsibility: keep such a set as chunks of 65,536 numbers, one row each. Count a range of numbers
+less some sets, and walk what is left of it.
 
-Rule: a row is small (at most 8 KiB) however many numbers the set has, and rows whose numbers have
-all been trimmed go when a later row is made.
+Rule: a row is small (at most 8 KiB) however many numbers the set has. Rows whose numbers have all
+been trimmed are removed when a later row is made.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NOTHING: Final = BitMap()
 
 
 class Bitmaps:
-    """One set: `family` and `owner` are the beginning of its keys."""
+    """One set. Its keys begin with `family` and `owner`."""
 
     __slots__ = ("_family", "_owner", "_view")
 
@@ -36,7 +36,7 @@ class Bitmaps:
         self._owner = owner
 
     def chunk(self, number: int) -> BitMap:
-        """The numbers of a chunk, less its first."""
+        """The numbers in a chunk, counted from its first."""
         value = self._view.get(chunk_key(self._family, *self._owner, number))
         return _NOTHING if value is None else _decode(value)
 
@@ -47,30 +47,30 @@ class Bitmaps:
 def _decode(value: bytes) -> BitMap:
     try:
         return BitMap.deserialize(value)
-    except (ValueError, IndexError):  # the latter for nothing at all
+    except (ValueError, IndexError):  # an empty value gives the latter
         raise CorruptError("a set of message numbers is damaged: run `timeline verify`") from None
 
 
 def members(value: bytes) -> list[int]:
-    """The numbers in a stored chunk, less the chunk's first. Raises `CorruptError`."""
+    """The numbers in a stored chunk, counted from its first. Raises `CorruptError`."""
     return list(_decode(value))
 
 
 def encoded(numbers: Iterable[int]) -> bytes:
-    """A chunk as it is stored, of numbers less its first."""
+    """The stored form of a chunk with these numbers, counted from its first."""
     bits = BitMap(numbers)
     bits.run_optimize()
     return bits.serialize()
 
 
 def highest(value: bytes) -> int:
-    """The highest number in a stored chunk, less the chunk's first. Raises `CorruptError`."""
+    """The highest number in a stored chunk, counted from its first. Raises `CorruptError`."""
     bits = _decode(value)
     return int(bits.max()) if bits else 0
 
 
 def add(draft: Draft, family: bytes, owner: Sequence[int], seqs: Sequence[int], first: int) -> int:
-    """Add numbers to a set of a conversation that begins at number `first`; how many are new."""
+    """Add numbers to a set of a conversation whose first number is `first`; how many are new."""
     added = 0
     by_chunk: dict[int, list[int]] = {}
     for seq in seqs:
@@ -125,8 +125,8 @@ def count(
     within: Sequence[Bitmaps] | None,
     without: Sequence[Bitmaps],
 ) -> int:
-    """How many numbers of the ascending `ranges` (inclusive) are in any of `within` (None: all of
-    them) and in none of `without`.
+    """How many numbers of `ranges` are in a set of `within` (None: all are) and in no set of
+    `without`. Ranges are inclusive and ascending.
     """
     total = 0
     for first, last in ranges:
@@ -157,8 +157,8 @@ def _union(sets: Sequence[Bitmaps], chunk: int) -> BitMap:
 def runs(
     first: int, last: int, without: Bitmaps | None, *, reverse: bool
 ) -> Iterator[tuple[int, int]]:
-    """Ranges that make up `first` to `last` less a set, in the order read; work grows with what is
-    found, not with what is left out.
+    """The ranges that are left of `first` to `last` without a set, in the order read. The work
+    grows with what is found, not with what is left out.
     """
     if without is None:
         if first <= last:
@@ -177,11 +177,11 @@ def runs(
 
 
 def _stretches(out: BitMap, low: int, high: int, *, reverse: bool) -> Iterator[tuple[int, int]]:
-    """The unbroken stretches of `low` to `high` less `out`, in the order read. Each is found by
-    itself: who wants only the first pays only for that.
+    """The unbroken stretches of `low` to `high` without `out`, in the order read. Each is found
+    when it is asked for, so a caller that wants the first pays for that only.
     """
     left = BitMap(range(low, high + 1)) - out
-    at = len(left) if reverse else 0  # how many lie below what is still to come
+    at = len(left) if reverse else 0  # how many numbers lie below those still to come
     while at > 0 if reverse else at < len(left):
         inside = left[at - 1] if reverse else left[at]
         below = out.rank(inside)

@@ -1,10 +1,13 @@
 """Entries of conversations: fields of the sender beside fields of the store.
 
-Rule: field names that begin with `@` belong to the store and come first. Messages carry `@from`,
-`@time`, `@key`, `@mentions`, `@silent`, later `@edited` or `@recalled`; events carry `@kind` and
-`@id`, the message concerned. What members come for and a transaction made behind something else
-carries its place in it, `@ordinal`. Values are UTF-8 unless the conversation is binary, since one
-undecodable value breaks every client that decodes replies.
+Rule: field names that begin with `@` belong to the store and come first. Values are UTF-8 unless
+the conversation is binary, since one undecodable value breaks every client that decodes replies.
+
+    a message  @from @time, where given @key @mentions @silent, later @edited or @recalled
+    an event   @kind @id @from @time; `@id` is the message concerned
+
+In a read-diffused conversation, an entry that is not the first thing of its commit has its place in
+the commit in `@ordinal`.
 """
 
 from __future__ import annotations
@@ -21,13 +24,13 @@ from timeline.formats.entries import decode_items
 from timeline.lsm.timeline import Timeline
 from timeline.messaging.access.access import Conversation
 
-EVERYBODY: Final = b"@all"  # what `@mentions` says when everybody is
-OF_MEMBERSHIP: Final = frozenset((JOIN, LEAVE, ROLE))  # told to those concerned, never come for
+EVERYBODY: Final = b"@all"  # the value of `@mentions` that mentions everybody
+OF_MEMBERSHIP: Final = frozenset((JOIN, LEAVE, ROLE))  # delivered to those concerned, never pulled
 _KIND_NUMBERS: Final = {name.encode(): number for number, name in enumerate(KINDS)}
 
 
 def check_fields(conversation: Conversation, items: Sequence[bytes], most: int) -> None:
-    """Raise unless `items` are at most `most` fields that somebody may send."""
+    """Raise unless `items` are at most `most` fields that a sender may give."""
     if not items or len(items) & 1:
         raise UsageError("a message is one or more pairs of field and value")
     if len(items) > 2 * most:
@@ -36,7 +39,7 @@ def check_fields(conversation: Conversation, items: Sequence[bytes], most: int) 
 
 
 def check_own_fields(items: Sequence[bytes], *, text: bool = True) -> None:
-    """Raise when a field begins with `@`, or what must be text is not UTF-8."""
+    """Raise when a name begins with `@`, or what must be text is not UTF-8."""
     for field in items[::2]:
         if field[:1] == b"@":
             raise UsageError("names of fields that begin with `@` belong to the store")
@@ -82,7 +85,7 @@ def find_entry(view: View, timeline: Timeline, seq: int) -> bytes | None:
 
 
 def value_of(items: Sequence[bytes], field: bytes) -> bytes | None:
-    """The value of a field of the store, of which there is one at most."""
+    """The value of a field of the store that an entry has once at most."""
     for at in range(0, len(items), 2):
         if items[at] == field:
             return items[at + 1]

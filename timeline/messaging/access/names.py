@@ -68,7 +68,7 @@ def direct_id(one: bytes, other: bytes) -> bytes:
 
 
 def peer_in(direct: bytes, user: bytes) -> bytes | None:
-    """The other user of a direct conversation, as far as its id says."""
+    """The other user of a direct conversation; None where its id does not say."""
     size, colon, users = direct.removeprefix(b"@direct:").partition(b":")
     if not colon:
         return None

@@ -1,7 +1,8 @@
 """Roles: who may do what, in one table.
 
 Rule: every verb asks here and nowhere else. The application itself (`-`) may do anything that the
-kind of conversation allows at all. Who left has role `none`: what he could see stays readable.
+kind of conversation allows at all. Users who left have role `none`: what they could see stays
+readable.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from timeline.formats.conversations import ADMIN, CHANNEL, DIRECT, GROUP, NONE, 
 
 
 class Action(Enum):
-    SEE = "see"  # its history, and what is one's own: positions, settings, what one hides
+    SEE = "see"  # its history; and the own positions, settings and hidden messages
     SEE_MEMBERS = "see who is in it, and who has read what"
     SEND = "send to it, and edit what one has sent"
     RECALL = "recall what one has sent"
@@ -52,7 +53,7 @@ _FIXED: Final = frozenset((Action.LEAVE, Action.ADD, Action.REMOVE, Action.SET_R
 
 
 def allows(action: Action, kind: int, role: int) -> bool:
-    """Whether who has `role` in a conversation of `kind` may do `action`."""
+    """Whether a user with `role` in a conversation of `kind` may do `action`."""
     assert kind in (GROUP, CHANNEL, DIRECT)
     return role in TABLE[action][kind]
 

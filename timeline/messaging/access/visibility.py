@@ -1,9 +1,11 @@
-"""Visibility: which messages and events of a conversation somebody may see.
+"""Visibility: which messages and events of a conversation a user may see.
 
-Rule: decided at every call from the stretches in which he was a member, never stored. With history
-`join` he sees what was sent during those stretches; with `all` everything up to the end of the
-last one. What he cleared or hid is left out of what he is shown; whether it exists is another
-matter (`reaches`). To who left, the conversation ends where he left it (`head_seen`).
+Rule: decided at every call from the spans in which the user was a member, and never stored. With
+history `join` they see what was sent during those spans, with `all` everything up to the end of the
+last one. For a user who left, the conversation ends where they left it (`head_seen`).
+
+What the user cleared or hid is not shown (`shows`), but it was theirs to see (`reaches`): a message
+that was hidden may still be hidden again, a message from before they joined may not.
 """
 
 from __future__ import annotations
@@ -38,17 +40,17 @@ class Visibility:
             self.hidden = Bitmaps(view, HIDDEN, inbox, conversation.id)
 
     def reaches(self, seq: int) -> bool:
-        """Whether message `seq` was ever his to see."""
+        """Whether message `seq` was ever theirs to see."""
         return _within(self.messages, seq)
 
     def shows(self, seq: int) -> bool:
-        """Whether message `seq` is shown to him now."""
+        """Whether message `seq` is shown to them now."""
         if seq <= self.cleared or not _within(self.messages, seq):
             return False
         return self.hidden is None or seq not in self.hidden
 
     def above(self, floor: int, head: int) -> Ranges:
-        """The numbers above `floor` that he may see, up to the head, hidden ones included."""
+        """The numbers above `floor` that they may see, up to the head, hidden ones included."""
         low = max(floor, self.cleared) + 1
         return [
             (max(first, low), min(last, head))
@@ -58,7 +60,7 @@ class Visibility:
 
 
 def head_seen(member: MemberRow | None, head: int) -> int:
-    """The number of the newest message that a member, or with None the application, knows of."""
+    """The newest message that a member knows of; None stands for the application."""
     return head if member is None else min(head, member.spans[-1].last)
 
 
@@ -75,8 +77,8 @@ def stretches_seen(history: int, spans: Sequence[Stretch]) -> tuple[Ranges, Rang
 
 
 def shown_ranges(history: int, extent: Extent, cleared: int, spans: Sequence[Stretch]) -> Ranges:
-    """Ascending, disjoint ranges of the messages there are that a member is shown, hidden ones
-    included.
+    """Ranges of the messages that a member is shown, of those there are, hidden ones included;
+    ascending and disjoint.
     """
     low, high = max(extent.first, cleared + 1), extent.head
     return [
@@ -87,7 +89,7 @@ def shown_ranges(history: int, extent: Extent, cleared: int, spans: Sequence[Str
 
 
 def _within(ranges: Ranges, seq: int) -> bool:
-    for first, last in reversed(ranges):  # noqa: SIM110  `any` takes twice the time, a message
+    for first, last in reversed(ranges):  # noqa: SIM110  `any` takes twice the time
         if first <= seq <= last:
             return True
     return False
