@@ -181,7 +181,7 @@ def test_an_idle_device_is_forgotten(tmp_path: Path, clock: Clock) -> None:
 def test_more_switches_than_are_known_resync(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(membership, "_STRETCHES", 3)
+    monkeypatch.setattr(membership, "_PULLED_STRETCHES", 3)
     crowd = ["cat", "dan", "eve"]
     with timeline.open(tmp_path / "store", diffusion_limit=4) as db:
         im = db.messaging

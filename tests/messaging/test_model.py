@@ -98,7 +98,7 @@ class Machine(RuleBasedStateMachine):
         self.clock = self.stack.enter_context(Clock().installed())
         self.stack.enter_context(small_steps())
         patch = self.stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setattr(membership, "_STRETCHES", 1_000)
+        patch.setattr(membership, "_PULLED_STRETCHES", 1_000)
         self.directory = scratch_directory()
         self.stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
         self.options = replace(SMALL, fsync="inline", diffusion_limit=LIMIT)

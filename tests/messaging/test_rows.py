@@ -124,7 +124,7 @@ def test_a_name_is_kept_as_long_as_a_device_may_be_away(tmp_path: Path, clock: C
 
 def test_a_deletion_in_many_commits_is_told_with_each(tmp_path: Path) -> None:
     with open_store(tmp_path) as db, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lifecycle, "_A_COMMIT", 2)
+        patch.setattr(lifecycle, "_COMMIT_MEMBERS", 2)
         im = db.messaging
         im.create("team", members=PEOPLE)
         im.leave("team", users=["cat"])

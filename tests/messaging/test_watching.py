@@ -145,7 +145,7 @@ def test_a_switch_of_diffusion_unsettles_everybody(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A leave in parts: the group shrinks below the limit before the event that tells of it."""
-    monkeypatch.setattr(bulk, "_A_COMMIT", 3)
+    monkeypatch.setattr(bulk, "_COMMIT_MEMBERS", 3)
     watched.db.messaging.create("town", "mayor", members=TOWN)
     watched.watch([b"mayor", *TOWN])
     before = watched.messages.reader.now

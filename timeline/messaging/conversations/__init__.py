@@ -1,4 +1,4 @@
-"""What changes a conversation: create, join, leave, send, edit, recall, own settings.
+"""What changes a conversation: create, delete, join, leave, send, edit, recall, user state.
 
 It may import `access` and what stands below it.
 """

@@ -1,13 +1,17 @@
-"""Joining and leaving, however many at once.
+"""Joining and leaving, however many users at once.
 
-Responsibility: cut a command that names many users into commits, tell those concerned, and record
+Responsibility: cut a command that names many users into commits, notify those concerned, and record
 one event for all of them.
 
-Rule: a commit admits or dismisses at most `_A_COMMIT`. Up to so many, command and event are one
-commit. Beyond, each user is told in his own commit and everybody else by the event in the last, so
-that a command which failed half way is simply repeated: who is a member already is passed over.
-Whether all may join a conversation that will be read-diffused is found out before the first commit:
-who may not is named, and nobody joins.
+Rule: a commit admits or dismisses at most `_COMMIT_MEMBERS`. Up to so many, command and event are
+one commit. Beyond, each user is notified in the commit that is theirs, and everybody else by the
+event in the last one. A command that failed half way is simply repeated: it passes over users who
+are members already.
+
+    1,000 users join: four commits of 250, and in the fourth one event for the whole conversation
+
+A user may pull a limited number of conversations. If the conversation will be read-diffused, all
+users are checked before the first commit. One who may not join is named, and then nobody joins.
 """
 
 from __future__ import annotations
@@ -26,16 +30,13 @@ from timeline.messaging.access.roles import Action
 from timeline.messaging.conversations.membership import admit, announce, dismiss, no_room, room_of
 from timeline.options import Options
 
-_A_COMMIT: Final = 250  # members; some ten milliseconds
-_NAMED: Final = 20  # users that an event names
-_LOOKED_AT: Final = 1_000  # users at a time, before anybody joins
+_COMMIT_MEMBERS: Final = 250  # admitted or dismissed by one commit, in some ten milliseconds
+_NAMED_USERS: Final = 20  # that an event names, at most
+_CHECKED_USERS: Final = 1_000  # in one step, before anybody joins
 
 
 class Bulk:
-    """A command that may take several commits: call `step` with a draft each until it says False.
-
-    `changed` is how many members were added or removed so far.
-    """
+    """The multi-commit command. `changed` is how many members it added or removed so far."""
 
     def __init__(
         self,
@@ -47,7 +48,9 @@ class Bulk:
         look: Callable[[View], Conversation | None],
         end: Callable[[Draft, Conversation], None] = lambda _draft, _conversation: None,
     ) -> None:
-        """`open_` gives the conversation, making it at need; `look` what there is of it."""
+        """`open_` gives the conversation, and makes it when there is none; `look` only looks.
+        `end` is called with the last commit.
+        """
         self._open = open_
         self._look = look
         self._kind = kind
@@ -57,59 +60,59 @@ class Bulk:
         self._end = end
         self._at = 0
         self._checked = 0
-        self._outside = 0  # users looked at who are no members
-        self._full = b""  # one of them who may come for no more conversations
+        self._outside = 0  # users checked who are no members
+        self._full = b""  # one of them who may pull no more conversations
         self._names: list[bytes] = []
-        self._told: set[int] = set()
+        self._notified: set[int] = set()
         self.changed = 0
 
     def finish(self) -> None:
-        """All of it was done before: nothing is left."""
+        """Nothing is left to do: all of it was done before."""
         self._at = len(self._users)
 
     def note(self, draft: Draft, user: bytes) -> None:
-        """Count a member who was admitted by other means."""
+        """Count a member whom `open_` admitted."""
         self.changed += 1
         self._names.append(user)
-        if len(self._users) > _A_COMMIT:
+        if len(self._users) > _COMMIT_MEMBERS:
             inbox = find_or_create_user(draft, user)
             notify(draft, [inbox.id], self._open(draft).messages, 0, self._kind)
-            self._told.add(inbox.id)
+            self._notified.add(inbox.id)
 
     def step(self, draft: Draft) -> bool:
         """Do the next part in `draft`; whether there is more."""
         if self._kind == JOIN and self._checked < len(self._users) and self._check(draft):
             return True
         conversation = self._open(draft)
-        users = self._users[self._at : self._at + _A_COMMIT]
-        single = len(self._users) <= _A_COMMIT
+        users = self._users[self._at : self._at + _COMMIT_MEMBERS]
+        single = len(self._users) <= _COMMIT_MEMBERS
         if self._kind == JOIN:
             inboxes = admit(draft, conversation, users, self._options)
         else:
             inboxes = dismiss(draft, conversation, users, self._options, seeing=int(single))
         at = self._at + len(users)
         self.changed += len(inboxes)
-        if len(self._names) < _NAMED and inboxes:
-            self._names += _names(draft, inboxes[: _NAMED - len(self._names)])
+        if len(self._names) < _NAMED_USERS and inboxes:
+            self._names += _names(draft, inboxes[: _NAMED_USERS - len(self._names)])
         if not single and inboxes:
             notify(draft, inboxes, conversation.messages, 0, self._kind)
-            self._told.update(inboxes)
+            self._notified.update(inboxes)
         more = at < len(self._users)
         if not more:
             if self.changed:
-                self._tell(draft, conversation, inboxes if single else [])
+                self._announce(draft, conversation, inboxes if single else [])
             self._end(draft, conversation)
         self._at = at
         return more
 
     def _check(self, view: View) -> bool:
-        """Look whether the next users may join; whether there are more to be looked at. Raises
+        """Check whether the next users may join; whether there are more to be checked. Raises
         `TooLargeError` when one may not.
         """
         place = self._look(view)
         conversation, members = (0, 0) if place is None else (place.id, place.row.members)
         pulled, limit = place is not None and place.pulled, self._options.diffusion_limit
-        start, stop = self._checked, self._checked + _LOOKED_AT
+        start, stop = self._checked, self._checked + _CHECKED_USERS
         if not pulled and members + len(self._users) <= limit:
             start = stop = len(self._users)
         most = self._options.pulled_limit
@@ -125,11 +128,11 @@ class Bulk:
             raise no_room(self._full, most)
         return False
 
-    def _tell(self, draft: Draft, conversation: Conversation, concerned: Sequence[int]) -> None:
+    def _announce(self, draft: Draft, conversation: Conversation, concerned: Sequence[int]) -> None:
         items = [item for name in self._names for item in (b"@user", name)]
         items += [b"@count", b"%d" % self.changed]
         event = record_event(draft, conversation, self._kind, self._actor, 0, items)
-        announce(draft, conversation, self._kind, event, concerned, frozenset(self._told))
+        announce(draft, conversation, self._kind, event, concerned, frozenset(self._notified))
 
 
 def _names(view: View, inboxes: Sequence[int]) -> list[bytes]:
@@ -145,7 +148,7 @@ def join(conversation: bytes, actor: bytes, users: Sequence[bytes], options: Opt
 
 
 def leave(conversation: bytes, actor: bytes, users: Sequence[bytes], options: Options) -> Bulk:
-    """Who removes nobody but himself leaves; anything else needs the right to remove."""
+    """Users may take themselves out; to take out others needs the right to remove."""
     action = Action.LEAVE if set(users) == {actor} else Action.REMOVE
 
     def open_(view: View) -> Conversation:

@@ -1,16 +1,18 @@
 """Idempotency keys: a send that is sent again stores nothing, whatever happened in between.
 
-Responsibility: remember, for each conversation and sender, what a key stored, for at least one
-window and at most about two; give back the number and the time of the first send, or refuse the
-key when the content differs.
+Responsibility: remember what a key stored, for each conversation and sender, for at least one
+window and at most about two. Give back the number and the time of the first send, or refuse the key
+when the content differs.
 
-Rule: the key is part of the commit of its message, so neither is there without the other, and it
-keeps a digest of what was first sent, so a later edit changes nothing. Keys fill one generation at
-a time. A generation ends with the window, or early when it holds `idempotency_bytes`; a key is
-looked for in two, and older ones are swept away some at a time.
+Rule: the key is part of the commit of its message, so neither is there without the other. It keeps
+a digest of what was first sent, so a later edit changes nothing.
 
-The size of the filling generation is counted in memory, with the commits that stand, and written
-every `_NOTED` keys, so that a restart forgets fewer than that many.
+Keys fill one generation at a time. A generation ends with the window, or early when it holds
+`idempotency_bytes`. A key is looked for in the filling generation and the one before. Older ones
+are swept away, some keys at a time.
+
+The size of the filling generation is counted in memory, with the commits that stand. It is written
+every `_NOTED_KEYS`, so a restart forgets fewer than that many.
 """
 
 from __future__ import annotations
@@ -36,14 +38,14 @@ from timeline.formats.conversations import (
 )
 from timeline.options import Options
 
-LONGEST: Final = 255
-_NOTED: Final = 256
-_COST: Final = 96  # bytes of a key's row beside the key itself
-_SWEPT: Final = 256  # keys removed by one commit
+LONGEST_KEY_BYTES: Final = 255
+_NOTED_KEYS: Final = 256  # after which the size of a generation is written
+_ROW_BYTES: Final = 96  # of a key's row beside the key itself
+_SWEPT_KEYS: Final = 256  # that one commit removes
 
 
 def digest_of(parts: Sequence[Sequence[bytes]]) -> bytes:
-    """A digest of content, in which no two different contents look the same."""
+    """A digest of content. Lengths are part of it, so that other content never looks the same."""
     state = blake2b(digest_size=16)
     for part in parts:
         state.update(b"%d;" % len(part))
@@ -73,15 +75,15 @@ class Keys:
         self._window = options.idempotency_window_ms
         self._most = options.idempotency_bytes
         self._added = _NOTHING
-        self._draft: Draft | None = None  # the last that added a key and was not committed
-        self._staged = _NOTHING  # what it makes of `_added`
+        self._draft: Draft | None = None  # the one that added the last key, until it is committed
+        self._staged = _NOTHING  # what `_added` becomes with it
 
     def find(
         self, view: View, conversation: int, sender: int, key: bytes, digest: bytes
     ) -> KeyRow | None:
-        """What `key` stored, None for nothing. Raises `ConflictError` for other content."""
-        if not 1 <= len(key) <= LONGEST:
-            raise UsageError(f"an idempotency key is 1 to {LONGEST} bytes long")
+        """What `key` stored; None for nothing. Raises `ConflictError` for other content."""
+        if not 1 <= len(key) <= LONGEST_KEY_BYTES:
+            raise UsageError(f"an idempotency key is 1 to {LONGEST_KEY_BYTES} bytes long")
         filling = self._filling(view).number
         for generation in (filling, filling - 1):
             value = view.get(idempotency_key(generation, conversation, sender, key))
@@ -113,8 +115,8 @@ class Keys:
             added = _NOTHING
             draft.put(GENERATION, encode_generation(filling))
         draft.put(idempotency_key(filling.number, conversation, sender, key), encode_key(row))
-        added = added.one(len(key) + _COST)
-        if added.keys >= _NOTED:
+        added = added.one(len(key) + _ROW_BYTES)
+        if added.keys >= _NOTED_KEYS:
             size = filling.size + added.size
             draft.put(GENERATION, encode_generation(filling._replace(size=size)))
             added = _NOTHING
@@ -125,10 +127,10 @@ class Keys:
         self._draft, self._added = None, self._staged
 
     def sweep(self, draft: Draft) -> bool:
-        """Remove some keys of generations that are no longer looked into; whether any."""
+        """Remove some keys of old generations; whether there were any."""
         filling = self._filling(draft).number
         stop = KEY + max(0, filling - 1).to_bytes(8, "big")
-        swept = [key for key, _ in islice(draft.scan(KEY, stop), _SWEPT)]
+        swept = [key for key, _ in islice(draft.scan(KEY, stop), _SWEPT_KEYS)]
         for key in swept:
             draft.remove(key)
         return bool(swept)

@@ -1,9 +1,9 @@
-"""Conversations: making them, describing them, deleting them.
+"""Lifecycle of conversations: create, describe, delete.
 
-Rule: making is idempotent: the same call again answers the same, another call under a taken name is
-refused with `ExistsError`. The direct conversation of two users has one id from both sides. What
+Rule: creating is idempotent. The same call again answers the same; another call for a name that is
+taken raises `ExistsError`. The direct conversation of two users has one id from both sides. What
 describes a conversation is the metadata of its timeline. Deleting takes several commits when there
-are many members; from the first on the conversation is nobody's.
+are many members; from the first one on, the conversation belongs to nobody.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ from timeline.messaging.conversations.membership import admit, forget_pulled, ma
 from timeline.messaging.conversations.tombstones import bury
 from timeline.options import Options
 
-_A_COMMIT: Final = 250  # members forgotten by one commit
+_COMMIT_MEMBERS: Final = 250  # that one commit of a deletion forgets
 
 
 def create(
@@ -145,7 +145,7 @@ def _make(
 
 
 def direct(draft: Draft, one: bytes, other: bytes, options: Options) -> bytes:
-    """The id of two users' conversation, which is made at need."""
+    """The id of two users' conversation, which is made when there is none."""
     check_user(one)
     check_user(other)
     if one == other:
@@ -166,8 +166,8 @@ def direct(draft: Draft, one: bytes, other: bytes, options: Options) -> bytes:
 
 
 class Description(NamedTuple):
-    """A conversation as somebody meets it. To who left it ends where he left it, and what it is
-    now is not told: no members, no metadata, no diffusion.
+    """What an actor may know of a conversation. For a user who left, it ends where they left it.
+    What it is now they do not learn: no members, no metadata, no diffusion.
     """
 
     place: Conversation
@@ -194,7 +194,7 @@ def describe(view: View, conversation: bytes, actor: bytes) -> Description:
 def set_metadata(
     draft: Draft, conversation: bytes, actor: bytes, changes: Sequence[bytes]
 ) -> dict[bytes, bytes]:
-    """Merge fields into what describes a conversation, an empty value removing; all after that."""
+    """Merge fields into what describes a conversation; an empty value removes. All of it then."""
     place = enter(draft, conversation, actor, Action.DESCRIBE).conversation
     check_own_fields(changes)
     if not changes or len(changes) & 1:
@@ -211,35 +211,35 @@ def set_metadata(
 
 
 class Deletion:
-    """Deletes a conversation: call `step` with a draft each until it says False."""
+    """The multi-commit command that deletes a conversation."""
 
     def __init__(self, conversation: bytes, actor: bytes) -> None:
         self._name = conversation
         self._actor = actor
         self._begun = False
-        self._after = b""  # the last key of the roster that is gone: those before need no look
+        self._after = b""  # the last key of the roster that was removed: none is left before it
 
     def step(self, draft: Draft) -> bool:
         if self._begun and find_conversation(draft, self._name) is None:
-            return False  # the same command, sent twice, has done the rest
+            return False  # the same command was sent twice, and the other has done the rest
         place = self._open(draft)
         start, stop = between(ROSTER + number(place.id))
         start = max(start, self._after)
-        found = list(islice(draft.scan(start, stop), _A_COMMIT))
-        told, members = [], []
+        found = list(islice(draft.scan(start, stop), _COMMIT_MEMBERS))
+        notified, members = [], []
         for key, value in found:
             _, _, inbox = split_roster_key(key)
             draft.remove(key)
             self._forget(draft, place.id, inbox)
-            told.append(inbox)  # one who left still has it on the list, and on their devices
+            notified.append(inbox)  # a user who left still has it on the list and on their devices
             if decode_roster(value).role != NONE:
                 members.append(inbox)
         if not place.pulled:
             draft.leave(place.id, members)
-        if told:
-            notify(draft, told, place.messages, 0, DELETE)
+        if notified:
+            notify(draft, notified, place.messages, 0, DELETE)
             bury(draft, place)
-        if len(found) == _A_COMMIT:
+        if len(found) == _COMMIT_MEMBERS:
             place.row = place.row._replace(flags=place.row.flags | DYING)
             place.save(draft)
             self._begun = True
@@ -277,7 +277,7 @@ class Deletion:
 def set_user_metadata(
     draft: Draft, user: bytes, changes: Iterable[tuple[bytes, bytes]]
 ) -> dict[bytes, bytes]:
-    """Merge fields into what describes a user, an empty value removing; all after that."""
+    """Merge fields into what describes a user; an empty value removes. All of it then."""
     pairs = list(changes)
     if not pairs:
         raise UsageError("metadata is one or more pairs of field and value")

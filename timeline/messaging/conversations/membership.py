@@ -1,17 +1,23 @@
 """Membership: who is in a conversation, since when, in which role.
 
-Responsibility: admit and dismiss members, give roles, list them, and switch a conversation between
+Responsibility: admit and dismiss members, give roles, list members. Switch a conversation between
 write and read diffusion as it grows and shrinks.
 
-Rule: a member's stretches are told by numbers: from the message after the head when they join to
-the head when they leave. The newest stretches are kept. What lies in older ones is no longer theirs
-to see, and a device that has not passed them is told to begin anew. A member who comes back is told
-what happened in between: the events are replayed from where they left, since these may change what
-their devices hold, and with history `all` the messages too.
+Rule: a membership is a stretch of numbers, from the message after the head when the user joins to
+the head when they leave.
 
-Above `diffusion_limit` members a conversation is read-diffused, and write-diffused again at four
-fifths of it, so that one member who comes and goes does not switch it to and fro. Everything here
-is part of one commit; commands that need several are in `bulk`.
+    alice joins at head 10, leaves at 20, joins again at 50: her stretches are 11-20 and 51-
+
+The newest stretches of a member are kept. What lies in older ones they no longer see, and a device
+that has not passed them has to resync. A member who comes back is told what happened in between:
+the events are replayed from where they left, since these may change what their devices hold. With
+history `all` the messages are replayed too.
+
+Above `diffusion_limit` members a conversation becomes read-diffused: members pull its messages. It
+is write-diffused again at four fifths of the limit, so that one member who comes and goes does not
+switch it to and fro.
+
+Everything here is part of one commit. Commands that need several are in `bulk`.
 """
 
 from __future__ import annotations
@@ -66,8 +72,8 @@ from timeline.messaging.access.names import check_user, user_of
 from timeline.messaging.access.roles import Action
 from timeline.options import Options
 
-_STRETCHES: Final = 128  # read-diffused stretches that a conversation lists
-_MEMBERSHIPS: Final = 256  # stretches that are kept of one member
+_PULLED_STRETCHES: Final = 128  # that a conversation lists, at most
+_MEMBER_STRETCHES: Final = 256  # that are kept of one member, at most
 _TOKEN: Final = re.compile(rb"([01])-([0-9]{1,19})")
 
 
@@ -83,7 +89,7 @@ class Member(NamedTuple):
 def admit(
     draft: Draft, conversation: Conversation, users: Sequence[bytes], options: Options
 ) -> list[int]:
-    """Make users members; the in-boxes of those who were not. Switches the diffusion if need be."""
+    """Make users members; the in-boxes of those who were not. Switches the diffusion at need."""
     fresh: dict[TimelineId, MemberRow | None] = {}
     for user in users:
         inbox = find_or_create_user(draft, user).id
@@ -95,7 +101,7 @@ def admit(
     count = conversation.row.members + len(fresh)
     _switch(draft, conversation, count, options)
     head, events = _heads(draft, conversation)
-    missed: dict[tuple[int, int], list[int]] = {}  # first message and event not told → to whom
+    missed: dict[tuple[int, int], list[int]] = {}  # first message and event they missed → in-boxes
     for inbox, before in fresh.items():
         span = Stretch(head + 1, OPEN, events + 1, OPEN, OPEN)
         if before is None:
@@ -135,8 +141,8 @@ def dismiss(
     *,
     seeing: int = 1,
 ) -> list[int]:
-    """End memberships; the in-boxes of those who were members. The `seeing` events that are
-    recorded next are the last they see.
+    """End memberships; the in-boxes of those who were members. They still see the next `seeing`
+    events that are recorded, and none after.
     """
     head, events = _heads(draft, conversation)
     gone: list[int] = []
@@ -182,22 +188,22 @@ def _worth_keeping(spans: Sequence[Stretch]) -> list[Stretch]:
 
 
 def _newest(spans: Sequence[Stretch]) -> tuple[Stretch, ...]:
-    """At most so many stretches as are kept, the first then standing for those that are not."""
-    if len(spans) <= _MEMBERSHIPS:
+    """The stretches that are kept. When there are more, the first stands for those that are not."""
+    if len(spans) <= _MEMBER_STRETCHES:
         return tuple(spans)
-    kept = spans[1 - _MEMBERSHIPS :]
-    return Stretch(0, 0, 0, 0, spans[-_MEMBERSHIPS].ended), *kept
+    kept = spans[1 - _MEMBER_STRETCHES :]
+    return Stretch(0, 0, 0, 0, spans[-_MEMBER_STRETCHES].ended), *kept
 
 
 def _pull(draft: Draft, inbox: int, conversation: int, most: int) -> None:
-    """Note that a user comes for the messages of a conversation himself."""
+    """Note that a user pulls the messages of a conversation."""
     key = pulled_key(inbox, conversation)
     if draft.get(key) is not None:
         return
     count_key = PULLED_COUNT + number(inbox)
     value = draft.get(count_key)
     count = 0 if value is None else split_number(value)
-    if count >= most:  # forget what he has no use for any more
+    if count >= most:  # forget what their devices need no more
         passed = _passed(draft, inbox)
         for each in passed:
             draft.remove(each)
@@ -212,12 +218,12 @@ def _pull(draft: Draft, inbox: int, conversation: int, most: int) -> None:
 def no_room(user: bytes, most: int) -> TooLargeError:
     return TooLargeError(
         f"user {user.decode()} is in {most} read-diffused conversations, as many as a user may be "
-        "(option pulled_limit): nobody can join with him; leave him out, or let him leave one"
+        "(option pulled_limit): nobody can join with them; leave them out, or let them leave one"
     )
 
 
 def room_of(view: View, conversation: int, user: bytes, most: int) -> int | None:
-    """How many more conversations a user may come for; None when he is in this one already."""
+    """How many more conversations a user may pull; None when they are in this one already."""
     inbox = view.find(USERS + user)
     if inbox is None:
         return most
@@ -231,7 +237,7 @@ def room_of(view: View, conversation: int, user: bytes, most: int) -> int | None
 
 
 def _passed(view: View, inbox: int) -> list[bytes]:
-    """The keys of what a user no longer comes for and all his devices have passed."""
+    """The keys of what a user no longer pulls and all their devices have passed."""
     devices = view.scan(*between(DEVICE + number(inbox)))
     known = [row.lsn for row in (decode_device(value) for _, value in devices) if row.known]
     passed = min(known, default=OPEN)
@@ -250,7 +256,7 @@ def _passed(view: View, inbox: int) -> list[bytes]:
 
 
 def forget_pulled(draft: Draft, inbox: int, conversation: int) -> None:
-    """He no longer comes for the messages of this conversation."""
+    """The user no longer pulls the messages of this conversation."""
     draft.remove(pulled_key(inbox, conversation))
     count_key = PULLED_COUNT + number(inbox)
     value = draft.get(count_key)
@@ -258,7 +264,7 @@ def forget_pulled(draft: Draft, inbox: int, conversation: int) -> None:
 
 
 def roster(view: View, conversation: int, *, admins: bool = False) -> list[tuple[int, RosterRow]]:
-    """(in-box, row) of every member, or of every admin, admins first."""
+    """(in-box, row) of every member, admins first, or of the admins only."""
     return [
         (split_roster_key(key)[2], decode_roster(value))
         for key, value in view.scan(*roster_between(conversation, admins=admins))
@@ -266,7 +272,7 @@ def roster(view: View, conversation: int, *, admins: bool = False) -> list[tuple
 
 
 def _switch(draft: Draft, conversation: Conversation, count: int, options: Options) -> None:
-    """Change the diffusion if `count` members ask for it, also since the option is another now."""
+    """Change the diffusion if that is due with `count` members, or as the option is now."""
     if conversation.pulled and count <= options.diffusion_limit * 4 // 5:
         _end_pulling(draft, conversation)
     elif not conversation.pulled and count > options.diffusion_limit:
@@ -274,22 +280,22 @@ def _switch(draft: Draft, conversation: Conversation, count: int, options: Optio
 
 
 def _begin_pulling(draft: Draft, conversation: Conversation) -> None:
-    """From the next message on, members come for messages themselves."""
+    """From the next message on, members pull the messages."""
     head, events = _heads(draft, conversation)
     members = [inbox for inbox, _ in roster(draft, conversation.id)]
     draft.leave(conversation.id, members)
     for inbox in members:
-        _pull(draft, inbox, conversation.id, MAX)  # the group has grown; that is not refused
+        _pull(draft, inbox, conversation.id, MAX)  # members already: not refused
     stretches = (*conversation.row.pulled, Stretch(head + 1, OPEN, events + 1, OPEN, OPEN))
     forgotten = conversation.row.forgotten
-    if len(stretches) > _STRETCHES:
+    if len(stretches) > _PULLED_STRETCHES:
         forgotten = stretches[0].ended
         stretches = stretches[1:]
     conversation.row = conversation.row._replace(pulled=stretches, forgotten=forgotten)
 
 
 def _end_pulling(draft: Draft, conversation: Conversation) -> None:
-    """From the next message on, messages are delivered to members."""
+    """From the next message on, messages are delivered to the members."""
     head, events = _heads(draft, conversation)
     *before, last = conversation.row.pulled
     ended = last._replace(last=head, last_event=events, ended=draft.lsn)
@@ -303,21 +309,21 @@ def announce(
     kind: int,
     event: int,
     concerned: Sequence[int],
-    told: frozenset[int] = frozenset(),
+    notified: frozenset[int] = frozenset(),
 ) -> None:
-    """Deliver an event of membership: to everybody in a small conversation, in a large one to those
-    concerned and the admins. Those already `told` are left out.
+    """Deliver an event of membership: in a small conversation to everybody, in a large one to those
+    concerned and the admins. Those who were `notified` already are left out.
     """
-    if not conversation.pulled and not told:
+    if not conversation.pulled and not notified:
         push(draft, conversation.id, conversation.events, event, kind)
-        if kind == LEAVE:  # the audience has lost them
+        if kind == LEAVE:  # they are no longer in the audience
             notify(draft, concerned, conversation.events, event, kind)
         return
     others = [inbox for inbox, _ in roster(draft, conversation.id, admins=conversation.pulled)]
     unique = dict.fromkeys((*concerned, *others))
     notify(
         draft,
-        [inbox for inbox in unique if inbox not in told],
+        [inbox for inbox in unique if inbox not in notified],
         conversation.events,
         event,
         kind,
@@ -328,7 +334,7 @@ def announce(
 
 
 def set_role(draft: Draft, conversation: bytes, actor: bytes, user: bytes, role: bytes) -> None:
-    """Give a member another role. Raises `NotFoundError` when he is none."""
+    """Give a member another role. Raises `NotFoundError` for a user who is no member."""
     names = [name.encode() for name in ROLES[1:]]
     if role.lower() not in names:
         raise UsageError("a role is admin, member or reader")
@@ -350,10 +356,10 @@ def set_role(draft: Draft, conversation: bytes, actor: bytes, user: bytes, role:
 
 
 def make_admin(draft: Draft, conversation: Conversation, user: bytes) -> None:
-    """Make who founds a conversation its first admin, without an event of its own."""
+    """Make the founder of a conversation its first admin, without an event of its own."""
     inbox = find_or_create_user(draft, user).id
     member = member_of(draft, inbox, conversation.id)
-    assert member is not None, "who founds a conversation was admitted to it"
+    assert member is not None, "the founder of a conversation was admitted to it"
     draft.remove(roster_key(conversation.id, member.role, inbox))
     _enrol(draft, conversation.id, inbox, ADMIN, member.joined)
     save_member(draft, inbox, conversation.id, member._replace(role=ADMIN))

@@ -18,7 +18,7 @@ from timeline.messaging.access.names import APPLICATION
 
 
 def tell_trimmed(draft: Draft, timeline: Timeline) -> None:
-    """Tell members what this commit trims of a timeline, if a conversation's messages lie there."""
+    """Tell members what this commit trims of a timeline, if it holds messages of a conversation."""
     if not timeline.name.startswith(CONVERSATIONS):
         return
     place = open_conversation(draft, timeline)
@@ -31,8 +31,8 @@ def tell_trimmed(draft: Draft, timeline: Timeline) -> None:
 
 
 def _replace_last(draft: Draft, place: Conversation) -> None:
-    """Delete the newest event if it tells of retention too: there are no more of these than of all
-    others, however often retention trims.
+    """Delete the newest event if it tells of retention too. So however often retention trims, such
+    events are not more than all others.
     """
     events = place.events
     newest = next(draft.stored(events, 1, draft.extent(events).head, reverse=True), None)

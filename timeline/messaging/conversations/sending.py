@@ -1,10 +1,11 @@
 """Sending, and changing what was sent: send, edit, recall.
 
 Rule: a send is one commit with everything it means: the entry, one delivery to all members (none
-when they come for it), the sender's read position, the key. Nothing else is written per member, so
-a send costs the same whatever the group's size. An edit replaces the sender's fields and whom they
-mention, a recall removes them; both are patches of the one entry there is, so no copy of it can be
-stale.
+in a read-diffused conversation, where they pull it), the sender's read position, the key. Nothing
+else is written per member, so a send costs the same whatever the size of the group.
+
+An edit replaces the sender's fields and the mentions, a recall removes them. Both are patches of
+the one entry that there is, so no copy of it can be stale.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ from timeline.messaging.conversations.idempotency import Keys, digest_of
 from timeline.options import Options
 
 MOST_MENTIONS: Final = 64
-_OURS: Final = 8  # fields of the store that a message may have beside mentions
+_STORE_FIELDS: Final = 8  # that a message may have beside mentions, at most
 
 
 class Sent(NamedTuple):
@@ -84,7 +85,7 @@ def send(
     place, access = _sender(draft, conversation, sender)
     if mentions:
         mentions = _check_mentions(mentions)
-    check_fields(place, items, options.entry_fields - len(mentions) - _OURS)
+    check_fields(place, items, options.entry_fields - len(mentions) - _STORE_FIELDS)
     sender_id = 0 if access is None or access.inbox is None else access.inbox.id
     digest = b""
     if key is not None:
@@ -120,8 +121,8 @@ def send(
 
 
 def _sender(draft: Draft, conversation: bytes, sender: bytes) -> tuple[Conversation, Access | None]:
-    """The conversation and who sends: somebody in it, or the store's own `@system`. Whether he may
-    is asked once it is known that he did not send this before.
+    """The conversation, and the access of its sender; None for the store's own `@system`. Whether
+    they may send is asked later, once it is known that this is not sent again.
     """
     if sender == SYSTEM:
         place = find_conversation(draft, conversation)
@@ -144,7 +145,7 @@ def _check_mentions(users: Sequence[bytes]) -> list[bytes]:
 
 
 def _mentioning(users: Sequence[bytes], *, mention_all: bool) -> list[bytes]:
-    """The fields that say whom a message mentions."""
+    """The fields for the users that a message mentions."""
     items = [item for user in users for item in (b"@mentions", user)]
     return [*items, b"@mentions", EVERYBODY] if mention_all else items
 
@@ -156,7 +157,7 @@ def _mark(draft: Draft, place: Conversation, family: bytes, flag: int, seq: int)
 
 
 def _mention(draft: Draft, place: Conversation, user: bytes, seq: int) -> None:
-    """Remember that a message names a member; who is none has nothing to be told."""
+    """Remember that a message mentions a user, if they are a member."""
     inbox = draft.find(USERS + user)
     member = None if inbox is None else member_of(draft, inbox.id, place.id)
     if inbox is None or member is None or not is_current(member):
@@ -198,8 +199,8 @@ def edit(
     mentions: Sequence[bytes] = (),
     mention_all: bool = False,
 ) -> None:
-    """Replace the fields of a message that `actor` sent, and whom it mentions. Raises
-    `NotFoundError` when it is not there or was recalled.
+    """Replace the fields and the mentions of a message that `actor` sent. Raises `NotFoundError`
+    when it is not there or was recalled.
     """
     mentions = _check_mentions(mentions)
     access = enter(draft, conversation, actor, Action.SEND)
@@ -208,7 +209,7 @@ def edit(
     _check_author(draft, access, current, options.edit_window_ms)
     if value_of(current, b"@recalled") is not None:
         raise NotFoundError(f"message {seq} was recalled")
-    sent: list[bytes] = []  # what it began with: by whom, when, under which key
+    sent: list[bytes] = []  # the fields that say who sent it, when, under which key
     kept: list[bytes] = []
     before: list[bytes] = []
     for field, value in zip(current[::2], current[1::2], strict=True):
@@ -236,7 +237,7 @@ def _mention_anew(
     *,
     mention_all: bool,
 ) -> None:
-    """Let those be mentioned whom an edit names, and nobody else of those mentioned `before`."""
+    """Mention the users that an edit names, and no longer those that were mentioned `before`."""
     for user in before:
         if user != EVERYBODY and user not in mentions:
             _mention_no_more(draft, place, user, seq)
@@ -249,8 +250,8 @@ def _mention_anew(
 
 
 def recall(draft: Draft, conversation: bytes, seq: int, actor: bytes, options: Options) -> None:
-    """Take a message back: the content is gone, its place stays. Again it does nothing; nor does it
-    where retention was sooner, and everything is gone already.
+    """Take a message back: the content is gone, its place stays. A message that was recalled, or
+    that retention took, is left as it is.
     """
     access = enter(draft, conversation, actor, Action.RECALL)
     place = access.conversation

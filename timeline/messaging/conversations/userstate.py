@@ -58,8 +58,8 @@ def read(draft: Draft, user: bytes, conversation: bytes, seq: int) -> int:
 
 
 def hide(draft: Draft, user: bytes, conversation: bytes, seqs: Sequence[int]) -> int:
-    """Leave messages out of what `user` is shown; how many they had not hidden before. One that
-    retention has taken is not shown anyway.
+    """Leave messages out of what `user` is shown; how many they had not hidden before. A message
+    that retention has taken counts as hidden.
     """
     place, inbox, member = enter_as_user(draft, conversation, user)
     visibility = Visibility(draft, place, inbox.id, member)
@@ -92,7 +92,7 @@ def clear(draft: Draft, user: bytes, conversation: bytes, seq: int) -> None:
 
 
 def set_fields(draft: Draft, user: bytes, conversation: bytes, items: Sequence[bytes]) -> None:
-    """Change a user's settings of a conversation, an empty value removing."""
+    """Change a user's settings of a conversation; an empty value removes."""
     place, inbox, member = enter_as_user(draft, conversation, user)
     if not items or len(items) & 1:
         raise UsageError("settings are one or more pairs of field and value")
@@ -137,7 +137,7 @@ def _merge(
 def settings_of(
     view: View, inbox: int, conversation: int, member: MemberRow, head: int
 ) -> list[bytes]:
-    """Field, value, … of a user's settings, the store's first."""
+    """Field, value, … of a user's settings, those of the store first."""
     items = [
         b"@pin", b"%d" % bool(member.flags & PINNED),
         b"@mute", b"%d" % bool(member.flags & MUTED),
@@ -150,5 +150,5 @@ def settings_of(
 
 
 def is_listed(member: MemberRow, head: int) -> bool:
-    """Taken off the list, a conversation comes back with the next message he is sent."""
+    """Whether it is on the list. One taken off comes back with the next message they are sent."""
     return not member.unlisted or head_seen(member, head) >= member.unlisted
