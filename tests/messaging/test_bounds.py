@@ -277,7 +277,7 @@ def test_the_device_seen_longest_ago_makes_room(tmp_path: Path, clock: Clock) ->
         assert seen("e") == ["c", "d", "e"], "c is on line"
         for online in (b"d", b"e"):
             presence.arrive(b"ann", online)
-        with pytest.raises(TooLargeError, match="all of them are on line"):
+        with pytest.raises(TooLargeError, match="all of them are online"):
             seen("f")
         with pytest.raises(TooLargeError):
             im.set_device("ann", "f", {"os": "x"})

@@ -1,4 +1,4 @@
-"""What devices are told: sync, history, waiting, presence.
+"""What devices are told: updates, sync, history, receipts, waiting, presence.
 
 It may import `conversations`, `access` and what stands below them.
 """

@@ -1,12 +1,15 @@
 """Devices: how far each has come, and the cursor that says so.
 
 Rule: a cursor `<epoch>-<lsn>-<n>` is a position in the commit log, the same for everybody: all of
-commit `lsn` and the first `n` entries of the next. Above its 32 bits, `epoch` holds the tag of the
-opening that made the commit, so that a cursor of commits which the store has lost leads nowhere,
-whatever their numbers were given out for since. It is no secret and no right: what a caller may
-see is decided at every call. A device's position never moves back. A device that acknowledged
-nothing for `device_idle_ms` is forgotten. A user has at most `devices`: for one more, that which
-was seen longest ago makes room, of those that are not there now; it resyncs when it comes again.
+commit `lsn` and the first `n` entries of the next. It is no secret and no right: what a caller may
+see is decided at every call.
+
+Above its 32 bits, `epoch` holds the tag of the opening that made the commit. So a cursor of commits
+that the store has lost is refused, also when their numbers were given out again.
+
+The position of a device never moves back. A device that acknowledged nothing for `device_idle_ms`
+is forgotten. A user has at most `devices`. One more takes the place of the device that was seen
+longest ago and is not online; that one resyncs when it comes again.
 """
 
 from __future__ import annotations
@@ -66,9 +69,8 @@ class Cursors:
         return b"%d-%d-%d" % (tag << _EPOCH_BITS | self.epoch, *position)
 
     def decode(self, cursor: bytes, applied: int) -> Position | None:
-        """The position of a cursor; None when it is of another epoch, of commits that the store has
-        lost, or not given out yet.
-        Raises `UsageError` for what is no cursor.
+        """The position of a cursor. None when it is of another epoch, of commits that the store has
+        lost, or not given out yet. Raises `UsageError` for what is no cursor.
         """
         match = _CURSOR.fullmatch(cursor)
         if match is None:
@@ -122,8 +124,8 @@ def acknowledge(
 
 
 def _make_room(draft: Draft, user: bytes, inbox: int, options: Options, presence: Presence) -> None:
-    """Forget devices when there are as many as a user may have: idle ones, else those that were
-    seen longest ago. Raises `TooLargeError` when all are there.
+    """Make room for one more device: forget idle ones, else those that were seen longest ago.
+    Raises `TooLargeError` when all are online.
     """
     prefix = DEVICE + keys.number(inbox)
     found = [(decode_device(value), key) for key, value in draft.scan(*between(prefix))]
@@ -140,7 +142,7 @@ def _make_room(draft: Draft, user: bytes, inbox: int, options: Options, presence
         gone = [key for _, key in sorted(away)[:surplus]]  # the idle ones first
     if len(gone) < surplus:
         raise TooLargeError(
-            f"a user has at most {options.devices} devices, and all of them are on line: "
+            f"a user has at most {options.devices} devices, and all of them are online: "
             "USER.FORGET one (option devices)"
         )
     for key in gone:
@@ -155,7 +157,7 @@ def set_device(
     options: Options,
     presence: Presence,
 ) -> None:
-    """Merge fields into what is known of a device, an empty value removing."""
+    """Merge fields into what is known of a device; an empty value removes."""
     inbox = find_user(draft, user).id
     if not items or len(items) & 1:
         raise UsageError("a device has pairs of field and value")

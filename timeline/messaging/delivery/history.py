@@ -1,7 +1,7 @@
-"""History: what somebody may see of a conversation, in either direction, as stored.
+"""History: what a user may see of a conversation, in either direction, as it is stored.
 
-Rule: hidden and cleared messages are left out and the page is full all the same; the work grows
-with what is shown, since what is hidden is stepped over by its numbers. Bounds are inclusive.
+Rule: hidden and cleared messages are left out, and the page is full all the same. The work grows
+with what is shown, since hidden messages are stepped over by their numbers. Bounds are inclusive.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from timeline.messaging.access.roles import Action
 from timeline.messaging.access.visibility import Visibility
 from timeline.messaging.delivery.updates import Update, event_update
 
-_BYTES: Final = 4 << 20  # after which a page of events ends
-_LOOKED_AT: Final = 4  # events looked at for each asked for, and
-_AT_LEAST: Final = 512
+_PAGE_BYTES: Final = 4 << 20  # after which a page of events ends
+_LOOKS_PER_EVENT: Final = 4  # events looked at for each asked for, and
+_LEAST_LOOKS: Final = 512  # events looked at for any page
 
 
 def history(
@@ -86,8 +86,8 @@ def events(
     view: View, conversation: bytes, actor: bytes, after: bytes | None, count: int
 ) -> tuple[list[Update], bytes]:
     """A page of what happened beside messages, oldest first, and the cursor of the next page; empty
-    at the end. A page looks at a bounded number of events and holds a bounded number of bytes, so
-    that it may come back short: an edit tells the whole message.
+    at the end. It looks at a bounded number of events and holds a bounded number of bytes, so it
+    may come back short: an edit brings the whole message.
     """
     access = enter(view, conversation, actor, Action.SEE)
     place = access.conversation
@@ -99,10 +99,10 @@ def events(
     at = int(after) if after else 0
     found: list[Update] = []
     size = 0
-    budget = max(_AT_LEAST, _LOOKED_AT * count)
+    budget = max(_LEAST_LOOKS, _LOOKS_PER_EVENT * count)
     for low, high in visibility.events:
         for seq, lsn, _, payload in view.stored(place.events, max(low, at + 1), min(high, head)):
-            if len(found) == count or size >= _BYTES or not budget:
+            if len(found) == count or size >= _PAGE_BYTES or not budget:
                 return found, b"%d" % at
             at = seq
             budget -= 1

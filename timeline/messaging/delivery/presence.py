@@ -1,6 +1,6 @@
 """Presence: which devices have a subscription or a blocked sync open now.
 
-Rule: in memory only, counted, and gone with the process. Whoever opens something closes it.
+Rule: in memory only, counted, and gone with the process. Whoever calls `arrive` calls `depart`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,6 @@ class Presence:
             del self._open[user]
 
     def is_online(self, user: bytes, device: bytes | None = None) -> bool:
-        """Whether the user, or one device of his, is there."""
+        """Whether any device of the user, or the one named, is online."""
         devices = self._open.get(user, {})
         return bool(devices) if device is None else device in devices

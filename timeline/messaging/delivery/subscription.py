@@ -1,8 +1,8 @@
 """A subscription to any number of devices, read a page at a time.
 
-Rule: it waits for the in-boxes of its devices (`waiting`), and keeps of each device its position
-and whether something may have come. Devices take turns: a page for one, then the next. From any
-thread, without the engine's lock.
+Rule: it waits for the in-boxes of its devices (`waiting`). Of each device it keeps the position,
+and the note that something may have come. Devices take turns: a page for one, then the next.
+Called from any thread, without the engine's lock.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from timeline.messaging.delivery.waiting import Waiters
 
 
 class Subscriber:
-    """A device in a subscription: everything up to `position` was handed over; None: resync."""
+    """A device in a subscription. All up to `position` was handed over; without one: resync."""
 
     __slots__ = ("device", "inbox", "position", "user")
 
@@ -36,7 +36,7 @@ _NOTHING: Final[dict[tuple[bytes, bytes], Subscriber]] = {}
 
 
 class Subscribers:
-    """A subscription to any number of devices. From any thread, without the engine's lock.
+    """The devices of one subscription.
 
     `on_due` is called, after the locks, when there may be something to take and was not before.
     """
@@ -57,7 +57,7 @@ class Subscribers:
         self._lock = threading.Lock()  # of what follows; the engine's is never taken under it
         self._subscribers: dict[tuple[bytes, bytes], Subscriber] = {}
         self._by_inbox: dict[int, dict[tuple[bytes, bytes], Subscriber]] = {}
-        # Something may have come for them, in order.
+        # Those for whom something may have come, in the order of their turns.
         self._due: OrderedDict[Subscriber, None] = OrderedDict()
         self.closed = False
 
@@ -65,8 +65,8 @@ class Subscribers:
         return len(self._subscribers)
 
     def add(self, user: bytes, device: bytes, after: bytes | None) -> None:
-        """Hand over what happens for a device behind a cursor, or behind what it acknowledged.
-        Raises `NotFoundError`, `UsageError`, `ClosedError`.
+        """Take in a device: from a cursor on, or from what it acknowledged. Raises
+        `NotFoundError`, `UsageError`, `ClosedError`.
         """
         self.remove(user, device)
         with self._engine.lock:
@@ -122,12 +122,12 @@ class Subscribers:
 
     @property
     def due(self) -> bool:
-        """Whether `take` is worth a call: also when that is to say that it was closed."""
+        """Whether `take` has something to give, or to raise because this was closed."""
         return self.closed or bool(self._due)
 
     def take(self, count: int) -> tuple[Subscriber, Page] | None:
-        """What has come for the device that waits longest, at most `count` entries; None: nothing
-        for any of them. Raises `ClosedError`.
+        """What came for the device that waits longest, at most `count` entries; None when nothing
+        came for any. Raises `ClosedError`.
         """
         while True:
             with self._lock:
@@ -141,12 +141,12 @@ class Subscribers:
             except ClosedError:
                 if self._engine.closed:
                     raise
-                page = None  # the store is to be opened again after a failure, and then wakes all
+                page = None  # the store is opened again after a failure, and then makes all ready
             if page is not None:
                 return subscriber, page
 
     def _read(self, subscriber: Subscriber, count: int) -> Page | None:
-        """The next page for a device, which waits on when there is more; None when it is empty."""
+        """The next page for a device, None for an empty one. If there is more it is due again."""
         reader = self._reader
         with self._engine.lock:
             self._engine.check_usable()

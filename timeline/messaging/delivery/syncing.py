@@ -1,12 +1,14 @@
 """Sync: what happened for a user behind a position, a page at a time.
 
-Responsibility: merge his in-box with the conversations whose messages he comes for, resolve what
-the references mean now, leave out what is not his to see, and say where the next page begins.
+Responsibility: merge the user's in-box with the conversations that they pull. Resolve what the
+references mean now. Leave out what is not theirs to see. Say where the next page begins.
 
-Rule: in the order of commits, nothing left out and nothing twice, whichever way each entry came and
-however often the way changed. A page looks at a bounded number of references and holds a bounded
-number of bytes: when many references lead nowhere any more it comes back short, with `more` set. A
-position that cannot be gone on from is answered with `resync`, never with a gap.
+Rule: updates come in the order of commits, none left out and none twice, whichever way each came
+and however often the way changed.
+
+A page looks at a bounded number of references and holds a bounded number of bytes. When many
+references lead to nothing any more it comes back short, with `more` set. A position from which
+reading cannot go on is answered with `resync`, never with a gap.
 """
 
 from __future__ import annotations
@@ -53,18 +55,18 @@ from timeline.messaging.delivery.devices import Cursors, find_device
 from timeline.messaging.delivery.updates import Update, event_update
 from timeline.options import Options
 
-_LOOKED_AT: Final = 4  # references looked at for each entry asked for, and
-_AT_LEAST: Final = 512
-_AT_A_TIME: Final = 64  # are resolved before it is known how large they are
-_BYTES: Final = 4 << 20  # after which a page ends
-_NEAR: Final = 8  # numbers that are read along when two wanted ones are this near
+_LOOKS_PER_ENTRY: Final = 4  # references looked at for each entry asked for, and
+_LEAST_LOOKS: Final = 512  # references looked at for any page
+_FIRST_LOOKS: Final = 64  # references resolved before it is known how large they are
+_PAGE_BYTES: Final = 4 << 20  # after which a page ends
+_NEAR: Final = 8  # numbers between two wanted ones that are read along
 _OWN: Final = frozenset((READ, HIDE, CLEAR, SET, RECEIPT))
-_WITHOUT_ENTRY: Final = _OWN - {CLEAR}  # which retention tells by an event
+_WITHOUT_ENTRY: Final = _OWN - {CLEAR}  # retention records an event for that
 
 
 class Page(NamedTuple):
-    """`entries` in order, the `cursor` behind them, whether there is `more` now; `resync` says to
-    list the conversations and begin anew.
+    """`entries` in order, the `cursor` behind them, and whether there is `more` now. With `resync`
+    the device lists the conversations and begins anew.
     """
 
     entries: list[Update]
@@ -74,7 +76,7 @@ class Page(NamedTuple):
 
     @property
     def found(self) -> bool:
-        """Whether it says anything: one who waits need wait no longer."""
+        """Whether it brings anything. If it does, one who waits need wait no longer."""
         return bool(self.entries) or self.more or self.resync
 
 
@@ -93,7 +95,7 @@ class Reader:
 
     @property
     def now(self) -> Position:
-        """Behind everything that readers see."""
+        """The position behind everything that readers see."""
         return Position(Lsn(self._engine.applied), 0)
 
     def floor(self, inbox: int) -> Position:
@@ -101,7 +103,7 @@ class Reader:
         return Position(self._engine.inboxes.floor_of(inbox), 0)
 
     def begin(self, user: bytes, device: bytes, after: bytes | None) -> tuple[int, Position | None]:
-        """(in-box, position to go on from); None for the latter means `resync`."""
+        """(in-box, position from which reading goes on); without a position: `resync`."""
         inbox = find_user(self._view, user).id
         applied = self._engine.applied
         if after is not None:
@@ -131,18 +133,18 @@ class Reader:
         return Page(entries, self.cursors.encode(position), more, resync=False)
 
     def page(
-        self, inbox: int, after: Position, count: int, most: int = _BYTES
+        self, inbox: int, after: Position, count: int, most: int = _PAGE_BYTES
     ) -> tuple[list[Update], Position, bool]:
-        """(entries, position behind them, whether there is more). At most `count` entries, and none
-        behind the one with which they come to `most` bytes.
+        """(entries, position behind them, whether there is more). There are at most `count`. The
+        page ends with the one that brings it to `most` bytes.
         """
         outlets = self._outlets(inbox, after)
         pull = Pull(self._view, self._engine.inboxes, inbox, after, outlets, count)
         resolver = _Resolver(self._view, inbox)
         found: list[Update] = []
-        budget = max(_AT_LEAST, _LOOKED_AT * count)
+        budget = max(_LEAST_LOOKS, _LOOKS_PER_ENTRY * count)
         size = looked = 0
-        room = _AT_A_TIME
+        room = _FIRST_LOOKS
         while pull.more and len(found) < count and budget > 0 and size < most:
             items = pull.take(min(count - len(found), budget, room))
             budget -= len(items)
@@ -150,10 +152,10 @@ class Reader:
             updates = resolver.resolve(items)
             for at, each in enumerate(updates, 1):
                 size += len(each.payload)
-                if size >= most and at < len(updates):  # the rest was read in vain
+                if size >= most and at < len(updates):  # the rest does not fit
                     return collapse(found + updates[:at]), each.behind, True
             found += updates
-            room = max(_AT_A_TIME, (most - size) * looked // (size or 1))
+            room = max(_FIRST_LOOKS, (most - size) * looked // (size or 1))
         position = pull.position if pull.more else self.now
         return collapse(found), position, pull.more
 
@@ -169,7 +171,7 @@ class Reader:
         return found
 
     def _outlets(self, inbox: int, after: Position) -> list[Outlet]:
-        """What of his conversations he comes for himself, as far as anything is new in it."""
+        """The stretches of conversations that the user pulls and in which anything is new."""
         outlets: list[Outlet] = []
         for place, member in self._pulled(inbox):
             for part in place.row.pulled:
@@ -201,7 +203,7 @@ class Reader:
         return [Outlet(timeline, first, last)]
 
     def _forgotten(self, inbox: int) -> int:
-        """The LSN below which what happened for him is no longer told apart."""
+        """The LSN below which nobody knows any more what happened for the user."""
         found = [tombstones.floor(self._view)]
         for place, member in self._pulled(inbox):
             found.append(place.row.forgotten)
@@ -210,17 +212,17 @@ class Reader:
         return max(found)
 
 
-# A conversation, what the user has of it and sees of it, and its name.
-_Place = tuple[Conversation, MemberRow, Visibility, bytes]
+# A conversation, what the user has of it, what they see of it, and its name.
+_MemberView = tuple[Conversation, MemberRow, Visibility, bytes]
 
 
 class _Resolver:
-    """Turns items into entries; what one page needs of a conversation is read once."""
+    """Turns items into updates. What one page needs of a conversation is read once."""
 
     def __init__(self, view: Applied, inbox: int) -> None:
         self._view = view
         self._inbox = inbox
-        self._places: dict[int, _Place | None] = {}
+        self._places: dict[int, _MemberView | None] = {}
 
     def resolve(self, items: Sequence[tuple[Arrival, Position]]) -> list[Update]:
         payloads = self._read([item for item, _ in items])
@@ -251,8 +253,8 @@ class _Resolver:
                     add(Update(item.kind or MESSAGE, name, item.seq, payload, behind))
         return found
 
-    def _place(self, timeline_id: int) -> _Place | None:
-        found: _Place | None = None
+    def _place(self, timeline_id: int) -> _MemberView | None:
+        found: _MemberView | None = None
         timeline = self._view.load(timeline_id)
         if timeline is not None:
             messages: Timeline | None = timeline
@@ -299,7 +301,7 @@ class _Resolver:
         behind: Position,
         payload: bytes,
     ) -> Update | None:
-        if not item.kind:  # come for, not delivered: those concerned were told of membership
+        if not item.kind:  # pulled, not delivered: events of membership reached those concerned
             kind, seq, _ = split_event(payload)
             if kind in OF_MEMBERSHIP:
                 return None
@@ -308,7 +310,7 @@ class _Resolver:
         update = event_update(self._view, place, member, behind, payload)
         if update is not None and update.kind_number == CLEAR and is_current(member):
             first = self._view.extent(place.messages).first
-            if update.seq + 1 < first:  # retention has gone on, of which they are told further on
+            if update.seq + 1 < first:  # retention went on, and a later event says so
                 return None
         return update
 
@@ -332,7 +334,7 @@ class _Resolver:
 
 
 def collapse(entries: list[Update]) -> list[Update]:
-    """Several edits of one message in a page are one: they show the same state."""
+    """Of several edits of one message in a page, keep the last: all show the same state."""
     last: dict[tuple[bytes, int], int] = {}
     edits = 0
     for at, update in enumerate(entries):

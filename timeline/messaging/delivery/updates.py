@@ -1,8 +1,9 @@
-"""What a device is told: entries of USER.SYNC, from references to their present state.
+"""Updates: what a device is told, as USER.SYNC and CONV.EVENTS give it.
 
-Rule: references, not copies: a message comes in its present state, settings as they are now, and
-what is gone is left out. What describes a conversation is not told to who left it. The fields of an
-entry are kept in stored form, `id` and all, so that what goes to a socket is not built anew.
+Rule: made of references, not of copies. A message comes in its present state, settings as they are
+now, and what is gone is left out. A user who left learns no more of what describes a conversation.
+The fields are kept in stored form together with the id, so that what goes to a socket is not built
+anew.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from timeline.messaging.access.entries import find_entry, split_event
 
 
 class Update(NamedTuple):
-    """One entry: what happened, in which conversation, to which message (or position), and the
-    fields, the latter two as the stored form of an entry. `behind` is the position after it.
+    """One update: what happened, in which conversation, to which message (or position), with which
+    fields. `payload` is the stored form of an entry with that number and those fields, `behind` the
+    position after it.
     """
 
     kind_number: int
@@ -51,7 +53,7 @@ class Update(NamedTuple):
 def event_update(
     view: View, place: Conversation, member: MemberRow | None, behind: Position, payload: bytes
 ) -> Update | None:
-    """What a stored event tells a member, or with None the application, now; None when the message
+    """What a stored event means now to a member (None: to the application); None when the message
     concerned is gone.
     """
     kind, seq, items = split_event(payload)

@@ -1,13 +1,17 @@
 """Watching: whose devices a group of commits concerns.
 
-Responsibility: know the in-boxes that somebody waits for, and say of each applied group which of
-them it reached, by delivery or by a conversation whose messages their users come for.
+Responsibility: know the in-boxes that somebody waits for. Say of each applied group which of them
+it reached: by delivery, or in a read-diffused conversation of which their users are members.
 
-Rule: a group is looked at once, and only if somebody waits. Of a plain message to settled members
-it says exactly who is told what (`Fresh`), so that it need not be read for each of them; of
-everything else it says who should look for himself. Members are settled as long as the group does
-not change their own membership, nor the way of diffusion. It may name an in-box for which there
-turns out to be nothing; it never leaves one out. Nothing is kept for in-boxes nobody waits for.
+Rule: a group is looked at once, and only if somebody waits. It brings news of two kinds.
+
+    fresh   a plain message to settled members: which message, and which in-boxes. It is read once,
+            for all of them.
+    look    everything else: which in-boxes may have something, and read for themselves
+
+Members are settled as long as no change of their own membership, or of the diffusion, is under way.
+News may name an in-box for which there turns out to be nothing. It never leaves one out. Nothing is
+kept for in-boxes that nobody waits for.
 """
 
 from __future__ import annotations
@@ -36,12 +40,12 @@ from timeline.messaging.access.access import Conversation, is_current, load_conv
 from timeline.messaging.access.entries import OF_MEMBERSHIP, split_event
 
 _UNKNOWN: Final = -2  # the LSN of no group, nor of the one before
-_MOST_UNNOTED: Final = 1_000  # groups with changes that nobody was told of; beyond, all look
+_MOST_UNNOTED: Final = 1_000  # groups whose changes are yet to be noted; beyond, all look
 
 
 class Fresh(NamedTuple):
-    """A message that all of `inboxes` are told of as the only thing of commit `lsn`; who is to look
-    for himself may be among them.
+    """A message to all of `inboxes`, and the only thing that commit `lsn` brings them. Those that
+    are to look may be among them.
     """
 
     lsn: int
@@ -52,7 +56,7 @@ class Fresh(NamedTuple):
 
 
 class News(NamedTuple):
-    """What a group brought: who should look for himself, and what others are told, in the order of
+    """What a group brought: in-boxes that are to look, and messages for others in the order of
     commits.
     """
 
@@ -60,18 +64,18 @@ class News(NamedTuple):
     fresh: list[Fresh]
 
 
-class _Place:
-    """A conversation whose messages users come for, as far as somebody waits for them."""
+class _Pulled:
+    """A conversation that users pull, as far as somebody waits for them."""
 
-    __slots__ = ("_current", "_told", "events", "inboxes", "messages", "open", "pulled")
+    __slots__ = ("_current", "_members", "events", "inboxes", "messages", "open", "pulled")
 
     def __init__(self, place: Conversation) -> None:
         self.messages = place.id
         self.events = place.row.events
-        self.inboxes: set[int] = set()  # of those who come, or came, for its messages
-        self._current: set[int] = set()  # those of them who are members
-        self._told: tuple[int, ...] | None = None  # the same, as long as it stays so
-        self.open = place.pulled  # whether its messages are come for now
+        self.inboxes: set[int] = set()  # of those who pull it, or did
+        self._current: set[int] = set()  # those of them who are members now
+        self._members: tuple[int, ...] | None = None  # the same, as long as it stays so
+        self.open = place.pulled  # whether it is read-diffused now
         self.pulled: tuple[Stretch, ...] = place.row.pulled
 
     def settle(self, inbox: int, *, current: bool) -> None:
@@ -81,17 +85,17 @@ class _Place:
             self._current.add(inbox)
         else:
             self._current.discard(inbox)
-        self._told = None
+        self._members = None
 
     def leave_out(self, inbox: int) -> None:
         self.inboxes.discard(inbox)
         self.settle(inbox, current=False)
 
-    def told(self) -> tuple[int, ...]:
-        """Who is told of a message: the same object until somebody comes or goes."""
-        if self._told is None:
-            self._told = tuple(self._current)
-        return self._told
+    def members(self) -> tuple[int, ...]:
+        """The in-boxes that a message reaches: the same object until a member comes or goes."""
+        if self._members is None:
+            self._members = tuple(self._current)
+        return self._members
 
 
 class Watch:
@@ -99,41 +103,41 @@ class Watch:
         self._engine = engine
         self._view = Applied(engine)
         self._watchers: dict[int, int] = {}  # in-box → how many wait for it
-        self._places: dict[int, _Place] = {}
-        self._by_timeline: dict[int, _Place] = {}
-        self._told = engine.applied  # the last LSN of the last group told of
-        self._followed: dict[int, list[int]] = {}  # in-box → places
-        self._unnoted: list[dict[bytes, bytes | None]] = []  # what groups changed, as applied
+        self._pulled: dict[int, _Pulled] = {}
+        self._by_timeline: dict[int, _Pulled] = {}
+        self._seen = engine.applied  # the last LSN of the last group looked at
+        self._followed: dict[int, list[int]] = {}  # in-box → conversations that its user pulls
+        self._unnoted: list[dict[bytes, bytes | None]] = []  # changes of groups applied since
         engine.add_observer(self._observe)
 
     def __len__(self) -> int:
         return len(self._watchers)
 
     def add(self, inbox: int) -> None:
-        """Somebody waits for what comes for an in-box."""
+        """Somebody waits for an in-box."""
         if not self._watchers:
-            self._told = self._engine.applied
+            self._seen = self._engine.applied
             self._unnoted.clear()
         self._watchers[inbox] = self._watchers.get(inbox, 0) + 1
         if self._watchers[inbox] == 1:
             self._follow(inbox)
 
     def remove(self, inbox: int) -> None:
-        """One of those who wait for an in-box no longer does."""
+        """One of those who wait for an in-box waits no longer."""
         self._watchers[inbox] -= 1
         if not self._watchers[inbox]:
             del self._watchers[inbox]
             self._unfollow(inbox)
 
     def tell(self, group: Group) -> News:
-        """What an applied group means to those who wait.
+        """What an applied group brings those who wait.
 
-        When groups were applied that nobody told of (the store healed, and what was uncertain
-        stands), everybody is to look for himself. Raises `CorruptError` for damage in what says who
-        is concerned: then that is so too, of this group and the next.
+        If groups before it were not given here (the store healed, and what was uncertain stands),
+        all are to look. Raises `CorruptError` when the rows that say who is concerned are damaged:
+        then all are to look too, for this group and the next.
         """
-        missed = group.first != self._told + 1
-        self._told = _UNKNOWN  # what fails below leaves out nobody: the next time all look
+        missed = group.first != self._seen + 1
+        self._seen = _UNKNOWN  # if this fails, all look the next time
         look = set(self._watchers) if missed else set()
         if missed:
             for inbox in look:
@@ -144,16 +148,16 @@ class Watch:
         for state in unnoted:
             self._note_changes(state, look)
         news = self._news(group, look)
-        self._told = group.last
+        self._seen = group.last
         return news
 
     def _observe(self, group: Group) -> None:
-        """A group was applied, of which somebody will tell."""
+        """A group was applied. `tell` comes later, for each of them."""
         if self._watchers and group.state:
             self._unnoted.append(group.state)
             if len(self._unnoted) > _MOST_UNNOTED:
                 self._unnoted.clear()
-                self._told = _UNKNOWN
+                self._seen = _UNKNOWN
 
     def _news(self, group: Group, look: set[int]) -> News:
         fresh: list[Fresh] = []
@@ -163,7 +167,7 @@ class Watch:
                 inboxes = [inbox.id for inbox in reached if inbox.id in self._watchers]
                 to = decode_target(operation.body)
                 found = None
-                # One that leaves somebody out goes with a change of the audience: look.
+                # A delivery that leaves somebody out goes with a change of the audience: look.
                 if inboxes and to.kind == MESSAGE and not to.inboxes:
                     found = self._fresh(to.timeline_id, operation.argument, inboxes)
                 if found is None:
@@ -174,10 +178,10 @@ class Watch:
                 named = decode_target(operation.body).inboxes
                 look.update(inbox for inbox in named if inbox in self._watchers)
         if self._by_timeline:
-            self._come_for(group, look, fresh)
+            self._find_pulled(group, look, fresh)
         several = Counter(each.lsn for each in fresh)
         for each in fresh:
-            if several[each.lsn] > 1:  # which comes first is told by whoever reads them
+            if several[each.lsn] > 1:  # whoever reads them finds which comes first
                 look.update(each.inboxes)
         alone = [each for each in fresh if several[each.lsn] == 1]
         return News(look, sorted(alone))  # in the order of commits, whichever way each goes
@@ -189,14 +193,14 @@ class Watch:
             return None
         return Fresh(row[1], timeline.name, seq, row[3], inboxes)
 
-    def _come_for(self, group: Group, look: set[int], fresh: list[Fresh]) -> None:
-        """What the group appended to conversations whose messages users come for."""
+    def _find_pulled(self, group: Group, look: set[int], fresh: list[Fresh]) -> None:
+        """What the group appended to conversations that users pull."""
         appended = group.appended
         for timeline, seq in zip(appended.timelines, appended.seqs, strict=True):
             place = self._by_timeline.get(timeline.id)
             if place is None or not place.open:
                 continue
-            found = self._fresh(timeline.id, seq, place.told())
+            found = self._fresh(timeline.id, seq, place.members())
             if found is None:
                 continue
             if timeline.id == place.messages:
@@ -204,10 +208,10 @@ class Watch:
             elif split_event(found.payload)[0] not in OF_MEMBERSHIP:
                 look.update(found.inboxes)
 
-    # --- what users come for ------------------------------------------------------------------
+    # --- what users pull ----------------------------------------------------------------------
 
     def _note_changes(self, state: Iterable[bytes], look: set[int]) -> None:
-        """Follow changes of memberships; whom they unsettle is to look for himself."""
+        """Follow changes of memberships; those who are not settled now are to look."""
         for key in state:
             family = key[:2]
             if family == PULLED:
@@ -219,38 +223,38 @@ class Watch:
                 _, _, inbox = split_roster_key(key)
                 if inbox in self._watchers:
                     look.add(inbox)
-            elif family == MEMBER and self._places:
+            elif family == MEMBER and self._pulled:
                 inbox, conversation = split_pair(key[2:])
-                place = self._places.get(conversation)
+                place = self._pulled.get(conversation)
                 if place is not None and inbox in place.inboxes:
                     self._settle(place, inbox)
-            elif family == CONVERSATION and self._places:
-                place = self._places.get(split_number(key[2:]))
+            elif family == CONVERSATION and self._pulled:
+                place = self._pulled.get(split_number(key[2:]))
                 if place is not None and self._switched(place):
                     look.update(place.inboxes)
 
     def _follow(self, inbox: int) -> None:
-        """Find out anew which conversations the user of an in-box comes for."""
+        """Find out anew which conversations the user of an in-box pulls."""
         self._unfollow(inbox)
         followed = self._followed[inbox] = []
         for key, _ in self._view.scan(*between(PULLED + number(inbox))):
             conversation = second_id(key)
-            place = self._places.get(conversation)
+            place = self._pulled.get(conversation)
             if place is None:
                 found = load_conversation(self._view, conversation)
                 if found is None:
                     continue
-                place = self._places[conversation] = _Place(found)
+                place = self._pulled[conversation] = _Pulled(found)
                 self._by_timeline[place.messages] = self._by_timeline[place.events] = place
             followed.append(conversation)
             place.inboxes.add(inbox)
             self._settle(place, inbox)
 
-    def _settle(self, place: _Place, inbox: int) -> None:
+    def _settle(self, place: _Pulled, inbox: int) -> None:
         place.settle(inbox, current=is_current(member_of(self._view, inbox, place.messages)))
 
-    def _switched(self, place: _Place) -> bool:
-        """Whether the way of diffusion is another one now, or was for a while."""
+    def _switched(self, place: _Pulled) -> bool:
+        """Whether the diffusion is another one now, or was for a while."""
         found = load_conversation(self._view, place.messages)
         before = place.pulled
         place.open = found is not None and found.pulled
@@ -259,8 +263,8 @@ class Watch:
 
     def _unfollow(self, inbox: int) -> None:
         for conversation in self._followed.pop(inbox, ()):
-            place = self._places[conversation]
+            place = self._pulled[conversation]
             place.leave_out(inbox)
             if not place.inboxes:
-                del self._places[conversation]
+                del self._pulled[conversation]
                 del self._by_timeline[place.messages], self._by_timeline[place.events]
