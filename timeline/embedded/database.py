@@ -1,11 +1,11 @@
-"""The embedded API: a store in this process, typed and thread-safe.
+"""A database: one open store, and the way to everything in it.
 
     with timeline.open("data") as db:
         audit = db.timeline("audit")
         audit.append({"who": "alice", "what": "login"})
 
-Responsibility: open a store, and give what it holds: timelines by name, transactions, the log,
-conversations, and what is found, inspected or copied of all of it.
+Responsibility: open a store and give what it holds: timelines by name, transactions, the log,
+conversations. Search, inspect, compact and copy all of it.
 
 Rule: a call that writes returns when its commit is durable, unless its name says otherwise.
 """
@@ -46,14 +46,14 @@ def open_database(
     read_only: bool = False,
     **changes: Any,
 ) -> Database:
-    """Open the store at `path`, making it if need be; other keyword arguments are `Options`.
+    """Open the store at `path`, and make it when there is none; other arguments are `Options`.
 
-    With `read_only` nothing in the directory is changed, another process may have it open, and
-    `Database.refresh` moves on to what that wrote since.
+    With `read_only` nothing in the directory is changed, and another process may have it open.
+    `Database.refresh` moves on to what that process wrote since.
 
-    Close it, best by `with`. One of which nothing is left closes itself, as a file does, with a
-    `ResourceWarning`. Raises `LockedError` when another process has it open, or this one and where,
-    `FormatVersionError` and `CorruptError` when it cannot be read.
+    Close it, best by `with`. A database that is dropped closes itself, as a file does, with a
+    `ResourceWarning`. Raises `LockedError` when another process has the store open, or this one,
+    and says where; `FormatVersionError` and `CorruptError` when it cannot be read.
     """
     opened = ReadOnlyEngine if read_only else Engine
     engine = opened(path, replace(options or Options(), **changes))
@@ -96,7 +96,7 @@ class Database:
         wait: float = 0.0,
     ) -> EntryPage:
         """Entries of conversations, and of timelines whose name begins with one of the option
-        `search_prefixes`, the newest first. No more is asked than who may open the store.
+        `search_prefixes`, the newest first. Whoever may open the store may find all of them.
 
         With `wait` (seconds), first let the index reach what was committed before this call.
         Raises `IndexLagError` when that takes longer, `UsageError`, `NotFoundError`.
@@ -121,9 +121,9 @@ class Database:
     def find(
         self, query: str, *, limit: int = 100, wait: float = 0.0
     ) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        """Names and metadata of timelines by their metadata: words of any value, or a value as a
-        whole by its field (`city:oslo`), or its beginning (`city:os*`). Raises `IndexLagError`,
-        `UsageError`, and `TooLargeError` above 64 MiB.
+        """Names and metadata of timelines, found by their metadata: a word of any value (`oslo`), a
+        whole value of one field (`city:oslo`), or its beginning (`city:os*`). Raises
+        `IndexLagError`, `UsageError`, and `TooLargeError` above 64 MiB.
         """
         return find_timelines(self.engine, self._indexer(wait), query, limit)
 
@@ -149,8 +149,8 @@ class Database:
         return compact(self.engine, prefix=encode_name(prefix), progress=progress or unheard)
 
     def refresh(self) -> bool:
-        """Of a store that was opened read only: see what was written by now; whether that is more
-        than before. Any other sees its commits at once.
+        """See what was written by now; whether that is more than before. For a store opened read
+        only: any other sees its commits at once.
         """
         return self.engine.refresh() if isinstance(self.engine, ReadOnlyEngine) else False
 
@@ -160,10 +160,11 @@ class Database:
         *,
         progress: Progress | None = None,
     ) -> Manifest:
-        """Back up to the new directory `path` while writes go on; what is in it says the manifest.
+        """Back up to the new directory `path` while writes go on. The manifest says what is in it.
 
-        It holds every call that returned before this one. `progress` is called with bytes done and
-        in all. Raises `ExistsError`, `BusyError`, `StorageError`; nothing is left behind then.
+        It holds what all calls wrote that returned before this one. `progress` is called with bytes
+        done and in all. Raises `ExistsError`, `BusyError`, `StorageError`; nothing is left behind
+        then.
         """
         return back_up(self.engine, Path(path), progress or unheard)
 

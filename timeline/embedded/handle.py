@@ -64,7 +64,7 @@ class TimelineHandle(TimelineReader):
         """Append one entry; the future gives its number once it is durable, or the error.
 
         Callbacks of futures are called one after another in the order of commits, on a thread of
-        their own, and may do what any other thread may. Raises `BusyError` also when very many of
+        their own. They may do what any other thread may. Raises `BusyError` also when very many of
         them are due.
         """
         writable(self.name)
@@ -92,8 +92,9 @@ class TimelineHandle(TimelineReader):
         length: int | None = None,
         age_ms: int | None = None,
     ) -> int:
-        """Remove entries numbered below `before`, all but the newest `length`, or those older
-        than `age_ms`; how many were removed. The head stays: no number is given twice."""
+        """Remove entries numbered below `before`, all but the newest `length`, or those older than
+        `age_ms`; how many were removed. The head stays: no number is given twice.
+        """
         below = None if before is None else whole(before, "before")
         kept, age = amount(length, "length"), amount(age_ms, "age_ms")
 
@@ -146,7 +147,7 @@ class TimelineHandle(TimelineReader):
         return self._commit(work)
 
     def set_metadata(self, fields: FieldsLike) -> dict[bytes, bytes]:
-        """Merge fields into the metadata, an empty value removing; all of it after that."""
+        """Merge fields into the metadata; an empty value removes. All of it then."""
         items = encode_fields(fields)
 
         def work(draft: Draft) -> dict[bytes, bytes]:
@@ -156,8 +157,9 @@ class TimelineHandle(TimelineReader):
         return self._commit(work)
 
     def set_retention(self, *, age_ms: int = 0, length: int = 0, bytes_: int = 0) -> None:
-        """Trim by itself from now on; zero is no bound, all zero no retention. Also the messages of
-        a conversation (`@conv:…`), which must be there, else `NotFoundError`.
+        """Have the timeline trimmed to these bounds from now on. Zero is no bound, all zero no
+        retention. The name may be that of a conversation's messages (`@conv:…`), which must be
+        there, else `NotFoundError`.
         """
         bounds = Retention(
             whole(age_ms, "age_ms", 0, keys.MAX),

@@ -1,7 +1,7 @@
 """The commit log as embedders see it: follow it, and keep a place in it by name.
 
 Rule: commits come once they are durable. A position that the log no longer holds raises
-`TrimmedError`, never a gap.
+`TrimmedError`, never a gap. A call that waits does so as any other (`delivery.waiting`).
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class LogView:
     def follow(self, *, after: int = 0, timeout: float | None = None) -> Iterator[LogCommit]:
         """Commits above LSN `after` as they become durable, for ever.
 
-        With `timeout` (seconds) it ends when nothing came for so long. Raises `TrimmedError`, and
-        `UsageError` for an LSN above the last one.
+        With `timeout` (seconds) it ends when nothing came for that long, and always when the store
+        is closed. Raises `TrimmedError`, and `UsageError` for an LSN above the last one.
         """
         engine = self._engine
         reached = arguments.sequence(after, "after")

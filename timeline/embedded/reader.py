@@ -172,11 +172,11 @@ class TimelineReader:
             return engine.extent(timeline)
 
     def __len__(self) -> int:
-        """How many entries there are. Of an in-box (`@user:…`) that takes a look at all of it."""
+        """How many entries there are. For an in-box (`@user:…`) it looks at all of them."""
         return self.extent().length
 
     def __bool__(self) -> bool:
-        """True, as of anything that is there: it is a handle, whatever the timeline holds."""
+        """True, whatever the timeline holds: this is a handle, not a list."""
         return True
 
     @property
@@ -201,8 +201,8 @@ class TimelineReader:
             return {} if timeline is None else engine.metadata(timeline)
 
     def retention(self) -> Retention:
-        """The bounds to which it is trimmed by itself, 0 for none: age in ms, length, bytes.
-        Raises `NotFoundError`.
+        """The bounds to which the store trims it, 0 for none: age in ms, length, bytes. Raises
+        `NotFoundError`.
         """
         engine = self._engine
         with engine.lock:

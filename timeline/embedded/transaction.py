@@ -1,7 +1,7 @@
 """A transaction: several operations on raw timelines as one commit.
 
-Rule: nothing happens before the `with` block ends without an error; then all of it does. The
-engine's lock is held inside the block.
+Rule: nothing happens before the `with` block ends without an error; then all of it does. The block
+holds the engine's lock.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Inspection of conversations and users: what they are made of, and why a count is what it is.
 
-Rule: as in `timeline.admin.inspection`, read anew from the rows, past every cache, so that it can
-be held against what users are told. The caller holds the engine's lock; a page is bounded.
+Rule: as in `timeline.admin.inspection`, read anew from the rows and past every cache, so that it
+can be compared with what users are told. The caller holds the engine's lock; a page is bounded.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ from timeline.messaging.delivery.devices import devices_of
 from timeline.messaging.lists.counting import count_unread
 from timeline.messaging.service import Messages
 
-_LOOKED_AT: Final = 1_000  # uncounted messages that are told apart; the newest
+_EXPLAINED: Final = 1_000  # newest uncounted messages that are read to tell recalled from silent
 _COUNTED: Final = 10_000  # references behind a device, at most
 
 
 class ConversationFacts(NamedTuple):
-    """A conversation. `uncounted` messages are recalled or silent, `recalled` and `silent` how many
-    of the newest thousand of them are which.
+    """A conversation. `uncounted` messages are recalled or silent. `recalled` and `silent` say how
+    many of the newest thousand of them are which.
     """
 
     id: str
@@ -83,9 +83,9 @@ class ConversationFacts(NamedTuple):
 
 
 class UnreadFacts(NamedTuple):
-    """What a user has of a conversation. Unread are the messages `above` the highest of `read`,
-    `cleared` and the number before `first` that he may see, less the `uncounted` (recalled or
-    silent) and the `hidden` ones among them.
+    """What a user has of a conversation. `above` counts the messages they may see above the highest
+    of `read`, `cleared` and the number before `first`. Unread are those, less the `uncounted`
+    (recalled or silent) and the `hidden` ones.
     """
 
     id: str
@@ -107,9 +107,9 @@ class UnreadFacts(NamedTuple):
 
 
 class DeviceFacts(NamedTuple):
-    """A device. `behind` are the references in the in-box that it has not acknowledged, of which at
-    most about ten thousand are counted, `commits` those of the log; both 0 where it never
-    acknowledged anything (`acked` is empty).
+    """A device. `behind` counts the references in the in-box that it has not acknowledged, up to
+    about ten thousand; `commits` counts the commits since. Both are 0 where it never acknowledged
+    anything (`acked` is empty).
     """
 
     device: str
@@ -122,7 +122,7 @@ class DeviceFacts(NamedTuple):
 
 
 class UserFacts(NamedTuple):
-    """A user: in-box, devices, and a page of his conversations; `cursor` is empty at the end."""
+    """A user: in-box, devices, and a page of their conversations; `cursor` is empty at the end."""
 
     id: str
     timeline: int
@@ -182,7 +182,7 @@ def _uncounted(view: View, place: Conversation) -> tuple[int, int, int]:
     bitmaps = Bitmaps(view, UNCOUNTED, place.id)
     total = count([(extent.first, extent.head)], [bitmaps], [])
     recalled = silent = 0
-    for seq in islice(_backwards(bitmaps, extent.first, extent.head), _LOOKED_AT):
+    for seq in islice(_backwards(bitmaps, extent.first, extent.head), _EXPLAINED):
         for _, _, _, payload in view.stored(place.messages, seq, seq):
             gone = value_of(decode_items(payload), b"@recalled") is not None
             recalled += gone

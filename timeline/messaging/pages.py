@@ -1,6 +1,6 @@
-"""What the embedded API gives back: pages, entries, rows of lists.
+"""Pages: what the Python API gives back. Entries, rows of lists, and what else it finds.
 
-Rule: values only. Ids are `str`, fields as the store keeps them; a page says where the next begins.
+Rule: values only. Ids are `str`, fields as the store keeps them. A page says where the next begins.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from timeline.entry import Fields
 
 
 class SyncEntry(NamedTuple):
-    """What a device is told: `kind` of contract, the conversation, the message or position."""
+    """What a device is told: the kind, the conversation, the message or position."""
 
     kind: str
     conversation: str
@@ -37,7 +37,7 @@ class SyncPage(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What a subscription hands over: a page as `sync` gives it, and whose it is."""
+    """What a subscription hands over: a page as `sync` gives it, and for which device."""
 
     user: str
     device: str

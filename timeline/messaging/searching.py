@@ -1,8 +1,8 @@
-"""Searching one's messages: what the index finds, less what is not one's to see.
+"""Searching the messages of a user: what the index finds, less what is not theirs to see.
 
-Rule: exactly what CONV.HISTORY would show. The conversations of the caller are part of the query,
-and so are the stretches he sees of those in which he misses most; every hit is checked against the
-store all the same, and shown as it is now. Call it without the engine's lock.
+Rule: exactly what CONV.HISTORY would show. The user's conversations are part of the query. So are
+the stretches they see of those conversations in which they miss most. Every hit is still checked
+against the store, and shown as it is now. Call it without the engine's lock.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from timeline.search.pages import Pages, Results, Shown, parse_token
 from timeline.search.search import Hit, Scope, Search, Stretch
 from timeline.search.text.language import parse
 
-_STRETCHED: Final = 32  # conversations of which the query names stretches
-_MOST_STRETCHES: Final = 8  # of one of them
+_STRETCHED: Final = 32  # conversations of which the query names stretches, at most
+_MOST_STRETCHES: Final = 8  # that it names of one of them
 
 
 class Request(NamedTuple):
@@ -51,7 +51,7 @@ class Request(NamedTuple):
 def search(
     engine: Engine, lists: ListCache, index: Index, fields: tuple[str, ...], request: Request
 ) -> Results:
-    """A page of what a user may see and asks for, the newest first. Raises `UsageError`,
+    """A page of what a user may see and searches for, the newest first. Raises `UsageError`,
     `TooLargeError`, `NotFoundError`, `NoPermissionError`.
     """
     after, total = parse_token(request.after)
@@ -86,7 +86,7 @@ class _Viewer:
 
     def look(self, hits: Sequence[Hit]) -> list[Shown]:
         """The messages as they are now; None for each that is not theirs to see, or was recalled.
-        A conversation is looked up once a call.
+        A conversation is looked up once in a call.
         """
         seen = {timeline: self._open(timeline) for timeline in {hit.timeline for hit in hits}}
         return [self._look_at(seen[hit.timeline], hit.seq) for hit in hits]
@@ -115,7 +115,7 @@ def _is_recalled(payload: bytes) -> bool:
 
 
 def _scope(viewer: _Viewer, lists: ListCache, request: Request) -> tuple[Scope, bool]:
-    """Where to look, and whether that is exactly what he sees."""
+    """Where to look, and whether that is exactly what the user sees."""
     view = viewer.view
     items = [
         item

@@ -1,8 +1,8 @@
-"""What the verbs of one store share: its options, its idempotency keys, caches, and who waits.
+"""The service: what the verbs of one store share. Options, idempotency keys, caches, waiters.
 
-Rule: one per engine, whoever asks: the embedded API and the daemon call the same verbs with the
-same `Messages`. Nothing in it is needed to answer; what it caches is checked at every use, so that
-healing the store or replaying its log never makes it wrong.
+Rule: one per engine, whoever asks. The Python API and the daemon call the same verbs with the same
+`Messages`. No answer depends on what it caches: that is checked at every use, so healing the store
+or replaying its log never makes it wrong.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Messages:
         self.reader = Reader(engine, engine.options)
         self.watch = Watch(engine)
         self.presence = Presence()
-        self.waiters = Waiters(engine)  # of embedders; a daemon has its own
+        self.waiters = Waiters(engine)  # of the Python API; the daemon has its own
         self.view = Applied(engine)
         self.indexer: Serving | None = None
         if engine.options.search:

@@ -1,7 +1,7 @@
-"""What an embedder gives to a call: whole numbers, times, lists, as Python has them.
+"""Arguments of the Python API: whole numbers, times, lists, as Python has them.
 
-Rule: what cannot be meant is a `UsageError` that names the argument, raised before anything is
-done, never an error of Python's. Names and fields are `entry`'s.
+Rule: an argument that cannot be meant raises `UsageError`, which names it, before anything is done.
+No error of Python's comes out. Names and fields are checked in `entry`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def whole(value: int, what: str, low: int | None = None, high: int | None = None
 
 
 def amount(value: int | None, what: str) -> int | None:
-    """How many, how large or how old, where it is said at all."""
+    """How many, how large or how old; None where it is not given."""
     return None if value is None else whole(value, what, 0, MAX)
 
 
@@ -41,7 +41,7 @@ def sequence(value: int, what: str = "seq") -> int:
 
 
 def page(limit: int) -> int:
-    """How many make a page."""
+    """The most that a page holds."""
     return whole(limit, "limit", 1, MAX)
 
 

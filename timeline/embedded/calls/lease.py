@@ -1,9 +1,10 @@
-"""A lease: everything an embedder has of a store holds it, and it keeps the store open.
+"""A lease: what keeps a store open as long as an embedder has anything of it.
 
-Rule: the threads of an engine keep it alive, so dropping the last reference to it would not close
-it. Every handle holds the lease instead, which the engine does not know. When the last handle has
-gone, the store is closed as a forgotten file is, with a `ResourceWarning`; another opening of it
-waits for that. A thread of its own closes it, since objects go at any moment, under any lock.
+Rule: the threads of an engine keep it alive, so it would not be closed when the last reference to
+it is dropped. Every handle holds the lease instead, and the engine does not know the lease. When
+the last handle is gone, the store is closed as a forgotten file is, with a `ResourceWarning`.
+Another opening of the store waits for that. A new thread closes it, since objects go at any moment,
+under any lock.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Lease:
             return
         engine.leave()
         with suppress(RuntimeError):  # the interpreter ends: what was acknowledged is durable
-            # `threading` takes locks to start one, which the thread that is in here may hold.
+            # Not by `threading`: it takes locks that this thread may hold already.
             _thread.start_new_thread(_close, (engine,))
         warnings.warn(
             f"the store {engine.path}, opened at {engine.opened_by}, was not closed",

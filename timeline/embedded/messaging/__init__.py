@@ -1,10 +1,10 @@
-"""The embedded API of conversations and users: `db.messaging`.
+"""The Python API of conversations and users: `db.messaging`.
 
-Rule: the verbs of the wire, typed, from any thread, and their arguments in the order of the wire:
-the conversation, who acts (`-`, the application itself, when he is left out), then what he does it
-with. A call that writes returns when its commit is durable; what would be several commits over the
-wire is several here. Ids and field values may be `str` or `bytes`; ids come back as `str`, values
-as `bytes`. What cannot be an argument is a `UsageError`, of whatever type it is.
+Rule: the verbs of the wire, typed, from any thread. Arguments come in the order of the wire: the
+conversation, who acts (`-`, the application itself, when it is not given), then the rest. A call
+that writes returns when its commit is durable. What takes several commits over the wire takes
+several here. Ids and field values may be `str` or `bytes`. Ids come back as `str`, values as
+`bytes`. What cannot be an argument raises `UsageError`, of whatever type it is.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""One call of the embedded API: its arguments, the engine's lock, one commit.
+"""One call of `db.messaging`: its arguments, the engine's lock, one commit or several.
 
-Rule: arguments are checked before the lock is taken, and what is wrong with one is a `UsageError`
-that names it. No verb is known here.
+Rule: arguments are checked before the lock is taken. No verb is known here.
 """
 
 from __future__ import annotations

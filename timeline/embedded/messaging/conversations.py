@@ -48,14 +48,14 @@ class ConversationCalls(Calls):
         )
 
     def direct(self, user: Value, other: Value) -> str:
-        """The id of two users' conversation, made at need."""
+        """The id of two users' conversation, which is made when there is none."""
         one, two = encode_name(user), encode_name(other)
         name = self._engine.commit(lambda draft: lifecycle.direct(draft, one, two, self._options))
         return name.decode()
 
     def info(self, conversation: Value, actor: Value = "-") -> ConversationInfo:
-        """What a conversation is, what describes it, and the actor's role in it. To who left, it
-        ends where he left it: members and metadata, which are of now, are not told him.
+        """What a conversation is, what describes it, and the actor's role in it. For a user who
+        left, it ends where they left it, without the members and metadata of now.
         """
         name, who = encode_name(conversation), encode_name(actor)
         with self._reading():
@@ -86,7 +86,7 @@ class ConversationCalls(Calls):
     def set_meta(
         self, conversation: Value, actor: Value = "-", fields: FieldsLike = ()
     ) -> dict[bytes, bytes]:
-        """Merge fields into what describes a conversation, an empty value removing; all of it."""
+        """Merge fields into what describes a conversation; an empty value removes. All of it."""
         name, who, changes = encode_name(conversation), encode_name(actor), encode_fields(fields)
         return self._engine.commit(lambda draft: lifecycle.set_metadata(draft, name, who, changes))
 
@@ -177,7 +177,7 @@ class ConversationCalls(Calls):
         mentions: Ids = (),
         mention_all: bool = False,
     ) -> None:
-        """Replace the fields of a message, and whom it mentions: nobody, unless it says so again.
+        """Replace the fields and the mentions of a message; without `mentions` it has none then.
         Raises `NotFoundError` when it was recalled.
         """
         name, who, content = encode_name(conversation), encode_name(actor), encode_fields(fields)

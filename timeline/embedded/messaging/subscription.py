@@ -1,4 +1,4 @@
-"""A subscription as embedders see it: one iterator, or one callback, for any number of devices.
+"""A subscription as embedders see it: an iterator or a callback, for any number of devices.
 
     with im.subscribe([("bob", "phone")]) as updates:
         for update in updates:
@@ -7,7 +7,7 @@
 
 Rule: each update is a page as `sync` gives it. It is read when it is handed over, outside all
 locks, so nothing piles up however slow its reader is. Devices take turns. An event loop waits for
-an update without a thread; it is no part of this, and comes as an argument.
+an update without a thread. The loop comes as an argument: none is imported here.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Loop(Protocol):
 
 
 class Subscription:
-    """What happens for any number of devices, from where each of them has come."""
+    """What happens for any number of devices, from where each of them is."""
 
     def __init__(
         self,
@@ -72,8 +72,8 @@ class Subscription:
 
     def add(self, user: Value, device: Value, *, after: Value | None = None) -> None:
         """Take in a device: what happened behind a cursor, or behind what it acknowledged, and what
-        happens from now on. One that is there already begins anew. Raises `NotFoundError` for a
-        user nobody has heard of.
+        happens from now on. A device that is there already begins anew. Raises `NotFoundError` for
+        an unknown user.
         """
         cursor = None if after is None else encode_name(after)
         self._inner.add(encode_name(user), check_device(encode_name(device)), cursor)
@@ -92,8 +92,8 @@ class Subscription:
     # --- taking -------------------------------------------------------------------------------
 
     def take(self) -> Update | None:
-        """The next update there is by now, without waiting; None for none. Raises `ClosedError`
-        when the subscription or the store was closed.
+        """The next update, without waiting; None when there is none yet. Raises `ClosedError` when
+        the subscription or the store was closed.
         """
         found = self._inner.take(self._limit)
         if found is None:
@@ -125,7 +125,7 @@ class Subscription:
                 yield update
 
     async def updates(self, loop: Loop) -> AsyncIterator[Update]:
-        """The same on an event loop, `asyncio.get_running_loop()` say, and without a thread."""
+        """The same without a thread, on an event loop such as `asyncio.get_running_loop()`."""
         while True:
             try:
                 update = self.take()
@@ -182,7 +182,7 @@ class Subscription:
             self._callbacks.call(self._call_next)
 
     def _call_next(self) -> None:
-        """Hand over one update; others who have callbacks come between it and the next."""
+        """Hand over one update. Callbacks of others come between it and the next."""
         with self._lock:
             self._called = False
         try:
@@ -193,7 +193,7 @@ class Subscription:
         except ClosedError:
             if not self._inner.closed:
                 raise
-        finally:  # whatever came of this one, the others have their turns
+        finally:  # also when this one failed, the others have their turns
             if self._inner.due and not self._inner.closed:
                 self._tell()
 

@@ -1,7 +1,8 @@
-"""Calls about users: what happened for them, their devices, and what is their own.
+"""Calls about users: what happened for them, their devices, their own state.
 
 Rule: as in `timeline.embedded.messaging`: arguments in, one verb of `timeline.messaging`, its
-result as values of `pages` out. A call that waits is woken for its own user and by nothing else.
+result as values of `pages` out. A call that waits is made ready for its own user, and for nothing
+else (`delivery.waiting`).
 """
 
 from __future__ import annotations
@@ -72,9 +73,9 @@ class UserCalls(Calls):
         call: Callable[[Update], object] | None = None,
         limit: int = PAGE,
     ) -> Subscription:
-        """What happens for any number of devices, as pages of at most `limit` entries: `(user,
-        device)`, or `(user, device, cursor)` to begin behind a cursor. Iterate over it, or give
-        `call`, which is called with each update, one at a time, on a thread that runs callbacks.
+        """What happens for any number of devices, as pages of at most `limit` entries. A device is
+        `(user, device)`, or `(user, device, cursor)` to begin behind a cursor. Iterate over it, or
+        give `call`: it is called with each update, one at a time, on the thread of callbacks.
         Raises `NotFoundError`.
         """
         check_call(call)
@@ -131,7 +132,7 @@ class UserCalls(Calls):
     # --- their devices ------------------------------------------------------------------------
 
     def devices(self, user: Value) -> list[DeviceInfo]:
-        """The devices of a user: how far each has come, whether it is there, its fields."""
+        """The devices of a user: how far each has come, whether it is online, its fields."""
         who = encode_name(user)
         with self._reading():
             found = devices.devices_of(
@@ -154,7 +155,7 @@ class UserCalls(Calls):
         ]
 
     def set_device(self, user: Value, device: Value, fields: FieldsLike) -> None:
-        """Merge fields into what is known of a device, an empty value removing."""
+        """Merge fields into what is known of a device; an empty value removes."""
         who, name, changes = encode_name(user), encode_name(device), encode_fields(fields)
         check_device(name)
         self._engine.commit(
@@ -195,22 +196,22 @@ class UserCalls(Calls):
             return _listed(listing.conversation(self.messages.view, who, name))
 
     def inspect_user(self, user: Value, *, after: Value = "", limit: int = PAGE) -> UserFacts:
-        """A user's in-box and devices, and of a page of his conversations why how many are unread;
-        for whoever runs the store. Raises `NotFoundError`.
+        """A user's in-box and devices, and a page of their conversations with the reasons for each
+        unread count; for whoever runs the store. Raises `NotFoundError`.
         """
         who, token, count = encode_name(user), encode_name(after), arguments.page(limit)
         with self._reading():
             return inspect_user(self._engine, self.messages, who, token, count)
 
     def read(self, user: Value, conversation: Value, seq: int) -> int:
-        """Move the read position to `seq`, or to the newest message if that is less; never back.
-        Where it is then.
+        """Move the read position to `seq`, or to the newest message if that is less, and never
+        back; where it is then.
         """
         who, name, where = encode_name(user), encode_name(conversation), arguments.sequence(seq)
         return self._engine.commit(lambda draft: userstate.read(draft, who, name, where))
 
     def unread(self, user: Value, conversation: Value | None = None) -> int:
-        """Of one conversation, or of all that are on the list and not muted."""
+        """Unread messages of one conversation, or of all on the list that are not muted."""
         who, name = encode_name(user), None if conversation is None else encode_name(conversation)
         with self._reading():
             if name is None:
@@ -218,7 +219,7 @@ class UserCalls(Calls):
             return counting.unread_in(self.messages.view, who, name)
 
     def hide(self, user: Value, conversation: Value, *seqs: int) -> int:
-        """Leave messages out of what the user is shown; how many he had not hidden before."""
+        """Leave messages out of what the user is shown; how many they had not hidden before."""
         who, name = encode_name(user), encode_name(conversation)
         which = [arguments.sequence(seq) for seq in seqs]
         return self._engine.commit(lambda draft: userstate.hide(draft, who, name, which))
@@ -240,7 +241,9 @@ class UserCalls(Calls):
             return self.messages.view.metadata(find_user(self.messages.view, who))
 
     def set_user_meta(self, user: Value, fields: FieldsLike) -> dict[bytes, bytes]:
-        """Merge fields into what describes a user, who is made at need; all of it after that."""
+        """Merge fields into what describes a user, new or not; an empty value removes. All of it
+        then.
+        """
         who, changes = encode_name(user), encode_fields(fields)
         pairs = list(zip(changes[::2], changes[1::2], strict=True))
         return self._engine.commit(lambda draft: lifecycle.set_user_metadata(draft, who, pairs))

@@ -1,8 +1,8 @@
-"""Counting: unread messages and mentions of one member of one conversation.
+"""Counting: unread messages and mentions of one member in one conversation.
 
-Rule: derived, never incremented. Unread is what he may see above his read position, what he
-cleared and what was trimmed, less what is recalled, silent or hidden; mentions are those of them
-that name him or everybody. When nothing lies above, nothing is read.
+Rule: derived, never incremented. Unread are the messages they may see above their read position,
+what they cleared and what was trimmed, less those recalled, silent or hidden. Mentions are those of
+them that mention the user, or everybody. When nothing lies above, nothing is read.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The conversation list: pinned first, then by the newest message, a page at a time.
+"""The conversation list, a page at a time: pinned first, then by the newest message.
 
-Rule: derived from what each conversation holds when asked. A token is a place in that order, not in
-a copy of it: a conversation that moves up while somebody pages is not met again, and arrives by
-sync. The first page gives the position from which to sync.
+Rule: derived from what each conversation holds when somebody asks. A token is a place in that
+order, not in a copy of it. So a conversation that moves up while a user pages is not met again: it
+arrives by sync. The first page gives the position from which to sync.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from timeline.messaging.lists.cache import ListCache
 from timeline.messaging.lists.summaries import Summaries
 from timeline.messaging.lists.userlist import Overview, SortKey, UserList
 
-_BYTES: Final = 4 << 20  # after which a page ends
+_PAGE_BYTES: Final = 4 << 20  # after which a page ends
 _TOKEN: Final = re.compile(rb"([01])-([0-9]{1,20})-([0-9]{1,20})")
 
 
@@ -34,7 +34,7 @@ def conversations(
         overview = own.describe(view, item)
         page.append(overview)
         size += overview.size + item.summary.meta_size
-        if size >= _BYTES:
+        if size >= _PAGE_BYTES:
             break
     more = len(items) > len(page)
     return page, _token(items[len(page) - 1].sort_key) if more else b""
@@ -64,7 +64,7 @@ def _parse(after: bytes | None) -> SortKey | None:
 
 
 def unread_of(view: View, lists: ListCache, user: bytes) -> int:
-    """Over all conversations on the list, muted ones left out: the sum of the rows that count.
+    """Unread messages of all conversations on the list, without the muted ones.
     Raises `NotFoundError`.
     """
     own = lists.of(view, find_user(view, user).id)

@@ -29,7 +29,7 @@ class Summary:
         self.conversation = conversation
         self.holders = 0  # lists that have it
         self.version = 0
-        self.seen = -1  # the version that the rest is of
+        self.seen = -1  # the version that the rest was read from
         self.row: ConversationRow | None = None  # None: it was deleted
         self.extent = _UNKNOWN
         self.lsn = self.time = 0  # of the newest message
@@ -57,9 +57,7 @@ def newest_of(view: View, conversation: int, last: int) -> tuple[int, int]:
 
 
 class Summaries:
-    """The conversations of all lists that are kept, one object each; `size` is about what those
-    lists take in memory.
-    """
+    """The summaries of all lists that are kept. `size` is about what those lists take in memory."""
 
     def __init__(self) -> None:
         self.known: dict[int, Summary] = {}
@@ -88,6 +86,6 @@ class Summaries:
         return summary.meta
 
     def forget_meta(self, summary: Summary) -> None:
-        """It is another now, or nobody's."""
+        """It has changed, or no list holds it any more."""
         self.size -= summary.meta_size
         summary.meta, summary.meta_size = None, 0

@@ -77,7 +77,7 @@ class SortKey(NamedTuple):
 
 
 class ListItem:
-    """A conversation in the list of one user; `sort_key` is None while it is off the list."""
+    """A conversation in the list of one user. Without a `sort_key` it is off the list."""
 
     __slots__ = ("member", "missed", "overview", "seen", "sort_key", "summary", "time", "unread")
 
@@ -87,7 +87,7 @@ class ListItem:
         self.seen = -1  # the version of the summary that the rest was made from
         self.sort_key: SortKey | None = None
         self.time = 0
-        self.missed = 0  # of the messages there are, those that he is not shown
+        self.missed = 0  # of the messages there are, how many they are not shown
         self.unread: Unread | None = None  # None, and so for `overview`: nobody asked
         self.overview: Overview | None = None
 
@@ -110,7 +110,7 @@ class ListItem:
 
     @property
     def ranges(self) -> Ranges:
-        """The numbers of the messages that he is shown, hidden ones included."""
+        """The numbers of the messages that they are shown, hidden ones included."""
         summary, member = self.summary, self.member
         if summary.row is None:
             return []
@@ -126,7 +126,7 @@ class UserList:
     def __init__(
         self, view: View, inbox: int, summaries: Summaries, only: int | None = None
     ) -> None:
-        """`only` that conversation, if one is named."""
+        """Of all their conversations, or of `only` that one."""
         self.inbox = inbox
         self._size = 0
         self._summaries = summaries
@@ -142,11 +142,11 @@ class UserList:
         self.refresh(view)
 
     def change(self, conversation: int) -> None:
-        """What the user has of a conversation is another now."""
+        """What the user has of a conversation has changed."""
         self._changed.add(conversation)
 
     def refresh(self, view: View) -> None:
-        """Follow what changed since the last time."""
+        """Do over what changed since the last time."""
         for conversation in list(self._changed):
             self._set(conversation, member_of(view, self.inbox, conversation))
             self._changed.discard(conversation)
@@ -193,7 +193,7 @@ class UserList:
 
     @property
     def items(self) -> list[ListItem]:
-        """All conversations he has or had, on the list or off it, in no order."""
+        """All conversations they have or had, on the list or off it, in no order."""
         return list(self._items.values())
 
     def behind(self, key: SortKey | None, count: int | None = None) -> list[ListItem]:
