@@ -40,10 +40,10 @@ from timeline.lsm.bisection import bisect_entries
 from timeline.lsm.inboxes import Inboxes
 from timeline.lsm.timeline import Timeline
 
-_PAGE: Final = 1_024
+_PAGE_REFERENCES: Final = 1_024  # references of an in-box read at a time, after the first page
 ORDINAL: Final = b"@ordinal"  # the field of an entry that readers come for
 # The ordinal of the first entry replayed, and the room for such: what a commit makes is below.
-_REPLAYED: Final = 1 << 31
+_FIRST_REPLAYED: Final = 1 << 31
 
 
 class Position(NamedTuple):
@@ -137,7 +137,7 @@ class Pull:
         inbox: int,
         after: Position,
         outlets: Sequence[Outlet],
-        expected: int = _PAGE,
+        expected: int = _PAGE_REFERENCES,
     ) -> None:
         """`expected` is about how many will be taken."""
         self._position = after
@@ -196,7 +196,7 @@ def _references(
             yield from _unfold(view, found, after) if REPLAY in kinds else found
         if len(page) < most:
             return
-        lsn, most = page[-1][0], _PAGE
+        lsn, most = page[-1][0], _PAGE_REFERENCES
 
 
 def _unfold(view: View, items: Iterable[Arrival], after: Position) -> Iterator[Arrival]:
@@ -209,9 +209,9 @@ def _unfold(view: View, items: Iterable[Arrival], after: Position) -> Iterator[A
             else:
                 yield item
         passed = after.ordinal if lsn == after.lsn + 1 else 0
-        room = _REPLAYED // max(1, len(replays))
+        room = _FIRST_REPLAYED // max(1, len(replays))
         for at, item in enumerate(replays):
-            yield from _replayed(view, item, passed, _REPLAYED + at * room)
+            yield from _replayed(view, item, passed, _FIRST_REPLAYED + at * room)
 
 
 def _replayed(view: View, item: Arrival, passed: int, base: int) -> Iterator[Arrival]:

@@ -81,16 +81,16 @@ class Clock:
 def small_steps() -> Iterator[None]:
     """Slices, steps and pages of a few things each, so that everything takes several."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sealing, "_ROWS", 5)
-        patch.setattr(sealing, "_OBJECTS", 2)
+        patch.setattr(sealing, "_SLICE_ROWS", 5)
+        patch.setattr(sealing, "_SLICE_OWNERS", 2)
         for module in (sealing, export):
             patch.setattr(module, "REFERENCES_A_SEGMENT", 3)
         patch.setattr(rocks, "_FEW_KEYS", 2)
-        patch.setattr(expiry, "_A_STEP", 1)
-        patch.setattr(compaction, "_STEP", 4)
+        patch.setattr(expiry, "_SLICE_INBOXES", 1)
+        patch.setattr(compaction, "_STEP_SEGMENTS", 4)
         patch.setattr(reader, "_PAGE", 5)
         patch.setattr(log, "_PAGE", 5)
-        patch.setattr(memtable, "_SCANNED", 3)
+        patch.setattr(memtable, "_PAGE_KEYS", 3)
         yield
 
 

@@ -97,7 +97,7 @@ HAS_MENTIONS: Final = 16
 
 _CONVERSATION = Struct("<BBBQQQQ8s")
 _MEMBER = Struct("<BBQQQQ")
-_SMALL: Final = 512  # bytes of a member's row
+_SMALL_BYTES: Final = 512  # up to this a row is worth keeping decoded
 _ROSTER = Struct("<BQ")
 _GRAVE = Struct("<Q")
 _DEVICE = Struct("<BQIQ")
@@ -217,7 +217,7 @@ def encode_conversation(row: ConversationRow) -> bytes:
 
 def decode_conversation(value: bytes) -> ConversationRow:
     # One that changed its way of diffusion often has a large row: not worth keeping either.
-    return _decode_conversation(value) if len(value) > _SMALL else _decode_small(value)
+    return _decode_conversation(value) if len(value) > _SMALL_BYTES else _decode_small(value)
 
 
 def _decode_conversation(value: bytes) -> ConversationRow:
@@ -237,7 +237,7 @@ def encode_member(row: MemberRow) -> bytes:
 
 def decode_member(value: bytes) -> MemberRow:
     # Who came and went often has a large row, another each time: those are not worth keeping.
-    return _decode_member(value) if len(value) > _SMALL else _decode_small_member(value)
+    return _decode_member(value) if len(value) > _SMALL_BYTES else _decode_small_member(value)
 
 
 def _decode_member(value: bytes) -> MemberRow:

@@ -15,10 +15,10 @@ from typing import Final
 from timeline.errors import CorruptError
 
 # Joining ready parts takes half the time of formatting.
-KNOWN_IDS: Final = 16_384
+KNOWN_IDS: Final = 16_384  # below this number ids are ready
 IDS: Final = [b"$%d\r\n%d-0\r\n" % (len(str(seq)) + 2, seq) for seq in range(KNOWN_IDS)]
 _OPENINGS: Final = [b"*2\r\n" + identity for identity in IDS]
-KNOWN_SIZES: Final = 4_096
+KNOWN_SIZES: Final = 4_096  # bytes below which heads of items are ready
 SIZES: Final = [b"\r\n$%d\r\n" % size for size in range(KNOWN_SIZES)]
 _SPANS: Final = [size + len(head) for size, head in enumerate(SIZES)]  # of a value with its size
 

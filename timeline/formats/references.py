@@ -30,11 +30,11 @@ from timeline.formats.numbers import Lsn, Seq, TimelineId
 VERSION: Final = 2
 
 _REFERENCE = Struct("<QQQBI")
-_OLD_SIZE: Final = 25  # of a reference of version 1
+_OLD_BYTES: Final = 25  # of a reference of version 1
 _HEADER = Struct("<B3xI")
 _CRC = Struct("<I")
-SIZE: Final = _REFERENCE.size
-_FIRST: Final = bytes(4)  # ordinal 0
+SIZE: Final = _REFERENCE.size  # bytes of a reference
+_ORDINAL_0: Final = bytes(4)  # ordinal 0
 
 # The kind of a reference that stands for the entries of a timeline from `seq` on, up to its commit:
 # they are told again in its place. All other kinds are those of `messages`.
@@ -98,7 +98,7 @@ def packed_references(key: bytes, value: bytes) -> bytes:
         version, count = _HEADER.unpack_from(value)
         (crc,) = _CRC.unpack_from(value, len(value) - 4)
         packed = value[_HEADER.size : -4]
-        size = {1: _OLD_SIZE, VERSION: SIZE}.get(version)
+        size = {1: _OLD_BYTES, VERSION: SIZE}.get(version)
         if size is None or len(packed) != count * size:
             raise ValueError
         if crc != crc32c(memoryview(value)[:-4], crc32c(key)):
@@ -110,8 +110,8 @@ def packed_references(key: bytes, value: bytes) -> bytes:
             "run `timeline verify`, then restore a backup or run `timeline repair`"
         ) from None
     if version == 1:
-        starts = range(0, len(packed), _OLD_SIZE)
-        packed = b"".join([packed[at : at + _OLD_SIZE] + _FIRST for at in starts])
+        starts = range(0, len(packed), _OLD_BYTES)
+        packed = b"".join([packed[at : at + _OLD_BYTES] + _ORDINAL_0 for at in starts])
     return packed
 
 

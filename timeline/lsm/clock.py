@@ -30,7 +30,7 @@ from timeline.storage.rocks import META, Batch, Storage
 
 CLOCK_KEY: Final = b"clock"
 
-_STEPS: Final = 64
+_MOST_STEPS: Final = 64  # beyond that the two oldest become one
 
 
 class Clock:
@@ -65,7 +65,7 @@ class Clock:
         if steps and steps[-1].lsn >= step.lsn:  # replayed, and on the disk already
             return
         steps = (*[each for each in steps if each.time < step.time], step)
-        if len(steps) > _STEPS:
+        if len(steps) > _MOST_STEPS:
             steps = (Step(steps[1].lsn, steps[0].time), *steps[2:])
         self.steps = steps
         self.changed = True

@@ -22,12 +22,14 @@ import numpy.typing as npt
 from timeline.formats.records import Appends
 from timeline.formats.segments import StoredEntry
 
-ROW_COST: Final = 40  # bytes of an entry beside its stored form: four columns and a place in a tail
+ROW_BYTES: Final = (
+    40  # bytes of an entry beside its stored form: four columns and a place in a tail
+)
 
-_RECORD: Final = 32  # a place is the number of a record, shifted by so much, and an offset in it
-_OFFSET: Final = (1 << _RECORD) - 1
+_OFFSET_BITS: Final = 32  # a place is the number of a record, shifted by this, and an offset in it
+_OFFSET_MASK: Final = (1 << _OFFSET_BITS) - 1
 
-_MANY: Final = 64  # from how many entries on numpy is faster
+_NUMPY_PAYS: Final = 64  # entries from which on numpy is faster
 
 
 class Columns:
@@ -48,13 +50,13 @@ class Columns:
         self, record: bytes, at: int, appends: Appends, lsns: Sequence[int], time: int
     ) -> None:
         """Add the appends of a group; its entries lie in `record` from `at` on."""
-        place = (len(self._records) << _RECORD) + at
+        place = (len(self._records) << _OFFSET_BITS) + at
         self._records.append(record)
         self._times.append(time)
         self.seqs.extend(appends.seqs)
         self.lsns.extend(array("Q", lsns))
         self._sizes.extend(appends.sizes)
-        if len(lsns) < _MANY:
+        if len(lsns) < _NUMPY_PAYS:
             self._places.extend(array("Q", accumulate(appends.sizes, initial=place)))
             self._places.pop()
         else:
@@ -67,14 +69,14 @@ class Columns:
         """The entries at `rows` in stored form."""
         start, places, sizes, records = self.start, self._places, self._sizes, self._records
         return [
-            records[(place := places[row - start]) >> _RECORD][
-                (offset := place & _OFFSET) : offset + sizes[row - start]
+            records[(place := places[row - start]) >> _OFFSET_BITS][
+                (offset := place & _OFFSET_MASK) : offset + sizes[row - start]
             ]
             for row in rows
         ]
 
     def time(self, row: int) -> int:
-        return self._times[self._places[row - self.start] >> _RECORD]
+        return self._times[self._places[row - self.start] >> _OFFSET_BITS]
 
     def gather(self, rows: bytes) -> tuple[memoryview, memoryview, memoryview, list[bytes]]:
         """Numbers, LSNs, times and stored forms of the entries at `rows` (u64, packed).
@@ -83,8 +85,8 @@ class Columns:
         """
         index: npt.NDArray[np.uint64] = np.frombuffer(rows, np.uint64) - np.uint64(self.start)
         places = np.frombuffer(self._places, np.uint64)[index]
-        numbers = (places >> np.uint64(_RECORD)).astype(np.intp)
-        offsets = places & np.uint64(_OFFSET)
+        numbers = (places >> np.uint64(_OFFSET_BITS)).astype(np.intp)
+        offsets = places & np.uint64(_OFFSET_MASK)
         ends = (offsets + np.frombuffer(self._sizes, np.uint32)[index]).tolist()
         records = self._records
         return (

@@ -18,6 +18,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
+from typing import Final
 from weakref import WeakValueDictionary
 
 from timeline.formats import keys
@@ -38,7 +39,7 @@ from timeline.lsm.state import State
 from timeline.lsm.timeline import Inbox
 from timeline.storage.rocks import INBOXES, Storage
 
-_A_TIME = 256  # references in memory that are looked at together
+_RUN_REFERENCES: Final = 256  # references in memory that are looked at together, about
 
 OPEN = keys.MAX  # the end of a span that has not ended
 
@@ -208,7 +209,7 @@ class Inboxes:
             if lsn_of(rows[-1]) >= lsn:
                 start = bisect_left(rows, lsn, key=lsn_of)
                 while start < len(rows):  # some at a time: the reader may want only a few
-                    stop = min(start + _A_TIME, len(rows))
+                    stop = min(start + _RUN_REFERENCES, len(rows))
                     while stop < len(rows) and rows[stop][:8] == rows[stop - 1][:8]:
                         stop += 1
                     yield b"".join(rows[start:stop])
@@ -240,7 +241,7 @@ class Inboxes:
         memory = [rows for rows in (inbox.tail, inbox.immutable) if rows]
         for rows in memory:
             stop = bisect_right(rows, lsn, key=lsn_of)
-            for run in reversed(list(cut_references(rows[:stop], _A_TIME))):
+            for run in reversed(list(cut_references(rows[:stop], _RUN_REFERENCES))):
                 yield b"".join(run)
         boundary = lsn_of(memory[-1][0]) if memory else OPEN
         at = min(lsn, boundary - 1)

@@ -30,17 +30,16 @@ from sortedcontainers import SortedList
 
 from timeline.formats import keys
 from timeline.formats.records import Appends
-from timeline.lsm.columns import ROW_COST, Columns, Piece
+from timeline.lsm.columns import ROW_BYTES, Columns, Piece
 from timeline.lsm.timeline import Inbox, Timeline
 
-# What things cost in memory beside their bytes, measured: a timeline and its tail, a value of
-# state or a patch, a reference.
-TAIL_COST: Final = 600
-VALUE_COST: Final = 150
-REFERENCE_COST: Final = 8
+# What things take in memory beside their content, measured.
+TAIL_BYTES: Final = 600  # a timeline or in-box with its tail
+VALUE_BYTES: Final = 150  # a value of state, or a patch
+REFERENCE_BYTES: Final = 8  # a reference, which all members share
 
-_PIECE: Final = 1_024  # the most rows looked at before a reader is asked whether it wants more
-_SCANNED: Final = 256  # the same of keys of state
+_PIECE_ROWS: Final = 1_024  # rows looked at before a reader says whether it wants more
+_PAGE_KEYS: Final = 256  # keys of state looked at before that
 
 
 class Generation:
@@ -90,7 +89,7 @@ class Memtable:
         if timeline.generation != active.number:
             timeline.generation = active.number
             active.timelines[timeline.id] = timeline
-            active.size += TAIL_COST
+            active.size += TAIL_BYTES
 
     # --- applying -----------------------------------------------------------------------------
 
@@ -104,7 +103,7 @@ class Memtable:
         count = len(appends.seqs)
         if count:
             self.active.columns.extend(record, start, appends, lsns, time)
-            self.active.size += len(record) + ROW_COST * count
+            self.active.size += len(record) + ROW_BYTES * count
             self.visible += count
 
     def deliver(self, inboxes: Iterable[Inbox], reference: bytes) -> None:
@@ -121,14 +120,14 @@ class Memtable:
                 fresh += 1
             inbox.tail.append(reference)
             delivered += 1
-        active.size += delivered * REFERENCE_COST + fresh * TAIL_COST
+        active.size += delivered * REFERENCE_BYTES + fresh * TAIL_BYTES
 
     def put(self, key: bytes, value: bytes | None) -> None:
         """Apply a put, or with None a removal, of state."""
         active = self.active
         if key not in active.state:
             self._unsorted.append(key)
-            active.size += VALUE_COST + len(key)
+            active.size += VALUE_BYTES + len(key)
         active.state[key] = value
         active.size += len(value) if value else 0
 
@@ -143,7 +142,7 @@ class Memtable:
                 timeline.patched = {}
             timeline.patched[seq] = payload
         self.active.patches[timeline.id, seq] = payload
-        self.active.size += VALUE_COST + len(payload)
+        self.active.size += VALUE_BYTES + len(payload)
 
     def trim(self, timeline: Timeline, first: int) -> None:
         """Apply a trim: what lies below `first` leaves memory now and the disk when sealed."""
@@ -239,7 +238,7 @@ class Memtable:
         start, stop = self.index(timeline, first), self.index(timeline, last + 1)
         tail = timeline.tail
         border = bisect_left(tail, self.active.columns.start, start, stop)
-        most = min(most, _PIECE)
+        most = min(most, _PIECE_ROWS)
         while start < stop:
             # A piece lies in one generation.
             if reverse:
@@ -269,7 +268,7 @@ class Memtable:
             self._keys.update(self._unsorted)
             self._unsorted = []
         while True:
-            found = islice(self._keys.irange(start, stop, inclusive=(True, False)), _SCANNED)
+            found = islice(self._keys.irange(start, stop, inclusive=(True, False)), _PAGE_KEYS)
             page = list(dict.fromkeys(found))  # a key may be there twice, once a generation
             if not page:
                 return

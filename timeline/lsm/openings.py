@@ -21,8 +21,8 @@ from timeline.storage.rocks import META, Batch, Storage
 
 OPENINGS_KEY: Final = b"openings"
 
-_KEPT: Final = 1_000
-_BITS: Final = 20  # of a tag
+_MOST_OPENINGS: Final = 1_000  # beyond that the oldest are no longer known
+_TAG_BITS: Final = 20  # of a tag
 
 
 class Openings:
@@ -34,7 +34,7 @@ class Openings:
     def begin(self, applied: int) -> None:
         """This is another opening, which goes on behind LSN `applied`."""
         before = [each for each in self._openings if each.first <= applied]
-        if len(before) >= _KEPT:
+        if len(before) >= _MOST_OPENINGS:
             before[:2] = [Opening(before[0].first, 0)]
         taken = {0, *(each.tag for each in self._openings[-2:])}
         self._openings = (*before, Opening(applied + 1, _random_tag(taken)))
@@ -63,6 +63,6 @@ def _first(opening: Opening) -> int:
 
 
 def _random_tag(taken: set[int]) -> int:
-    while (tag := int.from_bytes(os.urandom(4), "big") >> (32 - _BITS)) in taken:
+    while (tag := int.from_bytes(os.urandom(4), "big") >> (32 - _TAG_BITS)) in taken:
         pass
     return tag

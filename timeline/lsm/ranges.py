@@ -29,8 +29,8 @@ from timeline.lsm.memtable import Memtable
 from timeline.lsm.segmentcache import SegmentCache
 from timeline.lsm.timeline import Timeline
 
-_PAGE: Final = 256  # entries read at a time where nobody says how many are wanted
-_FIRST_PAGE: Final = 4  # entries read at first there: many want no more
+_PAGE_ENTRIES: Final = 256  # entries read at a time where nobody says how many are wanted
+_FIRST_PAGE_ENTRIES: Final = 4  # entries read at first there: many want no more
 
 
 class Extent(NamedTuple):
@@ -171,13 +171,13 @@ class Ranges:
         """As `rows` without a limit, read a page at a time: small ones at first, since many want
         no more than the first few.
         """
-        most = _FIRST_PAGE
+        most = _FIRST_PAGE_ENTRIES
         while first <= last:
             page = self.stored(timeline, first, last, most, reverse=reverse)
             yield from page
             if len(page) < most:
                 return
-            most = min(2 * most, _PAGE)
+            most = min(2 * most, _PAGE_ENTRIES)
             if reverse:
                 last = page[-1][0] - 1
             else:

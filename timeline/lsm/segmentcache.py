@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict
+from typing import Final
 
 from timeline.formats.keys import pair
 from timeline.formats.segments import Segment
@@ -19,7 +20,7 @@ from timeline.lsm.memtable import Memtable
 from timeline.lsm.timeline import Timeline
 from timeline.storage.rocks import PATCHES, SEGMENTS, Storage
 
-_OVERHEAD = 400  # of a cached segment beside its bytes
+_OVERHEAD_BYTES: Final = 400  # that a cached segment takes beside its content
 
 
 class SegmentCache:
@@ -90,7 +91,7 @@ class SegmentCache:
             segment = segments[index]
             if segment.last >= low and (high is None or segment.low <= high):
                 del self._recent[timeline.id, segment.last]
-                self.size -= segment.size + _OVERHEAD
+                self.size -= segment.size + _OVERHEAD_BYTES
                 del lasts[index], segments[index]
         if not lasts:
             timeline.cached = None
@@ -111,7 +112,7 @@ class SegmentCache:
         lasts.insert(index, last)
         segments.insert(index, segment)
         self._recent[timeline.id, last] = timeline
-        self.size += segment.size + _OVERHEAD
+        self.size += segment.size + _OVERHEAD_BYTES
         while self.size > self._limit and len(self._recent) > 1:
             (_, oldest), owner = next(iter(self._recent.items()))
             self.forget(owner, oldest, oldest)

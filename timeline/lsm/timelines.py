@@ -22,7 +22,7 @@ from timeline.lsm.state import State
 from timeline.lsm.timeline import Timeline
 from timeline.storage.rocks import SEGMENTS, Storage
 
-_TURN: Final = 64  # timelines looked at, at least, when some are to be forgotten
+_TURN_TIMELINES: Final = 64  # timelines looked at, at least, when some are to be forgotten
 
 
 class Timelines:
@@ -144,11 +144,11 @@ class Timelines:
         """Forget idle timelines beyond the limit, by second chance: the oldest go, unless used
         since the last look. Call it only where nobody holds a `Timeline` across the call."""
         excess = len(self.by_id) - self._limit
-        turn = _TURN + 2 * self._loaded  # more than came, and no more: many may be busy
+        turn = _TURN_TIMELINES + 2 * self._loaded  # more than came, and no more: many may be busy
         self._loaded = 0
         if excess <= 0:
             return
-        for timeline in list(islice(self.by_id.values(), min(turn, 2 * excess + _TURN))):
+        for timeline in list(islice(self.by_id.values(), min(turn, 2 * excess + _TURN_TIMELINES))):
             if not timeline.used and timeline.idle:
                 self._forget(timeline)
                 if timeline.row is not None:

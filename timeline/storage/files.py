@@ -25,7 +25,7 @@ from timeline.storage.lock import Lock
 OTHERS: Final = 0o077  # the rights of everybody but the owner
 PRIVATE: Final = 0o700  # a directory of its owner's alone
 
-_PIECE: Final = 1 << 20
+_PIECE_BYTES: Final = 1 << 20  # read and written at a time
 
 _WAIT: Final = "wait until it has made that, or name another"
 
@@ -109,7 +109,7 @@ def checksum(path: Path, moved: Moved | None = None) -> int:
     """The CRC-32C of a file."""
     crc = 0
     with path.open("rb") as file:
-        while piece := file.read(_PIECE):
+        while piece := file.read(_PIECE_BYTES):
             crc = crc32c(piece, crc)
             if moved is not None:
                 moved(len(piece))
@@ -120,7 +120,7 @@ def copy(source: Path, target: Path, moved: Moved | None = None) -> int:
     """Copy a file durably; the CRC-32C of what was copied."""
     crc = 0
     with source.open("rb") as read, open(target, "xb", opener=private) as write:
-        while piece := read.read(_PIECE):
+        while piece := read.read(_PIECE_BYTES):
             crc = crc32c(piece, crc)
             write.write(piece)
             if moved is not None:

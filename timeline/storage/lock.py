@@ -24,8 +24,8 @@ from weakref import WeakValueDictionary
 from timeline.errors import LockedError, StorageError
 from timeline.storage.descriptors import keep_standard
 
-_PID_BYTES: Final = 20
-_PATIENCE: Final = 60.0  # seconds for a holder of this process that is letting go
+_PID_BYTES: Final = 20  # of the number of a process in a lock file, at most
+_PATIENCE_SECONDS: Final = 60.0  # seconds for a holder of this process that is letting go
 
 
 class Lock:
@@ -104,7 +104,7 @@ class Lock:
 
     def gone(self) -> bool:
         """Whether a holder that is leaving has left, for which this waits a while."""
-        return self._left is not None and self._left.wait(_PATIENCE)
+        return self._left is not None and self._left.wait(_PATIENCE_SECONDS)
 
     @property
     def stands(self) -> bool:

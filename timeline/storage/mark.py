@@ -16,9 +16,11 @@ from typing import Final, NamedTuple
 from timeline.errors import StorageError
 from timeline.formats.rows import decode_mark, encode_mark
 
-_SLOT: Final = 512  # bytes from one slot to the next: a sector each, so that no write tears both
-_SIZE: Final = len(encode_mark(0))  # bytes of a slot that are used
-_ENDS: Final = _SLOT + _SIZE  # bytes of the file
+_SLOT_BYTES: Final = (
+    512  # bytes from one slot to the next: a sector each, so that no write tears both
+)
+_MARK_BYTES: Final = len(encode_mark(0))  # bytes of a slot that are used
+_FILE_BYTES: Final = _SLOT_BYTES + _MARK_BYTES  # bytes of the file
 
 
 class DurableMark:
@@ -34,13 +36,13 @@ class DurableMark:
 
     def read(self) -> int:
         """The highest LSN marked, 0 when there is none."""
-        return _decode(os.pread(self._file, _ENDS, 0)).lsn
+        return _decode(os.pread(self._file, _FILE_BYTES, 0)).lsn
 
     def write(self, lsn: int) -> None:
         """Mark `lsn`. Raises `StorageError` when the file cannot be written."""
         self._turn ^= 1
         try:
-            os.pwrite(self._file, encode_mark(lsn), self._turn * _SLOT)
+            os.pwrite(self._file, encode_mark(lsn), self._turn * _SLOT_BYTES)
         except OSError as error:
             raise StorageError(f"the durable mark cannot be written: {error}") from error
 
@@ -70,7 +72,7 @@ def read_mark(path: Path) -> Marked | None:
 
 
 def _decode(content: bytes) -> Marked:
-    slots = [content[at : at + _SIZE] for at in (0, _SLOT)]
+    slots = [content[at : at + _MARK_BYTES] for at in (0, _SLOT_BYTES)]
     found = [decode_mark(slot) for slot in slots]
     damaged = [
         number

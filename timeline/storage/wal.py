@@ -16,7 +16,7 @@ from typing import Final
 
 from crc32c import crc32c
 
-_BLOCK: Final = 32_768
+_BLOCK_BYTES: Final = 32_768  # no piece lies in two blocks
 _HEADER = Struct("<IHB")  # masked checksum over kind and content, size of the content, kind
 _MASK: Final = 0xA282EAD8
 _BEGINS: Final = (1, 2)  # kinds of pieces with which a write begins: all of it, its first piece
@@ -42,7 +42,7 @@ def _damage(content: bytes) -> int | None:
     """Where the first piece begins that is not whole, None when all are."""
     at = 0
     while at < len(content):
-        left = _BLOCK - at % _BLOCK
+        left = _BLOCK_BYTES - at % _BLOCK_BYTES
         if left < _HEADER.size:
             at += left  # too little for a piece
             continue
@@ -59,7 +59,11 @@ def _piece(content: bytes, at: int) -> int:
         return 0
     crc, size, kind = _HEADER.unpack_from(content, at)
     end = at + _HEADER.size + size
-    if kind not in _BEGINS + _GOES_ON or end > len(content) or at % _BLOCK + end - at > _BLOCK:
+    if (
+        kind not in _BEGINS + _GOES_ON
+        or end > len(content)
+        or at % _BLOCK_BYTES + end - at > _BLOCK_BYTES
+    ):
         return 0
     found = crc32c(content[at + 6 : end])
     masked = ((found >> 15 | found << 17) + _MASK) & 0xFFFFFFFF

@@ -20,7 +20,7 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from timeline.errors import CorruptError
 from timeline.formats import keys
@@ -33,8 +33,8 @@ from timeline.lsm.upkeep.erasure import Erasure
 from timeline.options import Options
 from timeline.storage.rocks import PATCHES, SEGMENTS, Batch, Storage
 
-_STEP = 64  # the most segments read in one step
-_NOTED = 100_000  # the most timelines remembered to have small segments
+_STEP_SEGMENTS: Final = 64  # segments read in one step at most
+_NOTED_TIMELINES: Final = 100_000  # timelines remembered to have small segments at most
 
 
 class Gain(NamedTuple):
@@ -49,7 +49,7 @@ class Gain(NamedTuple):
         return Gain(*(one + more for one, more in zip(self, other, strict=True)))
 
 
-NO_GAIN = Gain(0, 0, 0, 0)
+NO_GAIN: Final = Gain(0, 0, 0, 0)
 
 
 class Sink(Protocol):
@@ -121,7 +121,7 @@ class Compaction:
             self._ready[timeline_id] = None
         else:
             self._small[timeline_id] = count
-            if len(self._small) > _NOTED:
+            if len(self._small) > _NOTED_TIMELINES:
                 self._small.popitem(last=False)
 
     @property
@@ -182,9 +182,9 @@ class Compaction:
         position = 0
         more = True
         while more:
-            segments = list(islice(self._stored_from(timeline_id, position), _STEP))
+            segments = list(islice(self._stored_from(timeline_id, position), _STEP_SEGMENTS))
             # The last one may be merged with what follows, unless nothing does.
-            more = len(segments) == _STEP
+            more = len(segments) == _STEP_SEGMENTS
             if more:
                 position = split_pair(segments.pop().key)[1]
             yield segments, more
@@ -267,7 +267,7 @@ class Compaction:
         segments: list[StoredSegment] = []
         total = 0
         position = keys.MAX
-        while len(segments) < _STEP:
+        while len(segments) < _STEP_SEGMENTS:
             found = self._storage.at_or_before(
                 SEGMENTS, pair(timeline_id, position), pair(timeline_id, 0)
             )

@@ -28,7 +28,7 @@ from timeline.storage.rocks import INBOXES, LOG, META, PATCHES, SEGMENTS, Batch,
 
 ERASURE_KEY: Final = b"erasure"
 
-_RANGES: Final = 64  # the most that are kept apart
+_MOST_RANGES: Final = 64  # beyond that the nearest neighbours become one
 
 Range = tuple[bytes, bytes]
 
@@ -163,7 +163,7 @@ def add_range(ranges: list[Range], start: bytes, stop: bytes) -> list[Range]:
         start = min(start, ranges[low][0])
         stop = max(stop, ranges[high - 1][1])
     found = [*ranges[:low], (start, stop), *ranges[high:]]
-    if len(found) > _RANGES:
+    if len(found) > _MOST_RANGES:
         at = min(range(len(found) - 1), key=lambda at: _gap(found[at], found[at + 1]))
         found[at : at + 2] = [(found[at][0], found[at + 1][1])]
     return found

@@ -36,12 +36,12 @@ from timeline.storage.rocks import INBOXES, META, Batch, Storage
 
 EXPIRY_KEY: Final = b"expiry"
 
-_MARKS: Final = 16  # within the age
-_A_STEP: Final = 32  # in-boxes looked at in one slice, and
-_DELETED: Final = 256  # rows after whose deletion it ends
-_COUNTED: Final = 64  # rows counted in one slice
-_CHECKS: Final = 8  # while as many references come as an in-box keeps
-_NOTED: Final = 100_000  # the most in-boxes whose growth is remembered
+_MARKS_IN_AGE: Final = 16  # marks within `inbox_age_ms`, about
+_SLICE_INBOXES: Final = 32  # in-boxes swept in one slice at most
+_SLICE_DELETIONS: Final = 256  # deletions after which a slice of the sweep ends
+_SLICE_SEGMENTS: Final = 64  # segments whose references are counted in one slice at most
+_COUNTS_IN_LIMIT: Final = 8  # how often it is counted while as many references come as it keeps
+_NOTED_INBOXES: Final = 100_000  # in-boxes whose growth is remembered at most
 
 
 class Expiry:
@@ -76,7 +76,7 @@ class Expiry:
             return
         # Nobody commits later than who follows: a clock that was ahead is believed no longer.
         marks = tuple((upto, min(time, now)) for upto, time in self._row.marks)
-        if len(marks) > 1 and now - marks[-2][1] < self._age // _MARKS:
+        if len(marks) > 1 and now - marks[-2][1] < self._age // _MARKS_IN_AGE:
             marks = marks[:-1]  # the new one takes the place of the last
         # Of those that are old enough only the last will ever be asked for.
         old = bisect_right(marks, now - self._age, key=_time)
@@ -113,11 +113,11 @@ class Expiry:
         if not self._most:
             return
         count += self._grown.pop(inbox_id, 0)
-        if count * _CHECKS > self._most:
+        if count * _COUNTS_IN_LIMIT > self._most:
             self._ready.setdefault(inbox_id, (MAX, 0))
         else:
             self._grown[inbox_id] = count
-            if len(self._grown) > _NOTED:
+            if len(self._grown) > _NOTED_INBOXES:
                 self._grown.popitem(last=False)
 
     def _count(self, inbox_id: int, position: int, count: int) -> tuple[int, int] | None:
@@ -125,7 +125,7 @@ class Expiry:
         below as many as are kept; where to go on, None when all is done.
         """
         start = pair(inbox_id, 1)
-        for _ in range(_COUNTED):
+        for _ in range(_SLICE_SEGMENTS):
             found = self._storage.at_or_before(INBOXES, pair(inbox_id, position), start)
             if found is None:
                 return None
@@ -145,7 +145,7 @@ class Expiry:
         """Delete the rows below the floor of the next in-boxes."""
         batch, row = self._storage.batch(), self._row
         position = self._position
-        for _ in range(_A_STEP):
+        for _ in range(_SLICE_INBOXES):
             found = self._storage.at_or_after(INBOXES, pair(position, 0), pair(MAX, MAX))
             if found is None:
                 position = 0
@@ -156,7 +156,7 @@ class Expiry:
                 stop = pair(inbox_id, row.floor + 1)
                 self._storage.clear(batch, INBOXES, pair(inbox_id, 0), stop)
             position = inbox_id + 1
-            if len(batch) >= _DELETED:
+            if len(batch) >= _SLICE_DELETIONS:
                 break
         self.deleted = self.deleted or len(batch) > 0
         self._write(batch, row)

@@ -38,13 +38,13 @@ from timeline.lsm.upkeep.expiry import Expiry
 from timeline.options import Options
 from timeline.storage.rocks import INBOXES, META, PATCHES, SEGMENTS, STATE, Batch, Storage
 
-PROGRESS_KEY = b"progress"
+PROGRESS_KEY: Final = b"progress"
 
 _OPEN: Final = b"\xff" * 8  # how a row of membership ends while it lasts
 
-_ROWS = 1_024  # the most rows, and
-_OBJECTS = 64  # the most timelines or in-boxes, of a slice
-REFERENCES_A_SEGMENT = 1_024
+_SLICE_ROWS: Final = 1_024  # entries of a slice at most
+_SLICE_OWNERS: Final = 64  # timelines or in-boxes of a slice at most
+REFERENCES_A_SEGMENT: Final = 1_024  # after so many a segment of an in-box ends with its commit
 EntryColumns = tuple[Column, Column, Column, Sequence[bytes]]
 _NOTHING: Final[EntryColumns] = (array("Q"), array("Q"), array("Q"), ())
 
@@ -177,9 +177,9 @@ class Sealing:
     # --- one pass -----------------------------------------------------------------------------
 
     def _pass(self, generation: Generation) -> Iterator[Callable[[Batch], None]]:
-        for timeline_ids in _sorted_chunks(generation.timelines, _OBJECTS):
+        for timeline_ids in _sorted_chunks(generation.timelines, _SLICE_OWNERS):
             yield from self._entries(generation, timeline_ids)
-        for inbox_ids in _sorted_chunks(generation.inboxes, _OBJECTS):
+        for inbox_ids in _sorted_chunks(generation.inboxes, _SLICE_OWNERS):
             yield partial(self._references, generation, inbox_ids)
         yield from self._chunks(generation.patches.items(), self._write_patches)
         yield from self._chunks(generation.garbage.items(), self._write_garbage)
@@ -189,9 +189,9 @@ class Sealing:
     def _entries(
         self, generation: Generation, timeline_ids: list[int]
     ) -> Iterator[Callable[[Batch], None]]:
-        """Slices of at most _ROWS rows; a long tail takes several."""
+        """Slices of at most _SLICE_ROWS rows; a long tail takes several."""
         waiting: list[tuple[Timeline, int]] = []
-        room = _ROWS
+        room = _SLICE_ROWS
         unsealed = self._memtable.unsealed
         for timeline_id in timeline_ids:
             timeline = generation.timelines[timeline_id]
@@ -200,7 +200,7 @@ class Sealing:
                 if room:
                     waiting.append((timeline, room))
                 yield partial(self._write_entries, generation, waiting)
-                waiting, room = [], _ROWS
+                waiting, room = [], _SLICE_ROWS
                 left = unsealed(timeline)
             if left:
                 waiting.append((timeline, left))
@@ -268,7 +268,7 @@ class Sealing:
     ) -> Iterator[Callable[[Batch], None]]:
         """Slices of pairs, each in key order; ordering all of them at once would stall a group."""
         iterator = iter(items)
-        while chunk := sorted(islice(iterator, 8 * _OBJECTS)):
+        while chunk := sorted(islice(iterator, 8 * _SLICE_OWNERS)):
 
             def step(batch: Batch, chunk: list[Any] = chunk) -> None:
                 for item in chunk:
