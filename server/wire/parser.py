@@ -28,6 +28,7 @@ from itertools import islice
 import hiredis
 
 from ..errors import ProtocolError
+from .inline import split_inline
 
 Command = list[bytes]
 
@@ -54,17 +55,6 @@ class Limits:
     request_bytes: int = 16 * 1024 * 1024
     argument_bytes: int = 16 * 1024 * 1024
     inline_bytes: int = 64 * 1024
-    # Clients that have not said who they are may announce little (Redis: 10 arguments of 16 KiB).
-    authenticated: bool = True
-
-
-UNAUTHENTICATED = Limits(
-    arguments=10,
-    request_bytes=64 * 1024,
-    argument_bytes=16 * 1024,
-    inline_bytes=16 * 1024,
-    authenticated=False,
-)
 
 
 class Parser:
@@ -342,20 +332,12 @@ class Parser:
 
     def _count(self, data: bytes, start: int, end: int) -> int:
         count = _integer(data[start:end])
-        if count is not None and count > self.limits.arguments and not self.limits.authenticated:
-            raise ProtocolError("unauthenticated multibulk length")
         if count is None or count > self.limits.arguments:
             raise ProtocolError("invalid multibulk length")
         return count
 
     def _length(self, data: bytes, start: int, end: int) -> int:
         length = _integer(data[start:end])
-        if (
-            length is not None
-            and length > self.limits.argument_bytes
-            and not self.limits.authenticated
-        ):
-            raise ProtocolError("unauthenticated bulk length")
         if length is None or length < 0 or length > self.limits.argument_bytes:
             raise ProtocolError("invalid bulk length")
         return length
@@ -409,68 +391,3 @@ _INTEGER = re.compile(rb"0|-?[1-9][0-9]*")
 
 def _shown(byte: int) -> str:
     return f"'{chr(byte)}'" if 32 <= byte < 127 else f"byte {byte:#04x}"
-
-
-_WORD = re.compile(rb"[^\s\"'\0]+")
-_ESCAPES = {ord("n"): b"\n", ord("r"): b"\r", ord("t"): b"\t", ord("b"): b"\b", ord("a"): b"\a"}
-_HEX = re.compile(rb"\\x([0-9a-fA-F]{2})")
-
-
-def split_inline(line: bytes) -> Command:
-    """Splits a line as a shell would (Redis: sdssplitargs): blanks, "…" with escapes, '…'.
-
-    Raises `ProtocolError` when a quote is not closed or not followed by a blank.
-    """
-    words: Command = []
-    position = 0
-    end = len(line)
-    while True:
-        while position < end and line[position : position + 1].isspace():
-            position += 1
-        if position >= end:
-            return words
-        word = bytearray()
-        while position < end and not line[position : position + 1].isspace():
-            byte = line[position]
-            if byte in b"\"'":
-                position = _quoted(line, position, word)
-                continue
-            match = _WORD.match(line, position)
-            if match is None:  # a NUL byte, which ends the line in Redis
-                position = end
-                break
-            word += match.group()
-            position = match.end()
-        words.append(bytes(word))
-
-
-def _quoted(line: bytes, position: int, word: bytearray) -> int:
-    """Adds the quoted text that opens at `position` to `word`; returns the position behind it."""
-    quote = line[position]
-    position += 1
-    end = len(line)
-    while position < end:
-        byte = line[position]
-        if byte == quote:
-            position += 1
-            if position < end and not line[position : position + 1].isspace():
-                break
-            return position
-        if byte == 0x5C and position + 1 < end:
-            if quote == 0x27:
-                escaped = line[position + 1] == quote
-                word += b"'" if escaped else b"\\"
-                position += 2 if escaped else 1
-                continue
-            match = _HEX.match(line, position)
-            if match is not None:
-                word.append(int(match.group(1), 16))
-                position = match.end()
-                continue
-            follower = line[position + 1]
-            word += _ESCAPES.get(follower, bytes((follower,)))
-            position += 2
-            continue
-        word.append(byte)
-        position += 1
-    raise ProtocolError("unbalanced quotes in request")

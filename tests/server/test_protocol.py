@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given, strategies as st
 
 from timeline_server.errors import ProtocolError
-from timeline_server.wire.parser import UNAUTHENTICATED, Command, Limits, Parser, split_inline
+from timeline_server.wire.inline import split_inline
+from timeline_server.wire.parser import Command, Limits, Parser
 
 BOUND = 256 * 1024  # bytes that one call looks at, of which most are those of one large argument
 LIMITS = Limits(request_bytes=200_000, argument_bytes=100_000, inline_bytes=1_000)
@@ -108,8 +109,13 @@ def test_any_cut_of_garbage_gives_the_same_commands_and_fault(
 
 
 @given(st.lists(FRAGMENT, max_size=8).map(b"".join), st.lists(st.integers(0), max_size=4))
-def test_strangers_meet_small_limits_and_nothing_else(data: bytes, places: list[int]) -> None:
-    commands, _ = outcome(cut(data, places), UNAUTHENTICATED)
+def test_small_limits_let_small_commands_through_and_nothing_else(
+    data: bytes, places: list[int]
+) -> None:
+    limits = Limits(
+        arguments=10, request_bytes=1 << 16, argument_bytes=1 << 14, inline_bytes=1 << 14
+    )
+    commands, _ = outcome(cut(data, places), limits)
     assert all(0 < len(command) <= 10 for command in commands)
 
 
