@@ -1,23 +1,28 @@
-"""On-line push: devices that are told what happened when it has become durable.
+"""On-line push: devices are told what happened once it is durable.
 
-Two ways. A note, for every client: an ordinary pub/sub message on `sync:<user>:<device>` whose
-payload is the newest cursor. A stream, for RESP3: frames `["sync", user, cursor, kind, conv, id,
-[field, value, …]]`, first what was missed, then what comes.
+A device is told in one of two ways:
 
-Rule: what is sent is read from the store at the subscriber's own position, so backlog and live are
-the same thing and nothing lies between them. Who has everything so far is `live`: a message to many
-is then encoded once and given to each behind his own few bytes, together with those to the same
-many that came while others were served. Who does not read is sent nothing more, is no longer live,
-and is gone on with from his position when he has caught up; notes only ever need the newest. A
-stream whose position has expired meanwhile is disconnected.
-Subscribers are served some at a time, other clients between them, and everything kept for them is
+- by notes, for every client: an ordinary pub/sub message on `sync:<user>:<device>` whose payload is
+  the newest cursor;
+- by a stream, for RESP3: frames `["sync", user, cursor, kind, conv, id, [field, value, …]]`, first
+  what was missed, then what comes.
+
+Rule: what is sent is read from the store at the subscriber's own position. So backlog and live are
+the same thing, and nothing lies between them.
+
+A subscriber that has everything so far is `live`. A message to many is encoded once, and each live
+subscriber is given it behind a few bytes of its own (`rounds`). A client that does not read is sent
+nothing more. Its subscribers are not live any longer, and go on from their positions when the
+client has caught up. A note only ever needs the newest cursor. A stream whose position has expired
+meanwhile is disconnected.
+
+Subscribers are served some at a time, other clients between them. Everything kept for them is
 bounded in bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
@@ -35,88 +40,15 @@ from timeline.messaging.service import Messages
 
 from ..clients.client import Client
 from ..wire import replies
-from ..wire.entries import encode_update
+from .frames import Frames
+from .rounds import Round, Rounds
+from .subscriber import Subscriber
 
-# In one turn of the loop at most so many are sent something: others wait for some 0.2 ms, beside
-# which a turn costs little. No more of them are read for once that has taken so many seconds.
-_AT_A_TIME = 32
-_READING = 0.0005
+_AT_A_TIME = 32  # subscribers served in one turn of the loop: others wait for some 0.2 ms
+_READING = 0.0005  # seconds, after which a turn reads for no more of them
 _PAGE = 128  # entries read for one of them at a time, and
 _PAGE_BYTES = 256 << 10  # bytes, the last entry being above
-_FRAMES_BYTES = 16 << 20  # of encoded entries kept for the subscribers to come
-_ROUNDS = 256  # rounds, and
-_ROUNDS_BYTES = 8 << 20  # bytes of messages to be given; beyond, subscribers look for themselves
-_ROUND_BYTES = 64 << 10  # of messages given together
-_NOTHING = Position(Lsn(-1), 0)  # before the first note
 _COPIED = 16 << 10  # bytes; what is longer is shared by those it is sent to
-
-
-class Subscriber:
-    """One device on one connection, which wants a stream, or only notes: everything up to
-    `position` is told.
-    """
-
-    __slots__ = (
-        "client", "device", "ended", "inbox", "live", "position", "prefix", "streams", "user",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        client: Client,
-        user: bytes,
-        device: bytes,
-        inbox: int,
-        position: Position | None,
-    ) -> None:
-        self.client = client
-        self.user = user
-        self.device = device
-        self.inbox = inbox
-        self.streams = position is not None
-        self.position = _NOTHING if position is None else position
-        # What each frame of his begins with.
-        if self.streams:
-            self.prefix = replies.push_header(7, 3) + replies.bulk(b"sync") + replies.bulk(user)
-        else:
-            self.prefix = replies.bulk(b"message") + replies.bulk(b"sync:%b:%b" % (user, device))
-        self.live = False  # nothing is owed to it but what the rounds bring
-        self.ended = False
-
-
-class _Round:
-    """Messages, one after the other, to the same in-boxes; `to` are the subscribers to be served.
-
-    `tails` are the frames without what they begin with, `positions` those behind them.
-    """
-
-    __slots__ = ("begun", "inboxes", "positions", "size", "tails", "to")
-
-    def __init__(self, inboxes: Sequence[int], to: Iterator[Subscriber]) -> None:
-        self.inboxes = inboxes
-        self.to = to
-        self.tails: list[bytes] = []
-        self.positions: list[Position] = []
-        self.size = 0
-        self.begun = False
-
-    def add(self, tail: bytes, position: Position) -> None:
-        self.tails.append(tail)
-        self.positions.append(position)
-        self.size += len(tail)
-
-    def behind(self, position: Position) -> list[bytes]:
-        """The tails that somebody who has read that far has yet to be given, as `join` takes
-        them.
-        """
-        return [b"", *self.tails[bisect_right(self.positions, position) :]]
-
-    def takes(self, inboxes: Sequence[int], size: int) -> bool:
-        """Whether a message to `inboxes` may be given together with these."""
-        return (
-            not self.begun
-            and self.size + size <= _ROUND_BYTES
-            and (self.inboxes is inboxes or self.inboxes == inboxes)
-        )
 
 
 class Push:
@@ -130,10 +62,8 @@ class Push:
         self._waiting: OrderedDict[Subscriber, None] = OrderedDict()
         self._ended: deque[Subscriber] = deque()  # yet to be forgotten
         self._scheduled = False
-        self._frames: dict[Update, bytes] = {}  # encoded of late
-        self._frames_bytes = 0
-        self._rounds: deque[_Round] = deque()
-        self._rounds_bytes = 0
+        self._frames = Frames(messages.reader.cursors)
+        self._rounds = Rounds(self._each)
         self.pushed = 0  # frames and notes sent
 
     def __len__(self) -> int:
@@ -194,7 +124,7 @@ class Push:
         self._schedule()
 
     def _let_go(self) -> None:
-        """Forget the next of those who ended."""
+        """Forget the next of those that ended."""
         for _ in range(min(_AT_A_TIME, len(self._ended))):
             subscriber = self._ended.popleft()
             inbox = subscriber.inbox
@@ -216,7 +146,7 @@ class Push:
     @property
     def waiting_bytes(self) -> int:
         """Bytes of messages that wait for their turn."""
-        return self._rounds_bytes
+        return self._rounds.size
 
     # --- telling ------------------------------------------------------------------------------
 
@@ -229,15 +159,15 @@ class Push:
         self._schedule()
 
     def _settle(self, subscriber: Subscriber) -> None:
-        """It is no longer live, and is to be gone on with from behind everything that it has.
+        """It is no longer live, and goes on behind everything that it has.
 
-        That is all below the first message yet to be given: what has expired since it was last
-        told of something was not for it.
+        It has all below the first message that waits in the rounds. What has expired since it was
+        last told of something was not for it.
         """
         if subscriber.live and subscriber.streams:
             reached = self._messages.reader.floor(subscriber.inbox)
             if self._rounds:
-                reached = Position(Lsn(self._rounds[0].positions[0].lsn - 1), 0)
+                reached = Position(Lsn(self._rounds.first.positions[0].lsn - 1), 0)
             subscriber.position = max(subscriber.position, reached)
         subscriber.live = False
 
@@ -257,7 +187,7 @@ class Push:
         self._schedule()
 
     def _look(self, inbox: int) -> None:
-        """What came for an in-box is to be read by its subscribers themselves."""
+        """Let the subscribers of an in-box read for themselves what came for it."""
         for subscriber in self._by_inbox.get(inbox, ()):
             if not subscriber.ended:
                 try:
@@ -271,32 +201,17 @@ class Push:
         """Let a message wait for its turn."""
         position = Position(Lsn(fresh.lsn), 0)
         name = conversation_of(fresh.conversation)
-        tail = self._encode(Update(MESSAGE, name, fresh.seq, fresh.payload, position))
-        round_ = self._round_for(fresh.inboxes, len(tail))
-        if round_ is None:
+        tail = self._frames.encode(Update(MESSAGE, name, fresh.seq, fresh.payload, position))
+        if not self._rounds.add(fresh.inboxes, tail, position):
             for inbox in fresh.inboxes:
                 self._look(inbox)
-        else:
-            round_.add(tail, position)
-            self._rounds_bytes += len(tail)
-
-    def _round_for(self, inboxes: Sequence[int], size: int) -> _Round | None:
-        """Where a message of `size` bytes waits; None when too much waits already."""
-        if self._rounds_bytes + size > _ROUNDS_BYTES:
-            return None
-        if self._rounds and self._rounds[-1].takes(inboxes, size):
-            return self._rounds[-1]
-        if len(self._rounds) == _ROUNDS:
-            return None
-        self._rounds.append(_Round(inboxes, self._each(inboxes)))
-        return self._rounds[-1]
 
     def _each(self, inboxes: Sequence[int]) -> Iterator[Subscriber]:
         """The subscribers of in-boxes, as they are when it comes to them."""
         return chain.from_iterable(self._by_inbox.get(inbox, ()) for inbox in inboxes)
 
     def _schedule(self) -> None:
-        """Serve those who wait, in the turns to come."""
+        """Serve those that wait, in the turns to come."""
         if (self._waiting or self._rounds or self._ended) and not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._serve)
@@ -306,14 +221,14 @@ class Push:
         self._let_go()
         room = _AT_A_TIME
         while self._rounds and room:
-            room -= self._give(self._rounds[0], room)
+            room -= self._give(self._rounds.first, room)
         if self._waiting:
             self._look_after()
         self._schedule()
 
     # --- giving -------------------------------------------------------------------------------
 
-    def _give(self, round_: _Round, most: int) -> int:
+    def _give(self, round_: Round, most: int) -> int:
         """Send the messages of a round to its next subscribers; how many those were."""
         round_.begun = True
         first, last = round_.positions[0], round_.positions[-1]
@@ -323,7 +238,7 @@ class Push:
         for subscriber in islice(round_.to, most):
             seen += 1
             if not subscriber.live:
-                continue  # it is gone on with from its position
+                continue  # it goes on from its position
             if subscriber.position < first:
                 tails = together
             elif subscriber.position < last:
@@ -343,12 +258,11 @@ class Push:
                 subscriber.position = max(subscriber.position, Position(Lsn(first.lsn - 1), 0))
                 subscriber.live = False
         if seen < most:
-            self._rounds.popleft()
-            self._rounds_bytes -= round_.size
+            self._rounds.drop_first()
         return seen
 
     def _look_after(self) -> None:
-        """Read for the next of those who wait, and send them what there is."""
+        """Read for the next of those that wait, and send them what there is."""
         reader = self._messages.reader
         until = perf_counter() + _READING
         with self._engine.lock:
@@ -382,7 +296,7 @@ class Push:
             subscriber.inbox, subscriber.position, _PAGE, _PAGE_BYTES
         )
         if entries:
-            tails = [b"", *map(self._frame, entries)]
+            tails = [b"", *map(self._frames.get, entries)]
             prefix, client = subscriber.prefix, subscriber.client
             if sum(map(len, tails)) > _COPIED * len(entries):
                 client.offer_shared(prefix, tails)
@@ -395,28 +309,10 @@ class Push:
             subscriber.live = True
 
     def _fail(self, subscriber: Subscriber, problem: TimelineError) -> None:
-        """What follows cannot be read for one: others go on."""
+        """What follows cannot be read for one subscriber: others go on."""
         if not isinstance(problem, ClosedError):  # it is to be opened again, and then all look
             self._give_up(subscriber, str(problem))
 
     def _give_up(self, subscriber: Subscriber, reason: str) -> None:
-        """Close the connection of who cannot be told what follows."""
+        """Close the connection of a subscriber that cannot be told what follows."""
         self._loop.call_soon(subscriber.client.disconnect, reason)
-
-    def _frame(self, update: Update) -> bytes:
-        """An entry encoded: mostly the same object for all who are told of it at about the same
-        time.
-        """
-        frame = self._frames.get(update)
-        if frame is None:
-            frame = self._encode(update)
-            self._frames_bytes += len(frame) + len(update.payload)
-            if self._frames_bytes > _FRAMES_BYTES:
-                self._frames.clear()
-                self._frames_bytes = len(frame) + len(update.payload)
-            self._frames[update] = frame
-        return frame
-
-    def _encode(self, update: Update) -> bytes:
-        cursor = self._messages.reader.cursors.encode(update.behind)
-        return replies.bulk(cursor) + encode_update(update)

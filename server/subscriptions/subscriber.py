@@ -1,0 +1,47 @@
+"""A subscriber: one device that is told on line, by a stream or by notes.
+
+Rule: while it is `live` it has everything so far but what waits in the rounds, and nothing need be
+read for it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from timeline.fanout import Position
+from timeline.formats.numbers import Lsn
+
+from ..clients.client import Client
+from ..wire import replies
+
+_NOTHING: Final = Position(Lsn(-1), 0)  # before the first note
+
+
+class Subscriber:
+    """One device on one connection. It was told everything up to `position`."""
+
+    __slots__ = (
+        "client", "device", "ended", "inbox", "live", "position", "prefix", "streams", "user",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        client: Client,
+        user: bytes,
+        device: bytes,
+        inbox: int,
+        position: Position | None,
+    ) -> None:
+        self.client = client
+        self.user = user
+        self.device = device
+        self.inbox = inbox
+        self.streams = position is not None
+        self.position = _NOTHING if position is None else position
+        # What each of its frames begins with.
+        if self.streams:
+            self.prefix = replies.push_header(7, 3) + replies.bulk(b"sync") + replies.bulk(user)
+        else:
+            self.prefix = replies.bulk(b"message") + replies.bulk(b"sync:%b:%b" % (user, device))
+        self.live = False
+        self.ended = False
