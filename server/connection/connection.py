@@ -1,68 +1,36 @@
-"""One client: its socket, its commands in order, its replies in order.
+"""One client: its commands in order.
 
 Rule: a client's commands take effect and are answered in the order sent, whatever they wait for.
 No client takes more than its turn: `_WORK` of commands and requests, `output_pause_bytes` of
 replies, or `_SECONDS`, whichever comes first. The rest goes on in a later turn, behind those of
 others (`turns`); meanwhile it lies here as it came. No replies are made that the client does not
 take. So each client costs a bounded amount of time and memory; `holdings` bounds what all of them
-hold together.
+hold together. Which states there are, and which may be together, is in `states`.
 
-What the next command waits for (`_waits`), and who goes on with it:
-
-| `_waits` | the next command waits for | goes on by |
-|---|---|---|
-| `NOTHING` | nothing: there is none | `data_received` |
-| `TURN` | its turn, the last one being over | `turn`, from `Turns` |
-| `FLIGHT` | the client's own writes: it reads, or many replies wait | `proceed`, from `Pipeline` |
-| `ROOM` | room: it writes, and met BUSY | `proceed`, from `Pipeline` |
-| `READER` | the client, which has yet to take what it asked for | `_taken`, from `Output` |
-| `REPLY` | the one before: a blocked read, a search, a long reply | `proceed`, from `Waiters` |
-
-How far the connection is (`_life`), which only ever rises:
-
-| `_life` | | socket is read | commands are carried out |
-|---|---|---|---|
-| `OPEN` | | unless enough waits | yes |
-| `ENDED` | the client has sent its last, or the daemon stops | no | yes; then it closes |
-| `CLOSING` | QUIT, or a fault in the protocol | no | no; it closes behind the last reply |
-| `GONE` | closed | no | no |
-
-A flight (replies that wait for a group) and output that waits may be there in all but `GONE`.
-
-It does not know what any command means; appends and short reads alone have paths of their own,
-since their cost is the daemon's.
+It does not know what any command means. Only appends and short reads have paths of their own, since
+their cost is the daemon's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-from collections.abc import Sequence
-from contextlib import suppress
 from time import perf_counter
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from timeline.errors import BusyError, TimelineError
+from timeline.errors import BusyError
 
-from ..clients.blocking import Waiter
-from ..clients.state import Tracking
 from ..errors import ProtocolError
 from ..registry.command import READ, WRITE, Command as Known
 from ..registry.lookup import resolve
-from ..service.pipeline import Flight
 from ..service.service import Service
 from ..service.session import Session
-from ..wire import replies
 from ..wire.parser import OBJECT_BYTES, Command, Parser
 from .appends import ADD, Appends
 from .dispatch import kind_of, perform
-from .output import Output
+from .link import Link
 from .shortreads import READS, short_reads
+from .states import CLOSING, ENDED, GONE, GROUP, NOTHING, OPEN, READER, REPLY, ROOM, TURN
 from .table import COMMANDS
-
-NOTHING, TURN, FLIGHT, ROOM, READER, REPLY = range(6)
-OPEN, ENDED, CLOSING, GONE = range(4)
 
 # A turn, about: a command counts as one, and so do `_BYTES` of requests that are read, or
 # `_ITEM_BYTES` of such as are read item by item, without a command coming of it.
@@ -79,43 +47,23 @@ _ADD_COMMAND = COMMANDS[b"XADD"]
 _RUNS: Final = {verb: COMMANDS[verb.upper()] for verb in ADD | READS}
 
 
-class Connection(asyncio.Protocol):
+class Connection(Link):
     def __init__(self, service: Service) -> None:
-        self._service = service
-        self._settings = service.configuration.settings
-        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
-        self.session: Session = cast(Session, None)
-        self._life = OPEN
+        super().__init__(service)
         # What was received: bytes in the parser, then commands, of which those before `_place` are
         # done.
         self._parser = Parser(self._settings.limits)
         self._fault: ProtocolError | None = None
-        self._reading = True
         self._commands: list[Command] = []
         self._place = 0
         self._appends = Appends(service.engine)
-        # What the next of them waits for.
-        self._waits = NOTHING
-        self.waiter: Waiter | None = None
         self._stalled_since = 0.0
-        # The last flight this client has writes in, if it has not landed.
-        self._flight: Flight | None = None
-        # Replies to be sent, in pieces, with the flight if there is one; the indexes of those that
-        # promise no write; and the bytes of those that are no ids of appended entries.
-        self._out: list[bytes] = []
-        self._kept: list[int] = []
-        self._size = 0
-        self._output: Output = cast(Output, None)
-        # What `Holdings` was told last, and what of it is for a reply that is being made.
-        self.held = 0
-        self.claimed = 0
 
     # --- the socket ---------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
         service = self._service
-        self._transport = cast(asyncio.Transport, transport)
-        self._output = Output(self._transport, service.loop, service.counters, self._taken)
         service.counters.connections += 1
         local = transport.get_extra_info("sockname")
         self.session = Session(
@@ -130,7 +78,6 @@ class Connection(asyncio.Protocol):
         service.next_client += 1
         service.clients[self.session.id] = self
         service.holdings.arrive()
-        self._transport.set_write_buffer_limits(high=self._settings.output_pause_bytes)
 
     def data_received(self, data: bytes) -> None:
         if self._life != OPEN or self._fault is not None:
@@ -149,7 +96,7 @@ class Connection(asyncio.Protocol):
         self._life = max(self._life, ENDED)
         if self.waiter is not None:
             return self.waiter.soon
-        return bool(self._waits or self._flight or self._output.waits)
+        return bool(self._waits or self._pending or self._output.waits)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's
         service = self._service
@@ -163,23 +110,12 @@ class Connection(asyncio.Protocol):
         if self.waiter is not None:
             service.waiters.remove(self.waiter)
 
-    def pause_writing(self) -> None:
-        self._output.pause()
-
-    def resume_writing(self) -> None:
-        self._output.resume()
-
     # --- what it holds ------------------------------------------------------------------------
 
     @property
     def input_bytes(self) -> int:
         """Bytes received and not carried out yet."""
         return self._parser.unread + self._parser.kept
-
-    @property
-    def output_bytes(self) -> int:
-        """Bytes the client has yet to take."""
-        return self._output.size
 
     def holds(self) -> int:
         """Bytes of memory, about: what was received and not done, what was made and not taken."""
@@ -222,11 +158,6 @@ class Connection(asyncio.Protocol):
 
     # --- turns --------------------------------------------------------------------------------
 
-    @property
-    def takes_more(self) -> bool:
-        """Whether something may be pushed: the client reads, and no replies wait to go first."""
-        return self._life != GONE and self._flight is None and not self._output.full
-
     def turn(self) -> None:
         """Goes on with what waits, if that is still to be done."""
         if self._life < CLOSING:
@@ -240,7 +171,7 @@ class Connection(asyncio.Protocol):
             with self._service.engine.lock:
                 waits = self._carry_on(work)
         self._waits = waits
-        if self._out and self._flight is None:
+        if self._out and self._pending is None:
             self._send_out()
         if waits == TURN:
             self._service.turns.add(self)
@@ -304,8 +235,8 @@ class Connection(asyncio.Protocol):
                 if self.waiter is not None:
                     return REPLY
             if self._size > self._settings.output_pause_bytes:
-                if self._flight is not None:
-                    return FLIGHT
+                if self._pending is not None:
+                    return GROUP
                 self._send_out()
                 left = 0
         if self._output.full:
@@ -326,7 +257,7 @@ class Connection(asyncio.Protocol):
             self._board()
             self._out += ids
             done = len(ids)
-        elif self._flight is None:
+        elif self._pending is None:
             done = self._read(commands, place)
         else:
             return 0
@@ -347,8 +278,8 @@ class Connection(asyncio.Protocol):
         session = self.session
         command = resolve(args)
         kind = command.kind if command and session.plain else kind_of(session, command)
-        if kind == READ and self._flight is not None:
-            return FLIGHT
+        if kind == READ and self._pending is not None:
+            return GROUP
         try:
             reply, refused = perform(session, command, args)
         except BusyError as problem:
@@ -364,7 +295,7 @@ class Connection(asyncio.Protocol):
                 self._board()
             if not session.plain and session.swallows():
                 return NOTHING
-            if not promises and self._flight is not None:
+            if not promises and self._pending is not None:
                 self._kept.append(len(self._out))
             self._out.append(reply)
             self._size += len(reply)
@@ -379,105 +310,6 @@ class Connection(asyncio.Protocol):
         if (now - self._stalled_since) * 1000 > self._settings.busy_ms:
             return False
         self._service.pipeline.stall(self)
-        return True
-
-    # --- flights ------------------------------------------------------------------------------
-
-    def _board(self) -> None:
-        """Makes the replies that follow leave with what was staged last."""
-        flight = self._service.pipeline.flight()
-        if self._flight is not flight:
-            if self._flight is not None:  # those before leave earlier, with their own group
-                self._out, self._kept = [], []
-            elif self._out:  # those before waited for nothing
-                self._kept = list(range(len(self._out)))
-            flight.entries.append((self, self._out, self._kept))
-            self._flight = flight
-
-    def release(
-        self, flight: Flight, out: list[bytes], kept: list[int], problem: TimelineError | None
-    ) -> bool:
-        """Sends the replies that waited for `flight`; `problem` replaces promised writes. Returns
-        whether there may be something to proceed with.
-        """
-        if self._flight is flight:
-            self._flight, self._out, self._kept, self._size = None, [], [], 0
-        if self._life == GONE:
-            return False
-        if problem is not None:
-            keep = set(kept)
-            refusal = replies.error(problem)
-            self._service.counters.errors[problem.code] += len(out) - len(keep)
-            out = [reply if index in keep else refusal for index, reply in enumerate(out)]
-        self._output.send(out)
-        if self._flight is None:
-            self._service.push.resume(self)
-        if self._life:
-            self._settle()
-        return self._waits != NOTHING or self.held > 0 or not self._reading
-
-    # --- sending ------------------------------------------------------------------------------
-
-    def _send_out(self) -> None:
-        """Sends the replies that wait for nothing."""
-        out, self._out, self._kept, self._size = self._out, [], [], 0
-        if self._life != GONE:
-            self._output.send(out)
-
-    def _taken(self) -> None:
-        """The client took some of what waited for it; when all, its commands go on."""
-        if self._life == GONE:
-            return
-        self.session.active = self._service.loop.time()
-        self.account()
-        if not self._output.full:
-            self.proceed()
-            self._service.push.resume(self)
-            self._settle()
-
-    def answer(self, reply: bytes | list[bytes]) -> None:
-        """Sends the reply to a command that has waited; a long one comes in parts."""
-        if self.session.swallows() or self._life == GONE:
-            return
-        if isinstance(reply, bytes):
-            self.push(reply)
-        elif self._out:  # of pushes
-            self.push(b"".join(reply))
-        else:
-            self._output.send_in_parts(reply)
-        if self.session.tracking is not Tracking.OFF:
-            self._service.tracker.answered(self)
-
-    def push(self, data: bytes) -> None:
-        """Sends what was not asked for just now. A client that never reads it is closed."""
-        if self._life == GONE:
-            return
-        if self._out:  # behind the replies that wait
-            if self._flight is not None:
-                self._kept.append(len(self._out))
-            self._out.append(data)
-            self._size += len(data)
-            waits = self._size
-        else:
-            self._output.send([data])
-            waits = self._output.size
-        if waits > self._settings.output_bytes:
-            self.disconnect("slow reader: more than output_bytes wait for it")
-
-    def offer(self, data: bytes) -> bool:
-        """Sends what a subscriber is owed; False when it is to be offered again once the client
-        takes more, of which `Push.resume` is told.
-        """
-        if not self.takes_more:
-            return False
-        self._output.send([data])
-        return True
-
-    def offer_shared(self, prefix: bytes, tails: Sequence[bytes]) -> bool:
-        """As `offer` of `prefix.join(tails)`, without a copy of the tails for each who waits."""
-        if not self.takes_more:
-            return False
-        self._output.offer([part for tail in tails for part in (tail, prefix)][1:-1])
         return True
 
     # --- closing ------------------------------------------------------------------------------
@@ -496,38 +328,16 @@ class Connection(asyncio.Protocol):
             self._service.waiters.remove(self.waiter)
         self._settle()
 
-    def disconnect(self, reason: str) -> None:
-        """Closes at once, without what waits to be sent."""
-        if self._life == GONE:
-            return
-        self._tell(reason)
-        self._let_go()
-        _hang_up(self._transport)
-
     def does_nothing(self) -> bool:
         """Whether nothing is owed to the client, now or when something happens. What it does not
         take is not owed any longer.
         """
         return not (
             self.waiter is not None
-            or self._flight is not None
+            or self._pending is not None
             or self._waits not in (NOTHING, READER)
             or self.session.listening
             or self._service.push.count(self)
-        )
-
-    def expire(self, seconds: int) -> None:
-        """Closes it, since it did nothing for so long."""
-        self._service.log.info(
-            "closed", client=self.session.id, address=self.session.address, idle_for=seconds
-        )
-        self._let_go()
-        self._transport.abort()
-
-    def _tell(self, reason: str) -> None:
-        self._service.counters.disconnected += 1
-        self._service.log.warning(
-            "disconnected", client=self.session.id, address=self.session.address, reason=reason
         )
 
     def _let_go(self) -> None:
@@ -550,24 +360,6 @@ class Connection(asyncio.Protocol):
         self.push(self._service.refusal(fault))
         self.close()
         self._settle()
-
-    def _settle(self) -> None:
-        """Closes when that was asked for and nothing is left to send."""
-        life = self._life
-        if life in (OPEN, GONE) or self._flight is not None or self._output.waits:
-            return
-        if life == CLOSING or not (self._waits or self.waiter is not None):
-            self._transport.close()
-
-
-def _hang_up(transport: asyncio.Transport) -> None:
-    """Ends a connection now. `abort` alone does so a turn later, when the client that asked for it
-    may have heard already that it is closed.
-    """
-    ours = transport.get_extra_info("socket")
-    with suppress(OSError), socket.socket(fileno=os.dup(ours.fileno())) as twin:
-        twin.shutdown(socket.SHUT_RDWR)
-    transport.abort()
 
 
 def _address(name: Any) -> str:  # noqa: ANN401  whatever the transport says

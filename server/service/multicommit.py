@@ -75,14 +75,14 @@ class Series:
             # One that had nothing to do waits for what it found done by others.
             group = draft.commit().group
             if group is engine.group:
-                self._pipeline.flight()
+                self._pipeline.pending()
             group.on_done(self._on_done)
 
     def _on_done(self, group: Group) -> None:
-        # On whichever thread; behind the flight of the group, which lands first.
-        self._loop.call_soon_threadsafe(self._landed, group)
+        # On whichever thread; behind the replies that wait for the group.
+        self._loop.call_soon_threadsafe(self._group_done, group)
 
-    def _landed(self, group: Group) -> None:
+    def _group_done(self, group: Group) -> None:
         if self._more and group.error is None:
             self._go_on()
         else:

@@ -34,9 +34,13 @@ class Writer(Protocol):
     """A client, as it is seen here."""
 
     def release(
-        self, flight: Flight, out: list[bytes], kept: list[int], problem: TimelineError | None
+        self,
+        group: PendingGroup,
+        out: list[bytes],
+        kept: list[int],
+        problem: TimelineError | None,
     ) -> bool:
-        """Sends the replies that waited for `flight`; `problem` replaces promised writes. Returns
+        """Sends the replies that waited for `group`; `problem` replaces promised writes. Returns
         whether there may be something to proceed with.
         """
 
@@ -44,7 +48,7 @@ class Writer(Protocol):
         """Goes on with what was kept, now that something it may have waited for has happened."""
 
 
-class Flight:
+class PendingGroup:
     """One group on its way: whose replies wait for it.
 
     An entry is a connection, its replies, and the indexes of those replies that promise no write
@@ -65,17 +69,17 @@ class Pipeline:
         engine: Engine,
         loop: asyncio.AbstractEventLoop,
         applied: Callable[[Group], None],
-        landing: Callable[[Group], None],
+        before_release: Callable[[Group], None],
         log: Logger,
     ) -> None:
         self._engine = engine
         self._loop = loop
         self._thread = threading.get_ident()  # the loop's
         self._applied = applied
-        self._landing = landing  # called before the replies leave
+        self._before_release = before_release
         self._log = log
-        self._flights: deque[Flight] = deque()
-        self._open: Flight | None = None
+        self._groups: deque[PendingGroup] = deque()
+        self._open: PendingGroup | None = None
         self._joined = 0
         self._seen = 0  # how many had joined when background work was last done
         self._done: list[Group] = []
@@ -86,26 +90,26 @@ class Pipeline:
 
     # --- staging ------------------------------------------------------------------------------
 
-    def flight(self) -> Flight:
-        """The flight of what was staged last and is not done. Called under the engine's lock."""
-        flight = self._open
-        if flight is not None and flight.group is self._engine.stage.open:
+    def pending(self) -> PendingGroup:
+        """The group of what was staged last, which is not done. Called under the engine's lock."""
+        pending = self._open
+        if pending is not None and pending.group is self._engine.stage.open:
             self._joined += 1
-            return flight
+            return pending
         group = self._engine.stage.latest()
-        flight = self._flights[-1] if self._flights else None
-        if flight is None or flight.group is not group:
-            flight = Flight(group)
-            self._flights.append(flight)
+        pending = self._groups[-1] if self._groups else None
+        if pending is None or pending.group is not group:
+            pending = PendingGroup(group)
+            self._groups.append(pending)
             group.on_done(self._on_done)
             if group is self._engine.group:
-                self._begin(flight)
+                self._begin(pending)
         self._joined += 1
-        return flight
+        return pending
 
-    def _begin(self, flight: Flight) -> None:
+    def _begin(self, pending: PendingGroup) -> None:
         """Sees to it that the open group is flushed."""
-        self._open = flight
+        self._open = pending
         if self._engine.threaded:
             self._engine.staged.notify_all()
         else:
@@ -120,37 +124,37 @@ class Pipeline:
     def flush(self) -> None:
         """Inline: makes what is staged durable now, and lets its replies go."""
         written = self._engine.flush()
-        self._land()
+        self._release()
         if not written:  # the disk asked for a pause
             self._loop.call_later(PAUSE, self.flush)
 
-    # --- landing ------------------------------------------------------------------------------
+    # --- releasing ----------------------------------------------------------------------------
 
     def _on_done(self, group: Group) -> None:
         self._done.append(group)
         if self._engine.threaded or threading.get_ident() != self._thread:
-            self._loop.call_soon_threadsafe(self._land)
+            self._loop.call_soon_threadsafe(self._release)
 
-    def _land(self) -> None:
+    def _release(self) -> None:
         """Releases the replies of the groups that are done, then wakes whom they concern."""
         while self._done:
             group = self._done.pop(0)
-            flight = self._flights.popleft()
-            assert flight.group is group, "groups are done in the order in which they were opened"
+            pending = self._groups.popleft()
+            assert pending.group is group, "groups are done in the order in which they were opened"
             self.groups += 1
-            if flight is self._open:
+            if pending is self._open:
                 self._open = None
             problem = group.error
             if problem is not None:
                 self._log.error("group failed", code=problem.code, problem=str(problem))
-            self._landing(group)
+            self._before_release(group)
             waiting = [
                 client
-                for client, out, kept in flight.entries
-                if client.release(flight, out, kept, problem)
+                for client, out, kept in pending.entries
+                if client.release(pending, out, kept, problem)
             ]
             if problem is None:
-                for work in flight.works:
+                for work in pending.works:
                     work()
                 self._applied(group)
             for client in waiting:

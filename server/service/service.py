@@ -76,7 +76,9 @@ class Service:
         settings = self.configuration.settings
         self.started = self.loop.time()
         self.tracker = Tracker(self.engine, self.loop)
-        self.pipeline = Pipeline(self.engine, self.loop, self._applied, self.tracker.land, self.log)
+        self.pipeline = Pipeline(
+            self.engine, self.loop, self._applied, self.tracker.group_done, self.log
+        )
         self.turns = Turns(self.loop)
         self.holdings = Holdings(
             self.loop,
@@ -144,7 +146,7 @@ class Service:
         not if it fails. Called under the engine's lock.
         """
         if not group.done:
-            self.pipeline.flight().works.append(work)
+            self.pipeline.pending().works.append(work)
         elif group.error is None:
             work()
 
@@ -157,7 +159,7 @@ class Service:
         """What is staged is made durable, though nobody's reply waits for it."""
         with self.engine.lock:
             if self.engine.group.commits:
-                self.pipeline.flight()
+                self.pipeline.pending()
 
     def commit_in_steps(
         self, client: Reader, step: Step, answer: Callable[[], bytes] = lambda: replies.OK

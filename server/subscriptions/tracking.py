@@ -96,7 +96,7 @@ class Tracker:
             with suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._tell)
 
-    def land(self, group: Group) -> None:
+    def group_done(self, group: Group) -> None:
         """A group is done, and its replies are about to leave."""
         if group.error is not None:
             self._changes.append(None)

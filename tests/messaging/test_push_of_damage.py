@@ -10,7 +10,7 @@ from tests.server.test_turns import Scene, encoded, play, until
 from timeline.errors import ClosedError, CorruptError
 from timeline.messaging.delivery.syncing import Reader
 from timeline.messaging.delivery.watching import Watch
-from timeline_server.connection.connection import GONE
+from timeline_server.connection.states import GONE
 
 __all__ = ["play"]
 
