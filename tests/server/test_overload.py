@@ -57,30 +57,6 @@ def test_a_failing_disk_is_told_reads_go_on_and_writing_resumes(start: Start, fs
         assert len(found) in (11, 12)
 
 
-def test_the_error_takes_the_place_of_promised_writes_only(start: Start) -> None:
-    daemon = start("--fsync", "inline")
-    with daemon.client() as client:
-        client.xadd("t", {"f": "v"})
-        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
-        with socket.create_connection((daemon.host, daemon.port), 20) as link:
-            add = b"*5\r\n$4\r\nXADD\r\n$1\r\nt\r\n$1\r\n*\r\n$1\r\nf\r\n$1\r\nv\r\n"
-            link.sendall(
-                b"PING a\r\n" + add + b"PING b\r\nXADD t 1-0 f v\r\n" + add + b"XLEN t\r\n"
-            )
-            received = b""
-            while not received.endswith(b":1\r\n"):
-                received += link.recv(1000)
-    lines = [line for line in received.split(b"\r\n") if line and line[:1] != b"$"]
-    assert [line.split()[0] for line in lines] == [
-        b"a",
-        b"-UNCERTAIN",
-        b"b",
-        b"-ERR",
-        b"-UNCERTAIN",
-        b":1",
-    ]
-
-
 def test_ten_thousand_connections_are_served(start: Start) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     count = min(10_000, hard - 200 if hard != resource.RLIM_INFINITY else 10_000)

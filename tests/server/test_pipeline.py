@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from timeline.engine.engine import Engine
 from timeline.options import Options
 from timeline.storage.rocks import Storage
 from timeline_server.config import config
+from timeline_server.connection import connection as connection_module
 from timeline_server.connection.connection import Connection
 from timeline_server.logs.logger import configure
 from timeline_server.service.service import Service
@@ -116,6 +119,48 @@ def test_a_group_that_another_thread_tells_of_lands_too(
 
     engine = Engine(tmp_path / "store", Options(fsync="inline"))
     monkeypatch.setattr(Outcomes, "tell", tell_elsewhere)
+    try:
+        asyncio.run(scene())
+    finally:
+        monkeypatch.undo()
+        engine.close()
+
+
+def test_the_error_takes_the_place_of_promised_writes_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it is one turn, however slow the machine is, and nothing else writes meanwhile."""
+    monkeypatch.setattr(connection_module, "_SECONDS", inf)
+    add = b"XADD t * f v\r\n"
+
+    def fail(_: Storage) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        settings = config.load([])
+        service = Service(engine, settings, loop, configure("error", "text")[0], lambda: None, 0)
+        client, link = connect(service)
+        client.data_received(add)
+        await asyncio.wait_for(link.written.wait(), SECONDS)
+        link.sent = b""
+        monkeypatch.setattr(Storage, "sync", fail)
+        client.data_received(b"PING a\r\n" + add + b"PING b\r\nXADD t 1-0 f v\r\n" + add)
+        client.data_received(b"XLEN t\r\n")
+        while not link.sent.endswith(b":1\r\n"):
+            link.written.clear()
+            await asyncio.wait_for(link.written.wait(), SECONDS)
+        lines = [line for line in link.sent.split(b"\r\n") if line and line[:1] != b"$"]
+        assert [line.split()[0] for line in lines] == [
+            b"a",
+            b"-UNCERTAIN",
+            b"b",
+            b"-ERR",
+            b"-UNCERTAIN",
+            b":1",
+        ]
+
+    engine = Engine(tmp_path / "store", Options(fsync="inline", search=False))
     try:
         asyncio.run(scene())
     finally:
