@@ -16,8 +16,8 @@ import hiredis
 import pytest
 
 import timeline
+from tests.messaging.delivery.test_watching import LIMIT, TOWN, Step, Watched
 from tests.messaging.test_expiry import Line, Turns
-from tests.messaging.test_watching import LIMIT, TOWN, Step, Watched
 from timeline.commit.group import Group
 from timeline.embedded.database import Database
 from timeline.errors import TimelineError
