@@ -16,6 +16,7 @@ from tests.engine.stores import SMALL, state_of
 from timeline.embedded.database import Database
 from timeline.errors import IndexLagError
 from timeline.search.indexer import Indexer
+from timeline.search.upkeep import CONSUMER
 
 OPTIONS = replace(SMALL, search=True, search_commit_ms=10, search_prefixes=("log:",))
 
@@ -101,3 +102,13 @@ def test_nothing_is_changed(owner: Database, tmp_path: Path) -> None:
     with opened(tmp_path) as db:
         assert len(found(db)) == 5
     assert state_of(tmp_path) == before
+
+
+def test_a_reader_without_search_leaves_the_checkpoint_of_the_index(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with timeline.open(path, OPTIONS) as owner:
+        reader = timeline.open(path, OPTIONS, read_only=True, search=False)
+        owner.timeline("a").append({"n": "1"})
+        assert reader.refresh()
+        reader.close()
+        assert owner.log.checkpoint(CONSUMER) <= owner.log.head

@@ -47,7 +47,7 @@ class Messages:
             opened = IndexView if engine.read_only else Indexer
             self.indexer = opened(engine, engine.options, (CONVERSATIONS, *prefixes))
             engine.before_closing(self.indexer.stop)
-        else:
+        elif not engine.read_only:  # a reader leaves the owner's checkpoint alone
             engine.before_closing(partial(release_log, engine, engine.applied))
         engine.add_chore(self._sweep)
         engine.add_expiry_observer(tell_trimmed)
