@@ -1,24 +1,29 @@
 """Fan-out: write, read and mixed diffusion over audiences and in-boxes.
 
-    push    one reference for a whole audience, recorded once (write diffusion)
-    nothing the entry itself is enough, readers come for it (read diffusion)
-    replay  one reference for a stretch of a timeline that a reader missed, told to them now
-    pull    a reader's in-box and the timelines he pulls, merged in the order of commits
+    write diffusion   `push` puts one reference into the in-box of every member, recorded once
+    read diffusion    nothing is put anywhere: readers pull the timeline itself
+    replay            one reference stands for a stretch of a timeline that a reader missed
+    `Pull`            reads an in-box, and the timelines that its reader pulls, in commit order
 
-Rule: an entry reaches a reader by exactly one of the two ways. Which one is decided when it is
-written, and what is pulled is bounded by numbers, so that switching from one way to the other
-between two entries loses and repeats nothing. A position is (LSN, n): everything up to that commit
-and the first n things that the next one made; it means the same for every reader.
+Rule: an entry reaches a reader in exactly one of the two ways. The way is decided when the entry is
+written. A reader pulls a timeline between two numbers only, so that a switch from one way to the
+other between two entries loses and repeats nothing.
 
-What a commit makes comes in the order in which it was made, whichever way it comes: a reference
-holds its ordinal, how many things its commit had made before it; so does an entry that readers come
-for, in a field of its own (`stamp`), which the first thing of a commit does not need.
+    entries 1 – 40      written while write-diffused: references 1 – 40 in each in-box
+    entries 41 –        written while read-diffused: each reader pulls from 41 on
 
-What is replayed comes last of the commit that asks for it, each entry with an ordinal of its own,
-so that a reader may stop and go on anywhere in it, whatever its length.
+A position is (LSN, n): everything up to that commit, and the first n things that the next commit
+made. It means the same for every reader.
 
-It knows neither users nor messages: who may see what is decided above. The caller holds the
-engine's lock.
+What a commit made comes in the order in which it was made, in both ways. So each thing has an
+ordinal: how many things its commit had made before. A reference holds it. A read-diffused entry
+holds it in a field of its own (`stamp`), which the first thing of a commit does not need.
+
+What is replayed comes behind everything else of its commit. Each entry of it has an ordinal of its
+own, so that a reader may stop anywhere in it and go on there, however long it is.
+
+This module knows neither users nor messages. Those above decide who may see what. The caller holds
+the engine's lock.
 """
 
 from __future__ import annotations
@@ -41,8 +46,8 @@ from timeline.lsm.inboxes import Inboxes
 from timeline.lsm.timeline import Timeline
 
 _PAGE_REFERENCES: Final = 1_024  # references of an in-box read at a time, after the first page
-ORDINAL: Final = b"@ordinal"  # the field of an entry that readers come for
-# The ordinal of the first entry replayed, and the room for such: what a commit makes is below.
+ORDINAL: Final = b"@ordinal"  # the field of a read-diffused entry that holds its ordinal
+# Ordinals from here on are of what is replayed; those of what a commit makes are below.
 _FIRST_REPLAYED: Final = 1 << 31
 
 
@@ -54,7 +59,7 @@ class Position(NamedTuple):
 
 
 class Outlet(NamedTuple):
-    """A stretch of a timeline that is pulled: numbers `first` to `last`, inclusive."""
+    """A stretch of a timeline that is read-diffused: numbers `first` to `last`, inclusive."""
 
     timeline: Timeline
     first: int
@@ -62,14 +67,16 @@ class Outlet(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    """One thing that reached a reader. `kind` is 0 and `payload` the entry when it was pulled;
-    otherwise it is a reference, yet to be resolved.
+    """One thing that reached a reader: a reference, or an entry that was pulled.
+
+    Of a pulled entry `kind` is 0 and `payload` is the entry. A reference has neither payload nor
+    content: the reader of it looks up entry `seq` of the timeline.
     """
 
     lsn: Lsn
     ordinal: int
-    rank: int  # in-box first, then each timeline pulled: for commits that kept no ordinals
-    order: int
+    rank: int  # 0 for the in-box, then by timeline: decides where commits kept no ordinals
+    order: int  # decides last: as they lie in the in-box or the timeline
     timeline_id: TimelineId
     seq: Seq
     kind: int
@@ -86,21 +93,21 @@ def push(draft: Draft, audience: TimelineId, timeline: Timeline, seq: int, kind:
 
 
 def notify(draft: Draft, inboxes: Sequence[int], timeline: Timeline, seq: int, kind: int) -> None:
-    """Put one reference into the in-boxes named; `seq` may be a number without an entry."""
+    """Put one reference into the in-boxes named. `seq` may be a number without an entry."""
     if inboxes:
         draft.notify(inboxes, timeline, seq, kind)
 
 
 def replay(draft: Draft, inboxes: Sequence[int], timeline: Timeline, first: int) -> None:
-    """Tell readers what they missed of a timeline: its entries from number `first` to those of this
-    commit, as if they came for them now.
+    """Give readers what they missed of a timeline: its entries from number `first` up to those of
+    this commit, as if they pulled them now.
     """
     notify(draft, inboxes, timeline, first, REPLAY)
 
 
 def stamp(draft: Draft) -> list[bytes]:
-    """What is added to the fields of an entry that readers come for, so that it keeps its place in
-    the commit.
+    """The field that a read-diffused entry gets beside its own, so that it keeps its place among
+    what the commit made.
     """
     return [ORDINAL, b"%d" % draft.made] if draft.made else []
 
@@ -128,7 +135,7 @@ def _first(
 
 
 class Pull:
-    """What reached an in-box behind a position, lazily and in the order of commits."""
+    """What reached a reader behind a position, in commit order, read as far as it is taken."""
 
     def __init__(
         self,
@@ -139,7 +146,7 @@ class Pull:
         outlets: Sequence[Outlet],
         expected: int = _PAGE_REFERENCES,
     ) -> None:
-        """`expected` is about how many will be taken."""
+        """`expected` is how many will be taken, about."""
         self._position = after
         sources = [_references(view, inboxes, inbox, after, expected + 1)]
         sources += [
@@ -148,20 +155,20 @@ class Pull:
         self._items = sources[0] if len(sources) == 1 else merge(*sources)
         self._next = next(self._items, None)
         self._lsn = 0  # of the last item taken
-        self._passed = 0  # how many things of that commit were taken or skipped, or not his
+        self._passed = 0  # how many things of that commit lie behind, also those of other readers
         while self._next is not None and self._next.lsn == after.lsn + 1:
             if max(self._next.ordinal, self._passed) >= after.ordinal:
                 break
             self.take(1)
 
     def take(self, most: int) -> list[tuple[Arrival, Position]]:
-        """At most `most` items, each with the position behind it; fewer only at the end."""
+        """At most `most` arrivals, each with the position behind it; fewer only at the end."""
         found: list[tuple[Arrival, Position]] = []
         following, items = self._next, self._items
         lsn, passed, position = self._lsn, self._passed, self._position
         while len(found) < most and following is not None:
             item, following = following, next(items, None)
-            # Where no ordinals were kept all are 0, and things are counted as they come.
+            # Commits of the first stores kept no ordinals: all are 0, and are counted as they come.
             passed = 1 + (max(item.ordinal, passed) if item.lsn == lsn else item.ordinal)
             lsn = item.lsn
             if following is not None and following.lsn == lsn:
@@ -178,7 +185,7 @@ class Pull:
 
     @property
     def position(self) -> Position:
-        """Behind the last item taken."""
+        """The position behind the last arrival taken."""
         return self._position
 
 
@@ -200,7 +207,7 @@ def _references(
 
 
 def _unfold(view: View, items: Iterable[Arrival], after: Position) -> Iterator[Arrival]:
-    """Items of whole commits, with what is replayed behind the others of its commit."""
+    """The arrivals of whole commits, with what is replayed behind the others of its commit."""
     for lsn, commit in groupby(items, itemgetter(0)):
         replays = []
         for item in commit:
@@ -215,8 +222,8 @@ def _unfold(view: View, items: Iterable[Arrival], after: Position) -> Iterator[A
 
 
 def _replayed(view: View, item: Arrival, passed: int, base: int) -> Iterator[Arrival]:
-    """What a reference to a stretch stands for. The ordinal of an entry follows from its number
-    alone, so that what was passed is not read again, whatever became of other stretches.
+    """The entries of the stretch that a reference stands for. The ordinal of each follows from its
+    number alone, so that what the reader has passed is not read again, whatever became of others.
     """
     timeline = view.load(item.timeline_id)
     if timeline is None:
@@ -240,7 +247,7 @@ def _entries(view: View, outlet: Outlet, rank: int, lsn: Lsn) -> Iterator[Arriva
 
 
 def _ordinal_of(payload: bytes) -> int:
-    """The ordinal of an entry in stored form; 0 when it says none."""
+    """The ordinal of an entry in stored form; 0 when it holds none."""
     items = decode_items(payload)
     for field, value in zip(items[::2], items[1::2], strict=True):
         if field == ORDINAL and value.isdigit():

@@ -22,13 +22,13 @@ from timeline.formats.entries import decode_items, encode_entry
 
 # Sub-families of `u`: what the second byte of a key says.
 CONVERSATION: Final = keys.OWN + b"c"  # conversation → its row
-GRAVE: Final = keys.OWN + b"t"  # LSN, conversation of whose deletion it told → its name
+GRAVE: Final = keys.OWN + b"t"  # LSN that notified of a deletion, conversation → its name
 FLOOR: Final = keys.OWN + b"f"  # the LSN below which cursors lead nowhere
 ROSTER: Final = keys.OWN + b"r"  # conversation, rank, in-box → role and time of joining
 MEMBER: Final = keys.OWN + b"m"  # in-box, conversation → what the user has of it
-PULLED: Final = keys.OWN + b"p"  # in-box, conversation: read-diffused while he was in it
+PULLED: Final = keys.OWN + b"p"  # in-box, conversation: read-diffused while the user was in it
 PULLED_COUNT: Final = keys.OWN + b"q"  # in-box → how many of those rows it has
-SETTINGS: Final = keys.OWN + b"s"  # in-box, conversation → fields of his own
+SETTINGS: Final = keys.OWN + b"s"  # in-box, conversation → fields of the user's own
 DEVICE: Final = keys.OWN + b"d"  # in-box, device → position, last seen, fields
 KEY: Final = keys.OWN + b"k"  # generation, conversation, sender, key → what was stored
 GENERATION: Final = keys.OWN + b"g"  # the generation of keys now filled
@@ -45,7 +45,7 @@ FAMILIES: Final = (
 OPEN: Final = keys.MAX  # the end of a stretch that has not ended
 CHUNK_BITS: Final = 16
 
-# Kinds of references, and so of what a device is told.
+# Kinds of references, and so of the updates that a device gets.
 MESSAGE: Final = 1
 EDIT: Final = 2
 RECALL: Final = 3
@@ -109,8 +109,8 @@ _THREE = Struct(">QQQ")
 
 class Stretch(NamedTuple):
     """Part of a conversation: messages and events by number, both ends inclusive, and the LSN at
-    which it ended (`OPEN`: it has not). One of numbers 0 holds nothing: it stands for those that
-    ended up to `ended` and were forgotten.
+    which it ended (`OPEN`: it has not). One whose numbers are 0 holds nothing: it stands for those
+    that ended at or below `ended` and were forgotten.
     """
 
     first: int
@@ -143,8 +143,8 @@ class ConversationRow(NamedTuple):
 
 
 class MemberRow(NamedTuple):
-    """What a user has of a conversation. `unlisted` is 0, or one above the head at which he took
-    it off his list; `spans` are the stretches during which he was a member, the newest last.
+    """What a user has of a conversation. `unlisted` is 0, or one above the head at which they took
+    it off their list. `spans` are the stretches during which they were a member, the newest last.
     """
 
     role: int
@@ -162,7 +162,7 @@ class RosterRow(NamedTuple):
 
 
 class GraveRow(NamedTuple):
-    """The name of a conversation that was deleted, and when somebody was told."""
+    """The name of a conversation that was deleted, and when members were notified."""
 
     time: int
     name: bytes
@@ -216,7 +216,7 @@ def encode_conversation(row: ConversationRow) -> bytes:
 
 
 def decode_conversation(value: bytes) -> ConversationRow:
-    # One that changed its way of diffusion often has a large row: not worth keeping either.
+    # A conversation that changed its way of diffusion often has a large row, not worth keeping.
     return _decode_conversation(value) if len(value) > _SMALL_BYTES else _decode_small(value)
 
 
@@ -236,7 +236,7 @@ def encode_member(row: MemberRow) -> bytes:
 
 
 def decode_member(value: bytes) -> MemberRow:
-    # Who came and went often has a large row, another each time: those are not worth keeping.
+    # A user who came and went often has a large row, another each time: not worth keeping.
     return _decode_member(value) if len(value) > _SMALL_BYTES else _decode_small_member(value)
 
 
@@ -340,8 +340,8 @@ def settings_key(inbox: int, conversation: int) -> bytes:
 
 
 def roster_key(conversation: int, role: int, inbox: int) -> bytes:
-    """Admins are kept first, so that they are found without a walk over everybody, and those who
-    left last.
+    """Admins come first, so that they are found without a walk over everybody; those who left come
+    last.
     """
     return ROSTER + _RANKED.pack(conversation, _RANKS[role], inbox)
 

@@ -8,9 +8,11 @@
     crc32c      u32 over everything before it
 
 Little-endian. A record is stored under its last LSN (first + commits − 1). Without SPREAD every
-commit of the group is one append, in order. A record is applied in three steps: its puts and
-removals, its appends, the other operations, each step in order. What a commit delivers is decided
-by LSN and what it patches or trims by number, so that this gives what order of LSNs would.
+commit of the group is one append, in order.
+
+A record is applied in three steps, each in order: its puts and removals, its appends, its other
+operations. The result is the same as commit by commit, since deliveries go by LSN, and patches and
+trims by number.
 """
 
 from __future__ import annotations
@@ -171,8 +173,8 @@ _OLD_TARGET = Struct("<QB")  # which had no ordinal
 
 
 class Target(NamedTuple):
-    """What a DELIVER or NOTIFY refers to: its commit made `ordinal` things before it. `inboxes` are
-    those it reaches (NOTIFY), or does not although they are in the audience (DELIVER).
+    """What a DELIVER or NOTIFY refers to; its commit made `ordinal` things before it. `inboxes` are
+    those that a NOTIFY reaches, or the members of the audience that a DELIVER leaves out.
     """
 
     timeline_id: TimelineId

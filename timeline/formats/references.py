@@ -6,9 +6,9 @@
     segment     version u8 · reserved u8 × 3 · count u32 · references · crc32c u32 over the key
                 and everything before it; stored under in-box id ‖ LSN of its last reference
 
-Several references of one commit share its LSN and are told apart by their ordinals: how many things
-the commit had made before each. A segment never ends between them. In version 1 of a segment,
-references have no ordinal (25 bytes); they are read as if it were 0.
+References of one commit share its LSN. Their ordinals differ: how many things the commit had made
+before each. A segment never ends between them. In version 1 of a segment references have no ordinal
+(25 bytes). They are read as if it were 0.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _CRC = Struct("<I")
 SIZE: Final = _REFERENCE.size  # bytes of a reference
 _ORDINAL_0: Final = bytes(4)  # ordinal 0
 
-# The kind of a reference that stands for the entries of a timeline from `seq` on, up to its commit:
-# they are told again in its place. All other kinds are those of `messages`.
+# The kind of a reference that stands for a stretch: the entries of a timeline from `seq` on, up to
+# those of its commit, which the reader gets in its place. `conversations` has the other kinds.
 REPLAY: Final = 255
 
 
@@ -45,8 +45,8 @@ Fields = tuple[Lsn, TimelineId, Seq, int, int]  # those of a `Reference`
 
 
 class Reference(NamedTuple):
-    """`seq` of timeline `timeline_id` was written, edited, … (`kind`) by commit `lsn`, which had
-    made `ordinal` things before.
+    """Commit `lsn` wrote, edited, … (`kind`) entry `seq` of timeline `timeline_id`. It had made
+    `ordinal` things before.
     """
 
     lsn: Lsn
@@ -68,8 +68,8 @@ def decode_references(packed: bytes) -> list[Reference]:
 
 
 def references_above(packed: bytes, lsn: int, most: int) -> list[Fields]:
-    """Of a packed array, the fields of references above LSN `lsn`: the first `most`, and what else
-    belongs to the last one's commit.
+    """The fields of references above LSN `lsn` of a packed array: the first `most`, and the others
+    of the last one's commit.
     """
     count = len(packed) // SIZE
 

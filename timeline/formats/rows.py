@@ -145,9 +145,10 @@ def decode_store(value: bytes) -> StoreRow:
 class Progress(NamedTuple):
     """How far sealing has come, written with every slice.
 
-    Everything up to LSN `sealed` is in segments and state. A pass that will end at `upto` is under
-    way, or was when the process ended (0: none), so part of what lies between may be there too.
-    `next_id` is the lowest id never given out, `time` that of the last commit, both as of `upto`.
+    Everything up to LSN `sealed` is in segments, in-boxes, patches and state. `upto` is the LSN at
+    which the pass ends that is under way, or was when the process ended; 0: there is none. Part of
+    what lies between the two may be there too. `next_id` is the lowest id never given out, `time`
+    that of the last commit, both as of `upto`.
     """
 
     sealed: int
@@ -170,9 +171,8 @@ def decode_progress(value: bytes) -> Progress:
 
 
 class ExpiryRow(NamedTuple):
-    """What in-boxes have forgotten: everything up to LSN `floor`, and up to `swept` also on disk.
-
-    Each of `marks` says that the commits up to an LSN were made by a time.
+    """What in-boxes have forgotten: everything up to LSN `floor`. Up to `swept` it is gone from the
+    disk, too. Each of `marks` says that the commits up to an LSN were made by a time.
     """
 
     floor: int
@@ -239,8 +239,9 @@ def decode_openings(value: bytes) -> tuple[Opening, ...]:
 
 
 class ErasureRow(NamedTuple):
-    """What the files still hold and nobody may see: in `ranges` of keys of segments and patches,
-    each from its first key up to, without, its second, in order; and in the log up to LSN `log`.
+    """Where files still hold bytes that no reader may see: in `ranges` of keys of segments and
+    patches, in order, each from its first key up to, without, its second; and in the log up to LSN
+    `log`.
     """
 
     log: int

@@ -10,8 +10,8 @@ Little-endian, except the key, whose number is the last entry's; without SPARSE 
 it are contiguous. Columns hold whole values, not differences: they are made and read without a
 loop, and compression takes care of what they have in common.
 
-Rule: a decoded segment was verified against its key; whoever holds a `Segment` may slice it
-without further checks.
+Rule: a decoded segment was verified against its key, so that a `Segment` may be sliced without
+further checks.
 """
 
 from __future__ import annotations

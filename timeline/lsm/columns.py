@@ -4,9 +4,9 @@ Responsibility: keep numbers, LSNs, sizes and places of the entries of many grou
 for each. The entries themselves stay where they were first put together: in the records of the log.
 
 Rule: a *row* is the place of an entry in the order of commits, counted from the opening of the
-store. A timeline's tail is an array of rows, so that an append costs one number and sealing
-gathers a thousand entries with a few calls. Columns only grow, by whole groups; what is changed or
-trimmed later is told apart by whoever holds the rows.
+store. A timeline's tail is an array of rows. So an append costs one number, and sealing gathers a
+thousand entries with a few calls. Columns only grow, by whole groups. They do not know what was
+patched or trimmed later: the holders of the rows do.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Responsibility: keep row and head of timelines that were forgotten, by id and by name. A `Timeline`
 costs several times as much memory. Looking up a head on the disk takes many times as long.
 
-Rule: what is kept is what the store holds, so whoever changes a timeline takes it out first.
+Rule: what is kept is what the store holds, so a timeline is taken out before it is changed.
 Bounded in number: beyond it those go that have been here longest.
 """
 

@@ -1,16 +1,21 @@
-"""In-boxes and audiences: references instead of copies, and who gets them.
+"""In-boxes and audiences: references instead of copies, and the members who get them.
 
-Responsibility: deliver one shared reference to every member of an audience, read an in-box in
-commit order, and keep who belongs to an audience at which LSNs.
+Responsibility: say which in-boxes a delivery reaches, and read an in-box in commit order.
 
-Rule: a delivery reaches exactly the members one of whose spans contains the LSN of its commit, both
-ends included, less those it leaves out since they joined later, or left sooner, in that commit. The
-rows of membership say so for every LSN that may still be replayed, so that applying the log again
-over newer rows gives the same in-boxes.
+Rule: an audience is a set of in-boxes. A row of membership keeps the spans of LSNs during which an
+in-box belongs to it. A delivery by commit 7 reaches every member with a span that contains 7, both
+ends included. A member who joins after the delivery in the same commit, or leaves before it, has
+such a span too, so the delivery names them as left out.
 
-The caller holds the engine's lock. Caches are bounded: `Inbox` objects live as long as a tail or
-an audience holds them, audiences are forgotten, least recently used first, beyond a number of
-members.
+    ann    3 – 6     not reached by 7
+    bob    5 –       reached
+    cat    7 –       reached, unless the delivery leaves them out: joined later in commit 7
+
+The rows answer for every LSN that may still be replayed. So applying the log again, over newer
+rows, gives the same in-boxes.
+
+The caller holds the engine's lock. Caches are bounded. An `Inbox` lives as long as a tail or an
+audience holds it. Beyond a number of members, the audience used least recently is forgotten.
 """
 
 from __future__ import annotations
@@ -70,8 +75,8 @@ class Audience:
             self.spans[inbox.id] = (inbox, value)
 
     def settle(self, sealed: int) -> None:
-        """Work out who is a member from some LSN on until the next change; who was none after LSN
-        `sealed` is forgotten.
+        """Find the members from some LSN on, until the next change. Forget those who were none
+        after LSN `sealed`.
         """
         current, settled, gone = [], 0, []
         for inbox, value in self.spans.values():
@@ -110,7 +115,7 @@ class Inboxes:
     # --- applying -----------------------------------------------------------------------------
 
     def change(self, key: bytes, value: bytes | None) -> None:
-        """A row of membership was applied: follow it in the cached audience."""
+        """A row of membership was applied: change the cached audience, if there is one."""
         audience_id, inbox_id = keys.split_pair(key[1:])
         audience = self._audiences.get(audience_id)
         if audience is not None:
@@ -143,12 +148,12 @@ class Inboxes:
         return audience
 
     def spans(self, audience_id: int, inbox_id: int) -> list[tuple[int, int]]:
-        """When an in-box belonged to an audience, as far back as a replay may reach."""
+        """The LSNs during which an in-box belongs to an audience, as far as a replay reaches."""
         value = self._state.get(keys.AUDIENCE + keys.pair(audience_id, inbox_id))
         return [] if value is None else decode_spans(value)
 
     def floor_of(self, inbox_id: int) -> Lsn:
-        """What commits up to this LSN delivered is no longer in the in-box."""
+        """The LSN up to which the in-box has forgotten what commits delivered."""
         inbox = self.inbox(inbox_id)
         if inbox.floor is None:
             key = keys.pair(inbox_id, 0)
@@ -159,8 +164,10 @@ class Inboxes:
     def read(
         self, inbox_id: int, lsn: Lsn, ordinal: int, limit: int
     ) -> list[tuple[Reference, int]]:
-        """At most `limit` references after number `ordinal` of those of commit `lsn`, each with its
-        own number among those of its commit in this in-box, counted from 0.
+        """At most `limit` references behind (`lsn`, `ordinal`), oldest first.
+
+        Each comes with its number among those of its commit in this in-box, counted from 0;
+        `ordinal` is such a number. (7, 1) stands behind the second reference of commit 7.
         """
         floor = self.floor_of(inbox_id)
         if lsn <= floor:  # expired, though it may still be on the disk
@@ -178,8 +185,8 @@ class Inboxes:
         return found
 
     def above(self, inbox_id: int, lsn: Lsn, most: int) -> list[Fields]:
-        """What the commits above `lsn` brought, as the fields of references: at least `most` where
-        there are so many, and whole commits.
+        """The references of commits above `lsn`, as their fields: whole commits, until there are
+        `most` or no more.
         """
         lsn = max(lsn, self.floor_of(inbox_id))
         found: list[Fields] = []
@@ -190,13 +197,13 @@ class Inboxes:
         return found
 
     def _packed_from(self, inbox_id: int, lsn: int) -> Iterator[bytes]:
-        """Packed references of whole commits from about `lsn` on: sealed ones, then those in
+        """Packed references of whole commits from about `lsn` on: those on the disk, then those in
         memory.
         """
         inbox = self.inbox(inbox_id)
         memory = [rows for rows in (inbox.immutable, inbox.tail) if rows]
         boundary = lsn_of(memory[0][0]) if memory else OPEN
-        at = max(lsn, 1)  # its floor lies at 0
+        at = max(lsn, 1)  # under 0 lies the floor of the in-box
         while at < boundary:
             found = self._storage.at_or_after(
                 INBOXES, keys.pair(inbox_id, at), keys.pair(inbox_id + 1, 0)
@@ -208,7 +215,7 @@ class Inboxes:
         for rows in memory:
             if lsn_of(rows[-1]) >= lsn:
                 start = bisect_left(rows, lsn, key=lsn_of)
-                while start < len(rows):  # some at a time: the reader may want only a few
+                while start < len(rows):  # some at a time: a reader often wants only a few
                     stop = min(start + _RUN_REFERENCES, len(rows))
                     while stop < len(rows) and rows[stop][:8] == rows[stop - 1][:8]:
                         stop += 1
@@ -218,7 +225,7 @@ class Inboxes:
     def read_back(
         self, inbox_id: int, lsn: Lsn, ordinal: int, limit: int
     ) -> list[tuple[Reference, int]]:
-        """At most `limit` references up to and with (`lsn`, `ordinal`), newest first."""
+        """At most `limit` references up to and including (`lsn`, `ordinal`), newest first."""
         found: list[tuple[Reference, int]] = []
         floor = self.floor_of(inbox_id)
         for packed in self._packed_back(inbox_id, lsn, floor):
@@ -257,13 +264,13 @@ class Inboxes:
             found = self._storage.at_or_before(INBOXES, before, start)
 
     def everything(self, inbox_id: int) -> Iterator[bytes]:
-        """Every reference above the floor, packed, whole commits at a time."""
+        """Every reference above the floor, packed, some whole commits at a time."""
         floor = self.floor_of(inbox_id)
         for packed in self._packed_from(inbox_id, floor + 1):
             yield _above(packed, floor)
 
     def count(self, inbox_id: int) -> int:
-        """How many references an in-box holds; looks at every segment."""
+        """How many references an in-box holds. This looks at every segment."""
         inbox = self.inbox(inbox_id)
         floor: int = self.floor_of(inbox_id)
         memory = [rows for rows in (inbox.immutable, inbox.tail) if rows]
@@ -275,23 +282,23 @@ class Inboxes:
         return total
 
     def live_spans(self, value: bytes | None) -> list[tuple[int, int]]:
-        """The spans of a row of membership without those no replay can reach."""
+        """The spans of a row of membership, without those that no replay can reach."""
         if value is None:
             return []
         return [span for span in decode_spans(value) if span[1] > self.sealed]
 
 
 def _below(key: bytes, value: bytes, boundary: int) -> bytes:
-    """The packed references of a segment below LSN `boundary`, from which on they are in memory."""
+    """The packed references of a segment below LSN `boundary`, from which on memory has them."""
     packed = packed_references(key, value)
-    if keys.split_pair(key)[1] >= boundary:  # sealed by now, and still in memory
+    if keys.split_pair(key)[1] >= boundary:  # some are sealed and still in memory
         below = sum(reference.lsn < boundary for reference in decode_references(packed))
         packed = packed[: SIZE * below]
     return packed
 
 
 def _above(packed: bytes, floor: int) -> bytes:
-    """What of packed references lies above LSN `floor`."""
+    """The packed references above LSN `floor`."""
     if packed and lsn_of(packed) <= floor:
         return packed[SIZE * sum(each.lsn <= floor for each in decode_references(packed)) :]
     return packed

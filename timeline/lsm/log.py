@@ -1,13 +1,14 @@
-"""The commit log: records of groups, read in order by whoever follows the store.
+"""The commit log: records of groups, read in order by followers of the store.
 
-Responsibility: write a group's record, read commits back, keep named checkpoints, and decide how
-far the log may be let go.
+Responsibility: read commits back, keep named checkpoints, and decide how far the log may be let go.
 
-Rule: the log holds every record above the sealed LSN, the newest one always, and behind that what
-the lowest checkpoint needs, within bounds of bytes and age, so that a follower nobody runs any
-more cannot fill the disk. A reader sees applied, therefore durable, commits only; a position that
-is no longer kept raises `TrimmedError`. Moving a checkpoint is not a commit: a power cut may take
-the last moves back, and its owner then sees some commits again. That there is one is never lost.
+Rule: the log holds every record above the sealed LSN, and always the newest one. Behind that it
+holds what the lowest checkpoint needs, within bounds of bytes and age, so that a follower that is
+run no more cannot fill the disk. A reader sees commits that were applied, and are therefore
+durable. A position that is no longer kept raises `TrimmedError`.
+
+Moving a checkpoint is not a commit. A power cut may take the last moves back, and the follower then
+sees some commits again. That the checkpoint exists is never lost.
 """
 
 from __future__ import annotations
@@ -46,11 +47,11 @@ NOTIFIED: Final = "notify"
 
 
 class Change(NamedTuple):
-    """One thing a commit did to the timeline called `timeline` (None: it was dropped since), whose
-    id is `id`: append `first`-`last`, patch or trim at `first`.
+    """One thing that a commit did to a timeline: append `first` to `last`, patch or trim at
+    `first`, or drop. `timeline` is its name, None when it was dropped since.
 
-    For deliveries `id`, `first` and `last` are the timeline, number and kind referred to, and
-    `audience` says to whom (0: in-boxes named in the commit).
+    Of a delivery `id`, `first` and `last` are the timeline, the number and the kind that the
+    reference names. `audience` is who gets it, 0 when the commit names the in-boxes.
     """
 
     kind: str
@@ -112,7 +113,7 @@ class Log:
 
     def stored(self, after: int, most: int) -> list[tuple[Lsn, bytes]]:
         """The next applied records above LSN `after` as they are stored, by their last LSN: about
-        `most` bytes of them, one at least. For who decodes them without the lock.
+        `most` bytes of them, and one at least. A follower decodes them without the lock.
         """
         found: list[tuple[Lsn, bytes]] = []
         size = 0
@@ -173,8 +174,8 @@ class Log:
         return {key[len(keys.CHECKPOINT) :]: keys.split_number(value) for key, value in pairs}
 
     def check_given_out(self, lsn: int) -> None:
-        """Raises `UsageError` for an LSN that was never seen here. Who has one followed another
-        store, or this one before it was rolled back, and would wait without an end.
+        """Raises `UsageError` for an LSN that this store has not reached. A follower that has one
+        followed another store, or this one before it was rolled back, and would wait for ever.
         """
         if lsn > self.applied:
             raise UsageError(f"LSN {lsn} is above the last one, {self.applied}")
@@ -201,7 +202,7 @@ class Log:
         self._drop(batch, [*self._chapters(), (sealed, size, now)], sealed, most, oldest)
 
     def let_more_go(self, batch: Batch, sealed: int, *, most: int, oldest: int) -> None:
-        """The same of what was sealed before: checkpoints have moved since, and time has passed."""
+        """Drop more of what was sealed before: checkpoints have moved, and time has passed."""
         self._drop(batch, self._chapters(), sealed, most, oldest)
 
     def _drop(
@@ -215,7 +216,7 @@ class Log:
         needed = min(self.checkpoints().values(), default=sealed)
         kept = sum(chapter[1] for chapter in chapters)
         upto = 0
-        # Nothing was sealed later than what lies behind it, whatever the clock said then.
+        # Nothing was sealed later than what lies behind it, whatever the clock said at the time.
         times = accumulate(reversed([time for _, _, time in chapters]), min)
         for (lsn, weight, _), time in zip(chapters, reversed([*times]), strict=True):
             if lsn > needed and kept <= most and time >= oldest:
@@ -227,7 +228,7 @@ class Log:
             batch.delete_range(LOG, keys.number(0), keys.number(upto))
 
     def cut(self, batch: Batch, lsn: int) -> None:
-        """Drop every record above LSN `lsn`, and let nobody have got further."""
+        """Drop every record above LSN `lsn`, and move checkpoints above it back to it."""
         batch.delete_range(LOG, keys.number(lsn + 1), keys.number(keys.MAX))
         for name, reached in self.checkpoints().items():
             if reached > lsn:

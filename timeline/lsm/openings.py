@@ -1,7 +1,7 @@
 """Openings: which opening of the store made a commit.
 
-Responsibility: remember from which commit on each opening wrote, under a tag of its own. So a
-position can be told from one of the same number in a future that this store has lost.
+Responsibility: remember from which commit on each opening wrote, under a tag of its own. A position
+carries the tag. So it differs from one of the same number in a future that this store has lost.
 
 Rule: a roll-back to a snapshot, or a power cut in `interval` durability, takes commits back. The
 next opening gives out their numbers again, under another tag. A tag is chosen when a store is

@@ -1,7 +1,7 @@
 """What RocksDB says went wrong, as an error of ours.
 
-Rule: RocksDB's errors can be told apart by their text only, so that is done here and nowhere else.
-What no rule fits is a `StorageError` with RocksDB's own words.
+Rule: RocksDB's errors differ in their text only. It is read here and nowhere else. An error that no
+rule fits becomes a `StorageError` with RocksDB's own words.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MISSING = re.compile(r"(/[^:]*): No such file or directory")
 
 
 def translate(error: Exception, path: Path) -> NoReturn:
-    """Raise ours for RocksDB's; its errors are told apart by their text only."""
+    """Raise the error of ours that `error`, of the database at `path`, stands for."""
     if isinstance(error, TimelineError):
         raise error
     said = str(error).partition("  The file ")[0]  # its guess at another that may be to blame

@@ -29,7 +29,7 @@ _PIECE_BYTES: Final = 1 << 20  # read and written at a time
 
 _WAIT: Final = "wait until it has made that, or name another"
 
-Moved = Callable[[int], None]  # told how many more bytes were read
+Moved = Callable[[int], None]  # is given how many more bytes were read
 
 
 @contextmanager
@@ -37,8 +37,8 @@ def new_directory(target: Path, *, resume: bool = False) -> Iterator[Path]:
     """A directory that becomes `target`, which must not be there or be empty, when the block ends.
 
     With `resume`, Ctrl-C leaves it, and the next call finds what it held. Raises `ExistsError`,
-    `LockedError` while another makes it too, and `StorageError` for whatever the system refuses
-    within the block.
+    `LockedError` while another makes it too, and `StorageError` for what the system refuses within
+    the block.
     """
     target = anchored(target)
     partial = partial_of(target)
@@ -66,9 +66,9 @@ def _check_free(target: Path) -> None:
 
 @contextmanager
 def sole(partial: Path, target: Path, *, keep: bool = False) -> Iterator[None]:
-    """Be the only one, here or elsewhere, who makes `target` in the directory `partial`. That is
-    empty at first and gone at the end, or moved; with `keep` it has what was in it, and Ctrl-C
-    leaves it. Raises `LockedError`.
+    """Be the only one, in this process and all others, that makes `target` in the directory
+    `partial`. It is empty at first; at the end it is gone, or moved. With `keep` it has what was in
+    it, and Ctrl-C leaves it. Raises `LockedError`.
     """
     lock: Lock | None = None
     kept = False
@@ -76,7 +76,7 @@ def sole(partial: Path, target: Path, *, keep: bool = False) -> Iterator[None]:
         try:
             lock = Lock(partial, target, _WAIT, directory=True)
         except LockedError:
-            kept = True  # it is another's
+            kept = True  # another holds it
             raise
         if not keep:
             _empty(partial)
@@ -138,14 +138,14 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def seclude(directory: Path) -> None:
-    """Where nobody but its owner may enter a directory, take from others what they may do with
-    what is in it. RocksDB and tantivy make their files as the umask has it, which is the process's.
+    """Take away the rights of others to what is in a directory that only its owner may enter.
+    RocksDB and tantivy make their files with the rights that the umask of the process leaves.
     """
     try:
         if directory.stat().st_mode & OTHERS:
             return
         entries = list(directory.iterdir())
-    except OSError:  # it is another's, who sees to it
+    except OSError:  # it belongs to another user, whose own process does this
         return
     for entry in entries:
         with suppress(OSError):  # RocksDB removed it meanwhile

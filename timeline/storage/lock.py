@@ -1,11 +1,11 @@
 """A lock on a file or directory: one holder at a time, of this process or another.
 
 Rule: the lock belongs to one opening of the file (`flock`). RocksDB's own lock belongs to the
-process, and POSIX drops it as soon as the process closes any other descriptor of that file, which a
-copy or a checksum of the directory does. A forked child gives up its share at once, so that the
-lock ends with its holder, however long the child lives.
+process: POSIX drops it as soon as the process closes any other descriptor of that file, and a copy
+or a checksum of the directory does so. A forked child gives up its share at once. So the lock ends
+with its holder, however long the child lives.
 
-It says who holds it, as far as that can be known. Its callers know what is locked, and why.
+A refusal names the holder, as far as it is known. Callers know what is locked, and why.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Lock:
     ) -> None:
         """Lock the file at `path`, or the directory, which is made if need be.
 
-        `signed` writes the number of the process into the file. Errors say that `name` is in use
-        and end in `advice`; others of this process are told the `place` where it was opened. Waits
+        `signed` writes the number of the process into the file. Errors say that `name` is in use,
+        and end in `advice`. Within this process they name the `place` where it was opened. Waits
         for a holder that called `leave`. Raises `LockedError`, `StorageError`.
         """
         self.path = path
@@ -123,7 +123,7 @@ class Lock:
 
     def _sign(self, text: bytes) -> None:
         assert self._file is not None
-        with suppress(OSError):  # a full disk: then others are told less
+        with suppress(OSError):  # a full disk: then others learn less
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, text, 0)
 
@@ -151,7 +151,7 @@ class Lock:
             self._drop()
 
     def _drop(self) -> None:
-        """Close the file, without a word to those that share the lock."""
+        """Close the file; what else shares the lock keeps it."""
         if self._file is None:
             return
         identity = self._identity()

@@ -6,8 +6,7 @@ and fsync. Its options are in `tuning`; its errors become ours in `failures`.
 Rule: what is written is unsynced until `sync` returns, and a crash loses a suffix of the writes
 only (the WAL is replayed as written, and all column families are flushed together). The WAL holds
 the commit log and little else: what sealing and compaction write can be made again from the log.
-Nothing here retries, and nothing outside sees an object of the binding, so that closing really
-closes.
+Nothing here retries. No object of the binding leaves this folder, so that closing really closes.
 
 How it fails: `LockedError` when another process holds the directory, `CorruptError` when RocksDB
 finds damage, `StallError` when it asks for a pause (nothing was written), `StorageError` for the
@@ -88,8 +87,8 @@ class Storage:
     ) -> None:
         """Open `path`; with `salvage` accept a WAL that is damaged, up to the damage.
 
-        With `read_only` neither is it locked nor does a damaged file keep the rest from being read;
-        all files are opened at once, so that it does not matter if they are removed afterwards.
+        With `read_only` it is not locked, and a damaged file does not keep the rest from being
+        read. All files are opened at once, so that they may be removed afterwards.
         """
         self.path = path
         whole = database_options(options, salvage=salvage)
@@ -101,7 +100,7 @@ class Storage:
             seclude(path)  # a kill left its files as the umask has them
         access = AccessType.read_only() if read_only else AccessType.read_write()
         self._read_only = read_only
-        # What is read to be checked is read from the disk, not from what others have of it.
+        # A check reads from the disk, not from a cache that others filled.
         cache = Cache(MIB) if read_only else block_cache(options.block_cache_bytes)
         self._open(path, whole, options, access, cache)
 
@@ -131,7 +130,7 @@ class Storage:
         self._unlogged = WriteOptions()
         self._unlogged.no_slowdown = True
         self._unlogged.disable_wal = True  # type: ignore[assignment,method-assign]
-        # What a write or an fsync, anybody's, failed with first: RocksDB takes no more writes then.
+        # The first failure of a write or an fsync: RocksDB takes no more writes after one.
         self.failed: TimelineError | None = None
 
     def batch(self) -> Batch:
@@ -239,14 +238,14 @@ class Storage:
     def compact(
         self, family: str, start: bytes | None, stop: bytes | None, *, force: bool = False
     ) -> bool:
-        """Rewrite the files of a key range, so that what was deleted leaves the disk; whether that
-        is known to be done, which it is not while RocksDB is too busy to say.
+        """Rewrite the files of a key range, so that what was deleted leaves the disk. Returns
+        whether that is known to be done: RocksDB may be too busy to say.
 
-        Only with `force` is every file of the range written anew, once: otherwise RocksDB may move
-        one with a deletion beside the one with what it deletes, and leave both at that.
+        Only with `force` is every file of the range written anew. Otherwise RocksDB may move a file
+        with a deletion beside the file with what it deletes, and leave it at that.
 
-        The binding does not say when that failed, on a full disk or for damage that it met; the
-        next write does, and would be refused (rocksdict 0.3.29).
+        The binding does not report a failure, for a full disk or damage. The next write does, and
+        would be refused (rocksdict 0.3.29), so an empty one is made here.
         """
         try:
             how = CompactOptions()
@@ -289,8 +288,8 @@ class Storage:
     def flush(self) -> None:
         """Have RocksDB put what it holds in memory on the disk, all families at one point.
 
-        Compacting a family begins with that; the binding's own `flush` (and its `close`) would
-        flush a single family, and tear apart what belongs together.
+        Compacting a family begins with that. The binding's own `flush` and `close` flush a single
+        family, and so tear apart what belongs together.
         """
         self.compact(META, None, None)
 

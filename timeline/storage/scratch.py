@@ -1,8 +1,7 @@
-"""A directory beside the system's other temporary ones, for what a library wants to write while it
-only reads for us.
+"""A temporary directory, for what a library must write while it only reads for us.
 
-Rule: it is there until `remove`, or until nobody has it any more, and then it is gone, also when
-Ctrl-C comes while it goes.
+Rule: it is there until `remove`, or until nothing refers to it any more. Then it is gone, also when
+Ctrl-C comes while it is removed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How RocksDB is set up: the options of the database and of a column family, and the block cache.
 
-Rule: whoever opens the database, to write, to read or to salvage, begins with these options. What
-differs they set themselves.
+Rule: every opening begins with these options, to write, to read or to salvage. It sets only what
+differs.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""RocksDB's write-ahead log by itself: whether the only thing wrong with it is a last write that a
-power cut tore.
+"""RocksDB's write-ahead log: whether a last write that a power cut tore is all that is wrong.
 
 RocksDB refuses a log whose last record lacks some sectors, just as it refuses damage in the middle.
-The two differ in what follows: no group is written before the fsync of the one before it returned.
+The two differ in what follows. No group is written before the fsync of the one before it returned.
 So no write begins behind a torn one, and nothing that was acknowledged is lost with it.
 
-Rule: where that is not certain it is damage. This module goes when the log has files of its own.
+Rule: where that is not certain, the log counts as damaged. This module goes when the log has files
+of its own.
 """
 
 from __future__ import annotations

@@ -1,13 +1,15 @@
-"""Compaction: small segments to larger ones, patches folded in, and retention.
+"""Compaction: merge small segments into larger ones, and fold patches into them.
 
-Responsibility: merge neighbouring small segments of one timeline, drop what was trimmed and
-deleted inside them, fold single patches in so that what they replaced can leave the disk, and
-choose what to trim for timelines with a retention.
+Responsibility: merge neighbouring small segments of one timeline; drop the entries in them that
+were trimmed or deleted; fold patches in, so that what they replaced can leave the disk; say from
+which number on a timeline keeps to a bound of bytes.
 
-Rule: compaction changes no answer. Each step is one write outside the WAL that replaces a few
-neighbouring segments by their merged form; a crash leaves either. A segment is merged only with
-older ones that are at most twice what follows them, so that an entry is rewritten a number of
-times that grows with the logarithm of its timeline's length.
+Rule: compaction changes no answer. Each step is one write outside the WAL, which replaces a few
+neighbouring segments by their merged form. A crash leaves either. A segment is merged with the
+newer ones only while it is at most twice as large as all of them. So an entry is rewritten a number
+of times that grows with the logarithm of its timeline's length.
+
+    sizes of the newest segments     40 | 9  5  3     9 ≤ 2 · (5 + 3) is merged, 40 is not
 
 The caller holds the engine's lock during a step. Damage raises `CorruptError` and leaves the
 segments as they are.
@@ -38,7 +40,7 @@ _NOTED_TIMELINES: Final = 100_000  # timelines remembered to have small segments
 
 
 class Gain(NamedTuple):
-    """What compacting does: `segments` of `size` bytes become `after` ones, `freed` bytes less."""
+    """What compacting does: `segments` of `size` bytes become `after`, and `freed` bytes go."""
 
     segments: int
     after: int
@@ -74,7 +76,7 @@ class _Tally:
 
 
 class StoredSegment(NamedTuple):
-    """A stored segment, verified and patched, and the size it takes on disk."""
+    """A stored segment, verified and patched, and the bytes that it takes on the disk."""
 
     key: bytes
     segment: Segment
@@ -106,10 +108,9 @@ class Compaction:
         self._small: OrderedDict[int, int] = OrderedDict()  # timeline → small segments noted
         self._ready: OrderedDict[int, None] = OrderedDict()
         self.merged = 0
-        self._fold_at: bytes | None = (
-            None  # where the round of erasing goes on; None: there is none
-        )
-        # What an earlier opening has left, which may not have lived as long as a round, is at once.
+        # The key at which the round of erasing goes on; None when there is no round.
+        self._fold_at: bytes | None = None
+        # What an earlier opening left is erased at once: it may have ended before its first round.
         left = storage.at_or_after(PATCHES, b"", pair(keys.MAX, keys.MAX)) is not None
         wait = 0 if left or erasure.ranges or erasure.log else options.erase_after_ms / 1000
         self._next_round = time.monotonic() + wait
@@ -146,7 +147,7 @@ class Compaction:
             self._write(timeline_id, batch)
 
     def gain(self, timeline_id: int) -> Iterator[Gain]:
-        """What `whole` would do of what is sealed, a part at a time; nothing is written."""
+        """What `whole` would do, a part at a time. Nothing is written."""
         for segments, _ in self._parts(timeline_id):
             tally = _Tally()
             replaced = self._merge(timeline_id, segments, tally)
@@ -159,8 +160,7 @@ class Compaction:
     def whole(self, timeline_id: int) -> Iterator[int]:
         """Compact every segment of a timeline; each step yields how many segments went.
 
-        Every patch on disk is then folded in and gone, also those of entries that no segment
-        holds any more.
+        At the end no patch is left on the disk, also none of an entry that no segment holds.
         """
         low = 0
         for segments, more in self._parts(timeline_id):
@@ -190,9 +190,10 @@ class Compaction:
             yield segments, more
 
     def erase(self, deadline: float) -> bool | None:
-        """Fold patches on disk into their segments until `deadline`: True while the round goes on,
-        False when it has just ended, None as long as `erase_after_ms` since the last have not
-        passed.
+        """Fold patches on the disk into their segments, until `deadline`.
+
+        True while the round goes on, False when it has just ended, None while none is due:
+        `erase_after_ms` lie between two.
         """
         if self._fold_at is None:
             if time.monotonic() < self._next_round:
@@ -212,15 +213,17 @@ class Compaction:
                 return True
 
     def erase_later(self, healed: int) -> None:
-        """The storage was opened again for the so many-th time: what failed may have been the
-        rewriting of a damaged file, so it is tried less and less often.
+        """The storage was opened again, `healed` times by now. What failed may have been the
+        rewriting of a damaged file, so that is tried less and less often.
         """
         wait = self._options.erase_after_ms / 1000 * 2 ** min(healed, 16)
         self._next_round = time.monotonic() + wait
 
     def _fold(self, timeline_id: int, seq: int) -> bytes:
-        """Fold in the first patch from number `seq` on, with all of its segment; where the next may
-        be. One that no segment has an entry for goes, with those up to the next segment.
+        """Fold in the first patch from number `seq` on, with all others of its segment. Returns the
+        key at which the next may be.
+
+        A patch of an entry that no segment holds goes, with those up to the next segment.
         """
         batch = self._storage.batch()
         start, stop = pair(timeline_id, seq), pair(timeline_id + 1, 0)
@@ -243,7 +246,7 @@ class Compaction:
         return stop
 
     def _note_erased(self, timeline_id: int, segments: list[StoredSegment]) -> None:
-        """What patches replaced in these segments is in no reader's way to the files any more."""
+        """What patches replaced in these segments is now to leave the files."""
         for stored in segments:
             if stored.patched:
                 start = pair(timeline_id, stored.segment.low)
@@ -263,7 +266,7 @@ class Compaction:
         return StoredSegment(key, segment, segment.changed, len(value))
 
     def _newest(self, timeline_id: int) -> list[StoredSegment]:
-        """The newest segments, back to one that is full or more than twice what follows."""
+        """The newest segments, back to one that is full, or more than twice what follows it."""
         segments: list[StoredSegment] = []
         total = 0
         position = keys.MAX

@@ -1,14 +1,14 @@
 """Erasure: what was replaced or deleted leaves the files.
 
 Responsibility: remember which key ranges of segments and patches, and which part of the log, still
-hold bytes that no reader may see; rewrite those files on a thread of its own; forget a range when
-its files have been rewritten.
+hold bytes that no reader may see. Rewrite those files on a thread. Forget a range when its files
+have been rewritten.
 
-Rule: a range is noted in the write that removes the last other sign of it: a patch that is folded
-in, or the row of a dropped timeline. It is forgotten in a write that follows the rewriting. So a
-crash, a stall or a failure at any point leaves a range that is done again, never one that is not
-done. There are few ranges: when there are too many, neighbours become one, which rewrites more than
-is needed and leaves out nothing.
+Rule: a range is noted in the same write that removes the last other sign of it: the patch that is
+folded in, or the row of the dropped timeline. It is forgotten in a write after the rewriting. So
+after a crash, a stall or a failure a range may be done again, and none is left out. There are few
+ranges. When there are too many, the nearest neighbours become one. That rewrites more than is
+needed.
 
 The caller holds the engine's lock, except where a method says otherwise. The store decides when
 files are rewritten, and when the log may go.
@@ -59,9 +59,9 @@ class Erasure:
         return self._log
 
     def note(self, start: bytes, stop: bytes, lsn: int) -> None:
-        """Files with keys from `start` up to, without, `stop`, and the log up to `lsn`, hold what
-        is to go; an empty range says so of the log alone. Follow it by `keep` with the batch that
-        makes it so.
+        """Note that files with keys from `start` up to, without, `stop`, and the log up to `lsn`,
+        hold what is to go. An empty range notes the log alone. Call `keep` next, with the batch
+        that makes it so.
         """
         if start < stop:
             self._ranges = add_range(self._ranges, start, stop)
@@ -90,8 +90,8 @@ class Erasure:
         return self._thread is not None and self._thread.is_alive()
 
     def begin(self, *, log: bool, inboxes: bool) -> None:
-        """Rewrite the files of all ranges, those of the log if it was let go, and those of in-boxes
-        if some were deleted, on a thread.
+        """Rewrite the files of all ranges on a thread; with `log` also those of the log, which was
+        let go, with `inboxes` those of in-boxes, of which some were deleted.
         """
         self._under_way = ErasureRow(self._log if log else 0, tuple(self._ranges))
         self._ranges = []
@@ -112,8 +112,8 @@ class Erasure:
             self._succeeded = done
 
     def rewrite(self, ranges: Sequence[Range], *, log: bool) -> bool:
-        """Make RocksDB drop from its files what was deleted in ranges and from the log; whether it
-        did. Without the engine's lock.
+        """Make RocksDB drop from its files what was deleted in `ranges` and in the log. Returns
+        whether it did. Called without the engine's lock.
         """
         done = True
         for start, stop in ranges:
@@ -124,8 +124,8 @@ class Erasure:
         return done
 
     def conclude(self) -> bool:
-        """Note what the thread, if it has ended, has done; whether the files of in-boxes, if it was
-        to rewrite them, are. Raises `StallError`; call it again.
+        """Note what the thread has done, if it has ended. False when the files of in-boxes were to
+        be rewritten and are not. After `StallError` call it again.
         """
         if self._thread is None or self._thread.is_alive():
             return True
@@ -154,8 +154,8 @@ class Erasure:
 
 
 def add_range(ranges: list[Range], start: bytes, stop: bytes) -> list[Range]:
-    """Disjoint ranges in order, with one more: joined with those it touches, and when there are too
-    many the two nearest neighbours, as one.
+    """Disjoint ranges in order, and one more, joined with those that it touches. When there are too
+    many, the two nearest neighbours become one.
     """
     low = bisect_left(ranges, start, key=_stop)
     high = bisect_right(ranges, stop, low, key=_start)

@@ -1,20 +1,22 @@
 """Expiry: in-boxes forget what is older, or more, than any device may come back for.
 
-Responsibility: keep the floor of all in-boxes, move it up as time goes by, and delete what lies
-below it from the disk, some in-boxes at a time.
+Responsibility: keep the floor of all in-boxes, move it up as time goes by, and delete from the disk
+what lies below it, some in-boxes at a time.
 
-Rule: the floor is an LSN. What commits up to it delivered is in no in-box any more, whether or not
-its row is still on the disk: readers clip by the floor, and a position below it cannot be gone on
-from. It moves to a mark, which says by what time commits up to an LSN were made. Each pass of
-sealing, and each record replayed, makes one; of three within a sixteenth of `inbox_age_ms` the
-middle one goes. So a reference stays for that age and at most a sixteenth longer, and nothing is
+Rule: the floor is an LSN. What commits up to it delivered is in no in-box any more, also while it
+is still on the disk: readers stop at the floor, and a position below it leads nowhere. The floor
+moves to a mark. A mark says by what time the commits up to an LSN were made. Each pass of sealing
+makes one, and so does each record replayed. Of three marks within a sixteenth of `inbox_age_ms` the
+middle one goes. So a reference stays for that age, and at most a sixteenth longer, and nothing is
 kept for each commit.
 
-Beside it an in-box that holds more than `inbox_references` gets a floor of its own. It is counted
-when an eighth of that came since it was last counted, or since the store was opened.
+    inbox_age_ms of 90 days     a reference stays for 90 to 96 days
 
-Floors, marks and deletions are written as sealing writes, outside the WAL: RocksDB brings them to
-the disk in their order, so a crash that takes the floor back brings back the rows below it, and no
+An in-box that holds more than `inbox_references` gets a floor of its own, too. It is counted when
+an eighth of that number came since it was last counted, or since the store was opened.
+
+Floors, marks and deletions are written as sealing writes, outside the WAL. RocksDB brings them to
+the disk in their order. So a crash that takes the floor back brings the rows below it back, and no
 floor on the disk is above the sealed LSN. The caller holds the engine's lock.
 """
 
@@ -74,7 +76,7 @@ class Expiry:
         """Make a mark: commits up to `lsn` were made by time `now`."""
         if not self._age:
             return
-        # Nobody commits later than who follows: a clock that was ahead is believed no longer.
+        # No commit is later than one behind it: a mark of a clock that was ahead comes down.
         marks = tuple((upto, min(time, now)) for upto, time in self._row.marks)
         if len(marks) > 1 and now - marks[-2][1] < self._age // _MARKS_IN_AGE:
             marks = marks[:-1]  # the new one takes the place of the last
@@ -83,7 +85,7 @@ class Expiry:
         self._row = self._row._replace(marks=(*marks[max(0, old - 1) :], (lsn, now)))
 
     def keep(self, batch: Batch, lsn: int, now: int) -> None:
-        """The same, and write the marks with `batch`, which ends a pass of sealing up to `lsn`."""
+        """Make a mark, and write all with `batch`, which ends a pass of sealing up to `lsn`."""
         self.note(lsn, now)
         if self._row.marks:
             batch.put(META, EXPIRY_KEY, encode_expiry(self._row))
@@ -109,7 +111,7 @@ class Expiry:
                 self._write(self._storage.batch(), row)
 
     def grew(self, inbox_id: int, count: int) -> None:
-        """So many references of an in-box were sealed."""
+        """`count` more references of an in-box were sealed."""
         if not self._most:
             return
         count += self._grown.pop(inbox_id, 0)
@@ -121,8 +123,8 @@ class Expiry:
                 self._grown.popitem(last=False)
 
     def _count(self, inbox_id: int, position: int, count: int) -> tuple[int, int] | None:
-        """Count references back from `position`, `count` being those above it, and make a floor
-        below as many as are kept; where to go on, None when all is done.
+        """Count references back from `position`; `count` lie above it. Make a floor below as many
+        as are kept. Returns the position and count to go on with, None when all is done.
         """
         start = pair(inbox_id, 1)
         for _ in range(_SLICE_SEGMENTS):
@@ -172,9 +174,10 @@ class Expiry:
 
 
 def _stays(key: bytes, value: bytes, floor: int) -> bool:
-    """Whether the floor of one in-box is above `floor`: what lies below went when it was made.
+    """Whether the floor of one in-box is above `floor`, so that it must stay. What lies below it
+    went when it was made.
 
-    A damaged one stays, with all of its in-box: whoever reads that is told.
+    A damaged one stays, with all of its in-box: readers of that get an error.
     """
     try:
         return decode_floor(key, value) > floor

@@ -1,17 +1,21 @@
-"""Sealing: from the memtable to segments, in slices between groups.
+"""Sealing: from the memtable to the store, in slices between groups.
 
-Responsibility: when the active generation is half of what may be unsealed, rotate it and write it
-to the store in key order: entries, in-boxes, then patches, what trims and drops left behind, and
-state; at the end move the sealed LSN and let the log below it go.
+Responsibility: begin a pass when the active generation holds half of what may be unsealed. Rotate
+it, and write it in key order: entries, in-boxes, patches, what trims and drops left behind, state.
+At the end move the sealed LSN, and let the log up to there go.
 
-Rule: sealing changes no answer. A slice is one write outside the WAL; memory is released after it.
-A crash loses the slices since RocksDB last flushed, and with them the progress they noted and the
-end of the log that they let go, so it costs only the replay: what that finds at or below the last
-number (or LSN) on disk of a timeline (or in-box) is skipped, and the rest ends at its last value.
-`upto` of the progress says for which LSNs that look is needed. The pass keeps ahead of the writers:
-it is done by the time the active generation has grown to three quarters of its half.
+Rule: sealing changes no answer. A slice is one write outside the WAL. Memory is released after it.
 
-How it fails: `StallError` from a slice means nothing was written and the slice is done again.
+A crash loses the slices written since RocksDB last flushed. Their progress, and the deletion of the
+log below, are lost with them, so the log is there to be replayed. The replay skips what is on the
+disk already: entries at or below the last number of their timeline there, references at or below
+the last LSN of their in-box. State ends at its last value anyway. `upto` of the progress says up to
+which LSN a replay must look for that.
+
+A pass keeps ahead of the writers. It is done when the active generation has grown to three quarters
+of the size at which the next pass begins.
+
+How it fails: `StallError` from a slice means that nothing was written. The slice is done again.
 """
 
 from __future__ import annotations
@@ -62,7 +66,7 @@ class Sealing:
         erasure: Erasure,
         clock: Clock,
     ) -> None:
-        """`note(timeline id)` is called for every small segment written."""
+        """`note(timeline_id)` is called for every small segment that is written."""
         self._storage = storage
         self._memtable = memtable
         self._log = log
@@ -73,9 +77,9 @@ class Sealing:
         self._clock = clock
         self.progress = self._reached = progress  # as written, as the next slice writes it
         self.passes = 0
-        self._ended = time.monotonic()  # when the last pass did
+        self._ended = time.monotonic()  # when the last pass ended
         self._steps: Iterator[Callable[[Batch], None]] | None = None
-        self._after: list[Callable[[], None]] = []  # what memory lets go once a slice is written
+        self._after: list[Callable[[], None]] = []  # run once the slice is written: memory lets go
         self._pending: Callable[[Batch], None] | None = None  # a slice that met a stall
         self._done = self._total = 0
         self._bytes = 0
@@ -104,9 +108,9 @@ class Sealing:
         return self._log.applied > self.sealed and waited * 1000 >= self._options.seal_after_ms
 
     def begin(self, upto: int, now: int, next_id: int, staged: Iterable[Timeline] = ()) -> None:
-        """Rotate: what was applied up to LSN `upto` is to be sealed.
+        """Begin a pass over what was applied, up to LSN `upto`.
 
-        `staged` are the timelines with entries that were not applied.
+        `staged` are the timelines with entries that are not applied yet.
         """
         generation = self._memtable.rotate(upto, staged)
         self._total = max(
@@ -125,8 +129,8 @@ class Sealing:
         self._steps = self._pass(generation)
 
     def keep_pace(self, begin: Callable[[], None]) -> None:
-        """Do as much as was earned by what the last groups brought, often nothing. `begin()` begins
-        a pass when one is due.
+        """Do as many slices as the last groups make necessary, often none. `begin()` is called to
+        begin a pass when one is due.
         """
         fill = self._fill()
         if self._steps is None:
@@ -189,7 +193,7 @@ class Sealing:
     def _entries(
         self, generation: Generation, timeline_ids: list[int]
     ) -> Iterator[Callable[[Batch], None]]:
-        """Slices of at most _SLICE_ROWS rows; a long tail takes several."""
+        """Slices of at most `_SLICE_ROWS` rows; a long tail takes several."""
         waiting: list[tuple[Timeline, int]] = []
         room = _SLICE_ROWS
         unsealed = self._memtable.unsealed
@@ -212,7 +216,7 @@ class Sealing:
         self, generation: Generation, parts: list[tuple[Timeline, int]], batch: Batch
     ) -> None:
         memtable, options = self._memtable, self._options
-        # Trims may have taken some since the slice was cut out.
+        # A trim may have taken some since the slice was cut.
         parts = [(each, min(most, memtable.unsealed(each))) for each, most in parts]
         parts = [(each, most) for each, most in parts if most]
         written: list[tuple[Timeline, int, int]] = []
@@ -287,8 +291,8 @@ class Sealing:
 
     @staticmethod
     def _write_state(batch: Batch, item: tuple[bytes, bytes | None]) -> None:
-        """A membership that has ended goes: all that it decided was delivered, and is on disk by
-        now, since a pass writes in-boxes first.
+        """Write a value of state, but remove a membership that has ended: what it decides was
+        delivered, and a pass writes in-boxes before state.
         """
         key, value = item
         if value is None or (key[:1] == AUDIENCE and value[-8:] != _OPEN):
@@ -297,9 +301,11 @@ class Sealing:
             batch.put(STATE, key, value)
 
     def _write_garbage(self, batch: Batch, item: tuple[int, int | None]) -> None:
-        """Delete what lies wholly below `first`, or all of a dropped timeline, whose content is
-        then to leave the files. The rest of a cut segment goes by compaction, and patches of what
-        was trimmed are left to erasure, which would not know of them otherwise.
+        """Delete the segments that lie wholly below `first`, or all of a dropped timeline, whose
+        content is then to leave the files.
+
+        Compaction drops the rest of a segment that was cut. Patches of trimmed entries stay until
+        erasure finds them, which would not know of them otherwise.
         """
         timeline_id, first = item
         start = pair(timeline_id, 0)
@@ -343,7 +349,7 @@ def _patched(
     payloads: Sequence[bytes],
     patches: Mapping[int, bytes],
 ) -> EntryColumns:
-    """The same entries as they now are, those deleted left out."""
+    """The entries with their patches, without those that were deleted."""
     present: list[bytes] = list(map(patches.get, seqs, payloads))
     kept = [index for index, payload in enumerate(present) if payload]
     return (
@@ -355,7 +361,7 @@ def _patched(
 
 
 def _sorted_chunks(objects: Mapping[int, object], size: int) -> Iterator[list[int]]:
-    """The ids in ascending order, in lists of `size`. numpy, since a sort here stalls a group."""
+    """The ids in ascending order, in lists of `size`. By numpy: another sort stalls a group."""
     ids = np.fromiter(objects, dtype=np.uint64, count=len(objects))
     ids.sort()
     for start in range(0, len(ids), size):
