@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine.stores import Clock
 from tests.messaging.adapters import Door, EmbeddedDoor, WireDoor
 
 
@@ -29,3 +30,9 @@ def door(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Door]:
     door = request.param(tmp_path / "store", **request.module.OPTIONS)
     yield door
     door.close()
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    with Clock().installed() as clock:
+        yield clock

@@ -3,40 +3,20 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import timeline
-from tests.engine.stores import SMALL, Clock
 from timeline.embedded.database import Database
-from timeline.errors import ConflictError, NoPermissionError, TooLargeError
-from timeline.formats.conversations import KEY, MENTIONED, UNCOUNTED, between
+from timeline.errors import NoPermissionError, TooLargeError
+from timeline.formats.conversations import MENTIONED, UNCOUNTED, between
 from timeline.messaging.access.access import find_conversation
 from timeline.messaging.conversations import membership
 from timeline.messaging.conversations.lifecycle import Deletion
 from timeline.messaging.delivery.watching import News
 from timeline.messaging.pages import SyncPage
-from timeline.options import DAY
-
-
-@pytest.fixture
-def clock() -> Iterator[Clock]:
-    with Clock().installed() as clock:
-        yield clock
-
-
-def keys_kept(db: Database) -> int:
-    engine = db.engine
-    with engine.lock:
-        return sum(1 for _ in engine.state.scan(*between(KEY)))
-
-
-def send(db: Database, text: str, key: str, sender: str = "ann") -> str:
-    return db.messaging.send("team", sender, {"text": text}, key=key).status
 
 
 def pages_of(db: Database, user: str, limit: int) -> Iterator[SyncPage]:
@@ -45,103 +25,6 @@ def pages_of(db: Database, user: str, limit: int) -> Iterator[SyncPage]:
     while page.more:
         page = db.messaging.sync(user, "phone", after=page.cursor, limit=limit)
         yield page
-
-
-def test_a_key_holds_for_a_window_and_is_swept_after_two(tmp_path: Path, clock: Clock) -> None:
-    options = replace(SMALL, retention_check_ms=1, fsync="inline")
-    with timeline.open(tmp_path / "store", options) as db:
-        db.messaging.create("team", "ann")
-        for number in range(600):
-            assert send(db, "hi", f"old{number}") == "stored"
-        clock.now += DAY - 1
-        assert send(db, "hi", "old599") == "duplicate"
-        clock.now += 1
-        assert send(db, "hi", "young") == "stored"
-        assert send(db, "hi", "old0") == "duplicate", "a window is the least"
-        with pytest.raises(ConflictError):
-            send(db, "ho", "old0")
-        clock.now += DAY
-        assert send(db, "hi", "younger") == "stored"
-        assert send(db, "hi", "old0") == "stored", "after two windows a key is free again"
-        kept = keys_kept(db)
-        assert kept > 600
-        while keys_kept(db) > 3:
-            db.engine.work()
-            db.flush()
-        assert keys_kept(db) == 3
-        assert send(db, "hi", "young") == "duplicate"
-
-
-def test_so_many_bytes_of_keys_end_a_generation_early(tmp_path: Path, clock: Clock) -> None:
-    options = replace(
-        SMALL, retention_check_ms=1, fsync="inline", idempotency_bytes=20_000, unsealed_bytes=10**6
-    )
-    path = tmp_path / "store"
-    db = timeline.open(path, options)
-    db.messaging.create("team", "ann")
-    most = 0
-    for number in range(3_000):
-        assert send(db, "hi", f"key{number}") == "stored"
-        assert send(db, "hi", f"key{number}") == "duplicate"
-        if number % 100 == 0:
-            while db.engine.work():
-                db.flush()
-            db.flush()
-            most = max(most, keys_kept(db))
-        if number == 1_500:
-            db.close()
-            db = timeline.open(path, options)
-    assert most < 3 * 20_000 / 96, "two generations, and a little that a restart forgot"
-    db.close()
-
-
-def test_two_at_once_with_one_key_store_once(tmp_path: Path) -> None:
-    with timeline.open(tmp_path / "store") as db:
-        db.messaging.create("team", "ann")
-        for number in range(30):
-            barrier = threading.Barrier(4)
-            found: list[tuple[int, str]] = []
-
-            def race(key: str, barrier: threading.Barrier, found: list[tuple[int, str]]) -> None:
-                barrier.wait()
-                sent = db.messaging.send("team", "ann", {"text": "hi"}, key=key)
-                found.append((sent.seq, sent.status))
-
-            threads = [
-                threading.Thread(target=race, args=(str(number), barrier, found)) for _ in range(4)
-            ]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            assert sorted(status for _, status in found) == ["duplicate"] * 3 + ["stored"]
-            assert {seq for seq, _ in found} == {number + 1}
-
-
-def test_a_failed_commit_leaves_neither_message_nor_key(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with timeline.open(tmp_path / "store", fsync="inline") as db:
-        im = db.messaging
-        im.create("team", "ann", members=["bob"])
-        im.ack("bob", "phone", im.conversations("bob").position)
-        storage = db.engine.store.storage
-
-        def fail(_: object) -> None:
-            raise timeline.errors.StorageError("no space left")
-
-        with monkeypatch.context() as patch:
-            patch.setattr(storage, "write", fail)
-            with pytest.raises(timeline.errors.UncertainError):
-                im.send("team", "ann", {"text": "hi"}, key="k")
-        monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
-        db.engine.work()
-        assert not db.engine.poisoned
-        assert im.sync("bob", "phone").entries == []
-        assert im.history("team", "bob") == []
-        assert im.info("team").head == 0
-        sent = im.send("team", "ann", {"text": "hi"}, key="k")
-        assert (sent.seq, sent.status) == (1, "stored")
 
 
 def test_a_copy_of_another_epoch_resyncs_everybody(tmp_path: Path) -> None:
@@ -162,20 +45,6 @@ def test_a_copy_of_another_epoch_resyncs_everybody(tmp_path: Path) -> None:
         assert db.engine.store.epoch == epoch, "it goes on in the epoch it was given"
     with timeline.open(tmp_path / "store") as db:
         assert db.messaging.sync("bob", "phone", after=cursor).entries
-
-
-def test_an_idle_device_is_forgotten(tmp_path: Path, clock: Clock) -> None:
-    with timeline.open(tmp_path / "store", fsync="inline") as db:
-        im = db.messaging
-        im.create("team", "ann")
-        im.ack("ann", "phone", im.conversations("ann").position)
-        clock.now += 90 * DAY
-        assert not im.sync("ann", "phone").resync
-        clock.now += 1
-        assert im.sync("ann", "phone").resync
-        assert im.devices("ann") == []
-        for number in range(32):  # it makes room for others
-            im.ack("ann", f"d{number}", im.conversations("ann").position)
 
 
 def test_more_switches_than_are_known_resync(
@@ -256,35 +125,6 @@ def test_a_group_follows_another_limit_when_next_somebody_comes_or_goes(
     with timeline.open(tmp_path / "store", diffusion_limit=2) as db:
         entries = db.messaging.sync("ann", "phone", after=position).entries
         assert [each.seq for each in entries if each.kind == "message"] == [1, 2, 3]
-
-
-def test_the_device_seen_longest_ago_makes_room(tmp_path: Path, clock: Clock) -> None:
-    with timeline.open(tmp_path / "store", replace(SMALL, devices=3, fsync="inline")) as db:
-        im = db.messaging
-        im.create("team", "ann")
-        cursor = im.conversations("ann").position
-
-        def seen(name: str) -> list[str]:
-            clock.now += 1
-            im.ack("ann", name, cursor)
-            return sorted(each.device for each in im.devices("ann"))
-
-        for name in ("a", "b", "c", "a"):
-            seen(name)
-        assert seen("d") == ["a", "c", "d"], "b was seen longest ago"
-        presence = im.messages.presence
-        presence.arrive(b"ann", b"c")
-        assert seen("e") == ["c", "d", "e"], "c is on line"
-        for online in (b"d", b"e"):
-            presence.arrive(b"ann", online)
-        with pytest.raises(TooLargeError, match="all of them are online"):
-            seen("f")
-        with pytest.raises(TooLargeError):
-            im.set_device("ann", "f", {"os": "x"})
-        assert seen("c") == ["c", "d", "e"]
-        presence.depart(b"ann", b"d")
-        assert seen("f") == ["c", "e", "f"]
-        assert im.sync("ann", "d").resync
 
 
 def test_what_all_devices_have_passed_makes_room(tmp_path: Path) -> None:

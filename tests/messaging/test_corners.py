@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyroaring import BitMap
 from redis.exceptions import ExecAbortError, ResponseError
 
 from tests.engine.adapters import Refused
 from tests.messaging.adapters import Door, WireDoor
-from timeline.messaging.access import bitmaps
 
 OPTIONS = {"diffusion_limit": 3}
 
@@ -204,28 +202,6 @@ def test_a_page_of_the_list_is_bounded_however_large_the_messages(door: Door) ->
         if not cursor:
             break
     assert found == teams[::-1]
-
-
-class OneChunk(bitmaps.Bitmaps):
-    """A set whose numbers are all in the first chunk."""
-
-    def __init__(self, bits: BitMap) -> None:
-        self._bits = bits
-
-    def chunk(self, number: int) -> BitMap:
-        return BitMap() if number else self._bits
-
-
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("hidden", [[], [0], [5], [3, 4, 9], list(range(3, 12)), [2, 12], [7, 11]])
-def test_runs_are_what_is_left(hidden: list[int], *, reverse: bool) -> None:
-    found = [
-        number
-        for start, stop in bitmaps.runs(3, 11, OneChunk(BitMap(hidden)), reverse=reverse)
-        for number in (range(stop, start - 1, -1) if reverse else range(start, stop + 1))
-    ]
-    left = [number for number in range(3, 12) if number not in hidden]
-    assert found == (left[::-1] if reverse else left)
 
 
 @pytest.mark.parametrize(

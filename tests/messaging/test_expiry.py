@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -72,12 +72,6 @@ def work(db: Database) -> None:
     db.engine.work()
     while db.engine.work():
         pass
-
-
-@pytest.fixture
-def clock() -> Iterator[Clock]:
-    with Clock().installed() as clock:
-        yield clock
 
 
 def test_positions_from_the_floor_on_go_on(tmp_path: Path, clock: Clock) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +15,6 @@ from timeline.messaging.conversations import lifecycle
 
 DAY = 24 * 60 * 60 * 1000
 PEOPLE = ["ann", "bob", "cat", "dan", "eve"]
-
-
-@pytest.fixture
-def clock() -> Iterator[Clock]:
-    with Clock().installed() as clock:
-        yield clock
 
 
 def open_store(tmp_path: Path) -> Database:

@@ -1,0 +1,30 @@
+"""Sets of message numbers: what is left of a range without them."""
+
+from __future__ import annotations
+
+import pytest
+from pyroaring import BitMap
+
+from timeline.messaging.access import bitmaps
+
+
+class OneChunk(bitmaps.Bitmaps):
+    """A set whose numbers are all in the first chunk."""
+
+    def __init__(self, bits: BitMap) -> None:
+        self._bits = bits
+
+    def chunk(self, number: int) -> BitMap:
+        return BitMap() if number else self._bits
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("hidden", [[], [0], [5], [3, 4, 9], list(range(3, 12)), [2, 12], [7, 11]])
+def test_runs_are_what_is_left(hidden: list[int], *, reverse: bool) -> None:
+    found = [
+        number
+        for start, stop in bitmaps.runs(3, 11, OneChunk(BitMap(hidden)), reverse=reverse)
+        for number in (range(stop, start - 1, -1) if reverse else range(start, stop + 1))
+    ]
+    left = [number for number in range(3, 12) if number not in hidden]
+    assert found == (left[::-1] if reverse else left)
