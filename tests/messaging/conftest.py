@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.engine.stores import Clock
-from tests.messaging.adapters import Door, EmbeddedDoor, WireDoor
+from tests.messaging.doors.door import Door
+from tests.messaging.doors.embedded import EmbeddedDoor
+from tests.messaging.doors.wire import WireDoor
 
 
 @pytest.fixture(scope="module", params=[EmbeddedDoor, WireDoor], ids=["embedded", "wire"])

@@ -11,7 +11,8 @@ import pytest
 from redis.exceptions import ExecAbortError, ResponseError
 
 from tests.engine.adapters import Refused
-from tests.messaging.adapters import Door, WireDoor
+from tests.messaging.doors.door import Door
+from tests.messaging.doors.wire import WireDoor
 
 OPTIONS = {"diffusion_limit": 3}
 

@@ -13,7 +13,9 @@ import pytest
 
 import timeline
 from tests.engine.stores import Clock
-from tests.messaging.adapters import Door, EmbeddedDoor, WireDoor
+from tests.messaging.doors.door import Door
+from tests.messaging.doors.embedded import EmbeddedDoor
+from tests.messaging.doors.wire import WireDoor
 from timeline.commit.draft import Draft
 from timeline.embedded.database import Database
 from timeline.errors import UncertainError, UsageError

@@ -16,7 +16,9 @@ from redis.exceptions import ResponseError
 
 import timeline
 from tests.engine.stores import SMALL, Clock, small_steps
-from tests.messaging.adapters import Door, EmbeddedDoor, WireDoor
+from tests.messaging.doors.door import Door
+from tests.messaging.doors.embedded import EmbeddedDoor
+from tests.messaging.doors.wire import WireDoor
 from timeline.embedded.database import Database
 from timeline.engine.inboxview import TOP, InboxView, number_of
 from timeline.entry import Entry

@@ -11,7 +11,7 @@ from itertools import count
 import pytest
 
 from tests.engine.adapters import Refused
-from tests.messaging.adapters import Door, Told
+from tests.messaging.doors.door import Door, Update
 
 LIMIT = 5
 OPTIONS = {"diffusion_limit": LIMIT}
@@ -36,9 +36,9 @@ def begin(door: Door, user: str, device: str = "phone") -> None:
     door.ack(user, device, door.conversations(user).position)
 
 
-def catch_up(door: Door, user: str, device: str = "phone", limit: int = 3) -> list[Told]:
+def catch_up(door: Door, user: str, device: str = "phone", limit: int = 3) -> list[Update]:
     """Everything that a device has not acknowledged, which it then does."""
-    found: list[Told] = []
+    found: list[Update] = []
     page = door.sync(user, device, limit=limit)
     while True:
         assert not page.resync
@@ -50,7 +50,7 @@ def catch_up(door: Door, user: str, device: str = "phone", limit: int = 3) -> li
         page = door.sync(user, device, limit=limit)
 
 
-def kinds(told: list[Told]) -> list[tuple[str, int]]:
+def kinds(told: list[Update]) -> list[tuple[str, int]]:
     return [(each.kind, each.seq) for each in told]
 
 
@@ -680,7 +680,7 @@ def test_a_conversation_switches_its_diffusion_unnoticed(
     door.create(team, ann, [bob])
     begin(door, bob, "late")
     begin(door, bob, "early")
-    early: list[Told] = []
+    early: list[Update] = []
     for round_ in range(3):
         for guest in guests:
             door.join(team, [guest])

@@ -20,7 +20,8 @@ import pytest
 import redis
 
 from tests.engine.adapters import Refused
-from tests.messaging.adapters import Told, WireDoor, wire_page
+from tests.messaging.doors.door import Update
+from tests.messaging.doors.wire import WireDoor, wire_page
 from tests.server.daemon import Client
 
 WAIT = 20.0
@@ -63,7 +64,7 @@ class Raw:
             if not (isinstance(found, hiredis.PushNotification)):
                 return found
 
-    def pushed(self) -> tuple[str, Told]:
+    def pushed(self) -> tuple[str, Update]:
         """The next frame of a stream: its cursor, and what it tells."""
         frame = self.next()
         assert isinstance(frame, hiredis.PushNotification), frame
@@ -71,7 +72,7 @@ class Raw:
         assert word == b"sync"
         fields = tuple(zip(items[::2], items[1::2], strict=True))
         seq = int(entry_id.split(b"-")[0])
-        return cursor.decode(), Told(kind.decode(), conversation.decode(), seq, fields)
+        return cursor.decode(), Update(kind.decode(), conversation.decode(), seq, fields)
 
     def close(self) -> None:
         self.socket.close()

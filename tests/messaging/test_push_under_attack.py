@@ -15,7 +15,7 @@ from pathlib import Path
 import hiredis
 import pytest
 
-from tests.messaging.adapters import WireDoor
+from tests.messaging.doors.wire import WireDoor
 from tests.messaging.test_push import WAIT, Raw
 
 USERS = [f"user{number}" for number in range(24)]

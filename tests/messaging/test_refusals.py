@@ -8,7 +8,9 @@ from typing import Final
 import pytest
 
 from tests.engine.adapters import Refused
-from tests.messaging.adapters import Door, EmbeddedDoor, WireDoor
+from tests.messaging.doors.door import Door
+from tests.messaging.doors.embedded import EmbeddedDoor
+from tests.messaging.doors.wire import WireDoor
 
 
 @pytest.fixture(scope="module", params=[EmbeddedDoor, WireDoor], ids=["embedded", "wire"])

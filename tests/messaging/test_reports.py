@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import timeline
-from tests.messaging.adapters import Door, Told
+from tests.messaging.doors.door import Door, Update
 from timeline.embedded.database import Database
 from timeline.errors import TimelineError
 
@@ -36,7 +36,7 @@ class Scene:
     def begin(self, user: str, device: str = "phone") -> None:
         self.door.ack(user, device, self.door.conversations(user).position)
 
-    def catch_up(self, user: str, device: str = "phone") -> list[Told]:
+    def catch_up(self, user: str, device: str = "phone") -> list[Update]:
         page = self.door.sync(user, device, limit=1000)
         assert not page.resync
         assert not page.more

@@ -9,7 +9,8 @@ from typing import Final
 import pytest
 
 from tests.engine.adapters import Refused
-from tests.messaging.adapters import Door, EmbeddedDoor
+from tests.messaging.doors.door import Door
+from tests.messaging.doors.embedded import EmbeddedDoor
 
 # action → who may, by kind of conversation: a(dmin), m(ember), r(eader), n(one: who left), and
 # - (the application itself)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.engine.adapters import Refused
-from tests.messaging.adapters import Door, EmbeddedDoor
+from tests.messaging.doors.door import Door
+from tests.messaging.doors.embedded import EmbeddedDoor
 from timeline.messaging.access.access import find_conversation, find_user, member_of
 
 OPTIONS = {"diffusion_limit": 3}

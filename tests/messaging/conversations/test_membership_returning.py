@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.messaging.adapters import Door, EmbeddedDoor, Told
+from tests.messaging.doors.door import Door, Update
+from tests.messaging.doors.embedded import EmbeddedDoor
 from timeline.engine.view import Applied
 
 LIMIT = 4
@@ -29,8 +30,8 @@ class Phone:
         self.shown: dict[tuple[str, int], tuple[tuple[bytes, bytes], ...]] = {}
         door.ack(user, name, door.conversations(user).position)
 
-    def catch_up(self, limit: int = 100) -> list[Told]:
-        told: list[Told] = []
+    def catch_up(self, limit: int = 100) -> list[Update]:
+        told: list[Update] = []
         while True:
             page = self.door.sync(self.user, self.name, limit=limit)
             assert not page.resync
@@ -42,7 +43,7 @@ class Phone:
             if not page.more:
                 return told
 
-    def _apply(self, told: Told) -> None:
+    def _apply(self, told: Update) -> None:
         if told.kind in ("message", "edit", "recall"):
             self.shown[told.conversation, told.seq] = told.fields
         elif told.kind == "hide":
@@ -76,7 +77,7 @@ class Scene:
     def back(self) -> None:
         self.door.join(self.team, [self.bob], self.ann)
 
-    def agrees(self, phone: Phone, limit: int = 100) -> list[Told]:
+    def agrees(self, phone: Phone, limit: int = 100) -> list[Update]:
         """What the phone is told, after which all it holds is as the history shows it."""
         told = phone.catch_up(limit)
         history = {m.seq: m.fields for m in self.door.history(self.team, self.bob, limit=1_000)}
@@ -92,7 +93,7 @@ def scene(opened: Door, request: pytest.FixtureRequest) -> Scene:
     return Scene(opened, *request.param)
 
 
-def kinds(told: list[Told]) -> list[tuple[str, int]]:
+def kinds(told: list[Update]) -> list[tuple[str, int]]:
     return [(each.kind, each.seq) for each in told]
 
 

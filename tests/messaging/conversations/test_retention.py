@@ -7,7 +7,9 @@ from itertools import count
 import pytest
 
 from tests.engine.adapters import Refused
-from tests.messaging.adapters import Door, EmbeddedDoor, Told, WireDoor
+from tests.messaging.doors.door import Door, Update
+from tests.messaging.doors.embedded import EmbeddedDoor
+from tests.messaging.doors.wire import WireDoor
 
 LIMIT = 4
 OPTIONS = {"diffusion_limit": LIMIT, "retention_check_ms": 1}
@@ -46,7 +48,7 @@ class Scene:
             self.door.do("TIMELINE.RETENTION", name, "MAXLEN", length)
 
     def catch_up(self, limit: int = 100) -> list[tuple[str, int]]:
-        found: list[Told] = []
+        found: list[Update] = []
         more = True
         while more:
             page = self.door.sync(self.bob, "phone", limit=limit)
