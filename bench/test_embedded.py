@@ -72,12 +72,12 @@ def test_range_of_segments_as_wire_bytes(
     database: timeline.Database, sealed: timeline.TimelineHandle, rate: Rate
 ) -> None:
     engine = database.engine
-    found = engine.find(sealed.name)
+    found = engine.view.find(sealed.name)
     assert found is not None
 
     def work() -> int:
         with engine.lock:
-            return sum(map(len, engine.read(found).chunks))
+            return sum(map(len, engine.view.read(found).chunks))
 
     size = work()
     assert size > ENTRIES * 100

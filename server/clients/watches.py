@@ -14,9 +14,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from timeline.commit.dropped import DroppedNames
+from timeline.engine.view import View
 from timeline.lsm.ranges import Extent
-
-from .view import View
 
 
 class Mark(NamedTuple):

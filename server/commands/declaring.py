@@ -14,8 +14,8 @@ from dataclasses import replace
 from typing import Generic, TypeVar
 
 from timeline.commit.draft import Draft
+from timeline.engine.view import View
 
-from ..clients.view import Catalog
 from ..registry.command import EXECUTE, PLAIN, READ, WRITE, Arguments, Command
 from ..registry.keyspecs import key_spec
 from ..registry.lookup import COMMANDS
@@ -24,7 +24,7 @@ from ..service.session import Session
 from ..wire import replies
 
 PlainHandler = Callable[[Session, Arguments], bytes | None]
-ReadHandler = Callable[[Session, Arguments, Catalog], bytes | None]
+ReadHandler = Callable[[Session, Arguments, View], bytes | None]
 WriteHandler = Callable[[Session, Arguments, Draft], bytes | None]
 
 

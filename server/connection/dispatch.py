@@ -68,7 +68,7 @@ def perform(
     begin = perf_counter()
     try:
         if command.kind == READ:
-            reply = command.handler(session, args, session.service.engine)
+            reply = command.handler(session, args, session.service.engine.view)
         else:
             reply = _run(session, command, args)
     except BusyError:

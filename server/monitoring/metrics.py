@@ -270,7 +270,7 @@ def _background(service: Service) -> Iterator[Metric]:
 def _disk(service: Service) -> Iterator[Metric]:
     engine = service.engine
     store = engine.store
-    yield _gauge("timelines", "Raw timelines.", engine.count)
+    yield _gauge("timelines", "Raw timelines.", engine.view.count)
     yield _gauges("store_bytes", "Bytes of files by what they hold.", "family", store.sizes())
     yield _gauge(
         "segments",

@@ -218,7 +218,7 @@ class Service:
     def timelines(self) -> int:
         """How many raw timelines there are."""
         with self.engine.lock:
-            return self.engine.count
+            return self.engine.view.count
 
     def note(
         self,

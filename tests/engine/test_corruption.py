@@ -171,7 +171,7 @@ def test_a_damaged_segment_hurts_its_own_range_only(tmp_path: Path) -> None:
         for name in ("a", "b"):
             db.timeline(name).append_many([{"n": str(n)} for n in range(50)])
     with timeline.open(tmp_path / "store", segment_entries=10) as db:
-        a = db.engine.find(b"a")
+        a = db.engine.view.find(b"a")
         assert a is not None
         keys = [key for key in keys_of(db, SEGMENTS) if key[:8] == a.id.to_bytes(8, "big")]
         assert len(keys) == 5
@@ -197,7 +197,7 @@ def test_no_byte_of_a_segment_may_change_unseen(tmp_path: Path, part: int) -> No
         before = plain(list(handle.range()))
         (key,) = keys_of(db, SEGMENTS)
         size = len(db.engine.store.storage.get(SEGMENTS, key) or b"")
-        timeline_object = db.engine.find(b"a")
+        timeline_object = db.engine.view.find(b"a")
         assert timeline_object is not None
         for position in range(part, size, 12):
             damage(db, SEGMENTS, key, at=position)

@@ -104,7 +104,7 @@ def test_damage_elsewhere_holds_up_nothing(tmp_path: Path, monkeypatch: pytest.M
         fill(db, contents)
         recall(db, 4)
         with db.engine.lock:
-            timeline_ = db.engine.find(b"t1")
+            timeline_ = db.engine.view.find(b"t1")
             assert timeline_ is not None
             damaged = timeline_.id
         read = segmentcache.read_segment
@@ -263,7 +263,7 @@ def test_whatever_removes_the_patch_the_content_goes(
         recall(db, 1)
         if how == "merge":
             with db.engine.lock:
-                timeline_ = db.engine.find(b"t0")
+                timeline_ = db.engine.view.find(b"t0")
                 assert timeline_ is not None
                 db.engine.store.compaction._ready[timeline_.id] = None
                 db.timeline("t0")

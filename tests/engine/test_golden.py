@@ -56,7 +56,7 @@ def listing(db: Database) -> dict[str, Any]:
     for name in db.timelines():
         handle = db.timeline(name)
         first, head, length, created = handle.extent()[:4]
-        found = engine.find(name)
+        found = engine.view.find(name)
         assert found is not None
         entries = [
             [entry.seq, entry.time, [text(item) for pair in entry.fields for item in pair]]
@@ -71,13 +71,13 @@ def listing(db: Database) -> dict[str, Any]:
             "entries": entries,
         }
     inboxes = {}
-    for user in engine.names(b"@user:"):
-        box = engine.find(user)
+    for user in engine.view.names(b"@user:"):
+        box = engine.view.find(user)
         assert box is not None
         inboxes[str(box.id)] = [
             list(reference[:4]) for reference, _ in engine.inboxes.read(box.id, NO_LSN, -1, 10**6)
         ]
-    kept = engine.find(b"contiguous")
+    kept = engine.view.find(b"contiguous")
     assert kept is not None
     return {
         "lsn": engine.applied,
@@ -107,7 +107,7 @@ def test_it_goes_on_where_it_stopped(store: Path, listed: dict[str, Any]) -> Non
                 assert handle.append({"a": "1"}) == kept["head"] + 1
         ids = [kept["id"] for kept in listed["timelines"].values()]
         db.timeline("brand new").append({"a": "1"})
-        new = db.engine.find(b"brand new")
+        new = db.engine.view.find(b"brand new")
         assert new is not None
         assert new.id > max(ids)
         db.compact()

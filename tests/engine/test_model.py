@@ -123,7 +123,7 @@ class Machine(RuleBasedStateMachine):
     def accept(self, pending: Pending) -> None:
         for name, kept in pending.timelines.items():
             if kept.id is None:
-                found = self.engine.find(name)
+                found = self.engine.view.find(name)
                 assert found is not None, f"{name!r} is missing"
                 kept.id = found.id
                 assert kept.id not in self.oracle.ids, "an id was given out twice"
@@ -439,9 +439,9 @@ class Machine(RuleBasedStateMachine):
         found = self.db.timeline(name).range(**bounds, limit=limit, reverse=backward)
         assert plain(list(found)) == kept.range(**bounds, limit=limit, reverse=backward)
         with self.engine.lock:
-            here = self.engine.find(name)
+            here = self.engine.view.find(name)
             if here is not None:
-                page = self.engine.read(here, first, last, limit, reverse=backward)
+                page = self.engine.view.read(here, first, last, limit, reverse=backward)
                 expected = kept.range(first, last, limit=limit, reverse=backward)
                 assert page.count == len(expected)
                 assert page.last == (expected[-1][0] if expected else None)

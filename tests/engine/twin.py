@@ -93,7 +93,7 @@ class Twin:
     def _accept(self, pending: Pending) -> None:
         for name, kept in pending.timelines.items():
             if kept.id is None:
-                found = self.db.engine.find(name)
+                found = self.db.engine.view.find(name)
                 assert found is not None
                 kept.id = found.id
                 assert kept.id not in self.oracle.ids, "an id was given out twice"

@@ -105,15 +105,15 @@ def _message(db: Database, chance: random.Random) -> None:
 def answers(db: Database) -> dict[Any, Any]:
     """Everything that can be asked."""
     epoch = db.engine.store.epoch
-    found: dict[Any, Any] = {"head": db.log.head, "count": db.engine.count}
+    found: dict[Any, Any] = {"head": db.log.head, "count": db.engine.view.count}
     for prefix in (b"", b"@"):
         for name in db.timelines(prefix):
             handle = db.timeline(name)
             found[name] = [list(handle.range()), handle.extent(), handle.metadata()]
             with db.engine.lock:
-                timeline = db.engine.find(name)
+                timeline = db.engine.view.find(name)
                 assert timeline is not None
-                found[name].append((db.engine.retention(timeline), timeline.row))
+                found[name].append((db.engine.view.retention(timeline), timeline.row))
     im = db.messaging
     conversations = [name[6:].decode() for name in db.timelines(b"@conv:")]
     for conversation in conversations:

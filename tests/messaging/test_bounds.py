@@ -219,7 +219,7 @@ def test_what_was_applied_untold_makes_everybody_look(tmp_path: Path) -> None:
         im.create("team", "ann", members=["bob"])
         watch = im.messages.watch
         with engine.lock:
-            bob = engine.find(b"@user:bob")
+            bob = engine.view.find(b"@user:bob")
             assert bob is not None
             watch.add(bob.id)
         told: list[News] = []

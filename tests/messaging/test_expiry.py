@@ -163,7 +163,7 @@ def test_who_has_too_much_waiting_resyncs_and_nobody_else(tmp_path: Path) -> Non
         page = im.sync("bob", "phone", after=position)
         assert [entry.seq for entry in page.entries] == [301]
         epoch, _, _ = early.split("-")
-        inbox = db.engine.find(b"@user:bob")
+        inbox = db.engine.view.find(b"@user:bob")
         assert inbox is not None
         floor = db.engine.inboxes.floor_of(inbox.id)
         page = im.sync("bob", "desk", after=f"{epoch}-{floor}-0", limit=1_000)
@@ -228,7 +228,7 @@ def test_a_stream_that_had_everything_goes_on_whatever_comes_at_once(
                 draft.commit().group.on_done(lambda group: push.tell(im.messages.watch.tell(group)))
             engine.flush()
 
-        bob = engine.find(b"@user:bob")
+        bob = engine.view.find(b"@user:bob")
         assert bob is not None
         connection: Any = line
         push.add(connection, b"bob", b"phone", bob.id, im.messages.reader.now)
@@ -269,7 +269,7 @@ def test_a_stream_is_told_what_healing_brought_back(
         im.create("team", "ann", members=["bob"])
         push = Push(turns, engine, im.messages)
         engine.on_reload(push.look_all)
-        bob = engine.find(b"@user:bob")
+        bob = engine.view.find(b"@user:bob")
         assert bob is not None
         connection: Any = line
         push.add(connection, b"bob", b"phone", bob.id, im.messages.reader.now)

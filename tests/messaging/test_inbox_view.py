@@ -143,7 +143,7 @@ def fill(db: Database, draw: random.Random, inbox: int, target: bytes) -> None:
 
 
 def check(db: Database, draw: random.Random, name: bytes, inbox: int) -> None:
-    reads = InboxView(db.engine)
+    reads = InboxView(db.engine.view)
     with db.engine.lock:
         found = db.engine.inboxes.read(inbox, NO_LSN, -1, 10**6)
         box = reads.find(name)

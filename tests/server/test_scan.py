@@ -178,7 +178,7 @@ def test_keys_are_looked_for_in_turns_and_miss_nothing_that_stays(tmp_path: Path
 
     with timeline.open(tmp_path / "store", search=False) as db:
         db.engine.commit(make)
-        steps = matching(session, db.engine, compiled(b"key:*"))
+        steps = matching(session, db.engine.view, compiled(b"key:*"))
         with db.engine.lock:
             next(steps)
         db.engine.commit(change)

@@ -84,7 +84,7 @@ def _telling(
     `progress` that the work is at this timeline.
     """
     if name is None:
-        named, total = engine.each(prefix), sum(1 for _ in engine.each(prefix))
+        named, total = engine.view.each(prefix), sum(1 for _ in engine.view.each(prefix))
     else:
         named, total = iter([(name, find_timeline(engine, name).id)]), 1
     for done, (_, timeline_id) in enumerate(named):

@@ -47,10 +47,10 @@ def export_records(
         time=stage.last_time,
         next_id=stage.next_id,
     )
-    for name, _ in engine.each(prefix or b""):
+    for name, _ in engine.view.each(prefix or b""):
         if prefix is None or not name.startswith(b"@"):
             with engine.lock:
-                timeline = engine.find(name)
+                timeline = engine.view.find(name)
             if timeline is not None:
                 yield from _timeline(engine, timeline)
                 if is_inbox(timeline):
@@ -67,10 +67,10 @@ def _timeline(engine: Engine, timeline: Timeline) -> Iterator[ExportRecord]:
     with engine.lock:
         row = timeline.row
         assert row is not None, "a timeline that is found has a row"
-        metadata = engine.metadata(timeline)
+        metadata = engine.view.metadata(timeline)
         raw = row.kind == RAW
-        head = engine.extent(timeline).head if raw else 0
-        retention = engine.retention(timeline)
+        head = engine.view.extent(timeline).head if raw else 0
+        retention = engine.view.retention(timeline)
     yield TimelineRecord(
         timeline.name,
         timeline.id,

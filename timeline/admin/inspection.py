@@ -157,7 +157,7 @@ def plain(value: Any) -> Any:  # noqa: ANN401  facts of any kind
 
 def inspect_store(engine: Engine, index: dict[str, int | str]) -> StoreFacts:
     """`index` is what the indexer tells of itself."""
-    counts = Counter(kind_of(name) for name, _ in engine.each())
+    counts = Counter(kind_of(name) for name, _ in engine.view.each())
     with engine.lock:
         engine.check_usable()
         storage = engine.store.storage
@@ -221,7 +221,7 @@ def inspect_timeline(engine: Engine, name: bytes) -> TimelineFacts:
         start, stop = keys.pair(timeline_id, 0), keys.pair(timeline_id + 1, 0)
         patches = sum(1 for _ in engine.store.storage.keys(PATCHES, start, stop))
         extent, floor, tail = _extent(engine, timeline, inbox=inbox)
-        retention: Retention = engine.retention(timeline)
+        retention: Retention = engine.view.retention(timeline)
         return TimelineFacts(
             name,
             timeline_id,
@@ -239,7 +239,7 @@ def inspect_timeline(engine: Engine, name: bytes) -> TimelineFacts:
             retention.age,
             retention.length,
             retention.size,
-            engine.metadata(timeline),
+            engine.view.metadata(timeline),
             newest[-_LISTED:],
         )
 
@@ -249,8 +249,8 @@ def _extent(engine: Engine, timeline: Timeline, *, inbox: bool) -> tuple[Extent,
     if inbox:
         rows = engine.inboxes.inbox(timeline.id)
         floor = engine.inboxes.floor_of(timeline.id)
-        return InboxView(engine).span(timeline), floor, len(rows.immutable) + len(rows.tail)
-    return engine.extent(timeline), 0, engine.store.memtable.applied(timeline)
+        return InboxView(engine.view).span(timeline), floor, len(rows.immutable) + len(rows.tail)
+    return engine.view.extent(timeline), 0, engine.store.memtable.applied(timeline)
 
 
 def _segments(engine: Engine, owner: int, family: str) -> Iterator[SegmentFacts]:
@@ -278,7 +278,7 @@ def _count_entries(value: bytes) -> int:
 def find_timeline(engine: Engine, name: bytes) -> Timeline:
     """Raises `NotFoundError`, which says what else may be meant."""
     with engine.lock:
-        timeline = engine.find(name)
+        timeline = engine.view.find(name)
         if timeline is None:
             raise NotFoundError(f"there is no timeline {shown(name)}{_meant(engine, name)}")
         return timeline
@@ -286,7 +286,7 @@ def find_timeline(engine: Engine, name: bytes) -> Timeline:
 
 def _meant(engine: Engine, name: bytes) -> str:
     """What else may be meant by a name that is none."""
-    others = [prefix + name for prefix in _KINDS if engine.find(prefix + name) is not None]
+    others = [prefix + name for prefix in _KINDS if engine.view.find(prefix + name) is not None]
     return f": did you mean {shown(others[0])}?" if others else ""
 
 

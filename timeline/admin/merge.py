@@ -132,13 +132,13 @@ class EngineDestination:
 
     def head(self, name: bytes) -> int:
         with self._engine.lock:
-            timeline = self._engine.find(name)
-            return 0 if timeline is None else self._engine.extent(timeline).head
+            timeline = self._engine.view.find(name)
+            return 0 if timeline is None else self._engine.view.extent(timeline).head
 
     def entry(self, name: bytes, seq: int) -> list[bytes] | None:
         engine = self._engine
         with engine.lock:
-            timeline = engine.find(name)
+            timeline = engine.view.find(name)
             if timeline is None:
                 return None
             found = engine.timelines.ranges.stored(timeline, seq, seq, 1, reverse=False)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import ClassVar
 
 from timeline.commit.group import Appended
 from timeline.commit.stage import Stage, select
@@ -35,6 +36,8 @@ from timeline.lsm.timeline import Timeline
 
 
 class Overlay:
+    is_draft: ClassVar[bool] = True  # what it shows was not applied
+
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self.lsn = Lsn(stage.open.next)

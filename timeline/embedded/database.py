@@ -80,7 +80,7 @@ class Database:
         begins with `@` those of the store: `@conv:`, `@event:`, `@user:`.
         """
         start = encode_name(prefix)
-        for name, _ in self.engine.each(start):
+        for name, _ in self.engine.view.each(start):
             if start[:1] == b"@" or name[:1] != b"@":
                 yield name
 

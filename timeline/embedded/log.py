@@ -41,7 +41,7 @@ class LogView:
         place, count = arguments.sequence(after, "after"), arguments.page(limit)
         with Reading(self._engine):
             self._engine.log.check_given_out(place)
-            return self._engine.commits(place, count)
+            return self._engine.view.commits(place, count)
 
     def follow(self, *, after: int = 0, timeout: float | None = None) -> Iterator[LogCommit]:
         """Commits above LSN `after` as they become durable, for ever.
@@ -57,7 +57,7 @@ class LogView:
 
         def read() -> list[LogCommit] | None:
             with engine.lock:
-                return engine.commits(reached, _FOLLOWED) if engine.applied > reached else None
+                return engine.view.commits(reached, _FOLLOWED) if engine.applied > reached else None
 
         while True:
             try:

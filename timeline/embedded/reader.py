@@ -96,7 +96,7 @@ class TimelineReader:
     ) -> Iterator[Entry]:
         engine = self._engine
         with engine.lock:
-            timeline = engine.find(self.name)
+            timeline = engine.view.find(self.name)
             if timeline is None:
                 return
             inbox = is_inbox(timeline)
@@ -115,7 +115,7 @@ class TimelineReader:
             with engine.lock:
                 if engine.closed:
                     raise ClosedError("the store is closed")
-                timeline = engine.find(self.name)
+                timeline = engine.view.find(self.name)
                 if timeline is None:
                     return
                 page = engine.timelines.ranges.entries(
@@ -141,11 +141,11 @@ class TimelineReader:
         while left > 0 and low <= high:
             with engine.lock:
                 engine.check_usable()
-                inbox = engine.find(self.name)
+                inbox = engine.view.find(self.name)
                 if inbox is None:
                     return
                 asked = min(_PAGE, left)
-                page = InboxView(engine).read(inbox, low, high, asked, reverse=reverse)
+                page = InboxView(engine.view).read(inbox, low, high, asked, reverse=reverse)
             yield from map(show_reference, page.chunks)
             if page.last is None or page.count < asked:
                 return
@@ -164,12 +164,12 @@ class TimelineReader:
         """First number, head, length and time of creation; zeros when there is no timeline."""
         engine = self._engine
         with engine.lock:
-            timeline = engine.find(self.name)
+            timeline = engine.view.find(self.name)
             if timeline is None:
                 return Extent(0, 0, 0, 0, 0, 0)
             if is_inbox(timeline):
-                return InboxView(engine).span(timeline)
-            return engine.extent(timeline)
+                return InboxView(engine.view).span(timeline)
+            return engine.view.extent(timeline)
 
     def __len__(self) -> int:
         """How many entries there are. For an in-box (`@user:…`) it looks at all of them."""
@@ -186,19 +186,19 @@ class TimelineReader:
         """
         engine = self._engine
         with engine.lock:
-            timeline = engine.find(self.name)
+            timeline = engine.view.find(self.name)
             if timeline is None:
                 return 0
             if is_inbox(timeline):
-                return InboxView(engine).newest(timeline) >> BITS
-            return engine.extent(timeline).head
+                return InboxView(engine.view).newest(timeline) >> BITS
+            return engine.view.extent(timeline).head
 
     def metadata(self) -> dict[bytes, bytes]:
         """What is known about the timeline beside its entries."""
         engine = self._engine
         with engine.lock:
-            timeline = engine.find(self.name)
-            return {} if timeline is None else engine.metadata(timeline)
+            timeline = engine.view.find(self.name)
+            return {} if timeline is None else engine.view.metadata(timeline)
 
     def retention(self) -> Retention:
         """The bounds to which the store trims it, 0 for none: age in ms, length, bytes. Raises
@@ -207,7 +207,7 @@ class TimelineReader:
         engine = self._engine
         with engine.lock:
             timeline = find_timeline(engine, self.name)
-            return engine.retention(timeline)
+            return engine.view.retention(timeline)
 
     def excess(
         self,

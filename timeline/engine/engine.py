@@ -41,7 +41,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from itertools import islice
 from typing import ClassVar, Final, Self, TypeVar
 
 from timeline.commit.deleted import forget
@@ -59,12 +58,9 @@ from timeline.engine.pipeline import Observer, Pipeline
 from timeline.engine.statistics import Statistics
 from timeline.engine.store import STALL_SECONDS, Store
 from timeline.engine.upkeep import Upkeep
+from timeline.engine.view import Applied
 from timeline.engine.writecontrol import WriteControl
 from timeline.errors import ClosedError, TimelineError
-from timeline.formats import keys
-from timeline.formats.rows import Retention, decode_metadata
-from timeline.lsm.log import LogCommit
-from timeline.lsm.ranges import Extent, Page
 from timeline.lsm.timeline import Timeline
 from timeline.options import Options, anchored
 from timeline.storage.lock import Lock, place_of_call
@@ -109,6 +105,7 @@ class Engine:
             self.statistics,
             self._owe,
         )
+        self.view = Applied(self.lock, self.control)
         self._closing = threading.RLock()
         self.copying = threading.Lock()  # its files, for a backup
         self._parts: list[Callable[[], None]] = []
@@ -156,6 +153,7 @@ class Engine:
         """What is asked from now on is asked of `store`."""
         self.store = store
         self.pipeline.adopt(store, Upkeep(store, self.chores))
+        self.view.adopt(store)
         self.stage, self.appender = store.stage, store.appender
         self.timelines, self.inboxes = store.timelines, store.inboxes
         self.state, self.log = store.state, store.log
@@ -408,81 +406,7 @@ class Engine:
     def _forget_deleted(self, draft: Draft) -> bool:
         return forget(draft, self.options.deleted_names)
 
-    # --- reading ------------------------------------------------------------------------------
-    def find(self, name: bytes) -> Timeline | None:
-        """The timeline called `name`, as applied; None when there is none."""
-        if self.control.closed:
-            self.check_usable()
-        return self.timelines.find(name)
-
-    def extent(self, timeline: Timeline) -> Extent:
-        return self.timelines.ranges.extent(timeline)
-
-    def read(
-        self,
-        timeline: Timeline,
-        first: int = 0,
-        last: int = keys.MAX,
-        limit: int | None = None,
-        *,
-        reverse: bool = False,
-    ) -> Page:
-        """Entries numbered `first` to `last`, inclusive, in stored form, at most `limit`."""
-        return self.timelines.ranges.read(timeline, first, last, limit, reverse=reverse)
-
-    def commits(self, after: int, limit: int) -> list[LogCommit]:
-        """At most `limit` commits above LSN `after`, with the names of what they changed. Raises
-        `TrimmedError`.
-        """
-        self.check_usable()
-        found = self.log.read(after, limit)
-        ids = {change.id for commit in found for change in commit.changes}
-        names = {each: self.timelines.name(each) for each in ids}
-        return [
-            commit._replace(
-                changes=[change._replace(timeline=names[change.id]) for change in commit.changes]
-            )
-            for commit in found
-        ]
-
-    @property
-    def count(self) -> int:
-        """How many raw timelines there are; those of the store itself (`@…`) are not counted."""
-        value = self.state.get(keys.COUNT)
-        return 0 if value is None else keys.split_number(value)
-
-    def metadata(self, timeline: Timeline) -> dict[bytes, bytes]:
-        """What is known about a timeline beside its entries."""
-        return decode_metadata(self.state.get(keys.META + keys.number(timeline.id)))
-
-    def retention(self, timeline: Timeline) -> Retention:
-        """The bounds to which the timeline is trimmed by itself."""
-        return self.store.retention.get(timeline)
-
-    def ids(self, after: int) -> Iterator[tuple[int, bytes]]:
-        """(id, name) of timelines in order of ids, those above `after`; exhaust or close it before
-        the lock is released.
-        """
-        self.check_usable()
-        return self.timelines.ids(after)
-
-    def names(self, prefix: bytes = b"", after: bytes | None = None) -> Iterator[bytes]:
-        """Names in byte order; exhaust or close it before the lock is released."""
-        self.check_usable()
-        for name, _ in self.timelines.names(prefix, after):
-            yield name
-
-    def each(self, prefix: bytes = b"") -> Iterator[tuple[bytes, int]]:
-        """Names and ids in byte order, read in pages, so that the lock need not be held."""
-        after: bytes | None = None
-        while True:
-            with self.lock:
-                self.check_usable()
-                page = list(islice(self.timelines.names(prefix, after), 256))
-            if not page:
-                return
-            yield from page
-            after = page[-1][0]
+    # --- figures ------------------------------------------------------------------------------
 
     def stats(self) -> dict[str, int | float | str]:
         """What INFO shows of the engine; while the storage is closed after a failure, less what is
@@ -520,7 +444,7 @@ class Engine:
             "writing_turned_off": self.statistics.poisoned,
         }
         with suppress(ClosedError):
-            found["timelines"] = self.count
+            found["timelines"] = self.view.count
             found["log_first"] = self.log.first()
         return found
 
@@ -586,6 +510,7 @@ class Engine:
         self.lock = threading.RLock()
         self.staged, self.woken = threading.Condition(self.lock), threading.Condition(self.lock)
         self.pipeline.refuse_in_child(self.lock, self.woken)
+        self.view.refuse_in_child(self.lock)
         self.callbacks = Callbacks()
         self._parts.clear()  # their threads are the parent's, and so are the locks these hold
         self.outcomes = Outcomes(self.lock)  # nobody in the child waits for a group

@@ -1,6 +1,6 @@
 """In-boxes as raw streams: the references themselves, not the entries that they refer to.
 
-Responsibility: answer about an in-box what a `View` answers about a timeline: its extent, and
+Responsibility: answer about an in-box what a `Source` answers about a timeline: its extent, and
 ranges in both directions as entries in stored form.
 
 Rule: the id of a reference is `<lsn>-<n>`: it is number n, from 0, of those that commit `lsn` put
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from timeline.engine.engine import Engine
+from timeline.engine.view import Applied
 from timeline.entry import Entry
 from timeline.formats.conversations import KINDS
 from timeline.formats.entries import decode_id, encode_shown
@@ -62,24 +62,24 @@ def show_reference(payload: bytes) -> Entry:
 
 
 class InboxView:
-    """The in-boxes of one engine, read as a `View` is. Numbers are those of references."""
+    """The in-boxes of a view, as a `Source` of which the numbers are those of references."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, view: Applied) -> None:
+        self._view = view
 
     def find(self, name: bytes) -> Timeline | None:
-        return self._engine.timelines.find(name)
+        return self._view.find(name)
 
     @property
     def head(self) -> int:
         """The highest number that a reference may have by now."""
-        return last_number(self._engine.applied)
+        return last_number(self._view.log.applied)
 
     def extent(self, timeline: Timeline) -> Extent:
         """First and last number, 0 for none. For the length every segment is looked at."""
         row = timeline.staged or timeline.row
         created = 0 if row is None else row.created
-        inboxes = self._engine.inboxes
+        inboxes = self._view.inboxes
         first = self.read(timeline, limit=1).last or 0
         head = self.newest(timeline)
         length = inboxes.count(timeline.id)
@@ -92,10 +92,10 @@ class InboxView:
         return self.read(timeline, limit=1, reverse=True).last or 0
 
     def metadata(self, timeline: Timeline) -> dict[bytes, bytes]:
-        return self._engine.metadata(timeline)
+        return self._view.metadata(timeline)
 
     def retention(self, timeline: Timeline) -> Retention:
-        return self._engine.retention(timeline)
+        return self._view.retention(timeline)
 
     def span(self, timeline: Timeline) -> Extent:
         """The extent with LSNs in place of numbers, for callers whose ids are plain numbers."""
@@ -118,7 +118,7 @@ class InboxView:
         limit = MAX if limit is None else limit
         if limit <= 0:
             return Page(0, [], None)
-        inboxes = self._engine.inboxes
+        inboxes = self._view.inboxes
         if reverse:
             found = inboxes.read_back(timeline.id, Lsn(last >> BITS), last & _LAST, limit)
         elif first & _LAST:
@@ -137,7 +137,7 @@ class InboxView:
     def _show(self, number: int, reference: Reference, names: dict[int, bytes]) -> bytes:
         timeline_id, kind = reference.timeline_id, reference.kind
         if timeline_id not in names:
-            timeline = self._engine.timelines.load(timeline_id)
+            timeline = self._view.load(timeline_id)
             names[timeline_id] = b"" if timeline is None else timeline.name
         word = _KINDS.get(kind) or b"%d" % kind
         items = (b"kind", word, b"timeline", names[timeline_id], b"seq", b"%d" % reference.seq)

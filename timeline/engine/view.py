@@ -1,68 +1,199 @@
-"""What a reader sees: the state that was applied, or a draft on top of everything staged.
+"""What a reader sees: what was applied, or a draft on top of everything staged.
 
-Responsibility: name the few reads that whatever is built above the engine needs, so that the same
-function answers a reader and a commit in the making. A `Draft` has them itself; `Applied` gives
-the engine's.
+Responsibility: the one way to read a store, for all that stands above the engine. The same function
+answers a reader and a commit in the making: both are a `View`. A `Draft` is one itself; `Applied`
+is the engine's. What has no state beside its entries, as an in-box read as a stream, is a `Source`.
 
-Rule: an `Applied` view keeps nothing and is valid while its engine is, across healing too. The
-caller holds the engine's lock, and exhausts or closes a scan before letting it go.
+    view = engine.view                      or a draft, inside a transaction
+    timeline = view.find(b"audit")
+    page = view.read(timeline, 1, 100)
+
+Rule: readers ask a view, and never reach through the engine for the parts of its store: those are
+others after healing. The view of an engine stays the same. The caller holds the engine's lock, and
+exhausts or closes an iterator before letting it go.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from typing import Protocol
+from itertools import islice
+from typing import ClassVar, Final, Protocol
 
-from timeline.engine.engine import Engine
+from timeline.engine.store import Store
+from timeline.engine.writecontrol import WriteControl
+from timeline.formats import keys
+from timeline.formats.rows import Retention, decode_metadata
 from timeline.formats.segments import StoredEntry
 from timeline.lsm.clock import Clock
-from timeline.lsm.ranges import Extent
+from timeline.lsm.log import LogCommit
+from timeline.lsm.ranges import Extent, Page
 from timeline.lsm.timeline import Timeline
 
-
-class View(Protocol):
-    @property
-    def clock(self) -> Clock: ...
-    def find(self, name: bytes) -> Timeline | None: ...
-    def load(self, timeline_id: int) -> Timeline | None: ...
-    def extent(self, timeline: Timeline) -> Extent: ...
-    def stored(
-        self, timeline: Timeline, first: int, last: int, *, reverse: bool = False
-    ) -> Iterator[StoredEntry]: ...
-    def get(self, key: bytes) -> bytes | None: ...
-    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]: ...
-    def metadata(self, timeline: Timeline) -> dict[bytes, bytes]: ...
+_NAMES: Final = 256  # read at a time, with the lock held
 
 
-class Applied:
-    """What was applied, and is therefore durable."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    @property
-    def clock(self) -> Clock:
-        return self._engine.timelines.ranges.clock
+class Source(Protocol):
+    """Where a timeline's entries are read from."""
 
     def find(self, name: bytes) -> Timeline | None:
-        return self._engine.timelines.find(name)
+        """The timeline called `name`; None when there is none."""
+
+    def extent(self, timeline: Timeline) -> Extent: ...
+
+    def metadata(self, timeline: Timeline) -> dict[bytes, bytes]:
+        """What is known about a timeline beside its entries."""
+
+    def retention(self, timeline: Timeline) -> Retention:
+        """The bounds to which the timeline is trimmed by itself."""
+
+    def read(
+        self,
+        timeline: Timeline,
+        first: int = ...,
+        last: int = ...,
+        limit: int | None = ...,
+        *,
+        reverse: bool = ...,
+    ) -> Page:
+        """Entries numbered `first` to `last`, inclusive, at most `limit`, in stored form."""
+
+
+class View(Source, Protocol):
+    is_draft: ClassVar[bool]  # whether it shows more than was applied
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def count(self) -> int:
+        """How many raw timelines there are; those of the store itself (`@…`) are not counted."""
 
     def load(self, timeline_id: int) -> Timeline | None:
-        return self._engine.timelines.load(timeline_id)
+        """The timeline with `timeline_id`; None when there is none, or it was dropped."""
 
-    def extent(self, timeline: Timeline) -> Extent:
-        return self._engine.timelines.ranges.extent(timeline)
+    def names(self, prefix: bytes = ..., after: bytes | None = ...) -> Iterator[bytes]:
+        """Names in byte order, those after `after` that begin with `prefix`."""
+
+    def ids(self, after: int) -> Iterator[tuple[int, bytes]]:
+        """(id, name) of timelines in order of ids, those above `after`."""
 
     def stored(
         self, timeline: Timeline, first: int, last: int, *, reverse: bool = False
     ) -> Iterator[StoredEntry]:
-        return self._engine.timelines.ranges.each(timeline, first, last, reverse=reverse)
+        """Entries numbered `first` to `last`, inclusive, one by one."""
 
     def get(self, key: bytes) -> bytes | None:
-        return self._engine.state.get(key)
+        """The state under `key`."""
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-        return self._engine.state.scan(start, stop)
+        """State from `start` up to, without, `stop`, in order of keys."""
+
+
+class Applied:
+    """What was applied, and is therefore durable. Raises `ClosedError` once that is closed."""
+
+    is_draft: ClassVar[bool] = False
+
+    def __init__(self, lock: threading.RLock, control: WriteControl) -> None:
+        self._lock = lock  # the engine's
+        self._control = control
+
+    def adopt(self, store: Store) -> None:
+        """Show what is in `store` from now on."""
+        self._timelines, self._ranges = store.timelines, store.timelines.ranges
+        self._state, self._retention = store.state, store.retention
+        self.log, self.inboxes, self.epoch = store.log, store.inboxes, store.epoch
+
+    def refuse_in_child(self, lock: threading.RLock) -> None:
+        self._lock = lock
+
+    @property
+    def clock(self) -> Clock:
+        return self._ranges.clock
+
+    @property
+    def count(self) -> int:
+        value = self._state.get(keys.COUNT)
+        return 0 if value is None else keys.split_number(value)
+
+    # --- timelines ----------------------------------------------------------------------------
+
+    def find(self, name: bytes) -> Timeline | None:
+        if self._control.closed:
+            self._control.check_usable()
+        return self._timelines.find(name)
+
+    def load(self, timeline_id: int) -> Timeline | None:
+        return self._timelines.load(timeline_id)
+
+    def extent(self, timeline: Timeline) -> Extent:
+        return self._ranges.extent(timeline)
 
     def metadata(self, timeline: Timeline) -> dict[bytes, bytes]:
-        return self._engine.metadata(timeline)
+        return decode_metadata(self._state.get(keys.META + keys.number(timeline.id)))
+
+    def retention(self, timeline: Timeline) -> Retention:
+        return self._retention.get(timeline)
+
+    def ids(self, after: int) -> Iterator[tuple[int, bytes]]:
+        self._control.check_usable()
+        return self._timelines.ids(after)
+
+    def names(self, prefix: bytes = b"", after: bytes | None = None) -> Iterator[bytes]:
+        self._control.check_usable()
+        for name, _ in self._timelines.names(prefix, after):
+            yield name
+
+    def each(self, prefix: bytes = b"") -> Iterator[tuple[bytes, int]]:
+        """Names and ids in byte order, read in pages, so that the lock need not be held."""
+        after: bytes | None = None
+        while True:
+            with self._lock:
+                self._control.check_usable()
+                page = list(islice(self._timelines.names(prefix, after), _NAMES))
+            if not page:
+                return
+            yield from page
+            after = page[-1][0]
+
+    # --- entries ------------------------------------------------------------------------------
+
+    def read(
+        self,
+        timeline: Timeline,
+        first: int = 0,
+        last: int = keys.MAX,
+        limit: int | None = None,
+        *,
+        reverse: bool = False,
+    ) -> Page:
+        return self._ranges.read(timeline, first, last, limit, reverse=reverse)
+
+    def stored(
+        self, timeline: Timeline, first: int, last: int, *, reverse: bool = False
+    ) -> Iterator[StoredEntry]:
+        return self._ranges.each(timeline, first, last, reverse=reverse)
+
+    # --- state and log ------------------------------------------------------------------------
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._state.get(key)
+
+    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return self._state.scan(start, stop)
+
+    def commits(self, after: int, limit: int) -> list[LogCommit]:
+        """At most `limit` commits above LSN `after`, with the names of what they changed. Raises
+        `TrimmedError`.
+        """
+        self._control.check_usable()
+        found = self.log.read(after, limit)
+        ids = {change.id for commit in found for change in commit.changes}
+        names = {each: self._timelines.name(each) for each in ids}
+        return [
+            commit._replace(
+                changes=[change._replace(timeline=names[change.id]) for change in commit.changes]
+            )
+            for commit in found
+        ]

@@ -215,7 +215,7 @@ def inspect_user(
         start = MEMBER + keys.pair(inbox.id, int(after)) + b"\0"
     rows = list(islice(view.scan(start, stop), limit))
     found = [_explain(view, inbox, second_id(key), decode_member(value)) for key, value in rows]
-    span = InboxView(engine).span(inbox)
+    span = InboxView(engine.view).span(inbox)
     pulled = view.get(PULLED_COUNT + keys.number(inbox.id))
     return UserFacts(
         user.decode(),

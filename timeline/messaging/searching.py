@@ -59,7 +59,7 @@ def search(
     sender = None if request.sender is None else check_user(request.sender).decode()
     with engine.lock:
         engine.check_usable()
-        view = Applied(engine)
+        view = engine.view
         viewer = _Viewer(view, find_user(view, request.user).id)
         scope, exactly = _scope(viewer, lists, request)
     found = Search(

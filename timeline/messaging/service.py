@@ -11,7 +11,6 @@ from functools import partial
 
 from timeline.commit.draft import Draft
 from timeline.engine.engine import Engine
-from timeline.engine.view import Applied
 from timeline.errors import UsageError
 from timeline.formats.names import CONVERSATIONS
 from timeline.messaging.conversations import tombstones
@@ -40,7 +39,7 @@ class Messages:
         self.watch = Watch(engine)
         self.presence = Presence()
         self.waiters = Waiters(engine)  # of the Python API; the daemon has its own
-        self.view = Applied(engine)
+        self.view = engine.view
         self.indexer: Serving | None = None
         if engine.options.search:
             prefixes = tuple(prefix.encode() for prefix in engine.options.search_prefixes)

@@ -60,7 +60,7 @@ class Build:
 
     def _fill(self) -> Iterator[bool]:
         for prefix in self._prefixes:
-            for _, timeline_id in self._engine.each(prefix):
+            for _, timeline_id in self._engine.view.each(prefix):
                 for rows in self._rows(timeline_id):
                     for row in rows:
                         document = self._documents.entry(timeline_id, row)

@@ -90,7 +90,7 @@ def find_timelines(
         with engine.lock:
             engine.check_usable()
             timeline = engine.timelines.load(timeline_id)
-            metadata = {} if timeline is None else engine.metadata(timeline)
+            metadata = {} if timeline is None else engine.view.metadata(timeline)
         if timeline is None or not metadata:
             continue
         found.append((timeline.name, metadata))

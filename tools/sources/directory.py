@@ -63,7 +63,7 @@ class Directory:
 
     def timelines(self, prefix: bytes) -> Iterator[Listed]:
         engine = self._db.engine
-        for name, _ in engine.each(prefix):
+        for name, _ in engine.view.each(prefix):
             extent = self._db.timeline(name).extent()
             with engine.lock:
                 engine.timelines.forget_idle()

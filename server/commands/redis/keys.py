@@ -13,9 +13,9 @@ from random import randrange
 
 from timeline.commit.draft import Draft
 from timeline.engine.engine import Engine
+from timeline.engine.view import View
 from timeline.formats import keys as store_keys
 
-from ...clients.view import Catalog, View
 from ...errors import CommandError
 from ...registry.command import Arguments
 from ...service.making import Steps
@@ -36,7 +36,7 @@ _MOST_DROPS = 1_000  # the same inside MULTI, where there is one commit
 _DROP_BYTES = 1_600  # of operations that deleting one takes at most, beside its name three times
 
 
-def raw_names(catalog: Catalog, prefix: bytes = b"", after: bytes | None = None) -> Iterator[bytes]:
+def raw_names(catalog: View, prefix: bytes = b"", after: bytes | None = None) -> Iterator[bytes]:
     """Names of raw timelines in byte order. Exhaust or drop it under the engine's lock."""
     if prefix[:1] == b"@":
         return
@@ -141,7 +141,7 @@ for _name in ("TTL", "PTTL"):
     flags="readonly",
     complexity="O(N) for the names looked at",
 )
-def randomkey(session: Session, args: Arguments, view: Catalog) -> bytes:
+def randomkey(session: Session, args: Arguments, view: View) -> bytes:
     chance = randrange(_engine(session).stage.next_id)  # noqa: S311  no secret
     for after in (chance, 0):
         for _, name in islice(view.ids(after), _PASSED):
@@ -152,7 +152,7 @@ def randomkey(session: Session, args: Arguments, view: Catalog) -> bytes:
 
 
 @read("DBSIZE", "", "How many raw timelines there are.", flags="readonly fast")
-def dbsize(session: Session, args: Arguments, view: Catalog) -> bytes:
+def dbsize(session: Session, args: Arguments, view: View) -> bytes:
     return replies.integer(view.count)
 
 
@@ -164,11 +164,11 @@ def dbsize(session: Session, args: Arguments, view: Catalog) -> bytes:
     flags="readonly",
     complexity="O(N) for N timelines",
 )
-def keys(session: Session, args: Arguments, view: Catalog) -> bytes | None:
+def keys(session: Session, args: Arguments, view: View) -> bytes | None:
     return answer(session, matching(session, view, compiled(args[1])))
 
 
-def matching(session: Session, view: Catalog, glob: Glob) -> Steps:
+def matching(session: Session, view: View, glob: Glob) -> Steps:
     """The names that match, some in each turn: all that are there throughout, and of those that
     come or go meanwhile some.
     """
@@ -203,7 +203,7 @@ def matching(session: Session, view: Catalog, glob: Glob) -> Steps:
     flags="readonly",
     complexity="O(N) for the timelines looked at",
 )
-def scan(session: Session, args: Arguments, view: Catalog) -> bytes:
+def scan(session: Session, args: Arguments, view: View) -> bytes:
     """A cursor is the id of the last timeline looked at: ids are given in order, once, and never
     change, so a walk returns what is there throughout, whatever comes and goes meanwhile.
     """

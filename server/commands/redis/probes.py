@@ -10,9 +10,9 @@ from __future__ import annotations
 import time
 
 from timeline.admin.inspection import inspect_timeline
+from timeline.engine.view import View
 from timeline.errors import UsageError
 
-from ...clients.view import View
 from ...errors import CommandError
 from ...registry.command import Arguments
 from ...service.session import Session
@@ -153,8 +153,10 @@ def usage(session: Session, args: Arguments, view: View) -> bytes | None:
         facts = inspect_timeline(engine, name)
         most = min(samples or _MOST_SAMPLES, _MOST_SAMPLES)
         with engine.lock:
-            timeline = engine.find(name)
-            page = None if timeline is None else engine.read(timeline, limit=most, reverse=True)
+            timeline = engine.view.find(name)
+            page = (
+                None if timeline is None else engine.view.read(timeline, limit=most, reverse=True)
+            )
         mean = sum(map(len, page.chunks)) / page.count if page is not None and page.count else 0
         return replies.integer(facts.segment_bytes + int(mean * facts.tail))
 

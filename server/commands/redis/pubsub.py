@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from timeline.engine.view import View
 from timeline.errors import UsageError
 from timeline.messaging.access.access import find_user
 from timeline.messaging.access.names import check_device, check_user
 
-from ...clients.view import View
 from ...errors import CommandError
 from ...registry.command import Arguments
 from ...registry.lookup import shown

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 
 from timeline.engine.inboxview import TOP, InboxView
+from timeline.engine.view import Source, View
 from timeline.formats.names import USERS
 from timeline.lsm.timeline import Timeline
 
-from ...clients.view import View
 from ...errors import CommandError
 from ...registry.command import Arguments
 from ...service.making import Steps, finish
@@ -31,16 +31,16 @@ _ATTEMPTS = 3  # at a range from which something goes while it is read, the last
 _REFERENCES = 100_000  # in an in-box, for want of a number that costs nothing
 
 
-def source(session: Session, view: View, name: bytes) -> tuple[View, Ids]:
+def source(session: Session, view: View, name: bytes) -> tuple[Source, Ids]:
     """What to read the timeline called `name` from, and how its ids are read and shown."""
     if name.startswith(USERS):
-        return InboxView(session.service.engine), REFERENCES
+        return InboxView(session.service.engine.view), REFERENCES
     return view, ENTRIES
 
 
 def entries(
     session: Session,
-    view: View,
+    view: Source,
     name: bytes,
     first: int,
     last: int,
@@ -70,7 +70,7 @@ def entries(
 
 
 def _page(
-    view: View, timeline: Timeline, first: int, last: int, count: int, *, reverse: bool
+    view: Source, timeline: Timeline, first: int, last: int, count: int, *, reverse: bool
 ) -> bytes:
     page = view.read(timeline, first, last, count, reverse=reverse)
     return b"".join((replies.array_header(page.count), *page.chunks))
@@ -78,7 +78,7 @@ def _page(
 
 def _pages(
     session: Session,
-    view: View,
+    view: Source,
     name: bytes,
     first: int,
     last: int,
@@ -128,7 +128,7 @@ def too_large(most: int) -> CommandError:
     )
 
 
-def state_of(view: View, name: bytes) -> tuple[int, ...] | None:
+def state_of(view: Source, name: bytes) -> tuple[int, ...] | None:
     """What differs once an entry has gone; in-boxes only grow and expire."""
     timeline = view.find(name)
     if timeline is None:
@@ -160,19 +160,19 @@ def answer(session: Session, steps: Steps) -> bytes | None:
     access="RO",
 )
 def xlen(session: Session, args: Arguments, view: View) -> bytes:
-    view, _ = source(session, view, args[1])
-    timeline = view.find(args[1])
-    return replies.integer(0 if timeline is None else view.extent(timeline).length)
+    found, _ = source(session, view, args[1])
+    timeline = found.find(args[1])
+    return replies.integer(0 if timeline is None else found.extent(timeline).length)
 
 
 def _range(
     session: Session, args: Arguments, view: View, low: bytes, high: bytes, *, reverse: bool
 ) -> bytes | None:
-    view, ids = source(session, view, args[1])
+    found, ids = source(session, view, args[1])
     first = _bound(ids, low, ids.start)
     last = _bound(ids, high, ids.end)
     count = _count(args) if len(args) > 4 else None
-    timeline = view.find(args[1])
+    timeline = found.find(args[1])
     if timeline is None:
         return replies.EMPTY_ARRAY
     if count == 0:
@@ -180,8 +180,8 @@ def _range(
     if first > last:
         return replies.EMPTY_ARRAY
     if count is not None and count <= _FIRST_STEP:  # as it mostly is
-        return _page(view, timeline, first, last, count, reverse=reverse)
-    return answer(session, entries(session, view, args[1], first, last, count, reverse=reverse))
+        return _page(found, timeline, first, last, count, reverse=reverse)
+    return answer(session, entries(session, found, args[1], first, last, count, reverse=reverse))
 
 
 def _bound(ids: Ids, value: bytes, read_id: Callable[[bytes], int]) -> int:

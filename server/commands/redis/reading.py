@@ -7,10 +7,10 @@ same way and show references.
 from __future__ import annotations
 
 from timeline.engine.inboxview import InboxView
+from timeline.engine.view import View
 from timeline.formats.names import USERS
 
 from ...clients.blocking import BlockedRead, Shared
-from ...clients.view import View
 from ...errors import CommandError
 from ...registry.command import Arguments
 from ...service.making import Steps
@@ -42,7 +42,7 @@ class StreamRead(BlockedRead):
 
     def read(self, shared: Shared) -> bytes | None:
         self._follow()  # an in-box may have been made meanwhile
-        return self.answer(self._session.service.engine, shared)
+        return self.answer(self._session.service.engine.view, shared)
 
     def began(self) -> None:
         self._follow()
@@ -54,7 +54,7 @@ class StreamRead(BlockedRead):
     def _follow(self) -> None:
         service = self._session.service
         for name in self._inboxes:
-            inbox = None if name in self._watched else service.engine.find(name)
+            inbox = None if name in self._watched else service.engine.view.find(name)
             if inbox is not None:
                 self._watched[name] = inbox.id
                 service.messages.watch.add(inbox.id)
@@ -93,14 +93,14 @@ class StreamRead(BlockedRead):
         return pieces
 
     def _one(self, view: View, name: bytes, first: int) -> Steps:
-        view, ids = source(self._session, view, name)
-        timeline = view.find(name)
+        found, ids = source(self._session, view, name)
+        timeline = found.find(name)
         if timeline is None:
             return []
-        if ids is ENTRIES and view.extent(timeline).head < first:  # the quickest way to know
+        if ids is ENTRIES and found.extent(timeline).head < first:  # the quickest way to know
             return []
-        found = yield from entries(self._session, view, name, first, ids.top, self._count)
-        return [] if found[0] == replies.EMPTY_ARRAY else [replies.bulk(name), *found]
+        made = yield from entries(self._session, found, name, first, ids.top, self._count)
+        return [] if made[0] == replies.EMPTY_ARRAY else [replies.bulk(name), *made]
 
 
 def _behind(size: int, steps: Steps, most: int) -> Steps:
@@ -168,20 +168,20 @@ def xread(session: Session, args: Arguments, view: View) -> bytes | None:
 
 
 def _first_wanted(session: Session, view: View, name: bytes, value: bytes) -> int:
-    view, ids = source(session, view, name)
+    found, ids = source(session, view, name)
     if value == b">":
         raise CommandError(
             "The > ID can be specified only when calling XREADGROUP using the GROUP <group> "
             "<consumer> option."
         )
     if value == b"+":  # Redis 7.4: the last entry
-        timeline = view.find(name)
-        newest = None if timeline is None else view.read(timeline, limit=1, reverse=True).last
+        timeline = found.find(name)
+        newest = None if timeline is None else found.read(timeline, limit=1, reverse=True).last
         if newest is not None:
             return newest
     if value in (b"$", b"+"):
-        if isinstance(view, InboxView):
-            return view.head + 1
-        timeline = view.find(name)
-        return 1 if timeline is None else view.extent(timeline).head + 1
+        if isinstance(found, InboxView):
+            return found.head + 1
+        timeline = found.find(name)
+        return 1 if timeline is None else found.extent(timeline).head + 1
     return ids.after(value)

@@ -6,9 +6,9 @@ their commands are refused with a sentence that says what to use.
 
 from __future__ import annotations
 
+from timeline.engine.view import Source, View
 from timeline.lsm.timeline import Timeline
 
-from ...clients.view import View
 from ...errors import CommandError
 from ...registry.command import Arguments
 from ...registry.lookup import shown
@@ -44,23 +44,23 @@ def stream_facts(
     session: Session, name: bytes, view: View, count: int | None, *, full: bool
 ) -> Steps:
     """Makes the reply to XINFO STREAM; with its entries, which may take turns, if it is `full`."""
-    view, ids = source(session, view, name)
+    found, ids = source(session, view, name)
     if not full:
-        pairs = [*_facts(view, name, ids), *_ends(view, name, session.resp)]
+        pairs = [*_facts(found, name, ids), *_ends(found, name, session.resp)]
         return _reply(pairs, session.resp)
     for _ in range(_ATTEMPTS):
-        state, facts = state_of(view, name), _facts(view, name, ids)
-        made = yield from entries(session, view, name, 0, ids.top, count)
-        if state_of(view, name) == state:  # nothing went meanwhile: they are of one moment
+        state, facts = state_of(found, name), _facts(found, name, ids)
+        made = yield from entries(session, found, name, 0, ids.top, count)
+        if state_of(found, name) == state:  # nothing went meanwhile: they are of one moment
             break
     else:
-        facts = _facts(view, name, ids)
-        made = finish(entries(session, view, name, 0, ids.top, count))
+        facts = _facts(found, name, ids)
+        made = finish(entries(session, found, name, 0, ids.top, count))
     pairs = [*facts, ("entries", b"".join(made)), ("groups", replies.EMPTY_ARRAY)]
     return _reply(pairs, session.resp)
 
 
-def _facts(view: View, name: bytes, ids: Ids) -> list[tuple[str, bytes]]:
+def _facts(view: Source, name: bytes, ids: Ids) -> list[tuple[str, bytes]]:
     timeline = _existing(view, name)
     extent = view.extent(timeline)
     return [
@@ -74,7 +74,7 @@ def _facts(view: View, name: bytes, ids: Ids) -> list[tuple[str, bytes]]:
     ]
 
 
-def _ends(view: View, name: bytes, resp: int) -> list[tuple[str, bytes]]:
+def _ends(view: Source, name: bytes, resp: int) -> list[tuple[str, bytes]]:
     timeline = _existing(view, name)
     return [
         ("groups", replies.integer(0)),
@@ -83,7 +83,7 @@ def _ends(view: View, name: bytes, resp: int) -> list[tuple[str, bytes]]:
     ]
 
 
-def _existing(view: View, name: bytes) -> Timeline:
+def _existing(view: Source, name: bytes) -> Timeline:
     timeline = view.find(name)
     if timeline is None:
         raise CommandError("no such key")
@@ -116,7 +116,7 @@ def _id(ids: Ids, number: int) -> bytes:
     return replies.bulk(ids.show(number))
 
 
-def _entry(view: View, timeline: Timeline, resp: int, *, reverse: bool) -> bytes:
+def _entry(view: Source, timeline: Timeline, resp: int, *, reverse: bool) -> bytes:
     page = view.read(timeline, limit=1, reverse=reverse)
     return b"".join(page.chunks) if page.count else replies.nil(resp)
 

@@ -12,10 +12,10 @@ from time import perf_counter
 from typing import NamedTuple
 
 from timeline.commit.draft import Draft
+from timeline.engine.view import View
 from timeline.errors import BusyError, NoPermissionError, TimelineError
 
 from ...clients.state import Transaction
-from ...clients.view import Catalog
 from ...clients.watches import changed, mark
 from ...errors import CommandError
 from ...registry.command import PLAIN, READ, WRITE, Arguments, Command
@@ -120,7 +120,7 @@ def exec_(session: Session, args: Arguments) -> bytes:
     calls: list[_Call] = []
     try:
         draft = service.engine.begin() if writes else None
-        view: Catalog = service.engine if draft is None else draft
+        view: View = service.engine.view if draft is None else draft
         if _changed(session, view):
             _end(session)
             return replies.nil_array(session.resp)
@@ -140,7 +140,7 @@ def exec_(session: Session, args: Arguments) -> bytes:
     return reply
 
 
-def _changed(session: Session, view: Catalog) -> bool:
+def _changed(session: Session, view: View) -> bool:
     """Whether something that WATCH named has changed since."""
     dropped = session.service.engine.dropped
     return any(changed(view, dropped, name, then) for name, then in session.watched.items())
@@ -161,7 +161,7 @@ def _account(session: Session, calls: list[_Call]) -> None:
         command.account.failures += failed
 
 
-def _run(session: Session, transaction: Transaction, view: Catalog, calls: list[_Call]) -> bytes:
+def _run(session: Session, transaction: Transaction, view: View, calls: list[_Call]) -> bytes:
     """The replies of all members; which of them were carried out goes into `calls`."""
     most = session.service.configuration.settings.reply_bytes
     parts: list[bytes] = []

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from timeline.admin.backup import back_up
 from timeline.admin.progress import Progress
+from timeline.engine.view import View
 from timeline.errors import NoPermissionError, UsageError
 
-from ...clients.view import View
 from ...registry.command import Arguments
 from ...service.session import Session
 from ...wire import replies

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from timeline.commit.draft import Draft
+from timeline.engine.view import View
 from timeline.errors import UsageError
 from timeline.formats.conversations import BINARY, CONVERSATION_KINDS, HISTORIES, ROLES
 from timeline.messaging.conversations import bulk, lifecycle, membership
 from timeline.messaging.conversations.multicommit import MultiCommit
 
-from ...clients.view import View as Readable
 from ...errors import CommandError
 from ...registry.command import Arguments
 from ...registry.lookup import shown
@@ -23,7 +23,6 @@ from ...wire import replies
 from ...wire.entries import encode_fields
 from ..declaring import read, reads, write
 from ..options import Options, paging
-from ..view import view_of
 
 _GROUP = "conversation"
 
@@ -105,8 +104,8 @@ def direct(session: Session, args: Arguments, draft: Draft) -> bytes:
     group=_GROUP,
     flags="readonly fast",
 )
-def info(session: Session, args: Arguments, view: Readable) -> bytes:
-    found = lifecycle.describe(view_of(session, view), args[1], args[2])
+def info(session: Session, args: Arguments, view: View) -> bytes:
+    found = lifecycle.describe(view, args[1], args[2])
     place = found.place
     return replies.encode(
         {
@@ -139,8 +138,8 @@ def meta(session: Session, args: Arguments, draft: Draft) -> bytes:
 
 
 @reads("CONV.META", "conversation actor")
-def read_meta(session: Session, args: Arguments, view: Readable) -> bytes:
-    found = lifecycle.describe(view_of(session, view), args[1], args[2]).metadata
+def read_meta(session: Session, args: Arguments, view: View) -> bytes:
+    found = lifecycle.describe(view, args[1], args[2]).metadata
     return encode_fields(found, session.resp)
 
 
@@ -204,8 +203,8 @@ def role(session: Session, args: Arguments, draft: Draft) -> bytes:
     flags="readonly",
     complexity="O(M) for M members returned",
 )
-def members(session: Session, args: Arguments, view: Readable) -> bytes:
+def members(session: Session, args: Arguments, view: View) -> bytes:
     after, count = paging(session, args, 3)
-    found, cursor = membership.members(view_of(session, view), args[1], args[2], after, count)
+    found, cursor = membership.members(view, args[1], args[2], after, count)
     listed: list[replies.Value] = [[each.user, ROLES[each.role], each.joined] for each in found]
     return replies.encode({"members": listed, "cursor": cursor}, session.resp)

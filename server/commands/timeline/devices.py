@@ -7,7 +7,7 @@ blocked sync and a subscription need beyond that, waking and presence, is here a
 from __future__ import annotations
 
 from timeline.commit.draft import Draft
-from timeline.engine.engine import Engine
+from timeline.engine.view import View
 from timeline.errors import NotFoundError, TimelineError, TrimmedError, UsageError
 from timeline.fanout import Position
 from timeline.messaging.access.access import find_user
@@ -17,7 +17,6 @@ from timeline.messaging.delivery.syncing import Page
 from timeline.messaging.service import Messages
 
 from ...clients.blocking import BlockedRead, Shared
-from ...clients.view import View as Readable
 from ...registry.command import Arguments
 from ...service.session import Session
 from ...wire import replies
@@ -26,7 +25,6 @@ from .. import arguments
 from ..arguments import syntax_error
 from ..declaring import plain, read, write
 from ..options import Options, page_size
-from ..view import view_of
 
 _GROUP = "user"
 _TOGETHER = 1_000  # devices that one command subscribes to: some 50 ms, if nothing is in memory
@@ -93,7 +91,7 @@ def _encode(page: Page, resp: int) -> bytes:
     flags="readonly blocking",
     complexity="O(M) for M entries returned",
 )
-def sync(session: Session, args: Arguments, view: Readable) -> bytes | None:
+def sync(session: Session, args: Arguments, view: View) -> bytes | None:
     options = Options(args, 3)
     after: bytes | None = None
     count: bytes | None = None
@@ -109,7 +107,7 @@ def sync(session: Session, args: Arguments, view: Readable) -> bytes | None:
             raise options.unknown()
     if options.at != len(args):
         raise syntax_error()
-    if not isinstance(view, Engine):
+    if view.is_draft:
         raise UsageError(
             "what this transaction stages has no position yet: sync outside it, or in one that "
             "only reads"
@@ -148,7 +146,7 @@ def ack(session: Session, args: Arguments, draft: Draft) -> bytes:
     flags="pubsub",
     complexity="O(N) for N devices",
 )
-def subscribe(session: Session, args: Arguments, _: Readable) -> bytes:
+def subscribe(session: Session, args: Arguments, _: View) -> bytes:
     if session.resp != 3:
         raise UsageError("frames need RESP3 (HELLO 3); any client may SUBSCRIBE sync:user:device")
     if session.executing:
@@ -233,10 +231,10 @@ def unsubscribe(session: Session, args: Arguments) -> bytes:
     group=_GROUP,
     flags="readonly fast",
 )
-def devices_(session: Session, args: Arguments, view: Readable) -> bytes:
+def devices_(session: Session, args: Arguments, view: View) -> bytes:
     messages = session.service.messages
     found = devices.devices_of(
-        view_of(session, view),
+        view,
         args[1],
         messages.engine.stage.now(),
         messages.options,

@@ -7,10 +7,10 @@ everything; nothing here is part of a commit. What may take long is done on anot
 from __future__ import annotations
 
 from timeline.admin.inspection import inspect_segment, inspect_store, inspect_timeline, plain
+from timeline.engine.view import View
 from timeline.errors import UsageError
 from timeline.messaging.inspection import inspect_conversation, inspect_user
 
-from ...clients.view import View
 from ...registry.command import Arguments
 from ...service.session import Session
 from ...wire import replies

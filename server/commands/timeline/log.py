@@ -7,12 +7,12 @@ checkpoint within bounds, beyond which LOG.TAIL answers TRIMMED.
 
 from __future__ import annotations
 
+from timeline.engine.view import View
 from timeline.errors import NoPermissionError, UsageError
 from timeline.lsm.log import Change, consumer_name
 from timeline.search.upkeep import CONSUMER
 
 from ...clients.blocking import LOG, BlockedRead, Shared
-from ...clients.view import View
 from ...registry.command import Arguments
 from ...registry.lookup import shown
 from ...service.service import Service
@@ -88,7 +88,7 @@ def _end(service: Service, resp: int) -> bytes:
 
 
 def _commits(service: Service, after: int, count: int, resp: int) -> bytes | None:
-    commits = service.engine.commits(after, count)
+    commits = service.engine.view.commits(after, count)
     if not commits:
         return None
     found: list[replies.Value] = [

@@ -6,11 +6,11 @@ Rule: as for conversations: arguments in, one verb of `timeline.messaging`, its 
 from __future__ import annotations
 
 from timeline.commit.draft import Draft
+from timeline.engine.view import View
 from timeline.messaging.conversations import sending
 from timeline.messaging.delivery import history
 from timeline.messaging.delivery.receipts import receipts_of
 
-from ...clients.view import View as Readable
 from ...registry.command import Arguments
 from ...service.session import Session
 from ...wire import replies
@@ -19,7 +19,6 @@ from .. import arguments
 from ..arguments import syntax_error
 from ..declaring import read, write
 from ..options import Options, page_size, paging
-from ..view import view_of
 
 _GROUP = "conversation"
 # Bulk strings: some clients make `true` of a simple one inside an array.
@@ -76,7 +75,7 @@ def send(session: Session, args: Arguments, draft: Draft) -> bytes:
     flags="readonly",
     complexity="O(log N + M) for M messages returned",
 )
-def history_(session: Session, args: Arguments, view: Readable) -> bytes:
+def history_(session: Session, args: Arguments, view: View) -> bytes:
     options = Options(args, 3)
     first = 1
     last: int | None = None
@@ -99,7 +98,7 @@ def history_(session: Session, args: Arguments, view: Readable) -> bytes:
     if options.at != len(args):
         raise syntax_error()
     found = history.history(
-        view_of(session, view),
+        view,
         args[1],
         args[2],
         first=first,
@@ -121,9 +120,9 @@ def history_(session: Session, args: Arguments, view: Readable) -> bytes:
     flags="readonly",
     complexity="O(M) for M events returned",
 )
-def events(session: Session, args: Arguments, view: Readable) -> bytes:
+def events(session: Session, args: Arguments, view: View) -> bytes:
     after, count = paging(session, args, 3)
-    found, cursor = history.events(view_of(session, view), args[1], args[2], after, count)
+    found, cursor = history.events(view, args[1], args[2], after, count)
     pairs = [(b"entries", encode_entries(found)), (b"cursor", replies.bulk(cursor))]
     return encode_map(pairs, session.resp)
 
@@ -182,9 +181,9 @@ def recall(session: Session, args: Arguments, draft: Draft) -> bytes:
     flags="readonly",
     complexity="O(N) for N members",
 )
-def receipts(session: Session, args: Arguments, view: Readable) -> bytes:
+def receipts(session: Session, args: Arguments, view: View) -> bytes:
     was_read, delivered = receipts_of(
-        view_of(session, view),
+        view,
         args[1],
         arguments.message(args[2]),
         args[3],

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from timeline.engine.view import View
 from timeline.errors import UsageError
 from timeline.messaging.searching import Request
 from timeline.search.finder import find_entries, find_timelines
 from timeline.search.pages import Results
 
-from ...clients.view import View
 from ...registry.command import Arguments
 from ...service.session import Session
 from ...wire import replies

@@ -14,13 +14,13 @@ from timeline.admin.progress import Progress
 from timeline.commit.draft import Draft
 from timeline.embedded.handle import TimelineHandle
 from timeline.engine.inboxview import InboxView, is_inbox
+from timeline.engine.view import View
 from timeline.errors import NotFoundError, UsageError, WrongTypeError
 from timeline.formats.keys import MAX
 from timeline.formats.names import CONVERSATIONS
 from timeline.formats.rows import Retention
 from timeline.lsm.timeline import Timeline
 
-from ...clients.view import Catalog, View
 from ...registry.command import Arguments
 from ...registry.lookup import shown
 from ...service.session import Session
@@ -52,7 +52,7 @@ def _existing(view: View | Draft, name: bytes) -> Timeline:
 def info(session: Session, args: Arguments, view: View) -> bytes:
     timeline = _existing(view, args[1])
     if is_inbox(timeline):  # its numbers are LSNs
-        extent = InboxView(session.service.engine).span(timeline)
+        extent = InboxView(session.service.engine.view).span(timeline)
     else:
         extent = view.extent(timeline)
     retention = view.retention(timeline)
@@ -80,7 +80,7 @@ def info(session: Session, args: Arguments, view: View) -> bytes:
     flags="readonly",
     complexity="O(M) for M names returned",
 )
-def list_(session: Session, args: Arguments, view: Catalog) -> bytes:
+def list_(session: Session, args: Arguments, view: View) -> bytes:
     prefix, after, count = b"", None, session.service.configuration.settings.page_entries
     most = count
     for word, value in _pairs(args, 1):

@@ -6,13 +6,13 @@ Rule: as for conversations: arguments in, one verb of `timeline.messaging`, its 
 from __future__ import annotations
 
 from timeline.commit.draft import Draft
+from timeline.engine.view import View
 from timeline.errors import UsageError
 from timeline.messaging.access.access import find_user
 from timeline.messaging.conversations import lifecycle, userstate
 from timeline.messaging.lists import counting, listing
 from timeline.messaging.lists.userlist import Overview
 
-from ...clients.view import View as Readable
 from ...registry.command import Arguments
 from ...service.session import Session
 from ...wire import replies
@@ -20,7 +20,6 @@ from ...wire.entries import encode_fields, encode_map
 from .. import arguments
 from ..declaring import read, reads, write
 from ..options import Options, paging
-from ..view import view_of
 
 _GROUP = "user"
 
@@ -33,13 +32,11 @@ _GROUP = "user"
     flags="readonly",
     complexity="O(N) for N conversations of the user",
 )
-def conversations_(session: Session, args: Arguments, view: Readable) -> bytes:
+def conversations_(session: Session, args: Arguments, view: View) -> bytes:
     after, count = paging(session, args, 2)
     messages = session.service.messages
     position = messages.reader.cursors.encode(messages.reader.now)
-    found, cursor = listing.conversations(
-        view_of(session, view), messages.lists, args[1], after, count
-    )
+    found, cursor = listing.conversations(view, messages.lists, args[1], after, count)
     pairs = [
         (b"conversations", replies.array([_listed(each, session.resp) for each in found])),
         (b"cursor", replies.bulk(cursor)),
@@ -55,8 +52,8 @@ def conversations_(session: Session, args: Arguments, view: Readable) -> bytes:
     group=_GROUP,
     flags="readonly fast",
 )
-def conversation(session: Session, args: Arguments, view: Readable) -> bytes:
-    found = listing.conversation(view_of(session, view), args[1], args[2])
+def conversation(session: Session, args: Arguments, view: View) -> bytes:
+    found = listing.conversation(view, args[1], args[2])
     return _listed(found, session.resp)
 
 
@@ -101,8 +98,8 @@ def read_(session: Session, args: Arguments, draft: Draft) -> bytes:
     flags="readonly",
     complexity="O(N) for N conversations",
 )
-def unread(session: Session, args: Arguments, view: Readable) -> bytes:
-    seen = view_of(session, view)
+def unread(session: Session, args: Arguments, view: View) -> bytes:
+    seen = view
     if len(args) == 3:
         return replies.integer(counting.unread_in(seen, args[1], args[2]))
     return replies.integer(listing.unread_of(seen, session.service.messages.lists, args[1]))
@@ -163,6 +160,6 @@ def meta(session: Session, args: Arguments, draft: Draft) -> bytes:
 
 
 @reads("USER.META", "user")
-def read_meta(session: Session, args: Arguments, view: Readable) -> bytes:
-    seen = view_of(session, view)
+def read_meta(session: Session, args: Arguments, view: View) -> bytes:
+    seen = view
     return encode_fields(seen.metadata(find_user(seen, args[1])), session.resp)

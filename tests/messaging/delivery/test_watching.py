@@ -41,7 +41,7 @@ class Watched:
     def watch(self, users: list[bytes]) -> None:
         with self.engine.lock:
             for user in users:
-                found = self.engine.find(b"@user:" + user)
+                found = self.engine.view.find(b"@user:" + user)
                 if found is not None and user not in self.inboxes:
                     self.inboxes[user] = found.id
                     self.messages.watch.add(found.id)
@@ -209,7 +209,7 @@ def _step(watched: Watched, random: Random, places: list[bytes], users: list[byt
     several = random.sample(users, random.randint(1, 5))
     options = watched.options
     with watched.engine.lock:
-        found = watched.engine.find(b"@conv:" + place)
+        found = watched.engine.view.find(b"@conv:" + place)
         head = 0 if found is None else watched.messages.view.extent(found).head
     seq = random.randint(1, head + 1)
     steps: dict[str, Step] = {

@@ -169,9 +169,9 @@ def test_raw_timelines_are_added_to_a_store_that_is_there(store: Path, tmp_path:
             assert here.extent()[:3] == there.extent()[:3]
             assert here.metadata() == there.metadata()
         with other.engine.lock:
-            odd = other.engine.find(b"odd:\xff\x00\n")
+            odd = other.engine.view.find(b"odd:\xff\x00\n")
             assert odd is not None
-            assert other.engine.retention(odd) == (10**12, 1_000, 0)
+            assert other.engine.view.retention(odd) == (10**12, 1_000, 0)
 
 
 def content(handle: timeline.TimelineHandle) -> list[tuple[int, list[tuple[bytes, bytes]]]]:
@@ -183,7 +183,7 @@ def test_raw_timelines_alone_into_a_new_store_keep_their_times(store: Path, tmp_
     done("import", tmp_path / "new", tmp_path / "rooms")
     with timeline.open(store) as db, timeline.open(tmp_path / "new") as other:
         assert list(other.timelines()) == list(db.timelines("room:00"))
-        assert other.engine.count == 10
+        assert other.engine.view.count == 10
         for name in other.timelines():
             assert list(other.timeline(name)) == list(db.timeline(name)), "times are compared too"
             assert other.timeline(name).extent() == db.timeline(name).extent()

@@ -86,7 +86,7 @@ class Reader:
     def __init__(self, engine: Engine, options: Options) -> None:
         self._engine = engine
         self._options = options
-        self._view = Applied(engine)
+        self._view = engine.view
 
     @property
     def cursors(self) -> Cursors:

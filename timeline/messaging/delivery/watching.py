@@ -22,7 +22,6 @@ from typing import Final, NamedTuple
 
 from timeline.commit.group import Group
 from timeline.engine.engine import Engine
-from timeline.engine.view import Applied
 from timeline.formats.conversations import (
     CONVERSATION,
     MEMBER,
@@ -101,7 +100,7 @@ class _Pulled:
 class Watch:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._view = Applied(engine)
+        self._view = engine.view
         self._watchers: dict[int, int] = {}  # in-box → how many wait for it
         self._pulled: dict[int, _Pulled] = {}
         self._by_timeline: dict[int, _Pulled] = {}

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
-from timeline.commit.draft import Draft
 from timeline.commit.group import Group
 from timeline.engine.engine import Engine
 from timeline.engine.view import View
@@ -53,7 +52,7 @@ class ListCache:
 
     def of(self, view: View, inbox: int) -> UserList:
         """The list of the user with this in-box; the caller holds the engine's lock."""
-        if isinstance(view, Draft):
+        if view.is_draft:
             return UserList(view, inbox, Summaries())
         if self._followed != self._engine.applied:
             self._clear()
