@@ -276,7 +276,7 @@ def release_log(engine: Engine, opened_at: int) -> None:
     leaves it as it was.
     """
     with engine.lock:
-        if engine.poisoned:  # its storage may be closed, and takes nothing anyway
+        if engine.refusal is not None:  # its storage may be closed, and takes nothing anyway
             return
         left = engine.applied > opened_at and CONSUMER in engine.log.checkpoints()
     if left:
