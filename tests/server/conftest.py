@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from tests.server.daemon import Client, Daemon, Start
+from tests.server.scenes import Play, Scene
+from timeline.engine.engine import Engine
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +87,15 @@ def loggers() -> Iterator[None]:
     yield
     root.handlers[:] = before
     root.setLevel(level)
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Callable[..., None]:
+    def run(scene: Play, *options: str) -> None:
+        async def begin() -> None:
+            await scene(Scene(engine, *options))
+
+        with Engine(tmp_path / "store") as engine:
+            asyncio.run(begin())
+
+    return run

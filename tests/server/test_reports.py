@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+from tests.server.clients.test_blocking import wait_for_blocked
 from tests.server.daemon import Client, Daemon, Start
-from tests.server.test_blocking import wait_for_blocked
 
 
 def fill(client: Client, count: int) -> None:

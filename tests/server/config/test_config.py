@@ -14,7 +14,7 @@ from timeline.errors import UsageError
 from timeline_server.config import config, help as optionhelp
 from timeline_server.config.config import Option
 
-DOCS: Final = Path(__file__).parents[2] / "docs"
+DOCS: Final = Path(__file__).parents[3] / "docs"
 PAGE: Final = (DOCS / "configuration.md").read_text("utf-8")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -189,3 +190,36 @@ def test_inline_words_are_bytes_or_a_fault(line: bytes) -> None:
         assert b"'" in line or b'"' in line
     else:
         assert all(isinstance(word, bytes) for word in words)
+
+
+def test_a_line_that_comes_byte_by_byte_costs_no_more_than_its_length(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at = 0
+    step: Callable[[Parser, bytes, int, list[list[bytes]]], int] = Parser._step
+
+    def count(self: Parser, data: bytes, position: int, commands: list[list[bytes]]) -> int:
+        nonlocal looked_at
+        looked_at += len(data) - position
+        return step(self, data, position, commands)
+
+    monkeypatch.setattr(Parser, "_step", count)
+    parser = Parser(Limits())
+    line = b"ECHO " + b"x" * 60_000 + b"\r\n"
+    found = []
+    for at in range(len(line)):
+        parser.feed(line[at : at + 1])
+        while parser.unread:
+            found += parser.next()
+    assert found == [[b"ECHO", b"x" * 60_000]]
+    assert looked_at <= 2 * len(line)
+
+
+def test_an_unfinished_request_counts_its_objects() -> None:
+    parser = Parser(Limits())
+    parser.feed(b"*1000000\r\n" + b"$1\r\nx\r\n" * 10_000)
+    while parser.unread:
+        assert parser.next() == []
+    assert parser.kept > 10_000 * (56 + 7)
+    assert len(parser.forget()) == 10_000
+    assert parser.kept == 0

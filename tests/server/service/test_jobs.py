@@ -21,7 +21,7 @@ import pytest
 import redis
 
 from tests.server.daemon import Client, Daemon, Start
-from tests.server.test_pipeline import SECONDS, connect
+from tests.server.scenes import SECONDS, connect
 from timeline.admin.progress import Progress
 from timeline.engine.engine import Engine
 from timeline.errors import UsageError

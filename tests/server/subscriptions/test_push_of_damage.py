@@ -6,13 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.server.test_turns import Scene, encoded, play, until
+from tests.server.scenes import Scene, encoded, until
 from timeline.errors import ClosedError, CorruptError
 from timeline.messaging.delivery.syncing import Reader
 from timeline.messaging.delivery.watching import Watch
 from timeline_server.connection.states import GONE
-
-__all__ = ["play"]
 
 SEND = encoded(b"CONV.SEND", b"team", b"ann", b"*", b"text", b"hi")
 MANY = 40  # more than are told in one turn

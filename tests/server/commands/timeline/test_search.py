@@ -10,8 +10,8 @@ import pytest
 import redis
 from redis.exceptions import ResponseError
 
+from tests.server.commands.timeline.test_timelines import as_map
 from tests.server.daemon import Client, Start
-from tests.server.test_timelines import as_map
 
 WAIT = ("WAIT", "4000")
 

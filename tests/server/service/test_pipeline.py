@@ -10,43 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.server.scenes import SECONDS, connect
 from timeline.commit.outcomes import Outcomes
 from timeline.engine.engine import Engine
 from timeline.options import Options
 from timeline.storage.rocks import Storage
 from timeline_server.config import config
 from timeline_server.connection import connection as connection_module
-from timeline_server.connection.connection import Connection
 from timeline_server.logs.logger import configure
 from timeline_server.service.service import Service
-
-SECONDS = 20.0
-
-
-class Transport(asyncio.Transport):
-    """A socket that keeps what is written and says when something was."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sent = b""
-        self.written = asyncio.Event()
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.sent += data
-        self.written.set()
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Never full."""
-
-
-def connect(service: Service) -> tuple[Connection, Transport]:
-    transport = Transport()
-    connection = Connection(service)
-    connection.connection_made(transport)
-    return connection, transport
 
 
 def test_a_write_that_changes_nothing_waits_for_what_it_saw(

@@ -23,7 +23,7 @@ from timeline_server.logs.logger import configure
 from timeline_server.monitoring import metrics
 from timeline_server.service.service import Service
 
-PAGE: Final = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text("utf-8")
+PAGE: Final = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text("utf-8")
 ROW: Final = re.compile(r"^\| `(\w+)` \| (\w+) \|([^|]*)\| (\S[^|]*) \|$", re.MULTILINE)
 
 

@@ -11,8 +11,8 @@ import pytest
 import redis
 from hypothesis import given, settings, strategies as st
 
+from tests.server.commands.redis.test_streams import fill, ids
 from tests.server.daemon import Client, Daemon
-from tests.server.test_streams import fill, ids
 
 SEGMENT = 256  # entries, by default
 
