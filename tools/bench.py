@@ -1,11 +1,11 @@
-"""`timeline bench`: how much this machine takes: sends to groups and syncs of devices.
+"""`timeline bench`: how much this machine takes, in sends to groups and syncs of devices.
 
-Rule: what is measured is what a client waits. At a given rate a request counts from the moment it
-was due, so that a daemon which stalls is not excused by the requests it kept from being sent. The
-load is bounded in time and Ctrl-C ends it early; either way it prints what it has.
+Rule: it measures how long clients wait. With `--rate`, a request counts from the moment when it was
+due: a daemon that stalls also answers for the requests that it kept from being sent. The load ends
+after `--seconds` or with Ctrl-C, and either way the result is printed.
 
-What it leaves in a daemon is known: its groups go, and its users stay, since a store keeps users.
-They have the same names each time, are in no conversation, and have no device.
+In a running daemon it deletes its groups. Its users stay, since a store keeps users. They have the
+same names each time, are in no conversation, and have no device.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Load:
 
 
 class People(NamedTuple):
-    """Who sends, by group, and who is in a group at all."""
+    """The senders of each group, and all who are in a group."""
 
     senders: list[list[str]]
     everybody: list[str]
@@ -87,7 +87,7 @@ timeline bench --connect 127.0.0.1:7420 --seconds 5       a daemon that runs""",
     "--rate",
     default=0.0,
     type=click.FloatRange(0),
-    help="Sends a second in all; 0: as many as it takes.",
+    help="Sends a second in all; 0: as many as possible.",
 )
 @click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(0.1, 86_400))
 @click.option("--bytes", "bytes_", default=100, show_default=True, type=click.IntRange(1, 1 << 20))
@@ -96,7 +96,7 @@ timeline bench --connect 127.0.0.1:7420 --seconds 5       a daemon that runs""",
     default=1.0,
     show_default=True,
     type=click.FloatRange(0, 1_000),
-    help="Syncs of a device to each send.",
+    help="Syncs for each send.",
 )
 def bench(
     *,
@@ -112,8 +112,10 @@ def bench(
     bytes_: int,
     syncs: float,
 ) -> None:
-    """Load a daemon (one of its own, with its data in DIRECTORY, removed again, or one that runs)
-    with sends and syncs, and print rates and latencies."""
+    """Load a daemon with sends and syncs, and print rates and latencies.
+
+    With DIRECTORY it starts a daemon of its own in there, and removes it afterwards.
+    """
     if group_size > users:
         raise click.UsageError("--group-size is at most --users")
     tag = f"{random.getrandbits(32):08x}"
@@ -147,16 +149,16 @@ def _own_daemon(parent: Path) -> Iterator[str]:
         words = ["--data", f"{directory}/data", "--port", "0", "--log-level", "error"]
         process = subprocess.Popen(  # noqa: S603  this very interpreter
             [sys.executable, "-m", "timeline_tools.lifeline", *words],
-            stdin=subprocess.PIPE,  # ends with us, however we do
+            stdin=subprocess.PIPE,  # closes when we end, however that is
             stdout=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # Ctrl-C is for us alone
+            start_new_session=True,  # Ctrl-C is for us only
         )
         try:
             assert process.stdout is not None
             ready = process.stdout.readline().strip()
             if not ready.startswith("ready on "):
-                raise click.ClickException("the daemon did not start; it said why above")
+                raise click.ClickException("the daemon did not start: it says why above")
             yield ready.removeprefix("ready on ")
         finally:
             process.send_signal(signal.SIGTERM)
@@ -184,14 +186,14 @@ def _set_up(wire: RawWire, load: Load, output: Output) -> People:
 
 
 def _clear(address: str, load: Load) -> None:
-    """Delete the groups; on a connection of its own, since Ctrl-C may have come amid an answer."""
+    """Delete the groups, on a new connection: Ctrl-C may have come in the middle of an answer."""
     with RawWire(address) as wire, suppress(Refused):
         for number in range(load.groups):
             wire.ask("CONV.DELETE", load.group(number), "-")
 
 
 def _run(address: str, load: Load, people: People, output: Output) -> tuple[Measured, float, bool]:
-    """What was measured, in how many seconds, and whether Ctrl-C ended it."""
+    """The result, the seconds it took, and whether Ctrl-C ended it."""
     stop = threading.Event()
     workers = [_Worker(address, load, people, number, stop) for number in range(load.connections)]
     begin = time.monotonic()
@@ -216,7 +218,7 @@ def _run(address: str, load: Load, people: People, output: Output) -> tuple[Meas
 
 
 class _Worker(threading.Thread):
-    """One connection: sends at its share of the rate, and syncs in between."""
+    """One connection: sends at its share of the rate, with syncs in between."""
 
     def __init__(
         self,
@@ -240,7 +242,7 @@ class _Worker(threading.Thread):
         try:
             with self._wire:
                 self._work()
-        except Exception as problem:  # told by the main thread
+        except Exception as problem:  # reported by the main thread
             self.problem = problem
             self._stop_asked.set()
 
@@ -319,7 +321,7 @@ def _report(output: Output, load: Load, measured: Measured, took: float) -> None
 
 
 def _show_histograms(output: Output, requests: Mapping[str, Histogram]) -> None:
-    """How many took how long, a line for each doubling, with bars as long as their shares."""
+    """How many requests took how long: a line for each doubling, with a bar for its share."""
     found = {name: histogram.doublings() for name, histogram in requests.items()}
     bounds = sorted(set().union(*found.values()))
     table: list[tuple[Value, ...]] = []

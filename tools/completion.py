@@ -1,7 +1,6 @@
-"""`timeline completion`: the script with which a shell completes verbs, options, paths and names.
+"""`timeline completion`: the script that makes a shell complete verbs, options, paths and names.
 
-Rule: the script asks `timeline` itself at every press of the key, so it knows every verb and never
-has to be made again.
+Rule: the script asks `timeline` each time, so it knows every verb and never has to be updated.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from click.shell_completion import get_completion_class
 from .cli.console import Output
 from .cli.verb import verb
 
-# Names of timelines are words that have these in them.
+# Names of timelines have these characters in them.
 _BESIDE = {"bash": 'COMP_WORDBREAKS="${COMP_WORDBREAKS//[:@]/}"\n'}
 _SHELLS = ("bash", "zsh", "fish")
 
@@ -23,13 +22,13 @@ _SHELLS = ("bash", "zsh", "fish")
     daemon=False,
     examples="""
 echo 'eval "$(timeline completion bash)"' >> ~/.bashrc
-echo 'eval "$(timeline completion zsh)"' >> ~/.zshrc           behind compinit
+echo 'eval "$(timeline completion zsh)"' >> ~/.zshrc           after compinit
 timeline completion fish > ~/.config/fish/completions/timeline.fish""",
 )
 @click.argument("shell", type=click.Choice(_SHELLS))
 @click.pass_context
 def completion(context: click.Context, /, *, shell: str, output: Output) -> None:
-    """Print the script that makes SHELL complete what is typed behind `timeline`."""
+    """Print the script that makes SHELL complete what you type after `timeline`."""
     found = get_completion_class(shell)
     assert found is not None, "click knows these three"
     script = found(context.find_root().command, {}, "timeline", "_TIMELINE_COMPLETE").source()

@@ -1,7 +1,7 @@
 """A histogram of durations in bounded memory, exact to one percent.
 
-Rule: a duration falls into the bucket of its logarithm, however many there are; the largest is kept
-as it was.
+Rule: only the number of durations in each bucket is kept; buckets are by logarithm. The largest
+duration is kept exactly.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Histogram:
         self.largest = max(self.largest, other.largest)
 
     def quantile(self, share: float) -> float:
-        """Seconds that `share` of all durations did not exceed; 0 when there are none."""
+        """The seconds that a `share` of all durations did not exceed; 0 if there are none."""
         left = math.ceil(share * self.count)
         for bucket in sorted(self._buckets):
             left -= self._buckets[bucket]
@@ -39,7 +39,7 @@ class Histogram:
         return 0.0
 
     def doublings(self) -> dict[int, int]:
-        """How many took at most so many microseconds, and more than half of that: powers of two."""
+        """How many took up to each power of two of microseconds, and more than half of it."""
         found: Counter[int] = Counter()
         for bucket, count in self._buckets.items():
             microseconds = math.exp(bucket / _STEPS) * 1e6

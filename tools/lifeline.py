@@ -1,9 +1,10 @@
-"""A daemon that does not outlive whoever started it: `python -m timeline_tools.lifeline OPTION …`
-is `timelined OPTION …`, and stops when its standard input ends.
+"""A daemon that does not outlive the process that started it.
 
-Rule: standard input is a pipe that only its starter can write to. The system closes it however the
-starter ends, also by a signal that none can heed, and then the daemon is asked to stop like by any
-SIGTERM.
+`python -m timeline_tools.lifeline OPTION …` is `timelined OPTION …`, but stops when its standard
+input ends.
+
+Rule: standard input is a pipe to the starter. The system closes it however the starter ends, also
+after SIGKILL. Then the daemon gets a SIGTERM.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The entry of the command line `timeline`: which verbs there are, and where each is.
+"""The table of verbs: which there are, and in which module each one is.
 
-Rule: a verb is imported when it is called, so that none waits for what only others need; what the
-help and a shell's completion say of all of them stands here.
+Rule: a verb is imported when it is called, so that no verb waits for what only others need. So the
+summaries that `--help` and a shell's completion show stand here.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ class _Verb(NamedTuple):
     summary: str
 
 
-# By what they are for, in the order in which they are shown.
+# By purpose, in the order of the help.
 _VERBS: Final[dict[str, dict[str, _Verb]]] = {
     "Look": {
         "ls": _Verb("look.ls:ls", "Timelines by the beginning of their names"),
         "cat": _Verb("look.cat:cat", "The entries of a timeline"),
-        "tail": _Verb("look.tail:tail", "The newest entries or commits, and what comes (-f)"),
+        "tail": _Verb("look.tail:tail", "The newest entries or commits; -f follows"),
         "search": _Verb("look.search:search", "Find messages and entries by their words"),
         "conversation": _Verb("look.conversation:conversation_verb", "One conversation"),
         "user": _Verb("look.user:user_verb", "One user: devices, conversations, unread"),
-        "inspect": _Verb(
-            "look.inspect:inspect", "What a store, a timeline or a segment is made of"
-        ),
+        "inspect": _Verb("look.inspect:inspect", "What a store, timeline or segment is made of"),
         "stats": _Verb("look.stats:stats", "The figures of a daemon or a directory"),
         "top": _Verb("look.top:top", "What a daemon is doing now"),
     },
     "Take care": {
         "verify": _Verb("care.verify:verify", "Check every checksum and every relation"),
-        "repair": _Verb("care.repair:repair", "Salvage what is whole of a damaged store"),
-        "reindex": _Verb("care.reindex:reindex", "Build the search index anew"),
+        "repair": _Verb("care.repair:repair", "Make a sound store from a damaged one"),
+        "reindex": _Verb("care.reindex:reindex", "Rebuild the search index"),
         "compact": _Verb("care.compact:compact", "Merge small segments and give back space"),
-        "retention": _Verb("care.retention:retention", "How long a timeline keeps its entries"),
+        "retention": _Verb("care.retention:retention", "How much a timeline keeps"),
         "trim": _Verb("care.trim:trim", "Remove the oldest entries of a timeline"),
     },
     "Move": {
         "backup": _Verb("move.backup:backup", "Back up a store, also while it is in use"),
-        "restore": _Verb("move.restore:restore", "Make a store of a backup"),
+        "restore": _Verb("move.restore:restore", "Make a store from a backup"),
         "export": _Verb("move.export:export", "Write a store to a file"),
-        "import": _Verb("move.importing:import_", "Read such a file, or streams of a Redis"),
+        "import": _Verb("move.importing:import_", "Read an exported file, or streams of a Redis"),
     },
     "Other": {
-        "bench": _Verb("bench:bench", "Load a daemon and measure what clients wait"),
-        "completion": _Verb("completion:completion", "Make a shell complete what is typed"),
+        "bench": _Verb("bench:bench", "Load a daemon and measure how long clients wait"),
+        "completion": _Verb(
+            "completion:completion", "Make a shell complete verbs, options and names"
+        ),
     },
 }
 _ALL: Final = {name: verb for verbs in _VERBS.values() for name, verb in verbs.items()}
@@ -94,7 +94,7 @@ class _Verbs(click.Group):
         return verbs + click.Command.shell_complete(self, ctx, incomplete)
 
 
-_HELP: Final = """Look into the timelines of a data directory or a daemon, and take care of them.
+_HELP: Final = """Look into a store of timelines, keep it sound, and move it.
 
 \b
 timeline VERB DIR …                  a data directory
@@ -106,4 +106,4 @@ timeline VERB --help                 what a verb does, with examples
 @click.group(cls=_Verbs, help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="timeline-engine", prog_name="timeline")
 def main() -> None:
-    """Everything is done by the verb that is called."""
+    """The verb that is called does the work."""

@@ -161,4 +161,4 @@ def test_a_conversation_named_as_a_timeline_is_told_apart(
 
 def test_who_trims_a_conversation_is_told_how(stopped: Path) -> None:
     said = refused("trim", str(stopped), "@conv:team", "--length", "1", "--dry-run")
-    assert "messages of a conversation go by `timeline retention`" in said
+    assert "messages of a conversation are removed by `timeline retention`" in said

@@ -1,6 +1,6 @@
-"""`timeline compact`: merges small segments, folds changes in, and gives space back.
+"""`timeline compact`: merges small segments, applies what was deleted, and gives space back.
 
-Rule: it changes no answer, and may be stopped at any time: what is done is done.
+Rule: answers stay the same. It may be stopped at any time: what is done is done.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ timeline compact --connect :7420 --prefix sensor:""",
     configured=True,
 )
 @click.argument("name", type=Name(), required=False)
-@click.option("--prefix", default="", help="Timelines whose name begins like this.")
-@click.option("--dry-run", is_flag=True, help="Only tell what it would gain.")
+@click.option("--prefix", default="", help="Only timelines whose names begin with this.")
+@click.option("--dry-run", is_flag=True, help="Only say what it would free.")
 def compact(
     *,
     directory: Path | None,
@@ -44,7 +44,10 @@ def compact(
     prefix: str,
     dry_run: bool,
 ) -> None:
-    """Merge the small segments of timeline NAME, or of all, and give back their space."""
+    """Merge the small segments of timeline NAME, or of all, and give space back.
+
+    Answers stay the same. Ctrl-C stops it safely: what is done is done.
+    """
     if name is not None and prefix:
         raise click.UsageError("name a timeline or a --prefix, not both")
     one, many = None if name is None else as_bytes(name), as_bytes(prefix)
@@ -61,8 +64,8 @@ def compact(
                     fewer = compaction.compact(engine, one, prefix=many, progress=progress)
     if dry_run:
         output.line(
-            f"{gain.segments:,} segments would become {gain.after:,}, and {size(gain.freed)} of "
-            f"{size(gain.size)} would be free",
+            f"segments: {gain.segments:,} would become {gain.after:,}; {size(gain.freed)} of "
+            f"{size(gain.size)} would be freed",
             {
                 "segments": gain.segments,
                 "after": gain.after,
@@ -72,7 +75,8 @@ def compact(
         )
     else:
         output.line(
-            f"{gain.segments:,} segments, {fewer:,} fewer now; about {size(gain.freed)} freed",
+            f"segments: {gain.segments:,} before, {fewer:,} fewer now; "
+            f"about {size(gain.freed)} freed",
             {"segments": gain.segments, "fewer": fewer, "freed": gain.freed},
         )
 

@@ -1,7 +1,7 @@
-"""`timeline reindex`: builds the search index anew, of a stopped store or of a live daemon.
+"""`timeline reindex`: rebuilds the search index of a stopped store or a live daemon.
 
-Rule: the index there is serves until the new one has caught up, so that a build which is given up
-half way costs nothing; it only shows how far it is, the indexer does the work.
+Rule: the old index serves until the new one has caught up, so a build that is stopped half way
+costs nothing. The indexer does the work; this module shows how far it is.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LOOK_SECONDS = 0.2
 
 
 class _Progress(NamedTuple):
-    """How far a build is: whether it is done, and the documents so far or in all."""
+    """How far a build is: whether it is done, and how many documents it has."""
 
     done: bool
     documents: int
@@ -33,12 +33,14 @@ class _Progress(NamedTuple):
 @verb(
     "reindex",
     examples="""
-timeline reindex data --config timelined.toml  a store that no process has open, as its daemon would
+timeline reindex data --config timelined.toml  a stopped store, with the options of its daemon
 timeline reindex --connect 127.0.0.1:7420      a daemon, in its background
 timeline reindex --connect :7420 --no-wait     return at once""",
     configured=True,
 )
-@click.option("--wait/--no-wait", default=True, help="Return when it is done, or at once.")
+@click.option(
+    "--wait/--no-wait", default=True, help="Return when it is done (default), or at once."
+)
 def reindex(
     *,
     directory: Path | None,
@@ -47,15 +49,16 @@ def reindex(
     output: Output,
     wait: bool,
 ) -> None:
-    """Build the search index of the store in DIRECTORY, or of a daemon, anew.
+    """Rebuild the search index of the store in DIRECTORY, or of a daemon.
 
-    Made with other options than its daemon has, it would be made once more by that.
+    Give --config if the daemon has one: if the index is built with other options, the daemon builds
+    it again.
     """
     if daemon is not None:
         before = int(daemon.info("timeline").get("index_builds", 0))
         daemon.call("TIMELINE.REINDEX")
         if not wait:
-            output.line("the daemon builds the index anew; INFO timeline shows how far it is", {})
+            output.line("the daemon rebuilds the index; INFO timeline shows how far it is", {})
             return
         documents = _follow(output, lambda: _progress(daemon.info("timeline"), before))
     else:
@@ -64,7 +67,7 @@ def reindex(
             indexer = database.messaging.messages.searchable
             indexer.rebuild()
             documents = _follow(output, lambda: _progress(indexer.stats(), 0))
-    output.line(f"the index was built anew: {documents:,} documents", {"documents": documents})
+    output.line(f"the index was rebuilt: {documents:,} documents", {"documents": documents})
 
 
 def _progress(figures: Mapping[str, object], before: int) -> _Progress:
@@ -74,7 +77,7 @@ def _progress(figures: Mapping[str, object], before: int) -> _Progress:
 
 
 def _follow(output: Output, look: Callable[[], _Progress]) -> int:
-    """Show how far a build is until it is done; the documents it has."""
+    """Show how far a build is until it is done. Returns how many documents it has."""
     with output.bar("indexing") as progress:
         while not (found := look()).done:
             progress(found.documents, 0)

@@ -1,6 +1,7 @@
-"""`timeline repair`: makes a sound store of what is whole in a damaged one, and says what is lost.
+"""`timeline repair`: makes a sound store from a damaged one, and says what is lost.
 
-Rule: never in place unless told so; the work is the engine's (`timeline/verification`).
+Rule: the damaged store is replaced only with `--in-place`, and even then its files are kept. The
+work is done in `timeline/verification`.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ timeline repair data --in-place       keeps the damaged files in data/rocks.dama
 timeline repair data --to repaired --json""",
     daemon=False,
 )
-@click.option("--to", type=click.Path(path_type=Path), help="Where to make the repaired store.")
-@click.option("--in-place", is_flag=True, help="Put the repaired store in the place of this one.")
+@click.option("--to", type=click.Path(path_type=Path), help="Make the repaired store here.")
+@click.option("--in-place", is_flag=True, help="Replace this store; its damaged files are kept.")
 def repair(*, directory: Path, output: Output, to: Path | None, in_place: bool) -> None:
-    """Salvage the store in DIRECTORY, which must not be open elsewhere.
+    """Make a sound store from the damaged one in DIRECTORY, which no process may have open.
 
-    Keeps the whole prefix of the log and every entry that can be read, rebuilds what can be
-    derived, and lists what is lost. The search index is built anew when the store is opened.
+    It keeps the log up to its first damage and every entry that can be read. It rebuilds what can
+    be derived, and lists what is lost. The search index is rebuilt when the store is opened.
     """
     if (to is None) != in_place:
         raise click.UsageError("say where: --to NEWDIR, or --in-place")
@@ -78,4 +79,4 @@ def _show(output: Output, done: Repair, where: Path) -> None:
         f"{done.entries:,} entries up to commit {done.applied:,}"
     )
     if done.kept is not None:
-        output.note(f"the damaged files are in {done.kept}: remove them when you are satisfied")
+        output.note(f"the damaged files are in {done.kept}: remove them when all is well")

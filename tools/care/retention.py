@@ -1,7 +1,7 @@
-"""`timeline retention`: shows or sets to what a timeline is trimmed by itself.
+"""`timeline retention`: shows or sets how much a timeline keeps.
 
-Rule: what is not named stays as it is; without a bound named it only shows. Bounds that something
-is beyond are set only when somebody said so: see `consent`.
+Rule: a bound that is not named stays as it is; without any it only shows. Bounds that would remove
+entries are set only after somebody agreed: see `consent`.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ timeline retention --connect :7420 audit --max-bytes 10GiB --yes
 timeline retention data audit --none                     keep everything""",
 )
 @click.argument("name", type=Name())
-@click.option("--max-age", type=AGE, help="Keep entries for so long, such as 30d; 0s: for ever.")
-@click.option("--max-length", type=click.IntRange(0, MAX), help="Keep so many entries; 0: all.")
-@click.option("--max-bytes", type=SIZE, help="Keep about so much, such as 10GiB; 0: all.")
+@click.option("--max-age", type=AGE, help="Keep entries this long, such as 30d; 0s: for ever.")
+@click.option("--max-length", type=click.IntRange(0, MAX), help="Keep this many entries; 0: all.")
+@click.option("--max-bytes", type=SIZE, help="Keep about this much, such as 10GiB; 0: all.")
 @click.option("--none", "no_bounds", is_flag=True, help="Keep everything.")
 @consent
 def retention(
@@ -57,10 +57,10 @@ def retention(
     dry_run: bool,
     yes: bool,
 ) -> None:
-    """Show or set the bounds to which timeline NAME is trimmed by itself.
+    """Show or set how much timeline NAME keeps. Entries beyond the bounds are removed for good.
 
-    How many entries are beyond the bounds and will go is said first: on a terminal it asks,
-    elsewhere it wants --yes.
+    If the new bounds remove entries, it says how many, and asks. Where nobody can answer it needs
+    --yes.
     """
     named = (max_age, max_length, max_bytes)
     if no_bounds and any(bound is not None for bound in named):
@@ -76,7 +76,7 @@ def retention(
             kept = _OfDirectory(stack.enter_context(database).engine, name)
         else:
             assert directory is not None
-            # Without the layers above: the search index finds in the log what was changed here.
+            # Without the index: it finds in the log later what is changed here.
             engine = stack.enter_context(Engine(directory, Options(create=False)))
             kept = _OfDirectory(engine, name)
         now = kept.bounds()
@@ -94,7 +94,7 @@ def retention(
 
 
 class _Kept(Protocol):
-    """A timeline as far as it is kept."""
+    """The retention of a timeline, in a directory or in a daemon."""
 
     def bounds(self) -> Retention: ...
     def excess(self, bounds: Retention) -> int: ...

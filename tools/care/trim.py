@@ -1,7 +1,7 @@
 """`timeline trim`: removes the oldest entries of a timeline.
 
-Rule: numbers are never given out twice, so the head stays where it is. Nothing goes before somebody
-said so: see `consent`.
+Rule: numbers are never given out twice, so the head stays. Nothing is removed before somebody
+agreed: see `consent`.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ timeline trim --connect :7420 audit --older-than 30d --yes""",
 )
 @click.argument("name", type=Name())
 @click.option("--before", type=click.IntRange(0), help="Remove entries numbered below this.")
-@click.option("--length", type=click.IntRange(0), help="Keep this many, the newest.")
-@click.option("--older-than", type=AGE, help="Remove what is older, such as 30d.")
+@click.option("--length", type=click.IntRange(0), help="Keep the newest, this many.")
+@click.option("--older-than", type=AGE, help="Remove entries older than this, such as 30d.")
 @consent
 def trim(
     *,
@@ -53,20 +53,20 @@ def trim(
 ) -> None:
     """Remove the oldest entries of timeline NAME, for good.
 
-    They are read no more at once; their bytes leave the disk in time, or by `timeline compact`. How
-    many will go is said first: on a terminal it asks, elsewhere it wants --yes.
+    It says how many, and asks. Where nobody can answer it needs --yes. The entries are gone for
+    readers at once; their bytes leave the disk later, or with `timeline compact`.
     """
     if sum(bound is not None for bound in (before, length, older_than)) != 1:
-        raise click.UsageError("say what goes: one of --before, --length and --older-than")
+        raise click.UsageError("say what to remove: one of --before, --length and --older-than")
     if as_bytes(name).startswith(CONVERSATIONS):
-        raise click.ClickException("messages of a conversation go by `timeline retention`")
+        raise click.ClickException("messages of a conversation are removed by `timeline retention`")
     writable(as_bytes(name))
     with ExitStack() as stack:
         if daemon is not None:
             count, remove = _of_daemon(daemon, name, before, length, older_than)
         else:
             assert directory is not None
-            # Without the layers above: the search index finds in the log what was changed here.
+            # Without the index: it finds in the log later what is changed here.
             engine = stack.enter_context(Engine(directory, Options(create=False)))
             count, remove = _of_directory(engine, name, before, length, older_than)
         if dry_run:

@@ -1,7 +1,7 @@
 """`timeline verify`: says whether a store is sound, and where it is not.
 
-Rule: it reads only, and of a store that is open elsewhere too; the checking is the engine's
-(`timeline/verification`), this prints. Status 1 when something was found.
+Rule: it only reads, also from a store that is in use. The checks are in `timeline/verification`;
+this module prints. The status is 1 when something is wrong.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ timeline verify data --json           for scripts: {"sound": true, …}""",
     type=click.Choice(["sample", "whole", "none"]),
     default="sample",
     show_default=True,
-    help="How much of the search index to hold against the store.",
+    help="How much of the search index to compare with the store.",
 )
 def verify(
     *,
@@ -46,8 +46,8 @@ def verify(
 ) -> None:
     """Check every checksum and every relation in DIRECTORY, without changing a byte of it.
 
-    It is a store, which may be open elsewhere, or a backup. Exits with 1 when something was found;
-    `timeline repair` makes a sound store of what is whole.
+    It is a store, which may be in use, or a backup. The status is 1 when something is wrong. Then
+    `timeline repair` makes a sound store from what is whole.
     """
     with output.progress() as progress:
         task = progress.add_task("verifying", total=None)
@@ -85,8 +85,8 @@ def show_report(output: Output, report: Report) -> None:
     verdict = "sound" if not count else f"{count:,} finding" + ("s" if count > 1 else "")
     output.line(f"{verdict}: {looked}")
     if count and all(finding.family == INDEX for finding in report.findings):
-        output.note("the store itself is whole: `timeline reindex` makes its index anew")
+        output.note("the store itself is whole: `timeline reindex` rebuilds its index")
     elif count and report.backup:
-        output.note("use another backup: `timeline restore` takes none that is damaged")
+        output.note("use another backup: `timeline restore` refuses a damaged one")
     elif count:
-        output.note("restore a backup, or see what `timeline repair` can keep")
+        output.note("restore a backup, or try what `timeline repair` can keep")

@@ -37,7 +37,7 @@ SIZE: Final = _Amount("size", amounts.size, "500M or 10GiB")  # bytes
 
 
 class _Moment(click.ParamType[int]):
-    """A time: `2026-11-24`, `2026-11-24T23:50`, `90s`, `2h` or `3d` ago, or milliseconds."""
+    """A moment: `2026-11-24`, `2026-11-24T23:50`, `2h` ago, or milliseconds since 1970."""
 
     name = "time"
 

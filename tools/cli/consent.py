@@ -1,10 +1,10 @@
-"""Consent: before a verb removes what cannot come back, somebody says so.
+"""Consent: a verb removes entries for good only after somebody agreed.
 
-    --dry-run   only say how much would go
+    --dry-run   only say how many would go
     --yes       go on without asking
-    neither     ask on a terminal; elsewhere refuse, since nobody can be asked
+    neither     ask on a terminal; elsewhere refuse, since nobody can answer
 
-Rule: how much would go is known before it is asked. Where that is nothing, nobody is asked.
+Rule: the question says how many entries will go. If none will, it is not asked.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def consent(function: Function) -> Function:
-    """The options `dry_run` and `yes` of a verb."""
+    """Give a verb the options `dry_run` and `yes`."""
     with_yes = click.option("--yes", "-y", is_flag=True, help="Remove without asking.")(function)
     dry = click.option("--dry-run", is_flag=True, help="Only say how many entries would go.")
     return dry(with_yes)
 
 
 def ask(output: Output, question: str, count: int, *, yes: bool) -> None:
-    """Return when what is asked may be done. Raises `click.ClickException`."""
+    """Return if the removal may go on. Raises `click.ClickException` if not."""
     if yes or not count:
         return
     if output.as_json or not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
         raise click.ClickException(
-            f"{question}, for good: say --yes, or --dry-run to know how many and do nothing"
+            f"{question}, for good: say --yes to do it, or --dry-run to see how many"
         )
     if not click.confirm(f"{question}, for good. Go on?", err=True):
         raise click.ClickException("nothing was changed")

@@ -1,13 +1,12 @@
 """What the tools print: tables and lines for people, JSON for scripts.
 
-Rule: a verb says what it found once, as rows or as names and values, and `Output` prints it either
-way: with `--json` one document, or one a line where there may be no end of them. Tables go to
-standard output, progress and problems to standard error, so that a pipe gets the result alone;
-colours are only where a terminal is. Names and values that are not UTF-8 are escaped for people and
-for JSON alike.
+Rule: a verb gives its result once, as rows or as names and values, and `Output` prints it for
+people or as JSON. JSON is one document, or one object a line where there may be many. Results go to
+standard output, progress and errors to standard error, so that a pipe gets the result only. Colours
+are for terminals only. What is not UTF-8 is escaped, in JSON too.
 
-Exit status: 0 done and nothing found wrong, 1 refused or something found, 2 a mistake in the call,
-130 stopped by Ctrl-C.
+Exit status: 0 done and nothing wrong found, 1 refused or something wrong found, 2 a mistake in the
+call, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ Value = str | int | float | bool | bytes | None
 
 
 def shown(value: Value) -> str:
-    """A value as people read it."""
+    """A value as text for people."""
     if value is None:
         return ""
     if isinstance(value, bytes):
@@ -59,7 +58,7 @@ def shown(value: Value) -> str:
 
 
 def escaped(value: bytes) -> str:
-    """A value in a line: quoted where a blank or a quote is in it, and escaped where it must be."""
+    """A value in a line: quoted if it has a blank or a quote in it, and escaped if need be."""
     plain = printable(value)
     if plain and not set(plain) & set(" \"='"):
         return plain
@@ -67,7 +66,7 @@ def escaped(value: bytes) -> str:
 
 
 def told(problem: Exception) -> str:
-    """What went wrong, in one line."""
+    """An error in one line, with what to do about it where that is known."""
     if isinstance(problem, OSError) and problem.strerror:
         where = problem.filename and shown(os.fsencode(problem.filename))
         hint = _HINTS.get(problem.errno or 0)
@@ -76,7 +75,7 @@ def told(problem: Exception) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes as people read them."""
+    """A number of bytes for people: `1.5 MiB`."""
     amount, unit = float(count), "B"
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
         if amount < 1024 or unit == "TiB":
@@ -86,7 +85,7 @@ def size(count: int) -> str:
 
 
 def when(milliseconds: int) -> str:
-    """A time as people read it, in UTC; nothing where none is known."""
+    """A time for people, in UTC; empty where none is known."""
     if not milliseconds:
         return ""
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
@@ -111,14 +110,14 @@ class Output:
         self.as_json = as_json
         self._console = Console(highlight=False, soft_wrap=True)
         if not self._console.is_terminal:
-            self._console.width = _WIDE_COLUMNS  # nothing is cut that a script may want
-        # Of a wide one nothing is cut either: the terminal breaks its lines.
+            self._console.width = _WIDE_COLUMNS  # a script gets whole lines
+        # A table is never cut either: the terminal wraps its lines.
         self._tables = Console(highlight=False, soft_wrap=True, width=_WIDE_COLUMNS)
         self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
     @property
     def terminal(self) -> bool:
-        """Whether somebody reads it on a terminal."""
+        """Whether the output goes to a terminal."""
         return self._console.is_terminal
 
     def rows(
@@ -165,21 +164,21 @@ class Output:
         click.echo(json.dumps(plain(document), ensure_ascii=False, indent=2))
 
     def note(self, text: str) -> None:
-        """What a person wants to know and no script reads."""
+        """Something for people only, on standard error."""
         if not self.as_json:
             self._errors.print(Text(text))
 
     @contextmanager
     def bar(self, what: str) -> Iterator[Callable[[int, int], None]]:
-        """As `progress`, of one thing: to be told how much is done, and of how much; 0 where that
-        is not known.
+        """A progress bar of one task. Call what it gives with how much is done, and with the total
+        or 0 if that is not known.
         """
         with self.progress() as progress:
             task = progress.add_task(what, total=None)
             yield lambda done, total: progress.update(task, completed=done, total=total or None)
 
     def progress(self) -> Progress:
-        """A bar on standard error, which shows only on a terminal."""
+        """Progress bars on standard error, shown only on a terminal."""
         return Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),

@@ -1,7 +1,7 @@
-"""Names that a shell completes: of timelines, conversations and users.
+"""Names on the command line: of timelines, conversations and users; a shell completes them.
 
-Rule: what cannot be told (a daemon that does not answer, a store that cannot be read, a name that
-is no text) is not offered, and nothing is said. No more are offered than somebody may want to read.
+Rule: completion never fails. If the daemon does not answer or the store cannot be read, it offers
+nothing. It leaves out names that are not text, and offers a hundred at most.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _NAMES_READ: Final = 1_000
 
 
 def as_bytes(name: str) -> bytes:
-    """A name as it was typed, whatever bytes that are."""
+    """A name as it was typed; it may be any bytes."""
     return name.encode("utf-8", "surrogateescape")
 
 
 def conversation_of(name: bytes) -> bytes:
-    """The id of a conversation that is named by its id or by one of its two timelines."""
+    """The id of a conversation. `name` is the id, or one of its two timelines."""
     return name.removeprefix(CONVERSATIONS).removeprefix(EVENTS)
 
 
 class Name(click.ParamType[str]):
-    """The name of what begins with `prefix` among the timelines, without the prefix."""
+    """The name of a timeline that begins with `prefix`, without the prefix."""
 
     name = "name"
 
@@ -63,7 +63,7 @@ def _names(ctx: click.Context, prefix: bytes) -> list[str]:
         else:
             return []
         found = [each.name for each in islice(source.timelines(prefix), _NAMES_READ)]
-    # Those of the store stand before all others in order, and crowd them out.
+    # Names with @ come first in order and would leave no room for others.
     wanted = [name for name in found if prefix.startswith(b"@") or not name.startswith(b"@")]
     return [name.decode() for name in wanted if _is_text(name)][:_NAMES_OFFERED]
 

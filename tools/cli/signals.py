@@ -1,8 +1,8 @@
-"""Signals that end a verb: Ctrl-C, SIGTERM, and the terminal that is gone.
+"""Signals that end a verb: Ctrl-C, SIGTERM, and SIGHUP when the terminal closes.
 
-Rule: each is an exception where the verb is, so that whatever it made for its own use goes with it;
-a second one ends the process at once. One that was ignored when the process began, as below
-`nohup`, stays so. Nothing else of this package is imported here, since it is early.
+Rule: a signal raises an exception in the verb, so that the verb cleans up what it made. A second
+signal ends the process at once. A signal that was ignored when the process began, as under `nohup`,
+stays ignored.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked for the end. `status` is what a shell says of a process that it ended."""
+    """A signal asked the verb to stop. `status` is the exit status that shells expect for it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -22,7 +22,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def heed() -> None:
-    """From now on signals raise `Stopped`."""
+    """From now on, signals raise `Stopped`."""
     for number in _ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)

@@ -1,11 +1,11 @@
-"""A verb of the command line: where it looks, how it prints, how it fails.
+"""How a verb is made: what every verb takes, and how every verb fails.
 
     timeline VERB DIR …                  a data directory
     timeline VERB --connect HOST:PORT …  a live daemon
 
-Rule: every verb is made by `@verb`. One that can do without a daemon, or only with one, says so.
-What Timeline refuses, what the system says and Ctrl-C end in one line and a status, never in a
-trace.
+Rule: every verb is made by `@verb`. By default it takes a directory or a daemon; a verb that takes
+only one of them says so. An error of Timeline, an error of the system, and Ctrl-C each end in one
+line and a status, never in a traceback.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STOPPED = 130  # the status after Ctrl-C
 
 
 class Directory(click.Path):
-    """A directory that is there. One that may not be looked into is not called absent."""
+    """A directory that exists. One without permission is not reported as missing."""
 
     def __init__(self) -> None:
         super().__init__(exists=True, file_okay=False, path_type=Path)
@@ -47,7 +47,7 @@ class Directory(click.Path):
         except PermissionError:
             self.fail(f"no permission to look into {shown(str(value))}: run as its owner")
         except OSError:
-            pass  # click says what it is instead
+            pass  # click says what is wrong
         return super().convert(value, param, ctx)
 
 
@@ -66,7 +66,7 @@ class Verb(click.Command):
             ctx.params.setdefault("directory", None)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        """What may still be given, which a shell asks when it completes."""
+        """The parameters that may still be given. A shell asks for them when it completes."""
         params = super().get_params(ctx)
         if ctx.params.get("connect") is None:
             return params
@@ -74,11 +74,11 @@ class Verb(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401  as click has it
         try:
-            heed()  # until now there was nothing to clear up
+            heed()  # before this there is nothing to clean up
             return super().invoke(ctx)
         except BrokenPipeError:
-            raise  # the reader of a pipe has seen enough: click ends without a word
-        except UnicodeEncodeError as error:  # the bytes of a word that must be text
+            raise  # the reader of a pipe has enough: click ends silently
+        except UnicodeEncodeError as error:  # an argument that must be text
             raise click.UsageError(f"{shown(str(error.object))} is not UTF-8") from error
         except LockedError as error:
             raise click.ClickException(told(error) + self._instead(ctx, str(error))) from error
@@ -89,11 +89,11 @@ class Verb(click.Command):
             ctx.exit(stopped.status if isinstance(stopped, Stopped) else STOPPED)
 
     def _instead(self, ctx: click.Context, problem: str) -> str:
-        """What to do when somebody has the store open that was named."""
+        """What to do when another process has the store open."""
         directory: Path | None = ctx.params.get("directory")
         can = any(param.name == "connect" for param in self.params)
         if not can or directory is None or directory.name not in problem:
-            return ""  # it is another file that is in use, or a daemon cannot do it
+            return ""  # another file is in use, or a daemon cannot do it
         return f"; if that is a daemon, ask it: timeline {self.name} --connect HOST:PORT …"
 
 
@@ -106,12 +106,16 @@ def verb(
     new: bool = False,
     configured: bool = False,
 ) -> Callable[[Function], Verb]:
-    """Make a verb of a function that takes `directory: Path | None`, `daemon: Wire | None` (of
-    which one is given) and `output: Output`, beside options and arguments of its own.
+    """Make a verb of a function.
 
-    `examples` are lines of a shell. Without `directory` or `daemon` it does not take that;
-    a `new` directory need not be there. One that is `configured` opens the directory as its daemon
-    does, and also takes `options: Options`.
+    The function takes `directory: Path | None`, `daemon: Wire | None` and `output: Output`, besides
+    its own options and arguments. One of `directory` and `daemon` is given, the other is None.
+
+    - `examples`: lines of a shell, shown by `--help`.
+    - `directory=False`, `daemon=False`: the verb does not take it.
+    - `new`: the directory need not exist.
+    - `configured`: the verb opens the directory with the options of its daemon. The function also
+      takes `options: Options`.
     """
 
     def decorate(function: Function) -> Verb:
@@ -130,7 +134,7 @@ def verb(
                 rest["directory"] = directory
             if configured:
                 if config is not None and connect is not None:
-                    raise click.UsageError("--config goes with a directory: a daemon has its own")
+                    raise click.UsageError("--config goes with a directory; a daemon has its own")
                 rest["options"] = Options() if connect is not None else _as_its_daemon(config)
             if not takes_daemon:
                 return function(output=output, **rest)
@@ -149,7 +153,7 @@ def verb(
                 "--connect",
                 metavar="HOST:PORT",
                 required=not directory,
-                help="A live daemon, or the path of its Unix socket"
+                help="A live daemon, or its Unix socket"
                 + (", instead of a directory." if directory else "."),
             )
             command = connects(command)
@@ -157,8 +161,8 @@ def verb(
             configures = click.option(
                 "--config",
                 metavar="FILE",
-                help="The daemon's configuration, which says what is indexed and where; its "
-                "variables TIMELINED_… count too.",
+                help="The configuration of the directory's daemon: where the index is and what is "
+                "indexed. Variables TIMELINED_… count too.",
             )
             command = configures(command)
         if directory:

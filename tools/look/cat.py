@@ -1,6 +1,6 @@
 """`timeline cat`: the entries of a timeline, or the commits of the log, one a line.
 
-Rule: printed as they are read; what is bounded on the command line is bounded where it is read.
+Rule: entries are printed while they are read, and only those that were asked for are read.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ timeline cat --connect :7420 audit --json        for scripts, an object a line""
 @click.option("--to", "last", type=click.IntRange(0, MAX), default=MAX, help="Up to this number.")
 @click.option("--since", type=MOMENT, help="Committed then or later.")
 @click.option("--until", type=MOMENT, help="Committed then or before.")
-@click.option("--limit", type=click.IntRange(0), help="At most so many.")
+@click.option("--limit", type=click.IntRange(0), help="At most this many.")
 @click.option("--reverse", is_flag=True, help="Newest first.")
 @click.option("--log", is_flag=True, help="Commits of the log; numbers are LSNs.")
 @click.option("--events", is_flag=True, help="Events of the conversation NAME.")
@@ -56,14 +56,14 @@ def cat(
     log: bool,
     events: bool,
 ) -> None:
-    """Print the entries of the timeline NAME; bounds are inclusive.
+    """Print the entries of the timeline NAME. Bounds are inclusive.
 
-    Messages of a conversation are in @conv:ID, references to what happened for a user in @user:ID,
-    whose numbers are LSNs.
+    The messages of conversation ID are the timeline @conv:ID. The in-box of user ID is @user:ID: it
+    has references, and its numbers are LSNs.
     """
     check_named(name, log=log, events=events)
     if log and (reverse or since is not None or until is not None):
-        raise click.UsageError("the log is read forwards, by --from, --to and --limit")
+        raise click.UsageError("the log is read forwards, with --from, --to and --limit only")
     with source_of(directory, daemon) as source:
         if log:
             after = first - 1 if first else source.log_start(0)

@@ -1,4 +1,4 @@
-"""`timeline conversation`: what one conversation is, who is in it, what is not counted."""
+"""`timeline conversation`: the settings of one conversation, its members, what is not counted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ timeline conversation data team --members 100
 timeline conversation --connect :7420 @direct:5:alice:bob --json""",
 )
 @click.argument("conversation", type=Name(CONVERSATIONS))
-@click.option("--members", type=click.IntRange(0), default=20, help="Show so many members (20).")
+@click.option("--members", type=click.IntRange(0), default=20, help="Show this many members (20).")
 def conversation_verb(
     *,
     directory: Path | None,
@@ -37,7 +37,7 @@ def conversation_verb(
     name = conversation_of(as_bytes(conversation))
     with source_of(directory, daemon) as source:
         facts = source.conversation(name)
-        dying = as_text(facts["state"]) == "being deleted"  # nobody may ask for its members
+        dying = as_text(facts["state"]) == "being deleted"  # its members cannot be asked for
         listed = source.members(name, members) if members and not dying else []
     if output.as_json:
         rows = [{"user": user, "role": role, "joined": at} for user, role, at in listed]

@@ -1,6 +1,6 @@
-"""`timeline inspect`: what a store is made of, one timeline of it, or one of its segments.
+"""`timeline inspect`: what a store, a timeline or a segment is made of.
 
-Rule: the facts as the engine tells them; nothing is worked out here but how they are shown.
+Rule: the engine gives the facts; this module only decides how to show them.
 """
 
 from __future__ import annotations
@@ -36,8 +36,13 @@ timeline inspect --connect :7420 audit           the same of a daemon""",
     configured=True,
 )
 @click.argument("name", type=Name(), required=False)
-@click.option("--segment", type=click.IntRange(0, MAX), metavar="SEQ", help="The one with it.")
-@click.option("--hex", "as_hex", is_flag=True, help="Its bytes too.")
+@click.option(
+    "--segment",
+    type=click.IntRange(0, MAX),
+    metavar="SEQ",
+    help="Show the segment with this entry.",
+)
+@click.option("--hex", "as_hex", is_flag=True, help="Show the bytes of the segment too.")
 def inspect(
     *,
     directory: Path | None,
@@ -48,14 +53,14 @@ def inspect(
     segment: int | None,
     as_hex: bool,
 ) -> None:
-    """Show what the store in DIRECTORY is made of, or the timeline NAME, or one of its segments.
+    """Show what the store in DIRECTORY is made of, or its timeline NAME, or one segment of that.
 
-    The directory may be in use; nothing in it is changed.
+    The directory may be in use. Nothing in it is changed.
     """
     if name is None and segment is not None:
-        raise click.UsageError("--segment is of a timeline: name it")
+        raise click.UsageError("--segment needs a timeline: name it")
     if segment is None and as_hex:
-        raise click.UsageError("--hex shows a segment: name one with --segment")
+        raise click.UsageError("--hex needs a segment: name one with --segment")
     with source_of(directory, daemon, options) as source:
         if name is None:
             _store(output, source.store())

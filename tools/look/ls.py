@@ -1,7 +1,7 @@
-"""`timeline ls`: the timelines there are, by name, any number of them.
+"""`timeline ls`: the timelines by name, any number of them.
 
-Rule: printed as they are met, so that a store of any size is listed in little memory; for scripts
-one object a line.
+Rule: timelines are printed while they are read, so that a store of any size takes little memory.
+With `--json` there is one object a line.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ timeline ls data --kind all --json      everything, an object a line""",
 @click.option(
     "--kind",
     type=click.Choice(["timeline", "conversation", "events", "inbox", "all"]),
-    help="Which; by default timelines, or what a PREFIX that begins with @ names.",
+    help="Which to list. Default: timeline; all if PREFIX begins with @.",
 )
-@click.option("--limit", type=click.IntRange(1, maxsize), help="At most so many.")
+@click.option("--limit", type=click.IntRange(1, maxsize), help="At most this many.")
 def ls(
     *,
     directory: Path | None,
@@ -50,7 +50,7 @@ def ls(
 ) -> None:
     """List timelines whose names begin with PREFIX: first number, head, entries, kind, name.
 
-    Of an in-box the numbers are LSNs, and references are counted.
+    For an in-box, numbers are LSNs, and entries are references.
     """
     wanted = as_bytes(prefix)
     if kind is None:

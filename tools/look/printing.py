@@ -1,7 +1,7 @@
-"""What verbs that look have in common: what is named, and how an entry is shown.
+"""How an entry and a commit are shown.
 
-Rule: one line an entry, whatever is in it: what would break a line or a terminal is escaped. Times
-are in UTC.
+Rule: an entry is one line, whatever is in it. What would break the line or the terminal is escaped.
+Times are in UTC.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from ..sources.source import Commit, Line
 
 
 def check_named(name: str | None, *, log: bool, events: bool) -> None:
-    """Either a timeline is named, or it is the log that is meant."""
+    """Raises unless either a timeline is named or the log is asked for."""
     if log and events:
-        raise click.UsageError("--events are of a conversation: name it, and leave --log out")
+        raise click.UsageError("--events needs a conversation: name it, and leave --log out")
     if log == (name is not None):
         raise click.UsageError("--log takes no name" if log else "name a timeline, or --log")
 
 
 def timeline_of(name: bytes, *, events: bool) -> bytes:
-    """The timeline that is meant: with `events` that of a conversation's, however it is named."""
+    """The timeline `name`; with `events`, the events of the conversation `name`."""
     return EVENTS + conversation_of(name) if events else name
 
 
 def as_text(value: str | bytes) -> str:
-    """What the store calls something, which a daemon sends as bytes."""
+    """A word of the store, which a daemon sends as bytes."""
     return value if isinstance(value, str) else value.decode()
 
 

@@ -1,7 +1,7 @@
-"""`timeline search`: what the index finds, for a user or for whoever may see everything.
+"""`timeline search`: what the index finds, among what one user may see, or in everything.
 
-Rule: the hits come as the engine found them, newest first, with the matches marked: bold on a
-terminal, in asterisks elsewhere.
+Rule: hits come newest first, as the engine finds them. Matches are bold on a terminal, and between
+asterisks elsewhere.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ timeline search data tomor* --user bob                 what bob may see
 timeline search data minutes --conversation team       in one conversation
 timeline search data 添加 --since 7d --limit 5 --json    the newest five of a week
 timeline search data body:nine --config timelined.toml  as its daemon indexes it
-timeline search --connect :7420 hello --wait 2         once what was sent is indexed""",
+timeline search --connect :7420 hello --wait 2         wait until the newest is indexed""",
     configured=True,
 )
 @click.argument("query")
@@ -44,9 +44,14 @@ timeline search --connect :7420 hello --wait 2         once what was sent is ind
 @click.option("--timeline", "timelines", multiple=True, help="Only in this timeline.")
 @click.option("--since", type=MOMENT, help="Committed then or later.")
 @click.option("--until", type=MOMENT, help="Committed then or before.")
-@click.option("--limit", type=click.IntRange(1), default=20, help="At most so many (20).")
-@click.option("--after", default="", metavar="CURSOR", help="Go on behind this cursor.")
-@click.option("--wait", type=click.FloatRange(0), default=0.0, help="Seconds for the index.")
+@click.option("--limit", type=click.IntRange(1), default=20, help="At most this many (20).")
+@click.option("--after", default="", metavar="CURSOR", help="Go on after this cursor.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="Wait this many seconds for the index to catch up.",
+)
 def search(
     *,
     directory: Path | None,
@@ -66,12 +71,12 @@ def search(
 ) -> None:
     """Search for QUERY: words, "phrases", begin*, AND OR NOT, field:word. The newest come first.
 
-    What is indexed beside texts and titles of conversations the daemon's configuration says.
+    Texts and titles of conversations are indexed, and what the daemon's configuration adds.
     """
     if sender is not None and user is None:
         raise click.UsageError("--sender goes with --user")
     if timelines and user is not None:
-        raise click.UsageError("a user searches conversations: leave --timeline out")
+        raise click.UsageError("--user searches conversations: leave --timeline out")
     names = tuple(as_bytes(each) for each in timelines)
     if conversation is not None and user is None:
         names += (CONVERSATIONS + as_bytes(conversation),)

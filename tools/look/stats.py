@@ -1,4 +1,4 @@
-"""`timeline stats`: the figures of INFO once, grouped; of a directory those of its engine."""
+"""`timeline stats`: the figures of INFO once; of a directory, those of its engine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..sources.wire import Wire
 timeline stats --connect :7420                everything
 timeline stats --connect :7420 timeline       a section
 timeline stats --connect :7420 --json | jq .timeline.index_lag
-timeline stats data                           a directory, as it would be opened""",
+timeline stats data                           of a directory""",
     configured=True,
 )
 @click.argument("sections", nargs=-1)
@@ -32,7 +32,7 @@ def stats(
     output: Output,
     sections: tuple[str, ...],
 ) -> None:
-    """Show the figures of a daemon, or of a directory, all or those of some SECTIONS."""
+    """Show the figures of a daemon or a directory: of all sections, or of some SECTIONS."""
     with source_of(directory, daemon, options) as source:
         found = source.stats()
     for section in sections:

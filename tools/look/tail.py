@@ -1,8 +1,8 @@
-"""`timeline tail`: the newest entries of a timeline or commits of the log, and with -f what comes.
+"""`timeline tail`: the newest entries of a timeline or commits of the log; `-f` follows them.
 
-Rule: nothing is left out and nothing shown twice between what there was and what comes: following
-goes on behind the last that was shown. A message of a conversation that is edited or recalled
-meanwhile comes again, as it is then; its events say so. Ctrl-C ends it.
+Rule: following goes on after the last entry that was shown, so none is left out and none comes
+twice. A message that is edited or recalled meanwhile is shown again, as it is then; the events of
+the conversation tell of it. Ctrl-C ends it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from .printing import check_named, print_commit, print_entry, timeline_of
     "tail",
     examples="""
 timeline tail data audit                    the newest ten
-timeline tail -f data @conv:team            and then what comes, until Ctrl-C
+timeline tail -f data @conv:team            and then new ones, until Ctrl-C
 timeline tail -f --connect :7420 audit      of a daemon
 timeline tail -f -n 0 --log data            commits as they come
 timeline tail data team --events            what else happened in a conversation""",
 )
 @click.argument("name", type=Name(), required=False)
 @click.option("-n", "count", type=click.IntRange(0), default=10, help="How many (10).")
-@click.option("-f", "--follow", is_flag=True, help="Go on with what comes.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with new ones, until Ctrl-C.")
 @click.option("--log", is_flag=True, help="Commits of the log.")
 @click.option("--events", is_flag=True, help="Events of the conversation NAME.")
 def tail(
@@ -48,9 +48,9 @@ def tail(
     log: bool,
     events: bool,
 ) -> None:
-    """Print the newest entries of the timeline NAME, oldest of them first.
+    """Print the newest entries of the timeline NAME, the oldest of them first.
 
-    A directory may be followed too, while another process writes to it. A message that is edited or
+    A directory can be followed too, while another process writes to it. A message that is edited or
     recalled meanwhile is printed again.
     """
     check_named(name, log=log, events=events)
@@ -82,7 +82,7 @@ def _newest(source: Source, name: bytes) -> str:
 
 
 def _changed(source: Source, name: bytes, event: Line) -> Iterator[Line]:
-    """The message that an event of its conversation changed, as it is now."""
+    """The message that an event of the conversation changed, as it is now."""
     fields = dict(event.fields)
     if fields.get(b"@kind") in (b"edit", b"recall"):
         number = int(fields[b"@id"])

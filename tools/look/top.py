@@ -1,8 +1,8 @@
-"""`timeline top`: what a daemon is doing now, looked at every few seconds.
+"""`timeline top`: what a daemon is doing now, every few seconds.
 
-Rule: rates are differences of what INFO counts, so looking costs the daemon an INFO and a page of
-the log. The hottest timelines are those of the newest thousand commits between two looks: a sample
-where there were more.
+Rule: rates are differences between two INFOs, so one look costs the daemon an INFO and a page of
+the log. The hottest timelines are those of the newest thousand commits between two looks; where
+there were more, that is a sample.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _HOTTEST_SHOWN: Final = 10
 
 
 class Look(NamedTuple):
-    """The daemon at one moment, by a clock that never goes back."""
+    """The daemon at one moment of a clock that never goes back."""
 
     at: float
     figures: Mapping[str, str]  # of INFO, all sections
@@ -39,7 +39,7 @@ class Look(NamedTuple):
         return float(self.figures.get(name, 0))
 
     def counts(self, name: str) -> dict[str, int]:
-        """What INFO lists as `bound=count,…`, in its order."""
+        """A figure of INFO written as `bound=count,…`, in the same order."""
         pairs = [each.split("=") for each in self.figures.get(name, "").split(",") if each]
         return {bound: int(count) for bound, count in pairs}
 
@@ -57,8 +57,10 @@ timeline top --connect :7420 --interval 5
 timeline top --connect :7420 --once           one look, for a log
 timeline top --connect :7420 --json           an object every interval""",
 )
-@click.option("--interval", type=click.FloatRange(0.1), default=2.0, help="Seconds (2).")
-@click.option("--once", is_flag=True, help="Look once over an interval, print, and end.")
+@click.option(
+    "--interval", type=click.FloatRange(0.1), default=2.0, help="Seconds between two looks (2)."
+)
+@click.option("--once", is_flag=True, help="Print one look and end.")
 def top(*, daemon: Wire, output: Output, interval: float, once: bool) -> None:
     """Watch a daemon: commits, appends and fan-out a second, fsyncs, what lags, what is hot."""
     before = _look(daemon)
@@ -87,11 +89,11 @@ def _look(daemon: Wire) -> Look:
 
 
 def _sample(daemon: Wire, before: Look, after: Look) -> list[tuple[bytes, int]]:
-    """The timelines with most appends, and how many of the sample."""
+    """The timelines with most appends in the sample, and how many."""
     start = max(before.lsn, after.lsn - _SAMPLE_COMMITS)
     try:
         commits = Daemon(daemon).log(start, after.lsn - start) if after.lsn > start else []
-    except Refused:  # let go meanwhile
+    except Refused:  # the log has let go of them
         commits = []
     return hottest(commits)
 
@@ -106,7 +108,7 @@ def hottest(commits: list[Commit]) -> list[tuple[bytes, int]]:
 
 
 def rates(before: Look, after: Look) -> dict[str, Any]:
-    """What happened between two looks, a second, and how things stand."""
+    """What happened a second between two looks, and the state at the second one."""
     seconds = max(after.at - before.at, 1e-9)
 
     def rate(name: str) -> float:
@@ -140,11 +142,13 @@ def rates(before: Look, after: Look) -> dict[str, Any]:
 
 
 def _quantile(before: Look, after: Look, fraction: float) -> float:
-    """The microseconds that so large a part of the fsyncs between two looks took at most: one of
-    the bounds by which they are counted, the last one for more than that; 0 when there were none.
+    """An upper bound, in microseconds, of this `fraction` of the fsyncs between two looks.
+
+    It is one of the bounds by which the daemon counts: the last one for anything slower. 0 if there
+    were no fsyncs.
     """
     old, new = before.counts("fsync_usec_counts"), after.counts("fsync_usec_counts")
-    if any(new[bound] < old.get(bound, 0) for bound in new):  # started anew
+    if any(new[bound] < old.get(bound, 0) for bound in new):  # the daemon was restarted
         old = {}
     found = {bound: count - old.get(bound, 0) for bound, count in new.items()}
     wanted = sum(found.values()) * fraction

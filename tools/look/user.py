@@ -1,4 +1,6 @@
-"""`timeline user`: a user's in-box and devices, and of each conversation why so many are unread."""
+"""`timeline user`: the in-box and devices of a user, and why each conversation has its unread
+count.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +36,10 @@ def user_verb(
 ) -> None:
     """Show a USER: the in-box, the devices and how far each is behind, and the conversations.
 
-    What is unread are the messages above the highest of `read`, `cleared` and the number before
-    `first` (what is below was trimmed) that the user may see, less the uncounted ones (recalled or
-    silent) and the hidden ones among them: unread = above - uncounted - hidden.
+    For each conversation: unread = above - uncounted - hidden. Messages count as above when the
+    user may see them and their number is higher than `read` and `cleared`, and at least `first`
+    (older ones were trimmed). Uncounted ones were recalled, or sent silently. Hidden ones the user
+    hid.
     """
     with source_of(directory, daemon) as source:
         facts = source.user(as_bytes(user).removeprefix(USERS))

@@ -1,6 +1,6 @@
 """`timeline backup`: a consistent copy of a store, stopped or live.
 
-Rule: the copy is the store's own work; a daemon makes it on its own machine, below its option
+Rule: the engine makes the copy. A daemon makes it on its own machine, below its option
 `backup_directory`.
 """
 
@@ -20,15 +20,15 @@ from ..sources.wire import Wire
 @verb(
     "backup",
     examples="""
-timeline backup data /backups/monday                    a store that no process has open
+timeline backup data /backups/monday                    a stopped store
 timeline backup --connect 127.0.0.1:7420 monday         a daemon, below its backup_directory""",
 )
 @click.argument("target")
 def backup(*, directory: Path | None, daemon: Wire | None, output: Output, target: str) -> None:
     """Back up the store in DIRECTORY, or of a daemon, to the new directory TARGET.
 
-    Files that the disk of the store, or an earlier backup beside TARGET, holds already are linked
-    instead of copied.
+    A file is linked instead of copied if TARGET is on the disk of the store, or if an earlier
+    backup beside TARGET has it.
     """
     with output.bar("backing up") as progress:
         if daemon is not None:

@@ -1,8 +1,8 @@
 """`timeline export`: a store, or raw timelines of one, as lines of JSON or in binary form.
 
-Rule: it is streamed, in little memory. FILE is there when it is whole; after Ctrl-C or a kill the
-same call goes on behind what FILE.part holds, unless something was written to the store since. A
-directory is only read, so it may be in use.
+Rule: records are streamed, in little memory. FILE appears when it is whole, and replaces another
+only with `--overwrite`. After Ctrl-C or a kill, the same call goes on from FILE.part, unless the
+store has changed since. A directory is only read, so it may be in use.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ timeline export --connect :7420 rooms.jsonl             raw timelines of a daemo
 timeline export data - | jq -c 'select(.fields)'        to a pipe""",
 )
 @click.argument("file")
-@click.option("--prefix", help="Only raw timelines whose name begins with this.")
+@click.option("--prefix", help="Only raw timelines whose names begin with this.")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it is there.")
 @click.option("--binary", is_flag=True, help="The binary form instead of lines of JSON.")
 def export(
@@ -55,7 +55,8 @@ def export(
 ) -> None:
     """Write the store in DIRECTORY, or raw timelines of a daemon, to FILE (-: standard output).
 
-    The directory may be in use: what is written then is the store as it was at the beginning.
+    The directory may be in use: the export is the store as it was when the export began. If
+    FILE.part is there from an export that was interrupted, it goes on from there.
     """
     if prefix is not None and prefix.startswith("@"):
         raise click.UsageError("conversations and users are exported with the whole store")
@@ -90,7 +91,7 @@ def export(
 def _records(
     stack: ExitStack, directory: Path | None, daemon: Wire | None, prefix: str | None
 ) -> Iterator[ExportRecord]:
-    """What is to be exported; whatever is opened for it `stack` closes."""
+    """The records to export. `stack` closes what is opened for them."""
     if daemon is not None:
         wire = stack.enter_context(RawWire(daemon.address))
         return daemon_records(wire, as_bytes(prefix or ""))
@@ -101,7 +102,7 @@ def _records(
 
 
 def _some(records: Iterator[ExportRecord], prefix: str | None) -> Iterator[ExportRecord]:
-    """`records`; refused when there are none of `prefix`, which is then misspelt."""
+    """`records`. Raises `NotFoundError` if a `prefix` was given and nothing begins with it."""
     header, first = next(records), next(records, None)
     if first is None and prefix:
         raise NotFoundError(
@@ -130,6 +131,6 @@ def _to_pipe(records: Iterator[ExportRecord], tell: Callable[[int], None], *, bi
             if count % 1_000 == 0:
                 tell(count)
         writer.end(count)
-    except BrokenPipeError:  # whoever reads has enough
+    except BrokenPipeError:  # the reader has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise click.exceptions.Exit(1) from None

@@ -1,11 +1,11 @@
-"""Files of an export: lines of JSON or the binary form, plain or on a pipe.
+"""The file of an export: lines of JSON or the binary form.
 
-Responsibility: write records to a file that is there when it is whole, and go on with one that was
+Responsibility: write records to a file that appears when it is whole; go on with one that was
 interrupted; read records back, and find what is missing or damaged.
 
-Rule: the last record says how many there were and gives the CRC-32C of every byte before it. Until
-then the file is called FILE.part; the same export goes on behind its last whole record, as long as
-its header is the same, that is nothing was written to the store since.
+Rule: the last record holds the number of records and the CRC-32C of every byte before it. Until it
+is written, the file is called FILE.part. The same export goes on after the last whole record of
+FILE.part, if its header is the same, that is, if nothing was written to the store since.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ Stream = BufferedReader | BufferedRandom
 
 
 class Reader:
-    """The records of a file, all but the end, checked against it."""
+    """The records of a file, checked against its last one."""
 
     def __init__(self, file: Stream) -> None:
         self._file = file
         self.crc = 0
         self.count = 0
-        self.position = 0  # behind the last whole record
+        self.position = 0  # after the last whole record
 
     def __iter__(self) -> Iterator[ExportRecord]:
-        """Raises `CorruptError` where a record is damaged, or the end missing or another."""
+        """Raises `CorruptError` if a record is damaged, or the end is missing or does not fit."""
         for record in self._records():
             if isinstance(record, End):
                 if record.records != self.count or record.crc not in (None, self.crc):
@@ -82,7 +82,7 @@ class Reader:
                 return
             kind, size = HEAD.unpack(head)
             if size > _LARGEST_RECORD_BYTES:
-                raise CorruptError(f"the export is damaged behind record {self.count:,}")
+                raise CorruptError(f"the export is damaged after record {self.count:,}")
             body = self._file.read(size)
             if len(body) < size:
                 return
@@ -105,9 +105,9 @@ def write(
     overwrite: bool,
     tell: Callable[[int], None],
 ) -> tuple[int, int]:
-    """Write `records` and their end to `path`; how many, and how many of them were there.
+    """Write `records` and their end to `path`. Returns how many, and how many were there before.
 
-    `tell` is called with the number so far. A failure removes what was written; Ctrl-C leaves it.
+    `tell` is called with the number so far. A failure removes what was written; Ctrl-C keeps it.
     Raises `ExistsError` where `path` is there already, unless it is a file to `overwrite`.
     """
     partial = path.with_name(path.name + ".part")
@@ -151,7 +151,7 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
 
 
 class _Earlier:
-    """What an export that was interrupted has left in its file."""
+    """What an interrupted export left in its file."""
 
     def __init__(self, file: Stream, *, binary: bool) -> None:
         self._file = file
@@ -163,21 +163,21 @@ class _Earlier:
         self._crc: int | None = None
 
     def holds(self, record: ExportRecord) -> bool:
-        """Whether its next record is this one."""
+        """Whether the next record in the file is this one."""
         if next(self._records, None) != record:
             return False
         self._position, self._crc = self._reader.position, self._reader.crc
         return True
 
     def cut(self) -> int | None:
-        """Leave only what `holds` was true of; the CRC of that, None when it is nothing."""
+        """Keep only the records that `holds` found. Returns their CRC, None if there are none."""
         self._file.truncate(self._position)
         return self._crc
 
 
 class Writer:
-    """Records on their way to a file or a pipe; behind those of which `crc` is the checksum, or at
-    its beginning.
+    """Writes records to a file or a pipe: from its beginning, or after those whose checksum is
+    `crc`.
     """
 
     def __init__(self, file: BinaryIO | Stream, *, binary: bool, crc: int | None = None) -> None:

@@ -1,8 +1,8 @@
-"""`timeline import`: an export into a new store or one that is there, or streams of a Redis.
+"""`timeline import`: reads an export, or streams of a Redis.
 
-Rule: into a new DIRECTORY an export is loaded whole, with every number and time; into a store that
-is there, or a daemon, its raw timelines are added, with the time of now. Both go on where they were
-after an interruption, when they are called the same way again.
+Rule: into a new DIRECTORY an export is loaded whole, with every number and time. Into an existing
+store or a daemon its raw timelines are added, with the current time. After an interruption the same
+call goes on where it was.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from .remote import DaemonDestination, redis_records
     new=True,
     examples="""
 timeline import data all.jsonl                     a whole export into a new directory
-timeline import data rooms.jsonl                   raw timelines into a store that is there
+timeline import data rooms.jsonl                   raw timelines into an existing store
 timeline import --connect :7420 rooms.jsonl        into a daemon
 timeline import data --redis redis://127.0.0.1:6379 orders audit
 timeline import data --redis redis://127.0.0.1:6379 --prefix shop: @cart
@@ -51,7 +51,7 @@ zcat all.jsonl.gz | timeline import data -""",
     "--id-field",
     default="redis-id",
     show_default=True,
-    help="The field that keeps the id an entry had in Redis; empty: none.",
+    help="The field that keeps the id of the entry in Redis; empty: none.",
 )
 @click.option("--prefix", default="", help="Put this before the names of a Redis's streams.")
 def import_(
@@ -64,8 +64,11 @@ def import_(
     id_field: str,
     prefix: str,
 ) -> None:
-    """Import a FILE that `timeline export` wrote (-: standard input), or STREAMs of a Redis, into
-    the store in DIRECTORY or into a daemon."""
+    """Import a FILE of `timeline export` (-: standard input), or STREAMs of a Redis.
+
+    A new DIRECTORY becomes the exported store, with every number and time. An existing store, or a
+    daemon, gets the raw timelines added, with the current time.
+    """
     if redis is None and len(sources) > 1:
         raise click.UsageError("name one FILE; several names are streams of a --redis URL")
     if redis is None and prefix:
@@ -99,8 +102,8 @@ def import_(
                 return
             if header.whole:
                 raise UsageError(
-                    "an export of a whole store is imported into a new directory; export with "
-                    "--prefix what is to be added to one that is there"
+                    "an export of a whole store is imported into a new directory; to add timelines "
+                    "to an existing store, export them with --prefix"
                 )
             done = merge(_destination(stack, directory, daemon), records)
     _report(output, done)
@@ -149,7 +152,7 @@ def _destination(stack: ExitStack, directory: Path | None, daemon: Wire | None) 
 
 
 def _named(streams: tuple[str, ...], prefix: str) -> dict[bytes, bytes]:
-    """Streams of a Redis by the names that they get here."""
+    """Streams of a Redis, by their names here."""
     named = {as_bytes(prefix + stream): as_bytes(stream) for stream in streams}
     for name, stream in named.items():
         if name.startswith(b"@"):
@@ -163,7 +166,7 @@ def _named(streams: tuple[str, ...], prefix: str) -> dict[bytes, bytes]:
 def _reached(
     destination: Destination, streams: Iterable[bytes], id_field: bytes
 ) -> dict[bytes, bytes]:
-    """The id in Redis of the last entry that was imported, by stream."""
+    """The id in Redis of the last imported entry, for each stream."""
     found = {}
     for name in streams:
         head = destination.head(name)

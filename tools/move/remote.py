@@ -1,8 +1,8 @@
-"""Raw timelines over the wire: of a daemon as the records of an export, of a Redis, to a daemon.
+"""Raw timelines over the wire: from a daemon or a Redis as records of an export, and to a daemon.
 
-Rule: no times come over the wire, so such an export is not exact. Streams of a Redis are numbered
-anew: their ids `<ms>-<n>` do not fit in 64 bits and leave gaps; the id is kept as a first field,
-by which an import that was interrupted goes on.
+Rule: times do not come over the wire, so such an export is not exact. Streams of a Redis get new
+numbers: their ids `<ms>-<n>` do not fit in 64 bits and leave gaps. The id is kept as the first
+field; from it an interrupted import goes on.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _entries(
     while True:
         try:
             page = wire.ask("XRANGE", name, start, end, "COUNT", count)
-        except Refused:  # entries so large that one reply does not hold so many
+        except Refused:  # the entries are so large that they do not fit into one reply
             if count == 1:
                 raise
             count = max(1, count // 10)
@@ -81,9 +81,7 @@ def _entries(
 def redis_records(
     wire: RawWire, streams: Mapping[bytes, bytes], id_field: bytes, behind: dict[bytes, bytes]
 ) -> Iterator[ExportRecord]:
-    """Streams of a Redis, by the names that they get here, each behind the id that `behind` gives
-    for that name.
-    """
+    """Streams of a Redis, by their names here; each from after the id that `behind` has for it."""
     yield Header()
     for name, stream in streams.items():
         kind = wire.ask("TYPE", stream)
@@ -116,13 +114,13 @@ class DaemonDestination:
 
     def append(self, name: bytes, items: list[EntryRecord]) -> None:
         adds = [("XADD", name, item.seq or "*", *item.fields) for item in items]
-        # One commit: if it is refused, none of them is there, and none would be skipped later.
+        # One commit: if it is refused none is stored, and a later call skips none.
         self._wire.ask_all([("MULTI",), *adds, ("EXEC",)])
 
     def finish(self, record: TimelineRecord) -> None:
         extent = self._extent(record.name)
         if not extent:
-            return  # nothing was ever added, and over the wire an empty one cannot be made
+            return  # an empty timeline cannot be made over the wire
         commands: list[tuple[Word, ...]] = []
         if record.head > extent["head"]:
             commands.append(("XSETID", record.name, record.head))

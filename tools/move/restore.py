@@ -1,7 +1,7 @@
-"""`timeline restore`: a store made from a backup.
+"""`timeline restore`: makes a store from a backup.
 
-Rule: it begins an epoch of its own, so that cursors of the original, which may be ahead of it,
-resync instead of skipping what is new.
+Rule: the new store has an epoch of its own. Devices may have seen more than the backup holds, so
+they resync; with the old epoch they would miss what is new.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ timelined --data data                       serve it""",
 @click.argument("backup", type=Directory())
 @click.argument("target", type=click.Path(path_type=Path))
 def restore(*, output: Output, backup: Path, target: Path) -> None:
-    """Make the store in BACKUP one that can be opened, in the new directory TARGET."""
+    """Make a store from BACKUP in the new directory TARGET. Every device resyncs once."""
     with output.bar("restoring") as progress:
         manifest = timeline.restore(backup, target, progress=progress)
     output.line(

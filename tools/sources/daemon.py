@@ -1,6 +1,6 @@
-"""A live daemon as a source: the commands that tell the same as a directory.
+"""A live daemon as a source, read by commands.
 
-Rule: names that the daemon chose are text, names and values that its users chose are bytes.
+Rule: names that the daemon chose are text; names and values that its users chose are bytes.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Daemon:
                 self._ask("USER.INSPECT", name, "AFTER", after, "COUNT", _PAGE_CONVERSATIONS)
             )
             found["conversations"] += page["conversations"]
-        found["cursor"] = ""  # behind the last page
+        found["cursor"] = ""  # that was the last page
         return found
 
     def timelines(self, prefix: bytes) -> Iterator[Listed]:
@@ -76,7 +76,7 @@ class Daemon:
             names = page[b"timelines"]
             infos = self._wire.ask_all([("TIMELINE.INFO", name) for name in names])
             for name, info in zip(names, infos, strict=True):
-                if isinstance(info, dict):  # else it went meanwhile
+                if isinstance(info, dict):  # else it was deleted meanwhile
                     yield Listed(name, info[b"first"], info[b"head"], info[b"length"])
             if not page[b"cursor"]:
                 return
@@ -129,7 +129,9 @@ class Daemon:
 
     def entries_after(self, places: Mapping[bytes, str]) -> dict[bytes, list[Line]]:
         inbox = any(name.startswith(USERS) for name in places)
-        count = PAGE_ITEMS if inbox else 1  # which only wakes: entries come with their times below
+        count = (
+            PAGE_ITEMS if inbox else 1
+        )  # only to be woken: entries with their times are read below
         streams: list[bytes | str] = [*places, *places.values()]
         found = self._ask("XREAD", "COUNT", count, "BLOCK", _WAIT_MS, "STREAMS", *streams) or {}
         if inbox:

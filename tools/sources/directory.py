@@ -1,7 +1,7 @@
-"""A data directory as a source: opened read only through the embedded API.
+"""A data directory as a source, opened read-only through the embedded API.
 
-Rule: whatever is written to it meanwhile is seen when somebody waits for more, and not before, so
-that what a verb prints is of one moment.
+Rule: what others write meanwhile is seen only when a verb waits for more. So everything that a verb
+prints is from one moment.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from timeline.options import Options
 
 from .source import PAGE_ITEMS, Bounds, Commit, Facts, Found, Hits, Line, Listed, Query
 
-_LOOK_SECONDS: Final = 0.2  # between two looks for what its owner wrote
+_LOOK_SECONDS: Final = 0.2  # between two refreshes while following
 
 
 class Directory:
@@ -95,7 +95,7 @@ class Directory:
         handle = self._existing(name)
         seq, _, ordinal = after.partition("-")
         found = []
-        # An id of an in-box goes on within its commit, where numbers are LSNs.
+        # Numbers of an in-box are LSNs: several references may have the same.
         for entry in handle.range(first=int(seq)):
             number, _, nth = entry.id.partition("-")
             if (int(number), int(nth)) > (int(seq), int(ordinal or 0)):

@@ -1,4 +1,4 @@
-"""Opening what a verb looks into: the directory, or the daemon."""
+"""The source that was named on the command line: the directory or the daemon."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .wire import Wire
 def source_of(
     directory: Path | None, daemon: Wire | None, options: Options | None = None
 ) -> Iterator[Source]:
-    """The directory, opened read only with `options` or without its index, or the daemon, whichever
-    was given.
+    """The daemon if one is given, else the directory, opened read-only. Without `options` it is
+    opened without its index.
     """
     if daemon is not None:
         yield Daemon(daemon)

@@ -1,7 +1,7 @@
-"""A server of Redis's protocol as bytes: for what is moved and must come back exactly.
+"""A connection to a daemon or a Redis with replies as bytes, for data that must stay exact.
 
-Rule: many commands are sent at once and answered in order; the first that is refused raises
-`Refused`, once all were answered.
+Rule: several commands are sent at once. When all are answered, the first that was refused raises
+`Refused`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def connect_to_redis(url: str) -> RawWire:
     try:
         port = parts.port or 6379
     except ValueError:
-        raise click.UsageError(f"{url!r} has no port that can be") from None
+        raise click.UsageError(f"{url!r} has no valid port") from None
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     wire = RawWire(f"{host}:{port}")
     if parts.password:

@@ -1,8 +1,7 @@
-"""Where a verb looks: the same reads of a data directory or of a live daemon.
+"""What a verb can read, the same of a data directory and of a live daemon.
 
-Rule: a verb says what it wants once, and is given plain maps, lists and bytes whichever it was
-given. A directory is opened read only, so looking at it changes nothing, and it may be in use. What
-has no end is read a page at a time.
+Rule: results are plain maps, lists and bytes, the same from both. A directory is opened read-only,
+so reading changes nothing in it, and it may be in use. Long results are read a page at a time.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from timeline.formats.keys import MAX
 
 PAGE_ITEMS: Final = 1_000  # entries, commits or names that are read at once
 
-Facts = dict[str, Any]  # what INSPECT tells, by its names
+Facts = dict[str, Any]  # the answer of an INSPECT command
 
 
 class Listed(NamedTuple):
@@ -25,7 +24,7 @@ class Listed(NamedTuple):
 
 
 class Line(NamedTuple):
-    """An entry as it is shown. `time` is 0 where it is not known: references of in-boxes."""
+    """An entry to show. `time` is 0 for references of in-boxes, which have none."""
 
     id: str
     time: int
@@ -33,7 +32,7 @@ class Line(NamedTuple):
 
 
 class Commit(NamedTuple):
-    """A commit of the log; a change is its kind, the name of a timeline, and numbers."""
+    """A commit of the log. A change is a kind, the name of a timeline, and numbers."""
 
     lsn: int
     time: int
@@ -41,7 +40,7 @@ class Commit(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A hit; the matches in `snippet`, which is HTML, are between `<b>` and `</b>`."""
+    """A hit of a search. `snippet` is HTML, with the matches in `<b>`."""
 
     where: bytes
     id: str
@@ -57,7 +56,7 @@ class Hits(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """What of a timeline: numbers (LSNs of an in-box) and times, all inclusive."""
+    """A part of a timeline, by numbers (LSNs of an in-box) and times, all inclusive."""
 
     first: int = 0
     last: int = MAX
@@ -66,7 +65,7 @@ class Bounds(NamedTuple):
 
 
 class Query(NamedTuple):
-    """What is searched for; by a `user`, or with None by who may see everything."""
+    """A search, of what `user` may see, or of everything if that is None."""
 
     text: str
     user: bytes | None = None
@@ -93,22 +92,20 @@ class Source(Protocol):
     def entries(
         self, name: bytes, bounds: Bounds, limit: int | None, *, reverse: bool
     ) -> Iterator[Line]:
-        """Raises, before the first, `NotFoundError` or what the daemon says."""
+        """Raises `NotFoundError` or `Refused` when it is called, not later."""
 
     def entries_after(self, places: Mapping[bytes, str]) -> dict[bytes, list[Line]]:
-        """A page of the entries of each timeline behind an id, where there are some; waits a moment
-        for some where there are none.
-        """
+        """The next page of each timeline, after its id in `places`. Waits a moment for new ones."""
 
     def head(self) -> int:
         """The LSN of the last commit."""
 
     def log_start(self, after: int) -> int:
-        """`after`, or the lowest LSN behind which the log is still kept."""
+        """`after`, or the lowest LSN after which the log is still kept."""
 
     def log(self, after: int, limit: int) -> list[Commit]: ...
     def log_after(self, after: int) -> list[Commit]:
-        """As `entries_after`, of the log."""
+        """The next page of the log; waits as `entries_after` does."""
 
     def search(self, query: Query) -> Hits: ...
     def stats(self) -> dict[str, Mapping[str, object]]:

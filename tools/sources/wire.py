@@ -1,8 +1,8 @@
-"""A live daemon, as the tools reach it: one connection, one command at a time.
+"""A connection to a live daemon: one command at a time.
 
-Rule: what the daemon refuses raises `Refused` with its own sentence; what keeps it from answering,
-and what is no daemon, a `click.ClickException` with its address. Words that were typed go out as
-the bytes they were.
+Rule: a command that the daemon refuses raises `Refused` with the daemon's own sentence. If no
+daemon answers, or something else does, a `click.ClickException` names the address. Arguments are
+sent as the bytes that were typed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Refused(click.ClickException):
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """`HOST:PORT`; either may be left out, for this machine and the daemon's own port."""
+    """Host and port of `HOST:PORT`. Either may be left out: 127.0.0.1, 7420."""
     if address.isdigit():
         address = f":{address}"
     host, _, port = address.rpartition(":") if ":" in address else (address, "", str(_DEFAULT_PORT))
@@ -38,15 +38,15 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def socket_of(address: str) -> str | None:
-    """The path of a Unix socket, where the address is one: it has a slash in it, or there is such a
-    socket here.
+    """The path of a Unix socket, or None. An address is a path if it has a slash in it, or if there
+    is a socket of that name here.
     """
     path = address.removeprefix("unix:")
     return path if "/" in path or Path(path).is_socket() else None
 
 
 def place_of(address: str) -> str:
-    """An address in full."""
+    """An address in full, for messages."""
     path = socket_of(address)
     if path is not None:
         return path
@@ -103,10 +103,10 @@ class Wire:
                 f"no daemon answers at {self._place} ({error}): is it running there?"
             ) from error
         self._reader = hiredis.Reader(encoding="utf-8", errors="replace")
-        self._maps = False  # whether replies come in RESP3
+        self._maps = False  # whether the connection speaks RESP3
 
     def greet(self) -> None:
-        """Make sure that it is a daemon that answers, before anything is asked of it."""
+        """Make sure that a Timeline daemon answers, before anything else is asked."""
         try:
             (reply,) = self._exchange([("HELLO",)])
         except click.ClickException:
@@ -129,12 +129,12 @@ class Wire:
         return _accepted(self._exchange([words])[0])
 
     def follow(self, *words: str | bytes, progress: Callable[[int, int], None]) -> Any:  # noqa: ANN401  what it is
-        """The reply to a command that may take long, however long that is; meanwhile `progress` is
-        told what INFO says of it. The daemon ends it when this connection closes.
+        """The reply to a command that may take long. `progress` gets what INFO says of it so far.
+        The daemon ends the command when this connection closes.
         """
         client = str(self.call("CLIENT", "ID"))
         self._send([words])
-        # Where nothing can be told meanwhile, for want of a connection say, the work goes on.
+        # Without a second connection there is no progress to show; the work goes on.
         with suppress(click.ClickException), Wire(self.address) as other:
             while not self._answered(_LOOK_SECONDS):
                 for job in other.info("jobs").values():
@@ -145,7 +145,7 @@ class Wire:
         return _accepted(self._receive())
 
     def _answered(self, seconds: float | None) -> bool:
-        """Whether something has come, in so many seconds at most."""
+        """Whether a reply has begun to come; waits at most `seconds`."""
         return bool(select([self._socket], [], [], seconds)[0])
 
     def _receive(self) -> Any:  # noqa: ANN401
@@ -160,7 +160,7 @@ class Wire:
         except OSError as error:
             raise self._lost(f"broke the connection off ({error.strerror})") from error
         except hiredis.ProtocolError as error:
-            raise self._lost("sent what is no reply") from error
+            raise self._lost("sent something that is no reply") from error
         return reply
 
     def _lost(self, how: str) -> click.ClickException:
@@ -169,11 +169,11 @@ class Wire:
         )
 
     def ask(self, *words: str | bytes | int) -> Any:  # noqa: ANN401  whatever the command replies
-        """As `call`, with strings as bytes and maps as maps."""
+        """As `call`, but with strings as bytes, and maps as maps (RESP3)."""
         return _accepted(self.ask_all([words])[0])
 
     def ask_all(self, commands: Sequence[Command]) -> list[Any]:
-        """Several at once; what was refused is a `hiredis.ReplyError` among the replies."""
+        """The replies to several commands; one that was refused is a `hiredis.ReplyError`."""
         self._reader.set_encoding(None)
         try:
             if not self._maps:

@@ -1,4 +1,4 @@
-"""The promise: `timeline reindex` builds the index anew, of a stopped store or a live daemon."""
+"""The promise: `timeline reindex` rebuilds the index of a stopped store or a live daemon."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_of_a_stopped_store(store: Path, lost: bool) -> None:
         shutil.rmtree(store / "index", ignore_errors=True)
     result = run(str(store))
     assert result.exit_code == 0, result.output
-    assert "the index was built anew: 5 documents" in result.output
+    assert "the index was rebuilt: 5 documents" in result.output
     with timeline.open(store) as db:
         assert db.messaging.search("ann", "word").total == 5, "it serves at once"
         assert db.messaging.messages.searchable.builds == 0, "it is there already"
@@ -50,7 +50,7 @@ def test_of_a_stopped_store(store: Path, lost: bool) -> None:
 def test_of_a_live_daemon(daemon: Daemon) -> None:
     result = run("--connect", f"127.0.0.1:{daemon.port}")
     assert result.exit_code == 0, result.output
-    assert "the index was built anew: 5 documents" in result.output
+    assert "the index was rebuilt: 5 documents" in result.output
     result = run("--connect", f":{daemon.port}", "--no-wait")
     assert "INFO timeline shows" in result.output
 
