@@ -1,9 +1,8 @@
 """Amounts as people write them: sizes (`64 KiB`, `10GiB`) and times (`250 ms`, `30d`).
 
 Rule: one meaning for the daemon's options and the tools. A unit may be written in any case, with or
-without a blank before it. `k`, `kb` and `KiB` are all 1,024 bytes, and so on; `m` is MiB in a size
-and a minute in a time. A
-size without a unit is bytes; a time always has one.
+without a blank before it. `k`, `kb` and `KiB` are all 1,024 bytes, and so on. `m` is MiB in a size
+and a minute in a time. A size without a unit is bytes. A time always has a unit.
 """
 
 from __future__ import annotations

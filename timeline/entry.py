@@ -1,7 +1,7 @@
 """Entries as an embedder sees them.
 
-Rule: an `Entry` is made for every entry of a range, so it costs little until its fields are
-looked at; they are decoded then, from the stored form.
+Rule: an `Entry` is made for every entry of a range, so it costs little until its fields are asked
+for. They are decoded from the stored form then.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Fields(Sequence[tuple[bytes, bytes]]):
 class Entry:
     """One entry: its number, the time of its commit (ms since the epoch), its fields.
 
-    Of a reference in an in-box `seq` is the LSN and `time` 0: an in-box does not know it.
+    Of a reference in an in-box `seq` is the LSN, and `time` is 0: an in-box does not know the time.
     """
 
     __slots__ = ("_payload", "seq", "time")

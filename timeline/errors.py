@@ -1,8 +1,8 @@
 """The errors of Timeline: one tree, the same over the wire and in Python.
 
-Rule: every error a caller can meet is a `TimelineError`. Its `code` is the first word of the
-reply on the wire, its text says what to do, and `retryable` says whether the same call may
-succeed later without a change by the caller.
+Rule: every error that a caller can meet is a `TimelineError`. Its `code` is the first word of the
+reply on the wire. Its text says what to do. `retryable` says whether the same call may succeed
+later, unchanged.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import ClassVar
 
 
 def printable(value: bytes) -> str:
-    """A value in a line: what is not UTF-8, or breaks the line or a terminal, escaped."""
+    """A value for one line of text: what is not UTF-8, or not printable, is escaped."""
     text = value.decode("utf-8", "backslashreplace")
     if text.isprintable():
         return text
@@ -21,7 +21,7 @@ def printable(value: bytes) -> str:
 
 
 def shown(name: bytes) -> str:
-    """A name as a sentence shows it."""
+    """A name in quotes, as errors show it."""
     return f"'{printable(name)}'"
 
 
@@ -59,7 +59,7 @@ class NotFoundError(TimelineError, LookupError):
 
 
 class ExistsError(TimelineError):
-    """What was to be created exists with other settings."""
+    """What was to be made exists already."""
 
     code = "EXISTS"
 
@@ -91,26 +91,26 @@ class ReadOnlyError(TimelineError):
 
 
 class UncertainError(TimelineError):
-    """The flush failed under way: it may or may not be stored."""
+    """The flush failed on its way: what was written may or may not be stored."""
 
     code = "UNCERTAIN"
     retryable = True
 
 
 class TrimmedError(TimelineError):
-    """The position asked for is no longer kept; start from the store."""
+    """The position asked for is no longer kept: read the store itself and go on from there."""
 
     code = "TRIMMED"
 
 
 class CorruptError(TimelineError):
-    """Stored bytes are not what was written; names the place."""
+    """Stored bytes are not those that were written. The text names the place."""
 
     code = "CORRUPT"
 
 
 class IndexLagError(TimelineError):
-    """The search index has not reached what was to be searched; it goes on by itself."""
+    """The search index has not come as far as the search asks; it catches up by itself."""
 
     code = "INDEXLAG"
     retryable = True

@@ -1,7 +1,7 @@
 """Every bound and choice of the engine, with its default.
 
-Rule: a limit lives here and nowhere else; whoever needs one reads it from the `Options` the
-engine was opened with. Sizes are bytes, times milliseconds unless a name says otherwise.
+Rule: a limit lives here and nowhere else. Code that needs one reads it from the `Options` that the
+engine was opened with. Sizes are bytes, times milliseconds, unless a name says otherwise.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class Options:
         "sync", "sync: fsynced before the acknowledgement; interval: every interval_ms"
     )
     interval_ms: int = _option(100, "time between fsyncs in durability interval")
-    # Who calls fsync: `thread` a thread of the engine, `inline` whoever calls `flush`; `auto` is
+    # What calls fsync: `thread` a thread of the engine, `inline` the caller of `flush`. `auto` is
     # `inline` where an fsync takes less than a millisecond when the store is opened.
     fsync: Literal["thread", "inline", "auto"] = _option(
         "thread", "who calls fsync: thread, inline, or auto, by how long one takes"
     )
     create: bool = _option(True, "make the store when the directory is empty")
-    # The directory is a copy that goes its own way from here on: cursors of the original lead
-    # nowhere in it, and are told so.
+    # The directory is a copy that goes its own way from here on. Cursors of the original lead
+    # nowhere in it: they get `resync`.
     new_epoch: bool = _option(
         False, "the directory is a copy that goes its own way; cursors of the original resync"
     )
@@ -60,8 +60,8 @@ class Options:
     tails: int = _option(200_000, "timelines with entries in memory, before writes wait")
     stall_ms: int = _option(1_000, "how long a write waits for a RocksDB write stall, before BUSY")
 
-    # How far ahead of the machine's clock a commit's time may be carried, in milliseconds, when
-    # that stepped back: within it times never fall, beyond it they do (see `clock`).
+    # When the machine's clock steps back by no more than this, a commit takes the time of the one
+    # before, so that times do not fall. When it steps back by more, they do (see `clock`).
     clock_ahead_ms: int = _option(
         60_000, "how far a commit's time may be ahead of a clock that stepped back"
     )
@@ -84,8 +84,8 @@ class Options:
     compact_after: int = _option(8, "small segments of one timeline before they are merged")
     retention_check_ms: int = _option(10_000, "time between checks of what has expired")
     # What was recalled, edited, deleted or dropped is gone from the disk after the sum of these
-    # two, and as much again where the commit that took it back had put it there itself; beside what
-    # a follower still holds of the log (`log_age_ms`).
+    # two, or twice that where one group held it together with what replaced it. The log that
+    # a follower still needs may hold it longer (`log_age_ms`).
     seal_after_ms: int = _option(
         10 * 60_000, "time until what waits in memory is sealed, however little it is"
     )
