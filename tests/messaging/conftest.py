@@ -6,6 +6,7 @@ A module names the options of its stores in `OPTIONS`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.engine.stores import Clock
 from tests.messaging.doors.door import Door
 from tests.messaging.doors.embedded import EmbeddedDoor
 from tests.messaging.doors.wire import WireDoor
+from tests.messaging.promises import DISTURBANCES, Own, Restart
 
 
 @pytest.fixture(scope="module", params=[EmbeddedDoor, WireDoor], ids=["embedded", "wire"])
@@ -38,3 +40,19 @@ def door(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Door]:
 def clock() -> Iterator[Clock]:
     with Clock().installed() as clock:
         yield clock
+
+
+_numbers = count(1)
+
+
+@pytest.fixture
+def own() -> Own:
+    """Turns a name into one that no other test uses."""
+    number = next(_numbers)
+    return lambda name: f"{name}-{number}"
+
+
+@pytest.fixture(params=list(DISTURBANCES))
+def disturb(request: pytest.FixtureRequest) -> Restart:
+    """Something that must change no answer."""
+    return DISTURBANCES[request.param]

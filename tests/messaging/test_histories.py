@@ -28,7 +28,7 @@ import hiredis
 import pytest
 import redis
 
-from tests.messaging.test_push import Raw
+from tests.messaging.doors.raw import Raw
 from tests.server.daemon import Client, Daemon
 
 SENDERS = ["ann", "bob", "cat"]

@@ -3,8 +3,6 @@
 Nothing here sleeps: a client waits for what it is owed, and fails when it does not come.
 """
 
-# ruff: noqa: ANN401  what hiredis gives
-
 from __future__ import annotations
 
 import socket
@@ -19,63 +17,9 @@ import hiredis
 import pytest
 import redis
 
-from tests.engine.adapters import Refused
-from tests.messaging.doors.door import Update
+from tests.messaging.doors.raw import WAIT, Raw
 from tests.messaging.doors.wire import WireDoor, wire_page
 from tests.server.daemon import Client
-
-WAIT = 20.0
-
-
-class Raw:
-    """A connection of our own in RESP3: replies and pushes in the order in which they come."""
-
-    def __init__(self, port: int, *, buffer: int | None = None) -> None:
-        self.socket = socket.socket()
-        if buffer is not None:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-        self.socket.settimeout(WAIT)
-        self.reader = hiredis.Reader()
-        try:
-            self.socket.connect(("127.0.0.1", port))
-            assert self.do("HELLO", "3")
-        except BaseException:
-            self.socket.close()
-            raise
-
-    def send(self, *words: str | int) -> None:
-        self.send_together(words)
-
-    def send_together(self, *commands: tuple[str | int, ...]) -> None:
-        packed: list[tuple[Any, ...]] = [tuple(map(str, words)) for words in commands]
-        self.socket.sendall(b"".join(map(hiredis.pack_command, packed)))
-
-    def next(self) -> Any:
-        while (found := self.reader.gets()) is False:
-            data = self.socket.recv(1 << 16)
-            assert data, "the daemon closed the connection"
-            self.reader.feed(data)
-        return found
-
-    def do(self, *words: str | int) -> Any:
-        self.send(*words)
-        while True:
-            found = self.next()
-            if not (isinstance(found, hiredis.PushNotification)):
-                return found
-
-    def pushed(self) -> tuple[str, Update]:
-        """The next frame of a stream: its cursor, and what it tells."""
-        frame = self.next()
-        assert isinstance(frame, hiredis.PushNotification), frame
-        word, _, cursor, kind, conversation, entry_id, items = frame
-        assert word == b"sync"
-        fields = tuple(zip(items[::2], items[1::2], strict=True))
-        seq = int(entry_id.split(b"-")[0])
-        return cursor.decode(), Update(kind.decode(), conversation.decode(), seq, fields)
-
-    def close(self) -> None:
-        self.socket.close()
 
 
 @pytest.fixture(scope="module", params=["inline", "thread"])
@@ -401,95 +345,6 @@ def test_raw_commands_read_messages_and_write_nothing(door: WireDoor, room: str)
         with pytest.raises(redis.ResponseError):
             client.execute_command(*each)
     assert door.lsn() == before
-
-
-# --- what has expired --------------------------------------------------------------------------
-
-
-@pytest.fixture
-def forgetful(tmp_path: Path) -> Iterator[WireDoor]:
-    """In-boxes that keep a second."""
-    door = WireDoor(
-        tmp_path / "store",
-        diffusion_limit=5,
-        output_pause_bytes=16_384,
-        inbox_age_ms=1_000,
-        seal_after_ms=1,
-        retention_check_ms=1,
-    )
-    yield door
-    door.close()
-
-
-def wait_for_floor(door: WireDoor, lsn: int) -> None:
-    deadline = time.monotonic() + WAIT
-    while door.client.info("timeline")["inbox_floor"] < lsn:
-        assert time.monotonic() < deadline
-
-
-@pytest.mark.parametrize("members", [2, 8], ids=["written to all", "read by all"])
-def test_a_quiet_stream_goes_on_though_its_position_has_expired(
-    forgetful: WireDoor, members: int
-) -> None:
-    door = forgetful
-    crowd = [f"user{number}" for number in range(members)]
-    door.create("team", "user0", crowd)
-    door.create("other", "user0", ["eve"])
-    stream = Raw(door.daemon.port)
-    try:
-        position = door.conversations("user1").position
-        assert stream.do("USER.SUBSCRIBE", "user1", "phone", "AFTER", position) == b"OK"
-        door.send("team", "user0", "1")
-        assert stream.pushed()[1].seq == 1
-        for number in (2, 3):
-            door.send("other", "user0", "nothing for him")
-            wait_for_floor(door, door.lsn())
-            door.send("team", "user0", "again")
-            assert stream.pushed()[1].seq == number
-        door.send("other", "user0", "nothing for him")
-        wait_for_floor(door, door.lsn())
-        door.edit("team", 1, "which makes him look for himself", "user0")
-        assert stream.pushed()[1].kind == "edit"
-    finally:
-        stream.close()
-
-
-def test_a_stream_from_below_the_floor_is_refused(forgetful: WireDoor) -> None:
-    door = forgetful
-    door.create("team", "ann", ["bob"])
-    position = door.conversations("bob").position
-    door.send("team", "ann", "1")
-    wait_for_floor(door, door.lsn())
-    with pytest.raises(Refused, match="resync"):
-        door.do("USER.SUBSCRIBE", "bob", "phone", "AFTER", position)
-
-
-def test_a_stream_that_was_too_slow_ends_and_never_skips(forgetful: WireDoor) -> None:
-    door = forgetful
-    door.create("team", "ann", ["bob"])
-    slow = Raw(door.daemon.port, buffer=4_096)
-    try:
-        position = door.conversations("bob").position
-        slow.send("USER.SUBSCRIBE", "bob", "phone", "AFTER", position)
-        assert slow.next() == b"OK"
-        total = 4_000
-        with door.daemon.client().pipeline(transaction=False) as pipe:
-            for _ in range(total):
-                pipe.execute_command("CONV.SEND", "team", "ann", "*", "text", "x" * 5_000)
-            pipe.execute()
-        wait_for_floor(door, door.lsn())
-        found: list[int] = []
-        cursor = position
-        with suppress(AssertionError, ConnectionError):  # the daemon closed it
-            while len(found) < total:
-                cursor, told = slow.pushed()
-                found.append(told.seq)
-        assert found == list(range(1, len(found) + 1))
-        assert len(found) < total
-        with pytest.raises(Refused, match="resync"):
-            door.do("USER.SUBSCRIBE", "bob", "phone", "AFTER", cursor)
-    finally:
-        slow.close()
 
 
 def test_one_command_subscribes_to_many(door: WireDoor, room: str, raw: Raw) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 import hiredis
 import pytest
 
+from tests.messaging.doors.raw import WAIT, Raw
 from tests.messaging.doors.wire import WireDoor
-from tests.messaging.test_push import WAIT, Raw
 
 USERS = [f"user{number}" for number in range(24)]
 MIB = 1_000_000
