@@ -1,19 +1,18 @@
-"""Who waits in this process is told of their own users' news and woken by nothing else, however
-many wait and whatever others do. Subscriptions as iterators, callbacks, and on an event loop.
+"""Subscriptions to many users and devices, as iterators, callbacks, and on an event loop.
+
+They are woken by news of their own users and by nothing else, however many wait and whatever
+others do.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import timeline
+from tests.embedded.waits import SECONDS, Reads
 from tests.engine.stores import healed
 from timeline.embedded.database import Database
 from timeline.embedded.messaging.subscription import Subscription
@@ -23,7 +22,6 @@ from timeline.errors import (
     CorruptError,
     NotFoundError,
     StorageError,
-    TimelineError,
     UncertainError,
     UsageError,
 )
@@ -31,21 +29,6 @@ from timeline.messaging.delivery.syncing import Reader
 from timeline.messaging.delivery.watching import Watch
 from timeline.messaging.pages import SyncPage, Update
 from timeline.storage.mark import DurableMark
-
-SECONDS = 20.0
-
-
-@pytest.fixture(params=["thread", "inline"])
-def db(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    db = timeline.open(tmp_path / "store", fsync=request.param, search=False)
-    im = db.messaging
-    im.create("team", "ann", members=["bob"])
-    im.create("other", "cat", members=["dan"])
-    for user in ("ann", "bob", "cat", "dan"):
-        im.ack(user, "phone", im.conversations(user).position)
-    yield db
-    with suppress(TimelineError):
-        db.close()
 
 
 def texts(update: Update | None) -> list[str]:
@@ -56,80 +39,6 @@ def texts(update: Update | None) -> list[str]:
 def threads_of_ours() -> set[threading.Thread]:
     """All but those with which asyncio runs what blocks."""
     return {each for each in threading.enumerate() if not each.name.startswith("asyncio_")}
-
-
-class Reads:
-    """Counts the reads of in-boxes, by user."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.count = 0
-        reader = Reader.page
-
-        def page(*args: object) -> object:
-            self.count += 1
-            return reader(*args)  # type: ignore[arg-type]
-
-        monkeypatch.setattr(Reader, "page", page)
-
-
-def test_a_blocked_sync_is_not_woken_for_others(
-    db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    im = db.messaging
-    reads = Reads(monkeypatch)
-    pages: list[list[str]] = []
-    began = threading.Event()
-    arrive = im.messages.presence.arrive
-
-    def arrived(user: bytes, device: bytes) -> None:
-        arrive(user, device)
-        began.set()
-
-    monkeypatch.setattr(im.messages.presence, "arrive", arrived)
-
-    def block() -> None:
-        page = im.sync("bob", "phone", block=SECONDS)
-        pages.append([entry.text("text") for entry in page.entries])
-
-    blocked = threading.Thread(target=block)
-    blocked.start()
-    assert began.wait(SECONDS)
-    for number in range(50):
-        im.send("other", "cat", {"text": str(number)})
-    db.timeline("raw").append({"a": "1"})
-    assert reads.count == 1, "what it found before it began to wait"
-    assert im.online("bob")
-    im.send("team", "ann", {"text": "hello"})
-    blocked.join(SECONDS)
-    assert pages == [["hello"]]
-    assert reads.count == 2
-    assert not im.online("bob")
-    assert not len(im.messages.waiters)
-
-
-def test_a_sync_that_waits_ends_with_the_store(
-    db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    im = db.messaging
-    began, ended = threading.Event(), threading.Event()
-    arrive = im.messages.presence.arrive
-
-    def arrived(user: bytes, device: bytes) -> None:
-        arrive(user, device)
-        began.set()
-
-    monkeypatch.setattr(im.messages.presence, "arrive", arrived)
-
-    def block() -> None:
-        with pytest.raises(ClosedError):
-            im.sync("bob", "phone", block=10 * SECONDS)
-        ended.set()
-
-    threading.Thread(target=block, daemon=True).start()
-    assert began.wait(SECONDS)
-    db.close()
-    assert ended.wait(SECONDS)
-    assert not len(im.messages.waiters)
 
 
 def test_many_who_wait_cost_a_send_nothing(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
