@@ -52,22 +52,25 @@ def _ahead(storage: Storage, family: str, start: bytes, stop: bytes) -> bytes | 
     step = 1
     while True:
         high = min(low + step, end)
-        if _readable(storage, family, high, stop):
+        if _clear(storage, family, high, stop):
             break
         if high >= end:
             return None
         step <<= 1
     while high - low > 1:
         middle = (low + high) // 2
-        if _readable(storage, family, middle, stop):
+        if _clear(storage, family, middle, stop):
             high = middle
         else:
             low = middle
-    return high.to_bytes(_WIDTH, "big")
+    found = high.to_bytes(_WIDTH, "big")
+    return None if storage.at_or_after(family, found, stop) is None else found
 
 
-def _readable(storage: Storage, family: str, at: int, stop: bytes) -> bool:
+def _clear(storage: Storage, family: str, at: int, stop: bytes) -> bool:
+    """Whether a scan could begin here: it meets a row that can be read, or the end."""
     try:
-        return storage.at_or_after(family, at.to_bytes(_WIDTH, "big"), stop) is not None
+        storage.at_or_after(family, at.to_bytes(_WIDTH, "big"), stop)
     except CorruptError:
         return False
+    return True
