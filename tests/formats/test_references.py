@@ -1,0 +1,57 @@
+"""The promise: references and floors come back, and no damage to a floor passes."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from crc32c import crc32c
+from hypothesis import given, strategies as st
+
+from tests.formats.samples import u32, u64
+from timeline.errors import CorruptError
+from timeline.formats import keys
+from timeline.formats.references import (
+    Fields,
+    cut_references,
+    decode_floor,
+    decode_references,
+    encode_floor,
+    encode_reference,
+    encode_references,
+    lsn_of,
+    packed_references,
+)
+
+
+@given(st.lists(st.tuples(st.integers(1, 9), u64, u64, st.integers(0, 255), u32), min_size=1))
+def test_references_come_back_and_commits_stay_whole(fields: list[Fields]) -> None:
+    packed = [encode_reference(*each) for each in sorted(fields)]
+    found = []
+    for run in cut_references(packed, 3):
+        key = keys.pair(4, lsn_of(run[-1]))
+        found += decode_references(packed_references(key, encode_references(key, run)))
+        if len(found) < len(packed):
+            assert lsn_of(packed[len(found)]) != found[-1].lsn
+    assert list(map(tuple, found)) == sorted(fields)
+
+
+def test_a_segment_of_version_1_has_no_ordinals() -> None:
+    key = keys.pair(4, 9)
+    body = struct.pack("<B3xI", 1, 2)
+    body += struct.pack("<QQQB", 8, 3, 1, 1) + struct.pack("<QQQB", 9, 3, 2, 1)
+    value = body + struct.pack("<I", crc32c(body, crc32c(key)))
+    found = decode_references(packed_references(key, value))
+    assert list(map(tuple, found)) == [(8, 3, 1, 1, 0), (9, 3, 2, 1, 0)]
+
+
+@given(u64, u64, st.integers(0, 95))
+def test_a_floor_comes_back_and_damage_does_not_pass(inbox_id: int, lsn: int, bit: int) -> None:
+    key = keys.pair(inbox_id, 0)
+    value = encode_floor(key, lsn)
+    assert decode_floor(key, value) == lsn
+    damaged = bytearray(value)
+    damaged[bit // 8] ^= 1 << bit % 8
+    for bad in (bytes(damaged), value[:-1], value + b"\0", b""):
+        with pytest.raises(CorruptError):
+            decode_floor(key, bad)
