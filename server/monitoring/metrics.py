@@ -263,7 +263,7 @@ def _background(service: Service) -> Iterator[Metric]:
     yield _counter("segments_merged", "Segments merged by compaction.", compaction.merged)
     yield _gauge("compaction_waiting", "Timelines that wait for it.", compaction.waiting)
     yield _counter("retention_trimmed", "Entries trimmed by retention.", store.retention.trimmed)
-    yield _gauge("inbox_floor_lsn", "In-boxes forgot what is below.", service.engine.inboxes.floor)
+    yield _gauge("inbox_floor_lsn", "In-boxes forgot what is below.", store.inboxes.floor)
     yield _gauge("inbox_sweeping", "1 while what they forgot is deleted.", expiry.sweeping)
 
 

@@ -71,7 +71,7 @@ def back_up(engine: Engine, target: Path, progress: Progress = unheard) -> Manif
             files.append(BackupFile(source.name, size, crc))
         sync_directory(partial / FILES)
         now = time.time_ns() // 1_000_000
-        manifest = Manifest(FORMAT, engine.store.epoch, lsn, now, tuple(files))
+        manifest = Manifest(FORMAT, engine.view.epoch, lsn, now, tuple(files))
         write_durably(partial / MANIFEST, encode_manifest(manifest))
     return manifest
 

@@ -42,7 +42,7 @@ def export_records(
     yield Header(
         exact=True,
         whole=prefix is None,
-        epoch=engine.store.epoch,
+        epoch=engine.view.epoch,
         lsn=lsn,
         time=stage.last_time,
         next_id=stage.next_id,
@@ -55,8 +55,8 @@ def export_records(
                 yield from _timeline(engine, timeline)
                 if is_inbox(timeline):
                     yield from _inbox(engine, timeline.id)
-    if engine.store.clock.steps:  # readers of the records need it to order times
-        yield RowRecord(META, CLOCK_KEY, encode_clock(engine.store.clock.steps))
+    if engine.view.clock.steps:  # readers of the records need it to order times
+        yield RowRecord(META, CLOCK_KEY, encode_clock(engine.view.clock.steps))
     if prefix is None:
         yield from _rest(engine)
     if engine.applied != lsn:
@@ -88,7 +88,7 @@ def _timeline(engine: Engine, timeline: Timeline) -> Iterator[ExportRecord]:
     first = row.first
     while raw and first <= head:
         with engine.lock:
-            ranges = engine.timelines.ranges
+            ranges = engine.view.ranges
             page = ranges.stored(timeline, first, head, _PAGE_ENTRIES, reverse=False)
         for seq, lsn, time, payload in page:
             yield EntryRecord(seq, time, lsn, decode_items(payload))
@@ -104,7 +104,7 @@ def _inbox(engine: Engine, inbox_id: int) -> Iterator[RowRecord]:
     if value is not None:
         yield RowRecord(INBOXES, floor, value)
     waiting: list[bytes] = []
-    for packed in engine.inboxes.everything(inbox_id):
+    for packed in engine.view.inboxes.everything(inbox_id):
         waiting += [packed[at : at + SIZE] for at in range(0, len(packed), SIZE)]
         while len(waiting) > REFERENCES_A_SEGMENT:
             run = next(cut_references(waiting, REFERENCES_A_SEGMENT))
@@ -124,13 +124,13 @@ def _rest(engine: Engine) -> Iterator[RowRecord]:
     record of the log.
     """
     storage = engine.store.storage
-    for key, value in engine.state.scan(keys.AUDIENCE, keys.successor(keys.AUDIENCE)):
+    for key, value in engine.view.scan(keys.AUDIENCE, keys.successor(keys.AUDIENCE)):
         # Memberships that ended are kept for replays only. A loaded store replays nothing of them.
         spans = [span for span in decode_spans(value) if span[1] > engine.applied]
         if spans:
             yield RowRecord(STATE, key, encode_spans(spans))
     for family in (keys.DELETED, keys.DELETIONS, keys.OWN):
-        for key, value in engine.state.scan(family, keys.successor(family)):
+        for key, value in engine.view.scan(family, keys.successor(family)):
             yield RowRecord(STATE, key, value)
     expiry = storage.get(META, EXPIRY_KEY)
     if expiry is not None:

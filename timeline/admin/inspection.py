@@ -185,7 +185,7 @@ def inspect_store(engine: Engine, index: dict[str, int | str]) -> StoreFacts:
         )
         return StoreFacts(
             FORMAT,
-            engine.store.epoch,
+            engine.view.epoch,
             counts["timeline"],
             counts["conversation"],
             counts["inbox"],
@@ -247,8 +247,8 @@ def inspect_timeline(engine: Engine, name: bytes) -> TimelineFacts:
 def _extent(engine: Engine, timeline: Timeline, *, inbox: bool) -> tuple[Extent, int, int]:
     """What it spans, the floor of an in-box, and how much of it is in memory only."""
     if inbox:
-        rows = engine.inboxes.inbox(timeline.id)
-        floor = engine.inboxes.floor_of(timeline.id)
+        rows = engine.view.inboxes.inbox(timeline.id)
+        floor = engine.view.inboxes.floor_of(timeline.id)
         return InboxView(engine.view).span(timeline), floor, len(rows.immutable) + len(rows.tail)
     return engine.view.extent(timeline), 0, engine.store.memtable.applied(timeline)
 

@@ -141,7 +141,7 @@ class EngineDestination:
             timeline = engine.view.find(name)
             if timeline is None:
                 return None
-            found = engine.timelines.ranges.stored(timeline, seq, seq, 1, reverse=False)
+            found = engine.view.ranges.stored(timeline, seq, seq, 1, reverse=False)
         return decode_items(found[0][3]) if found else None
 
     def append(self, name: bytes, items: list[EntryRecord]) -> None:

@@ -103,9 +103,9 @@ class TimelineReader:
             if inbox and (since is not None or until is not None):
                 raise WrongTypeError("an in-box knows no times: range over it by LSN")
             if since is not None:
-                first = max(first, engine.timelines.ranges.first_since(timeline, since))
+                first = max(first, engine.view.ranges.first_since(timeline, since))
             if until is not None:
-                last = min(last, engine.timelines.ranges.first_since(timeline, until + 1) - 1)
+                last = min(last, engine.view.ranges.first_since(timeline, until + 1) - 1)
         if inbox:
             yield from self._references(first, last, limit, reverse=reverse)
             return
@@ -118,7 +118,7 @@ class TimelineReader:
                 timeline = engine.view.find(self.name)
                 if timeline is None:
                     return
-                page = engine.timelines.ranges.entries(
+                page = engine.view.ranges.entries(
                     timeline, first, last, min(size, left), reverse=reverse
                 )
             yield from page
@@ -228,9 +228,7 @@ class TimelineReader:
         )
         with engine.lock:
             timeline = find_timeline(engine, self.name)
-            return engine.store.retention.excess(
-                timeline, before=below, age=age, length=kept, size=size
-            )
+            return engine.view.excess(timeline, before=below, age=age, length=kept, size=size)
 
     def gain(self) -> Gain:
         """What `compact` would do, without doing it. Raises `NotFoundError`."""

@@ -101,21 +101,28 @@ class Applied:
 
     def adopt(self, store: Store) -> None:
         """Show what is in `store` from now on."""
-        self._timelines, self._ranges = store.timelines, store.timelines.ranges
-        self._state, self._retention = store.state, store.retention
-        self.log, self.inboxes, self.epoch = store.log, store.inboxes, store.epoch
+        self._timelines, self._state = store.timelines, store.state
+        self._retention, self._stage = store.retention, store.stage
+        self.ranges = store.timelines.ranges
+        self.inboxes = store.inboxes
+        self.log = store.log
+        self.epoch, self.openings = store.epoch, store.openings
 
     def refuse_in_child(self, lock: threading.RLock) -> None:
         self._lock = lock
 
     @property
     def clock(self) -> Clock:
-        return self._ranges.clock
+        return self.ranges.clock
 
     @property
     def count(self) -> int:
         value = self._state.get(keys.COUNT)
         return 0 if value is None else keys.split_number(value)
+
+    def now(self) -> int:
+        """The time of a commit that is made now, in ms."""
+        return self._stage.now()
 
     # --- timelines ----------------------------------------------------------------------------
 
@@ -127,14 +134,30 @@ class Applied:
     def load(self, timeline_id: int) -> Timeline | None:
         return self._timelines.load(timeline_id)
 
+    def name(self, timeline_id: int) -> bytes | None:
+        """The name of the timeline with `timeline_id`; None when it was dropped."""
+        return self._timelines.name(timeline_id)
+
     def extent(self, timeline: Timeline) -> Extent:
-        return self._ranges.extent(timeline)
+        return self.ranges.extent(timeline)
 
     def metadata(self, timeline: Timeline) -> dict[bytes, bytes]:
         return decode_metadata(self._state.get(keys.META + keys.number(timeline.id)))
 
     def retention(self, timeline: Timeline) -> Retention:
         return self._retention.get(timeline)
+
+    def excess(
+        self,
+        timeline: Timeline,
+        *,
+        before: int | None = None,
+        age: int | None = None,
+        length: int | None = None,
+        size: int | None = None,
+    ) -> int:
+        """How many entries a trim with these bounds would remove; None is no bound."""
+        return self._retention.excess(timeline, before=before, age=age, length=length, size=size)
 
     def ids(self, after: int) -> Iterator[tuple[int, bytes]]:
         self._control.check_usable()
@@ -168,12 +191,12 @@ class Applied:
         *,
         reverse: bool = False,
     ) -> Page:
-        return self._ranges.read(timeline, first, last, limit, reverse=reverse)
+        return self.ranges.read(timeline, first, last, limit, reverse=reverse)
 
     def stored(
         self, timeline: Timeline, first: int, last: int, *, reverse: bool = False
     ) -> Iterator[StoredEntry]:
-        return self._ranges.each(timeline, first, last, reverse=reverse)
+        return self.ranges.each(timeline, first, last, reverse=reverse)
 
     # --- state and log ------------------------------------------------------------------------
 

@@ -224,7 +224,7 @@ def inspect_user(
         span.first,
         span.head,
         span.length,
-        engine.inboxes.floor_of(inbox.id),
+        engine.view.inboxes.floor_of(inbox.id),
         0 if pulled is None else keys.split_number(pulled),
         _devices(engine, messages, user, inbox),
         view.metadata(inbox),
@@ -236,12 +236,12 @@ def inspect_user(
 def _devices(engine: Engine, messages: Messages, user: bytes, inbox: Timeline) -> list[DeviceFacts]:
     cursors = messages.reader.cursors
     found = []
-    for each in devices_of(messages.view, user, engine.stage.now(), engine.options, cursors):
+    for each in devices_of(messages.view, user, engine.view.now(), engine.options, cursors):
         position = cursors.decode(each.acked, engine.applied) if each.acked else None
         behind = commits = 0
         if position is not None:
             commits = engine.applied - position.lsn
-            behind = len(engine.inboxes.above(inbox.id, position.lsn, _COUNTED))
+            behind = len(engine.view.inboxes.above(inbox.id, position.lsn, _COUNTED))
         found.append(
             DeviceFacts(
                 each.name.decode(),

@@ -67,7 +67,7 @@ def search(
         expression,
         fields,
         scope,
-        engine.store.clock,
+        engine.view.clock,
         sender=sender,
         since=request.since,
         until=request.until,

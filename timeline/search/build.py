@@ -102,11 +102,11 @@ class Build:
         size = 0
         with self._engine.lock:
             self._engine.check_usable()
-            timelines = self._engine.timelines
-            timeline = timelines.load(timeline_id)
+            view = self._engine.view
+            timeline = view.load(timeline_id)
             if timeline is None:
                 return found
-            for source, start, stop in timelines.ranges.runs(
+            for source, start, stop in view.ranges.runs(
                 timeline, first, keys.MAX, most, reverse=False
             ):
                 part = list(source.stored(start, stop))
@@ -130,7 +130,7 @@ class Build:
         size = 0
         with self._engine.lock:
             self._engine.check_usable()
-            for key, value in self._engine.state.scan(start, keys.successor(keys.META)):
+            for key, value in self._engine.view.scan(start, keys.successor(keys.META)):
                 page.append((key, value))
                 size += len(value)
                 if len(page) >= _STEP_ENTRIES or size >= _STEP_BYTES:

@@ -43,17 +43,17 @@ def find_entries(
         return [look_at(hit) for hit in hits]
 
     def look_at(hit: Hit) -> Shown:
-        timeline = engine.timelines.load(hit.timeline)
+        timeline = engine.view.load(hit.timeline)
         if timeline is None:
             return None
-        rows = engine.timelines.ranges.stored(timeline, hit.seq, hit.seq, 1, reverse=False)
+        rows = engine.view.ranges.stored(timeline, hit.seq, hit.seq, 1, reverse=False)
         if not rows or said.isdisjoint(decode_items(rows[0][3])[::2]):
             return None
         return rows[0][3], timeline.name
 
     with indexer.trusting() as index:
         found = Search(
-            index, expression, fields, scope, engine.store.clock, since=since, until=until
+            index, expression, fields, scope, engine.view.clock, since=since, until=until
         )
         pages = Pages(engine, found, look, expression, fields)
         return pages.fill(behind, limit, total, exactly=True)
@@ -64,7 +64,7 @@ def _ids(engine: Engine, names: Sequence[bytes]) -> list[int]:
         engine.check_usable()
         found: list[int] = []
         for name in names:
-            timeline = engine.timelines.find(name)
+            timeline = engine.view.find(name)
             if timeline is None:
                 raise NotFoundError(f"there is no timeline {shown(name)}")
             found.append(timeline.id)
@@ -89,7 +89,7 @@ def find_timelines(
     for timeline_id in ids:
         with engine.lock:
             engine.check_usable()
-            timeline = engine.timelines.load(timeline_id)
+            timeline = engine.view.load(timeline_id)
             metadata = {} if timeline is None else engine.view.metadata(timeline)
         if timeline is None or not metadata:
             continue

@@ -158,7 +158,7 @@ class Follower:
         engine = self._engine
         with engine.lock:
             engine.check_usable()
-            return engine.timelines.name(timeline_id)
+            return engine.view.name(timeline_id)
 
     # --- what was changed ---------------------------------------------------------------------
 
@@ -180,12 +180,12 @@ class Follower:
                     self.index.add(document)
 
     def _row(self, timeline_id: int, seq: int) -> StoredEntry | CorruptError | None:
-        timelines = self._engine.timelines
+        view = self._engine.view
         try:
-            timeline = timelines.load(timeline_id)
+            timeline = view.load(timeline_id)
             found = None
             if timeline is not None:
-                found = timelines.ranges.stored(timeline, seq, seq, 1, reverse=False)
+                found = view.ranges.stored(timeline, seq, seq, 1, reverse=False)
         except CorruptError as error:
             return error
         return found[0] if found else None

@@ -49,7 +49,7 @@ class IndexView(Serving):
                 index = self._look(path)
                 if index is None:
                     why = f"the index in {path} is damaged: have it built anew"
-                elif index.is_of(self._made, engine.store.epoch):
+                elif index.is_of(self._made, engine.view.epoch):
                     self._serving, self.failure = index, ""
                     return
                 else:

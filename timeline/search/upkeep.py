@@ -101,7 +101,7 @@ class Upkeep:
             self._hold = None
         if self._hold is None:
             self._hold = hold(self._directory)
-        index = Index.find(self._directory, self._made, self._memory, engine.store.epoch)
+        index = Index.find(self._directory, self._made, self._memory, engine.view.epoch)
         if index is not None and index.checkpoint is not None:
             lsn = index.checkpoint.lsn
             with engine.lock:

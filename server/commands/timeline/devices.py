@@ -236,7 +236,7 @@ def devices_(session: Session, args: Arguments, view: View) -> bytes:
     found = devices.devices_of(
         view,
         args[1],
-        messages.engine.stage.now(),
+        messages.engine.view.now(),
         messages.options,
         messages.reader.cursors,
     )

@@ -84,7 +84,7 @@ class TailRead(BlockedRead):
 def _end(service: Service, resp: int) -> bytes:
     """Where the end is, for a reader that follows from now on: the last commit without changes."""
     engine = service.engine
-    return replies.encode([[engine.applied, engine.store.clock.time, []]], resp)
+    return replies.encode([[engine.applied, engine.view.clock.time, []]], resp)
 
 
 def _commits(service: Service, after: int, count: int, resp: int) -> bytes | None:

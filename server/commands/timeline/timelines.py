@@ -244,7 +244,7 @@ def excess(session: Session, args: Arguments, view: View) -> bytes:
     timeline = _existing(view, args[1])
     bounds = _bounds(args, (b"MINID", b"MAXLEN", b"MAXAGE", b"MAXBYTES"))
     return replies.integer(
-        session.service.engine.store.retention.excess(
+        session.service.engine.view.excess(
             timeline,
             before=bounds.get(b"MINID"),
             age=bounds.get(b"MAXAGE"),

@@ -138,7 +138,7 @@ class UserCalls(Calls):
             found = devices.devices_of(
                 self.messages.view,
                 who,
-                self._engine.stage.now(),
+                self._engine.view.now(),
                 self._options,
                 self.messages.reader.cursors,
             )

@@ -90,8 +90,8 @@ class Reader:
 
     @property
     def cursors(self) -> Cursors:
-        store = self._engine.store
-        return Cursors(store.epoch, store.openings)
+        view = self._engine.view
+        return Cursors(view.epoch, view.openings)
 
     @property
     def now(self) -> Position:
@@ -100,7 +100,7 @@ class Reader:
 
     def floor(self, inbox: int) -> Position:
         """The lowest position behind which an in-box is whole."""
-        return Position(self._engine.inboxes.floor_of(inbox), 0)
+        return Position(self._engine.view.inboxes.floor_of(inbox), 0)
 
     def begin(self, user: bytes, device: bytes, after: bytes | None) -> tuple[int, Position | None]:
         """(in-box, position from which reading goes on); without a position: `resync`."""
@@ -122,7 +122,7 @@ class Reader:
         return inbox, position
 
     def _now_ms(self) -> int:
-        return self._engine.stage.now()
+        return self._engine.view.now()
 
     def sync(self, user: bytes, device: bytes, after: bytes | None, count: int) -> Page:
         """The next page for a device. Raises `NotFoundError`, `UsageError`."""
@@ -139,7 +139,7 @@ class Reader:
         page ends with the one that brings it to `most` bytes.
         """
         outlets = self._outlets(inbox, after)
-        pull = Pull(self._view, self._engine.inboxes, inbox, after, outlets, count)
+        pull = Pull(self._view, self._engine.view.inboxes, inbox, after, outlets, count)
         resolver = _Resolver(self._view, inbox)
         found: list[Update] = []
         budget = max(_LEAST_LOOKS, _LOOKS_PER_ENTRY * count)

@@ -162,7 +162,7 @@ class Watch:
         fresh: list[Fresh] = []
         for operation in group.operations:
             if operation.kind == DELIVER:
-                reached = self._engine.inboxes.audience(operation.id).reached(operation.lsn)
+                reached = self._engine.view.inboxes.audience(operation.id).reached(operation.lsn)
                 inboxes = [inbox.id for inbox in reached if inbox.id in self._watchers]
                 to = decode_target(operation.body)
                 found = None
