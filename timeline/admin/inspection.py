@@ -1,11 +1,10 @@
 """Inspection: what a store, a timeline and a segment are made of.
 
-Responsibility: gather what whoever looks into a store wants to see of it, the same for an embedder,
-the daemon and the tools.
+Responsibility: gather the facts about a store, the same for embedders, the daemon and the tools.
 
-Rule: looking changes nothing, and holds nobody up: what may be long is read in steps, the lock
-being let go between two, so that the parts of an answer may be of different moments. A segment is
-shown as it is stored, also where it is damaged. Call these without the engine's lock.
+Rule: an inspection changes nothing and keeps nobody waiting. Long lists are read in steps, and the
+lock is released between two steps. So the parts of one answer may be of different moments. A
+segment is shown as it is stored, even if it is damaged. The caller does not hold the engine's lock.
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ from timeline.lsm.ranges import Extent
 from timeline.lsm.timeline import Timeline
 from timeline.storage.rocks import FAMILIES, INBOXES, LOG, PATCHES, SEGMENTS
 
-_A_TIME: Final = 64  # segments looked at between two releases of the lock
-_LISTED: Final = 1_000  # segments that are told one by one; all are counted
+_STEP_SEGMENTS: Final = 64  # read under one hold of the lock
+_LISTED_SEGMENTS: Final = 1_000  # the newest ones; all are counted
 
-# What a timeline is, by how its name begins.
+# The kind of a timeline, by the beginning of its name.
 _KINDS: Final = {CONVERSATIONS: "conversation", EVENTS: "events", USERS: "inbox"}
 
 
 class FamilyFacts(NamedTuple):
-    """A column family: about how many keys, and its bytes in files and in memory."""
+    """A column family: its keys, about, and its bytes in files and in memory."""
 
     name: str
     keys: int
@@ -45,7 +44,7 @@ class FamilyFacts(NamedTuple):
 
 
 class ConsumerFacts(NamedTuple):
-    """A follower of the log, and how many commits lie before it."""
+    """A consumer of the log, and how many commits it has not taken yet."""
 
     name: bytes
     lsn: int
@@ -53,7 +52,9 @@ class ConsumerFacts(NamedTuple):
 
 
 class LogFacts(NamedTuple):
-    """The commit log: what is kept of it, up to where it is sealed, who follows it."""
+    """The commit log: its first and last LSN, the LSN up to which it is sealed, its bytes, and its
+    consumers.
+    """
 
     first: int
     last: int
@@ -63,7 +64,7 @@ class LogFacts(NamedTuple):
 
 
 class StoreFacts(NamedTuple):
-    """A store. `search` is what the index is, empty where there is none."""
+    """A store. `search` has the facts of the index; it is empty where there is no index."""
 
     format: int
     epoch: int
@@ -77,7 +78,7 @@ class StoreFacts(NamedTuple):
 
 
 class SegmentFacts(NamedTuple):
-    """A stored segment by its last number, an LSN for an in-box."""
+    """A stored segment. `last` is its last sequence number, for an in-box its last LSN."""
 
     last: int
     entries: int
@@ -85,8 +86,8 @@ class SegmentFacts(NamedTuple):
 
 
 class TimelineFacts(NamedTuple):
-    """A timeline. `kind` is timeline, conversation, events or inbox. `tail` are the entries, or
-    references, that lie in memory and the log only; `segments` the newest thousand.
+    """A timeline. `kind` is timeline, conversation, events or inbox. `tail` counts the entries, or
+    references, that are not sealed yet. `segments` are the newest thousand.
     """
 
     name: bytes
@@ -109,7 +110,7 @@ class TimelineFacts(NamedTuple):
     segments: list[SegmentFacts]
 
 
-class RowFacts(NamedTuple):
+class EntryFacts(NamedTuple):
     """An entry of a segment: its columns, and where its stored form begins and how long it is."""
 
     seq: int
@@ -128,7 +129,9 @@ class ReferenceFacts(NamedTuple):
 
 
 class SegmentContent(NamedTuple):
-    """A segment as it is stored. `rows` are empty where it is not `intact`."""
+    """A segment as it is stored. Where it is not `intact`, `rows` is empty and `problem` says
+    why.
+    """
 
     key: bytes
     version: int
@@ -137,12 +140,12 @@ class SegmentContent(NamedTuple):
     size: int
     intact: bool
     problem: str
-    rows: list[RowFacts] | list[ReferenceFacts]
+    rows: list[EntryFacts] | list[ReferenceFacts]
     value: bytes
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401  facts of any kind
-    """Facts as nested maps and lists."""
+    """Facts as nested dicts and lists."""
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return {name: plain(each) for name, each in value._asdict().items()}
     if isinstance(value, dict):
@@ -156,7 +159,7 @@ def plain(value: Any) -> Any:  # noqa: ANN401  facts of any kind
 
 
 def inspect_store(engine: Engine, index: dict[str, int | str]) -> StoreFacts:
-    """`index` is what the indexer tells of itself."""
+    """`index` has the facts of the search index (`Serving.stats`)."""
     counts = Counter(kind_of(name) for name, _ in engine.view.each())
     with engine.lock:
         engine.check_usable()
@@ -214,8 +217,8 @@ def inspect_timeline(engine: Engine, name: bytes) -> TimelineFacts:
         total += 1
         size += facts.size
         newest.append(facts)
-        if len(newest) > 2 * _LISTED:
-            del newest[:_LISTED]
+        if len(newest) > 2 * _LISTED_SEGMENTS:
+            del newest[:_LISTED_SEGMENTS]
     with engine.lock:
         timeline = find_timeline(engine, name)
         start, stop = keys.pair(timeline_id, 0), keys.pair(timeline_id + 1, 0)
@@ -240,12 +243,12 @@ def inspect_timeline(engine: Engine, name: bytes) -> TimelineFacts:
             retention.length,
             retention.size,
             engine.view.metadata(timeline),
-            newest[-_LISTED:],
+            newest[-_LISTED_SEGMENTS:],
         )
 
 
 def _extent(engine: Engine, timeline: Timeline, *, inbox: bool) -> tuple[Extent, int, int]:
-    """What it spans, the floor of an in-box, and how much of it is in memory only."""
+    """The extent, the floor of an in-box, and how much is not sealed yet."""
     if inbox:
         rows = engine.view.inboxes.inbox(timeline.id)
         floor = engine.view.inboxes.floor_of(timeline.id)
@@ -261,13 +264,13 @@ def _segments(engine: Engine, owner: int, family: str) -> Iterator[SegmentFacts]
         with engine.lock:
             engine.check_usable()
             found = engine.store.storage.scan(family, keys.pair(owner, after + 1), stop)
-            page = list(islice(found, _A_TIME))
+            page = list(islice(found, _STEP_SEGMENTS))
             del found
         for key, value in page:
             after = keys.split_pair(key)[1]
             counted = count_references(value) if family == INBOXES else _count_entries(value)
             yield SegmentFacts(after, counted, len(value))
-        if len(page) < _A_TIME:
+        if len(page) < _STEP_SEGMENTS:
             return
 
 
@@ -276,7 +279,7 @@ def _count_entries(value: bytes) -> int:
 
 
 def find_timeline(engine: Engine, name: bytes) -> Timeline:
-    """Raises `NotFoundError`, which says what else may be meant."""
+    """Raises `NotFoundError`, which suggests another name where one is likely."""
     with engine.lock:
         timeline = engine.view.find(name)
         if timeline is None:
@@ -285,7 +288,7 @@ def find_timeline(engine: Engine, name: bytes) -> Timeline:
 
 
 def _meant(engine: Engine, name: bytes) -> str:
-    """What else may be meant by a name that is none."""
+    """A suggestion for a name that no timeline has; empty where there is none."""
     others = [prefix + name for prefix in _KINDS if engine.view.find(prefix + name) is not None]
     return f": did you mean {shown(others[0])}?" if others else ""
 
@@ -294,8 +297,9 @@ def _meant(engine: Engine, name: bytes) -> str:
 
 
 def inspect_segment(engine: Engine, name: bytes, number: int) -> SegmentContent:
-    """The segment that holds entry `number`, or of an in-box the references of LSN `number`: the
-    first that ends at it or behind it. Raises `NotFoundError`.
+    """The segment that holds entry `number`, or in an in-box the references of LSN `number`.
+
+    It is the first segment that ends at `number` or behind it. Raises `NotFoundError`.
     """
     timeline = find_timeline(engine, name)
     timeline_id, inbox = timeline.id, is_inbox(timeline)
@@ -312,7 +316,7 @@ def inspect_segment(engine: Engine, name: bytes, number: int) -> SegmentContent:
             "yet is in its tail"
         )
     key, value = found
-    rows: list[RowFacts] | list[ReferenceFacts] = []
+    rows: list[EntryFacts] | list[ReferenceFacts] = []
     problem = ""
     try:
         rows = _references(key, value) if inbox else _rows(Segment(key, value))
@@ -325,11 +329,11 @@ def inspect_segment(engine: Engine, name: bytes, number: int) -> SegmentContent:
     )
 
 
-def _rows(segment: Segment) -> list[RowFacts]:
+def _rows(segment: Segment) -> list[EntryFacts]:
     found = []
     start = 0
     for (seq, lsn, time, _), end in zip(segment.stored(), segment.ends, strict=True):
-        found.append(RowFacts(seq, lsn, time, start, end - start))
+        found.append(EntryFacts(seq, lsn, time, start, end - start))
         start = end
     return found
 

@@ -69,8 +69,9 @@ class Search:
         self._searcher: Searcher = index.searcher
         self._fields = fields
         self._clock = clock
-        self._beside: Scope | None = None  # a filter that the query leaves to `_admits`
-        self._wholly: frozenset[int] = frozenset()
+        # Where the query does not name the timelines, `_admits` filters the hits by these.
+        self._filter: Scope | None = None
+        self._filter_timelines: frozenset[int] = frozenset()
         self._number: int | None = None
         with asking(index.path):
             must = [self._compile(expression)]
@@ -81,7 +82,7 @@ class Search:
             if self._is_said(scope, must):
                 must.append(self._in(scope))
             else:
-                self._beside, self._wholly = scope, frozenset(scope.timelines or ())
+                self._filter, self._filter_timelines = scope, frozenset(scope.timelines or ())
                 must.append(Query.exists_query("timeline"))  # metadata is no entry
             self._query = _all_of(must)
 
@@ -98,7 +99,7 @@ class Search:
         query = self._query
         if after is not None:
             query = _all_of([query, self._range("rank", 0, after.rank)])
-        most = limit + 1 if self._beside is None else _FILTERED_HITS + 1
+        most = limit + 1 if self._filter is None else _FILTERED_HITS + 1
         while True:
             found, number = self._collect(query, most)
             if after is None:
@@ -117,16 +118,16 @@ class Search:
             most *= 2
 
     def _admits(self, hit: Hit) -> bool:
-        if self._beside is None or hit.timeline in self._wholly:
+        if self._filter is None or hit.timeline in self._filter_timelines:
             return True
         return any(
             timeline == hit.timeline and first <= hit.seq <= last
-            for timeline, first, last in self._beside.stretches
+            for timeline, first, last in self._filter.stretches
         )
 
     def count(self) -> int:
         """How many hits there are in all."""
-        if self._beside is not None:
+        if self._filter is not None:
             return len(self.hits(None, _FILTERED_HITS))
         if self._number is None:
             with asking(self._index.path):

@@ -272,8 +272,8 @@ class Upkeep:
 def release_log(engine: Engine, opened_at: int) -> None:
     """Drop the checkpoint of an index that is not kept up, so that it holds no log any more.
 
-    Nothing is done where nothing was written since LSN `opened_at`: who only looked into a store
-    leaves it as it was.
+    Nothing happens where nothing was written since LSN `opened_at`: an opening that only reads
+    leaves the store as it was.
     """
     with engine.lock:
         if engine.refusal is not None:  # its storage may be closed, and takes nothing anyway

@@ -43,7 +43,7 @@ def check_deleted(snapshot: Snapshot) -> Iterator[Finding]:
         if snapshot.get(order) is None:
             yield Finding(
                 STATE,
-                f"{shown(name)} is missing where deleted names are told in order",
+                f"{shown(name)} is missing in the order of deleted names",
                 key,
                 name,
                 fix=(Put(STATE, order, b""),),
