@@ -34,7 +34,7 @@ from .connection.connection import Connection
 from .logs.logger import Logger, configure
 from .logs.outlet import Outlet
 from .monitoring.monitor import Monitor
-from .monitoring.notify import Supervisor
+from .monitoring.notify import Notifier
 from .service.service import Service
 from .sockets.descriptors import provide
 from .sockets.listener import Listener, bind
@@ -147,7 +147,7 @@ async def serve(configuration: Configuration, log: Logger) -> int:
     sockets = bind(settings.host, settings.port) if settings.port >= 0 else []
     port = sockets[0].getsockname()[1] if sockets else 0
     local: UnixSocket | None = None
-    monitor, supervisor = Monitor(log), Supervisor(loop)
+    monitor, notifier = Monitor(log), Notifier(loop)
     try:
         if settings.socket:
             local = UnixSocket(Path(settings.socket), int(settings.socket_mode, 8))
@@ -160,12 +160,12 @@ async def serve(configuration: Configuration, log: Logger) -> int:
         try:
             service = Service(engine, configuration, loop, log, stopping.set, port, monitor.port)
             if not stopping.is_set():
-                await _serve(service, sockets, stopping, monitor, supervisor)
+                await _serve(service, sockets, stopping, monitor, notifier)
         finally:
             engine.close()
     finally:
         monitor.close()
-        supervisor.close()
+        notifier.close()
         for each in sockets:
             each.close()
         if local is not None:
@@ -179,7 +179,7 @@ async def _serve(
     sockets: list[socket.socket],
     stopping: asyncio.Event,
     monitor: Monitor,
-    supervisor: Supervisor,
+    notifier: Notifier,
 ) -> None:
     """Serves clients until asked to stop, and lets them have what is theirs."""
     listener = Listener(
@@ -196,12 +196,12 @@ async def _serve(
     _settle_memory()
     _tell_ready(service, sockets, monitor.port)
     monitor.service = service
-    supervisor.ready()
+    notifier.ready()
     idle = Idle(service.loop, service.clients, lambda: service.tunables.timeout)
     await stopping.wait()
     idle.stop()
     monitor.stopping = True
-    supervisor.stopping()
+    notifier.stopping()
     listener.close()
     await _drain(service)
 

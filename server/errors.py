@@ -24,8 +24,8 @@ class CommandSyntaxError(CommandError):
 class ProtocolError(TimelineError):
     """The bytes are no commands; the connection cannot go on.
 
-    `commands` are the whole commands that came before the fault in the same bytes: they were sent
-    in good order and are to be carried out.
+    `commands` are the whole commands that came before the fault in the same bytes. They are in good
+    order, and are carried out.
     """
 
     def __init__(self, message: str, commands: list[list[bytes]] | None = None) -> None:

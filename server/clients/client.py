@@ -1,4 +1,4 @@
-"""A client as the rest of the daemon knows it: who is served, and how it is told something.
+"""A client as the rest of the daemon knows it: what it is, and how it is sent something.
 
 Rule: nothing outside `connection` knows more of a connection than this.
 """

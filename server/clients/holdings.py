@@ -1,9 +1,9 @@
 """What clients hold of the daemon's memory, together, and what happens when it is too much.
 
-A client holds: incomplete requests, commands that wait, what MULTI queued, replies that are being
-made, and output that it has yet to take. Objects count with their bytes. Each of these has a bound
-of its own (`request_bytes`, `backlog_bytes`, `transaction_bytes`, `reply_bytes`,
-`output_pause_bytes`); the option `clients_bytes` bounds the sum over all clients. As the sum comes
+A client holds incomplete requests, commands that wait, what MULTI queued, replies that are being
+made, and output that it has not taken yet. Objects count with their bytes. Each of these has a
+bound of its own (`request_bytes`, `backlog_bytes`, `transaction_bytes`, `reply_bytes`,
+`output_pause_bytes`). The option `clients_bytes` bounds the sum over all clients. As the sum comes
 near it:
 
 1. A reply of more than a page is made only when there is room for all of it. It counts before it is
@@ -11,16 +11,16 @@ near it:
    `busy_ms`.
 2. Beyond `clients_bytes` the daemon reads nothing more from a client that holds more than an equal
    share. It serves the others as ever.
-3. A client that holds more than a share is closed if, within a second while others wait for memory,
-   it has not got rid of a sixteenth. The largest go first, as many as it takes. Time in which its
-   own reply is being made does not count against a client.
+3. A client that holds more than a share, and lets go of less than a sixteenth of it in a second
+   while others wait for memory, is closed. The largest go first, as many as it takes. Time in which
+   its own reply is being made does not count against a client.
 4. Beyond five quarters of `clients_bytes` the largest are closed at once, whatever they do.
 
 The log says why a client was closed, and INFO counts them (`evicted_clients`).
 
-Rule: a client reports its share at the end of each turn that leaves something. Nobody reports what
-lies in small output buffers, so the daemon looks at all clients in passing, some at a time. When
-much was let go, it asks the allocator to give the memory back to the system.
+Rule: a client reports what it holds at the end of each turn that leaves something. Nobody reports
+what lies in small output buffers, so the daemon looks at all clients now and then, some at a time.
+When much was let go, it asks the allocator to give the memory back to the system.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from typing import Final, Protocol
 
 LOOK: Final = 0.1  # seconds between looks
 _LOOKED_AT: Final = 256  # clients at each
-_FEW: Final = 16  # with fewer clients, a share is of so many
+_FEW: Final = 16  # clients between which a share is reckoned when there are fewer
 _SMALLEST: Final = 64 << 10  # bytes that are never too many for one client
 _PATIENCE: Final = 1.0  # seconds without progress
-_WORTH_IT: Final = 16 << 20  # bytes let go of, after which memory is given back, and
-_REST: Final = 10.0  # seconds between times, since the allocator keeps others waiting meanwhile
+_WORTH_IT: Final = 16 << 20  # bytes let go of, after which memory is given back
+_REST: Final = 10.0  # seconds between these times: meanwhile the allocator lets others wait
 
 _malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc alone
 
@@ -45,8 +45,8 @@ _malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc alone
 class Holder(Protocol):
     """A client, as it is seen here."""
 
-    held: int  # what it told last, and
-    claimed: int  # what of that is for a reply that is being made
+    held: int  # bytes, as it reported last
+    claimed: int  # those of them that are for a reply that is being made
 
     def account(self) -> None:
         """Tells what it holds now."""
@@ -127,7 +127,7 @@ class Holdings:
         self._then.pop(holder, None)
 
     def holds_back(self, holder: Holder) -> bool:
-        """Whether a client is not to be read from now; it is told to proceed when it may again."""
+        """Whether nothing is read from a client now. `proceed` is called when that may go on."""
         if self.total <= self._most() or holder.held <= self.share:
             return False
         self._held_back[holder] = None
@@ -152,9 +152,10 @@ class Holdings:
         granted: Callable[[], None],
         refused: Callable[[], None],
     ) -> Claim:
-        """Asks for room for a reply of `size` bytes; `granted` is called when there is, perhaps at
-        once, `refused` when there is none in time, never at once: the command that asks is still
-        being carried out. The client then counts it as held.
+        """Asks for room for a reply of `size` bytes, which the client then counts as held.
+
+        `granted` is called when there is room, perhaps at once. `refused` is called when there is
+        none in time, and never at once, since the command that asks is still being carried out.
         """
         claim = Claim(holder, size, self._loop.time(), granted, refused)
         if not self._claims and self._fits(claim):
@@ -166,7 +167,7 @@ class Holdings:
         return claim
 
     def withdraw(self, claim: Claim) -> None:
-        """Nobody waits for it any more."""
+        """Nobody waits for this room any more."""
         self._claims.pop(claim, None)
 
     @property
@@ -214,7 +215,7 @@ class Holdings:
             self._claims.popitem(last=False)[0].refused()
 
     def _look_at_the_slow(self) -> None:
-        """Closes those that hold much and do not move, while others wait."""
+        """Closes those that hold much and let go of little, while others wait."""
         lacking = self.total - self._most()
         if self._claims:
             lacking += self._first.size

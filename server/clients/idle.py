@@ -1,8 +1,8 @@
 """Clients that have done nothing for `timeout` seconds are closed.
 
-Rule: a client that waits for us, in a blocked read for instance, or that has subscribed to
-something is not idle, as in Redis. Each turn of the loop looks at a bounded number of clients.
-Peers that vanish without a word are the system's to find: keepalive, which `listening` asks it for.
+Rule: as in Redis, a client is not idle while it waits for an answer, in a blocked read for
+instance, or has subscribed to something. Each turn of the loop looks at a bounded number of
+clients. Peers that vanish without a word are found by the system (keepalive, see `listener`).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Final
 
 from .client import Client
 
-_PERIOD: Final = 0.5  # seconds between rounds
-_TURN: Final = 1_000  # clients
+_PERIOD: Final = 0.5  # seconds between looks at all clients
+_TURN: Final = 1_000  # clients looked at in one turn of the loop
 
 
 class Idle:

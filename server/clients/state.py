@@ -1,4 +1,4 @@
-"""What is known of one client: who it is, and in which mode its connection is.
+"""What is known of one client: its names, and the mode of its connection.
 
 Rule: state only. Bytes and replies are the connection's, commands are in `commands`.
 """
@@ -33,7 +33,7 @@ class Tracking(Enum):
 @dataclass(slots=True, eq=False)
 class Transaction:
     """Commands queued between MULTI and EXEC; `failed` once one could not be queued. `afterwards`
-    is to be done once it stands.
+    is done once its commit is durable.
     """
 
     commands: list[tuple[Command, list[bytes]]] = field(default_factory=list)

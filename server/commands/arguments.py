@@ -1,8 +1,8 @@
 """Arguments of commands: numbers, ids, bounds, names.
 
-Rule: bytes in, values out, or a refusal in Redis's words where clients know them. An id is
-`<seq>-0`; a bare `<seq>` means the same. Ranges are pairs of numbers, both inclusive. In-boxes have
-ids `<lsn>-<n>`, which are numbers as `timeline.engine.inboxview` says.
+Rule: bytes in, values out, or a refusal, in Redis's words where clients know them. An id is
+`<seq>-0`; a bare `<seq>` means the same. A range is a pair of numbers, both inclusive. In-boxes
+have ids `<lsn>-<n>`, which `timeline.engine.inboxview` maps to numbers.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ def exact_id(value: bytes) -> int:
 
 
 def new_id(value: bytes) -> int:
-    """The same of XADD, where `n-*` leaves the second part open, which is 0 as ever."""
+    """The same for XADD, where `n-*` leaves the second part open. It is 0 here."""
     return exact_id(value.removesuffix(b"-*") if value[:1].isdigit() else value)
 
 
 def entry_id(value: bytes) -> int | None:
-    """The number of an entry that may exist; None for a second part that no entry has."""
+    """The number of an entry that may exist; None if no entry has the second part."""
     number, rest = split_id(value)
     return None if rest else number
 
@@ -152,7 +152,7 @@ def count(value: bytes) -> int:
 
 
 def bound(word: bytes, value: bytes) -> int:
-    """What comes behind an option of a command of our own."""
+    """The number behind an option of a command of our own."""
     return _number(value, 0, f"behind {shown(word)} comes a whole number, 0 or more")
 
 

@@ -60,9 +60,9 @@ class Declarer(Generic[H]):
             words = len(name.split())
             low, high = bounds(arguments)
             keys = key_spec(arguments, words)
-            told = flags.split()
+            given_flags = flags.split()
             if keys is not None and keys.movable:
-                told.append("movablekeys")
+                given_flags.append("movablekeys")
             command = Command(
                 name=name,
                 kind=self._kind,
@@ -72,11 +72,13 @@ class Declarer(Generic[H]):
                 high=-1 if lenient or high < 0 else high + words,
                 summary=summary,
                 group=group,
-                flags=tuple(told),
+                flags=tuple(given_flags),
                 complexity=complexity,
                 syntax=syntax,
                 keys=keys,
-                access=tuple((access or ("RW update" if "write" in told else "RO access")).split()),
+                access=tuple(
+                    (access or ("RW update" if "write" in given_flags else "RO access")).split()
+                ),
                 queued=queued,
                 listed=listed,
             )

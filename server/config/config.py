@@ -1,9 +1,8 @@
 """The options of the daemon: defaults < TOML file < environment < command line.
 
-Rule: an option exists in one place, a field of `Settings` here or of the engine's `Options`, and is
-known under one name everywhere: `--inline-bytes`, `TIMELINED_INLINE_BYTES`, `inline_bytes` in the
-file and in CONFIG GET. Sizes and times take a unit (64k, 16 MiB, 30 s). Nothing here opens or
-listens.
+Rule: an option exists in one place, a field of `Settings` here or of the engine's `Options`. It has
+one name everywhere: `--inline-bytes`, `TIMELINED_INLINE_BYTES`, `inline_bytes` in the file and in
+CONFIG GET. Sizes and times take a unit (64k, 16 MiB, 30 s). Nothing here opens or listens.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ try:
 except PackageNotFoundError:  # run from a checkout that is not installed
     VERSION = "0.1.0"
 _PREFIX = "TIMELINED_"
-# The least that a number may be; 1 where nothing is said.
+# The least that a number may be, by option; 1 for the others.
 _FLOORS = {
     "clients_bytes": 1 << 20,
     "port": -1,
@@ -144,7 +143,7 @@ class Settings:
             )
 
     def anchored(self) -> Settings:
-        """The same, whatever becomes of the working directory. Raises `UsageError`."""
+        """The same with absolute paths: the working directory may change. Raises `UsageError`."""
         return dataclasses.replace(
             self,
             data=_anchored(self.data),
@@ -236,7 +235,7 @@ def _names(value: object) -> tuple[str, ...]:
 
 
 def _amount(name: str, value: object) -> int:
-    """A number: one of milliseconds may be a time with a unit, any other a size with one."""
+    """A number. An option of milliseconds takes a time with a unit, any other a size with one."""
     text = str(value).strip()
     if not is_time(name):
         return int(text) if text.startswith("-") else amounts.size(text)
@@ -321,13 +320,13 @@ def _word(name: str) -> str:
 
 
 def _nearest(name: str, known: Iterable[str], written: Callable[[str], str] = str) -> str:
-    """How the refusal of a name that is not known ends."""
+    """How the refusal of an unknown name ends."""
     near = get_close_matches(name, known, 1)
     return f": did you mean {written(near[0])}?" if near else "; see timelined --help"
 
 
 def _check_names(environment: Mapping[str, str], known: Iterable[str]) -> None:
-    """A misspelt variable is refused: unheard, it would leave a default where none is wanted."""
+    """A misspelt variable is refused. Otherwise a default would hold where none is wanted."""
     ours = {_variable(name): name for name in (*known, "config")}
     for name in environment:
         if name.startswith(_PREFIX) and name not in ours:

@@ -1,12 +1,12 @@
 """Appends among the commands of a pipeline: `XADD key * …`, the command that matters most.
 
-Rule: two tests say what is an append, for speed: `is_append` of a single command, and `are_appends`
-of a whole pipeline by its columns. The second takes nothing that the first does not take; what it
-leaves out is then tested one by one. Anything else, with an option or an explicit id, is carried
-out like any other command.
+Rule: for speed there are two tests of what is an append: `is_append` of a single command, and
+`are_appends` of a whole pipeline by its columns. The second takes nothing that the first does not
+take. What it leaves out is then tested one by one. An XADD with an option or an explicit id is
+carried out like any other command.
 
 A run is looked at once. When the engine does not take it as a whole, its appends are tried one by
-one, so that each refusal costs the same, however many follow.
+one. So each refusal costs the same, however many follow.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Appends:
         self.singly = 0
 
     def take(self, commands: list[Command], place: int) -> list[bytes]:
-        """Appends for the commands from `place` on, as long as they are `XADD key * …`; the ids
-        given, as replies. Without one, the first is another command, or one that the engine
-        refuses: it is carried out, and refused, like any other.
+        """Appends for the commands from `place` on, as long as they are `XADD key * …`, and returns
+        the new ids as replies. When there is none, the first is another command, or one that the
+        engine refuses. It is then carried out, and refused, like any other.
         """
         end = self.singly
         if place >= end:
@@ -66,8 +66,8 @@ def appends_from(commands: list[Command], place: int) -> list[tuple[bytes, ...]]
     """The commands from `place` on that are `XADD key * …` of equally many words, as long as they
     follow one another, as columns: the first words of all, their second words, and so on.
     """
-    # A pipeline is mostly one command over and over, which is told faster as a whole. Once only:
-    # what is mixed is looked at command by command, or its cost would grow with its square.
+    # A pipeline is mostly one command over and over, which is seen faster as a whole. This is tried
+    # once only: for a mixed pipeline the cost would grow with the square of its length.
     if not place:
         try:
             columns = list(zip(*commands, strict=True))
@@ -96,7 +96,7 @@ def is_append(command: Command, words: int) -> bool:
 
 
 def are_appends(columns: list[tuple[bytes, ...]]) -> bool:
-    """The same of each command, given as columns and told without a step for each."""
+    """The same of all commands, given as columns, without a step for each."""
     if len(columns) < 5 or not len(columns) & 1:
         return False
     verbs, names, ids = columns[:3]

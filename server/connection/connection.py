@@ -2,10 +2,10 @@
 
 Rule: a client's commands take effect and are answered in the order sent, whatever they wait for.
 No client takes more than its turn: `_WORK` of commands and requests, `output_pause_bytes` of
-replies, or `_SECONDS`, whichever comes first. The rest goes on in a later turn, behind those of
-others (`turns`); meanwhile it lies here as it came. No replies are made that the client does not
-take. So each client costs a bounded amount of time and memory; `holdings` bounds what all of them
-hold together. Which states there are, and which may be together, is in `states`.
+replies, or `_SECONDS`, whichever comes first. The rest stays here as it came, and goes on in a
+later turn, behind those of others (`turns`). No replies are made that the client does not take. So
+each client costs a bounded amount of time and memory, and `holdings` bounds what all of them hold
+together. `states` lists the states, and which may be together.
 
 It does not know what any command means. Only appends and short reads have paths of their own, since
 their cost is the daemon's.
@@ -32,16 +32,16 @@ from .shortreads import READS, short_reads
 from .states import CLOSING, ENDED, GONE, GROUP, NOTHING, OPEN, READER, REPLY, ROOM, TURN
 from .table import COMMANDS
 
-# A turn, about: a command counts as one, and so do `_BYTES` of requests that are read, or
-# `_ITEM_BYTES` of such as are read item by item, without a command coming of it.
+# A turn, about. A command counts as one. So do `_BYTES` of requests that are read, or `_ITEM_BYTES`
+# where they are read item by item and no command is complete yet.
 _WORK: Final = 1024
 _BYTES: Final = 128
 _ITEM_BYTES: Final = 8
-_SHARE: Final = 128  # of it is had at once, on arrival, while others wait for their turns
-_SECONDS: Final = 0.001  # of commands that are carried out one by one
-# What has no more than this waiting goes on as soon as it can, and not behind others.
-_FEW: Final = 64
-_LITTLE: Final = 16 << 10
+_SHARE: Final = 128  # of `_WORK` is done at once, on arrival, while others wait for their turns
+_SECONDS: Final = 0.001  # in one turn, of commands that are carried out one by one
+# A client with no more than this waiting goes on as soon as it can, and not behind others.
+_FEW: Final = 64  # commands
+_LITTLE: Final = 16 << 10  # bytes
 
 _ADD_COMMAND = COMMANDS[b"XADD"]
 _RUNS: Final = {verb: COMMANDS[verb.upper()] for verb in ADD | READS}
@@ -92,7 +92,7 @@ class Connection(Link):
             self._have_turn(_SHARE if service.turns.busy else _WORK)
 
     def eof_received(self) -> bool:
-        """The client sends no more; it may still wait for replies to what it sent."""
+        """The client sends no more. It may still wait for replies to what it sent."""
         self._life = max(self._life, ENDED)
         if self.waiter is not None:
             return self.waiter.soon
@@ -164,7 +164,7 @@ class Connection(Link):
             self._have_turn(_WORK)
 
     def _have_turn(self, work: int) -> None:
-        """Carries out what it may of what was received; the rest waits."""
+        """Carries out what it may of what was received. The rest waits."""
         if self._output.full:
             waits = READER
         else:
@@ -244,10 +244,10 @@ class Connection(Link):
         return TURN if place < len(commands) or parser.unread else NOTHING
 
     def _run(self, command: Known, commands: list[Command], place: int) -> int:
-        """Carries out together what can be of the commands from `place` on, the first of which is
-        `command`: appends or short reads.
+        """Carries out together the appends or short reads from `place` on. The first command there
+        is `command`.
 
-        Returns how many those were; with none, the first is one that is carried out by itself.
+        Returns how many those were. When it is 0, the first is carried out by itself.
         """
         begin = perf_counter()
         if command is _ADD_COMMAND:
@@ -274,7 +274,7 @@ class Connection(Link):
         return done
 
     def _carry_out(self, args: Command) -> int:
-        """Carries out one command; or returns what it must wait for, nothing being done."""
+        """Carries out one command, or does nothing and returns what it must wait for."""
         session = self.session
         command = resolve(args)
         kind = command.kind if command and session.plain else kind_of(session, command)
@@ -289,7 +289,7 @@ class Connection(Link):
             session.last.account.calls += 1
             reply, refused = self._service.refuse_late(session, problem), True
         if reply is not None:
-            # Also one that changed nothing: it may have seen what is staged and not durable.
+            # Also a write that changed nothing: it may have seen what is staged and not durable.
             promises = kind == WRITE and not refused and self._service.engine.pending
             if promises:
                 self._board()
@@ -302,8 +302,8 @@ class Connection(Link):
         return NOTHING
 
     def _may_stall(self) -> bool:
-        """Whether a write that met BUSY waits for room; no more after `busy_ms`, until a turn ends
-        with nothing left.
+        """Whether a write that met BUSY waits for room. It does not any more after `busy_ms`, until
+        a turn ends with nothing left.
         """
         now = self._service.loop.time()
         self._stalled_since = self._stalled_since or now
@@ -330,7 +330,7 @@ class Connection(Link):
 
     def does_nothing(self) -> bool:
         """Whether nothing is owed to the client, now or when something happens. What it does not
-        take is not owed any longer.
+        take is not owed.
         """
         return not (
             self.waiter is not None

@@ -1,8 +1,8 @@
 """From the words a client sent to the handler that answers them.
 
-Rule: one command in, one reply out; refusals are replies, never exceptions that reach the
-connection, with one exception: `BusyError`, which tells it to wait. A write becomes a draft here,
-and a commit only when its handler returned.
+Rule: one command in, one reply out. A refusal is a reply. Only `BusyError` reaches the connection
+as an exception, and tells it to wait. A write gets a draft here, which becomes a commit when its
+handler has returned.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _CACHING = ("CLIENT CACHING", "CLIENT TRACKING")
 _WHILE_SUBSCRIBED = frozenset(
     b"SUBSCRIBE UNSUBSCRIBE PSUBSCRIBE PUNSUBSCRIBE PING QUIT RESET".split()
 )
-# Redis since 3.2.7: a web page can make a browser post to any local port, and each line of what it
-# posts would be a command. The first line, or the one that names the host, tells.
+# As Redis since 3.2.7. A web page can make a browser post to any local port, and each line of what
+# it posts would be a command. The first line gives it away, or the one that names the host.
 _OF_HTTP = frozenset((b"post", b"host:"))
 _CROSS_PROTOCOL = (
     "this looks like HTTP (POST or Host:): a page in somebody's browser may be trying to send "
@@ -76,7 +76,7 @@ def perform(
     except TimelineError as problem:
         refused = True
         reply = _refuse(session, command, explained(command, problem))
-    except Exception as problem:  # a mistake of ours: nobody else is to suffer from it
+    except Exception as problem:  # a mistake of ours, which must not cost others their answers
         refused = True
         reply = _refuse(session, command, session.service.own_mistake(problem))
     seconds = perf_counter() - begin
@@ -117,7 +117,7 @@ def _turn_away(session: Session, args: Arguments) -> bytes | None:
 
 
 def _refuse(session: Session, command: Command | None, problem: TimelineError) -> bytes:
-    """The error reply; what an error means for an open transaction happens here."""
+    """The error reply, and what the error means for an open transaction."""
     if command is not None and command.kind == EXECUTE and session.transaction is not None:
         # Redis: an EXEC that is itself wrong ends the transaction.
         session.transaction = None
@@ -136,7 +136,9 @@ def _fail_transaction(session: Session, command: Command | None) -> None:
 
 
 def _special(session: Session, command: Command, args: Arguments) -> bytes | None:
-    """What a transaction or a subscription makes of a command; None: run it as ever."""
+    """The reply to a command that a transaction queues; None: carry it out. Raises `CommandError`
+    for one that is not allowed now.
+    """
     transaction = session.transaction
     if transaction is not None and "no_multi" in command.flags:
         raise CommandError("Command not allowed inside a transaction")
@@ -158,7 +160,7 @@ def _special(session: Session, command: Command, args: Arguments) -> bytes | Non
 
 
 def _run(session: Session, command: Command, args: Arguments) -> bytes | None:
-    """Calls a handler that does not read, with what its kind is given."""
+    """Calls a handler that does not read. One that writes is given a draft."""
     if command.kind == WRITE:
         draft = session.service.engine.begin()
         reply = command.handler(session, args, draft)

@@ -161,7 +161,7 @@ class Link(asyncio.Protocol):
             self._service.tracker.answered(self.session.client)
 
     def push(self, data: bytes) -> None:
-        """Sends what was not asked for just now. A client that never reads it is closed."""
+        """Sends what the client did not ask for just now. One that never reads it is closed."""
         if self._life == GONE:
             return
         if self._out:  # behind the replies that wait
@@ -178,7 +178,7 @@ class Link(asyncio.Protocol):
 
     def offer(self, data: bytes) -> bool:
         """Sends what a subscriber is owed; False when it is to be offered again once the client
-        takes more, of which `Push.resume` is told.
+        takes more, when `Push.resume` is called.
         """
         if not self.takes_more:
             return False
@@ -186,7 +186,7 @@ class Link(asyncio.Protocol):
         return True
 
     def offer_shared(self, prefix: bytes, tails: Sequence[bytes]) -> bool:
-        """As `offer` of `prefix.join(tails)`, without a copy of the tails for each who waits."""
+        """As `offer` of `prefix.join(tails)`, without a copy of the tails for each client."""
         if not self.takes_more:
             return False
         self._output.offer([part for tail in tails for part in (tail, prefix)][1:-1])
@@ -226,8 +226,8 @@ class Link(asyncio.Protocol):
 
 
 def _hang_up(transport: asyncio.Transport) -> None:
-    """Ends a connection now. `abort` alone does so a turn later, when the client that asked for it
-    may have heard already that it is closed.
+    """Ends a connection now. `abort` alone ends it a turn later: the client that asked for it may
+    have its answer before that.
     """
     ours = transport.get_extra_info("socket")
     with suppress(OSError), socket.socket(fileno=os.dup(ours.fileno())) as twin:

@@ -1,11 +1,11 @@
 """What one client is sent, from the moment that it may leave.
 
-Rule: the transport has little at a time. What is long waits here in parts, so that each part is let
-go once the client has taken it. A client that takes quickly gets `_SENT_BYTES` in a turn of the
-loop. The output is `full` while the client does not read, or something waits here: then nothing
-more is to be made for it.
+Rule: the transport has little at a time. What is long waits here in parts, and each part is let go
+once the client has taken it. A client that reads fast gets `_SENT_BYTES` in a turn of the loop. The
+output is `full` while the client does not read, or something waits here. Then nothing more is made
+for it.
 
-It knows no replies, and no order but that in which it is given them.
+Bytes leave in the order in which they are given.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final
 from ..service.counters import Counters
 
 _PART: Final = 256 << 10  # bytes given to the transport at a time
-_SENT_BYTES: Final = 1 << 20
+_SENT_BYTES: Final = 1 << 20  # given to it in one turn of the loop
 
 
 class Output:

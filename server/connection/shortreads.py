@@ -2,7 +2,7 @@
 in memory, which is what clients ask for most.
 
 Rule: each is answered with what the handler of its command would answer. Whatever is out of the
-ordinary, in what is asked or where it lies, is left to that, errors too.
+ordinary, in what is asked or where it lies, is left to the handler, errors too.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _COUNTS = {b"%d" % count: count for count in range(1, 1000)}  # above, it is no 
 def short_reads(
     timelines: Timelines, commands: list[Command], place: int, room: int
 ) -> tuple[int, list[bytes], int]:
-    """Answers the commands from `place` on, as long as they are short reads by one command: how
-    many those are, their replies in pieces, and the bytes of these, not much more than `room`.
+    """Answers the commands from `place` on, as long as they are short reads by one command. Returns
+    how many those are, their replies in pieces, and the bytes of these, not much more than `room`.
     """
     verb = commands[place][0]
     reverse = verb in _BACK

@@ -1,8 +1,8 @@
 """Structured logs on standard error: one line an event, as text or as JSON.
 
-Rule: an event is a short name and fields; no content of messages and no secret ever. What the
-engine and libraries tell Python's own logging comes out the same way, so that whoever parses lines
-meets one kind of them. A log that cannot be written is lost and stops nothing, as `outlet` says.
+Rule: an event is a short name and fields. It never has the content of a message or a secret. What
+the engine and libraries log through Python's own logging comes out as lines of the same kind. A
+line that cannot be written is lost and stops nothing, as `outlet` says.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """A stream for a daemon that nobody has to read: a writer never waits.
 
-Rule: a thread writes, in order. What waits is bounded; a line beyond that is dropped and counted,
-and the count is reported once there is room again. What cannot be written, on a full disk or to a
-pipe without a reader, is lost and stops nothing. It writes to the descriptor itself: a thread that
-is stuck in Python's own buffer would take the end of the process with it.
+Rule: a thread writes the lines in order. What waits is bounded. A line beyond that is dropped and
+counted, and the count is reported once there is room again. What cannot be written, on a full disk
+or to a pipe without a reader, is lost and stops nothing.
+
+The thread writes to the descriptor itself. If it used Python's buffer and were stuck there, the
+process could not end.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ class Outlet(io.TextIOBase):
         """Nothing: `drain` waits."""
 
     def drain(self, seconds: float) -> None:
-        """Return when everything is written, or so many seconds were not enough."""
+        """Wait until everything is written, for so many seconds at most."""
         with self._changed:
             self._changed.wait_for(lambda: not self._size, seconds)
 

@@ -1,9 +1,9 @@
 """Metrics for Prometheus, read on every scrape from what the daemon counts anyway.
 
 Rule: nothing is kept here, and nothing is counted for it command by command. Each metric is named
-once, here, with its help; docs/metrics.md explains it, which a test compares. Whatever names a
-series is bounded: commands, error codes and parts of the store are as many as there are, consumers
-of the log only the first hundred by name.
+once, here, with its help. docs/metrics.md explains each, and a test compares the two. The number of
+time series is bounded: there is one for each command, error code and part of the store, and for the
+first hundred consumers of the log by name.
 
 `collect` runs on the loop, where what it reads does not change under it; `render` may run anywhere.
 While the storage is closed after a failure, what only it knows is left out.
@@ -107,7 +107,7 @@ def _histogram(name: str, text: str, histogram: Histogram) -> Metric:
 
 
 def _state(service: Service) -> Iterator[Metric]:
-    """Read from memory alone, so that it can be told whatever happened to the disk."""
+    """Read from memory alone, so that it is there whatever happened to the disk."""
     engine, refusal = service.engine, service.engine.refusal
     build = GaugeMetricFamily(
         "timeline_build_info",

@@ -1,8 +1,8 @@
 """The daemon's state over HTTP, on a port of its own: /metrics, /healthz, /readyz.
 
-Rule: GET and HEAD, one request a connection, a few connections at a time, a few seconds for each;
-nothing that is sent here changes anything. It answers from before the store is opened until after
-the last client has gone, so that whoever watches can tell opening and stopping from dead.
+Rule: it takes GET and HEAD, one request a connection, a few connections at a time, and gives each a
+few seconds. Nothing that is sent here changes anything. It answers from before the store is opened
+until after the last client has gone. So opening and stopping are told from dead.
 
 /healthz is 200 as long as the loop answers. /readyz is 200 while the store is open and takes
 writes, else 503 with the reason; the search index is not needed for it.
@@ -109,7 +109,7 @@ class Monitor:
     async def _safely(self, path: str) -> Answer:
         try:
             return await self._answer(path)
-        except Exception as problem:  # a mistake of ours, which whoever watches should hear of
+        except Exception as problem:  # a mistake of ours: the answer and the log say so
             self._log.exception("the monitor failed", path=path, problem=repr(problem))
             return _text(HTTPStatus.INTERNAL_SERVER_ERROR)
 

@@ -1,7 +1,7 @@
-"""What a service manager wants to hear: that the daemon serves, that it stops, that its loop turns.
+"""What systemd is told: that the daemon serves, that it stops, that its loop turns.
 
-Rule: the protocol of systemd's sd_notify(3), spoken when the environment names a socket for it, and
-nothing otherwise. A manager that does not listen stops nothing here.
+Rule: this is the protocol of sd_notify(3). It is spoken when the environment names a socket for it,
+and not otherwise. A service manager that does not listen stops nothing here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 
-class Supervisor:
+class Notifier:
     def __init__(
         self, loop: asyncio.AbstractEventLoop, environment: Mapping[str, str] | None = None
     ) -> None:
@@ -27,10 +27,10 @@ class Supervisor:
         self._timer: asyncio.TimerHandle | None = None
 
     def ready(self) -> None:
-        """The daemon serves; from now on its loop is vouched for."""
+        """The daemon serves. From now on systemd hears that its loop turns."""
         self._tell("READY=1")
         if self._period:
-            self._vouch()
+            self._alive()
 
     def stopping(self) -> None:
         self._tell("STOPPING=1")
@@ -39,9 +39,9 @@ class Supervisor:
         if self._timer is not None:
             self._timer.cancel()
 
-    def _vouch(self) -> None:
+    def _alive(self) -> None:
         self._tell("WATCHDOG=1")
-        self._timer = self._loop.call_later(self._period, self._vouch)
+        self._timer = self._loop.call_later(self._period, self._alive)
 
     def _tell(self, state: str) -> None:
         if not self._address:

@@ -1,9 +1,9 @@
-"""Where the keys of a command lie among its words: proxies and clients of a cluster route by them.
+"""Where the keys of a command lie among its words. Proxies and clients of a cluster route by them.
 
-Rule: it follows from the syntax. The first argument of a command is a key if it is called `key`,
-`conversation` or `user`: everything of a conversation lies together, and so does everything of a
-user. Other users and conversations that a command names are not keys. Two syntaxes say it in
-another way; clients learn of these from COMMAND INFO, or ask COMMAND GETKEYS:
+Rule: the syntax says it. The first argument of a command is a key if it is called `key`,
+`conversation` or `user`, since everything of a conversation lies together, and so does everything
+of a user. Other users and conversations that a command names are not keys. In two syntaxes the keys
+lie elsewhere. Clients learn of these from COMMAND INFO, or ask COMMAND GETKEYS:
 
     [COUNT count] STREAMS key... id...    the first half of what follows the word
     [key | PREFIX prefix]                 a key if nothing follows it
@@ -22,8 +22,8 @@ _STREAMS = b"STREAMS"
 
 @dataclass(frozen=True, slots=True)
 class KeySpec:
-    """The keys from word `first` on: that one alone, or `many`, of which behind the word `keyword`
-    they are the first half. `alone`: it is one only when nothing follows.
+    """The keys from word `first` on: that word only, or `many`. With a `keyword` they are the first
+    half of what follows it. With `alone` the word is a key only when nothing follows it.
     """
 
     first: int
@@ -69,8 +69,8 @@ class KeySpec:
         if self.alone:
             begin = found = {"type": "unknown", "spec": {}}
         words = (*flags, "incomplete") if self.alone else flags
-        told = Set(Status(word) for word in words)
-        return {"flags": told, "begin_search": begin, "find_keys": found}
+        shown = Set(Status(word) for word in words)
+        return {"flags": shown, "begin_search": begin, "find_keys": found}
 
 
 def key_spec(arguments: Sequence[Argument], words: int) -> KeySpec | None:

@@ -21,8 +21,8 @@ _MOST_SPELLINGS = 4096
 
 
 def resolve(args: Arguments) -> Command | None:
-    """The command or subcommand that `args` call, in any case; None when there is none. A command
-    that has no such subcommand stands for itself.
+    """The command or subcommand that `args` call, in upper or lower case; None when there is none.
+    A command without such a subcommand stands for itself.
     """
     name = args[0]
     command = _SPELLINGS.get(name)
@@ -51,8 +51,8 @@ def wrong_number(command: Command) -> CommandSyntaxError:
 
 
 def explained(command: Command, problem: TimelineError) -> TimelineError:
-    """A refusal, with the syntax of a command of our own where the words do not fit that. Redis's
-    commands are refused in Redis's words.
+    """The refusal of a call, with the syntax where the words do not fit that of a command of our
+    own. Redis's commands are refused in Redis's words.
     """
     ours = "." in command.name or command.name == "BACKUP"
     if not isinstance(problem, CommandSyntaxError) or not ours:
@@ -63,7 +63,7 @@ def explained(command: Command, problem: TimelineError) -> TimelineError:
 
 
 def unknown(args: Arguments) -> CommandError:
-    """The refusal of a command that does not exist, in Redis's words but for what is like ours."""
+    """The refusal of an unknown command: in Redis's words, unless it is like one of ours."""
     nearest = _nearest(args[0][:64].upper())
     if nearest:
         return CommandError(f"unknown command '{shown(args[0])}': did you mean {nearest}?")
@@ -75,7 +75,7 @@ def unknown(args: Arguments) -> CommandError:
 
 @lru_cache(maxsize=1024)
 def _nearest(name: bytes) -> str:
-    """The command of our own that a name like one may mean; empty when there is none."""
+    """The command of our own that a misspelt name may mean; empty when there is none."""
     ours = [known.decode() for known in COMMANDS if b"." in known] if b"." in name else []
     return next(iter(get_close_matches(name.decode("latin-1"), ours, 1, 0.7)), "")
 

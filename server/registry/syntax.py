@@ -6,7 +6,7 @@ UPPER CASE words and signs are tokens, lower case words are values, `[…]` may 
 belongs together, `|` chooses, `...` repeats. A token right before a value names that value. `key`
 is a key, and so is a `conversation` or a `user` that comes first.
 
-Rule: text in, tree and bounds out. Checking what a client sent is the business of each command.
+Rule: text in, tree and bounds out. Each command checks by itself what a client sent.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 Responsibility: say how far each is, and end those that nobody waits for any more.
 
-Rule: work tells how far it is now and then, from its own thread, and is stopped there once its
-client has gone or the daemon stops; what it made so far is then taken back, or kept where it is
-whole, by whoever does the work. Numbers are only ever replaced whole, so no lock is needed.
+Rule: work tells now and then how far it is, from its own thread. There it is stopped once its
+client has gone or the daemon stops. The work itself then takes back what it has made so far, or
+keeps what is whole. Numbers are only ever replaced as a whole, so no lock is needed.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Job:
         self._dropped = False
 
     def tell(self, done: int, total: int) -> None:
-        """Work is at `done` of `total`. Raises `CommandError` when it is to end."""
+        """Work is at `done` of `total`. Raises `CommandError` once it has to end."""
         self._far = (done, total)
         if self._dropped:
-            raise CommandError(f"{self.command} ended, since who asked for it has gone")
+            raise CommandError(f"{self.command} ended, since the client that asked for it has gone")
 
     def drop(self) -> None:
         """Nobody waits for it any more."""

@@ -2,10 +2,10 @@
 
 Rule: the first page is made at once, and a reply that ends there is like any other. A longer one
 first waits until there is room for all of it (`holdings`), and then has a turn for each page
-(`turns`). Meanwhile its client waits, as it does for a blocked read: its commands are carried out
-and answered in order.
+(`turns`). Meanwhile its client waits as for a blocked read, since its commands are answered in
+order.
 
-The steps of a reply must allow for what changes between them.
+Between two steps of a reply the store may change. The steps must allow for that.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from ..clients.state import ClientState
 from ..clients.turns import Turns
 from ..errors import CommandError
 
-# A reply in the making: each step yields the bytes that it will have in all, about; the reply
-# itself comes in pieces.
+# A reply in the making. Each step yields about how many bytes the reply will have in all; at the
+# end there is the reply, in pieces.
 Steps = Generator[int, None, list[bytes]]
 
 
 def finish(steps: Steps) -> list[bytes]:
-    """Makes the whole reply at once: for those who need it so."""
+    """Makes the whole reply at once."""
     while True:
         try:
             next(steps)

@@ -1,12 +1,11 @@
-"""A command that is a series of commits: more than one commit may hold, or more than others should
-wait for.
+"""Multi-commit commands: what is more than one commit may hold, or than others should wait for.
 
-Rule: each commit is staged in a turn of the loop of its own, once the one before is durable, so
-that the commits of other clients lie between; the reply leaves when the last is durable. So it is
-not atomic: when one commit fails, those before stand, and the reply says so. Whoever makes a series
-sees to it that sending the command once more does the rest.
+Rule: each commit is staged in a turn of the loop of its own, once the one before is durable. So
+commits of other clients lie between, and the reply leaves when the last is durable. Such a command
+is not atomic. When one commit fails, those before it are stored, and the reply says so. Sending the
+command once more does the rest: its steps see to that.
 
-A client that leaves does not end it; the daemon's end does.
+When a client leaves, its command goes on. Only the end of the daemon ends it.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from .pipeline import PAUSE, Pipeline
 Step = Callable[[Draft], bool]
 
 
-class Series:
-    """`step` stages the next part into the draft it is given, and returns whether there is more;
-    `done` hears once how it ended, on the loop.
+class MultiCommitRun:
+    """One such command under way. `step` stages the next part into the draft it is given, and
+    returns whether there is more. `done` is called once, on the loop, with how it ended.
     """
 
     __slots__ = (

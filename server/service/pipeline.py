@@ -1,13 +1,13 @@
 """Replies that wait for their commit group, and the turns in which groups are flushed.
 
-Rule: the reply to a write leaves only when its group is done; if the group failed, the error takes
-the place of exactly the replies that promised a write. Groups are done in order, so are a client's
-replies.
+Rule: the reply to a write leaves only when its group is done. If the group failed, the error takes
+the place of exactly the replies that promised a write. Groups are done in order, and so are a
+client's replies.
 
-Inline, the daemon flushes at the end of a turn of the loop: it polls the sockets again up to three
-times while more writes arrive, so that one fsync serves them all. Threaded, the engine flushes by
-itself and calls back from its thread. Inline, another thread calls back at times (that which pays
-what is owed). Everything else here runs on the loop.
+With fsync inline, the daemon flushes at the end of a turn of the loop. Before that it polls the
+sockets again, up to three times while more writes arrive, so that one fsync serves them all. With
+fsync on a thread, the engine flushes by itself and calls back from that thread. Inline, the thread
+that pays what is owed may call back too. Everything else here runs on the loop.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class Writer(Protocol):
 
 
 class PendingGroup:
-    """One group on its way: whose replies wait for it.
+    """One group that is not done, and the replies that wait for it.
 
-    An entry is a connection, its replies, and the indexes of those replies that promise no write
-    and are kept when the group fails.
+    An entry is a client, its replies, and the indexes of those replies that promise no write and
+    are kept when the group fails.
     """
 
     __slots__ = ("entries", "group", "works")
@@ -60,7 +60,7 @@ class PendingGroup:
     def __init__(self, group: Group) -> None:
         self.group = group
         self.entries: list[tuple[Writer, list[bytes], list[int]]] = []
-        self.works: list[Callable[[], object]] = []  # to be done once it stands
+        self.works: list[Callable[[], object]] = []  # to be done once it is durable
 
 
 class Pipeline:
@@ -108,7 +108,7 @@ class Pipeline:
         return pending
 
     def _begin(self, pending: PendingGroup) -> None:
-        """Sees to it that the open group is flushed."""
+        """Has the open group flushed soon."""
         self._open = pending
         if self._engine.threaded:
             self._engine.staged.notify_all()
@@ -136,7 +136,7 @@ class Pipeline:
             self._loop.call_soon_threadsafe(self._release)
 
     def _release(self) -> None:
-        """Releases the replies of the groups that are done, then wakes whom they concern."""
+        """Releases the replies of the groups that are done, then wakes those that they concern."""
         while self._done:
             group = self._done.pop(0)
             pending = self._groups.popleft()

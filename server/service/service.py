@@ -1,7 +1,7 @@
-"""What all connections share: the engine, the options, those who wait, the counters.
+"""What all connections share: the engine, the options, the clients, the counters.
 
-Rule: one object per daemon, made by `daemon`; everything in it is used on the loop's thread only,
-but the engine, which has its own lock.
+Rule: there is one for each daemon. Everything in it is used on the loop's thread only, but for the
+engine, which has its own lock.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ..subscriptions.tracking import Tracker
 from ..wire import replies
 from .counters import Counters
 from .making import Making
-from .multicommit import Series, Step
+from .multicommit import MultiCommitRun, Step
 from .pipeline import Pipeline
 from .slowlog import SlowLog
 from .threads import Threads
@@ -56,7 +56,7 @@ class Service:
     clients: dict[int, Client] = field(default_factory=dict)
     slow: SlowLog = field(default_factory=SlowLog)
     next_client: int = 1
-    # What commands took that came one by one, and refusals: turns end by that. It only grows.
+    # Seconds that single commands and refusals took. A turn ends by it; it only grows.
     seconds: float = 0.0
     emptied: asyncio.Event = field(default_factory=asyncio.Event)  # the last client has gone
     turns: Turns = field(init=False)
@@ -103,7 +103,7 @@ class Service:
         )
 
     def _applied(self, group: Group) -> None:
-        """Wakes blocked reads of what `group` appended to, and whom it reached."""
+        """Wakes blocked reads of what `group` appended to and of in-boxes that it concerns."""
         news = None
         if len(self.messages.watch):
             try:
@@ -136,14 +136,14 @@ class Service:
             self.loop.call_soon_threadsafe(self._look_all)
 
     def _look_all(self) -> None:
-        """Lets all who wait for something look whether it has come."""
+        """Lets all that wait for something look whether it has come."""
         with self.engine.lock:
             self.push.look_all()
             self.waiters.wake(list(self.waiters.names))
 
     def when_applied(self, group: Group, work: Callable[[], object]) -> None:
-        """Does `work` once the newest group is applied, before anybody goes on who waits for it;
-        not if it fails. Called under the engine's lock.
+        """Does `work` once `group`, the newest, is applied, before any client goes on that waits
+        for it; never if it fails. Called under the engine's lock.
         """
         if not group.done:
             self.pipeline.pending().works.append(work)
@@ -156,7 +156,7 @@ class Service:
         self.commit_in_steps(client, step, reply)
 
     def _see_off(self) -> None:
-        """What is staged is made durable, though nobody's reply waits for it."""
+        """Makes what is staged durable, though nobody's reply waits for it."""
         with self.engine.lock:
             if self.engine.group.commits:
                 self.pipeline.pending()
@@ -171,21 +171,21 @@ class Service:
             if problem is None:
                 reply = answer()
             else:
-                # What was done stands, whatever the sentence says of the commit that failed.
+                # The sentence is about the commit that failed; those before it are stored.
                 unfinished = "only a part may have been done: send the command once more"
                 problem = CommandError(f"{problem}; {unfinished}", problem.code)
                 reply = self.refuse_late(client.session, problem)
             self.waiters.answer(waiter, reply)
 
         busy_seconds = self.configuration.settings.busy_ms / 1000
-        Series(self.engine, self.pipeline, self.loop, step, done, busy_seconds=busy_seconds)
+        MultiCommitRun(self.engine, self.pipeline, self.loop, step, done, busy_seconds=busy_seconds)
 
     def room(self) -> int:
         """How many more clients there may be."""
         return self.tunables.maxclients - len(self.clients)
 
     def reject(self) -> bytes:
-        """The last word to a client that is one too many, which is counted."""
+        """The line that a client beyond the limit is sent before it is closed. It is counted."""
         self.counters.connections += 1
         self.counters.rejected += 1
         return b"-ERR max number of clients reached\r\n"
@@ -197,7 +197,7 @@ class Service:
         return replies.error(problem)
 
     def refuse_late(self, client: ClientState, problem: Exception) -> bytes:
-        """The error reply to a command that has waited; it fails, though it began well."""
+        """The error reply to a command that began well, waited, and failed."""
         if client.last is not None:
             client.last.account.failures += 1
         if not isinstance(problem, TimelineError):
@@ -205,7 +205,7 @@ class Service:
         return self.refusal(problem)
 
     def own_mistake(self, problem: Exception) -> CommandError:
-        """The answer where the daemon itself is at fault, which the log tells with a trace."""
+        """The answer where the daemon itself is at fault. The log has the trace."""
         self.log.error("a command failed", problem=repr(problem), exc_info=problem)
         return CommandError(f"internal error: {problem!r}")
 
@@ -228,8 +228,8 @@ class Service:
         seconds: float,
         calls: int = 1,
     ) -> None:
-        """Accounts calls of a command, of which the first is `args`, and remembers that one if on
-        the average they took longer than slowlog_log_slower_than.
+        """Accounts `calls` of a command, the first of which is `args`. If they took longer than
+        `slowlog_log_slower_than` on the average, the slow log keeps the first.
         """
         client.last = command
         account = command.account

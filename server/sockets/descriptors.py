@@ -1,8 +1,8 @@
 """Open files: how many clients they are enough for, and when only the last ones are left.
 
 Rule: the system gives the lowest free number, so the number of a new descriptor says how full the
-table is. A client never gets one of the last `SPARE`: without one, RocksDB cannot begin a file, and
-writing stops for everybody.
+table is. A client never gets one of the last `SPARE`. Without them RocksDB could not begin a file,
+and writing would stop for everybody.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ _OWN: Final = 128
 
 
 def provide(clients: int) -> tuple[int, int]:
-    """Let the process have what so many clients need, as far as it may; for how many that is enough
-    (none, or fewer, when the system allows too few), and how many files there may be.
+    """Let the process open as many files as so many clients need, as far as the system allows it.
+    Returns for how many clients that is enough (0 or less: for none), and how many files there may
+    be.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = clients + _OWN + table_files(resource.RLIM_INFINITY)
@@ -33,6 +34,6 @@ def provide(clients: int) -> tuple[int, int]:
 
 
 def is_spare(descriptor: int) -> bool:
-    """Whether a descriptor is one of the last."""
+    """Whether a descriptor is one of the last `SPARE`."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return soft != resource.RLIM_INFINITY and descriptor >= soft - SPARE

@@ -1,10 +1,11 @@
-"""Where the daemon listens: its sockets, bound before anything else is done, and whom it lets in.
+"""Where the daemon listens, and which clients it lets in.
 
-Rule: the daemon finds out that it cannot have a place before it makes or opens a store. Bound is
-not listening: a client that connects before the daemon serves is refused rather than kept waiting.
-A client that finds no room gets one line and is closed before the next is looked at, so that a
-crowd never takes the descriptors that the store needs. When there is no descriptor even for that,
-clients wait.
+Rule: sockets are bound before anything else is done. So the daemon does not make or open a store
+when it cannot listen. It listens once it serves: a client that connects earlier is refused, and
+does not wait.
+
+A client beyond the limit gets one line and is closed before the next is accepted. So a crowd never
+takes the descriptors that the store needs. When there is no descriptor even for that, clients wait.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from typing import Final
 from ..logs.logger import Logger
 from .descriptors import is_spare
 
-_BURST: Final = 64  # accepted in one turn of the loop
-_LONGEST: Final = 32_767  # seconds, says Linux
-_REST: Final = 0.1  # seconds, when there is no descriptor to accept with
+_BURST: Final = 64  # connections accepted in one turn of the loop
+_LONGEST: Final = 32_767  # seconds between questions, the most that Linux takes
+_REST: Final = 0.1  # seconds until accepting is tried again, without a descriptor for it
 
 
 class Listener:
-    """Accepts connections. `room` says how many more there may be, `reject` gives the last word to
-    a client that is one too many, and `keepalive` the seconds of silence after which a peer is
-    asked whether it is there, 0 for never.
+    """Accepts connections. `room` says how many more there may be. `reject` gives the line that a
+    client beyond that is sent. `keepalive` gives the seconds of silence after which a peer is asked
+    whether it is there, 0 for never.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Listener:
         self._reject = reject
         self._keepalive = keepalive
         self._sockets: list[socket.socket] = []
-        self._coming: set[asyncio.Task[object]] = set()  # accepted, and not made known yet
+        self._coming: set[asyncio.Task[object]] = set()  # accepted, not yet among the clients
         self._resting: dict[socket.socket, asyncio.TimerHandle] = {}
         self._short = False  # of descriptors, and said so
 
@@ -118,8 +119,8 @@ class Listener:
 
 
 def _keep_alive(link: socket.socket, seconds: int) -> None:
-    """Have the system close it for a peer that is gone without a word: asked first after `seconds`
-    of silence, then thrice in as long again, as Redis asks.
+    """Have the system close it once its peer is gone without a word. The peer is asked first after
+    `seconds` of silence, then three times in as long again, as Redis does it.
     """
     if not seconds:
         return

@@ -1,4 +1,4 @@
-"""A Unix socket to listen on: a file, and so with rights, for machines with several users.
+"""A Unix socket to listen on. It is a file and has rights, for machines with several users.
 
 Rule: the file is there while the daemon runs. The daemon replaces what a killed daemon left, and
 nothing else. A lock beside the file (`PATH.lock`) tells these apart, also while a daemon is bound

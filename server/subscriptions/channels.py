@@ -22,7 +22,7 @@ from timeline.errors import BusyError
 from ..clients.client import Client
 from ..wire import replies
 
-_AT_A_TIME = 64  # listeners served in one turn, which takes well under a millisecond
+_AT_A_TIME = 64  # listeners served in one turn of the loop, well under a millisecond
 _WAITING_BYTES = 8 << 20  # of messages that wait for their turn
 
 
@@ -144,7 +144,7 @@ class Channels:
         return found
 
     def publish(self, channel: bytes, payload: bytes) -> int:
-        """Gives a message to all who listen now; how many they are."""
+        """Gives a message to all that listen now, and returns how many they are."""
         heard = self.hearing(channel)
         message = _Message(channel, payload, heard)
         self.published += 1

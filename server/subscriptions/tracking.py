@@ -2,11 +2,13 @@
 
 Rule: a client that has read a key is told once that it changed, before the client that changed it
 has its answer. It hears nothing more of the key until it reads it again. A client may be told too
-much, never too little. A raw timeline changes when something is done to it; every commit counts as
-a change of answers about conversations, users and timelines of the store. While writing is off, and
-when a group failed, it is not certain what stands, so nothing may be kept. What changes while an
-answer is on its way (a blocked read, a long range) is told before that answer, and once more behind
-it.
+much, never too little.
+
+A raw timeline changes when something is done to it. Every commit counts as a change of all answers
+about conversations, users and timelines of the store. While writing is off, and when a group
+failed, it is uncertain what is stored, so no answer may be kept. If a key changes while an answer
+is on its way (a blocked read, a long range), the client is told before that answer, and once more
+behind it.
 
 The tracker hears of commits as they are applied, on whatever thread, and tells clients on the loop.
 """
@@ -27,7 +29,7 @@ from ..clients.client import Client
 from ..registry.command import Command
 from ..wire import replies
 
-_MOST: Final = 10_000  # keys of one client; beyond, it is told that all may have changed
+_MOST: Final = 10_000  # keys of one client; beyond that it may keep nothing
 _OF_A_TIMELINE: Final = (keys.ROW, keys.META, keys.RETENTION)
 
 
@@ -47,7 +49,7 @@ class Tracker:
     # --- reading ------------------------------------------------------------------------------
 
     def note(self, client: Client, command: Command, args: Sequence[bytes]) -> None:
-        """A client was answered, or will be, and may keep the answer."""
+        """A client may keep the answer that it was given, or will be."""
         if command.keys is None:
             return
         found = command.keys.find(args)
@@ -65,7 +67,7 @@ class Tracker:
             _push(client, None)
 
     def answered(self, client: Client) -> None:
-        """A client has the answer that it waited for; it may have been told too early."""
+        """A client has the answer that it waited for. What it was told meanwhile is told again."""
         found = self._late.pop(client, ())
         raw, other = self._raw.get(client, {}), self._other.get(client, {})
         told = [key for key in found if key not in raw and key not in other]

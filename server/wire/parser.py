@@ -1,19 +1,19 @@
 """The Redis request protocol without I/O: bytes in, whole commands out.
 
-Rule: `feed` takes what a socket gave, however it was cut; `next` returns commands of it that are
-complete, some at a time; what is not complete waits inside, bounded by `Limits`. Garbage raises
+Rule: `feed` takes what a socket gave, however it was cut. `next` returns commands that are
+complete, some at a time. What is not complete waits inside, bounded by `Limits`. Garbage raises
 `ProtocolError` and nothing else, and the parser is then of no further use.
 
 A call of `next` looks at a bounded number of bytes, so that one client's pipeline keeps nobody
-waiting: as long as `unread` is not zero there is more to look at, whatever was returned. Every byte
-is looked at once and copied a bounded number of times, also where they come one by one.
+waiting. As long as `unread` is not zero there is more to look at, whatever was returned. Every byte
+is looked at once and copied a bounded number of times, also where bytes come one by one.
 
-There are two readers of the same grammar. Whole pipelines go through hiredis, which is made for
-replies, not requests: it takes types that no request may have, allocates an announced array before
-its items are there and does not say where it stopped. So it is given only bytes that begin at a
-command and announce no large array, followed by a sentinel that comes back exactly when they end at
-a command; in all other cases its answer is dropped and `_step` reads the same bytes item by item,
-checking every announced length first.
+There are two readers of the same grammar. Whole pipelines go through hiredis, which is fast. It was
+made for replies: it takes types that no request may have, allocates an announced array before its
+items are there, and does not say where it stopped. So it is only given bytes that begin at a
+command and announce no large array. A sentinel follows them, which comes back exactly when the
+bytes end at a command. Otherwise its answer is dropped, and `_step` reads the same bytes item by
+item and checks every announced length first.
 
 Sentences of errors are those of Redis (networking.c), which clients know.
 """
@@ -145,8 +145,8 @@ class Parser:
         return commands
 
     def forget(self) -> Command:
-        """Lets go of all that came; returns what there was of an incomplete command, since these
-        may be many objects.
+        """Lets go of all that came. Returns the items of an incomplete command, which may be many
+        objects to free.
         """
         items, self._items = self._items, []
         self._data, self._later, self._rest = b"", bytearray(), bytearray()
@@ -206,9 +206,9 @@ class Parser:
     def _read_fast(self, data: bytes, commands: list[Command]) -> int:
         """Reads the whole commands that `data` begins with; returns how many bytes they take.
 
-        Zero means that nothing was read: hiredis may not see these bytes, since a limit could be
-        broken unseen or memory taken on credit, or it met what it takes and Redis does not, or the
-        reverse.
+        Zero means that nothing was read. Either hiredis may not see these bytes, since a limit
+        could be broken unseen, or memory taken before it is needed. Or it met what it takes and
+        Redis does not, or the reverse.
         """
         if (
             len(data) > self._trusts
@@ -372,7 +372,7 @@ def _boundary(data: bytes, position: int, end: int) -> int:
 
 
 def _exhaust(items: Iterable[object]) -> None:
-    """Runs an iterator at C speed, keeping nothing."""
+    """Runs an iterator at the speed of C, and keeps nothing."""
     for _ in islice(items, 1 << 62, None):
         pass
 

@@ -18,7 +18,7 @@ EMPTY_ARRAY = b"*0\r\n"
 _NIL = b"$-1\r\n"
 _NIL_ARRAY = b"*-1\r\n"
 _NULL = b"_\r\n"
-_MOST = 1 << 63  # from here on a number is no integer of RESP
+_MOST = 1 << 63  # the first number that is no integer of RESP
 _SMALL = [b":%d\r\n" % number for number in range(1024)]
 _HEADERS = [b"*%d\r\n" % items for items in range(1024)]
 
@@ -50,8 +50,8 @@ Value = (
 
 
 def integer(number: int) -> bytes:
-    """An integer; one that is none to RESP, such as a number that an older store has given out, as
-    a string.
+    """An integer. One beyond RESP's 64 bits, which an older store may have given out, is a
+    string.
     """
     if 0 <= number < 1024:
         return _SMALL[number]
@@ -101,7 +101,7 @@ def error(problem: TimelineError) -> bytes:
 
 
 def encode(value: Value, resp: int) -> bytes:
-    """Any nested value; for replies off the hot path."""
+    """Any nested value: for replies that are not on the hot path."""
     parts: list[bytes] = []
     _encode(value, resp, parts.append)
     return b"".join(parts)

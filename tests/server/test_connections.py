@@ -273,8 +273,14 @@ def test_a_channel_that_would_never_say_anything_is_refused(daemon: Daemon) -> N
         client.execute_command("USER.META", "u", "*", "name", "U")
     sent = b"SUBSCRIBE sync:u:a sync:news\r\nSUBSCRIBE sync:u\r\nXLEN none\r\n"
     first, second, rest = converse(daemon, sent).split(b"\r\n", 2)
-    assert first == b"-ERR there is no channel sync:news: that of a device is sync:<user>:<device>"
-    assert second == b"-ERR there is no channel sync:u: that of a device is sync:<user>:<device>"
+    assert (
+        first
+        == b"-ERR there is no channel sync:news: the channel of a device is sync:<user>:<device>"
+    )
+    assert (
+        second
+        == b"-ERR there is no channel sync:u: the channel of a device is sync:<user>:<device>"
+    )
     assert rest == b":0\r\n", "nothing was subscribed to"
 
 

@@ -1,4 +1,4 @@
-"""CLIENT: who is connected, and what each has said about itself."""
+"""CLIENT: the connections, and what each client has said about itself."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def _of_type(value: bytes) -> Callable[[ClientState], bool]:
     "CLIENT KILL",
     "[ip:port] [ID client-id] [TYPE type] [ADDR ip:port] [LADDR ip:port] [USER username] "
     "[SKIPME YES|NO]",
-    "Closes connections; how many, or OK in the old form with an address.",
+    "Closes connections and answers how many, or OK in the old form with an address.",
     group="connection",
     complexity="O(N) for N connections",
 )
@@ -196,7 +196,8 @@ def _close(session: Session, client: Client) -> None:
 @plain(
     "CLIENT UNBLOCK",
     "client-id [TIMEOUT|ERROR]",
-    "Ends the wait of a blocked read, as if its time were over or with an error; 1 if it waited.",
+    "Ends the wait of a blocked read, as if its time were over, or with an error. Answers "
+    "1 if it waited.",
     group="connection",
     flags="admin noscript loading stale",
 )
@@ -239,7 +240,7 @@ def reply(session: Session, args: Arguments) -> bytes | None:
 @plain(
     "CLIENT TRACKING",
     "ON|OFF [REDIRECT client-id] [(PREFIX prefix)...] [BCAST] [OPTIN] [OPTOUT] [NOLOOP]",
-    "Tells this client (RESP3) when a key that it has read may have changed, once.",
+    "Tells this client (RESP3), once, when a key that it has read may have changed.",
     group="connection",
     flags="noscript loading stale",
 )
@@ -252,8 +253,8 @@ def tracking(session: Session, args: Arguments) -> bytes:
         return replies.OK
     if options & {b"BCAST", b"PREFIX", b"REDIRECT"} or session.resp != 3:
         raise UsageError(
-            "a client is told of the keys that it has read, on the connection that it read them "
-            "on: HELLO 3, and no BCAST, PREFIX or REDIRECT"
+            "a client is told of the keys that it reads itself: use HELLO 3, and no BCAST, PREFIX "
+            "or REDIRECT"
         )
     if options - {b"OPTIN", b"OPTOUT", b"NOLOOP"} or {b"OPTIN", b"OPTOUT"} <= options:
         raise syntax_error()
@@ -293,7 +294,7 @@ def caching(session: Session, args: Arguments) -> bytes:
 @plain(
     "CLIENT TRACKINGINFO",
     "",
-    "What CLIENT TRACKING was told.",
+    "What CLIENT TRACKING has set.",
     group="connection",
     flags="noscript loading stale",
 )

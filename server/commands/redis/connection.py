@@ -1,7 +1,7 @@
 """Commands about the connection itself (HELLO, AUTH, PING, ECHO, QUIT, RESET, SELECT).
 
-Rule: authentication is not there yet. As in a Redis whose default user has no password, AUTH with
-that user's name succeeds and anything else is refused; the daemon listens on loopback only.
+Rule: there is no authentication yet. As in a Redis whose default user has no password, AUTH with
+that user's name succeeds and anything else is refused. The daemon listens on loopback only.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def select(session: Session, args: Arguments) -> bytes:
 @plain(
     "RESET",
     "",
-    "Ends transaction and subscriptions and forgets the name.",
+    "Ends the transaction and all subscriptions, and forgets the name.",
     group="connection",
     flags="fast",
     queued=False,

@@ -1,8 +1,8 @@
 """INFO: what the daemon is and does, in Redis's sections and one of our own.
 
-Rule: a field of Redis's has Redis's name and meaning, or is left out; what only this daemon has is
-in the sections `timeline` and `jobs`. INFO answers whatever happened to the disk: while the storage
-is closed after a failure, what only it knows is left out.
+Rule: a field that Redis has, has Redis's name and meaning here, or is left out. What only this
+daemon has is in the sections `timeline` and `jobs`. INFO answers whatever happened to the disk.
+While the storage is closed after a failure, what only the storage knows is left out.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ def _timeline(service: Service) -> Section:
 
 
 def _jobs(service: Service) -> Section:
-    """What takes long, and how far it is."""
+    """Work that takes long, and how far it is."""
     return {
         f"job{number}": ",".join(f"{name}={value}" for name, value in job.facts().items())
         for number, job in enumerate(service.threads.jobs)

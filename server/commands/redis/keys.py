@@ -1,8 +1,8 @@
 """Keys: raw timelines by name (DEL, UNLINK, EXISTS, TYPE, SCAN, KEYS, DBSIZE, FLUSHALL, FLUSHDB).
 
-Rule: these see raw timelines only, never a name that begins with `@`; in a transaction, as it has
-made them. A walk of all of them holds the engine for one page at most. FLUSHALL deletes in a
-series of commits.
+Rule: these see raw timelines only, never a name that begins with `@`. In a transaction they see
+what it has staged. A walk over all timelines holds the engine for one page at most. FLUSHALL is a
+multi-commit command.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def raw_names(catalog: View, prefix: bytes = b"", after: bytes | None = None) ->
             if name[0] >= _RESERVED:
                 break
             yield name
-    # From here the reserved names are jumped over, however many they are.
+    # The reserved names are skipped in one step, however many they are.
     yield from catalog.names(b"", b"@" + b"\xff" * 600)
 
 
@@ -69,7 +69,7 @@ def _drop(args: Arguments, draft: Draft) -> bytes:
 @write(
     "DEL",
     "key...",
-    "Deletes timelines; how many there were.",
+    "Deletes timelines and answers how many there were.",
     group="generic",
     flags="write",
     access="RM delete",
@@ -81,7 +81,7 @@ def delete(session: Session, args: Arguments, draft: Draft) -> bytes:
 @write(
     "UNLINK",
     "key...",
-    "Deletes timelines; the same as DEL.",
+    "The same as DEL.",
     group="generic",
     flags="write fast",
     access="RM delete",
@@ -126,7 +126,7 @@ for _name in ("TTL", "PTTL"):
     read(
         _name,
         "key",
-        "-1 for a timeline, which does not expire, else -2. TIMELINE.RETENTION lets entries go.",
+        "-1 for a timeline, which never expires as a whole, else -2. See TIMELINE.RETENTION.",
         group="generic",
         flags="readonly fast",
         access="RO",
@@ -169,8 +169,8 @@ def keys(session: Session, args: Arguments, view: View) -> bytes | None:
 
 
 def matching(session: Session, view: View, glob: Glob) -> Steps:
-    """The names that match, some in each turn: all that are there throughout, and of those that
-    come or go meanwhile some.
+    """The names that match, some in each turn: all that are there throughout, and perhaps those
+    that come or go meanwhile.
     """
     most = session.service.configuration.settings.reply_bytes
     parts = [b""]
@@ -253,8 +253,8 @@ def _scan_options(args: Arguments) -> tuple[int, Glob, int, bytes]:
 @write(
     "FLUSHALL",
     "[ASYNC|SYNC]",
-    "Deletes every raw timeline; conversations and users stay. Not atomic: a series of commits, "
-    "between which others may append; what is made meanwhile may go or stay.",
+    "Deletes every raw timeline; conversations and users stay. It takes several commits, "
+    "and others may append between them. What is made meanwhile may go or stay.",
     lenient=True,
     flags="write",
     complexity="O(N) for N timelines",

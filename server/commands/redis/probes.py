@@ -1,8 +1,8 @@
 """What tools and libraries ask any Redis before they go on: ROLE, WAIT, TIME, ACL, MODULE, LATENCY,
 OBJECT, MEMORY.
 
-Rule: what has a meaning here is answered as Redis would; what has none is answered as by a Redis in
-which that thing is absent or turned off, or refused with a sentence that says where to look.
+Rule: what has a meaning here is answered as Redis would answer. The rest is answered as by a Redis
+in which that thing is absent or turned off, or refused with a sentence that says where to look.
 """
 
 from __future__ import annotations
@@ -41,8 +41,7 @@ def role(session: Session, args: Arguments) -> bytes:
 @read(  # so that what the client wrote before is durable
     "WAIT",
     "replicas milliseconds",
-    "How many replicas have what this client wrote: 0, at once. Every write is durable when it is "
-    "answered.",
+    "Answers 0 at once: there are no replicas. Every write is durable when it is answered.",
     group="generic",
     flags="noscript",
 )
@@ -119,8 +118,8 @@ def idletime(session: Session, args: Arguments, view: View) -> bytes:
     if not is_visible(view, args[2]):
         return replies.nil(session.resp)
     raise CommandError(
-        "when a timeline was last looked at is not kept: TIMELINE.RANGE key REV COUNT 1 says when "
-        "its newest entry came"
+        "the time of the last read is not kept: TIMELINE.RANGE key REV COUNT 1 says when the "
+        "newest entry came"
     )
 
 

@@ -1,8 +1,8 @@
 """Pub/sub: SUBSCRIBE, PSUBSCRIBE, PUBLISH and their kin, as in Redis.
 
 Rule: one frame for each channel named. On `sync:<user>:<device>` a device is told that something
-happened. These names are kept for that: a malformed one is refused, nothing is published there, and
-no pattern reaches there. All other channels are the clients' own. In RESP2 a connection that
+happened. These names are kept for that: a malformed one is refused, nothing can be published there,
+and no pattern matches them. All other channels are the clients' own. In RESP2 a connection that
 listens takes few commands only.
 
 PUBLISH sends when what the client wrote before is durable, so that a listener that hears of a write
@@ -56,7 +56,7 @@ def _device(channel: bytes) -> tuple[bytes, bytes] | None:
     user, colon, device = channel.removeprefix(_SYNC).rpartition(b":")
     if not colon:
         raise UsageError(
-            f"there is no channel {shown(channel)}: that of a device is sync:<user>:<device>"
+            f"there is no channel {shown(channel)}: the channel of a device is sync:<user>:<device>"
         )
     return check_user(user), check_device(device)
 
@@ -74,7 +74,7 @@ def _end(
     held: dict[bytes, None],
     end: Callable[[bytes], None],
 ) -> bytes:
-    """Ends what is `named` of what the connection has, or all; a frame for each."""
+    """Ends those of `held` that are `named`, or all; a frame for each."""
     _refuse_in_transaction(session)
     frames = []
     for name in named or list(held):
@@ -89,8 +89,8 @@ def _end(
 @read(  # so that it sees what the client wrote just before
     "SUBSCRIBE",
     "channel...",
-    "Listens to channels; on sync:<user>:<device> a device is told how far to sync, at once and "
-    "when something happens.",
+    "Listens to channels. On sync:<user>:<device>, a device is told how far to sync, at "
+    "once and whenever something happens.",
     group="pubsub",
     flags="pubsub noscript loading stale",
     complexity="O(N) for N channels",
@@ -139,7 +139,7 @@ def unsubscribe(session: Session, args: Arguments) -> bytes:
 @read(
     "PSUBSCRIBE",
     "pattern...",
-    "Listens to all channels whose names match, those of devices not.",
+    "Listens to all channels whose names match, except those of devices.",
     group="pubsub",
     flags="pubsub noscript loading stale",
     complexity="O(N) for N patterns",
@@ -151,7 +151,7 @@ def psubscribe(session: Session, args: Arguments, _: View) -> bytes:
     for glob in globs:  # all or none
         if glob.prefix.startswith(_SYNC):
             raise UsageError(
-                "patterns do not reach the channels of devices: SUBSCRIBE sync:<user>:<device>"
+                "patterns do not match the channels of devices: SUBSCRIBE sync:<user>:<device>"
             )
     frames = []
     channels = session.service.channels
@@ -167,7 +167,7 @@ def psubscribe(session: Session, args: Arguments, _: View) -> bytes:
 @plain(
     "PUNSUBSCRIBE",
     "[pattern...]",
-    "Stops listening by patterns, or by all.",
+    "Stops listening to patterns, or to all.",
     group="pubsub",
     flags="pubsub noscript loading stale",
     complexity="O(N) for N patterns",
@@ -180,14 +180,15 @@ def punsubscribe(session: Session, args: Arguments) -> bytes:
 @read(  # so that a listener can read what the client wrote before
     "PUBLISH",
     "channel message",
-    "Tells those who listen to a channel; how many they are. Nothing is kept for others.",
+    "Sends a message to all who listen to a channel, and answers how many they are. It is "
+    "not kept.",
     group="pubsub",
     flags="pubsub loading stale fast",
     complexity="O(N + M) for N listeners and M patterns",
 )
 def publish(session: Session, args: Arguments, _: View) -> bytes:
     if _device(args[1]) is not None:
-        raise UsageError("what is said on the channels of devices comes from the store alone")
+        raise UsageError("only the store publishes on the channels of devices")
     channels = session.service.channels
     channels.check_room()
     transaction = session.transaction
@@ -219,7 +220,7 @@ def pubsub_channels(session: Session, args: Arguments) -> bytes:
 @plain(
     "PUBSUB NUMSUB",
     "[channel...]",
-    "How many listen to each of some channels, those by patterns left out.",
+    "How many clients listen to each of the channels, without those that listen by a pattern.",
     group="pubsub",
     flags="pubsub loading stale",
     complexity="O(N) for N channels",
@@ -234,7 +235,7 @@ def pubsub_numsub(session: Session, args: Arguments) -> bytes:
 @plain(
     "PUBSUB NUMPAT",
     "",
-    "How many different patterns somebody listens by.",
+    "How many different patterns clients listen to.",
     group="pubsub",
     flags="pubsub loading stale",
 )

@@ -154,7 +154,7 @@ def answer(session: Session, steps: Steps) -> bytes | None:
 @read(
     "XLEN",
     "key",
-    "How many entries a timeline has, or references an in-box (O(N) then).",
+    "How many entries a timeline has, or how many references an in-box has (O(N) then).",
     group="stream",
     flags="readonly fast",
     access="RO",

@@ -117,7 +117,8 @@ def _behind(size: int, steps: Steps, most: int) -> Steps:
 @read(
     "XREAD",
     "[COUNT count] [BLOCK milliseconds] STREAMS key... id...",
-    "What several timelines or in-boxes hold behind given ids; with BLOCK it waits for the first.",
+    "What several timelines or in-boxes hold behind the given ids. With BLOCK it waits "
+    "for the first.",
     group="stream",
     lenient=True,
     flags="readonly blocking",

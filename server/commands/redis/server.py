@@ -1,7 +1,7 @@
 """Commands about the daemon: CONFIG, SLOWLOG, SHUTDOWN. INFO has a file of its own.
 
-Rule: names are those of Redis where its clients look for them, ours where there is none. No secret
-is shown.
+Rule: options have the names of Redis where its clients look for them, else our own. No secret is
+shown.
 """
 
 from __future__ import annotations
@@ -113,7 +113,11 @@ def _tunable(name: str, value: bytes) -> int:
         ) from None
 
 
-@plain("CONFIG RESETSTAT", "", "Counts from 0 again: commands, errors, connections, bytes, pushes.")
+@plain(
+    "CONFIG RESETSTAT",
+    "",
+    "Sets the counts of commands, errors, connections, bytes and pushes to 0.",
+)
 def config_resetstat(session: Session, args: Arguments) -> bytes:
     session.service.reset_counters()
     return replies.OK

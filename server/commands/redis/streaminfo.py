@@ -29,7 +29,7 @@ container("XINFO", "What is known of a timeline.", group="stream")
 @read(
     "XINFO STREAM",
     "key [FULL [COUNT count]]",
-    "Length, head, first and last entry of a timeline, or reference of an in-box.",
+    "Length, head, first and last entry of a timeline, or of the references in an in-box.",
     group="stream",
     flags="readonly",
     lenient=True,

@@ -30,10 +30,10 @@ _LEAST_SLACK = 64  # entries
 class Trim:
     """`MAXLEN|MINID [=|~] threshold [LIMIT count]`.
 
-    `=` is exact. `~` waits until enough has gathered above the threshold to be worth an operation
-    and a row: 64 entries, or a sixteenth of the timeline, at most a segment's worth. Then it trims
-    to the threshold, never below, and with LIMIT at most so many entries. Redis removes whole nodes
-    of 100 instead; to nothing, both are exact.
+    `=` is exact. `~` waits until there are enough entries beyond the threshold to be worth an
+    operation and a row: 64 entries, or a sixteenth of the timeline, at most a segment's worth. Then
+    it trims to the threshold, never below, and with LIMIT at most so many entries. Redis removes
+    whole nodes of 100 instead. Where nothing is to be left, both are exact.
     """
 
     __slots__ = ("about", "by_length", "limit", "threshold")
@@ -147,7 +147,7 @@ def _threshold(value: bytes, *, by_length: bool) -> int:
 @write(
     "XADD",
     "key [NOMKSTREAM] [MAXLEN|MINID [=|~] threshold [LIMIT count]] *|id (field value)...",
-    "Appends an entry to a timeline, which is made if it is new; then trims it, see XTRIM.",
+    "Appends an entry to a timeline, which is made if it is new. Then trims it, see XTRIM.",
     group="stream",
     flags="write denyoom fast",
 )
@@ -177,8 +177,9 @@ def wrong_number_of(name: str) -> CommandError:
 @write(
     "XTRIM",
     "key MAXLEN|MINID [=|~] threshold [LIMIT count]",
-    "Removes the oldest entries of a timeline; how many they were. `~` waits for 64 too many, or a "
-    "sixteenth, at most a segment's worth, then keeps exactly as many as asked.",
+    "Removes the oldest entries of a timeline and answers how many. `~` waits until there "
+    "are 64 too many, or a sixteenth, at most a segment's worth. Then it keeps exactly as "
+    "many as asked.",
     group="stream",
     lenient=True,
     flags="write",
@@ -200,7 +201,7 @@ def _segment_entries(session: Session) -> int:
 @write(
     "XDEL",
     "key id...",
-    "Deletes single entries of a timeline; how many there were.",
+    "Deletes single entries of a timeline and answers how many there were.",
     group="stream",
     flags="write fast",
     access="RW delete",
@@ -217,7 +218,7 @@ def xdel(session: Session, args: Arguments, draft: Draft) -> bytes:
 @write(
     "XSETID",
     "key last-id [ENTRIESADDED entries] [MAXDELETEDID max-deleted-id]",
-    "Moves the head of a timeline forward: no number up to it is given out again.",
+    "Moves the head of a timeline forward. No number up to it is given out again.",
     group="stream",
     lenient=True,
     flags="write denyoom fast",

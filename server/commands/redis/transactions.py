@@ -1,8 +1,8 @@
 """MULTI, EXEC and DISCARD: several commands as one commit; WATCH and UNWATCH.
 
-Rule: all or nothing, which is more than Redis gives: when one command of the queue is refused, none
-takes effect and EXEC answers EXECABORT, with the refusal. Reads in a transaction see what it has
-staged. One that only reads sees one applied state. What is told to others (PUBLISH) is told when
+Rule: all or nothing, which is more than Redis gives. When one command of the queue is refused, none
+takes effect, and EXEC answers EXECABORT with the refusal. Reads in a transaction see what it has
+staged. A transaction that only reads sees one applied state. PUBLISH in a transaction sends when
 the commit is durable.
 """
 
@@ -67,7 +67,7 @@ def _end(session: Session) -> None:
 @write(  # so that it sees what others have staged, and its reply waits until that is applied
     "WATCH",
     "key...",
-    "Makes the next EXEC answer null if one of these timelines has changed by then.",
+    "The next EXEC answers null if one of these timelines has changed by then.",
     group="transactions",
     flags="noscript loading stale fast",
     complexity="O(1) for each key",
@@ -79,7 +79,9 @@ def watch(session: Session, args: Arguments, draft: Draft) -> bytes:
         raise CommandError("WATCH inside MULTI is not allowed")
     names = [name for name in args[1:] if name not in session.watched]
     if any(name.startswith(b"@") for name in names):
-        raise NoPermissionError("names that begin with @ belong to the store: they are not watched")
+        raise NoPermissionError(
+            "names that begin with @ belong to the store: they cannot be watched"
+        )
     if len(session.watched) + len(names) > _MOST_WATCHED:
         raise CommandError(f"a client watches at most {_MOST_WATCHED} keys")
     dropped = session.service.engine.dropped
@@ -90,7 +92,7 @@ def watch(session: Session, args: Arguments, draft: Draft) -> bytes:
 @plain(
     "UNWATCH",
     "",
-    "Forgets what WATCH was told.",
+    "Forgets what WATCH has named.",
     group="transactions",
     flags="noscript loading stale fast",
 )
@@ -147,7 +149,7 @@ def _changed(session: Session, view: View) -> bool:
 
 
 class _Call(NamedTuple):
-    """A member that was carried out."""
+    """A command of the transaction that was carried out."""
 
     command: Command
     args: Arguments
@@ -162,7 +164,7 @@ def _account(session: Session, calls: list[_Call]) -> None:
 
 
 def _run(session: Session, transaction: Transaction, view: View, calls: list[_Call]) -> bytes:
-    """The replies of all members; which of them were carried out goes into `calls`."""
+    """The replies of all members. `calls` is given those that were carried out."""
     most = session.service.configuration.settings.reply_bytes
     parts: list[bytes] = []
     size = 0

@@ -1,7 +1,7 @@
 """BACKUP: a consistent copy of the store, made while the daemon serves.
 
-Rule: a client names no path outside the option `backup_directory`, and none at all while that is
-not set. The copying is done on another thread.
+Rule: a client can name no path outside the directory of the option `backup_directory`. Without that
+option BACKUP is refused. Another thread makes the copy.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..declaring import read
 @read(
     "BACKUP",
     "path",
-    "Backs the store up to a new directory below backup_directory; what is in it.",
+    "Backs the store up to a new directory below backup_directory, and answers what is in it.",
     group="server",
     complexity="O(N) for the bytes stored",
 )
@@ -49,7 +49,7 @@ def backup(session: Session, args: Arguments, view: View) -> None:
 
 
 def below(directory: str, path: bytes) -> Path:
-    """`path` below `directory`, links followed. Raises `NoPermissionError` where it leaves it."""
+    """`path` below `directory`, links followed. Raises `NoPermissionError` if it leads out."""
     if not directory:
         raise NoPermissionError(
             "backups are not allowed here: start the daemon with --backup-directory DIR"
@@ -58,7 +58,7 @@ def below(directory: str, path: bytes) -> Path:
     try:
         target = (root / os.fsdecode(path)).resolve()
     except (OSError, ValueError):
-        raise UsageError("a backup is named by a path of letters, without a zero byte") from None
+        raise UsageError("the path of a backup is text without a zero byte") from None
     if root not in target.parents:
         raise NoPermissionError(f"a backup lies below {root}: name a path inside it")
     return target

@@ -44,7 +44,8 @@ def in_parts(
     "CONV.CREATE",
     "conversation actor [KIND group|channel] [HISTORY join|all] [BINARY] "
     "[MEMBERS count (user)...] [* (field value)...]",
-    "Makes a conversation; the same again answers OK, another under its name EXISTS.",
+    "Makes a conversation. The same command again answers OK; other settings under its "
+    "name answer EXISTS.",
     group=_GROUP,
     flags="write",
     complexity="O(N) for N members",
@@ -88,7 +89,7 @@ def _choice(value: bytes, choices: tuple[str, ...]) -> int:
 @write(
     "CONV.DIRECT",
     "user user",
-    "The id of the conversation of two users, which is made at need.",
+    "Answers the id of the conversation of two users, and makes it if it is not there.",
     group=_GROUP,
     flags="write fast",
 )
@@ -100,7 +101,8 @@ def direct(session: Session, args: Arguments, draft: Draft) -> bytes:
 @read(
     "CONV.INFO",
     "conversation actor",
-    "What a conversation is, and the actor's role in it; to who left, as far as he was there.",
+    "What a conversation is, and the actor's role in it. A user who left sees it where "
+    "they left it.",
     group=_GROUP,
     flags="readonly fast",
 )
@@ -127,7 +129,8 @@ def info(session: Session, args: Arguments, view: View) -> bytes:
 @write(
     "CONV.META",
     "conversation actor [* (field value)...]",
-    "What describes a conversation, once fields were merged into it, an empty value removing.",
+    "Merges fields into what describes a conversation, and answers all of them. An empty "
+    "value removes a field.",
     group=_GROUP,
     flags="write fast",
 )
@@ -159,8 +162,9 @@ def delete(session: Session, args: Arguments, draft: Draft) -> bytes | None:
 @write(
     "CONV.JOIN",
     "conversation actor user...",
-    "Adds users; how many were no members. Many are several commits: it may be repeated. Who may "
-    "be in no more large conversations is named, and nobody is added.",
+    "Adds users and answers how many were no members. Many users take several commits; it "
+    "is safe to send the command again. If a user is in too many large conversations "
+    "already, nobody is added, and the refusal names the user.",
     group=_GROUP,
     flags="write",
     complexity="O(N) for N users",
@@ -173,7 +177,8 @@ def join(session: Session, args: Arguments, draft: Draft) -> bytes | None:
 @write(
     "CONV.LEAVE",
     "conversation actor user...",
-    "Removes users; how many were members. Many are several commits: it may be repeated.",
+    "Removes users and answers how many were members. Many users take several commits; it "
+    "is safe to send the command again.",
     group=_GROUP,
     flags="write",
     complexity="O(N) for N users",
@@ -198,7 +203,7 @@ def role(session: Session, args: Arguments, draft: Draft) -> bytes:
 @read(
     "CONV.MEMBERS",
     "conversation actor [AFTER token] [COUNT count]",
-    "Members with role and time of joining, admins first, a page at a time.",
+    "Members with their roles and when they joined, admins first, a page at a time.",
     group=_GROUP,
     flags="readonly",
     complexity="O(M) for M members returned",

@@ -1,7 +1,7 @@
 """USER.*: what devices are told, and what is known of them.
 
-Rule: as for conversations: arguments in, one verb of `timeline.messaging`, its result out. What a
-blocked sync and a subscription need beyond that, waking and presence, is here and in `push`.
+Rule: as for conversations: arguments in, one verb of `timeline.messaging`, its result out. A
+blocked sync and a subscription need more, waking and presence, which is here and in `push`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..declaring import plain, read, write
 from ..options import Options, page_size
 
 _GROUP = "user"
-_TOGETHER = 1_000  # devices that one command subscribes to: some 50 ms, if nothing is in memory
+_TOGETHER = 1_000  # devices that one command may subscribe to: some 50 ms, with cold caches
 
 
 class SyncRead(BlockedRead):
@@ -85,8 +85,8 @@ def _encode(page: Page, resp: int) -> bytes:
 @read(
     "USER.SYNC",
     "user device [AFTER cursor] [COUNT count] [BLOCK milliseconds]",
-    "What happened for a user behind a cursor, or behind what the device acknowledged; not in a "
-    "transaction that writes.",
+    "What happened for a user behind a cursor, or behind what the device acknowledged. It "
+    "is refused in a transaction that writes.",
     group=_GROUP,
     flags="readonly blocking",
     complexity="O(M) for M entries returned",
@@ -126,7 +126,7 @@ def sync(session: Session, args: Arguments, view: View) -> bytes | None:
 @write(
     "USER.ACK",
     "user device cursor",
-    "Notes that a device has dealt with everything up to a cursor; never moves back.",
+    "Notes that a device has dealt with everything up to a cursor. It never moves back.",
     group=_GROUP,
     flags="write fast",
 )
@@ -140,8 +140,8 @@ def ack(session: Session, args: Arguments, draft: Draft) -> bytes:
 @read(  # so that it sees what the client wrote just before
     "USER.SUBSCRIBE",
     "user device [AFTER cursor] [user device [AFTER cursor]]...",
-    "Pushes to this connection (RESP3) what was missed, then what happens. Of several devices each "
-    "is answered by itself: OK, or the first word of why not.",
+    "Pushes to this connection (RESP3) what was missed, then what happens. With several "
+    "devices the answer has a word for each: OK, or the first word of the error.",
     group=_GROUP,
     flags="pubsub",
     complexity="O(N) for N devices",
@@ -227,7 +227,7 @@ def unsubscribe(session: Session, args: Arguments) -> bytes:
 @read(
     "USER.DEVICES",
     "user",
-    "The devices of a user: how far each has come, whether it is there, its fields.",
+    "The devices of a user: what each has acknowledged, whether it is online, its fields.",
     group=_GROUP,
     flags="readonly fast",
 )
@@ -256,7 +256,7 @@ def devices_(session: Session, args: Arguments, view: View) -> bytes:
 @write(
     "USER.DEVICE",
     "user device * (field value)...",
-    "Merges fields into what is known of a device, an empty value removing.",
+    "Merges fields into what describes a device. An empty value removes a field.",
     group=_GROUP,
     flags="write fast",
 )
@@ -282,7 +282,7 @@ def forget(session: Session, args: Arguments, draft: Draft) -> bytes:
 @plain(
     "USER.ONLINE",
     "user...",
-    "1 for each user with a subscription or a blocked sync open, else 0.",
+    "1 for each user who has a subscription or a blocked sync open, else 0.",
     group=_GROUP,
     flags="fast",
     complexity="O(N) for N users",

@@ -1,7 +1,8 @@
-"""TIMELINE.INSPECT, CONV.INSPECT and USER.INSPECT: what things are made of, for who runs the store.
+"""TIMELINE.INSPECT, CONV.INSPECT and USER.INSPECT: what things are made of, for those who run the
+store.
 
-Rule: facts as `timeline.admin.inspection` gathers them, a map each. Whoever may ask is shown
-everything; nothing here is part of a commit. What may take long is done on another thread.
+Rule: facts are as `timeline.admin.inspection` gathers them, a map each. A client that may ask is
+shown everything. Nothing here is part of a commit. What may take long is done on another thread.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ..options import Options, page_size
 @read(
     "TIMELINE.INSPECT",
     "[key [seq]]",
-    "What the store, a timeline with its segments, or the segment of an entry is made of.",
+    "What the store is made of, or a timeline with its segments, or the segment of an entry.",
     group="timeline",
     flags="readonly",
     complexity="O(N) for N timelines or segments",
@@ -47,7 +48,8 @@ def timeline(session: Session, args: Arguments, _: View) -> None:
 @read(
     "CONV.INSPECT",
     "conversation",
-    "What a conversation is made of: settings, members, diffusion, what is not counted.",
+    "What a conversation is made of: settings, members, diffusion, what counts as unread "
+    "for nobody.",
     group="conversation",
     flags="readonly",
     complexity="O(N) for N messages recalled or silent",
@@ -60,7 +62,8 @@ def conversation(session: Session, args: Arguments, _: View) -> bytes:
 @read(
     "USER.INSPECT",
     "user [AFTER token] [COUNT count]",
-    "A user's in-box and devices, and of a page of his conversations why how many are unread.",
+    "A user's in-box and devices, and how the unread count of each conversation comes "
+    "about, a page at a time.",
     group="user",
     flags="readonly",
     complexity="O(M) for M conversations returned",

@@ -1,8 +1,8 @@
 """LOG.*: the commit log for users' own consumers.
 
 Rule: a consumer reads with LOG.TAIL from the LSN it has reached, does its work, and moves its
-checkpoint with LOG.CONSUMER; what it did not confirm it sees again. The log is kept for the lowest
-checkpoint within bounds, beyond which LOG.TAIL answers TRIMMED.
+checkpoint with LOG.CONSUMER. It sees again what it did not confirm. The log is kept from the lowest
+checkpoint on, within bounds. Below what is kept, LOG.TAIL answers TRIMMED.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ..declaring import read
 @read(
     "LOG.TAIL",
     "[AFTER lsn] [COUNT count] [BLOCK milliseconds]",
-    "Commits behind an LSN: number, time and changes of each.",
+    "Commits behind an LSN, each with its number, its time and its changes.",
     group="log",
     flags="readonly blocking",
     complexity="O(M) for M commits returned",
@@ -82,7 +82,7 @@ class TailRead(BlockedRead):
 
 
 def _end(service: Service, resp: int) -> bytes:
-    """Where the end is, for a reader that follows from now on: the last commit without changes."""
+    """The last commit, without its changes: where a reader begins that follows from now on."""
     engine = service.engine
     return replies.encode([[engine.applied, engine.view.clock.time, []]], resp)
 
@@ -111,7 +111,7 @@ def _change(change: Change) -> replies.Value:
 @read(
     "LOG.CONSUMER",
     "name [lsn]",
-    "The LSN a named consumer has reached, or moves it there.",
+    "Answers the LSN that a named consumer has reached, or moves it there.",
     group="log",
     flags="fast",
 )
@@ -125,7 +125,7 @@ def consumer(session: Session, args: Arguments, view: View) -> bytes | None:
 @read(
     "LOG.FORGET",
     "name",
-    "Forgets a named consumer, for which the log is then kept no more.",
+    "Forgets a named consumer. The log is no longer kept for it.",
     group="log",
     flags="fast",
 )
@@ -139,7 +139,9 @@ def _move(session: Session, name: bytes, lsn: int | None) -> None:
     if session.executing:
         raise UsageError("moving a consumer is not part of a commit: call it outside MULTI")
     if consumer_name(name) == CONSUMER:
-        raise NoPermissionError(f"{shown(name)} is the search index, which moves itself")
+        raise NoPermissionError(
+            f"{shown(name)} is the checkpoint of the search index, which moves it by itself"
+        )
     engine = session.service.engine
 
     def move() -> bytes:

@@ -29,7 +29,7 @@ _STATUSES = {word: replies.bulk(word.encode()) for word in ("stored", "duplicate
     "CONV.SEND",
     "conversation sender [KEY message-key] [MENTIONS count (user)...] [MENTIONALL] [SILENT] "
     "* (field value)...",
-    "Sends a message: its number, its time, and stored or duplicate.",
+    "Sends a message and answers its number, its time, and stored or duplicate.",
     group=_GROUP,
     flags="write denyoom fast",
     complexity="O(1), O(N) for N users mentioned",
@@ -115,7 +115,7 @@ def history_(session: Session, args: Arguments, view: View) -> bytes:
 @read(
     "CONV.EVENTS",
     "conversation actor [AFTER token] [COUNT count]",
-    "What happened beside messages: edits, recalls, members, settings.",
+    "What happened in a conversation beside messages: edits, recalls, members, settings.",
     group=_GROUP,
     flags="readonly",
     complexity="O(M) for M events returned",
@@ -130,7 +130,7 @@ def events(session: Session, args: Arguments, view: View) -> bytes:
 @write(
     "CONV.EDIT",
     "conversation seq actor [MENTIONS count (user)...] [MENTIONALL] * (field value)...",
-    "Replaces all fields of a message that the actor sent, and whom it mentions.",
+    "Replaces all fields of a message that the actor sent, and the users it mentions.",
     group=_GROUP,
     flags="write fast",
     complexity="O(1), O(N) for N users mentioned, before or now",
@@ -163,7 +163,7 @@ def edit(session: Session, args: Arguments, draft: Draft) -> bytes:
 @write(
     "CONV.RECALL",
     "conversation seq actor",
-    "Takes a message back: its sender, or an admin; again it does nothing.",
+    "Takes a message back. Its sender may do so, or an admin. A second time does nothing.",
     group=_GROUP,
     flags="write fast",
 )
@@ -176,7 +176,7 @@ def recall(session: Session, args: Arguments, draft: Draft) -> bytes:
 @read(
     "CONV.RECEIPTS",
     "conversation seq actor",
-    "Who has read a message, and to whose devices it came.",
+    "Which users have read a message, and which have it on a device.",
     group=_GROUP,
     flags="readonly",
     complexity="O(N) for N members",

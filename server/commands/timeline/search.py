@@ -2,7 +2,7 @@
 
 Rule: the index is searched on another thread, so that nobody else waits for it. With WAIT the
 command first waits, without a thread, until the index has reached what was committed before it.
-None of them is part of a commit: the index knows durable ones only.
+Searching is not part of a commit, since the index knows durable commits only.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def _results(results: Results, resp: int) -> bytes:
     "USER.SEARCH",
     "user query [CONV conversation] [SENDER user] [SINCE milliseconds] [UNTIL milliseconds] "
     "[COUNT count] [AFTER token] [WAIT milliseconds]",
-    'Messages that a user may see, the newest first: words, "phrases", begin*, AND OR NOT, '
-    "field:word. WAIT: first reach what was committed before.",
+    'Messages that a user may see, the newest first: words, "phrases", begin*, AND OR '
+    "NOT, field:word. With WAIT the index first reaches what was committed before.",
     group="user",
     complexity="O(log(N)+M) for N messages and M that are found",
 )
@@ -122,8 +122,8 @@ def search(session: Session, args: Arguments, _: View) -> None:
     "TIMELINE.SEARCH",
     "query [KEY key] [SINCE milliseconds] [UNTIL milliseconds] [COUNT count] [AFTER token] "
     "[WAIT milliseconds]",
-    "Entries of conversations and of raw timelines that are indexed, whoever may see them, the "
-    "newest first.",
+    "Entries that are indexed, of conversations and raw timelines, the newest first. It "
+    "does not ask who may see them.",
     group="timeline",
     complexity="O(log(N)+M) for N entries and M that are found",
 )
@@ -151,7 +151,7 @@ def search_timelines(session: Session, args: Arguments, _: View) -> None:
 @plain(
     "TIMELINE.REINDEX",
     "",
-    "Builds the search index anew in the background; the one there is serves until then. INFO "
+    "Builds the search index anew in the background. The old one serves until then. INFO "
     "timeline shows how far it is (index_building, index_build_documents).",
     group="timeline",
     flags="fast",
@@ -164,7 +164,7 @@ def reindex(session: Session, _: Arguments) -> bytes:
 @read(
     "TIMELINE.FIND",
     "query [COUNT count] [WAIT milliseconds]",
-    "Timelines by their metadata: words of any value, or field:value for a value as a whole.",
+    "Timelines by their metadata: words of any value, or field:value for a whole value.",
     group="timeline",
     complexity="O(log(N)+M) for N timelines and M that are found",
 )

@@ -1,7 +1,7 @@
 """TIMELINE.*: what a timeline is, beyond its entries.
 
-Rule: these name any timeline, `@` ones included, when they read; metadata and retention are changed
-by commits like entries are. TIMELINE.FIND comes with the search index.
+Rule: those that read take any timeline, also one whose name begins with `@`. Metadata and retention
+are changed by commits, as entries are. TIMELINE.FIND and TIMELINE.SEARCH are in `search`.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def range_(session: Session, args: Arguments, view: View) -> bytes:
         raise UsageError("TIMELINE.RANGE is not part of a commit: call it outside MULTI")
     timeline = _existing(view, args[1])
     if is_inbox(timeline):
-        raise WrongTypeError("an in-box knows no times: XRANGE reads it")
+        raise WrongTypeError("an in-box keeps no times: read it with XRANGE")
     first, last, count, reverse = 0, MAX, page_size(session, None), False
     since: int | None = None
     until: int | None = None
@@ -154,7 +154,7 @@ def _pairs(args: Arguments, at: int) -> list[tuple[bytes, bytes]]:
 @write(
     "TIMELINE.META",
     "key [* (field value)...]",
-    "Merges metadata into a timeline, an empty value removing; the map after it.",
+    "Merges metadata into a timeline and answers all of it. An empty value removes a field.",
     group="timeline",
     flags="write fast",
 )
@@ -175,7 +175,7 @@ def read_meta(session: Session, args: Arguments, view: View) -> bytes:
 @write(
     "TIMELINE.RETENTION",
     "key [MAXAGE milliseconds] [MAXLEN count] [MAXBYTES bytes]",
-    "Bounds a timeline by age, length and bytes (0: no bound); the bounds after it.",
+    "Bounds a timeline by age, length and bytes, and answers the bounds. 0 is no bound.",
     group="timeline",
     flags="write fast",
 )
@@ -213,7 +213,7 @@ def _encode_bounds(bounds: Retention, resp: int) -> bytes:
 @write(
     "TIMELINE.TRIM",
     "key [MINID seq] [MAXLEN count] [MAXAGE milliseconds]",
-    "Removes entries below a number, beyond a length or older than an age; how many were removed.",
+    "Removes entries below a number, beyond a length or older than an age, and answers how many.",
     group="timeline",
     flags="write",
     complexity="O(log N) and the entries removed where the timeline has holes",
@@ -257,7 +257,8 @@ def excess(session: Session, args: Arguments, view: View) -> bytes:
 @read(
     "TIMELINE.COMPACT",
     "[key | PREFIX prefix]",
-    "Merges the segments of one timeline, some or all and gives their space back; segments fewer.",
+    "Merges the segments of one timeline, of some or of all, and gives their space back. "
+    "Answers how many segments fewer there are.",
     group="timeline",
     complexity="O(N) for the entries stored",
 )
@@ -276,7 +277,8 @@ def compact(session: Session, args: Arguments, view: View) -> None:
 @read(
     "TIMELINE.GAIN",
     "[key | PREFIX prefix]",
-    "What TIMELINE.COMPACT would do: segments before and after, their bytes, bytes freed.",
+    "What TIMELINE.COMPACT would do: segments before and after, their bytes, and the "
+    "bytes it would free.",
     group="timeline",
     complexity="O(N) for the entries stored",
 )

@@ -82,7 +82,7 @@ def _listed(each: Overview, resp: int) -> bytes:
 @write(
     "USER.READ",
     "user conversation seq",
-    "Moves a read position, never back; where it is then.",
+    "Moves a read position, never back, and answers where it is.",
     group=_GROUP,
     flags="write fast",
 )
@@ -93,7 +93,7 @@ def read_(session: Session, args: Arguments, draft: Draft) -> bytes:
 @read(
     "USER.UNREAD",
     "user [conversation]",
-    "Unread messages of one conversation, or of all that are listed and not muted.",
+    "How many messages are unread in one conversation, or in all that are listed and not muted.",
     group=_GROUP,
     flags="readonly",
     complexity="O(N) for N conversations",
@@ -108,7 +108,7 @@ def unread(session: Session, args: Arguments, view: View) -> bytes:
 @write(
     "USER.HIDE",
     "user conversation seq...",
-    "Leaves messages out of what the user is shown; how many he had not hidden before.",
+    "Leaves messages out of what the user is shown, and answers how many were not hidden before.",
     group=_GROUP,
     flags="write fast",
     complexity="O(N) for N messages",
@@ -124,7 +124,7 @@ def hide(session: Session, args: Arguments, draft: Draft) -> bytes:
 @write(
     "USER.CLEAR",
     "user conversation seq",
-    "Shows the user nothing up to a message any more.",
+    "Shows the user nothing more up to a message.",
     group=_GROUP,
     flags="write fast",
 )
@@ -136,7 +136,7 @@ def clear(session: Session, args: Arguments, draft: Draft) -> bytes:
 @write(
     "USER.SET",
     "user conversation * (field value)...",
-    "Settings of a conversation: @pin, @mute, @listed, and the application's own.",
+    "Sets the user's settings of a conversation: @pin, @mute, @listed, and the application's own.",
     group=_GROUP,
     flags="write fast",
 )
@@ -148,7 +148,8 @@ def set_(session: Session, args: Arguments, draft: Draft) -> bytes:
 @write(
     "USER.META",
     "user [* (field value)...]",
-    "What describes a user, once fields were merged into it, an empty value removing.",
+    "Merges fields into what describes a user, and answers all of them. An empty value "
+    "removes a field.",
     group=_GROUP,
     flags="write fast",
 )

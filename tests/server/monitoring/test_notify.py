@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.server.daemon import Start
-from timeline_server.monitoring.notify import Supervisor
+from timeline_server.monitoring.notify import Notifier
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_an_abstract_address_is_understood() -> None:
         name = "@" + (address.decode() if isinstance(address, bytes) else address)[1:]
 
         async def tell() -> None:
-            Supervisor(asyncio.get_running_loop(), {"NOTIFY_SOCKET": name}).ready()
+            Notifier(asyncio.get_running_loop(), {"NOTIFY_SOCKET": name}).ready()
 
         asyncio.run(tell())
         assert link.recv(100) == b"READY=1"

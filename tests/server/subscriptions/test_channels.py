@@ -124,11 +124,11 @@ def test_a_transaction_that_fails_tells_nobody(client: Client, own: str) -> None
 def test_the_channels_of_devices_are_not_for_everybody(client: Client) -> None:
     client.execute_command("USER.META", "u", "*", "name", "U")
     for words, sentence in {
-        ("PUBLISH", "sync:u:phone", "x"): "comes from the store",
-        ("PUBLISH", "sync:u", "x"): "that of a device is",
-        ("SUBSCRIBE", "news", "sync:u"): "that of a device is",
+        ("PUBLISH", "sync:u:phone", "x"): "only the store publishes",
+        ("PUBLISH", "sync:u", "x"): "the channel of a device is",
+        ("SUBSCRIBE", "news", "sync:u"): "the channel of a device is",
         ("SUBSCRIBE", "news", "sync:nobody:phone"): "there is no such user",
-        ("PSUBSCRIBE", "n*", "sync:u:*"): "patterns do not reach",
+        ("PSUBSCRIBE", "n*", "sync:u:*"): "patterns do not match",
         ("SUBSCRIBE", "c" * 5000): "4096 bytes at most",
     }.items():
         with pytest.raises(redis.ResponseError, match=sentence):
