@@ -36,7 +36,7 @@ def test_what_is_told_of_a_timeline_fits_the_entries_beside_it(play: Callable[..
     async def scene(scene: Scene) -> None:
         await scene.fill(3_000)
         reader, _ = scene.connect()
-        steps = stream_facts(reader.session, b"t", scene.service.engine, None, full=True)
+        steps = stream_facts(reader.session, b"t", scene.service.engine.view, None, full=True)
         next(steps)
         assert await scene.ask(b"XDEL", b"t", b"1-0") == b":1\r\n"
         await scene.ask(b"XADD", b"t", b"*", b"f", b"later")
