@@ -124,6 +124,17 @@ def _check_conversation(snapshot: Snapshot, key: bytes, value: bytes) -> Iterato
             fix=_with_events(snapshot, conversation, row, expected),
         )
     yield from _check_audience(snapshot, conversation, name, row)
+    better, wrong = _mended(snapshot, conversation, row)
+    if wrong:
+        yield Finding(
+            STATE, "; ".join(wrong), key, name, fix=put(STATE, key, encode_conversation(better))
+        )
+
+
+def _mended(
+    snapshot: Snapshot, conversation: int, row: ConversationRow
+) -> tuple[ConversationRow, list[str]]:
+    """The row of a conversation as it should be, and what is wrong with it."""
     members = sum(
         1 for each, _ in snapshot.scan(ROSTER + keys.number(conversation)) if each[10:11] < b"\2"
     )
@@ -145,11 +156,7 @@ def _check_conversation(snapshot: Snapshot, key: bytes, value: bytes) -> Iterato
     if not row.kind <= DIRECT or not row.history <= 1:
         wrong.append("there is no such kind of conversation or history")
         row = row._replace(kind=min(row.kind, GROUP), history=min(row.history, 1))
-    if wrong:
-        better = row._replace(members=members, flags=flags, pulled=pulled)
-        yield Finding(
-            STATE, "; ".join(wrong), key, name, fix=put(STATE, key, encode_conversation(better))
-        )
+    return row._replace(members=members, flags=flags, pulled=pulled), wrong
 
 
 def _with_events(

@@ -176,8 +176,40 @@ def _check_member(
     member: MemberRow,
     place: ConversationRow,
 ) -> Iterator[Finding]:
-    head = snapshot.head(conversation) or 0
     name, user = snapshot.name(conversation), snapshot.name(inbox)
+    better, wrong = _mended(snapshot, inbox, conversation, member)
+    if wrong:
+        yield Finding(
+            STATE, f"user {shown(user)}: {'; '.join(wrong)}", key, name, member.read,
+            fix=put(STATE, key, encode_member(better)),
+        )  # fmt: skip
+        return
+    expected = roster_key(conversation, member.role, inbox)
+    if snapshot.get(expected) is None:
+        yield Finding(
+            STATE,
+            f"user {shown(user)} is {ROLES[member.role]} here, and not in the roster",
+            expected,
+            name,
+            fix=put(STATE, expected, encode_roster(RosterRow(member.role, member.joined))),
+        )
+    pulled = bool(place.pulled) and place.pulled[-1].ended == OPEN
+    here = member.role != NONE
+    if pulled and here and snapshot.get(pulled_key(inbox, conversation)) is None:
+        yield Finding(
+            STATE,
+            f"user {shown(user)} would not pull messages of this read-diffused conversation",
+            pulled_key(inbox, conversation),
+            name,
+            fix=put(STATE, pulled_key(inbox, conversation), b""),
+        )
+
+
+def _mended(
+    snapshot: Snapshot, inbox: int, conversation: int, member: MemberRow
+) -> tuple[MemberRow, list[str]]:
+    """The row of a member as it should be, and what is wrong with it."""
+    head = snapshot.head(conversation) or 0
     wrong = []
     better = member
     if max(member.read, member.cleared, member.unlisted - 1) > head:
@@ -211,30 +243,7 @@ def _check_member(
     if flags != member.flags:
         wrong.append("their flags do not agree with their settings and sets of numbers")
         better = better._replace(flags=flags)
-    if wrong:
-        yield Finding(
-            STATE, f"user {shown(user)}: {'; '.join(wrong)}", key, name, member.read,
-            fix=put(STATE, key, encode_member(better)),
-        )  # fmt: skip
-        return
-    expected = roster_key(conversation, member.role, inbox)
-    if snapshot.get(expected) is None:
-        yield Finding(
-            STATE,
-            f"user {shown(user)} is {ROLES[member.role]} here, and not in the roster",
-            expected,
-            name,
-            fix=put(STATE, expected, encode_roster(RosterRow(member.role, member.joined))),
-        )
-    pulled = bool(place.pulled) and place.pulled[-1].ended == OPEN
-    if pulled and here and snapshot.get(pulled_key(inbox, conversation)) is None:
-        yield Finding(
-            STATE,
-            f"user {shown(user)} would not pull messages of this read-diffused conversation",
-            pulled_key(inbox, conversation),
-            name,
-            fix=put(STATE, pulled_key(inbox, conversation), b""),
-        )
+    return better, wrong
 
 
 def check_pulled(snapshot: Snapshot) -> Iterator[Finding]:

@@ -86,10 +86,18 @@ def check_log(snapshot: Snapshot) -> Iterator[Finding]:
             appends = record.appends
             highest.update(zip(appends.timelines, appends.seqs, strict=True))
     yield from _check_heads(snapshot, highest)
-    if previous and not broken and previous < sealed:  # the newest record is never let go
+    yield from _check_end(snapshot, 0 if broken else previous, seen)
+
+
+def _check_end(snapshot: Snapshot, last: int, seen: list[bytes]) -> Iterator[Finding]:
+    """The log reaches the sealed LSN and the durable mark. Its unbroken end is `last`, 0 for
+    none.
+    """
+    sealed = snapshot.progress.sealed
+    if last and last < sealed:  # the newest record is never trimmed
         yield Finding(
             META,
-            f"commits are said to be sealed up to LSN {sealed}, but the log ends at {previous}: "
+            f"commits are said to be sealed up to LSN {sealed}, but the log ends at {last}: "
             "followers find nothing of those between",
             PROGRESS_KEY,
             number=sealed,
