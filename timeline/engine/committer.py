@@ -128,6 +128,46 @@ class IdleThread:
                 del engine
 
 
+class Driver:
+    """Who drives `engine`: a thread of its own where it is `threaded`, else its callers, and a
+    thread for what is owed. It does not keep the engine alive.
+    """
+
+    def __init__(self, engine: Driven, *, threaded: bool) -> None:
+        self._engine = weakref.ref(engine)
+        self._threaded = threaded
+        self._commits: CommitThread | None = None
+        self._idle: IdleThread | None = None
+
+    def start(self) -> None:
+        engine = self._engine()
+        if self._threaded and engine is not None:
+            self._commits = CommitThread(engine)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this is called on the thread that commits."""
+        return self._commits is not None and self._commits.is_current
+
+    def owe(self) -> None:
+        """Something is to be done soon, and nobody may call the engine then."""
+        engine = self._engine()
+        if self._threaded or engine is None:
+            return
+        if self._idle is None:
+            self._idle = IdleThread(engine)
+        self._idle.wake()
+
+    def stop(self) -> None:
+        """Return when the threads have ended. Without the engine's locks held."""
+        commits, self._commits = self._commits, None
+        if commits is not None:
+            commits.stop()
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            idle.stop()
+
+
 _guarded: weakref.WeakSet[Driven] = weakref.WeakSet()
 
 

@@ -1,13 +1,15 @@
-"""The engine: the flow of one commit, in reading order.
+"""The engine: one opening of a store, and the flow of one commit, in reading order.
 
-    open      lock the directory, replay the log above the sealed LSN into memory
-    append    (or begin … commit) stage, under the lock, in the open group
-    flush     one record, one put, one fsync; then apply to memory and tell who waits
-    work      a slice of sealing, compaction, retention, healing, when there is time
+    open      lock the directory, replay the log above the sealed LSN into memory: `Store`
+    append    (or begin … commit) stage, under the lock, in the open group: `appender`, `Draft`
+    flush     one record, one write, one fsync; apply to memory; tell who waits: `Pipeline`
+    work      a slice of sealing, compaction and chores, when there is time: `Upkeep`
+    heal      open the storage again after a failure, when the disk takes bytes: `WriteControl`
     close     flush, seal, release the directory
 
-Rule: group n+1 is not written before the flush of group n returned, so a crash loses a suffix of
-the log at most. Readers see applied groups only; in `sync` durability applied means fsynced.
+Rule: readers see applied groups only, through `view`; in `sync` durability applied means fsynced.
+Everything of `store` is another object after healing: `appender`, `stage`, `log`. Ask the engine
+for them each time.
 
 `lock` guards memory: hold it for staging and reading. `flush`, `work` and `close` take it
 themselves, and must be called without it.
@@ -26,10 +28,6 @@ What a commit leads to beside itself goes one of five ways, by what may wait for
 
 (`add_chore` begins commits and hears of none; `staged` and `woken` are conditions: they call
 nobody.)
-
-A failed write or flush poisons: the pending group is
-UNCERTAIN, what was staged behind it was never written, later writes get READONLY, reads go on, and
-`work` reopens the storage once the disk takes bytes again.
 """
 
 from __future__ import annotations
@@ -39,7 +37,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import ClassVar, Final, Self, TypeVar
 
@@ -52,8 +50,9 @@ from timeline.commit.outcomes import Outcomes
 from timeline.commit.stage import Outliving
 from timeline.engine.callbacks import Callbacks
 from timeline.engine.chores import Chore, Chores
-from timeline.engine.committer import CommitThread, IdleThread, refuse_after_fork
+from timeline.engine.committer import Driver, refuse_after_fork
 from timeline.engine.directory import CHECKPOINT, LOCK, MARK, prepare_directory
+from timeline.engine.figures import figures
 from timeline.engine.pipeline import Observer, Pipeline
 from timeline.engine.statistics import Statistics
 from timeline.engine.store import STALL_SECONDS, Store
@@ -114,8 +113,6 @@ class Engine:
         self.chores = Chores(self.options.retention_check_ms / 1000)
         self.chores.add(self._keep_retention)
         self.chores.add(self._forget_deleted)
-        self._thread: CommitThread | None = None
-        self._idle: IdleThread | None = None
         self._open()
 
     def _open(self) -> None:
@@ -129,6 +126,7 @@ class Engine:
             self.threaded = how == "thread" or (
                 how == "auto" and fsync_seconds(self.path) >= SLOW_FSYNC_SECONDS
             )
+            self._driver = Driver(self, threaded=self.threaded)
             self.mark = DurableMark(self.path / MARK)
             try:
                 self._load()
@@ -140,8 +138,7 @@ class Engine:
             raise
         shutil.rmtree(self.path / CHECKPOINT, ignore_errors=True)  # of a backup that was killed
         refuse_after_fork(self)
-        if self.threaded:
-            self._thread = CommitThread(self)
+        self._driver.start()
 
     def _load(self) -> None:
         """Open the storage and rebuild memory from it."""
@@ -192,7 +189,7 @@ class Engine:
 
     def wait(self, group: Group) -> None:
         """Return once `group` is applied; raise what it failed with. Without the lock held."""
-        if not self.threaded or self._drives():
+        if not self.threaded or self._driver.is_current:  # nobody else would flush
             while not group.done:
                 if not self.flush():
                     time.sleep(STALL_SECONDS)
@@ -205,10 +202,6 @@ class Engine:
                         raise ClosedError("the engine was closed")
         if group.error is not None:
             raise group.error
-
-    def _drives(self) -> bool:
-        """Whether this is the engine's own thread: nobody else would flush."""
-        return self._thread is not None and self._thread.is_current
 
     def wait_all(self) -> None:
         """Return once everything staged so far is applied; raise what it failed with."""
@@ -306,11 +299,8 @@ class Engine:
 
     def _owe(self) -> None:
         """Something is to be done soon, and nobody may call `work` then."""
-        if self.threaded or self.control.closed:
-            return
-        if self._idle is None:
-            self._idle = IdleThread(self)
-        self._idle.wake()
+        if not self.control.closed:
+            self._driver.owe()
 
     @property
     def owed_in(self) -> float | None:
@@ -406,47 +396,9 @@ class Engine:
     def _forget_deleted(self, draft: Draft) -> bool:
         return forget(draft, self.options.deleted_names)
 
-    # --- figures ------------------------------------------------------------------------------
-
     def stats(self) -> dict[str, int | float | str]:
-        """What INFO shows of the engine; while the storage is closed after a failure, less what is
-        only there.
-        """
-        sealing, memtable = self.store.sealing, self.store.memtable
-        cache = self.timelines.ranges.cache
-        found: dict[str, int | float | str] = {
-            "lsn": self.log.applied,
-            "sealed_lsn": sealing.sealed,
-            "sealing": int(sealing.under_way),
-            "sealing_fraction": round(sealing.fraction, 3),
-            "sealing_passes": sealing.passes,
-            "commits": round(self.statistics.groups.sum),
-            "groups": self.statistics.groups.count,
-            "appends": self.statistics.appends,
-            "deliveries": self.statistics.deliveries,
-            "fsyncs": self.statistics.fsyncs.count,
-            "fsync_usec": round(self.pipeline.fsync_seconds * 1e6),
-            "fsync_usec_counts": self.statistics.fsyncs.listed(1e6),
-            "unsealed_bytes": memtable.size,
-            "unsealed_timelines": memtable.active.tails,
-            "loaded_timelines": len(self.timelines.by_id),
-            "segment_cache_bytes": cache.size,
-            "segment_cache_hits": cache.hits,
-            "segment_cache_misses": cache.misses,
-            "segments_merged": self.store.compaction.merged,
-            "compaction_waiting": self.store.compaction.waiting,
-            "retention_trimmed": self.store.retention.trimmed,
-            "inbox_floor": self.inboxes.floor,
-            "inbox_sweep": int(self.store.expiry.sweeping),
-            "epoch": self.store.epoch,
-            "durability": self.options.durability,
-            "writing": "off" if self.control.refusal is not None else "on",
-            "writing_turned_off": self.statistics.poisoned,
-        }
-        with suppress(ClosedError):
-            found["timelines"] = self.view.count
-            found["log_first"] = self.log.first()
-        return found
+        """What INFO shows of the engine."""
+        return figures(self.store, self.view, self.pipeline, self.control, self.statistics)
 
     # --- closing ------------------------------------------------------------------------------
 
@@ -469,7 +421,7 @@ class Engine:
             if self.control.closed:
                 return
             self.control.begin_closing()
-        self._stop_thread()
+        self._driver.stop()
         while self.pending and self.control.writes:
             if not self.flush():
                 time.sleep(STALL_SECONDS)
@@ -495,14 +447,6 @@ class Engine:
                     self._lock_file.release()
                 self.woken.notify_all()
         self.outcomes.tell()
-
-    def _stop_thread(self) -> None:
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.stop()
-        idle, self._idle = self._idle, None
-        if idle is not None:
-            idle.stop()
 
     def refuse_in_child(self) -> None:
         """In a forked child: refuse every call from now on."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from typing import ClassVar
 
-from timeline.engine.committer import refuse_after_fork
+from timeline.engine.committer import Driver, refuse_after_fork
 from timeline.engine.directory import MARK, ROCKS, STORE_KEY, check_store, damaged, no_store
 from timeline.engine.engine import Engine
 from timeline.engine.store import Store
@@ -101,6 +101,7 @@ class ReadOnlyEngine(Engine):
         if not found:
             raise no_store(self.path)
         self.threaded = False
+        self._driver = Driver(self, threaded=False)
         self._load()
         self.control.only_read()
         refuse_after_fork(self)

@@ -249,7 +249,7 @@ class EmbeddedDoor:
     def kill(self) -> None:
         """As near as one comes inside one process: no flush, no seal, no goodbye."""
         engine = self.db.engine
-        engine._stop_thread()
+        engine._driver.stop()
         with engine.standing_still():
             engine.control.close()
             engine.store.close()
