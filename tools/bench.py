@@ -79,18 +79,55 @@ timeline bench /var/lib                                   a daemon on a new dire
 timeline bench . --users 1000 --group-size 200 --rate 500 --seconds 30
 timeline bench --connect 127.0.0.1:7420 --seconds 5       a daemon that runs""",
 )
-@click.option("--users", default=1_000, show_default=True, type=click.IntRange(2, 1_000_000))
-@click.option("--groups", default=100, show_default=True, type=click.IntRange(1, 100_000))
-@click.option("--group-size", default=10, show_default=True, type=click.IntRange(2, 100_000))
-@click.option("--connections", default=16, show_default=True, type=click.IntRange(1, 1_000))
+@click.option(
+    "--users",
+    default=1_000,
+    show_default=True,
+    type=click.IntRange(2, 1_000_000),
+    help="Users in all.",
+)
+@click.option(
+    "--groups",
+    default=100,
+    show_default=True,
+    type=click.IntRange(1, 100_000),
+    help="Groups in all.",
+)
+@click.option(
+    "--group-size",
+    default=10,
+    show_default=True,
+    type=click.IntRange(2, 100_000),
+    help="Members of each group.",
+)
+@click.option(
+    "--connections",
+    default=16,
+    show_default=True,
+    type=click.IntRange(1, 1_000),
+    help="Connections at a time.",
+)
 @click.option(
     "--rate",
     default=0.0,
     type=click.FloatRange(0),
     help="Sends a second in all; 0: as many as possible.",
 )
-@click.option("--seconds", default=10.0, show_default=True, type=click.FloatRange(0.1, 86_400))
-@click.option("--bytes", "bytes_", default=100, show_default=True, type=click.IntRange(1, 1 << 20))
+@click.option(
+    "--seconds",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(0.1, 86_400),
+    help="How long.",
+)
+@click.option(
+    "--bytes",
+    "bytes_",
+    default=100,
+    show_default=True,
+    type=click.IntRange(1, 1 << 20),
+    help="Size of each message.",
+)
 @click.option(
     "--syncs",
     default=1.0,

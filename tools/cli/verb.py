@@ -30,7 +30,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 STOPPED = 130  # the status after Ctrl-C
 
 
-class Directory(click.Path):
+class ExistingDirectory(click.Path):
     """A directory that exists. One without permission is not reported as missing."""
 
     def __init__(self) -> None:
@@ -169,7 +169,7 @@ def verb(
             where = click.argument(
                 "directory",
                 required=not daemon,
-                type=click.Path(file_okay=False, path_type=Path) if new else Directory(),
+                type=click.Path(file_okay=False, path_type=Path) if new else ExistingDirectory(),
             )
             command = where(command)
         lines = "\n".join("  " + line for line in examples.strip().splitlines())

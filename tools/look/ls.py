@@ -27,9 +27,9 @@ _PREFIXES = {"conversation": CONVERSATIONS, "events": EVENTS, "inbox": USERS}
 @verb(
     "ls",
     examples="""
-timeline ls data                        timelines of your own
-timeline ls data --kind conversation    conversations; inbox: those of users
-timeline ls data audit:                 what begins with audit:
+timeline ls data                        all timelines, without conversations
+timeline ls data --kind conversation    conversations; in-boxes with --kind inbox
+timeline ls data audit:                 timelines that begin with audit:
 timeline ls data --kind all --json      everything, an object a line""",
 )
 @click.argument("prefix", type=Name(), default="")

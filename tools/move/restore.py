@@ -13,7 +13,7 @@ import click
 import timeline
 
 from ..cli.console import Output
-from ..cli.verb import Directory, verb
+from ..cli.verb import ExistingDirectory, verb
 
 
 @verb(
@@ -24,7 +24,7 @@ from ..cli.verb import Directory, verb
 timeline restore /backups/monday data       data is new or empty
 timelined --data data                       serve it""",
 )
-@click.argument("backup", type=Directory())
+@click.argument("backup", type=ExistingDirectory())
 @click.argument("target", type=click.Path(path_type=Path))
 def restore(*, output: Output, backup: Path, target: Path) -> None:
     """Make a store from BACKUP in the new directory TARGET. Every device resyncs once."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 from timeline.formats.keys import MAX
 from timeline.formats.names import USERS
 
-from .source import PAGE_ITEMS, Bounds, Commit, Facts, Found, Hits, Line, Listed, Query
+from .source import PAGE_ITEMS, Bounds, Commit, Facts, Found, Hits, Line, Query, TimelineSpan
 from .wire import Refused, Wire
 
 _PAGE_CONVERSATIONS: Final = 200  # of a user, which cost the daemon more
@@ -61,7 +61,7 @@ class Daemon:
         found["cursor"] = ""  # that was the last page
         return found
 
-    def timelines(self, prefix: bytes) -> Iterator[Listed]:
+    def timelines(self, prefix: bytes) -> Iterator[TimelineSpan]:
         after: list[bytes] = []
         while True:
             words: list[str | bytes | int] = [
@@ -77,7 +77,7 @@ class Daemon:
             infos = self._wire.ask_all([("TIMELINE.INFO", name) for name in names])
             for name, info in zip(names, infos, strict=True):
                 if isinstance(info, dict):  # else it was deleted meanwhile
-                    yield Listed(name, info[b"first"], info[b"head"], info[b"length"])
+                    yield TimelineSpan(name, info[b"first"], info[b"head"], info[b"length"])
             if not page[b"cursor"]:
                 return
             after = [b"AFTER", page[b"cursor"]]

@@ -18,7 +18,7 @@ from timeline.entry import Entry, Fields
 from timeline.lsm.log import LogCommit
 from timeline.options import Options
 
-from .source import PAGE_ITEMS, Bounds, Commit, Facts, Found, Hits, Line, Listed, Query
+from .source import PAGE_ITEMS, Bounds, Commit, Facts, Found, Hits, Line, Query, TimelineSpan
 
 _LOOK_SECONDS: Final = 0.2  # between two refreshes while following
 
@@ -61,13 +61,13 @@ class Directory:
             found["conversations"] += _facts(page)["conversations"]
         return found
 
-    def timelines(self, prefix: bytes) -> Iterator[Listed]:
+    def timelines(self, prefix: bytes) -> Iterator[TimelineSpan]:
         engine = self._db.engine
         for name, _ in engine.view.each(prefix):
             extent = self._db.timeline(name).extent()
             with engine.lock:
                 engine.timelines.forget_idle()
-            yield Listed(name, extent.first, extent.head, extent.length)
+            yield TimelineSpan(name, extent.first, extent.head, extent.length)
 
     # --- entries ------------------------------------------------------------------------------
 

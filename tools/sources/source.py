@@ -16,7 +16,9 @@ PAGE_ITEMS: Final = 1_000  # entries, commits or names that are read at once
 Facts = dict[str, Any]  # the answer of an INSPECT command
 
 
-class Listed(NamedTuple):
+class TimelineSpan(NamedTuple):
+    """A timeline as `ls` lists it."""
+
     name: bytes
     first: int
     head: int
@@ -88,7 +90,7 @@ class Source(Protocol):
         """User, role and time of joining, admins first."""
 
     def user(self, name: bytes) -> Facts: ...
-    def timelines(self, prefix: bytes) -> Iterator[Listed]: ...
+    def timelines(self, prefix: bytes) -> Iterator[TimelineSpan]: ...
     def entries(
         self, name: bytes, bounds: Bounds, limit: int | None, *, reverse: bool
     ) -> Iterator[Line]:

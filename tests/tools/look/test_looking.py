@@ -167,7 +167,7 @@ def test_tail_prints_the_newest_oldest_first(where: list[str]) -> None:
     assert log[-1]["lsn"] == documents("inspect", *where)[0]["log"]["last"]
 
 
-def test_search_marks_the_matches_and_shows_a_user_what_he_may_see(where: list[str]) -> None:
+def test_search_marks_the_matches_and_shows_a_user_what_they_may_see(where: list[str]) -> None:
     lines = printed("search", *where, "nine").splitlines()
     assert len(lines) == 8 - 2, "less what was recalled"
     assert lines[0] == "@conv:team 8-0  ann: *nine* o'clock & <b>7</b>"
