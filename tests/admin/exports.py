@@ -8,9 +8,7 @@ from pathlib import Path
 import timeline
 from tests.engine.stores import SMALL
 from timeline.admin.export import export_records
-from timeline.formats.export import (
-    ExportRecord,
-)
+from timeline.formats.export import ExportRecord
 
 
 def exported(path: Path) -> list[ExportRecord]:

@@ -15,10 +15,7 @@ from tests.engine.stores import SMALL, Clock, small_steps
 from tests.engine.twin import Twin, scenario
 from timeline.admin.export import export_records
 from timeline.errors import BusyError
-from timeline.formats.export import (
-    ExportRecord,
-    RowRecord,
-)
+from timeline.formats.export import ExportRecord, RowRecord
 from timeline.lsm.upkeep.expiry import EXPIRY_KEY
 
 

@@ -10,12 +10,7 @@ import timeline
 from tests.engine.stores import SMALL
 from timeline.admin.merge import EngineDestination, merge
 from timeline.errors import UsageError
-from timeline.formats.export import (
-    EntryRecord,
-    ExportRecord,
-    Header,
-    TimelineRecord,
-)
+from timeline.formats.export import EntryRecord, ExportRecord, Header, TimelineRecord
 from timeline.formats.rows import Retention
 
 

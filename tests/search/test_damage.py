@@ -14,11 +14,7 @@ import timeline
 from tests.engine.test_corruption import damage
 from tests.search.indexes import OPTIONS, PanicException, indexer_of, stats, texts, until
 from timeline.embedded.database import Database
-from timeline.errors import (
-    CorruptError,
-    IndexLagError,
-    TimelineError,
-)
+from timeline.errors import CorruptError, IndexLagError, TimelineError
 from timeline.search.index.checksums import _files
 from timeline.search.index.index import Index, IndexDamageError
 from timeline.storage.rocks import SEGMENTS
@@ -52,7 +48,7 @@ def test_a_search_that_fails_over_a_whole_index_costs_the_others_nothing(
     index = indexer_of(db)
     before = index.index
     looked_at = count_looks(monkeypatch)
-    until(db, lambda: index._upkeep.checking is None)
+    until(db, lambda: index._generations.checking is None)
     for _ in range(3):
         with monkeypatch.context() as patch:
             patch.setattr(before, "searcher", Failing(error))
@@ -61,7 +57,7 @@ def test_a_search_that_fails_over_a_whole_index_costs_the_others_nothing(
             with pytest.raises(IndexLagError, match="failed"):
                 db.find("word")
         assert texts(db) == ["word"], "it serves on"
-        until(db, lambda: looked_at != [] and index._upkeep.checking is None)
+        until(db, lambda: looked_at != [] and index._generations.checking is None)
     assert len(looked_at) == 1, "however often one asks"
     assert index.index is before
     assert index.builds == 1
@@ -87,7 +83,7 @@ def test_a_search_that_fails_over_a_damaged_index_has_it_built_anew(
     assert texts(db) == ["word"]
     index = indexer_of(db)
     before = index.index
-    until(db, lambda: index._upkeep.checking is None)
+    until(db, lambda: index._generations.checking is None)
     flip(next(each for each in _files(before.path) if each.suffix == ".idx"))
     with monkeypatch.context() as patch:
         patch.setattr(before, "searcher", Failing(FAILURES[0]))

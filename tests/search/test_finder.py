@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 
 from timeline.embedded.database import Database
-from timeline.errors import (
-    NotFoundError,
-)
+from timeline.errors import NotFoundError
 
 
 def test_entries_are_found_in_the_timelines_named(db: Database) -> None:

@@ -16,12 +16,7 @@ from tests.engine.stores import Clock, abandon
 from tests.search.indexes import OPTIONS, PanicException, heal, indexer_of, stats, texts, until
 from timeline.embedded.database import Database
 from timeline.engine.engine import Engine
-from timeline.errors import (
-    CorruptError,
-    IndexLagError,
-    TimelineError,
-    UsageError,
-)
+from timeline.errors import CorruptError, IndexLagError, TimelineError, UsageError
 from timeline.search.follower import Follower
 from timeline.search.index.index import Index, IndexFaultError
 from timeline.storage.rocks import Storage
@@ -59,7 +54,7 @@ def test_it_goes_on_as_soon_as_the_disk_takes_something_again(
     index = indexer_of(db)
 
     def full(*_: object) -> None:
-        index._upkeep.failures = 41
+        index._generations.failures = 41
         raise IndexFaultError("No space left on device")
 
     with monkeypatch.context() as patch:

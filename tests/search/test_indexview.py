@@ -15,8 +15,8 @@ import timeline
 from tests.engine.stores import SMALL, state_of
 from timeline.embedded.database import Database
 from timeline.errors import IndexLagError
+from timeline.search.generations import CONSUMER
 from timeline.search.indexer import Indexer
-from timeline.search.upkeep import CONSUMER
 
 OPTIONS = replace(SMALL, search=True, search_commit_ms=10, search_prefixes=("log:",))
 

@@ -10,9 +10,7 @@ import timeline
 from tests.search.indexes import OPTIONS, texts
 from timeline.embedded.database import Database
 from timeline.engine.engine import Engine
-from timeline.errors import (
-    UsageError,
-)
+from timeline.errors import UsageError
 from timeline.formats.conversations import DYING
 from timeline.messaging.access.access import find_conversation
 

@@ -22,11 +22,11 @@ from timeline.messaging.delivery.waiting import Waiters
 from timeline.messaging.delivery.watching import Watch
 from timeline.messaging.lists.cache import ListCache
 from timeline.messaging.searching import Request, search
+from timeline.search.generations import release_log
 from timeline.search.indexer import Indexer
 from timeline.search.indexview import IndexView
 from timeline.search.pages import Results
 from timeline.search.serving import Serving
-from timeline.search.upkeep import release_log
 
 
 class Messages:

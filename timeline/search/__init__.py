@@ -5,8 +5,8 @@
     follower    the commit log → an index
     build       the store → a new index
     serving     the index that is searched, whoever keeps it up
-    upkeep      keeps an index up with the store, and builds another where it is lost
-    indexer     the thread that drives the upkeep
+    generations the index in use, kept up with the store, and the one built to replace it
+    indexer     the thread that drives them
     indexview   the index that another process keeps up
     search      expression and filters → hits, newest first
     pages       hits → pages as callers see them

@@ -1,7 +1,7 @@
 """The indexer: a thread that keeps an index up with the store.
 
-Responsibility: run the upkeep (`upkeep`), tell callers that wait for a position, and decide what
-follows from a failure.
+Responsibility: drive the work of `generations`, tell callers that wait for a position, and decide
+what follows from a failure.
 
 Rule: nothing that happens to the index costs the user anything. Every failure is logged. The thread
 then opens the index again, or builds it anew. Meanwhile the index that failed serves on, unless it
@@ -26,9 +26,9 @@ from typing import Final
 from timeline.engine.engine import Engine
 from timeline.errors import IndexLagError, TimelineError, TrimmedError
 from timeline.options import Options
+from timeline.search.generations import Generations
 from timeline.search.index.index import Index, IndexFaultError, is_panic
 from timeline.search.serving import Reached, Serving
-from timeline.search.upkeep import Upkeep
 from timeline.storage.probe import disk_takes_bytes
 
 _log = logging.getLogger("timeline.search")
@@ -47,11 +47,11 @@ class Indexer(Serving):
         self._urgent = False  # somebody waits
         self._rebuild = False  # an index is to be built anew
         self._ended = threading.Event()
-        self._upkeep = Upkeep(
+        self._generations = Generations(
             engine, options, prefixes, self._made, self._serve, self._ended.is_set
         )
         try:
-            self._upkeep.open()
+            self._generations.open()
         except (TimelineError, OSError) as error:  # the thread tries again, and goes on from there
             self._fail(str(error))
         self._thread = threading.Thread(target=self._run, name="timeline-index", daemon=True)
@@ -105,22 +105,22 @@ class Indexer(Serving):
         self.failure = str(error)
         with self._lock:
             if index is self._serving:
-                self._upkeep.doubted = True
+                self._generations.doubted = True
         return IndexLagError(
             "this search failed, and the index is being looked at: try again later; where INFO "
             "timeline has an index_last_failure, that is why"
         )
 
     def _building(self) -> int | None:
-        build = self._upkeep.build
+        build = self._generations.build
         return None if build is None else build.index.added
 
     def _lag_ms(self) -> int:
         if self.reached >= self._engine.applied:
             return 0
         # An index that had caught up lags no longer than it has since, however old its last commit.
-        since = int((time.monotonic() - self._upkeep.caught_up) * 1000)
-        return min(since, max(0, self._engine.stage.last_time - self._upkeep.newest))
+        since = int((time.monotonic() - self._generations.caught_up) * 1000)
+        return min(since, max(0, self._engine.stage.last_time - self._generations.newest))
 
     # --- the thread ---------------------------------------------------------------------------
 
@@ -128,18 +128,18 @@ class Indexer(Serving):
         try:
             self._go_on()
         finally:
-            self._upkeep.release()
+            self._generations.release()
 
     def _go_on(self) -> None:
-        upkeep = self._upkeep
+        generations = self._generations
         while not self._ended.is_set():
             try:
-                if upkeep.idle:
-                    upkeep.open()
+                if generations.idle:
+                    generations.open()
                 while not self._ended.is_set():
                     self._work()
                     self._rest()
-                upkeep.commit()
+                generations.commit()
             except TrimmedError as error:
                 self._lose(str(error))
             except (IndexFaultError, OSError) as error:
@@ -156,29 +156,29 @@ class Indexer(Serving):
                 _log.exception("the indexer met what it did not expect")
                 self._fail(repr(error))
                 self._back_off()
-        upkeep.close()
+        generations.close()
         with self._lock:
             self._ended.set()
         self._tell()
 
     def _work(self) -> None:
         """Take in what is new, check some files, build for a turn."""
-        upkeep = self._upkeep
+        generations = self._generations
         with self._lock:
             rebuild, self._rebuild = self._rebuild, False
             self._urgent = False
-        if rebuild and upkeep.build is None:
-            upkeep.begin_build()
-        while upkeep.follow():
+        if rebuild and generations.build is None:
+            generations.begin_build()
+        while generations.follow():
             self._tell()
         self._check_files()
-        upkeep.build_on()
+        generations.build_on()
         self._tell()
 
     def _check_files(self) -> None:
-        current = self._upkeep.current
+        current = self._generations.current
         try:
-            self._upkeep.check_files()
+            self._generations.check_files()
         except IndexFaultError as error:
             if current is not None:
                 self._distrust(current.index, error)
@@ -190,7 +190,7 @@ class Indexer(Serving):
     def _rest(self) -> None:
         """Let time pass, unless somebody waits."""
         with self._lock:
-            hurry = self._urgent or self._rebuild or self._upkeep.build is not None
+            hurry = self._urgent or self._rebuild or self._generations.build is not None
             if not (hurry or self._ended.is_set()):
                 self._lock.wait(self._pause)
 
@@ -209,37 +209,37 @@ class Indexer(Serving):
     def _lose(self, why: str) -> None:
         """Give the index up and build another."""
         _log.warning("the search index is built anew: %s", why)
-        self._upkeep.discard()
+        self._generations.discard()
 
     def _fail(self, why: str) -> None:
         """Open the index again. After some failures in a row build it anew, unless the disk is
         full: then the index that is there serves and goes on later.
         """
-        upkeep = self._upkeep
+        generations = self._generations
         self.failures += 1
-        upkeep.failures += 1
+        generations.failures += 1
         self.failure = why
         _log.warning("the search index failed and is opened again: %s", why)
         if (
-            upkeep.current is not None
-            and upkeep.failures >= _TRIES
+            generations.current is not None
+            and generations.failures >= _TRIES
             and disk_takes_bytes(self._directory)
         ):
-            self._lose(f"it failed {upkeep.failures} times in a row")
+            self._lose(f"it failed {generations.failures} times in a row")
         else:
-            upkeep.close()
+            generations.close()
 
     def _stand_by(self, why: str) -> None:
         """The store cannot be read now, which the index cannot help."""
         self.failures += 1
         self.failure = why
         _log.warning("the search index waits for the store: %s", why)
-        self._upkeep.close()
+        self._generations.close()
 
     def _back_off(self) -> None:
         """Wait before another try. If the disk was full, go on as soon as it takes bytes again."""
         full = not disk_takes_bytes(self._directory)
-        doublings = min(max(0, self._upkeep.failures - 1), _MOST_DOUBLINGS)
+        doublings = min(max(0, self._generations.failures - 1), _MOST_DOUBLINGS)
         until = time.monotonic() + _PAUSE_SECONDS * 2**doublings
         while (left := until - time.monotonic()) > 0:
             if self._ended.wait(min(left, _PAUSE_SECONDS)):

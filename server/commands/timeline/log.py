@@ -10,7 +10,7 @@ from __future__ import annotations
 from timeline.engine.view import View
 from timeline.errors import NoPermissionError, UsageError
 from timeline.lsm.log import Change, consumer_name
-from timeline.search.upkeep import CONSUMER
+from timeline.search.generations import CONSUMER
 
 from ...clients.blocking import LOG, BlockedRead, Shared
 from ...registry.command import Arguments

@@ -12,16 +12,11 @@ import pytest
 import timeline
 from tests.search.indexes import OPTIONS, heal, indexer_of, stats, texts, until
 from timeline.embedded.database import Database
-from timeline.errors import (
-    IndexLagError,
-    NotFoundError,
-    TrimmedError,
-    UsageError,
-)
+from timeline.errors import IndexLagError, NotFoundError, TrimmedError, UsageError
 from timeline.search.build import Build
 from timeline.search.follower import Follower
+from timeline.search.generations import CONSUMER
 from timeline.search.index.index import Index, IndexFaultError, hold
-from timeline.search.upkeep import CONSUMER
 
 
 def test_what_else_is_in_the_directory_stays(tmp_path: Path) -> None:
@@ -157,7 +152,7 @@ def test_an_index_ahead_of_a_healed_store_is_built_anew(
     db.messaging.send("team", "ann", {"text": "first word"})
     assert texts(db) == ["first word"]
     index = indexer_of(db)
-    follower = index._upkeep.current
+    follower = index._generations.current
     assert follower is not None
     monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
     step, go_on = Follower.step, threading.Event()
@@ -192,7 +187,7 @@ def test_the_log_is_kept_for_the_index_and_no_longer(tmp_path: Path) -> None:
 
 def test_what_has_nothing_to_index_is_no_lag(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor does it cost a commit of the index for each who waits."""
-    monkeypatch.setattr("timeline.search.upkeep._QUIET_SECONDS", 3_600.0)
+    monkeypatch.setattr("timeline.search.generations._QUIET_SECONDS", 3_600.0)
     db.messaging.send("team", "ann", {"text": "word"})
     assert texts(db) == ["word"]
     commits = []

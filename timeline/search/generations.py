@@ -1,4 +1,4 @@
-"""Upkeep: the index in use, which follows the log, and the index that is built to replace it.
+"""Generations: the index in use, which follows the log, and the index that is built to replace it.
 
 Responsibility: open the index or begin to build one, follow the log, commit by age and size, check
 files against their checksums, and keep the log as long as an index needs it. Everything here runs
@@ -44,7 +44,7 @@ _END: Final = object()
 _log = logging.getLogger("timeline.search")
 
 
-class Upkeep:
+class Generations:
     """The indexes of `engine` in `directory`.
 
     `serve` hears of each index that is to be searched, and whether it was built just now. Long work
