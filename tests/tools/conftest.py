@@ -1,4 +1,4 @@
-"""A store of real shape, stopped and in use, for whoever looks at it."""
+"""A store of real shape, stopped and in use, for verbs to look at."""
 
 from __future__ import annotations
 

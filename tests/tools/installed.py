@@ -1,4 +1,4 @@
-"""`timeline`, run as a person would: `start` starts the installed program, `run` forks it."""
+"""`timeline` as a person runs it: `start` starts the installed program, `run` forks it."""
 
 from __future__ import annotations
 

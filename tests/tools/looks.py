@@ -1,4 +1,4 @@
-"""What looking is tested on: a store of real shape, and `timeline` called in this process."""
+"""A store of real shape, and `timeline` called in this process."""
 
 from __future__ import annotations
 

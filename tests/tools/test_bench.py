@@ -1,4 +1,4 @@
-"""The promise: `timeline bench` measures what clients wait, in bounded time, and clears up."""
+"""The promise: `timeline bench` measures how long clients wait, in bounded time, and cleans up."""
 
 from __future__ import annotations
 

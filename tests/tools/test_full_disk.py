@@ -1,5 +1,5 @@
-"""The promise: where there is no room for it, what is to be made is refused in one line, nothing of
-it stays, and what was there is as it was; it is never half there and called whole.
+"""The promise: where there is no room, a verb refuses in one line. Nothing half made stays, and
+what was there is unchanged.
 """
 
 from __future__ import annotations

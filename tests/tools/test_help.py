@@ -1,4 +1,4 @@
-"""The promise: `timeline --help` shows every verb by what it is for, whole, and at once."""
+"""The promise: `timeline --help` shows every verb under its purpose, uncut and fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The promise: what cannot be looked at is one clear line and a status, and is left alone."""
+"""The promise: a verb that cannot do what was asked says so in one line and a status, and changes
+nothing.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The promise: what checks and mends a store does so when it is run as a person would, on a store
-of real size, on damaged copies of it, and on a live daemon; and it says no in one line.
+"""The promise: the verbs that take care of a store work as a person runs them: on a store of real
+size, on damaged copies of it, and on a live daemon. What they refuse is one line.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The promise: told of its daemon's configuration, a verb finds in a directory what that does."""
+"""The promise: with the configuration of its daemon, a verb finds in a directory what the daemon
+finds.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The promise: whatever ends a verb, it goes with a word, its status says so, and nothing that it
-made for its own use is left behind.
+"""The promise: however a verb is ended, it says one word, its status says why, and it leaves no
+temporary file behind.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The promise: on a terminal, however narrow, nothing that was asked for is cut off."""
+"""The promise: on a terminal, however narrow, nothing is cut off."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The promise: whoever is called at night sees what is in a store, of a directory that stopped, one
-in use, or a daemon, and sees the same; and looking changes nothing.
+"""The promise: a person on call sees what is in a store, and sees the same in a directory that
+stopped, in one that is in use, and in a daemon. Looking changes nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The promise: what follows goes on until Ctrl-C, which at any time is a word at most."""
+"""The promise: following goes on until Ctrl-C, and then ends with at most one word."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The promise: `timeline top` shows what happened between two looks, a second."""
+"""The promise: `timeline top` shows what happened a second between two looks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The promise: what is no daemon behind `--connect`, or stops answering, is one clear line."""
+"""The promise: if something else than a daemon is behind `--connect`, or if the daemon stops
+answering, one clear line says so.
+"""
 
 from __future__ import annotations
 
