@@ -67,9 +67,11 @@ class Draft(Overlay):
 
     def __init__(self, stage: Stage) -> None:
         """Raises `BusyError`, and whatever writes get while writing is off."""
-        stage.check_room()
+        group = stage.open
+        if group.size > stage.gate.room:
+            stage.check_room()
         super().__init__(stage)
-        self._group = stage.open
+        self._group = group
         self._next_id = stage.next_id  # given out once this is committed
         self._deliveries = Deliveries(stage.group_limit // 8)
         self._size = 0
