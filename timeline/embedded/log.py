@@ -38,10 +38,10 @@ class LogView:
         """At most `limit` commits above LSN `after`. Raises `TrimmedError`, and `UsageError` for an
         LSN above the last one.
         """
-        place, count = arguments.sequence(after, "after"), arguments.page(limit)
+        reached, count = arguments.sequence(after, "after"), arguments.page(limit)
         with Reading(self._engine):
-            self._engine.log.check_given_out(place)
-            return self._engine.view.commits(place, count)
+            self._engine.log.check_given_out(reached)
+            return self._engine.view.commits(reached, count)
 
     def follow(self, *, after: int = 0, timeout: float | None = None) -> Iterator[LogCommit]:
         """Commits above LSN `after` as they become durable, for ever.
@@ -79,8 +79,8 @@ class LogView:
 
     def move(self, name: Value, lsn: int | None) -> None:
         """Say that consumer `name` has dealt with everything up to `lsn`; None forgets it."""
-        place = None if lsn is None else arguments.sequence(lsn, "lsn")
-        self._engine.move_checkpoint(consumer_name(encode_name(name)), place)
+        reached = None if lsn is None else arguments.sequence(lsn, "lsn")
+        self._engine.move_checkpoint(consumer_name(encode_name(name)), reached)
 
     def checkpoints(self) -> dict[bytes, int]:
         with Reading(self._engine):

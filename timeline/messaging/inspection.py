@@ -141,16 +141,16 @@ class UserFacts(NamedTuple):
 # --- a conversation -------------------------------------------------------------------------------
 
 
-def inspect_conversation(view: View, conversation: bytes) -> ConversationFacts:
+def inspect_conversation(view: View, name: bytes) -> ConversationFacts:
     """Raises `NotFoundError`."""
-    place = find_conversation(view, conversation)
-    if place is None:
-        raise NotFoundError(f"there is no conversation {shown(conversation)}")
-    row, extent = place.row, view.extent(place.messages)
-    uncounted, recalled, silent = _uncounted(view, place)
+    conversation = find_conversation(view, name)
+    if conversation is None:
+        raise NotFoundError(f"there is no conversation {shown(name)}")
+    row, extent = conversation.row, view.extent(conversation.messages)
+    uncounted, recalled, silent = _uncounted(view, conversation)
     return ConversationFacts(
-        place.name.decode(),
-        place.id,
+        conversation.name.decode(),
+        conversation.id,
         CONVERSATION_KINDS[row.kind],
         HISTORIES[row.history],
         bool(row.flags & BINARY),
@@ -164,26 +164,26 @@ def inspect_conversation(view: View, conversation: bytes) -> ConversationFacts:
         extent.first,
         extent.head,
         extent.length,
-        view.extent(place.events).length,
-        "read" if place.pulled else "write",
+        view.extent(conversation.events).length,
+        "read" if conversation.pulled else "write",
         [[each.first, 0 if each.last == OPEN else each.last] for each in row.pulled],
         uncounted,
         recalled,
         silent,
-        view.metadata(place.messages),
+        view.metadata(conversation.messages),
     )
 
 
-def _uncounted(view: View, place: Conversation) -> tuple[int, int, int]:
+def _uncounted(view: View, conversation: Conversation) -> tuple[int, int, int]:
     """How many messages are not counted, and of the newest, how many are recalled and silent."""
-    if not place.row.flags & HAS_UNCOUNTED:
+    if not conversation.row.flags & HAS_UNCOUNTED:
         return 0, 0, 0
-    extent = view.extent(place.messages)
-    bitmaps = Bitmaps(view, UNCOUNTED, place.id)
+    extent = view.extent(conversation.messages)
+    bitmaps = Bitmaps(view, UNCOUNTED, conversation.id)
     total = count([(extent.first, extent.head)], [bitmaps], [])
     recalled = silent = 0
     for seq in islice(_backwards(bitmaps, extent.first, extent.head), _EXPLAINED):
-        for _, _, _, payload in view.stored(place.messages, seq, seq):
+        for _, _, _, payload in view.stored(conversation.messages, seq, seq):
             gone = value_of(decode_items(payload), b"@recalled") is not None
             recalled += gone
             silent += not gone
@@ -257,26 +257,26 @@ def _devices(engine: Engine, messages: Messages, user: bytes, inbox: Timeline) -
 
 
 def _explain(
-    view: View, inbox: Timeline, conversation: int, member: MemberRow
+    view: View, inbox: Timeline, conversation_id: int, member: MemberRow
 ) -> UnreadFacts | None:
     """Why so many are unread; None for a conversation that is gone."""
-    place = load_conversation(view, conversation)
-    if place is None:
+    conversation = load_conversation(view, conversation_id)
+    if conversation is None:
         return None
-    extent = view.extent(place.messages)
-    visibility = Visibility(view, place, inbox.id, member)
+    extent = view.extent(conversation.messages)
+    visibility = Visibility(view, conversation, inbox.id, member)
     ranges = visibility.above(max(member.read, member.cleared, extent.first - 1), extent.head)
     silenced, hidden = [], []
-    if place.row.flags & HAS_UNCOUNTED:
-        silenced.append(Bitmaps(view, UNCOUNTED, place.id))
+    if conversation.row.flags & HAS_UNCOUNTED:
+        silenced.append(Bitmaps(view, UNCOUNTED, conversation.id))
     if member.flags & HAS_HIDDEN:
-        hidden.append(Bitmaps(view, HIDDEN, inbox.id, place.id))
+        hidden.append(Bitmaps(view, HIDDEN, inbox.id, conversation.id))
     above = count(ranges, None, [])
     counted = count(ranges, None, silenced)
-    unread = count_unread(view, inbox.id, place, member, extent)
+    unread = count_unread(view, inbox.id, conversation, member, extent)
     return UnreadFacts(
-        place.name.decode(),
-        CONVERSATION_KINDS[place.row.kind],
+        conversation.name.decode(),
+        CONVERSATION_KINDS[conversation.row.kind],
         ROLES[member.role],
         bool(member.flags & PINNED),
         bool(member.flags & MUTED),

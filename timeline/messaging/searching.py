@@ -91,12 +91,12 @@ class _Viewer:
         seen = {timeline: self._open(timeline) for timeline in {hit.timeline for hit in hits}}
         return [self._look_at(seen[hit.timeline], hit.seq) for hit in hits]
 
-    def _open(self, conversation: int) -> tuple[Conversation, Visibility] | None:
-        place = load_conversation(self.view, conversation)
-        member = self.members.get(conversation)
-        if place is None or member is None or place.row.flags & DYING:
+    def _open(self, conversation_id: int) -> tuple[Conversation, Visibility] | None:
+        conversation = load_conversation(self.view, conversation_id)
+        member = self.members.get(conversation_id)
+        if conversation is None or member is None or conversation.row.flags & DYING:
             return None
-        return place, Visibility(self.view, place, self.inbox, member)
+        return conversation, Visibility(self.view, conversation, self.inbox, member)
 
     def _look_at(self, seen: tuple[Conversation, Visibility] | None, seq: int) -> Shown:
         if seen is None or not seen[1].shows(seq):
@@ -123,8 +123,8 @@ def _scope(viewer: _Viewer, lists: ListCache, request: Request) -> tuple[Scope, 
         if item.summary.row is not None and not item.summary.row.flags & DYING
     ]
     if request.conversation is not None:
-        place, _, _ = enter_as_user(view, request.conversation, request.user)
-        items = [item for item in items if item.summary.conversation == place.id]
+        conversation, _, _ = enter_as_user(view, request.conversation, request.user)
+        items = [item for item in items if item.summary.conversation == conversation.id]
     viewer.members = {item.summary.conversation: item.member for item in items}
     partly = [item for item in items if item.missed > 0]
     named = [
@@ -132,7 +132,7 @@ def _scope(viewer: _Viewer, lists: ListCache, request: Request) -> tuple[Scope, 
         for item in nlargest(_STRETCHED, partly, key=_missed)
         if len(ranges := item.ranges) <= _MOST_STRETCHES
     ]
-    apart = {conversation for conversation, _ in named}
+    apart = {conversation_id for conversation_id, _ in named}
     wholly = [item for item in items if item.summary.conversation not in apart]
     scope = Scope(
         [item.summary.conversation for item in wholly],

@@ -108,14 +108,14 @@ def direct(session: Session, args: Arguments, draft: Draft) -> bytes:
 )
 def info(session: Session, args: Arguments, view: View) -> bytes:
     found = lifecycle.describe(view, args[1], args[2])
-    place = found.place
+    about = found.conversation
     return replies.encode(
         {
-            "id": place.name,
-            "kind": CONVERSATION_KINDS[place.row.kind],
-            "history": HISTORIES[place.row.history],
-            "binary": int(bool(place.row.flags & BINARY)),
-            "created": place.row.created,
+            "id": about.name,
+            "kind": CONVERSATION_KINDS[about.row.kind],
+            "history": HISTORIES[about.row.history],
+            "binary": int(bool(about.row.flags & BINARY)),
+            "created": about.row.created,
             "members": found.members,
             "head": found.head,
             "diffusion": found.diffusion,

@@ -60,13 +60,13 @@ class ConversationCalls(Calls):
         name, who = encode_name(conversation), encode_name(actor)
         with self._reading():
             found = lifecycle.describe(self.messages.view, name, who)
-            place = found.place
+            about = found.conversation
             return ConversationInfo(
-                place.name.decode(),
-                CONVERSATION_KINDS[place.row.kind],
-                HISTORIES[place.row.history],
-                bool(place.row.flags & BINARY),
-                place.row.created,
+                about.name.decode(),
+                CONVERSATION_KINDS[about.row.kind],
+                HISTORIES[about.row.history],
+                bool(about.row.flags & BINARY),
+                about.row.created,
                 found.members,
                 found.head,
                 found.role,

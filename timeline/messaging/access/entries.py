@@ -59,12 +59,12 @@ def record_event(
     items: Sequence[bytes] = (),
 ) -> int:
     """Append what happened to the conversation's events; the number of the event."""
-    place = stamp(draft) if conversation.pulled else []
+    ordinal = stamp(draft) if conversation.pulled else []
     return draft.append(
         conversation.events,
         [
             b"@kind", KINDS[kind].encode(), b"@id", b"%d" % seq,
-            b"@from", actor, b"@time", b"%d" % draft.time, *place, *items,
+            b"@from", actor, b"@time", b"%d" % draft.time, *ordinal, *items,
         ],
     )  # fmt: skip
 

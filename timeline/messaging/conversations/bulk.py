@@ -109,15 +109,20 @@ class Bulk:
         """Check whether the next users may join; whether there are more to be checked. Raises
         `TooLargeError` when one may not.
         """
-        place = self._look(view)
-        conversation, members = (0, 0) if place is None else (place.id, place.row.members)
-        pulled, limit = place is not None and place.pulled, self._options.diffusion_limit
+        conversation = self._look(view)
+        conversation_id, members = (
+            (0, 0) if conversation is None else (conversation.id, conversation.row.members)
+        )
+        pulled, limit = (
+            conversation is not None and conversation.pulled,
+            self._options.diffusion_limit,
+        )
         start, stop = self._checked, self._checked + _CHECKED_USERS
         if not pulled and members + len(self._users) <= limit:
             start = stop = len(self._users)
         most = self._options.pulled_limit
         for user in self._users[start:stop]:
-            room = room_of(view, conversation, user, most)
+            room = room_of(view, conversation_id, user, most)
             self._outside += room is not None
             if room is not None and room <= 0:
                 self._full = self._full or user

@@ -170,7 +170,7 @@ class Description(NamedTuple):
     What it is now they do not learn: no members, no metadata, no diffusion.
     """
 
-    place: Conversation
+    conversation: Conversation
     role: str
     head: int
     members: int
@@ -178,35 +178,35 @@ class Description(NamedTuple):
     metadata: dict[bytes, bytes]
 
 
-def describe(view: View, conversation: bytes, actor: bytes) -> Description:
+def describe(view: View, name: bytes, actor: bytes) -> Description:
     """What `actor` may know of a conversation."""
-    access = enter(view, conversation, actor, Action.SEE)
-    place, member = access.conversation, access.member
+    access = enter(view, name, actor, Action.SEE)
+    conversation, member = access.conversation, access.member
     role = "-" if member is None else ROLES[member.role]
-    head = head_seen(member, view.extent(place.messages).head)
+    head = head_seen(member, view.extent(conversation.messages).head)
     if member is not None and not is_current(member):
-        return Description(place, role, head, 0, "", {})
-    diffusion = "read" if place.pulled else "write"
-    metadata = view.metadata(place.messages)
-    return Description(place, role, head, place.row.members, diffusion, metadata)
+        return Description(conversation, role, head, 0, "", {})
+    diffusion = "read" if conversation.pulled else "write"
+    metadata = view.metadata(conversation.messages)
+    return Description(conversation, role, head, conversation.row.members, diffusion, metadata)
 
 
 def set_metadata(
-    draft: Draft, conversation: bytes, actor: bytes, changes: Sequence[bytes]
+    draft: Draft, name: bytes, actor: bytes, changes: Sequence[bytes]
 ) -> dict[bytes, bytes]:
     """Merge fields into what describes a conversation; an empty value removes. All of it then."""
-    place = enter(draft, conversation, actor, Action.DESCRIBE).conversation
+    conversation = enter(draft, name, actor, Action.DESCRIBE).conversation
     check_own_fields(changes)
     if not changes or len(changes) & 1:
         raise UsageError("metadata is one or more pairs of field and value")
-    before = draft.metadata(place.messages)
+    before = draft.metadata(conversation.messages)
     pairs = dict(zip(changes[::2], changes[1::2], strict=True))
     if all(before.get(field, b"") == value for field, value in pairs.items()):
         return before
-    merged = draft.merge_metadata(place.messages, pairs.items())
-    event = record_event(draft, place, META, actor)
-    if not place.pulled:
-        push(draft, place.id, place.events, event, META)
+    merged = draft.merge_metadata(conversation.messages, pairs.items())
+    event = record_event(draft, conversation, META, actor)
+    if not conversation.pulled:
+        push(draft, conversation.id, conversation.events, event, META)
     return merged
 
 
@@ -222,34 +222,34 @@ class Deletion:
     def step(self, draft: Draft) -> bool:
         if self._begun and find_conversation(draft, self._name) is None:
             return False  # the same command was sent twice, and the other has done the rest
-        place = self._open(draft)
-        start, stop = between(ROSTER + number(place.id))
+        conversation = self._open(draft)
+        start, stop = between(ROSTER + number(conversation.id))
         start = max(start, self._after)
         found = list(islice(draft.scan(start, stop), _COMMIT_MEMBERS))
         notified, members = [], []
         for key, value in found:
             _, _, inbox = split_roster_key(key)
             draft.remove(key)
-            self._forget(draft, place.id, inbox)
+            self._forget(draft, conversation.id, inbox)
             notified.append(inbox)  # a user who left still has it on the list and on their devices
             if decode_roster(value).role != NONE:
                 members.append(inbox)
-        if not place.pulled:
-            draft.leave(place.id, members)
+        if not conversation.pulled:
+            draft.leave(conversation.id, members)
         if notified:
-            notify(draft, notified, place.messages, 0, DELETE)
-            bury(draft, place)
+            notify(draft, notified, conversation.messages, 0, DELETE)
+            bury(draft, conversation)
         if len(found) == _COMMIT_MEMBERS:
-            place.row = place.row._replace(flags=place.row.flags | DYING)
-            place.save(draft)
+            conversation.row = conversation.row._replace(flags=conversation.row.flags | DYING)
+            conversation.save(draft)
             self._begun = True
             self._after = found[-1][0]
             return True
         for family in (UNCOUNTED, CALLED):
-            bitmaps.drop(draft, family, place.id)
-        draft.remove(conversation_key(place.id))
-        draft.drop(place.messages)
-        draft.drop(place.events)
+            bitmaps.drop(draft, family, conversation.id)
+        draft.remove(conversation_key(conversation.id))
+        draft.drop(conversation.messages)
+        draft.drop(conversation.events)
         return False
 
     def _open(self, draft: Draft) -> Conversation:

@@ -243,13 +243,13 @@ def _passed(view: View, inbox: int) -> list[bytes]:
     passed = min(known, default=OPEN)
     found: list[bytes] = []
     for key, _ in view.scan(*between(PULLED + number(inbox))):
-        conversation = second_id(key)
-        place = load_conversation(view, conversation)
-        member = member_of(view, inbox, conversation)
-        if place is None or member is None:
+        conversation_id = second_id(key)
+        conversation = load_conversation(view, conversation_id)
+        member = member_of(view, inbox, conversation_id)
+        if conversation is None or member is None:
             ended = 0
         else:
-            ended = min(member.spans[-1].ended, place.row.pulled[-1].ended)
+            ended = min(member.spans[-1].ended, conversation.row.pulled[-1].ended)
         if ended <= passed and ended != OPEN:
             found.append(key)
     return found
@@ -333,26 +333,26 @@ def announce(
 # --- roles and lists ------------------------------------------------------------------------------
 
 
-def set_role(draft: Draft, conversation: bytes, actor: bytes, user: bytes, role: bytes) -> None:
+def set_role(draft: Draft, name: bytes, actor: bytes, user: bytes, role: bytes) -> None:
     """Give a member another role. Raises `NotFoundError` for a user who is no member."""
-    names = [name.encode() for name in ROLES[1:]]
-    if role.lower() not in names:
+    roles = [each.encode() for each in ROLES[1:]]
+    if role.lower() not in roles:
         raise UsageError("a role is admin, member or reader")
-    given = names.index(role.lower()) + 1
-    place = enter(draft, conversation, actor, Action.SET_ROLES).conversation
+    given = roles.index(role.lower()) + 1
+    conversation = enter(draft, name, actor, Action.SET_ROLES).conversation
     inbox = draft.find(USERS + check_user(user))
-    member = None if inbox is None else member_of(draft, inbox.id, place.id)
+    member = None if inbox is None else member_of(draft, inbox.id, conversation.id)
     if inbox is None or member is None or member.role == NONE:
         raise NotFoundError("this user is no member of the conversation")
     if member.role == given:
         return
-    draft.remove(roster_key(place.id, member.role, inbox.id))
-    _enrol(draft, place.id, inbox.id, given, member.joined)
-    save_member(draft, inbox.id, place.id, member._replace(role=given))
+    draft.remove(roster_key(conversation.id, member.role, inbox.id))
+    _enrol(draft, conversation.id, inbox.id, given, member.joined)
+    save_member(draft, inbox.id, conversation.id, member._replace(role=given))
     event = record_event(
-        draft, place, ROLE, actor, 0, [b"@user", user, b"@role", ROLES[given].encode()]
+        draft, conversation, ROLE, actor, 0, [b"@user", user, b"@role", ROLES[given].encode()]
     )
-    announce(draft, place, ROLE, event, [inbox.id])
+    announce(draft, conversation, ROLE, event, [inbox.id])
 
 
 def make_admin(draft: Draft, conversation: Conversation, user: bytes) -> None:
@@ -366,17 +366,17 @@ def make_admin(draft: Draft, conversation: Conversation, user: bytes) -> None:
 
 
 def members(
-    view: View, conversation: bytes, actor: bytes, after: bytes | None, count: int
+    view: View, name: bytes, actor: bytes, after: bytes | None, count: int
 ) -> tuple[list[Member], bytes]:
     """A page of members, admins first, and the token of the next; empty at the end."""
-    place = enter(view, conversation, actor, Action.SEE_MEMBERS).conversation
-    start, stop = roster_between(place.id)
+    conversation = enter(view, name, actor, Action.SEE_MEMBERS).conversation
+    start, stop = roster_between(conversation.id)
     if after:
         match = _TOKEN.fullmatch(after)
         if match is None:
             raise UsageError("the token is the cursor of the page before")
         rank, inbox = int(match[1]), int(match[2])
-        start = roster_key(place.id, ADMIN if rank == 0 else PLAIN, inbox) + b"\0"
+        start = roster_key(conversation.id, ADMIN if rank == 0 else PLAIN, inbox) + b"\0"
     found: list[Member] = []
     token = b""
     for key, value in view.scan(start, stop):

@@ -21,20 +21,20 @@ def tell_trimmed(draft: Draft, timeline: Timeline) -> None:
     """Tell members what this commit trims of a timeline, if it holds messages of a conversation."""
     if not timeline.name.startswith(CONVERSATIONS):
         return
-    place = open_conversation(draft, timeline)
-    if place.row.flags & DYING:
+    conversation = open_conversation(draft, timeline)
+    if conversation.row.flags & DYING:
         return
-    _replace_last(draft, place)
-    event = record_event(draft, place, CLEAR, APPLICATION, draft.extent(timeline).first - 1)
-    if not place.pulled:
-        push(draft, place.id, place.events, event, CLEAR)
+    _replace_last(draft, conversation)
+    event = record_event(draft, conversation, CLEAR, APPLICATION, draft.extent(timeline).first - 1)
+    if not conversation.pulled:
+        push(draft, conversation.id, conversation.events, event, CLEAR)
 
 
-def _replace_last(draft: Draft, place: Conversation) -> None:
+def _replace_last(draft: Draft, conversation: Conversation) -> None:
     """Delete the newest event if it tells of retention too. So however often retention trims, such
     events are not more than all others.
     """
-    events = place.events
+    events = conversation.events
     newest = next(draft.stored(events, 1, draft.extent(events).head, reverse=True), None)
     if newest is not None and split_event(newest[3])[0] == CLEAR:
         draft.delete(events, [newest[0]])

@@ -70,7 +70,7 @@ class Sent(NamedTuple):
 
 def send(
     draft: Draft,
-    conversation: bytes,
+    name: bytes,
     sender: bytes,
     items: Sequence[bytes],
     *,
@@ -82,15 +82,15 @@ def send(
     silent: bool = False,
 ) -> Sent:
     """Store a message and deliver it. Raises `NoPermissionError`, `ConflictError`, `UsageError`."""
-    place, access = _sender(draft, conversation, sender)
+    conversation, access = _sender(draft, name, sender)
     if mentions:
         mentions = _check_mentions(mentions)
-    check_fields(place, items, options.entry_fields - len(mentions) - _STORE_FIELDS)
+    check_fields(conversation, items, options.entry_fields - len(mentions) - _STORE_FIELDS)
     sender_id = 0 if access is None or access.inbox is None else access.inbox.id
     digest = b""
     if key is not None:
         digest = digest_of((items, mentions, (b"%d%d" % (mention_all, silent),)))
-        before = keys.find(draft, place.id, sender_id, key, digest)
+        before = keys.find(draft, conversation.id, sender_id, key, digest)
         if before is not None:
             return Sent(before.seq, before.time, "duplicate")
     if access is not None:
@@ -102,36 +102,36 @@ def send(
         stamped += _mentioning(mentions, mention_all=mention_all)
     if silent:
         stamped += (b"@silent", b"1")
-    if place.pulled:
+    if conversation.pulled:
         stamped += stamp(draft)
-    seq = draft.append(place.messages, [*stamped, *items])
-    if not place.pulled:
-        push(draft, place.id, place.messages, seq, MESSAGE)
+    seq = draft.append(conversation.messages, [*stamped, *items])
+    if not conversation.pulled:
+        push(draft, conversation.id, conversation.messages, seq, MESSAGE)
     if access is not None and access.inbox is not None and access.member is not None:
-        save_member(draft, access.inbox.id, place.id, access.member._replace(read=seq))
+        save_member(draft, access.inbox.id, conversation.id, access.member._replace(read=seq))
     if key is not None:
-        keys.keep(draft, place.id, sender_id, key, KeyRow(seq, draft.time, digest))
+        keys.keep(draft, conversation.id, sender_id, key, KeyRow(seq, draft.time, digest))
     if silent:
-        _mark(draft, place, UNCOUNTED, HAS_UNCOUNTED, seq)
+        _mark(draft, conversation, UNCOUNTED, HAS_UNCOUNTED, seq)
     if mention_all:
-        _mark(draft, place, CALLED, HAS_CALLED, seq)
+        _mark(draft, conversation, CALLED, HAS_CALLED, seq)
     for user in mentions:
-        _mention(draft, place, user, seq)
+        _mention(draft, conversation, user, seq)
     return Sent(seq, draft.time, "stored")
 
 
-def _sender(draft: Draft, conversation: bytes, sender: bytes) -> tuple[Conversation, Access | None]:
+def _sender(draft: Draft, name: bytes, sender: bytes) -> tuple[Conversation, Access | None]:
     """The conversation, and the access of its sender; None for the store's own `@system`. Whether
     they may send is asked later, once it is known that this is not sent again.
     """
     if sender == SYSTEM:
-        place = find_conversation(draft, conversation)
-        if place is None or place.row.flags & DYING:
+        conversation = find_conversation(draft, name)
+        if conversation is None or conversation.row.flags & DYING:
             raise no_such_conversation()
-        return place, None
+        return conversation, None
     if sender == APPLICATION:
         raise UsageError("the application sends as @system: `-` is nobody to answer")
-    access = enter(draft, conversation, check_user(sender), Action.SEE)
+    access = enter(draft, name, check_user(sender), Action.SEE)
     return access.conversation, access
 
 
@@ -150,47 +150,49 @@ def _mentioning(users: Sequence[bytes], *, mention_all: bool) -> list[bytes]:
     return [*items, b"@mentions", EVERYBODY] if mention_all else items
 
 
-def _mark(draft: Draft, place: Conversation, family: bytes, flag: int, seq: int) -> None:
-    first = draft.extent(place.messages).first
-    bitmaps.add(draft, family, (place.id,), (seq,), first)
-    place.flag(draft, flag)
+def _mark(draft: Draft, conversation: Conversation, family: bytes, flag: int, seq: int) -> None:
+    first = draft.extent(conversation.messages).first
+    bitmaps.add(draft, family, (conversation.id,), (seq,), first)
+    conversation.flag(draft, flag)
 
 
-def _mention(draft: Draft, place: Conversation, user: bytes, seq: int) -> None:
+def _mention(draft: Draft, conversation: Conversation, user: bytes, seq: int) -> None:
     """Remember that a message mentions a user, if they are a member."""
     inbox = draft.find(USERS + user)
-    member = None if inbox is None else member_of(draft, inbox.id, place.id)
+    member = None if inbox is None else member_of(draft, inbox.id, conversation.id)
     if inbox is None or member is None or not is_current(member):
         return
-    first = draft.extent(place.messages).first
-    bitmaps.add(draft, MENTIONED, (inbox.id, place.id), (seq,), first)
+    first = draft.extent(conversation.messages).first
+    bitmaps.add(draft, MENTIONED, (inbox.id, conversation.id), (seq,), first)
     if not member.flags & HAS_MENTIONS:
-        save_member(draft, inbox.id, place.id, member._replace(flags=member.flags | HAS_MENTIONS))
+        save_member(
+            draft, inbox.id, conversation.id, member._replace(flags=member.flags | HAS_MENTIONS)
+        )
 
 
-def _mention_no_more(draft: Draft, place: Conversation, user: bytes, seq: int) -> None:
+def _mention_no_more(draft: Draft, conversation: Conversation, user: bytes, seq: int) -> None:
     inbox = draft.find(USERS + user)
     if inbox is not None:
-        bitmaps.discard(draft, MENTIONED, (inbox.id, place.id), seq)
+        bitmaps.discard(draft, MENTIONED, (inbox.id, conversation.id), seq)
 
 
-def _message(draft: Draft, place: Conversation, seq: int) -> list[bytes]:
-    payload = find_entry(draft, place.messages, seq)
+def _message(draft: Draft, conversation: Conversation, seq: int) -> list[bytes]:
+    payload = find_entry(draft, conversation.messages, seq)
     if payload is None:
-        if has_expired(draft, place, seq):
+        if has_expired(draft, conversation, seq):
             raise NotFoundError(f"message {seq} has expired: retention removed it")
         raise NotFoundError(f"there is no message {seq}")
     return decode_items(payload)
 
 
-def has_expired(view: View, place: Conversation, seq: int) -> bool:
+def has_expired(view: View, conversation: Conversation, seq: int) -> bool:
     """Whether retention has taken message `seq`."""
-    return 0 < seq < view.extent(place.messages).first
+    return 0 < seq < view.extent(conversation.messages).first
 
 
 def edit(
     draft: Draft,
-    conversation: bytes,
+    name: bytes,
     seq: int,
     actor: bytes,
     items: Sequence[bytes],
@@ -203,9 +205,9 @@ def edit(
     when it is not there or was recalled.
     """
     mentions = _check_mentions(mentions)
-    access = enter(draft, conversation, actor, Action.SEND)
-    place = access.conversation
-    current = _message(draft, place, seq)
+    access = enter(draft, name, actor, Action.SEND)
+    conversation = access.conversation
+    current = _message(draft, conversation, seq)
     _check_author(draft, access, current, options.edit_window_ms)
     if value_of(current, b"@recalled") is not None:
         raise NotFoundError(f"message {seq} was recalled")
@@ -220,17 +222,17 @@ def edit(
         elif field[:1] == b"@" and field != b"@edited":
             kept += (field, value)
     stamped = [*sent, *_mentioning(mentions, mention_all=mention_all), *kept]
-    check_fields(place, items, options.entry_fields - len(stamped) // 2 - 1)
-    draft.replace(place.messages, seq, [*stamped, b"@edited", b"%d" % draft.time, *items])
-    _mention_anew(draft, place, seq, before, mentions, mention_all=mention_all)
-    record_event(draft, place, EDIT, actor, seq)
-    if not place.pulled:
-        push(draft, place.id, place.messages, seq, EDIT)
+    check_fields(conversation, items, options.entry_fields - len(stamped) // 2 - 1)
+    draft.replace(conversation.messages, seq, [*stamped, b"@edited", b"%d" % draft.time, *items])
+    _mention_anew(draft, conversation, seq, before, mentions, mention_all=mention_all)
+    record_event(draft, conversation, EDIT, actor, seq)
+    if not conversation.pulled:
+        push(draft, conversation.id, conversation.messages, seq, EDIT)
 
 
 def _mention_anew(
     draft: Draft,
-    place: Conversation,
+    conversation: Conversation,
     seq: int,
     before: Sequence[bytes],
     mentions: Sequence[bytes],
@@ -240,24 +242,24 @@ def _mention_anew(
     """Mention the users that an edit names, and no longer those that were mentioned `before`."""
     for user in before:
         if user != EVERYBODY and user not in mentions:
-            _mention_no_more(draft, place, user, seq)
+            _mention_no_more(draft, conversation, user, seq)
     for user in mentions:
-        _mention(draft, place, user, seq)
+        _mention(draft, conversation, user, seq)
     if mention_all:
-        _mark(draft, place, CALLED, HAS_CALLED, seq)
+        _mark(draft, conversation, CALLED, HAS_CALLED, seq)
     elif EVERYBODY in before:
-        bitmaps.discard(draft, CALLED, (place.id,), seq)
+        bitmaps.discard(draft, CALLED, (conversation.id,), seq)
 
 
-def recall(draft: Draft, conversation: bytes, seq: int, actor: bytes, options: Options) -> None:
+def recall(draft: Draft, name: bytes, seq: int, actor: bytes, options: Options) -> None:
     """Take a message back: the content is gone, its place stays. A message that was recalled, or
     that retention took, is left as it is.
     """
-    access = enter(draft, conversation, actor, Action.RECALL)
-    place = access.conversation
-    if has_expired(draft, place, seq):
+    access = enter(draft, name, actor, Action.RECALL)
+    conversation = access.conversation
+    if has_expired(draft, conversation, seq):
         return
-    current = _message(draft, place, seq)
+    current = _message(draft, conversation, seq)
     if not access.may(Action.RECALL_ANY):
         _check_author(draft, access, current, options.recall_window_ms)
     if value_of(current, b"@recalled") is not None:
@@ -267,11 +269,11 @@ def recall(draft: Draft, conversation: bytes, seq: int, actor: bytes, options: O
         value = value_of(current, field)
         if value is not None:
             kept += (field, value)
-    draft.replace(place.messages, seq, [*kept, b"@recalled", actor])
-    _mark(draft, place, UNCOUNTED, HAS_UNCOUNTED, seq)
-    record_event(draft, place, RECALL, actor, seq)
-    if not place.pulled:
-        push(draft, place.id, place.messages, seq, RECALL)
+    draft.replace(conversation.messages, seq, [*kept, b"@recalled", actor])
+    _mark(draft, conversation, UNCOUNTED, HAS_UNCOUNTED, seq)
+    record_event(draft, conversation, RECALL, actor, seq)
+    if not conversation.pulled:
+        push(draft, conversation.id, conversation.messages, seq, RECALL)
 
 
 def _check_author(draft: Draft, access: Access, current: list[bytes], window: int) -> None:

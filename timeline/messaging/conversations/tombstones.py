@@ -28,9 +28,11 @@ from timeline.messaging.access.access import Conversation
 _SWEPT_TOMBSTONES: Final = 256  # that one commit removes
 
 
-def bury(draft: Draft, place: Conversation) -> None:
+def bury(draft: Draft, conversation: Conversation) -> None:
     """Keep the name of a conversation: this commit tells somebody that it is deleted."""
-    draft.put(grave_key(draft.lsn, place.id), encode_grave(GraveRow(draft.time, place.name)))
+    draft.put(
+        grave_key(draft.lsn, conversation.id), encode_grave(GraveRow(draft.time, conversation.name))
+    )
 
 
 def name_of(view: View, lsn: int, conversation: int) -> bytes | None:

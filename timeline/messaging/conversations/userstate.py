@@ -43,27 +43,27 @@ _SETTINGS_BYTES: Final = 64 * 1024
 _SWITCHES: Final = {b"@pin": PINNED, b"@mute": MUTED}
 
 
-def read(draft: Draft, user: bytes, conversation: bytes, seq: int) -> int:
+def read(draft: Draft, user: bytes, name: bytes, seq: int) -> int:
     """Move the read position to `seq`, never back; where it is then."""
-    place, inbox, member = enter_as_user(draft, conversation, user)
-    seq = min(seq, head_seen(member, draft.extent(place.messages).head))
+    conversation, inbox, member = enter_as_user(draft, name, user)
+    seq = min(seq, head_seen(member, draft.extent(conversation.messages).head))
     if seq <= member.read:
         return member.read
-    save_member(draft, inbox.id, place.id, member._replace(read=seq))
-    notify(draft, [inbox.id], place.messages, seq, READ)
-    if place.row.kind == DIRECT:
-        peers = [each for each, _ in roster(draft, place.id) if each != inbox.id]
-        notify(draft, peers, place.messages, seq, RECEIPT)
+    save_member(draft, inbox.id, conversation.id, member._replace(read=seq))
+    notify(draft, [inbox.id], conversation.messages, seq, READ)
+    if conversation.row.kind == DIRECT:
+        peers = [each for each, _ in roster(draft, conversation.id) if each != inbox.id]
+        notify(draft, peers, conversation.messages, seq, RECEIPT)
     return seq
 
 
-def hide(draft: Draft, user: bytes, conversation: bytes, seqs: Sequence[int]) -> int:
+def hide(draft: Draft, user: bytes, name: bytes, seqs: Sequence[int]) -> int:
     """Leave messages out of what `user` is shown; how many they had not hidden before. A message
     that retention has taken counts as hidden.
     """
-    place, inbox, member = enter_as_user(draft, conversation, user)
-    visibility = Visibility(draft, place, inbox.id, member)
-    extent = draft.extent(place.messages)
+    conversation, inbox, member = enter_as_user(draft, name, user)
+    visibility = Visibility(draft, conversation, inbox.id, member)
+    extent = draft.extent(conversation.messages)
     for seq in seqs:
         if not 0 < seq <= extent.head:
             raise NotFoundError(f"there is no message {seq}")
@@ -74,26 +74,28 @@ def hide(draft: Draft, user: bytes, conversation: bytes, seqs: Sequence[int]) ->
         if seq >= extent.first and (visibility.hidden is None or seq not in visibility.hidden)
     ]
     if fresh:
-        bitmaps.add(draft, HIDDEN, (inbox.id, place.id), fresh, extent.first)
+        bitmaps.add(draft, HIDDEN, (inbox.id, conversation.id), fresh, extent.first)
         if not member.flags & HAS_HIDDEN:
-            save_member(draft, inbox.id, place.id, member._replace(flags=member.flags | HAS_HIDDEN))
+            save_member(
+                draft, inbox.id, conversation.id, member._replace(flags=member.flags | HAS_HIDDEN)
+            )
         for seq in fresh:
-            notify(draft, [inbox.id], place.messages, seq, HIDE)
+            notify(draft, [inbox.id], conversation.messages, seq, HIDE)
     return len(fresh)
 
 
-def clear(draft: Draft, user: bytes, conversation: bytes, seq: int) -> None:
+def clear(draft: Draft, user: bytes, name: bytes, seq: int) -> None:
     """Show `user` nothing up to message `seq` any more."""
-    place, inbox, member = enter_as_user(draft, conversation, user)
-    seq = min(seq, head_seen(member, draft.extent(place.messages).head))
+    conversation, inbox, member = enter_as_user(draft, name, user)
+    seq = min(seq, head_seen(member, draft.extent(conversation.messages).head))
     if seq > member.cleared:
-        save_member(draft, inbox.id, place.id, member._replace(cleared=seq))
-        notify(draft, [inbox.id], place.messages, seq, CLEAR)
+        save_member(draft, inbox.id, conversation.id, member._replace(cleared=seq))
+        notify(draft, [inbox.id], conversation.messages, seq, CLEAR)
 
 
-def set_fields(draft: Draft, user: bytes, conversation: bytes, items: Sequence[bytes]) -> None:
+def set_fields(draft: Draft, user: bytes, name: bytes, items: Sequence[bytes]) -> None:
     """Change a user's settings of a conversation; an empty value removes."""
-    place, inbox, member = enter_as_user(draft, conversation, user)
+    conversation, inbox, member = enter_as_user(draft, name, user)
     if not items or len(items) & 1:
         raise UsageError("settings are one or more pairs of field and value")
     own: list[bytes] = []
@@ -105,7 +107,7 @@ def set_fields(draft: Draft, user: bytes, conversation: bytes, items: Sequence[b
         if field not in (*_SWITCHES, b"@listed") or value not in (b"0", b"1", b""):
             raise UsageError("the store's settings are @pin, @mute and @listed, each 0 or 1")
         if field == b"@listed":
-            head = draft.extent(place.messages).head
+            head = draft.extent(conversation.messages).head
             changed = changed._replace(unlisted=head + 1 if value == b"0" else 0)
         else:
             flag = _SWITCHES[field]
@@ -113,9 +115,9 @@ def set_fields(draft: Draft, user: bytes, conversation: bytes, items: Sequence[b
             changed = changed._replace(flags=kept | flag if value == b"1" else kept)
     check_own_fields(own)
     if own:
-        changed = _merge(draft, inbox.id, place.id, changed, own)
-    save_member(draft, inbox.id, place.id, changed)
-    notify(draft, [inbox.id], place.messages, 0, SET)
+        changed = _merge(draft, inbox.id, conversation.id, changed, own)
+    save_member(draft, inbox.id, conversation.id, changed)
+    notify(draft, [inbox.id], conversation.messages, 0, SET)
 
 
 def _merge(

@@ -31,7 +31,7 @@ _LEAST_LOOKS: Final = 512  # events looked at for any page
 
 def history(
     view: View,
-    conversation: bytes,
+    name: bytes,
     actor: bytes,
     *,
     first: int = 1,
@@ -43,21 +43,21 @@ def history(
     most_bytes: int = 64 << 20,
 ) -> list[StoredEntry]:
     """At most `count` messages numbered `first` to `last`, sent at times `since` to `until`."""
-    access = enter(view, conversation, actor, Action.SEE)
-    place = access.conversation
+    access = enter(view, name, actor, Action.SEE)
+    conversation = access.conversation
     inbox = 0 if access.inbox is None else access.inbox.id
-    visibility = Visibility(view, place, inbox, access.member)
-    extent = view.extent(place.messages)
+    visibility = Visibility(view, conversation, inbox, access.member)
+    extent = view.extent(conversation.messages)
     head = extent.head
     high = head if last is None else min(last, head)
     low = max(first, extent.first)
     if since is not None:
-        low = max(low, first_since(view, place.messages, since, 1, head))
+        low = max(low, first_since(view, conversation.messages, since, 1, head))
     if until is not None:
-        high = min(high, first_since(view, place.messages, until + 1, 1, head) - 1)
+        high = min(high, first_since(view, conversation.messages, until + 1, 1, head) - 1)
     found: list[StoredEntry] = []
     size = 0
-    for row in islice(shown(view, place, visibility, low, high, reverse=reverse), count):
+    for row in islice(shown(view, conversation, visibility, low, high, reverse=reverse), count):
         found.append(row)
         size += len(row[3])
         if size > most_bytes:
@@ -66,34 +66,42 @@ def history(
 
 
 def shown(
-    view: View, place: Conversation, visibility: Visibility, low: int, high: int, *, reverse: bool
+    view: View,
+    conversation: Conversation,
+    visibility: Visibility,
+    low: int,
+    high: int,
+    *,
+    reverse: bool,
 ) -> Iterator[StoredEntry]:
     """The messages numbered `low` to `high` that are shown, in the order read."""
     ranges = [(a, min(b, high)) for a, b in visibility.above(low - 1, high)]
     for a, b in reversed(ranges) if reverse else ranges:
         for start, stop in runs(a, b, visibility.hidden, reverse=reverse):
-            yield from view.stored(place.messages, start, stop, reverse=reverse)
+            yield from view.stored(conversation.messages, start, stop, reverse=reverse)
 
 
 def newest(
-    view: View, place: Conversation, visibility: Visibility, extent: Extent
+    view: View, conversation: Conversation, visibility: Visibility, extent: Extent
 ) -> StoredEntry | None:
     """The newest message shown; `extent` is that of the conversation's messages."""
-    return next(shown(view, place, visibility, extent.first, extent.head, reverse=True), None)
+    return next(
+        shown(view, conversation, visibility, extent.first, extent.head, reverse=True), None
+    )
 
 
 def events(
-    view: View, conversation: bytes, actor: bytes, after: bytes | None, count: int
+    view: View, name: bytes, actor: bytes, after: bytes | None, count: int
 ) -> tuple[list[Update], bytes]:
     """A page of what happened beside messages, oldest first, and the cursor of the next page; empty
     at the end. It looks at a bounded number of events and holds a bounded number of bytes, so it
     may come back short: an edit brings the whole message.
     """
-    access = enter(view, conversation, actor, Action.SEE)
-    place = access.conversation
+    access = enter(view, name, actor, Action.SEE)
+    conversation = access.conversation
     inbox = 0 if access.inbox is None else access.inbox.id
-    visibility = Visibility(view, place, inbox, access.member)
-    head = min(view.extent(place.events).head, visibility.events[-1][1])
+    visibility = Visibility(view, conversation, inbox, access.member)
+    head = min(view.extent(conversation.events).head, visibility.events[-1][1])
     if after and not (after.isdigit() and len(after) < 20 and int(after) <= head):
         raise UsageError("the token is the cursor of the page before")
     at = int(after) if after else 0
@@ -101,7 +109,9 @@ def events(
     size = 0
     budget = max(_LEAST_LOOKS, _LOOKS_PER_EVENT * count)
     for low, high in visibility.events:
-        for seq, lsn, _, payload in view.stored(place.events, max(low, at + 1), min(high, head)):
+        for seq, lsn, _, payload in view.stored(
+            conversation.events, max(low, at + 1), min(high, head)
+        ):
             if len(found) == count or size >= _PAGE_BYTES or not budget:
                 return found, b"%d" % at
             at = seq
@@ -109,7 +119,7 @@ def events(
             kind, concerned, _ = split_event(payload)
             if kind in (EDIT, RECALL) and not visibility.shows(concerned):
                 continue
-            update = event_update(view, place, access.member, Position(Lsn(lsn), 0), payload)
+            update = event_update(view, conversation, access.member, Position(Lsn(lsn), 0), payload)
             if update is not None:
                 found.append(update)
                 size += len(update.payload)

@@ -22,31 +22,31 @@ from timeline.options import Options
 
 
 def receipts_of(
-    view: View, conversation: bytes, seq: int, actor: bytes, options: Options
+    view: View, name: bytes, seq: int, actor: bytes, options: Options
 ) -> tuple[list[bytes], list[bytes]]:
     """(who has read message `seq`, to whose devices it was delivered), the sender left out."""
-    access = enter(view, conversation, actor, Action.SEE_MEMBERS)
-    place = access.conversation
-    if place.row.members > options.receipts_limit:
+    access = enter(view, name, actor, Action.SEE_MEMBERS)
+    conversation = access.conversation
+    if conversation.row.members > options.receipts_limit:
         raise UsageError(
             f"receipts are kept for conversations of up to {options.receipts_limit} members"
         )
     if access.inbox is not None:
-        check_seen(Visibility(view, place, access.inbox.id, access.member), seq)
-    row = next(view.stored(place.messages, seq, seq), None)
+        check_seen(Visibility(view, conversation, access.inbox.id, access.member), seq)
+    row = next(view.stored(conversation.messages, seq, seq), None)
     if row is None:
-        expired = has_expired(view, place, seq)
+        expired = has_expired(view, conversation, seq)
         reason = f"message {seq} has expired" if expired else f"there is no message {seq}"
         raise NotFoundError(reason)
     sender = value_of(decode_items(row[3]), b"@from")
     was_read: list[bytes] = []
     delivered: list[bytes] = []
-    for inbox, _ in roster(view, place.id):
+    for inbox, _ in roster(view, conversation.id):
         timeline = view.load(inbox)
-        member = member_of(view, inbox, place.id)
+        member = member_of(view, inbox, conversation.id)
         if timeline is None or member is None or user_of(timeline.name) == sender:
             continue
-        if not Visibility(view, place, inbox, member).reaches(seq):
+        if not Visibility(view, conversation, inbox, member).reaches(seq):
             continue
         if member.read >= seq:
             was_read.append(user_of(timeline.name))

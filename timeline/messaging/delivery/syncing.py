@@ -146,10 +146,10 @@ class Reader:
         size = looked = 0
         room = _FIRST_LOOKS
         while pull.more and len(found) < count and budget > 0 and size < most:
-            items = pull.take(min(count - len(found), budget, room))
-            budget -= len(items)
-            looked += len(items)
-            updates = resolver.resolve(items)
+            arrivals = pull.take(min(count - len(found), budget, room))
+            budget -= len(arrivals)
+            looked += len(arrivals)
+            updates = resolver.resolve(arrivals)
             for at, each in enumerate(updates, 1):
                 size += len(each.payload)
                 if size >= most and at < len(updates):  # the rest does not fit
@@ -164,25 +164,25 @@ class Reader:
     def _pulled(self, inbox: int) -> list[tuple[Conversation, MemberRow]]:
         found = []
         for key, _ in self._view.scan(*between(PULLED + number(inbox))):
-            place = load_conversation(self._view, second_id(key))
-            member = None if place is None else member_of(self._view, inbox, place.id)
-            if place is not None and member is not None:
-                found.append((place, member))
+            conversation = load_conversation(self._view, second_id(key))
+            member = None if conversation is None else member_of(self._view, inbox, conversation.id)
+            if conversation is not None and member is not None:
+                found.append((conversation, member))
         return found
 
     def _outlets(self, inbox: int, after: Position) -> list[Outlet]:
         """The stretches of conversations that the user pulls and in which anything is new."""
         outlets: list[Outlet] = []
-        for place, member in self._pulled(inbox):
-            for part in place.row.pulled:
+        for conversation, member in self._pulled(inbox):
+            for part in conversation.row.pulled:
                 for span in member.spans:
                     if part.ended <= after.lsn or span.ended <= after.lsn:
                         continue
                     outlets += self._new_of(
-                        place.messages, part.first, part.last, span.first, span.last, after
+                        conversation.messages, part.first, part.last, span.first, span.last, after
                     )
                     outlets += self._new_of(
-                        place.events,
+                        conversation.events,
                         part.first_event,
                         part.last_event,
                         span.first_event,
@@ -205,77 +205,77 @@ class Reader:
     def _forgotten(self, inbox: int) -> int:
         """The LSN below which nobody knows any more what happened for the user."""
         found = [tombstones.floor(self._view)]
-        for place, member in self._pulled(inbox):
-            found.append(place.row.forgotten)
+        for conversation, member in self._pulled(inbox):
+            found.append(conversation.row.forgotten)
             if member.spans[0].forgotten:
                 found.append(member.spans[0].ended)
         return max(found)
 
 
 # A conversation, what the user has of it, what they see of it, and its name.
-_MemberView = tuple[Conversation, MemberRow, Visibility, bytes]
+_Seen = tuple[Conversation, MemberRow, Visibility, bytes]
 
 
 class _Resolver:
-    """Turns items into updates. What one page needs of a conversation is read once."""
+    """Turns arrivals into updates. What one page needs of a conversation is read once."""
 
     def __init__(self, view: Applied, inbox: int) -> None:
         self._view = view
         self._inbox = inbox
-        self._places: dict[int, _MemberView | None] = {}
+        self._known: dict[int, _Seen | None] = {}
 
-    def resolve(self, items: Sequence[tuple[Arrival, Position]]) -> list[Update]:
-        payloads = self._read([item for item, _ in items])
+    def resolve(self, arrivals: Sequence[tuple[Arrival, Position]]) -> list[Update]:
+        payloads = self._read([arrival for arrival, _ in arrivals])
         found: list[Update] = []
         add = found.append
-        places = self._places
-        for item, behind in items:
-            timeline_id = item.timeline_id
-            place = places[timeline_id] if timeline_id in places else self._place(timeline_id)
-            if place is None:
-                if item.kind == DELETE:
-                    self._deleted(item, behind, found)
+        known = self._known
+        for arrival, behind in arrivals:
+            timeline_id = arrival.timeline_id
+            seen = known[timeline_id] if timeline_id in known else self._look_up(timeline_id)
+            if seen is None:
+                if arrival.kind == DELETE:
+                    self._deleted(arrival, behind, found)
                 continue
-            conversation, member, visibility, name = place
-            if item.timeline_id != conversation.id:
-                payload = item.payload or payloads.get((item.timeline_id, item.seq))
+            conversation, member, visibility, name = seen
+            if arrival.timeline_id != conversation.id:
+                payload = arrival.payload or payloads.get((arrival.timeline_id, arrival.seq))
                 if payload:
-                    update = self._event(conversation, member, visibility, item, behind, payload)
+                    update = self._event(conversation, member, visibility, arrival, behind, payload)
                     if update is not None:
                         add(update)
-            elif item.kind in _OWN:
-                add(self._own(conversation, member, item, behind))
-            elif item.seq == 0:  # joined or left with many others
-                add(Update(item.kind, name, 0, self._plain(), behind))
-            elif visibility.shows(item.seq):
-                payload = item.payload or payloads.get((item.timeline_id, item.seq))
+            elif arrival.kind in _OWN:
+                add(self._own(conversation, member, arrival, behind))
+            elif arrival.seq == 0:  # joined or left with many others
+                add(Update(arrival.kind, name, 0, self._plain(), behind))
+            elif visibility.shows(arrival.seq):
+                payload = arrival.payload or payloads.get((arrival.timeline_id, arrival.seq))
                 if payload:
-                    add(Update(item.kind or MESSAGE, name, item.seq, payload, behind))
+                    add(Update(arrival.kind or MESSAGE, name, arrival.seq, payload, behind))
         return found
 
-    def _place(self, timeline_id: int) -> _MemberView | None:
-        found: _MemberView | None = None
+    def _look_up(self, timeline_id: int) -> _Seen | None:
+        found: _Seen | None = None
         timeline = self._view.load(timeline_id)
         if timeline is not None:
             messages: Timeline | None = timeline
             if not timeline.name.startswith(CONVERSATIONS):
                 name = CONVERSATIONS + timeline.name.partition(b":")[2]
                 messages = self._view.find(name)
-            place = None if messages is None else load_conversation(self._view, messages.id)
-            if place is not None:
-                member = member_of(self._view, self._inbox, place.id)
+            conversation = None if messages is None else load_conversation(self._view, messages.id)
+            if conversation is not None:
+                member = member_of(self._view, self._inbox, conversation.id)
                 if member is not None:
-                    visibility = Visibility(self._view, place, self._inbox, member)
-                    found = place, member, visibility, place.name
-        self._places[timeline_id] = found
+                    visibility = Visibility(self._view, conversation, self._inbox, member)
+                    found = conversation, member, visibility, conversation.name
+        self._known[timeline_id] = found
         return found
 
-    def _read(self, items: Sequence[Arrival]) -> dict[tuple[int, int], bytes]:
+    def _read(self, arrivals: Sequence[Arrival]) -> dict[tuple[int, int], bytes]:
         """The entries referred to, read in one pass over each timeline."""
         wanted: dict[int, list[int]] = {}
-        for item in items:
-            if not item.payload and item.seq and item.kind not in _WITHOUT_ENTRY:
-                wanted.setdefault(item.timeline_id, []).append(item.seq)
+        for arrival in arrivals:
+            if not arrival.payload and arrival.seq and arrival.kind not in _WITHOUT_ENTRY:
+                wanted.setdefault(arrival.timeline_id, []).append(arrival.seq)
         found: dict[tuple[int, int], bytes] = {}
         for timeline_id, seqs in wanted.items():
             timeline = self._view.load(timeline_id)
@@ -294,41 +294,43 @@ class _Resolver:
 
     def _event(
         self,
-        place: Conversation,
+        conversation: Conversation,
         member: MemberRow,
         visibility: Visibility,
-        item: Arrival,
+        arrival: Arrival,
         behind: Position,
         payload: bytes,
     ) -> Update | None:
-        if not item.kind:  # pulled, not delivered: events of membership reached those concerned
+        if not arrival.kind:  # pulled, not delivered: events of membership reached those concerned
             kind, seq, _ = split_event(payload)
             if kind in OF_MEMBERSHIP:
                 return None
             if kind in (EDIT, RECALL) and not visibility.shows(seq):
                 return None
-        update = event_update(self._view, place, member, behind, payload)
+        update = event_update(self._view, conversation, member, behind, payload)
         if update is not None and update.kind_number == CLEAR and is_current(member):
-            first = self._view.extent(place.messages).first
+            first = self._view.extent(conversation.messages).first
             if update.seq + 1 < first:  # retention went on, and a later event says so
                 return None
         return update
 
     def _own(
-        self, place: Conversation, member: MemberRow, item: Arrival, behind: Position
+        self, conversation: Conversation, member: MemberRow, arrival: Arrival, behind: Position
     ) -> Update:
         fields: list[bytes] = []
-        if item.kind == SET:
-            head = self._view.extent(place.messages).head
-            fields = settings_of(self._view, self._inbox, place.id, member, head)
-        return Update(item.kind, place.name, item.seq, encode_entry(item.seq, fields), behind)
+        if arrival.kind == SET:
+            head = self._view.extent(conversation.messages).head
+            fields = settings_of(self._view, self._inbox, conversation.id, member, head)
+        return Update(
+            arrival.kind, conversation.name, arrival.seq, encode_entry(arrival.seq, fields), behind
+        )
 
     def _plain(self) -> bytes:
         me = self._view.load(self._inbox)
         return encode_entry(0, [] if me is None else [b"@user", user_of(me.name)])
 
-    def _deleted(self, item: Arrival, behind: Position, found: list[Update]) -> None:
-        name = tombstones.name_of(self._view, item.lsn, item.timeline_id)
+    def _deleted(self, arrival: Arrival, behind: Position, found: list[Update]) -> None:
+        name = tombstones.name_of(self._view, arrival.lsn, arrival.timeline_id)
         if name is not None:
             found.append(Update(DELETE, name, 0, encode_entry(0, []), behind))
 

@@ -51,19 +51,23 @@ class Update(NamedTuple):
 
 
 def event_update(
-    view: View, place: Conversation, member: MemberRow | None, behind: Position, payload: bytes
+    view: View,
+    conversation: Conversation,
+    member: MemberRow | None,
+    behind: Position,
+    payload: bytes,
 ) -> Update | None:
     """What a stored event means now to a member (None: to the application); None when the message
     concerned is gone.
     """
     kind, seq, items = split_event(payload)
     if kind in (EDIT, RECALL):
-        message = find_entry(view, place.messages, seq)
-        return None if message is None else Update(kind, place.name, seq, message, behind)
+        message = find_entry(view, conversation.messages, seq)
+        return None if message is None else Update(kind, conversation.name, seq, message, behind)
     if kind == CLEAR:
-        return Update(kind, place.name, seq, encode_entry(seq, items), behind)
+        return Update(kind, conversation.name, seq, encode_entry(seq, items), behind)
     if kind == META:
         current = member is None or is_current(member)
-        metadata = view.metadata(place.messages) if current else {}
+        metadata = view.metadata(conversation.messages) if current else {}
         items = [item for pair in metadata.items() for item in pair]
-    return Update(kind, place.name, 0, encode_entry(0, items), behind)
+    return Update(kind, conversation.name, 0, encode_entry(0, items), behind)

@@ -66,16 +66,16 @@ class News(NamedTuple):
 class _Pulled:
     """A conversation that users pull, as far as somebody waits for them."""
 
-    __slots__ = ("_current", "_members", "events", "inboxes", "messages", "open", "pulled")
+    __slots__ = ("_current", "_members", "events", "inboxes", "messages", "open", "stretches")
 
-    def __init__(self, place: Conversation) -> None:
-        self.messages = place.id
-        self.events = place.row.events
+    def __init__(self, conversation: Conversation) -> None:
+        self.messages = conversation.id
+        self.events = conversation.row.events
         self.inboxes: set[int] = set()  # of those who pull it, or did
         self._current: set[int] = set()  # those of them who are members now
         self._members: tuple[int, ...] | None = None  # the same, as long as it stays so
-        self.open = place.pulled  # whether it is read-diffused now
-        self.pulled: tuple[Stretch, ...] = place.row.pulled
+        self.open = conversation.pulled  # whether it is read-diffused now
+        self.stretches: tuple[Stretch, ...] = conversation.row.pulled
 
     def settle(self, inbox: int, *, current: bool) -> None:
         if current is (inbox in self._current):
@@ -196,13 +196,13 @@ class Watch:
         """What the group appended to conversations that users pull."""
         appended = group.appended
         for timeline, seq in zip(appended.timelines, appended.seqs, strict=True):
-            place = self._by_timeline.get(timeline.id)
-            if place is None or not place.open:
+            pulled = self._by_timeline.get(timeline.id)
+            if pulled is None or not pulled.open:
                 continue
-            found = self._fresh(timeline.id, seq, place.members())
+            found = self._fresh(timeline.id, seq, pulled.members())
             if found is None:
                 continue
-            if timeline.id == place.messages:
+            if timeline.id == pulled.messages:
                 fresh.append(found)
             elif split_event(found.payload)[0] not in OF_MEMBERSHIP:
                 look.update(found.inboxes)
@@ -224,13 +224,13 @@ class Watch:
                     look.add(inbox)
             elif family == MEMBER and self._pulled:
                 inbox, conversation = split_pair(key[2:])
-                place = self._pulled.get(conversation)
-                if place is not None and inbox in place.inboxes:
-                    self._settle(place, inbox)
+                pulled = self._pulled.get(conversation)
+                if pulled is not None and inbox in pulled.inboxes:
+                    self._settle(pulled, inbox)
             elif family == CONVERSATION and self._pulled:
-                place = self._pulled.get(split_number(key[2:]))
-                if place is not None and self._switched(place):
-                    look.update(place.inboxes)
+                pulled = self._pulled.get(split_number(key[2:]))
+                if pulled is not None and self._switched(pulled):
+                    look.update(pulled.inboxes)
 
     def _follow(self, inbox: int) -> None:
         """Find out anew which conversations the user of an in-box pulls."""
@@ -238,32 +238,32 @@ class Watch:
         followed = self._followed[inbox] = []
         for key, _ in self._view.scan(*between(PULLED + number(inbox))):
             conversation = second_id(key)
-            place = self._pulled.get(conversation)
-            if place is None:
+            pulled = self._pulled.get(conversation)
+            if pulled is None:
                 found = load_conversation(self._view, conversation)
                 if found is None:
                     continue
-                place = self._pulled[conversation] = _Pulled(found)
-                self._by_timeline[place.messages] = self._by_timeline[place.events] = place
+                pulled = self._pulled[conversation] = _Pulled(found)
+                self._by_timeline[pulled.messages] = self._by_timeline[pulled.events] = pulled
             followed.append(conversation)
-            place.inboxes.add(inbox)
-            self._settle(place, inbox)
+            pulled.inboxes.add(inbox)
+            self._settle(pulled, inbox)
 
-    def _settle(self, place: _Pulled, inbox: int) -> None:
-        place.settle(inbox, current=is_current(member_of(self._view, inbox, place.messages)))
+    def _settle(self, pulled: _Pulled, inbox: int) -> None:
+        pulled.settle(inbox, current=is_current(member_of(self._view, inbox, pulled.messages)))
 
-    def _switched(self, place: _Pulled) -> bool:
+    def _switched(self, pulled: _Pulled) -> bool:
         """Whether the diffusion is another one now, or was for a while."""
-        found = load_conversation(self._view, place.messages)
-        before = place.pulled
-        place.open = found is not None and found.pulled
-        place.pulled = () if found is None else found.row.pulled
-        return place.pulled != before
+        found = load_conversation(self._view, pulled.messages)
+        before = pulled.stretches
+        pulled.open = found is not None and found.pulled
+        pulled.stretches = () if found is None else found.row.pulled
+        return pulled.stretches != before
 
     def _unfollow(self, inbox: int) -> None:
         for conversation in self._followed.pop(inbox, ()):
-            place = self._pulled[conversation]
-            place.leave_out(inbox)
-            if not place.inboxes:
+            pulled = self._pulled[conversation]
+            pulled.leave_out(inbox)
+            if not pulled.inboxes:
                 del self._pulled[conversation]
-                del self._by_timeline[place.messages], self._by_timeline[place.events]
+                del self._by_timeline[pulled.messages], self._by_timeline[pulled.events]

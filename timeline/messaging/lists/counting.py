@@ -68,6 +68,8 @@ def count_unread(
     )
 
 
-def unread_in(view: View, user: bytes, conversation: bytes) -> int:
-    place, inbox, member = enter_as_user(view, conversation, user)
-    return count_unread(view, inbox.id, place, member, view.extent(place.messages)).messages
+def unread_in(view: View, user: bytes, name: bytes) -> int:
+    conversation, inbox, member = enter_as_user(view, name, user)
+    return count_unread(
+        view, inbox.id, conversation, member, view.extent(conversation.messages)
+    ).messages

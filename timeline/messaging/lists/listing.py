@@ -44,8 +44,8 @@ def conversation(view: View, user: bytes, name: bytes) -> Overview:
     """One conversation as a user's list shows it, also when it is off the list. Raises
     `NoPermissionError`.
     """
-    place, inbox, _ = enter_as_user(view, name, user)
-    own = UserList(view, inbox.id, Summaries(), only=place.id)
+    found, inbox, _ = enter_as_user(view, name, user)
+    own = UserList(view, inbox.id, Summaries(), only=found.id)
     return own.describe(view, own.items[0])
 
 

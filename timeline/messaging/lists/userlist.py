@@ -208,8 +208,10 @@ class UserList:
             if summary.extent.head <= item.member.read or summary.row is None:
                 item.unread = Unread(0, 0)
             else:
-                place = self._conversation(view, item)
-                item.unread = count_unread(view, self.inbox, place, item.member, summary.extent)
+                conversation = self._conversation(view, item)
+                item.unread = count_unread(
+                    view, self.inbox, conversation, item.member, summary.extent
+                )
         return item.unread
 
     def describe(self, view: View, item: ListItem) -> Overview:
@@ -219,30 +221,36 @@ class UserList:
         return item.overview
 
     def _describe(self, view: View, item: ListItem) -> Overview:
-        place, member, extent = self._conversation(view, item), item.member, item.summary.extent
+        conversation, member, extent = (
+            self._conversation(view, item),
+            item.member,
+            item.summary.extent,
+        )
         unread = self.unread(view, item)
-        last = newest(view, place, Visibility(view, place, self.inbox, member), extent)
+        last = newest(
+            view, conversation, Visibility(view, conversation, self.inbox, member), extent
+        )
         return Overview(
-            place.name,
-            CONVERSATION_KINDS[place.row.kind],
+            conversation.name,
+            CONVERSATION_KINDS[conversation.row.kind],
             ROLES[member.role],
             unread.messages,
             unread.mentions,
             head_seen(member, extent.head),
             member.read,
             item.time,
-            settings_of(view, self.inbox, place.id, member, extent.head),
+            settings_of(view, self.inbox, conversation.id, member, extent.head),
             None if last is None else last[3],
             self._summaries.meta(view, item.summary) if is_current(member) else {},
-            self._peer(view, place) if place.row.kind == DIRECT else b"",
-            place.row.members if is_current(member) else 0,
+            self._peer(view, conversation) if conversation.row.kind == DIRECT else b"",
+            conversation.row.members if is_current(member) else 0,
         )
 
-    def _peer(self, view: View, place: Conversation) -> bytes:
+    def _peer(self, view: View, conversation: Conversation) -> bytes:
         """The other user of a direct conversation."""
-        peer = peer_in(place.name, self._user(view, self.inbox))
+        peer = peer_in(conversation.name, self._user(view, self.inbox))
         if peer is None:
-            others = [inbox for inbox, _ in roster(view, place.id) if inbox != self.inbox]
+            others = [inbox for inbox, _ in roster(view, conversation.id) if inbox != self.inbox]
             peer = self._user(view, others[0]) if others else b""
         return peer
 
