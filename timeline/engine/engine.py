@@ -249,10 +249,10 @@ class Engine:
         Call it when idle: in `inline` mode from the caller's loop, in `thread` mode the engine's
         own thread does.
         """
-        if self.control.poisoned:
-            self._heal()
-            return False
         try:
+            if self.control.poisoned:
+                self._heal()
+                return False
             return self.pipeline.work(self.options.slice_ms / 1000 if seconds is None else seconds)
         finally:
             self.outcomes.tell()  # what failed here ended the groups under way
