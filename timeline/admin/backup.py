@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from timeline.admin.progress import Progress, unheard
+from timeline.admin.progress import Progress, ignore
 from timeline.engine.directory import CHECKPOINT, MARK, ROCKS
 from timeline.engine.engine import Engine
 from timeline.errors import BusyError, CorruptError, FormatVersionError, NotFoundError, StorageError
@@ -50,7 +50,7 @@ FILES: Final = "files"
 _IMMUTABLE: Final = ".sst"
 
 
-def back_up(engine: Engine, target: Path, progress: Progress = unheard) -> Manifest:
+def back_up(engine: Engine, target: Path, progress: Progress = ignore) -> Manifest:
     """Back up to the new directory `target` while writes go on. `progress` counts bytes.
 
     Raises `ExistsError`, `BusyError` while another backup is under way, `StorageError`.
@@ -126,7 +126,7 @@ def read_manifest(backup: Path) -> Manifest:
 
 
 def restore(
-    backup: str | os.PathLike[str], target: str | os.PathLike[str], progress: Progress = unheard
+    backup: str | os.PathLike[str], target: str | os.PathLike[str], progress: Progress = ignore
 ) -> Manifest:
     """Make a store of `backup` in the directory `target`, which is new or empty.
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from timeline.admin.inspection import find_timeline
-from timeline.admin.progress import Progress, unheard
+from timeline.admin.progress import Progress, ignore
 from timeline.engine.engine import Engine
 from timeline.lsm.upkeep.compaction import NO_GAIN, Gain
 from timeline.storage.rocks import FAMILIES
@@ -21,7 +21,7 @@ def compact(
     name: bytes | None = None,
     *,
     prefix: bytes = b"",
-    progress: Progress = unheard,
+    progress: Progress = ignore,
 ) -> int:
     """Merge the segments of one timeline, or of all whose name begins with `prefix`.
 
@@ -60,7 +60,7 @@ def gain(
     name: bytes | None = None,
     *,
     prefix: bytes = b"",
-    progress: Progress = unheard,
+    progress: Progress = ignore,
 ) -> Gain:
     """What `compact` would change in sealed segments. Changes nothing."""
     found = NO_GAIN

@@ -25,7 +25,7 @@ from timeline.formats.entries import encode_entry
 from timeline.formats.export import EntryRecord, ExportRecord, Header, RowRecord, TimelineRecord
 from timeline.formats.rows import (
     FORMAT,
-    Progress,
+    ProgressRow,
     StoreRow,
     TimelineRow,
     encode_metadata,
@@ -193,7 +193,7 @@ class _Loader:
         self._flush(logged=False)
         self._storage.flush()
         header = self._header
-        progress = Progress(header.lsn, 0, header.next_id, header.time)
+        progress = ProgressRow(header.lsn, 0, header.next_id, header.time)
         self._put(STATE, keys.COUNT, keys.number(self._raw))
         self._put(META, PROGRESS_KEY, encode_progress(progress))
         self._put(META, STORE_KEY, encode_store(StoreRow(FORMAT, random_epoch(header.epoch))))

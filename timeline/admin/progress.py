@@ -11,5 +11,5 @@ from collections.abc import Callable
 Progress = Callable[[int, int], None]
 
 
-def unheard(done: int, total: int) -> None:
+def ignore(done: int, total: int) -> None:
     """A listener for work that nobody follows."""

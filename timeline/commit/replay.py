@@ -16,7 +16,7 @@ from timeline.formats import keys
 from timeline.formats.keys import pair, split_pair
 from timeline.formats.numbers import Lsn, Seq
 from timeline.formats.records import DROP, PUT, REMOVE, Operation, Record, Target
-from timeline.formats.rows import Progress
+from timeline.formats.rows import ProgressRow
 from timeline.lsm.inboxes import Inboxes
 from timeline.lsm.log import Log
 from timeline.lsm.memtable import Memtable
@@ -45,7 +45,7 @@ class Replay(Applier):
         memtable: Memtable,
         timelines: Timelines,
         inboxes: Inboxes,
-        progress: Progress,
+        progress: ProgressRow,
     ) -> None:
         super().__init__(memtable, timelines, inboxes)
         self._storage = storage

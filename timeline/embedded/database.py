@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Self
 from timeline.admin.backup import back_up
 from timeline.admin.compact import compact, gain
 from timeline.admin.inspection import StoreFacts, inspect_store
-from timeline.admin.progress import Progress, unheard
+from timeline.admin.progress import Progress, ignore
 from timeline.embedded.calls.arguments import names
 from timeline.embedded.calls.lease import Lease
 from timeline.embedded.handle import TimelineHandle
@@ -146,7 +146,7 @@ class Database:
         """Merge small segments and free what was deleted; how many segments fewer there are.
         `progress` is called with timelines done and in all.
         """
-        return compact(self.engine, prefix=encode_name(prefix), progress=progress or unheard)
+        return compact(self.engine, prefix=encode_name(prefix), progress=progress or ignore)
 
     def refresh(self) -> bool:
         """See what was written by now; whether that is more than before. For a store opened read
@@ -166,11 +166,11 @@ class Database:
         done and in all. Raises `ExistsError`, `BusyError`, `StorageError`; nothing is left behind
         then.
         """
-        return back_up(self.engine, Path(path), progress or unheard)
+        return back_up(self.engine, Path(path), progress or ignore)
 
     def gain(self, prefix: Value = b"", *, progress: Progress | None = None) -> Gain:
         """What `compact` would do, without doing it."""
-        return gain(self.engine, prefix=encode_name(prefix), progress=progress or unheard)
+        return gain(self.engine, prefix=encode_name(prefix), progress=progress or ignore)
 
     def flush(self) -> None:
         """Return when everything staged so far is durable."""

@@ -33,7 +33,7 @@ from timeline.errors import CorruptError, FormatVersionError, StallError
 from timeline.formats import keys
 from timeline.formats.rows import (
     FORMAT,
-    Progress,
+    ProgressRow,
     StoreRow,
     decode_progress,
     encode_progress,
@@ -117,10 +117,10 @@ class Store:
         epoch = check_store(value, self.path)
         return _begin_epoch(self.storage, epoch) if self.options.new_epoch else epoch
 
-    def stored_progress(self) -> Progress:
+    def stored_progress(self) -> ProgressRow:
         """How far sealing has come, as it is written."""
         stored = self.storage.get(META, PROGRESS_KEY)
-        return Progress(0, 0, 1, 0) if stored is None else decode_progress(stored)
+        return ProgressRow(0, 0, 1, 0) if stored is None else decode_progress(stored)
 
     def _build(self) -> None:
         storage, options = self.storage, self.options
@@ -282,7 +282,7 @@ def _make_store(storage: Storage) -> int:
     epoch = random_epoch()
     batch = storage.batch()
     batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, epoch)))
-    batch.put(META, PROGRESS_KEY, encode_progress(Progress(0, 0, 1, 0)))
+    batch.put(META, PROGRESS_KEY, encode_progress(ProgressRow(0, 0, 1, 0)))
     storage.write(batch)
     storage.sync()
     return epoch

@@ -142,7 +142,7 @@ def decode_store(value: bytes) -> StoreRow:
     return StoreRow(version, epoch)
 
 
-class Progress(NamedTuple):
+class ProgressRow(NamedTuple):
     """How far sealing has come, written with every slice.
 
     Everything up to LSN `sealed` is in segments, in-boxes, patches and state. `upto` is the LSN at
@@ -157,13 +157,13 @@ class Progress(NamedTuple):
     time: int
 
 
-def encode_progress(progress: Progress) -> bytes:
+def encode_progress(progress: ProgressRow) -> bytes:
     return _PROGRESS.pack(*progress)
 
 
-def decode_progress(value: bytes) -> Progress:
+def decode_progress(value: bytes) -> ProgressRow:
     try:
-        return Progress(*_PROGRESS.unpack(value))
+        return ProgressRow(*_PROGRESS.unpack(value))
     except StructError:
         raise CorruptError(
             "the progress of sealing is damaged: restore a backup or run `timeline repair`"

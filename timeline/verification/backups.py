@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from timeline.admin.backup import FILES, read_manifest
-from timeline.admin.progress import Progress, unheard
+from timeline.admin.progress import Progress, ignore
 from timeline.engine.directory import MARK, ROCKS
 from timeline.formats.manifest import MANIFEST, Manifest
 from timeline.storage.files import checksum
@@ -32,7 +32,7 @@ class Backup:
         self.path = path
         self.manifest: Manifest = read_manifest(path)
 
-    def check_files(self, progress: Progress = unheard) -> Iterator[Finding]:
+    def check_files(self, progress: Progress = ignore) -> Iterator[Finding]:
         """The files that differ from the manifest. `progress` counts files."""
         for done, file in enumerate(self.manifest.files):
             place = self.path / FILES / file.name

@@ -26,7 +26,7 @@ from timeline.formats.numbers import Lsn
 from timeline.formats.records import decode_record
 from timeline.formats.rows import (
     FORMAT,
-    Progress,
+    ProgressRow,
     StoreRow,
     decode_progress,
     encode_progress,
@@ -267,7 +267,7 @@ def _give_beginning(storage: Storage, damaged: Snapshot) -> None:
             first = record.first
         last = record.last
     stored = storage.get(META, PROGRESS_KEY)
-    progress: Progress | None = None if stored is None else decode_progress(stored)
+    progress: ProgressRow | None = None if stored is None else decode_progress(stored)
     better = reckoned(storage, progress, damaged.marked, first, last)
     batch = storage.batch()
     batch.put(META, PROGRESS_KEY, encode_progress(better))

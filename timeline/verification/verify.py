@@ -40,7 +40,7 @@ Thorough = Literal["sample", "whole", "none"]
 
 # It hears now and then: the check that is under way, how many rows were looked at so far, how many
 # checks are done, and how many there are.
-Progress = Callable[[str, int, int, int], None]
+CheckProgress = Callable[[str, int, int, int], None]
 
 
 def verify(
@@ -48,7 +48,7 @@ def verify(
     *,
     options: Options | None = None,
     index: Thorough = "sample",
-    progress: Progress | None = None,
+    progress: CheckProgress | None = None,
 ) -> Report:
     """Check the store at `path`, without changing a byte of it. Another process may have it open. A
     backup is checked as the store that it would become.
@@ -73,7 +73,7 @@ def _verify_store(
     report: Report,
     options: Options | None,
     index: Thorough,
-    progress: Progress | None,
+    progress: CheckProgress | None,
 ) -> None:
     try:
         snapshot = Snapshot(path, options)
@@ -88,7 +88,7 @@ def _verify_store(
             raise StorageError(snapshot.shadow.unveiled(str(error))) from error
 
 
-def _verify_backup(path: Path, report: Report, progress: Progress | None) -> None:
+def _verify_backup(path: Path, report: Report, progress: CheckProgress | None) -> None:
     def tell(done: int, total: int) -> None:
         if progress is not None:
             progress("files of the backup", 0, done, total)
@@ -115,7 +115,7 @@ def check(
     snapshot: Snapshot,
     report: Report,
     index: Thorough = "none",
-    progress: Progress | None = None,
+    progress: CheckProgress | None = None,
 ) -> Iterator[Finding]:
     """The findings of every check. Those of the snapshot itself are not among them."""
     report.applied = snapshot.applied
@@ -145,17 +145,17 @@ def check(
         checks.append(("search index", lambda: check_index(snapshot, report, index == "whole")))
     for done, (name, run) in enumerate(checks):
         if progress is not None:
-            snapshot.told = partial(_tell, progress, name, done, len(checks))
-            snapshot.told(snapshot.rows)
+            snapshot.on_rows = partial(_tell, progress, name, done, len(checks))
+            snapshot.on_rows(snapshot.rows)
         try:
             for finding in run():
                 yield finding._replace(text=snapshot.shadow.unveiled(finding.text))
         except CorruptError as error:
             text = snapshot.shadow.unveiled(str(error))
             yield Finding(FILES, f"the {name} cannot be checked any further: {text}")
-    snapshot.told = None
+    snapshot.on_rows = None
     report.entries, report.references = entries.entries, references.references
 
 
-def _tell(progress: Progress, name: str, done: int, total: int, rows: int) -> None:
+def _tell(progress: CheckProgress, name: str, done: int, total: int, rows: int) -> None:
     progress(name, rows, done, total)

@@ -31,7 +31,7 @@ import numpy as np
 
 from timeline.formats.keys import AUDIENCE, pair
 from timeline.formats.references import cut_references, encode_references, lsn_of
-from timeline.formats.rows import Progress, encode_progress
+from timeline.formats.rows import ProgressRow, encode_progress
 from timeline.formats.segments import Column, encode_segments
 from timeline.lsm.clock import Clock
 from timeline.lsm.log import Log
@@ -60,7 +60,7 @@ class Sealing:
         memtable: Memtable,
         log: Log,
         options: Options,
-        progress: Progress,
+        progress: ProgressRow,
         note: Callable[[int], None],
         expiry: Expiry,
         erasure: Erasure,

@@ -19,7 +19,7 @@ from timeline.formats import conversations, keys
 from timeline.formats.entries import decode_items
 from timeline.formats.references import decode_floor, packed_references
 from timeline.formats.rows import (
-    Progress,
+    ProgressRow,
     decode_clock,
     decode_erasure,
     decode_expiry,
@@ -110,8 +110,8 @@ def readable(family: str, key: bytes, value: bytes) -> bool:
 
 
 def reckoned(
-    storage: Storage, progress: Progress | None, marked: int, first: int, last: int
-) -> Progress:
+    storage: Storage, progress: ProgressRow | None, marked: int, first: int, last: int
+) -> ProgressRow:
     """The progress of sealing: as stored, or, where that is lost or impossible, from the rows.
 
     The newest unbroken part of the log goes from LSN `first` to `last`, both 0 for none. Commits up
@@ -140,5 +140,5 @@ def reckoned(
         if known:
             return progress._replace(next_id=max(progress.next_id, newest + 1))
     if last >= reached and last:  # a replay passes over what is on disk already
-        return Progress(first - 1, last, newest + 1, time)
-    return Progress(reached, 0, newest + 1, time)
+        return ProgressRow(first - 1, last, newest + 1, time)
+    return ProgressRow(reached, 0, newest + 1, time)

@@ -31,7 +31,7 @@ from timeline.formats.conversations import (
 )
 from timeline.formats.rows import (
     FORMAT,
-    Progress,
+    ProgressRow,
     TimelineRow,
     decode_progress,
     decode_row,
@@ -83,7 +83,7 @@ class Snapshot:
         self.options = replace(options or Options(), create=False)
         self.findings: list[Finding] = []
         self.rows = 0  # that were looked at so far
-        self.told: Callable[[int], None] | None = None
+        self.on_rows: Callable[[int], None] | None = None
         self.marked = self._read_mark()
         self.shadow, self.storage = self._open(rebuild)
         try:
@@ -203,7 +203,7 @@ class Snapshot:
             )
         return row.epoch
 
-    def _read_progress(self) -> Progress:
+    def _read_progress(self) -> ProgressRow:
         try:
             value = self.storage.get(META, PROGRESS_KEY)
             if value is None:
@@ -213,7 +213,7 @@ class Snapshot:
             self.findings.append(
                 Finding(META, f"{error}: the log may be applied from the wrong place", PROGRESS_KEY)
             )
-            return Progress(0, 0, 1, 0)
+            return ProgressRow(0, 0, 1, 0)
 
     def _read_mark(self) -> int:
         """The LSN of the durable mark; 0 when it is not there."""
@@ -249,11 +249,11 @@ class Snapshot:
         return self.noted(walk(self.storage, family, b"", LAST))
 
     def noted(self, pairs: Iterator[Pair]) -> Iterator[Pair]:
-        """The same rows. Now and then `told` hears how many were looked at so far."""
+        """The same rows. Now and then `on_rows` hears how many were looked at so far."""
         for pair in pairs:
             self.rows += 1
-            if self.told is not None and self.rows % _TOLD_EVERY == 0:
-                self.told(self.rows)
+            if self.on_rows is not None and self.rows % _TOLD_EVERY == 0:
+                self.on_rows(self.rows)
             yield pair
 
     def get(self, key: bytes) -> bytes | None:
