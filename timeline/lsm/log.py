@@ -1,6 +1,7 @@
 """The commit log: records of groups, read in order by followers of the store.
 
-Responsibility: read commits back, keep named checkpoints, and decide how far the log may be let go.
+Responsibility: write the record of a group and make it durable, read commits back, keep named
+checkpoints, and decide how far the log may be let go.
 
 Rule: the log holds every record above the sealed LSN, and always the newest one. Behind that it
 holds what the lowest checkpoint needs, within bounds of bytes and age, so that a follower that is

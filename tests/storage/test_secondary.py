@@ -1,0 +1,73 @@
+"""The promise: a store is read beside its owner as of the last look, and nothing in it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from timeline.errors import ReadOnlyError
+from timeline.options import Options
+from timeline.storage.rocks import STATE, Storage
+from timeline.storage.secondary import ReadOnlyStorage
+
+
+@pytest.fixture
+def owner(tmp_path: Path) -> Iterator[Storage]:
+    opened = Storage(tmp_path / "rocks", Options())
+    put(opened, b"a")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def reader(owner: Storage) -> Iterator[ReadOnlyStorage]:
+    opened = ReadOnlyStorage(owner.path, Options())
+    yield opened
+    opened.close()
+
+
+def put(storage: Storage, key: bytes, *, logged: bool = True) -> None:
+    batch = storage.batch()
+    batch.put(STATE, key, b"")
+    storage.write(batch, logged=logged)
+    storage.sync()
+
+
+def keys(storage: Storage) -> list[bytes]:
+    return list(storage.keys(STATE, b"", b"z"))
+
+
+def test_what_the_owner_wrote_is_seen_from_the_next_look_on(
+    owner: Storage, reader: ReadOnlyStorage
+) -> None:
+    put(owner, b"b")
+    assert keys(reader) == [b"a"]
+    reader.catch_up()
+    assert keys(reader) == [b"a", b"b"]
+
+
+def test_what_the_owner_flushed_takes_the_place_of_the_log(
+    owner: Storage, reader: ReadOnlyStorage
+) -> None:
+    put(owner, b"b", logged=False)
+    reader.catch_up()
+    assert keys(reader) == [b"a"], "it is in the owner's memory only"
+    owner.flush()
+    reader.catch_up()
+    assert keys(reader) == [b"a", b"b"]
+
+
+def test_it_changes_no_file_of_the_store(owner: Storage) -> None:
+    def files() -> dict[str, bytes]:
+        found = {path.name: path.read_bytes() for path in owner.path.iterdir()}
+        return {name: content for name, content in found.items() if not name.startswith("LOG")}
+
+    before = files()
+    reader = ReadOnlyStorage(owner.path, Options())
+    for write in (lambda: reader.write(reader.batch()), reader.sync, lambda: reader.compact(STATE)):
+        with pytest.raises(ReadOnlyError, match="read only"):
+            write()
+    reader.close()
+    assert files() == before
