@@ -15,7 +15,7 @@ from timeline.engine.engine import Engine
 from timeline.errors import TimelineError
 from timeline.formats.entries import IDS, KNOWN_IDS, resp_id, resp_ids
 
-from ..wire.parser import Command
+from ..wire.parser import Request
 
 ADD = frozenset((b"XADD", b"xadd"))
 _RUN = 4  # how many appends are staged together rather than one by one
@@ -31,7 +31,7 @@ class Appends:
         # The commands before this place are appended one by one; 0 when they are another list.
         self.singly = 0
 
-    def take(self, commands: list[Command], place: int) -> list[bytes]:
+    def take(self, commands: list[Request], place: int) -> list[bytes]:
         """Appends for the commands from `place` on, as long as they are `XADD key * …`, and returns
         the new ids as replies. When there is none, the first is another command, or one that the
         engine refuses. It is then carried out, and refused, like any other.
@@ -62,7 +62,7 @@ class Appends:
         return ids
 
 
-def appends_from(commands: list[Command], place: int) -> list[tuple[bytes, ...]]:
+def appends_from(commands: list[Request], place: int) -> list[tuple[bytes, ...]]:
     """The commands from `place` on that are `XADD key * …` of equally many words, as long as they
     follow one another, as columns: the first words of all, their second words, and so on.
     """
@@ -81,7 +81,7 @@ def appends_from(commands: list[Command], place: int) -> list[tuple[bytes, ...]]
     return list(zip(*commands[place:end], strict=True))
 
 
-def is_append(command: Command, words: int) -> bool:
+def is_append(command: Request, words: int) -> bool:
     """Whether a command of so many words is `XADD key * …`, the key not being one of the store's
     own.
     """

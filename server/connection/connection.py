@@ -20,11 +20,11 @@ from typing import Any, Final
 from timeline.errors import BusyError
 
 from ..errors import ProtocolError
-from ..registry.command import READ, WRITE, Command as Known
+from ..registry.command import READ, WRITE, Command
 from ..registry.lookup import resolve
 from ..service.service import Service
 from ..service.session import Session
-from ..wire.parser import OBJECT_BYTES, Command, Parser
+from ..wire.parser import OBJECT_BYTES, Parser, Request
 from .appends import ADD, Appends
 from .dispatch import kind_of, perform
 from .link import Link
@@ -54,7 +54,7 @@ class Connection(Link):
         # done.
         self._parser = Parser(self._settings.limits)
         self._fault: ProtocolError | None = None
-        self._commands: list[Command] = []
+        self._commands: list[Request] = []
         self._place = 0
         self._appends = Appends(service.engine)
         self._stalled_since = 0.0
@@ -243,7 +243,7 @@ class Connection(Link):
             return READER
         return TURN if place < len(commands) or parser.unread else NOTHING
 
-    def _run(self, command: Known, commands: list[Command], place: int) -> int:
+    def _run(self, command: Command, commands: list[Request], place: int) -> int:
         """Carries out together the appends or short reads from `place` on. The first command there
         is `command`.
 
@@ -266,14 +266,14 @@ class Connection(Link):
             self._service.note(self.session, command, commands[place], seconds, done)
         return done
 
-    def _read(self, commands: list[Command], place: int) -> int:
+    def _read(self, commands: list[Request], place: int) -> int:
         room = self._settings.output_pause_bytes - self._size
         done, pieces, size = short_reads(self._service.engine.timelines, commands, place, room)
         self._out += pieces
         self._size += size
         return done
 
-    def _carry_out(self, args: Command) -> int:
+    def _carry_out(self, args: Request) -> int:
         """Carries out one command, or does nothing and returns what it must wait for."""
         session = self.session
         command = resolve(args)

@@ -12,7 +12,7 @@ from timeline.lsm.timelines import Timelines
 
 from ..commands.arguments import range_end, range_start
 from ..errors import CommandError
-from ..wire.parser import Command
+from ..wire.parser import Request
 from ..wire.replies import array_header
 
 _FORWARD = frozenset((b"XRANGE", b"xrange"))
@@ -23,7 +23,7 @@ _COUNTS = {b"%d" % count: count for count in range(1, 1000)}  # above, it is no 
 
 
 def short_reads(
-    timelines: Timelines, commands: list[Command], place: int, room: int
+    timelines: Timelines, commands: list[Request], place: int, room: int
 ) -> tuple[int, list[bytes], int]:
     """Answers the commands from `place` on, as long as they are short reads by one command. Returns
     how many those are, their replies in pieces, and the bytes of these, not much more than `room`.

@@ -30,7 +30,7 @@ import hiredis
 from ..errors import ProtocolError
 from .inline import split_inline
 
-Command = list[bytes]
+Request = list[bytes]  # the words of one command
 
 _STAR, _DOLLAR, _TILDE, _ANGLE, _BAR = b"*$~>|"
 _SENTINEL = b":1\r\n"
@@ -95,7 +95,7 @@ class Parser:
         self._need = 0
         self._start = 0
         # An incomplete command: the items that are whole, how many are to come, bytes taken so far.
-        self._items: Command = []
+        self._items: Request = []
         self._missing = 0
         self._taken = 0
         # What these take in memory.
@@ -109,11 +109,11 @@ class Parser:
             self._data = data
         self.unread += len(data)
 
-    def next(self) -> list[Command]:
+    def next(self) -> list[Request]:
         """Returns the next commands of what came; raises `ProtocolError` with those before the
         fault.
         """
-        commands: list[Command] = []
+        commands: list[Request] = []
         data, begin = self._data, self._position
         try:
             if begin or self.kept or len(data) > _PIECE:
@@ -144,7 +144,7 @@ class Parser:
             self.kept = 0
         return commands
 
-    def forget(self) -> Command:
+    def forget(self) -> Request:
         """Lets go of all that came. Returns the items of an incomplete command, which may be many
         objects to free.
         """
@@ -153,7 +153,7 @@ class Parser:
         self.unread = self.kept = 0
         return items
 
-    def _read_piece(self, data: bytes, position: int, commands: list[Command]) -> int:
+    def _read_piece(self, data: bytes, position: int, commands: list[Request]) -> int:
         """Reads from `position` on; returns where it stopped."""
         if self._rest:
             return self._complete(data, position, commands)
@@ -162,7 +162,7 @@ class Parser:
             end = _boundary(data, position, end)
         return position + self._read(data[position:end], commands)
 
-    def _complete(self, data: bytes, position: int, commands: list[Command]) -> int:
+    def _complete(self, data: bytes, position: int, commands: list[Request]) -> int:
         """Goes on with the incomplete item, and reads nothing beyond it."""
         rest, size = self._rest, len(data) - position
         if self._need:
@@ -186,7 +186,7 @@ class Parser:
             self._step(bytes(rest), 0, commands)
         return position + size
 
-    def _read(self, data: bytes, commands: list[Command]) -> int:
+    def _read(self, data: bytes, commands: list[Request]) -> int:
         """Reads what `data` begins with; returns how many bytes of it."""
         position, end = 0, len(data)
         if self._missing:
@@ -195,7 +195,7 @@ class Parser:
             position += self._read_fast(data[position:] if position else data, commands)
         return self._read_steps(data, position, commands)
 
-    def _read_steps(self, data: bytes, position: int, commands: list[Command]) -> int:
+    def _read_steps(self, data: bytes, position: int, commands: list[Request]) -> int:
         """Reads from `position` on without hiredis; returns where it stopped."""
         for _ in range(_STEPS):
             if position >= len(data):
@@ -203,7 +203,7 @@ class Parser:
             position = self._step(data, position, commands)
         return position
 
-    def _read_fast(self, data: bytes, commands: list[Command]) -> int:
+    def _read_fast(self, data: bytes, commands: list[Request]) -> int:
         """Reads the whole commands that `data` begins with; returns how many bytes they take.
 
         Zero means that nothing was read. Either hiredis may not see these bytes, since a limit
@@ -222,7 +222,7 @@ class Parser:
             return 0
         reader = self._reader
         gets = reader.gets
-        found: list[Command] = []
+        found: list[Request] = []
         add = found.append
         try:
             reader.feed(data)
@@ -248,7 +248,7 @@ class Parser:
         return self._whole(found, len(data), commands)
 
     @staticmethod
-    def _whole(found: list[Command], end: int, commands: list[Command]) -> int:
+    def _whole(found: list[Request], end: int, commands: list[Request]) -> int:
         """Keeps those of `found` that lie within `end` bytes (the sentinel may have completed one
         more).
         """
@@ -265,7 +265,7 @@ class Parser:
                 commands.append(command)
         return position
 
-    def _step(self, data: bytes, position: int, commands: list[Command]) -> int:
+    def _step(self, data: bytes, position: int, commands: list[Request]) -> int:
         """Reads one command, or as much of it as is there; returns where it stopped."""
         if not self._missing:
             if data[position] != _STAR:
@@ -282,7 +282,7 @@ class Parser:
             self._missing = count
         return self._read_items(data, position, commands)
 
-    def _read_items(self, data: bytes, position: int, commands: list[Command]) -> int:
+    def _read_items(self, data: bytes, position: int, commands: list[Request]) -> int:
         end = len(data)
         limits = self.limits
         while self._missing:
@@ -306,7 +306,7 @@ class Parser:
             position = start + length + 2
         return position
 
-    def _add_item(self, item: bytes, size: int, commands: list[Command]) -> None:
+    def _add_item(self, item: bytes, size: int, commands: list[Request]) -> None:
         self._items.append(item)
         self._taken += size
         self._missing -= 1
@@ -342,7 +342,7 @@ class Parser:
             raise ProtocolError("invalid bulk length")
         return length
 
-    def _read_inline(self, data: bytes, position: int, commands: list[Command]) -> int:
+    def _read_inline(self, data: bytes, position: int, commands: list[Request]) -> int:
         line_end = data.find(b"\n", position, position + self.limits.inline_bytes)
         if line_end < 0:
             if len(data) - position >= self.limits.inline_bytes:

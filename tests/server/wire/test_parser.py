@@ -10,22 +10,22 @@ from hypothesis import example, given, strategies as st
 
 from timeline_server.errors import ProtocolError
 from timeline_server.wire.inline import split_inline
-from timeline_server.wire.parser import Command, Limits, Parser
+from timeline_server.wire.parser import Limits, Parser, Request
 
 BOUND = 256 * 1024  # bytes that one call looks at, of which most are those of one large argument
 LIMITS = Limits(request_bytes=200_000, argument_bytes=100_000, inline_bytes=1_000)
 
 
-def encoded(command: Command) -> bytes:
+def encoded(command: Request) -> bytes:
     return b"*%d\r\n" % len(command) + b"".join(
         b"$%d\r\n%b\r\n" % (len(each), each) for each in command
     )
 
 
-def outcome(pieces: list[bytes], limits: Limits = LIMITS) -> tuple[list[Command], str | None]:
+def outcome(pieces: list[bytes], limits: Limits = LIMITS) -> tuple[list[Request], str | None]:
     """The commands that a stream gives, and the fault that ends it."""
     parser = Parser(limits)
-    commands: list[Command] = []
+    commands: list[Request] = []
     for piece in pieces:
         try:
             commands += read(parser, piece)
@@ -34,10 +34,10 @@ def outcome(pieces: list[bytes], limits: Limits = LIMITS) -> tuple[list[Command]
     return commands, None
 
 
-def read(parser: Parser, data: bytes) -> list[Command]:
+def read(parser: Parser, data: bytes) -> list[Request]:
     """All commands that are complete with `data`."""
     parser.feed(data)
-    commands: list[Command] = []
+    commands: list[Request] = []
     while parser.unread:
         before = parser.unread
         try:
@@ -89,7 +89,7 @@ FRAGMENT = st.one_of(
 
 @given(st.lists(COMMAND, max_size=20), st.lists(st.integers(0), max_size=8))
 def test_any_cut_of_a_pipeline_gives_its_commands(
-    commands: list[Command], places: list[int]
+    commands: list[Request], places: list[int]
 ) -> None:
     data = b"".join(map(encoded, commands))
     assert outcome(cut(data, places)) == (commands, None)
