@@ -42,7 +42,7 @@ from .sockets.unixsocket import UnixSocket
 
 _GRACE = 5.0  # seconds for clients to take their last replies
 _LAST_WORDS = 1.0  # seconds for a reader of the log, at the end
-# The terminal has gone, logrotate: nothing to end for.
+# Signals of a closed terminal and of logrotate, which do not end the daemon.
 _IGNORED = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -71,8 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _mend_streams() -> None:
-    """Has what was closed lead to nowhere: files and sockets would get the numbers of standard
-    streams, and libuv ends the process when one of them is not what it takes it for.
+    """Opens standard streams that are closed, to nowhere. Otherwise files and sockets would get
+    their numbers, and libuv ends the process when one of these is not what it expects.
     """
     keep_standard()
     if sys.stdout is None:
@@ -181,7 +181,7 @@ async def _serve(
     monitor: Monitor,
     notifier: Notifier,
 ) -> None:
-    """Serves clients until asked to stop, and lets them have what is theirs."""
+    """Serves clients until asked to stop, and then sends them the replies they wait for."""
     listener = Listener(
         service.loop,
         service.log,
@@ -232,16 +232,16 @@ def _ignore(number: int, log: Logger) -> None:
 
 
 def _settle_memory() -> None:
-    """What is loaded now stays: the collector need not look at it again, nor look often."""
+    """What is loaded now stays: the garbage collector need not look at it again, nor look often."""
     gc.collect()
-    # Beside the indexer's thread the loop would wait five milliseconds for its turn.
+    # By default the loop would wait five milliseconds for its turn beside the indexer's thread.
     sys.setswitchinterval(0.0005)
     gc.freeze()
     gc.set_threshold(10_000, 50, 1_000)
 
 
 async def _drain(service: Service) -> None:
-    """Lets every client have the replies to what was received, within a bound of time."""
+    """Lets every client have the replies to what was received, for `_GRACE` seconds at most."""
     for connection in list(service.clients.values()):
         connection.finish()
     deadline = service.loop.time() + _GRACE

@@ -11,8 +11,8 @@ Each of these commands builds one object, a `BlockedRead`:
 USER.SYNC, for one, waits for an in-box. A group brings a message to that in-box, so `read` is tried
 again and finds the message. The client is answered, and `ended` is called.
 
-Rule: nothing polls. Those who wait are listed under what they wait for, in order of arrival. A read
-is tried when a group that concerns it was applied. It goes on waiting when it finds nothing, since
+Rule: nothing polls. Waiters are listed under what they wait for, in order of arrival. A read is
+tried when a group that concerns it was applied. It goes on waiting when it finds nothing, since
 what was appended is gone again. Reads that ask for the same page share one answer.
 
 A client whose command is carried out elsewhere, by a thread or in turns, waits here too (`hold`).
@@ -50,10 +50,10 @@ class BlockedRead:
         raise NotImplementedError
 
     def began(self) -> None:
-        """Called under the engine's lock, once the client is listed."""
+        """Called once the client is listed, under the engine's lock."""
 
     def ended(self) -> None:
-        """Called under the engine's lock or without it."""
+        """Called once the client is listed no more, with the engine's lock or without it."""
 
 
 class Reader(Protocol):
@@ -68,7 +68,7 @@ class Reader(Protocol):
         """Sends the reply to a command that has waited; a long one comes in parts."""
 
     def proceed(self) -> None:
-        """Goes on with what was kept, now that something it may have waited for has happened."""
+        """Goes on with what waits, since what it waited for may have happened."""
 
 
 class Waiter:
@@ -81,7 +81,7 @@ class Waiter:
         self.read = read
         self.ended = ended
         self.timer: asyncio.TimerHandle | None = None
-        # It is certain to be answered, and before long: a client that has sent its last waits too.
+        # The answer is certain and comes soon: a client that sends no more is kept until then.
         self.soon = False
 
 
@@ -103,7 +103,7 @@ class Waiters:
 
     @property
     def names(self) -> dict[Name, dict[Waiter, None]]:
-        """What is waited for; empty means that nobody need be woken."""
+        """What clients wait for. When it is empty, nobody has to be woken."""
         return self._by_name
 
     def block(self, client: Reader, read: BlockedRead, seconds: float | None) -> None:
@@ -156,7 +156,7 @@ class Waiters:
         self.answer(waiter, waiter.read.nothing)
 
     def wake(self, names: Iterable[Name]) -> None:
-        """Answers those who wait for any of `names` and now find something, in order of arrival."""
+        """Answers those that wait for any of `names` and find something, in order of arrival."""
         shared: Shared = {}
         woken: list[Reader] = []
         for name in names:

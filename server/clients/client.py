@@ -25,7 +25,7 @@ class Client(Holder, Reader, Protocol):
 
     @property
     def output_bytes(self) -> int:
-        """Bytes the client has yet to take."""
+        """Bytes that the client has not taken yet."""
 
     def holds(self) -> int:
         """Bytes of memory, about: what was received and not done, what was made and not taken."""
@@ -40,7 +40,7 @@ class Client(Holder, Reader, Protocol):
         """Whether something may be pushed: the client reads, and no replies wait to go first."""
 
     def push(self, data: bytes) -> None:
-        """Sends what was not asked for just now. A client that never reads it is closed."""
+        """Sends what the client did not ask for just now. One that never reads it is closed."""
 
     def offer(self, data: bytes) -> bool:
         """Sends what a subscriber is owed; False when it is to be offered again later."""

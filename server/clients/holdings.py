@@ -32,10 +32,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Protocol
 
 LOOK: Final = 0.1  # seconds between looks
-_LOOKED_AT: Final = 256  # clients at each
+_LOOKED_AT: Final = 256  # clients in one look
 _FEW: Final = 16  # clients between which a share is reckoned when there are fewer
 _SMALLEST: Final = 64 << 10  # bytes that are never too many for one client
-_PATIENCE: Final = 1.0  # seconds without progress
+_PATIENCE: Final = 1.0  # seconds in which a client has to let go of something
 _WORTH_IT: Final = 16 << 20  # bytes let go of, after which memory is given back
 _REST: Final = 10.0  # seconds between these times: meanwhile the allocator lets others wait
 
@@ -58,7 +58,7 @@ class Holder(Protocol):
 
 
 class Claim:
-    """Room for a reply that is to be made: `granted`, or refused, is called once."""
+    """Room for a reply that is to be made. Either `granted` or `refused` is called, once."""
 
     __slots__ = ("granted", "holder", "refused", "since", "size")
 
@@ -95,7 +95,7 @@ class Holdings:
         # Those that are not read from, until there is room again.
         self._held_back: dict[Holder, None] = {}
         self._round: Iterator[Holder] = iter(())
-        # Since when memory has been short, and what each held then; 0: it is not.
+        # Since when memory has been short (0: it is not), and what each client held then.
         self._short_since = 0.0
         self._then: dict[Holder, int] = {}
         self._peak = 0
@@ -116,7 +116,7 @@ class Holdings:
             self._loop.call_soon(self._react)
 
     def arrive(self) -> None:
-        """There is a client more."""
+        """There is one client more."""
         if self._timer is None:
             self._timer = self._loop.call_later(LOOK, self._look)
 
@@ -185,7 +185,7 @@ class Holdings:
         self._relieve()
 
     def _relieve(self) -> None:
-        """Lets those go on that can."""
+        """Lets clients go on that can."""
         while self._claims and self._fits(self._first):
             self._claims.popitem(last=False)[0].granted()
         if self._held_back and self.total <= self._most() * 7 // 8:
@@ -254,7 +254,7 @@ class Holdings:
             )
 
     def _give_back(self) -> None:
-        """Asks the allocator for what clients let go of: by itself it keeps what it once had."""
+        """Gives back to the system what clients let go of: the allocator would keep it."""
         self._peak = max(self._peak, self.total)
         now = self._loop.time()
         if (

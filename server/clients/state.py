@@ -14,7 +14,7 @@ from .watches import Mark
 
 
 class Replying(Enum):
-    """What becomes of replies: CLIENT REPLY."""
+    """Which replies are sent: CLIENT REPLY."""
 
     ON = auto()
     OFF = auto()
@@ -98,7 +98,7 @@ class ClientState:
         return bool(self.channels or self.patterns)
 
     def swallows(self) -> bool:
-        """Whether the reply that comes now is not wanted."""
+        """Whether the client does not want the reply that comes now."""
         if self.replying is Replying.SKIP:
             self.replying = Replying.ON
             self.settle()

@@ -35,6 +35,6 @@ def mark(view: View, dropped: DroppedNames, name: bytes) -> Mark:
 
 
 def changed(view: View, dropped: DroppedNames, name: bytes, then: Mark) -> bool:
-    """Whether something has become of the name since."""
+    """Whether the name, or what is under it, has changed since."""
     now = mark(view, dropped, name)
     return now[:3] != then[:3] or (not now.id and dropped.holds_since(name, then.drops))

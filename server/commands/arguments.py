@@ -49,7 +49,7 @@ def split_id(value: bytes) -> tuple[int, int | None]:
 
 
 def exact_id(value: bytes) -> int:
-    """The number of `n` or `n-0`, given by a client for an entry to be."""
+    """The number of `n` or `n-0`, which a client gives for a new entry."""
     number, rest = split_id(value)
     if rest:
         raise CommandError("ids are <seq>-0 here: the second part must be 0, or be left out")
@@ -86,8 +86,8 @@ def range_start(value: bytes) -> int:
 
 
 def range_end(value: bytes) -> int:
-    """The last number of a range: an id, or `(` and an id, which is left out. An end without its
-    second part is the highest of its number, so that `(5` leaves nothing of 5 out.
+    """The last number of a range: an id, or `(` and an id, which is left out. An end without a
+    second part means the highest id of its number, so `(5` still takes `5-0`.
     """
     if value.isdigit() and len(value) < 20:  # as most are, without a second part
         return int(value)
@@ -147,7 +147,7 @@ def writable(name: bytes) -> bytes:
 
 
 def count(value: bytes) -> int:
-    """COUNT of a page that holds one at least (Redis's ranges take less, and then nothing)."""
+    """COUNT of a page, 1 or more. (Redis's ranges take less too, and then return nothing.)"""
     return _number(value, 1, "behind COUNT comes a whole number, 1 or more")
 
 

@@ -51,8 +51,8 @@ class Declarer(Generic[H]):
         listed: bool = True,
         lenient: bool = False,
     ) -> Callable[[H], H]:
-        """Declares the command `name`; how many words it takes follows from `syntax`. A `lenient`
-        one is called with more too, as Redis does, and says itself what is wrong.
+        """Declares the command `name`. How many words it takes follows from `syntax`. A `lenient`
+        one is called with too many words as well, as in Redis, and says itself what is wrong.
         """
 
         def decorate(handler: H) -> H:
@@ -99,8 +99,8 @@ execute = Declarer[PlainHandler](EXECUTE)
 
 
 def reads(name: str, syntax: str) -> Callable[[ReadHandler], ReadHandler]:
-    """Declares what the command `name`, which writes, does when called with no more than `syntax`:
-    it reads, also while writing is off.
+    """Declares what the command `name`, which writes, does when it is called with no more than
+    `syntax`. Then it only reads, also while writing is off.
     """
 
     def decorate(handler: ReadHandler) -> ReadHandler:
@@ -123,7 +123,7 @@ def container(name: str, summary: str, *, group: str = "server", listed: bool = 
 
 
 def declare_help(name: str, group: str = "server") -> None:
-    """Declares the subcommand HELP of the command `name`: the others and what each does."""
+    """Declares the subcommand HELP of the command `name`, which lists the others."""
 
     def help_(session: Session, args: Arguments) -> bytes:
         lines = [f"{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"]

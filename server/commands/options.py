@@ -45,7 +45,7 @@ class Options:
         return self._args[self.at - count : self.at]
 
     def fields(self, *, needed: bool = True) -> list[bytes]:
-        """What comes behind `*`: field, value, …; without it, nothing unless `needed`."""
+        """Field, value, … behind `*`. Without `*` there are none, which is refused if `needed`."""
         rest = self._args[self.at :]
         if not rest and not needed:
             return []

@@ -187,7 +187,7 @@ class Connection(Link):
             self._settle()
 
     def proceed(self) -> None:
-        """Goes on with what was kept, now that something it may have waited for has happened."""
+        """Goes on with what waits, since what it waited for may have happened."""
         if not self._waits:
             if self.held or not self._reading:
                 self.account()

@@ -72,7 +72,7 @@ class Link(asyncio.Protocol):
         raise NotImplementedError
 
     def proceed(self) -> None:
-        """Goes on with what was kept, now that something it may have waited for has happened."""
+        """Goes on with what waits, since what it waited for may have happened."""
         raise NotImplementedError
 
     def _let_go(self) -> None:

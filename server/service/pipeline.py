@@ -24,9 +24,9 @@ from timeline.errors import TimelineError
 
 from ..logs.logger import Logger
 
-_POLLS = 3
+_POLLS = 3  # of the sockets before a flush, while more writes arrive
 PAUSE = 0.002  # seconds until what met BUSY or a write stall is tried again
-_BREATH = 0.005  # seconds between slices of background work while clients write
+_BREATH = 0.005  # seconds between slices of background work, while clients write
 _IDLE = 0.05  # seconds between looks for background work when there was none
 
 
@@ -45,7 +45,7 @@ class Writer(Protocol):
         """
 
     def proceed(self) -> None:
-        """Goes on with what was kept, now that something it may have waited for has happened."""
+        """Goes on with what waits, since what it waited for may have happened."""
 
 
 class PendingGroup:
@@ -182,11 +182,11 @@ class Pipeline:
             client.proceed()
 
     def work(self) -> None:
-        """Inline: does one slice of background work and comes back, soon while more is due."""
+        """Inline: does one slice of background work, and the next soon while more is due."""
         more = False
         try:
             more = self._engine.work()
-        except Exception as problem:  # the next round must come, whatever this one met
+        except Exception as problem:  # the next slice comes all the same
             self._log.error("background work failed", problem=str(problem), exc_info=True)
         if self._engine.group.commits and self._open is None:  # retention trims by commits
             self.flush()

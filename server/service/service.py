@@ -110,7 +110,9 @@ class Service:
                 with self.engine.lock:
                     news = self.messages.watch.tell(group)
                     self.push.tell(news)
-            except TimelineError as problem:  # damage: whoever reads it is told, the others go on
+            except (
+                TimelineError
+            ) as problem:  # damage: those that read it are told, the others go on
                 self.log.error("whom a commit concerns is not known", problem=str(problem))  # noqa: TRY400  it says all
                 self._look_all()
                 return
@@ -131,7 +133,7 @@ class Service:
                 self.waiters.wake(woken)
 
     def _reloaded(self) -> None:
-        """The store healed: what was uncertain may stand, and no group tells of it."""
+        """The store healed: what was uncertain may be stored, and no group tells of it."""
         with suppress(RuntimeError):  # the loop has ended
             self.loop.call_soon_threadsafe(self._look_all)
 
@@ -151,11 +153,11 @@ class Service:
             work()
 
     def carry_on(self, client: Reader, step: Step, reply: Callable[[], bytes]) -> None:
-        """Does the parts of a command behind the first, which was just committed."""
-        self.loop.call_soon(self._see_off)
+        """Does the steps of a command after the first, which was just committed."""
+        self.loop.call_soon(self._flush_soon)
         self.commit_in_steps(client, step, reply)
 
-    def _see_off(self) -> None:
+    def _flush_soon(self) -> None:
         """Makes what is staged durable, though nobody's reply waits for it."""
         with self.engine.lock:
             if self.engine.group.commits:

@@ -12,8 +12,8 @@ from typing import Final
 
 from ..clients.state import ClientState
 
-_WORDS: Final = 32  # of a command, and
-_WORD_BYTES: Final = 128  # of each
+_WORDS: Final = 32  # kept of a command
+_WORD_BYTES: Final = 128  # kept of each word
 
 
 @dataclass(frozen=True, slots=True)

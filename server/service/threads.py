@@ -51,8 +51,8 @@ class Threads:
         self._start(self._for_searches, self._waiters.hold(client, soon=True), work)
 
     def detach_job(self, client: Reader, command: str, work: Callable[[Progress], bytes]) -> None:
-        """As `detach`, for work that tells how far it is and ends early when its client goes; it
-        may wait for others of its kind.
+        """As `detach`, for work that tells how far it is, and ends early when its client goes. It
+        may wait for other work of its kind.
         """
         job = Job(command, client.session.id)
         self.jobs.append(job)

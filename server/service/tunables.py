@@ -12,9 +12,9 @@ class Tunables:
     slowlog_log_slower_than: int  # microseconds; below zero: never
     slowlog_max_len: int
     clients_bytes: int
-    tcp_keepalive: int  # seconds, and
-    timeout: int  # likewise; 0: never
-    slow_after: float = field(init=False)  # the same in seconds
+    tcp_keepalive: int  # seconds; 0: never
+    timeout: int  # seconds; 0: never
+    slow_after: float = field(init=False)  # `slowlog_log_slower_than` in seconds
 
     def __post_init__(self) -> None:
         self.settle()

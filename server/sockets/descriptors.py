@@ -13,8 +13,8 @@ from typing import Final
 from timeline.storage.tuning import table_files
 
 SPARE: Final = 48
-# The log, what is being sealed and merged, the index, backups, sockets, and readers of metrics;
-# what is spare among them.
+# Files of the daemon itself: the log, what is being sealed and merged, the index, backups, sockets,
+# readers of metrics, and the spare ones.
 _OWN: Final = 128
 
 

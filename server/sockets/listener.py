@@ -47,7 +47,7 @@ class Listener:
         self._sockets: list[socket.socket] = []
         self._coming: set[asyncio.Task[object]] = set()  # accepted, not yet among the clients
         self._resting: dict[socket.socket, asyncio.TimerHandle] = {}
-        self._short = False  # of descriptors, and said so
+        self._short = False  # of descriptors; the log has said so
 
     def listen(
         self, bound: socket.socket, backlog: int, make: Callable[[], asyncio.BaseProtocol]
@@ -152,7 +152,9 @@ def bind(host: str, port: int, option: str = "port") -> list[socket.socket]:
     for family, kind, protocol, _, address in socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     ):
-        taken = bound[0].getsockname()[1] if bound else port  # of 0, one port for all of them
+        taken = (
+            bound[0].getsockname()[1] if bound else port
+        )  # for port 0: the same port for all of them
         try:
             bound.append(_bind(family, kind, protocol, (address[0], taken)))
         except OSError as problem:
@@ -170,7 +172,9 @@ def bind(host: str, port: int, option: str = "port") -> list[socket.socket]:
 def _bind(family: int, kind: int, protocol: int, address: tuple[str | int, int]) -> socket.socket:
     made = socket.socket(family, kind, protocol)
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # though an old one lingers
+        made.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # also while an old connection lingers
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.bind(address)

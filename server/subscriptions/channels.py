@@ -54,7 +54,7 @@ class _Message:
         self.size = len(channel) + len(payload) + 8 * len(to)
 
     def give(self, most: int) -> int:
-        """Gives it to the next listeners; how many those were."""
+        """Gives it to the next listeners, and returns how many those were."""
         seen = 0
         for listener in islice(self.to, most):
             seen += 1
@@ -94,7 +94,7 @@ class Channels:
             del self._channels[channel]
 
     def subscribe_pattern(self, client: Client, pattern: bytes, matches: Matches) -> None:
-        """Listens to the channels that `pattern` matches, which `matches` tells."""
+        """Listens to the channels for which `matches` is true."""
         _, listeners = self._patterns.setdefault(pattern, (matches, {}))
         listeners[client] = Listener(client, pattern)
 

@@ -1,8 +1,7 @@
-"""Entries as subscribers are sent them, each encoded once for those who are told at about the same
-time.
+"""Entries as subscribers are sent them, encoded once for all that are told at about the same time.
 
-Rule: a frame here lacks what it begins with, which differs between subscribers. What is kept is
-bounded in bytes.
+Rule: a frame here lacks its beginning, which differs between subscribers. What is kept is bounded
+in bytes.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class Frames:
         return replies.bulk(self._cursors.encode(update.behind)) + encode_update(update)
 
     def get(self, update: Update) -> bytes:
-        """A frame, mostly the same object for all who ask at about the same time."""
+        """A frame, mostly the same object for all that ask at about the same time."""
         frame = self._kept.get(update)
         if frame is None:
             frame = self.encode(update)

@@ -46,9 +46,9 @@ from .subscriber import Subscriber
 
 _AT_A_TIME = 32  # subscribers served in one turn of the loop: others wait for some 0.2 ms
 _READING = 0.0005  # seconds, after which a turn reads for no more of them
-_PAGE = 128  # entries read for one of them at a time, and
-_PAGE_BYTES = 256 << 10  # bytes, the last entry being above
-_COPIED = 16 << 10  # bytes; what is longer is shared by those it is sent to
+_PAGE = 128  # entries read for one subscriber at a time
+_PAGE_BYTES = 256 << 10  # bytes after which such a page ends
+_COPIED = 16 << 10  # bytes; longer frames are not copied for each subscriber
 
 
 class Push:
@@ -79,7 +79,7 @@ class Push:
         inbox: int,
         position: Position | None,
     ) -> None:
-        """Tell a device from now on; a stream begins behind `position`, None is for notes."""
+        """Tell a device from now on: by a stream behind `position`, or by notes for None."""
         streams = position is not None
         self.remove(client, user, device, streams=streams)
         subscriber = Subscriber(client, user, device, inbox, position)
@@ -108,7 +108,7 @@ class Push:
         self._end(client, [each for each in subscribers if each.streams])
 
     def _end(self, client: Client, subscribers: Sequence[Subscriber]) -> None:
-        """Send nothing to these any more; what was kept for them goes, some at a time."""
+        """Send nothing to these any more. What was kept for them is dropped, some at a time."""
         if not subscribers:
             return
         there = self._by_connection[client]
@@ -229,7 +229,7 @@ class Push:
     # --- giving -------------------------------------------------------------------------------
 
     def _give(self, round_: Round, most: int) -> int:
-        """Send the messages of a round to its next subscribers; how many those were."""
+        """Send the messages of a round to its next subscribers, and return how many those were."""
         round_.begun = True
         first, last = round_.positions[0], round_.positions[-1]
         together = [b"", *round_.tails]  # joined by what a frame begins with, that is the frames
@@ -310,7 +310,7 @@ class Push:
 
     def _fail(self, subscriber: Subscriber, problem: TimelineError) -> None:
         """What follows cannot be read for one subscriber: others go on."""
-        if not isinstance(problem, ClosedError):  # it is to be opened again, and then all look
+        if not isinstance(problem, ClosedError):  # it will be opened again, and then all look
             self._give_up(subscriber, str(problem))
 
     def _give_up(self, subscriber: Subscriber, reason: str) -> None:

@@ -1,8 +1,8 @@
 """Messages that wait to be given to many subscribers, each encoded once.
 
 Rule: messages to the same in-boxes wait together in a round and are given together, unless giving
-has begun. Rounds are bounded in number and bytes; a message beyond that is refused, and those whom
-it concerns read it from the store.
+has begun. Rounds are bounded in number and bytes. A message beyond that is refused, and its
+subscribers read it from the store.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from timeline.fanout import Position
 
 from .subscriber import Subscriber
 
-_ROUNDS: Final = 256  # rounds, and
-_ROUNDS_BYTES: Final = 8 << 20  # bytes of messages to be given
-_ROUND_BYTES: Final = 64 << 10  # of messages given together
+_ROUNDS: Final = 256  # that wait
+_ROUNDS_BYTES: Final = 8 << 20  # of messages that wait
+_ROUND_BYTES: Final = 64 << 10  # of messages in one round
 
 
 class Round:
@@ -43,8 +43,8 @@ class Round:
         self.size += len(tail)
 
     def behind(self, position: Position) -> list[bytes]:
-        """The tails that somebody who has read that far has yet to be given, as `join` takes
-        them.
+        """The tails for a subscriber that has been told everything up to `position`, as `join`
+        takes them.
         """
         return [b"", *self.tails[bisect_right(self.positions, position) :]]
 

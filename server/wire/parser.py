@@ -35,13 +35,13 @@ Request = list[bytes]  # the words of one command
 _STAR, _DOLLAR, _TILDE, _ANGLE, _BAR = b"*$~>|"
 _SENTINEL = b":1\r\n"
 _PIECE = 32 * 1024  # bytes looked at by one call; hiredis moves its whole buffer at each kibibyte
-_ITEMS = 8 * 1024  # the same where they are read item by item
+_ITEMS = 8 * 1024  # bytes looked at by one call that reads item by item
 _STEPS = 256  # commands read by one call without hiredis
-_TRIES = 4  # at finding the beginning of a command
-OBJECT_BYTES = 56  # what an argument takes in memory beside its bytes, about
-_COUNT_LINE = 64  # longer than any announced length
+_TRIES = 4  # to find the beginning of a command
+OBJECT_BYTES = 56  # of memory that an argument takes beside its own bytes, about
+_COUNT_LINE = 64  # bytes, longer than any line with a length
 _LARGE_ARRAY = re.compile(rb"\*\d{5}")
-_LARGE = 10_000  # the smallest count that `_LARGE_ARRAY` matches
+_LARGE = 10_000  # items: the smallest count that `_LARGE_ARRAY` matches
 _OTHER_AGGREGATE = re.compile(rb"\n[~>|%]")
 
 
@@ -102,7 +102,7 @@ class Parser:
         self.kept = 0
 
     def feed(self, data: bytes) -> None:
-        """Takes what came."""
+        """Takes bytes that came."""
         if self.unread:
             self._later += data
         else:
@@ -360,7 +360,7 @@ class Parser:
 
 
 def _boundary(data: bytes, position: int, end: int) -> int:
-    """Where before `end` a command seems to begin, so that mostly none is cut."""
+    """Where a command seems to begin before `end`, so that mostly none is cut."""
     cut = end
     for _ in range(_TRIES):
         cut = data.rfind(b"\r\n*", position, cut)

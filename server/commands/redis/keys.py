@@ -29,11 +29,11 @@ from .ranges import answer
 
 _RESERVED = ord("@")
 _MOST_COUNT = 10_000
-NAMES = 2_000  # that KEYS looks at in one turn, some 4 ms
+NAMES = 2_000  # looked at by KEYS in one turn, some 4 ms
 _PASSED = 1_000  # timelines of the store itself that one SCAN passes over, some 1 ms; RANDOMKEY too
 _DROPS = 250  # timelines that each commit of FLUSHALL deletes: some 5 ms, for which others wait
 _MOST_DROPS = 1_000  # the same inside MULTI, where there is one commit
-_DROP_BYTES = 1_600  # of operations that deleting one takes at most, beside its name three times
+_DROP_BYTES = 1_600  # of operations to delete one, at most, beside three times its name
 
 
 def raw_names(catalog: View, prefix: bytes = b"", after: bytes | None = None) -> Iterator[bytes]:
@@ -204,8 +204,8 @@ def matching(session: Session, view: View, glob: Glob) -> Steps:
     complexity="O(N) for the timelines looked at",
 )
 def scan(session: Session, args: Arguments, view: View) -> bytes:
-    """A cursor is the id of the last timeline looked at: ids are given in order, once, and never
-    change, so a walk returns what is there throughout, whatever comes and goes meanwhile.
+    """A cursor is the id of the last timeline looked at. Ids are given in order, once, and never
+    change. So a walk returns what is there throughout, whatever comes and goes meanwhile.
     """
     cursor, glob, count, kind = _scan_options(args)
     names: list[bytes] = []
@@ -292,8 +292,8 @@ def _flush(session: Session, args: Arguments, draft: Draft) -> bytes | None:
 
 
 class _Clearing:
-    """Deletes raw timelines in order of names, each time the next `most` or as many as fit into
-    `room` bytes of a commit; True while there are more.
+    """Deletes raw timelines in order of names: with each call the next `most`, or as many as fit
+    into `room` bytes of a commit. Returns True while there are more.
     """
 
     __slots__ = ("_after", "_most", "_room")

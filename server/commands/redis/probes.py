@@ -23,8 +23,8 @@ from ..declaring import container, plain, read
 from .info import memory
 from .keys import is_visible
 
-_SAMPLES = 5  # entries whose size is looked at, as Redis does, and
-_MOST_SAMPLES = 1_000  # where all are asked for
+_SAMPLES = 5  # entries whose size is looked at, as in Redis
+_MOST_SAMPLES = 1_000  # entries looked at when the client asks for all
 
 
 @plain("TIME", "", "The time of the server: seconds since 1970 and microseconds.", flags="fast")

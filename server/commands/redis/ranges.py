@@ -1,9 +1,9 @@
 """Raw timelines as Redis streams: ranges of them (XLEN, XRANGE, XREVRANGE).
 
 Rule: entries are stored as they are sent, so a range is a header and slices of the store. No reply
-grows beyond `reply_bytes`: a read that would is refused, and COUNT is the way out. A reply of more
-than a page is made in turns, between those of others. It shows all the same what one moment would
-have shown. In-boxes (`@user:…`) are read the same way and show references.
+grows beyond `reply_bytes`: a read that would is refused, and COUNT asks for less. A reply of more
+than a page is made in turns, between those of others. Even so it shows what one moment would have
+shown. In-boxes (`@user:…`) are read the same way and show references.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from .. import arguments
 from ..arguments import ENTRIES, REFERENCES, Ids, syntax_error
 from ..declaring import read
 
-_FIRST_STEP = 256  # entries read before it is known how large they are
-_STEP = 4096  # entries, and
-STEP_BYTES = 256 << 10  # bytes read at a time of what is longer, about
-_ATTEMPTS = 3  # at a range from which something goes while it is read, the last of them at once
-_REFERENCES = 100_000  # in an in-box, for want of a number that costs nothing
+_FIRST_STEP = 256  # entries of the first step, when it is not known how large they are
+_STEP = 4096  # entries of a later step, at most
+STEP_BYTES = 256 << 10  # bytes of a later step, about
+_ATTEMPTS = 3  # at a range from which something goes while it is read; the last without a pause
+_REFERENCES = 100_000  # guessed to be in an in-box: counting them would cost too much
 
 
 def source(session: Session, view: View, name: bytes) -> tuple[Source, Ids]:
@@ -50,8 +50,8 @@ def entries(
 ) -> Steps:
     """Makes the entries of a range, a page at a time. Raises `CommandError` above `reply_bytes`.
 
-    What comes meanwhile is left out. When something goes meanwhile it begins anew, and at last does
-    all at once, so that the reply shows no hole that was never there.
+    What comes meanwhile is left out. When something goes meanwhile, the range is read anew; the
+    last attempt reads it without a pause. So the reply shows no hole that was never there.
     """
     timeline = view.find(name)
     if timeline is None or first > last:
@@ -87,7 +87,7 @@ def _pages(
     reverse: bool,
     fixed: bool,
 ) -> Generator[int, None, list[bytes] | None]:
-    """An attempt at that; None when something went meanwhile. `fixed`: without a pause."""
+    """An attempt at a range; None when something went meanwhile. `fixed`: without a pause."""
     most = session.service.configuration.settings.reply_bytes
     left = TOP if count is None else count
     step = _FIRST_STEP

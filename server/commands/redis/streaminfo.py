@@ -20,8 +20,8 @@ from ..arguments import Ids
 from ..declaring import container, plain, read
 from .ranges import answer, entries, source, state_of
 
-_FULL = 10  # entries of XINFO STREAM FULL where nobody says how many
-_ATTEMPTS = 2  # at making these in turns while something goes; then they are made at once
+_FULL = 10  # entries of XINFO STREAM FULL without COUNT
+_ATTEMPTS = 2  # to make these in turns while something goes; then they are made at once
 
 container("XINFO", "What is known of a timeline.", group="stream")
 
@@ -43,7 +43,7 @@ def xinfo_stream(session: Session, args: Arguments, view: View) -> bytes | None:
 def stream_facts(
     session: Session, name: bytes, view: View, count: int | None, *, full: bool
 ) -> Steps:
-    """Makes the reply to XINFO STREAM; with its entries, which may take turns, if it is `full`."""
+    """Makes the reply to XINFO STREAM. If it is `full` it has entries, which may take turns."""
     found, ids = source(session, view, name)
     if not full:
         pairs = [*_facts(found, name, ids), *_ends(found, name, session.resp)]

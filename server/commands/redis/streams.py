@@ -24,7 +24,7 @@ from .. import arguments
 from ..arguments import syntax_error, writable
 from ..declaring import write
 
-_LEAST_SLACK = 64  # entries
+_LEAST_SLACK = 64  # entries too many before `~` trims, at least
 
 
 class Trim:
@@ -78,7 +78,7 @@ def _slack(length: int, segment_entries: int) -> int:
 
 
 class Given(NamedTuple):
-    """What stands between the key and the fields of XADD, or behind the key of XTRIM."""
+    """What stands between the key and the fields of XADD, or after the key of XTRIM."""
 
     make: bool  # the stream if it is new
     trim: Trim | None
