@@ -17,8 +17,8 @@ from timeline.errors import ClosedError
 from timeline.lsm.log import LogCommit, consumer_name
 from timeline.messaging.delivery.waiting import LOG, Waiters
 
-_PAGE: Final = 1_000  # commits that `read` gives, where no number is said
-_FOLLOWED: Final = 256  # commits that `follow` reads at a time
+_PAGE_COMMITS: Final = 1_000  # commits that `read` gives, where no number is said
+_FOLLOWED_COMMITS: Final = 256  # commits that `follow` reads at a time
 
 
 class LogView:
@@ -34,7 +34,7 @@ class LogView:
         """LSN of the last commit."""
         return self._engine.applied
 
-    def read(self, *, after: int = 0, limit: int = _PAGE) -> list[LogCommit]:
+    def read(self, *, after: int = 0, limit: int = _PAGE_COMMITS) -> list[LogCommit]:
         """At most `limit` commits above LSN `after`. Raises `TrimmedError`, and `UsageError` for an
         LSN above the last one.
         """
@@ -57,7 +57,11 @@ class LogView:
 
         def read() -> list[LogCommit] | None:
             with engine.lock:
-                return engine.view.commits(reached, _FOLLOWED) if engine.applied > reached else None
+                return (
+                    engine.view.commits(reached, _FOLLOWED_COMMITS)
+                    if engine.applied > reached
+                    else None
+                )
 
         while True:
             try:

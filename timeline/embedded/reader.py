@@ -35,8 +35,8 @@ from timeline.formats.rows import Retention
 from timeline.lsm.ranges import Extent
 from timeline.lsm.upkeep.compaction import Gain
 
-_FIRST_PAGE: Final = 64  # entries read at first, which is often all; then
-_PAGE: Final = 1_000  # entries read at a time, with the lock held
+_FIRST_ENTRIES: Final = 64  # entries read at first, which is often all; then
+_PAGE_ENTRIES: Final = 1_000  # entries read at a time, with the lock held
 
 
 class TimelineReader:
@@ -110,7 +110,7 @@ class TimelineReader:
             yield from self._references(first, last, limit, reverse=reverse)
             return
         left = keys.MAX if limit is None else limit
-        size = min(left, _FIRST_PAGE)
+        size = min(left, _FIRST_ENTRIES)
         while left > 0 and first <= last:
             with engine.lock:
                 if engine.closed:
@@ -125,7 +125,7 @@ class TimelineReader:
             if len(page) < min(size, left):
                 return
             left -= len(page)
-            size = _PAGE
+            size = _PAGE_ENTRIES
             if reverse:
                 last = page[-1].seq - 1
             else:
@@ -144,7 +144,7 @@ class TimelineReader:
                 inbox = engine.view.find(self.name)
                 if inbox is None:
                     return
-                asked = min(_PAGE, left)
+                asked = min(_PAGE_ENTRIES, left)
                 page = InboxView(engine.view).read(inbox, low, high, asked, reverse=reverse)
             yield from map(show_reference, page.chunks)
             if page.last is None or page.count < asked:

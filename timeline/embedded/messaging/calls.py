@@ -19,7 +19,7 @@ from timeline.messaging.pages import SyncEntry
 from timeline.messaging.service import Messages
 
 Ids = Iterable[Value]
-PAGE: Final = 100
+DEFAULT_LIMIT: Final = 100  # rows or entries of a page, where no `limit` is given
 
 
 class Calls:

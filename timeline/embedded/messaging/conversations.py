@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from timeline.embedded.calls import arguments
 from timeline.embedded.messaging import calls
-from timeline.embedded.messaging.calls import PAGE, Calls, Ids
+from timeline.embedded.messaging.calls import DEFAULT_LIMIT, Calls, Ids
 from timeline.entry import Entry, FieldsLike, Value, encode_fields, encode_name
 from timeline.formats.conversations import BINARY, CONVERSATION_KINDS, HISTORIES, ROLES
 from timeline.messaging.conversations import bulk, lifecycle, membership, sending
@@ -121,7 +121,12 @@ class ConversationCalls(Calls):
         self._engine.commit(lambda draft: membership.set_role(draft, name, who, whose, given))
 
     def members(
-        self, conversation: Value, actor: Value = "-", *, after: Value = "", limit: int = PAGE
+        self,
+        conversation: Value,
+        actor: Value = "-",
+        *,
+        after: Value = "",
+        limit: int = DEFAULT_LIMIT,
     ) -> MemberPage:
         """A page of members, admins first; its cursor, empty at the end, begins the next."""
         name, who, token = encode_name(conversation), encode_name(actor), encode_name(after)
@@ -209,7 +214,7 @@ class ConversationCalls(Calls):
         last: int | None = None,
         since: int | None = None,
         until: int | None = None,
-        limit: int = PAGE,
+        limit: int = DEFAULT_LIMIT,
         reverse: bool = False,
     ) -> list[Entry]:
         """What `actor` may see, bounds inclusive; hidden messages never make a page short."""
@@ -232,7 +237,12 @@ class ConversationCalls(Calls):
         return [Entry(seq, at, payload) for seq, _, at, payload in found]
 
     def events(
-        self, conversation: Value, actor: Value = "-", *, after: Value = "", limit: int = PAGE
+        self,
+        conversation: Value,
+        actor: Value = "-",
+        *,
+        after: Value = "",
+        limit: int = DEFAULT_LIMIT,
     ) -> EventPage:
         """A page of what happened beside messages; its cursor, empty at the end, begins the next.
 

@@ -13,7 +13,7 @@ from functools import partial
 from timeline.commit.draft import Draft
 from timeline.embedded.calls import arguments
 from timeline.embedded.messaging import calls
-from timeline.embedded.messaging.calls import PAGE, Calls
+from timeline.embedded.messaging.calls import DEFAULT_LIMIT, Calls
 from timeline.embedded.messaging.subscription import Devices, Subscription, check_call
 from timeline.entry import Fields, FieldsLike, Value, encode_fields, encode_name
 from timeline.formats.entries import decode_items, seq_of
@@ -37,7 +37,7 @@ class UserCalls(Calls):
         device: Value,
         *,
         after: Value | None = None,
-        limit: int = PAGE,
+        limit: int = DEFAULT_LIMIT,
         block: float = 0.0,
     ) -> SyncPage:
         """What happened behind a cursor, or behind what the device acknowledged.
@@ -71,7 +71,7 @@ class UserCalls(Calls):
         devices: Devices = (),
         *,
         call: Callable[[Update], object] | None = None,
-        limit: int = PAGE,
+        limit: int = DEFAULT_LIMIT,
     ) -> Subscription:
         """What happens for any number of devices, as pages of at most `limit` entries. A device is
         `(user, device)`, or `(user, device, cursor)` to begin behind a cursor. Iterate over it, or
@@ -175,7 +175,9 @@ class UserCalls(Calls):
 
     # --- what is their own --------------------------------------------------------------------
 
-    def conversations(self, user: Value, *, after: Value = "", limit: int = PAGE) -> ListPage:
+    def conversations(
+        self, user: Value, *, after: Value = "", limit: int = DEFAULT_LIMIT
+    ) -> ListPage:
         """A page of the list, pinned first, then newest; `position` is where to sync from.
 
         It may hold fewer than `limit`: large last messages end it sooner.
@@ -195,7 +197,9 @@ class UserCalls(Calls):
         with self._reading():
             return _listed(listing.conversation(self.messages.view, who, name))
 
-    def inspect_user(self, user: Value, *, after: Value = "", limit: int = PAGE) -> UserFacts:
+    def inspect_user(
+        self, user: Value, *, after: Value = "", limit: int = DEFAULT_LIMIT
+    ) -> UserFacts:
         """A user's in-box and devices, and a page of their conversations with the reasons for each
         unread count; for whoever runs the store. Raises `NotFoundError`.
         """

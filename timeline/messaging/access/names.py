@@ -16,14 +16,14 @@ from timeline.formats.names import CONVERSATIONS, EVENTS, USERS
 APPLICATION: Final = b"-"
 SYSTEM: Final = b"@system"
 
-_LONGEST: Final = 255
+_ID_BYTES: Final = 255
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def check_id(value: bytes, what: str) -> bytes:
     """`value` if it may be an id. Raises `UsageError`."""
-    if not 1 <= len(value) <= _LONGEST:
-        raise UsageError(f"the id of a {what} is 1 to {_LONGEST} bytes long")
+    if not 1 <= len(value) <= _ID_BYTES:
+        raise UsageError(f"the id of a {what} is 1 to {_ID_BYTES} bytes long")
     if value.isalnum():  # ASCII letters and digits: nearly all are
         return value
     try:
@@ -62,7 +62,7 @@ def direct_id(one: bytes, other: bytes) -> bytes:
     """The id of the direct conversation of two users, the same from both sides."""
     low, high = sorted((one, other))
     readable = b"@direct:%d:%b:%b" % (len(low), low, high)
-    if len(readable) <= _LONGEST:
+    if len(readable) <= _ID_BYTES:
         return readable
     return b"@direct:" + blake2b(readable, digest_size=32).hexdigest().encode()
 

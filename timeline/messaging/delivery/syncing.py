@@ -59,7 +59,7 @@ _LOOKS_PER_ENTRY: Final = 4  # references looked at for each entry asked for, an
 _LEAST_LOOKS: Final = 512  # references looked at for any page
 _FIRST_LOOKS: Final = 64  # references resolved before it is known how large they are
 _PAGE_BYTES: Final = 4 << 20  # after which a page ends
-_NEAR: Final = 8  # numbers between two wanted ones that are read along
+_NEAR_NUMBERS: Final = 8  # numbers between two wanted ones that are read along
 _OWN: Final = frozenset((READ, HIDE, CLEAR, SET, RECEIPT))
 _WITHOUT_ENTRY: Final = _OWN - {CLEAR}  # retention records an event for that
 
@@ -284,7 +284,7 @@ class _Resolver:
             seqs.sort()
             start = stop = seqs[0]
             for seq in (*seqs[1:], 0):
-                if seq and seq - stop <= _NEAR:
+                if seq and seq - stop <= _NEAR_NUMBERS:
                     stop = seq
                     continue
                 for row in self._view.stored(timeline, start, stop):

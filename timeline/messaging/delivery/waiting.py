@@ -4,6 +4,7 @@
     read      gives the answer, or None while there is nothing
     ready     something may have come for a name: it is worth reading now
     end       nothing comes any more: the store is being closed
+    began     the wait has begun: takes what is held for it, such as presence
     ended     the wait is over, however it ended: gives back what was held for it
 
 A blocked read, for one, waits for an in-box. A group brings a message to that in-box, so the read

@@ -9,9 +9,9 @@ Rule: a group is looked at once, and only if somebody waits. It brings news of t
             for all of them.
     look    everything else: which in-boxes may have something, and read for themselves
 
-Members are settled as long as no change of their own membership, or of the diffusion, is under way.
-News may name an in-box for which there turns out to be nothing. It never leaves one out. Nothing is
-kept for in-boxes that nobody waits for.
+A member is settled if the group changes neither their membership nor the diffusion. News may name
+an in-box for which there turns out to be nothing. It never leaves one out. Nothing is kept for
+in-boxes that nobody waits for.
 """
 
 from __future__ import annotations

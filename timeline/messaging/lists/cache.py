@@ -3,7 +3,7 @@
 Rule: what a group changes is marked when it is applied, under the lock that readers need. It is
 read anew when somebody asks, so an answer is exact and costs what changed. If a group was applied
 that was not seen here (the store healed), all lists are forgotten. Beyond a number of bytes, those
-used longest ago are. A draft sees what nobody else may, so it gets a list of its own.
+used longest ago are forgotten. A draft sees what nobody else may, so it gets a list of its own.
 """
 
 from __future__ import annotations
