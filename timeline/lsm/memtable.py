@@ -96,9 +96,8 @@ class Memtable:
     def append(
         self, record: bytes, start: int, appends: Appends, lsns: Sequence[int], time: int
     ) -> None:
-        """Apply the appends of a group, whose rows are in their tails already.
-
-        The entries lie in `record` from `start` on.
+        """Apply the appends of a group. Their rows are in the tails already; their entries lie in
+        `record` from `start` on.
         """
         count = len(appends.seqs)
         if count:
@@ -132,10 +131,10 @@ class Memtable:
         active.size += len(value) if value else 0
 
     def patch(self, timeline: Timeline, seq: int, payload: bytes) -> None:
-        """Apply a patch: to the entry in memory, and beside the segment on disk.
+        """Apply a patch to the entry in memory, and keep it for the disk.
 
-        Also when the entry is not sealed yet: the patch on disk is what has the old content erased
-        from the log.
+        It goes to the disk also when the entry is not sealed yet, since only a patch there has the
+        old content erased from the log.
         """
         if self.first(timeline) <= seq:
             if timeline.patched is None:
@@ -145,7 +144,7 @@ class Memtable:
         self.active.size += VALUE_BYTES + len(payload)
 
     def trim(self, timeline: Timeline, first: int) -> None:
-        """Apply a trim: what lies below `first` leaves memory now and the disk when sealed."""
+        """Apply a trim. What lies below `first` leaves memory now, and the disk by sealing."""
         del timeline.tail[: self.index(timeline, first)]
         if not timeline.tail:
             timeline.patched = None
@@ -201,8 +200,10 @@ class Memtable:
         self, timeline: Timeline, first: int, last: int, most: int, *, reverse: bool
     ) -> tuple[list[bytes], int | None] | None:
         """At most `most` entries numbered `first` to `last` in stored form, and the number of the
-        last in the order read, if all of them lie in memory, in one generation, one number after
-        another and unchanged. None: look closer.
+        last in the order read.
+
+        None unless all of them lie in memory, in one generation, unpatched, and have contiguous
+        numbers. Then `pieces` gives them.
         """
         tail, count = timeline.tail, self.applied(timeline)
         if not count or timeline.patched is not None:
@@ -232,8 +233,8 @@ class Memtable:
     def pieces(
         self, timeline: Timeline, first: int, last: int, most: int, *, reverse: bool
     ) -> Iterator[Piece]:
-        """The entries in memory numbered `first` to `last`, in pieces in the order read, each
-        ascending and of at most `most` entries; those deleted are left out.
+        """The entries in memory numbered `first` to `last`, without those that were deleted. They
+        come in pieces in the order read, each ascending and of at most `most` entries.
         """
         start, stop = self.index(timeline, first), self.index(timeline, last + 1)
         tail = timeline.tail
@@ -256,7 +257,7 @@ class Memtable:
                 yield Piece(columns, rows, patched)
 
     def state(self, key: bytes) -> tuple[bool, bytes | None]:
-        """(known here, value); the value of a removed key is None."""
+        """Whether the key is known here, and its value; that of a removed key is None."""
         for generation in (self.active, self.immutable):
             if generation is not None and key in generation.state:
                 return True, generation.state[key]
@@ -295,9 +296,9 @@ class Memtable:
     # --- turning over -------------------------------------------------------------------------
 
     def rotate(self, upto: int, staged: Iterable[Timeline]) -> Generation:
-        """Begin a new generation; the one returned ends at LSN `upto` and is to be sealed.
+        """Begin a new active generation. The one returned ends at LSN `upto` and is to be sealed.
 
-        `staged` are the timelines with rows that were not applied: those belong to the new one.
+        `staged` are the timelines with rows that are not applied yet. These belong to the new one.
         """
         self.immutable = self.active
         self.immutable.upto = upto

@@ -1,11 +1,11 @@
 """Verified segments in memory, bounded by bytes.
 
-Responsibility: find the segment of a timeline that holds a number, from memory or from disk with
-its patches applied, and forget the least recently used.
+Responsibility: find the segment of a timeline that holds a number, in memory, or on the disk, with
+its patches applied. Forget the segments used least recently.
 
-Rule: what is cached equals what is stored plus every applied patch; compaction, trims and patches
-call `forget`. Each timeline keeps its own sorted list of cached segments, so that a hit is one
-bisection; `_recent` orders them all by use. The caller holds the engine's lock.
+Rule: a cached segment is what is stored, with every applied patch. Compaction, trims and patches
+call `forget`. Each timeline has a sorted list of its cached segments, so that a hit is one
+bisection. `_recent` orders all of them by use. The caller holds the engine's lock.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class SegmentCache:
         self.misses = 0
 
     def at_or_after(self, timeline: Timeline, seq: int) -> Segment | None:
-        """The segment with the lowest last number that is at least `seq`, on disk."""
+        """The first segment that ends at `seq` or behind it."""
         cached = timeline.cached
         if cached is not None:
             lasts, segments = cached
@@ -55,7 +55,7 @@ class SegmentCache:
 
     def whole(self, timeline: Timeline, first: int, count: int, *, reverse: bool) -> bytes | None:
         """The `count` entries from number `first` on in stored form, with `reverse` the newest
-        first, if one cached segment has them all and none between them is missing.
+        first; None unless one cached segment holds all of them, without a hole.
         """
         if timeline.cached is None:
             return None
@@ -74,7 +74,7 @@ class SegmentCache:
         return segment.wire(start, start + count)
 
     def before(self, timeline: Timeline, seq: int) -> Segment | None:
-        """The segment with the highest last number below `seq`, on disk."""
+        """The last segment that ends below `seq`."""
         if seq == 0:
             return None
         found = self._storage.at_or_before(
@@ -83,7 +83,7 @@ class SegmentCache:
         return None if found is None else self._load(timeline, *found)
 
     def forget(self, timeline: Timeline, low: int = 0, high: int | None = None) -> None:
-        """Drop the cached segments that may hold a number from `low` to `high` (all above)."""
+        """Drop the cached segments that may hold a number from `low` to `high`; None: or above."""
         if timeline.cached is None:
             return
         lasts, segments = timeline.cached

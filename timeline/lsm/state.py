@@ -1,7 +1,7 @@
-"""State: small values by key, in memory and on disk, seen as one.
+"""State: small values by key, in memory and on the disk, read as one.
 
-Responsibility: read what was applied: the memtable first, then the store. Writing goes through
-a commit. The first byte of a key is its family (formats/keys). The caller holds the engine's lock.
+Responsibility: read what was applied, from the memtable first, then from the store. A commit writes
+it. The first byte of a key is its family, see `formats.keys`. The caller holds the engine's lock.
 """
 
 from __future__ import annotations

@@ -18,9 +18,13 @@ from timeline.formats.segments import Segment
 class Timeline:
     """A timeline as memory knows it. One object per timeline at any time.
 
-    `row` is what was applied (None: not yet created), `staged` what the open groups will make of
-    it (None: dropped), `next` the next number to give out (`keys.MAX`: none), `sealed` the highest
-    number known to be on disk, `patched` what took the place of entries in the tail, by number.
+    `row` is what was applied, None before it was created. `staged` is what the open groups will
+    make of the row, None when they drop it. `next` is the next number to give out, `keys.MAX` when
+    there is none.
+
+    `tail` holds the rows of its entries in the memtable, `generation` is the newest one with an
+    entry of it. `patched` is what took the place of entries in the tail, by number. `sealed` is the
+    highest number known to be on the disk. `cached` are its segments in the segment cache.
     """
 
     __slots__ = (
@@ -45,12 +49,12 @@ class Timeline:
 
     @property
     def floor(self) -> int:
-        """The highest number ever given out, as far as the tail is not needed to know it."""
+        """The highest number ever given out, as far as it is known without the tail."""
         return max(self.sealed, self.row.floor if self.row else 0)
 
     @property
     def idle(self) -> bool:
-        """Nothing of it is only in memory, so that it may be forgotten."""
+        """Whether all of it is on the disk, so that it may be forgotten."""
         return not self.tail and self.staged == self.row and self.next in (self.floor + 1, keys.MAX)
 
 

@@ -80,7 +80,7 @@ class Timelines:
 
     def name(self, timeline_id: int) -> bytes | None:
         """What the timeline with `timeline_id` is called, as applied; None when it was dropped. It
-        is not brought into memory for that.
+        is not loaded for that.
         """
         timeline = self.by_id.get(timeline_id)
         if timeline is not None:
@@ -100,7 +100,7 @@ class Timelines:
         self._forget(timeline)
 
     def disturb(self, timeline_id: int) -> None:
-        """What is stored of a timeline changes that is not in memory."""
+        """The row of a timeline changes that is not in memory."""
         self._heads.take(timeline_id)
 
     def _forget(self, timeline: Timeline) -> None:
@@ -141,8 +141,9 @@ class Timelines:
         return None if found is None else keys.split_pair(found[0])[1]
 
     def forget_idle(self) -> None:
-        """Forget idle timelines beyond the limit, by second chance: the oldest go, unless used
-        since the last look. Call it only where nobody holds a `Timeline` across the call."""
+        """Forget idle timelines beyond the limit, by second chance: the oldest go, unless they were
+        used since the last look. Call it only where no `Timeline` is held across the call.
+        """
         excess = len(self.by_id) - self._limit
         turn = _TURN_TIMELINES + 2 * self._loaded  # more than came, and no more: many may be busy
         self._loaded = 0
