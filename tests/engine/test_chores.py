@@ -83,3 +83,13 @@ def test_a_chore_that_fails_leaves_nothing_and_the_others_go_on(engine: Engine) 
         assert not chores.work(engine.stage, seconds=1.0)
         assert engine.stage.get(b"u-fail") is None
     assert chore.left == 0
+
+
+def test_a_chore_that_is_done_waits_for_the_others_of_its_round(engine: Engine) -> None:
+    chores, done, busy = Chores(HOUR), Counting(0), Counting(3)
+    chores.add(done)
+    chores.add(busy)
+    with engine.lock:
+        while chores.work(engine.stage, seconds=0.0):
+            pass
+    assert (done.calls, busy.left) == (1, 0)

@@ -1,8 +1,9 @@
 """Chores: commits that a store makes by itself, when there is nothing better to do.
 
 Rule: a chore gets a draft and puts into it what one commit should hold. It says whether there is
-more to do, and is then called again soon; else the next round begins after `retention_check_ms`. A
-chore that meets an error has its draft dropped, and goes on in the next round.
+more to do, and is then called again soon; else it is done for this round. The next round begins
+`retention_check_ms` after all are done. A chore that meets an error has its draft dropped, and goes
+on in the next round.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class Chores:
         """A round begins `period` seconds after the last one ended."""
         self._period = period
         self._chores: list[Chore] = []
+        self._left: list[Chore] = []  # of this round
         self._next_round = 0.0
 
     def add(self, chore: Chore) -> None:
@@ -35,11 +37,13 @@ class Chores:
         """Do chores for about `seconds`, if a round is due; True while there are more. The caller
         holds the lock.
         """
-        if time.monotonic() < self._next_round:
-            return False
+        if not self._left:
+            if time.monotonic() < self._next_round:
+                return False
+            self._left = self._chores
         deadline = time.perf_counter() + seconds
-        more = [self._do(chore, stage, deadline) for chore in self._chores]
-        if any(more):
+        self._left = [chore for chore in self._left if self._do(chore, stage, deadline)]
+        if self._left:
             return True
         self._next_round = time.monotonic() + self._period
         return False

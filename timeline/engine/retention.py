@@ -53,10 +53,14 @@ class RetentionKeeper:
             timeline = self._timelines.load(keys.split_number(key[1:]))
             if timeline is None or timeline.staged is None:
                 continue
+            retention = decode_retention(value)
             try:
-                removed = self._trim(draft, timeline, decode_retention(value))
+                first = self._first_kept(timeline, retention.age or None, retention.size or None)
             except CorruptError:  # readers and `verify` report it: the others go on
                 continue
+            removed = draft.trim(timeline, first) if first else 0
+            if retention.length:
+                removed += draft.trim_to_length(timeline, retention.length)
             if removed:
                 for observe in observers:
                     observe(draft, timeline)
@@ -69,13 +73,6 @@ class RetentionKeeper:
 
     def _count(self, removed: int) -> None:
         self.trimmed += removed
-
-    def _trim(self, draft: Draft, timeline: Timeline, retention: Retention) -> int:
-        first = self._first_kept(timeline, retention.age or None, retention.size or None)
-        removed = draft.trim(timeline, first) if first else 0
-        if retention.length:
-            removed += draft.trim_to_length(timeline, retention.length)
-        return removed
 
     def _first_kept(self, timeline: Timeline, age: int | None, size: int | None) -> int:
         first = 0
