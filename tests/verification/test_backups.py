@@ -62,7 +62,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     "a bit of a table": (lambda backup: flip(first(backup, "*.sst")), "is not what it was"),
     "a bit of a list": (lambda backup: flip(first(backup, "MANIFEST-*")), "is not what it was"),
     "a file cut short": (lambda backup: shorten(first(backup, "*.sst")), "is not what it was"),
-    "a file gone": (lambda backup: first(backup, "MANIFEST-*").unlink(), "has gone"),
+    "a file gone": (lambda backup: first(backup, "MANIFEST-*").unlink(), "is missing"),
     "the manifest": (lambda backup: flip(backup / MANIFEST), "the manifest of the backup"),
 }  # fmt: skip
 

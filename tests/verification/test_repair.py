@@ -264,7 +264,7 @@ def test_what_cannot_be_repaired_is_refused(store: Path, tmp_path: Path) -> None
     (tmp_path / "empty").mkdir()
     with pytest.raises(NotFoundError):
         repair(tmp_path / "empty", tmp_path / "new")
-    with pytest.raises(UsageError, match="there already"):
+    with pytest.raises(UsageError, match="exists already"):
         repair(store, tmp_path)
     with timeline.open(store, search=False) as db:
         with pytest.raises(LockedError, match="open in this process"):

@@ -93,22 +93,22 @@ class Indexer(Serving):
         self._tell()
 
     def _distrust(self, index: Index, error: IndexFaultError) -> IndexLagError:
-        _log.warning("the search index is damaged and built anew: %s", error)
+        _log.warning("the search index is damaged and will be built again: %s", error)
         self.failure = str(error)
         if self._serving is index:
             self._serving = None
         self.rebuild()
-        return IndexLagError("the search index is damaged and being built anew")
+        return IndexLagError("the search index is damaged and is built again: try again later")
 
     def _doubt(self, index: Index, error: IndexFaultError) -> IndexLagError:
-        _log.warning("a search failed, so the files of the index are looked at: %s", error)
+        _log.warning("a search failed, so the files of the index are checked: %s", error)
         self.failure = str(error)
         with self._lock:
             if index is self._serving:
                 self._generations.doubted = True
         return IndexLagError(
-            "this search failed, and the index is being looked at: try again later; where INFO "
-            "timeline has an index_last_failure, that is why"
+            "this search failed, and the index is being checked: try again later; "
+            "index_last_failure in INFO timeline says why"
         )
 
     def _building(self) -> int | None:
@@ -208,7 +208,7 @@ class Indexer(Serving):
 
     def _lose(self, why: str) -> None:
         """Give the index up and build another."""
-        _log.warning("the search index is built anew: %s", why)
+        _log.warning("the search index is built again: %s", why)
         self._generations.discard()
 
     def _fail(self, why: str) -> None:

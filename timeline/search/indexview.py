@@ -48,7 +48,7 @@ class IndexView(Serving):
             for _, path in sorted(generations(self._directory).items(), reverse=True):
                 index = self._look(path)
                 if index is None:
-                    why = f"the index in {path} is damaged: have it built anew"
+                    why = f"the index in {path} is damaged: let its owner build it again"
                 elif index.is_of(self._made, engine.view.epoch):
                     self._serving, self.failure = index, ""
                     return

@@ -39,7 +39,7 @@ class Backup:
             progress(done, len(self.manifest.files))
             try:
                 if not place.is_file():
-                    yield _lost(f"{place} has gone")
+                    yield _lost(f"{place} is missing")
                 elif (place.stat().st_size, checksum(place)) != (file.size, file.crc):
                     yield _lost(f"{place} is not what it was when the backup was made")
             except OSError as error:

@@ -97,7 +97,7 @@ def repair(
     source, target = anchored(path), anchored(to)
     _require(source)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UsageError(f"{target} is there already: name a directory that is not")
+        raise UsageError(f"{target} exists already: name a new directory")
     building = target.with_name(target.name + "." + _BUILDING)
     with held(source), rocks_held(source), _scaffold(building, target):
         result = _build(source, building, step or _silent)

@@ -65,7 +65,7 @@ def check_conversations(snapshot: Snapshot) -> Iterator[Finding]:
             there = snapshot.get(conversation_key(timeline_id)) is not None
             yield Finding(
                 STATE,
-                "the row of this conversation " + ("is damaged" if there else "has gone"),
+                "the row of this conversation " + ("is damaged" if there else "is missing"),
                 conversation_key(timeline_id),
                 key[1:],
                 lost=True,

@@ -46,7 +46,7 @@ def check_index(snapshot: Snapshot, report: Report, whole: bool) -> Iterator[Fin
                 reader.verify()
                 yield from _check(snapshot, reader, report, whole)
     except IndexFaultError as error:
-        yield Finding(INDEX, f"{error}: it is built anew once the store is opened")
+        yield Finding(INDEX, f"{error}: the next opening of the store builds it again")
 
 
 def _closed_to_us(directory: Path) -> Path | None:

@@ -24,7 +24,7 @@ from timeline.verification.snapshot.walk import LAST
 _MOST_NAMED: Final = 5  # timelines, conversations or users
 _DERIVED: Final = (LOG, INBOXES)
 _STATE: Final = {
-    keys.AUDIENCE: "who is sent what",
+    keys.AUDIENCE: "who gets which messages",
     keys.COUNT: "how many timelines there are",
     keys.DELETED: "names of deleted timelines",
     keys.DELETIONS: "names of deleted timelines",

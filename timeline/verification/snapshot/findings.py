@@ -70,7 +70,7 @@ class Finding(NamedTuple):
 
 @dataclass(slots=True)
 class Report:
-    """What was found, and how much was looked at."""
+    """What was found, and how much was checked."""
 
     findings: list[Finding] = field(default_factory=list)
     applied: int = 0

@@ -77,7 +77,7 @@ class Snapshot:
         """
         if not (path / ROCKS / "CURRENT").is_file() and not rebuild:
             if any((path / ROCKS).glob("MANIFEST-*")):
-                raise CorruptError(f"{path / ROCKS / 'CURRENT'} has gone")
+                raise CorruptError(f"{path / ROCKS / 'CURRENT'} is missing")
             raise NotFoundError(f"{path} is no Timeline store")
         self.path = path
         self.options = replace(options or Options(), create=False)
@@ -123,7 +123,8 @@ class Snapshot:
             storage.close()
             shadow.close()
         raise StorageError(
-            f"{self.path} is written to too fast to be read beside: try again, or stop the daemon"
+            f"{self.path} changes too fast to be checked while it is open: try again, or stop "
+            "the daemon"
         )
 
     def _open_shadow(self, shadow: Shadow) -> tuple[Storage, list[Finding]]:
@@ -132,7 +133,7 @@ class Snapshot:
         except CorruptError as error:
             storage = Storage(shadow.path, self.options, salvage=True, read_only=True)
             text = (
-                "the write-ahead log is damaged, what lies behind that is lost: "
+                "the write-ahead log is damaged, and what follows the damage is lost: "
                 f"{shadow.unveiled(str(error))}"
             )
             return storage, [Finding(FILES, text, lost=True)]
@@ -191,7 +192,7 @@ class Snapshot:
         try:
             value = self.storage.get(META, STORE_KEY)
             if value is None:
-                raise CorruptError("the row that says what this store is has gone")
+                raise CorruptError("the row that names the store and its format is missing")
             row = decode_store(value)
         except CorruptError as error:
             self.findings.append(Finding(META, f"{error}: it cannot be opened", STORE_KEY))
@@ -207,7 +208,7 @@ class Snapshot:
         try:
             value = self.storage.get(META, PROGRESS_KEY)
             if value is None:
-                raise CorruptError("the progress of sealing has gone")
+                raise CorruptError("the progress of sealing is missing")
             return decode_progress(value)
         except CorruptError as error:
             self.findings.append(
@@ -222,7 +223,8 @@ class Snapshot:
             self.findings.append(
                 Finding(
                     MARK_FILE,
-                    "the durable mark has gone: the loss of the newest commits would go unnoticed",
+                    "the durable mark is missing: the loss of the newest commits would go "
+                    "unnoticed",
                 )
             )
             return 0
