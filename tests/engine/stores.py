@@ -89,7 +89,7 @@ def small_steps() -> Iterator[None]:
         patch.setattr(expiry, "_SLICE_INBOXES", 1)
         patch.setattr(compaction, "_STEP_SEGMENTS", 4)
         patch.setattr(reader, "_PAGE_ENTRIES", 5)
-        patch.setattr(log, "_PAGE", 5)
+        patch.setattr(log, "_FOLLOWED_COMMITS", 5)
         patch.setattr(memtable, "_PAGE_KEYS", 3)
         yield
 
