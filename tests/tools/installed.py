@@ -36,7 +36,9 @@ def refused(*words: str | Path, status: int = 1, stdin: bytes = b"") -> str:
     ran = run(*words, stdin=stdin)
     problem = ran.stderr.decode()
     assert ran.returncode == status, (ran.returncode, ran.stdout, problem)
+    assert ran.stdout == b""
     assert "Traceback" not in problem
+    assert problem.splitlines()[-1].startswith("Error: ")
     if status == 1:
         assert len(problem.splitlines()) == 1, problem
         assert problem.startswith("Error: ")

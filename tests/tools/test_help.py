@@ -75,3 +75,10 @@ def test_help_has_examples(verb: str) -> None:
 
 def test_the_version_is_that_of_the_package() -> None:
     assert printed("--version") == "timeline, version 0.1.0\n"
+
+
+@pytest.mark.parametrize("verb", ["verify", "repair", "compact", "trim", "retention"])
+def test_help_has_an_example_with_a_directory(verb: str) -> None:
+    text = printed(verb, "--help")
+    assert "Examples:" in text
+    assert f"timeline {verb} data" in text

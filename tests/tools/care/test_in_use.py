@@ -1,0 +1,21 @@
+"""The promise: a store that is in use is left alone, and the error says what to do instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.server.daemon import Daemon
+from tests.tools.installed import refused
+
+
+def test_a_store_in_use_is_named_with_what_to_do_instead(daemon: Daemon, store: Path) -> None:
+    for verb, *rest in (
+        ["compact"],
+        ["trim", "x", "--before", "1"],
+        ["retention", "x", "--none"],
+        ["reindex"],
+    ):
+        problem = refused(verb, store, *rest)
+        assert "in use by another process" in problem
+        assert f"timeline {verb} --connect HOST:PORT" in problem
+    assert "--connect" not in refused("repair", store, "--in-place"), "a daemon cannot do that"
