@@ -1,9 +1,8 @@
 """Appends as commits of their own: the path that every message takes, so it is written for speed.
 
-Rule: it does what a `Draft` with one `append` does, with the same checks, and differs from it in
-nothing that can be seen. What is rare (a new timeline, a number that no table knows) is left to the
-draft and the codec. A pipeline of appends is staged column by column, since in Python a call for
-each entry costs more than storing it.
+Rule: an append here gives what a `Draft` with one `append` gives, after the same checks. Rare cases
+go to the draft (a new timeline) and to the codec (a number that no table knows). A pipeline of
+appends is staged column by column: in Python a call for each entry costs more than storing it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""What a group does to memory, when it becomes durable and when the log is replayed.
+"""Applying: what a group does to memory, when it is durable and when the log is replayed.
 
 Responsibility: apply a group in three steps: state, appends, other operations.
 
-Rule: deterministic and idempotent. Beside rows of membership (which answer for any LSN that may be
-replayed) it reads nothing that it does not itself write.
+Rule: applying a record gives the same result each time, also over its own result. So it reads
+nothing but what it writes itself, and rows of membership. Those tell members by LSN, so they give
+the same answer in a replay.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Deliveries of one commit in the making, and whom of their audience each leaves out.
+"""Deliveries of one commit in the making, and which members each of them leaves out.
 
-Rule: a delivery reaches who is a member when it is made. The rows of membership tell members apart
-by LSN only, so a delivery names those who left sooner, or joined later, in its own commit. A commit
-in which nobody does names nobody.
+Rule: a delivery reaches those who are members at that moment. The rows of membership say only in
+which commit somebody joined or left. So a delivery names the in-boxes that left before it, or
+joined after it, in the same commit. Mostly there are none.
+
+    leave bob, deliver 1, join zoe        delivery 1 leaves out bob and zoe
 """
 
 from __future__ import annotations

@@ -2,12 +2,12 @@
 
 Responsibility: collect any number of operations on timelines, in-boxes and state, compute what
 they mean (numbers, extents, memberships) on top of everything staged so far, and stage them as
-one commit. Reading what that makes is the overlay's.
+one commit. Its reads are those of the overlay.
 
-Rule: nothing happens before `commit`; a draft that is dropped leaves nothing. What a draft reads
-is what the store will hold when every group staged so far is applied, with itself on top, so what
-it returns may be shown only once its group is done. Keep the engine's lock from making it to
-`commit`.
+Rule: nothing happens before `commit`; a draft that is dropped leaves nothing. A draft reads what
+the store will hold when every group staged so far is applied, with the draft itself on top. So what
+it returns may be shown only once its group is done. Keep the engine's lock from making a draft to
+its `commit`.
 """
 
 from __future__ import annotations
@@ -59,11 +59,7 @@ class Commit(NamedTuple):
 
 
 class Draft(Overlay):
-    """One commit with any number of operations; nothing happens before `commit`.
-
-    What it reads is what the store will hold when every group staged so far is applied, with this
-    draft on top. Keep the engine's lock from `begin` to `commit`.
-    """
+    """One commit with any number of operations; nothing happens before `commit`."""
 
     def __init__(self, stage: Stage) -> None:
         """Raises `BusyError`, and whatever writes get while writing is off."""

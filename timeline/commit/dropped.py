@@ -1,8 +1,10 @@
 """Dropped names: which names lost their timeline of late.
 
-Rule: a name that has no timeline now and had none before looks unchanged. It is not, when a
-timeline was made and deleted under it in between. This tells the two apart for the newest drops; of
-what is older than these it says that it may have changed.
+A name that had no timeline before, and has none now, looks unchanged. It has changed if a timeline
+was made and deleted under it in between.
+
+Rule: the newest drops are remembered. Of a name that may have been dropped before these, the answer
+is that it was.
 """
 
 from __future__ import annotations

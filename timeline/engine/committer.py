@@ -1,13 +1,12 @@
-"""Who drives an engine: a thread of its own, and never a forked child.
+"""Who drives an engine: a thread of its own, or its callers, and never a forked child.
 
-An engine that others drive has a thread for what must be done though nobody calls: the fsync that
-`interval` durability puts off, and opening again after a failure.
+The commit thread flushes what is staged, and works when there is nothing to flush. Where callers
+drive an engine, the idle thread does what must be done though nobody calls: it makes the fsync that
+`interval` durability puts off, and opens the storage again after a failure.
 
-Rule: the thread flushes what was staged, works when there is nothing to flush, and ends with the
-engine, whether that is closed or let go. After a fork the child's engines refuse everything: two
-writers would destroy the store, and the parent's thread did not come along.
-
-What a group is and how it fails is the engine's; nothing that the engine raises is caught here.
+Rule: a thread ends with its engine, when that is closed or when nobody refers to it any more. A
+fork leaves the child with engines that refuse everything: two writers would destroy the store, and
+the parent's threads do not run in the child. Nothing that the engine raises is caught here.
 """
 
 from __future__ import annotations

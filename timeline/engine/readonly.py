@@ -2,11 +2,10 @@
 
 Responsibility: open a directory without changing a byte in it, and follow what its owner writes.
 
-Rule: what is seen is the store as of one moment, the log above the sealed LSN replayed in memory,
-until `refresh` moves on. Nothing is sealed, marked, healed or kept; every write is refused. Of a
-store that is being written to, a commit may be seen a moment before its fsync returned: look by the
-wire at what must be durable. Memory holds what the owner has not yet brought to its segments, as
-after a crash.
+Rule: a reader sees the store as of one moment, until `refresh` moves on. The log above the sealed
+LSN is replayed in memory, so memory holds what the owner has not yet sealed, as after a crash.
+Nothing is sealed, marked or healed, and every write is refused. While the owner writes, a commit
+may be seen a moment before its fsync returned: over the wire only durable commits are seen.
 """
 
 from __future__ import annotations

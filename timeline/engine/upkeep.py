@@ -1,10 +1,10 @@
-"""Upkeep: the work on a store that is nobody's request, in slices between groups.
+"""Upkeep: the work that a store does by itself, in slices between groups.
 
-Responsibility: seal as much as each group earned; when there is time, compact, bring what was
-deleted out of the files, expire in-boxes, let go of log, and do the chores.
+Responsibility: after each group, seal as much as that group brought. When there is time, compact
+segments, make the files forget what was deleted, expire in-boxes, delete old log, do the chores.
 
-Rule: what keeps memory bounded comes first, then what merges segments, then the rest. A slice takes
-about the time that it is given. Raises what the storage raises: `StallError` means that nothing was
+Rule: sealing comes first, since it keeps memory bounded; compaction comes second. A slice takes
+about the time that it is given. It raises what the storage raises. After a `StallError` nothing was
 written, and the slice is done again. The caller holds the engine's lock.
 """
 
@@ -28,7 +28,7 @@ class Upkeep:
         self._options = store.options
 
     def keep_pace(self) -> None:
-        """After a group: seal as much as it earned, and forget what is beyond the caches."""
+        """After a group: seal as much as it brought, and forget what is beyond the caches."""
         store = self._store
         store.sealing.keep_pace(store.begin_pass)
         store.tidy()
@@ -64,8 +64,8 @@ class Upkeep:
     # --- erasing ------------------------------------------------------------------------------
 
     def _erase(self, seconds: float) -> bool:
-        """Bring what was replaced or deleted out of the files, in slices and on a thread; True
-        while there is more to do at once.
+        """Make the files forget what was replaced or deleted, in slices and on a thread. True while
+        there is more to do at once.
         """
         store = self._store
         erasure, expiry = store.erasure, store.expiry
@@ -86,8 +86,8 @@ class Upkeep:
         return False
 
     def _let_log_go(self) -> bool:
-        """Let go of sealed log that nobody needs any more; whether what is to be erased from it is
-        among that.
+        """Delete sealed log that nobody needs any more. True when that includes all that is to be
+        erased from the log.
         """
         store = self._store
         batch = store.storage.batch()
@@ -102,8 +102,8 @@ class Upkeep:
         kept = store.log.lowest(store.erasure.log) if store.erasure.log else None
         if kept is None or kept.last < store.log.applied:
             return kept is None
-        # It is the newest, which is never let go. Where it holds itself what it takes back, another
-        # commit has to follow.
+        # It is the newest record, which is never deleted. Where one commit holds an entry and takes
+        # it back, another commit has to follow.
         taken_back = superseded(kept)
         if taken_back is None:
             return True

@@ -11,11 +11,11 @@
     CLOSED      CLOSED           no         nothing: reads are refused too
     IN_CHILD    CLOSED           no         nothing: the store is the parent's
 
-Those that write groups may be POISONED and CLOSING, and every state may end as CLOSED or IN_CHILD.
-What happens in a state that the table does not lead on from changes nothing.
+From a state in which groups are written, POISONED and CLOSING may follow. After every state CLOSED
+or IN_CHILD may follow. An event for which the table has no way on changes nothing.
 
-Rule: BUSY passes by itself. A failed write or fsync poisons, and nothing but healing turns writing
-on again, since an fsync is never retried. A full disk is a failure like any other.
+Rule: BUSY passes by itself. A failed write or fsync poisons. An fsync is never retried, so nothing
+but healing turns writing on again. A full disk is a failure like any other.
 
 The caller holds the engine's lock, except where it says otherwise.
 """
