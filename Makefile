@@ -45,8 +45,10 @@ $(BUILT): pyproject.toml
 # so that it is make's own child: Ctrl-C reaches it from a terminal, and make hands SIGTERM on.
 run: $(BUILT)
 	@if command -v redis-cli >/dev/null; \
-	then hint="redis-cli -p $(PORT) XADD hello '*' text 'first message'"; \
-	else hint="$(VENV)/bin/python -c \"import redis; print(redis.Redis(port=$(PORT)).xadd('hello', {'text': 'first message'}))\""; \
+	then cli="redis-cli -p $(PORT)"; \
+	  hint="$$cli CONV.CREATE team alice MEMBERS 1 bob && $$cli CONV.SEND team alice '*' text 'first message'"; \
+	else cli="import redis; call = redis.Redis(port=$(PORT)).execute_command"; \
+	  hint="$(VENV)/bin/python -c \"$$cli; call('CONV.CREATE', 'team', 'alice', 'MEMBERS', 1, 'bob'); print(call('CONV.SEND', 'team', 'alice', '*', 'text', 'first message'))\""; \
 	fi; \
 	exec $(VENV)/bin/timelined --data $(DATA) --host $(HOST) --port $(PORT) > >( \
 	  trap '' INT TERM; \
