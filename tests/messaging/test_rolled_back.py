@@ -123,7 +123,7 @@ def test_an_opening_that_commits_nothing_leaves_nothing(tmp_path: Path) -> None:
 def test_only_the_newest_openings_are_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.lsm.openings._KEPT", 3)
+    monkeypatch.setattr("timeline.lsm.openings._MOST_OPENINGS", 3)
     cursors = [begin(tmp_path / "store")]
     for _ in range(8):
         with opened(tmp_path / "store") as db:
