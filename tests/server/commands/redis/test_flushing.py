@@ -18,7 +18,8 @@ from redis.exceptions import ResponseError
 from tests.server.daemon import Client, Daemon, Start
 
 MOST = 1_000  # timelines that one commit deletes at most
-SMALL = ("--group-bytes", "64k", "--entry-bytes", "4k")
+# Groups are small, and a burst waits for a slow disk however long that takes.
+SMALL = ("--group-bytes", "64k", "--entry-bytes", "4k", "--busy-ms", "60000")
 
 
 def fill(client: Client, count: int, prefix: str = "t") -> None:
