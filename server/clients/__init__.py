@@ -1,4 +1,4 @@
 """What is known of each client, and how all of them share time, memory and the wait for news.
 
-Imports `registry` and `wire`.
+Imports `registry` and `errors`.
 """

@@ -1,4 +1,4 @@
 """One client's socket: its commands in order, its replies in order, and the fast paths.
 
-Imports `commands`, `service` and what these import.
+Imports `commands`, and what that imports.
 """

@@ -1,4 +1,4 @@
 """Commands that Redis does not have, a file for each family.
 
-Imports `commands` and what it imports. Importing a family declares its commands.
+Imports `commands`, and what that imports. Importing a family declares its commands.
 """
