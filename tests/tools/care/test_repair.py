@@ -36,7 +36,7 @@ def test_damage_is_found_mended_and_what_is_lost_listed(store: Path, tmp_path: P
 
 def test_repair_says_where_or_nothing_happens(store: Path, tmp_path: Path) -> None:
     assert "--to NEWDIR, or --in-place" in refused("repair", store, status=2)
-    assert "there already" in refused("repair", store, "--to", tmp_path)
+    assert "exists already: name a new directory" in refused("repair", store, "--to", tmp_path)
     assert "is no Timeline store" in refused("repair", tmp_path, "--to", tmp_path / "new")
 
 
