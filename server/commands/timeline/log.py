@@ -140,7 +140,7 @@ def _move(session: Session, name: bytes, lsn: int | None) -> None:
         raise UsageError("moving a consumer is not part of a commit: call it outside MULTI")
     if consumer_name(name) == CONSUMER:
         raise NoPermissionError(
-            f"{shown(name)} is the checkpoint of the search index, which moves it by itself"
+            f"{shown(name)} is the search index, which moves its own checkpoint"
         )
     engine = session.service.engine
 
