@@ -21,11 +21,7 @@ from timeline.formats.conversations import (
     DIRECT,
     GROUP,
     HAS_CALLED,
-    HAS_HIDDEN,
-    HAS_MENTIONS,
     HAS_UNCOUNTED,
-    HIDDEN,
-    MENTIONED,
     OPEN,
     ROSTER,
     UNCOUNTED,
@@ -54,7 +50,6 @@ from timeline.verification.snapshot.findings import Finding, Put, put, remove, w
 from timeline.verification.snapshot.snapshot import Snapshot
 
 _FLAGS = ((HAS_UNCOUNTED, UNCOUNTED), (HAS_CALLED, CALLED))
-_OWN_FLAGS = ((HAS_HIDDEN, HIDDEN), (HAS_MENTIONS, MENTIONED))
 
 
 def check_conversations(snapshot: Snapshot) -> Iterator[Finding]:

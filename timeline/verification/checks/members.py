@@ -16,12 +16,9 @@ from collections.abc import Iterator
 from timeline.errors import CorruptError, shown
 from timeline.formats import keys
 from timeline.formats.conversations import (
-    CALLED,
-    HAS_CALLED,
     HAS_HIDDEN,
     HAS_MENTIONS,
     HAS_SETTINGS,
-    HAS_UNCOUNTED,
     HIDDEN,
     MEMBER,
     MENTIONED,
@@ -32,7 +29,6 @@ from timeline.formats.conversations import (
     ROLES,
     ROSTER,
     SETTINGS,
-    UNCOUNTED,
     ConversationRow,
     MemberRow,
     RosterRow,
@@ -53,7 +49,6 @@ from timeline.storage.rocks import STATE
 from timeline.verification.snapshot.findings import Finding, Put, put, remove, within
 from timeline.verification.snapshot.snapshot import Snapshot
 
-_FLAGS = ((HAS_UNCOUNTED, UNCOUNTED), (HAS_CALLED, CALLED))
 _OWN_FLAGS = ((HAS_SETTINGS, SETTINGS), (HAS_HIDDEN, HIDDEN), (HAS_MENTIONS, MENTIONED))
 
 
