@@ -250,6 +250,12 @@ def test_server_and_tools_import_themselves_relatively(folder: str) -> None:
     assert not [str(found) for found in imports_of(folder) if found.top in own]
 
 
+def test_tests_and_benchmarks_import_server_and_tools_by_their_installed_names() -> None:
+    """A module that is imported by two names is loaded twice, and its classes differ."""
+    folders = set(INSTALLED.values())
+    assert not [str(found) for found in imports_of("tests", "bench") if found.top in folders]
+
+
 def test_the_server_does_not_know_the_tools() -> None:
     tools = {"tools", "timeline_tools"}
     assert not [str(found) for found in imports_of("server") if found.top in tools]

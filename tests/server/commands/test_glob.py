@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from server.commands.glob import LONGEST, Glob
-from server.errors import CommandError
 from tests.server.daemon import Client, Daemon
+from timeline_server.commands.glob import LONGEST, Glob
+from timeline_server.errors import CommandError
 
 SIGNS = b"ab*?[]^-\\\xe4"
 

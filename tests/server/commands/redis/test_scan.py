@@ -11,11 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import timeline
-from server.commands.glob import compiled
-from server.commands.redis.keys import NAMES, matching
-from server.service.making import finish
 from tests.server.daemon import Client, Daemon, Start
 from timeline.commit.draft import Draft
+from timeline_server.commands.glob import compiled
+from timeline_server.commands.redis.keys import NAMES, matching
+from timeline_server.service.making import finish
 
 DOUBLE = 2**53  # up to here every integer is a double of its own
 
