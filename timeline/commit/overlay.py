@@ -3,8 +3,8 @@
 Responsibility: hold what a commit in the making has decided so far, and answer reads through it:
 the commit, the open group, the pending group, applied state, in that order.
 
-Rule: nothing here changes anything; `draft` does. What is read may be shown only once the group of
-the commit is done. The caller holds the engine's lock.
+Rule: nothing here changes anything; `changes` and `draft` do. What is read may be shown only once
+the group of the commit is done. The caller holds the engine's lock.
 """
 
 from __future__ import annotations
@@ -50,6 +50,9 @@ class Overlay:
         self._created: list[Timeline] = []  # in order of ids, which are above all others
         self._headers: dict[Timeline, TimelineRow | None] = {}
         self._nexts: dict[Timeline, int] = {}
+        self._next_id = stage.next_id  # given out once this is committed
+        self._size = 0  # bytes of its entries
+        self._made = 0  # things, entries and references
 
     # --- timelines ----------------------------------------------------------------------------
 
@@ -57,6 +60,20 @@ class Overlay:
         if name in self._names:
             return self._names[name]
         return self._stage.find(name)
+
+    def load(self, timeline_id: int) -> Timeline | None:
+        """The timeline with `timeline_id`; None when there is none, or it was dropped."""
+        stage = self._stage
+        timeline = stage.timelines.load(timeline_id)
+        if timeline is None:
+            made = [self._created, stage.open.created]
+            if stage.pending is not None:
+                made.append(stage.pending.created)
+            found = (each for group in made for each in group if each.id == timeline_id)
+            timeline = next(found, None)
+            if timeline is None:
+                return None
+        return None if self._headers.get(timeline, timeline.staged) is None else timeline
 
     def names(self, prefix: bytes = b"", after: bytes | None = None) -> Iterator[bytes]:
         """Names in byte order, those after `after` that begin with `prefix`."""
