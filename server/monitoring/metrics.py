@@ -256,13 +256,13 @@ def _memory(service: Service) -> Iterator[Metric]:
 
 
 def _background(service: Service) -> Iterator[Metric]:
-    store = service.engine.store
+    store, retention = service.engine.store, service.engine.upkeep.retention
     sealing, compaction, expiry = store.sealing, store.compaction, store.expiry
     yield _counter("sealing_passes", "Passes of sealing that ended.", sealing.passes)
     yield _gauge("sealing_fraction", "Of the pass under way, 0 to 1.", sealing.fraction)
     yield _counter("segments_merged", "Segments merged by compaction.", compaction.merged)
     yield _gauge("compaction_waiting", "Timelines that wait for it.", compaction.waiting)
-    yield _counter("retention_trimmed", "Entries trimmed by retention.", store.retention.trimmed)
+    yield _counter("retention_trimmed", "Entries trimmed by retention.", retention.trimmed)
     yield _gauge("inbox_floor_lsn", "In-boxes forgot what is below.", store.inboxes.floor)
     yield _gauge("inbox_sweeping", "1 while what they forgot is deleted.", expiry.sweeping)
 

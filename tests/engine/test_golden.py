@@ -84,7 +84,7 @@ def listing(db: Database) -> dict[str, Any]:
         "epoch": engine.store.epoch,
         "timelines": timelines,
         "in-boxes": inboxes,
-        "retention": {"contiguous": list(engine.store.retention.get(kept))},
+        "retention": {"contiguous": list(engine.upkeep.retention.get(kept))},
         "checkpoints": {text(name): lsn for name, lsn in db.log.checkpoints().items()},
     }
 

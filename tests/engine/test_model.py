@@ -296,7 +296,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def retain(self) -> None:
         """Retention runs: one commit for every timeline from which something goes."""
-        keeper = self.engine.store.retention
+        keeper = self.engine.upkeep.retention
         with self.engine.lock:
             more = True
             while more:

@@ -22,11 +22,18 @@ class Chores:
     def __init__(self, period: float) -> None:
         """A round begins `period` seconds after the last one ended."""
         self._period = period
+        self._own: tuple[Chore, ...] = ()  # of one opening of the store
         self._chores: list[Chore] = []
         self._left: list[Chore] = []  # of this round
         self._next_round = 0.0
 
+    def begin(self, *own: Chore) -> None:
+        """The store was opened: `own` take the place of those of the opening before."""
+        self._own = own
+        self._left = []
+
     def add(self, chore: Chore) -> None:
+        """Do `chore` in each round from the next one on, behind those of the store."""
         self._chores.append(chore)
 
     def soon(self) -> None:
@@ -40,7 +47,7 @@ class Chores:
         if not self._left:
             if time.monotonic() < self._next_round:
                 return False
-            self._left = self._chores
+            self._left = [*self._own, *self._chores]
         deadline = time.perf_counter() + seconds
         self._left = [chore for chore in self._left if self._do(chore, stage, deadline)]
         if self._left:

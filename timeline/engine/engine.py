@@ -41,7 +41,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import ClassVar, Final, Self, TypeVar
 
-from timeline.commit.deleted import forget
 from timeline.commit.draft import Draft
 from timeline.commit.dropped import DroppedNames
 from timeline.commit.gate import Gate
@@ -111,8 +110,6 @@ class Engine:
         self._expiry_observers: list[Callable[[Draft, Timeline], None]] = []
         self._reloads: list[Callable[[], None]] = []
         self.chores = Chores(self.options.retention_check_ms / 1000)
-        self.chores.add(self._keep_retention)
-        self.chores.add(self._forget_deleted)
         self._open()
 
     def _open(self) -> None:
@@ -149,8 +146,9 @@ class Engine:
     def _adopt(self, store: Store) -> None:
         """What is asked from now on is asked of `store`."""
         self.store = store
-        self.pipeline.adopt(store, Upkeep(store, self.chores))
-        self.view.adopt(store)
+        self.upkeep = Upkeep(store, self.chores, self._expiry_observers)
+        self.pipeline.adopt(store, self.upkeep)
+        self.view.adopt(store, self.upkeep.retention)
         self.stage, self.appender = store.stage, store.appender
         self.timelines, self.inboxes = store.timelines, store.inboxes
         self.state, self.log = store.state, store.log
@@ -390,15 +388,11 @@ class Engine:
         with self.lock:
             self.chores.add(chore)
 
-    def _keep_retention(self, draft: Draft) -> bool:
-        return self.store.retention.trim_next(draft, self._expiry_observers)
-
-    def _forget_deleted(self, draft: Draft) -> bool:
-        return forget(draft, self.options.deleted_names)
-
     def stats(self) -> dict[str, int | float | str]:
         """What INFO shows of the engine."""
-        return figures(self.store, self.view, self.pipeline, self.control, self.statistics)
+        return figures(
+            self.store, self.upkeep, self.view, self.pipeline, self.control, self.statistics
+        )
 
     # --- closing ------------------------------------------------------------------------------
 

@@ -11,13 +11,19 @@ from contextlib import suppress
 from timeline.engine.pipeline import Pipeline
 from timeline.engine.statistics import Statistics
 from timeline.engine.store import Store
+from timeline.engine.upkeep import Upkeep
 from timeline.engine.view import Applied
 from timeline.engine.writecontrol import WriteControl
 from timeline.errors import ClosedError
 
 
 def figures(
-    store: Store, view: Applied, pipeline: Pipeline, control: WriteControl, statistics: Statistics
+    store: Store,
+    upkeep: Upkeep,
+    view: Applied,
+    pipeline: Pipeline,
+    control: WriteControl,
+    statistics: Statistics,
 ) -> dict[str, int | float | str]:
     sealing, memtable = store.sealing, store.memtable
     cache = store.timelines.ranges.cache
@@ -42,7 +48,7 @@ def figures(
         "segment_cache_misses": cache.misses,
         "segments_merged": store.compaction.merged,
         "compaction_waiting": store.compaction.waiting,
-        "retention_trimmed": store.retention.trimmed,
+        "retention_trimmed": upkeep.retention.trimmed,
         "inbox_floor": store.inboxes.floor,
         "inbox_sweep": int(store.expiry.sweeping),
         "epoch": store.epoch,

@@ -28,7 +28,6 @@ from timeline.engine.directory import (
     damaged,
     random_epoch,
 )
-from timeline.engine.retention import RetentionKeeper
 from timeline.errors import CorruptError, FormatVersionError, StallError
 from timeline.formats import keys
 from timeline.formats.rows import (
@@ -162,7 +161,6 @@ class Store:
         )
         self._replay_log()
         self.log.applied = self.opened_at = replay.lsn
-        self.retention = RetentionKeeper(self.state, self.timelines, self.compaction)
         self.applier = Applier(self.memtable, self.timelines, self.inboxes)
         self._flushing = threading.Lock()
         self._begin_staging()

@@ -11,9 +11,12 @@ written, and the slice is done again. The caller holds the engine's lock.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
+from timeline.commit.deleted import forget
 from timeline.commit.draft import Draft
 from timeline.engine.chores import Chores
+from timeline.engine.retention import Observer, RetentionKeeper
 from timeline.engine.store import Store
 from timeline.errors import BusyError
 from timeline.lsm.log import superseded
@@ -22,10 +25,14 @@ from timeline.lsm.log import superseded
 class Upkeep:
     """Of one opening of the storage."""
 
-    def __init__(self, store: Store, chores: Chores) -> None:
+    def __init__(self, store: Store, chores: Chores, trimmed: Sequence[Observer]) -> None:
+        """`trimmed` are told in the same commit when retention trims a timeline."""
         self._store = store
         self._chores = chores
         self._options = store.options
+        self._trimmed = trimmed
+        self.retention = RetentionKeeper(store.state, store.timelines, store.compaction)
+        chores.begin(self._keep_retention, self._forget_deleted)
 
     def keep_pace(self) -> None:
         """After a group: seal as much as it brought, and forget what is beyond the caches."""
@@ -60,6 +67,14 @@ class Upkeep:
             store.begin_pass()
             store.finish_pass()
         store.tidy()
+
+    # --- chores of its own --------------------------------------------------------------------
+
+    def _keep_retention(self, draft: Draft) -> bool:
+        return self.retention.trim_next(draft, self._trimmed)
+
+    def _forget_deleted(self, draft: Draft) -> bool:
+        return forget(draft, self._options.deleted_names)
 
     # --- erasing ------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import ClassVar, Final, Protocol
 
+from timeline.engine.retention import RetentionKeeper
 from timeline.engine.store import Store
 from timeline.engine.writecontrol import WriteControl
 from timeline.formats import keys
@@ -99,10 +100,10 @@ class Applied:
         self._lock = lock  # the engine's
         self._control = control
 
-    def adopt(self, store: Store) -> None:
+    def adopt(self, store: Store, retention: RetentionKeeper) -> None:
         """Show what is in `store` from now on."""
         self._timelines, self._state = store.timelines, store.state
-        self._retention, self._stage = store.retention, store.stage
+        self._retention, self._stage = retention, store.stage
         self.ranges = store.timelines.ranges
         self.inboxes = store.inboxes
         self.log = store.log
