@@ -39,14 +39,8 @@ from timeline.formats.rows import (
     encode_store,
 )
 from timeline.lsm.clock import Clock
-from timeline.lsm.inboxes import Inboxes
-from timeline.lsm.log import Log
-from timeline.lsm.memtable import Memtable
+from timeline.lsm.layers import layers
 from timeline.lsm.openings import Openings
-from timeline.lsm.ranges import Ranges
-from timeline.lsm.segmentcache import SegmentCache
-from timeline.lsm.state import State
-from timeline.lsm.timelines import Timelines
 from timeline.lsm.upkeep.compaction import Compaction
 from timeline.lsm.upkeep.erasure import Erasure
 from timeline.lsm.upkeep.expiry import Expiry
@@ -124,23 +118,12 @@ class Store:
     def _build(self) -> None:
         storage, options = self.storage, self.options
         progress = self.stored_progress()
-        self.memtable = Memtable()
-        self.memtable.reached = max(progress.sealed, progress.upto)
-        self.state = State(storage, self.memtable)
-        cache = SegmentCache(storage, self.memtable, options.segment_cache_bytes)
         # A pass that was interrupted has written its time with what it had sealed already.
         interrupted = progress.upto > progress.sealed
         self.clock = Clock(storage, progress.time, certain=not interrupted)
-        self.timelines = Timelines(
-            storage,
-            self.state,
-            Ranges(self.memtable, cache, self.clock),
-            limit=options.timeline_cache,
-            head_cache=options.dormant_timelines,
+        self.memtable, self.state, self.timelines, self.inboxes, self.log = layers(
+            storage, options, self.clock, progress, self._mark
         )
-        self.inboxes = Inboxes(storage, self.state, options.audience_cache)
-        self.inboxes.sealed = progress.sealed
-        self.log = Log(storage, self._mark)
         self.openings = Openings(storage)
         self.erasure = Erasure(storage)
         self.compaction = Compaction(storage, self.memtable, self.timelines, self.erasure, options)

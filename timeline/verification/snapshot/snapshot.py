@@ -39,14 +39,9 @@ from timeline.formats.rows import (
     encode_row,
 )
 from timeline.lsm.clock import Clock
-from timeline.lsm.inboxes import Inboxes
-from timeline.lsm.log import Log
-from timeline.lsm.memtable import Memtable
-from timeline.lsm.ranges import Ranges
-from timeline.lsm.segmentcache import SegmentCache
-from timeline.lsm.state import State, merge
+from timeline.lsm.layers import layers
+from timeline.lsm.state import merge
 from timeline.lsm.timeline import Timeline
-from timeline.lsm.timelines import Timelines
 from timeline.lsm.upkeep.sealing import PROGRESS_KEY
 from timeline.options import Options
 from timeline.storage.mark import read_mark
@@ -139,23 +134,12 @@ class Snapshot:
             return storage, [Finding(FILES, text, lost=True)]
 
     def _build(self, *, replay: bool) -> None:
-        storage = self.storage
         self.epoch = self._read_store()
         self.progress = self._read_progress()
-        self.memtable = Memtable()
-        self.state = State(storage, self.memtable)
-        self.cache = SegmentCache(storage, self.memtable, self.options.segment_cache_bytes)
         self.clock = self._read_clock()
-        self.timelines = Timelines(
-            storage,
-            self.state,
-            Ranges(self.memtable, self.cache, self.clock),
-            limit=self.options.timeline_cache,
-            head_cache=self.options.dormant_timelines,
+        self.memtable, self.state, self.timelines, self.inboxes, self.log = layers(
+            self.storage, self.options, self.clock, self.progress
         )
-        self.inboxes = Inboxes(storage, self.state, self.options.audience_cache)
-        self.inboxes.sealed = self.progress.sealed
-        self.log = Log(storage)
         self.applied, self.next_id, self.time = (
             self.progress.sealed, self.progress.next_id, self.progress.time,
         )  # fmt: skip
