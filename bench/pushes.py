@@ -1,4 +1,4 @@
-"""On-line push: deliveries to thousands of devices of one group, beside a bare loop.
+"""Online push: deliveries to thousands of devices of one group, beside a bare loop.
 
 Run by `python -m bench.pushes` (and by `make bench`). The peer is `bench.bare`, a uvloop server
 that writes the same bytes to as many sockets and does nothing else: what it takes is the floor of
@@ -178,7 +178,7 @@ def measure(devices: int, pairs: int) -> tuple[list[Comparison], dict[str, dict[
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.pushes", description=__doc__)
     parser.add_argument("--pairs", type=int, default=5, help="runs of each side (default 5)")
-    parser.add_argument("--devices", type=int, default=5_000, help="devices on line (5000)")
+    parser.add_argument("--devices", type=int, default=5_000, help="devices online (5000)")
     parser.add_argument("--out", type=Path, default=Path("bench/results"), metavar="DIR")
     arguments = parser.parse_args()
     rows, alone = measure(arguments.devices, arguments.pairs)

@@ -126,12 +126,12 @@ def test_the_push_worker_tells_who_is_off_line_at_least_once(daemon: Daemon) -> 
     listener: Any = redis.Redis(port=daemon.port, protocol=3)
     position = asked(daemon, "USER.CONVERSATIONS", "dave")["position"]
     asked(daemon, "USER.ACK", "dave", "phone", position)
-    listener.execute_command("USER.SUBSCRIBE", "dave", "phone")  # on line
+    listener.execute_command("USER.SUBSCRIBE", "dave", "phone")  # online
 
     said(daemon, "Hello")
     said(daemon, "Not important", "SILENT")
     worker.work()
-    assert told == [("bob", ["77ab"], "team", "Hello")], "carol is mute, dave is on line"
+    assert told == [("bob", ["77ab"], "team", "Hello")], "carol is mute, dave is online"
 
     listener.close()
     said(daemon, "Two")

@@ -1,7 +1,7 @@
 """A push worker: tells the phones of members who are off line that a message has come.
 
 It follows the commit log of a daemon as the consumer `push`. For each message it finds the members
-who are not on line and have not muted the conversation, and calls `notify` with the tokens of their
+who are not online and have not muted the conversation, and calls `notify` with the tokens of their
 devices. The daemon keeps its place in the log, which moves only after that. So nobody is forgotten
 when the worker or the daemon stops. After a crash, members may be told the last messages again.
 
@@ -81,7 +81,7 @@ class Worker:
                 self.notify(user, tokens, conversation, message.get("text", ""))
 
     def off_line(self, conversation: str) -> Iterator[str]:
-        """Members who are not on line, and have not muted the conversation."""
+        """Members who are not online, and have not muted the conversation."""
         page = self.do("CONV.MEMBERS", conversation, "-")
         while True:
             users = [user for user, _, _ in page["members"]]

@@ -1,4 +1,4 @@
-"""On-line push: devices are told what happened once it is durable.
+"""Online push: devices are told what happened once it is durable.
 
 A device is told in one of two ways:
 

@@ -1,4 +1,4 @@
-"""A subscriber: one device that is told on line, by a stream or by notes.
+"""A subscriber: one device that is online, and is served by a stream or by notes.
 
 Rule: while it is `live` it has everything so far but what waits in the rounds, and nothing need be
 read for it.

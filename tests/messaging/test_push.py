@@ -1,4 +1,4 @@
-"""On-line push and blocked syncs, over real sockets: from backlog to live without a gap.
+"""Online push and blocked syncs, over real sockets: from backlog to live without a gap.
 
 Nothing here sleeps: a client waits for what it is owed, and fails when it does not come.
 """

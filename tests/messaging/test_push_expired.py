@@ -1,4 +1,4 @@
-"""On-line push and what has expired: a stream goes on, or ends and says so; it never skips."""
+"""Online push and what has expired: a stream goes on, or ends and says so; it never skips."""
 
 from __future__ import annotations
 

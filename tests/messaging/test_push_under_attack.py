@@ -1,4 +1,4 @@
-"""On-line push when devices do their worst: come and go in the middle, read nothing, ask for much.
+"""Online push when devices do their worst: come and go in the middle, read nothing, ask for much.
 
 Whatever they do, each is owed the same: every message once and in order, and a daemon that keeps a
 bounded number of bytes for it.

@@ -43,7 +43,7 @@ def test_the_device_seen_longest_ago_makes_room(tmp_path: Path, clock: Clock) ->
         assert seen("d") == ["a", "c", "d"], "b was seen longest ago"
         presence = im.messages.presence
         presence.arrive(b"ann", b"c")
-        assert seen("e") == ["c", "d", "e"], "c is on line"
+        assert seen("e") == ["c", "d", "e"], "c is online"
         for online in (b"d", b"e"):
             presence.arrive(b"ann", online)
         with pytest.raises(TooLargeError, match="all of them are online"):
