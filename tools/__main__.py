@@ -53,7 +53,7 @@ def _main() -> str | int | None:
 
 def _refuse(error: OSError) -> int:
     console = import_module(".cli.console", __package__)  # loads the engine, and is seldom needed
-    click.echo(f"Error: {console.told(error)}", err=True)
+    click.echo(f"Error: {console.error_line(error)}", err=True)
     return 1
 
 

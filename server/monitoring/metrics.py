@@ -200,24 +200,24 @@ def _commands(service: Service) -> Iterator[Metric]:
         if each.account.calls or each.account.rejections
     }
 
-    def told(count: Callable[[Account], float]) -> dict[str, float]:
+    def by_command(count: Callable[[Account], float]) -> dict[str, float]:
         return {name: count(account) for name, account in used.items()}
 
-    yield _counters("commands", "Commands carried out.", "command", told(lambda of: of.calls))
+    yield _counters("commands", "Commands carried out.", "command", by_command(lambda of: of.calls))
     yield _counters(
         "command_seconds",
         "Seconds spent in them, without what they waited for.",
         "command",
-        told(lambda of: of.seconds),
+        by_command(lambda of: of.seconds),
     )
     yield _counters(
-        "command_failures", "Those that failed.", "command", told(lambda of: of.failures)
+        "command_failures", "Those that failed.", "command", by_command(lambda of: of.failures)
     )
     yield _counters(
         "command_rejections",
         "Calls refused before they began.",
         "command",
-        told(lambda of: of.rejections),
+        by_command(lambda of: of.rejections),
     )
     yield _counters(
         "errors",

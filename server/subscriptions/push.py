@@ -46,7 +46,7 @@ from .subscriber import Subscriber
 
 _AT_A_TIME = 32  # subscribers served in one turn of the loop: others wait for some 0.2 ms
 _READING = 0.0005  # seconds, after which a turn reads for no more of them
-_PAGE = 128  # entries read for one subscriber at a time
+_PAGE_ENTRIES = 128  # entries read for one subscriber at a time
 _PAGE_BYTES = 256 << 10  # bytes after which such a page ends
 _COPIED = 16 << 10  # bytes; longer frames are not copied for each subscriber
 
@@ -293,7 +293,7 @@ class Push:
             self._give_up(subscriber, reason)
             return
         entries, subscriber.position, more = self._messages.reader.page(
-            subscriber.inbox, subscriber.position, _PAGE, _PAGE_BYTES
+            subscriber.inbox, subscriber.position, _PAGE_ENTRIES, _PAGE_BYTES
         )
         if entries:
             tails = [b"", *map(self._frames.get, entries)]

@@ -70,9 +70,9 @@ class Tracker:
         """A client has the answer that it waited for. What it was told meanwhile is told again."""
         found = self._late.pop(client, ())
         raw, other = self._raw.get(client, {}), self._other.get(client, {})
-        told = [key for key in found if key not in raw and key not in other]
-        if told:
-            _push(client, told)
+        again = [key for key in found if key not in raw and key not in other]
+        if again:
+            _push(client, again)
 
     def forget(self, client: Client) -> None:
         """A client does not want to be told any more, or is gone."""
@@ -118,7 +118,7 @@ class Tracker:
         if changed is None:
             self._tell_all()
             return
-        told: dict[Client, list[bytes]] = {
+        due: dict[Client, list[bytes]] = {
             client: list(found) for client, found in self._other.items()
         }
         self._other.clear()
@@ -127,8 +127,8 @@ class Tracker:
                 del self._raw[client][key]
                 if not self._raw[client]:
                     del self._raw[client]
-                told.setdefault(client, []).append(key)
-        for client, found in told.items():
+                due.setdefault(client, []).append(key)
+        for client, found in due.items():
             _push(client, found)
 
 

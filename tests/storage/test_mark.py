@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from timeline.errors import StorageError
-from timeline.storage.mark import DurableMark, Marked, read_mark
+from timeline.storage.mark import DurableMark, MarkContent, read_mark
 
 
 def marked(path: Path, *lsns: int) -> None:
@@ -27,7 +27,7 @@ def test_the_highest_lsn_counts_whichever_slot_has_it(tmp_path: Path) -> None:
     path = tmp_path / "MARK"
     for lsns in ((1,), (2, 3), (4,)):
         marked(path, *lsns)
-        assert read_mark(path) == Marked(lsns[-1], ())
+        assert read_mark(path) == MarkContent(lsns[-1], ())
         mark = DurableMark(path)
         assert mark.read() == lsns[-1]
         mark.close()
@@ -38,16 +38,16 @@ def test_a_torn_write_costs_one_step(tmp_path: Path, byte: int) -> None:
     path = tmp_path / "MARK"
     marked(path, 7, 8)
     damage(path, byte)  # of the first slot, which was written second
-    assert read_mark(path) == Marked(7, (0,))
+    assert read_mark(path) == MarkContent(7, (0,))
 
 
 def test_a_new_file_marks_nothing_and_is_not_damaged(tmp_path: Path) -> None:
     path = tmp_path / "MARK"
     assert read_mark(path) is None
     marked(path)
-    assert read_mark(path) == Marked(0, ())
+    assert read_mark(path) == MarkContent(0, ())
     path.write_bytes(bytes(4))
-    assert read_mark(path) == Marked(0, ())
+    assert read_mark(path) == MarkContent(0, ())
 
 
 def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:

@@ -198,10 +198,10 @@ class Indexer(Serving):
         """Call those whose position is reached; at the end call all."""
         with self._lock:
             reached = self.reached
-            told = [each for each in self._waiting if each[0] <= reached or self._ended.is_set()]
-            self._waiting = [each for each in self._waiting if each not in told]
+            due = [each for each in self._waiting if each[0] <= reached or self._ended.is_set()]
+            self._waiting = [each for each in self._waiting if each not in due]
             self._urgent = self._urgent or bool(self._waiting)
-        for lsn, tell in told:
+        for lsn, tell in due:
             tell(lsn <= reached)
 
     # --- failing ------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ class DurableMark:
         os.close(self._file)
 
 
-class Marked(NamedTuple):
+class MarkContent(NamedTuple):
     """What a mark says: the highest LSN, 0 when there is none, and the slots (0, 1) that are
     damaged.
     """
@@ -60,7 +60,7 @@ class Marked(NamedTuple):
     damaged: tuple[int, ...]
 
 
-def read_mark(path: Path) -> Marked | None:
+def read_mark(path: Path) -> MarkContent | None:
     """The mark in a file that is not to be changed, None when there is no file. Raises
     `StorageError`.
     """
@@ -72,7 +72,7 @@ def read_mark(path: Path) -> Marked | None:
         raise StorageError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _decode(content: bytes) -> Marked:
+def _decode(content: bytes) -> MarkContent:
     slots = [content[at : at + _MARK_BYTES] for at in (0, _SLOT_BYTES)]
     found = [decode_mark(slot) for slot in slots]
     damaged = [
@@ -80,4 +80,4 @@ def _decode(content: bytes) -> Marked:
         for number, (slot, lsn) in enumerate(zip(slots, found, strict=True))
         if lsn is None and slot.strip(b"\0")  # else it was never written
     ]
-    return Marked(max(lsn or 0 for lsn in found), tuple(damaged))
+    return MarkContent(max(lsn or 0 for lsn in found), tuple(damaged))

@@ -65,7 +65,7 @@ def escaped(value: bytes) -> str:
     return '"' + plain.replace('"', '\\"') + '"'
 
 
-def told(problem: Exception) -> str:
+def error_line(problem: Exception) -> str:
     """An error in one line, with what to do about it where that is known."""
     if isinstance(problem, OSError) and problem.strerror:
         where = problem.filename and shown(os.fsencode(problem.filename))

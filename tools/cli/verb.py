@@ -23,7 +23,7 @@ from timeline.options import Options
 from timeline_server.config import config as daemon_config
 
 from ..sources.wire import connect_to_daemon
-from .console import Output, shown, told
+from .console import Output, error_line, shown
 from .signals import Stopped, heed
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -81,9 +81,11 @@ class Verb(click.Command):
         except UnicodeEncodeError as error:  # an argument that must be text
             raise click.UsageError(f"{shown(str(error.object))} is not UTF-8") from error
         except LockedError as error:
-            raise click.ClickException(told(error) + self._instead(ctx, str(error))) from error
+            raise click.ClickException(
+                error_line(error) + self._instead(ctx, str(error))
+            ) from error
         except (TimelineError, OSError) as error:
-            raise click.ClickException(told(error)) from error
+            raise click.ClickException(error_line(error)) from error
         except KeyboardInterrupt as stopped:
             click.echo("stopped", err=True)
             ctx.exit(stopped.status if isinstance(stopped, Stopped) else STOPPED)

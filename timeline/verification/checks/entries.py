@@ -60,7 +60,7 @@ class Entries:
     def _strays(self, below: int | None) -> Iterator[Finding]:
         """Segments and patches of no timeline. Those of a dropped timeline wait to be deleted."""
         snapshot = self._snapshot
-        told = 0
+        before = 0
         for timeline_id, (key, value) in self._segments.below(below):
             if snapshot.memtable.active.garbage.get(timeline_id, 0) is None:
                 continue
@@ -70,7 +70,7 @@ class Entries:
                 yield Finding(SEGMENTS, str(error), key, lost=True, fix=remove(SEGMENTS, key))
                 continue
             fix: tuple[Put, ...] = ()
-            if timeline_id != told:
+            if timeline_id != before:
                 name = lost_name(snapshot, timeline_id)
                 fix = (
                     Put(
@@ -80,7 +80,7 @@ class Entries:
                     ),
                     Put(STATE, keys.NAME + name, keys.number(timeline_id)),
                 )
-            told = timeline_id
+            before = timeline_id
             yield Finding(
                 SEGMENTS,
                 f"these entries belong to timeline {timeline_id}, which has no row",
