@@ -21,8 +21,8 @@ from pathlib import Path
 
 import uvloop
 
-from timeline.engine.directory import ROCKS, prepare_directory
 from timeline.engine.engine import Engine
+from timeline.engine.store.directory import ROCKS, prepare_directory
 from timeline.errors import StorageError, TimelineError, UsageError
 from timeline.storage.descriptors import keep_standard
 from timeline.storage.files import OTHERS

@@ -34,6 +34,15 @@ FLOORS: Final[dict[str, tuple[set[str], ...]]] = {
         {"embedded", "verification"},
         {"__init__"},
     ),
+    "timeline.engine": (
+        {"__init__", "callbacks", "statistics"},
+        {"store"},
+        {"upkeep", "committer", "writecontrol"},
+        {"view", "pipeline"},
+        {"inboxview", "figures"},
+        {"engine"},
+        {"readonly"},
+    ),
     "timeline.messaging": (
         {"__init__", "pages"},
         {"access"},

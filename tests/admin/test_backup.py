@@ -18,7 +18,7 @@ import timeline
 from tests.engine.stores import SMALL, Clock, small_steps
 from tests.engine.twin import Twin, picture_of, scenario
 from timeline.admin import backup
-from timeline.engine.directory import CHECKPOINT
+from timeline.engine.store.directory import CHECKPOINT
 from timeline.errors import (
     BusyError,
     CorruptError,

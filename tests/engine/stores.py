@@ -25,8 +25,8 @@ from timeline.admin import export
 from timeline.commit import stage
 from timeline.embedded import log, reader
 from timeline.embedded.database import Database
-from timeline.engine import retention
-from timeline.engine.store import Store
+from timeline.engine.store.store import Store
+from timeline.engine.upkeep import retention
 from timeline.lsm import memtable  # fmt: skip
 from timeline.lsm.upkeep import compaction, expiry, sealing
 from timeline.options import Options

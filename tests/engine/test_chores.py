@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from timeline.commit.draft import Draft
-from timeline.engine.chores import Chores
 from timeline.engine.engine import Engine
+from timeline.engine.upkeep.chores import Chores
 from timeline.errors import UsageError
 from timeline.options import Options
 

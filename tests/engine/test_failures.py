@@ -23,7 +23,7 @@ from tests.engine.stores import Clock, copy_as_killed, copy_store, healed, small
 from timeline.commit.group import Group
 from timeline.embedded.database import Database
 from timeline.embedded.handle import TimelineHandle
-from timeline.engine.store import Store
+from timeline.engine.store.store import Store
 from timeline.errors import (
     BusyError,
     ClosedError,

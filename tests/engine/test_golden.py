@@ -15,7 +15,7 @@ import pytest
 
 import timeline
 from timeline.embedded.database import Database
-from timeline.engine.directory import STORE_KEY
+from timeline.engine.store.directory import STORE_KEY
 from timeline.errors import CorruptError, FormatVersionError, NotFoundError
 from timeline.formats.numbers import NO_LSN
 from timeline.formats.rows import FORMAT, StoreRow, encode_store

@@ -19,7 +19,7 @@ import pytest
 
 import timeline
 from tests.engine.others import opening
-from timeline.engine.directory import LOCK
+from timeline.engine.store.directory import LOCK
 from timeline.errors import LockedError
 from timeline.storage import files
 from timeline.storage.lock import Lock

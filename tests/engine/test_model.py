@@ -37,7 +37,7 @@ from tests.engine.stores import (
     small_steps,
 )
 from tests.engine.twin import plain
-from timeline.engine.retention import RetentionKeeper
+from timeline.engine.upkeep.retention import RetentionKeeper
 from timeline.errors import NotFoundError, SequenceError, TrimmedError
 from timeline.formats.numbers import Lsn, TimelineId
 from timeline.formats.rows import INBOX

@@ -29,7 +29,7 @@ from tests.engine.stores import (
 from tests.engine.test_corruption import Forgetful, flip
 from tests.engine.twin import Twin, picture_of, scenario
 from tests.forked import CONTEXT
-from timeline.engine.directory import STORE_KEY
+from timeline.engine.store.directory import STORE_KEY
 from timeline.errors import (
     CorruptError,
     FormatVersionError,

@@ -9,7 +9,7 @@ import pytest
 
 import timeline
 from timeline.embedded.database import Database
-from timeline.engine.store import Store
+from timeline.engine.store.store import Store
 from timeline.options import Options
 from timeline.storage.rocks import PATCHES, SEGMENTS
 

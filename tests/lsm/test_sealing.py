@@ -10,7 +10,7 @@ import pytest
 import timeline
 from tests.engine.stores import copy_as_killed, small_steps
 from timeline.embedded.database import Database
-from timeline.engine.store import Store
+from timeline.engine.store.store import Store
 from timeline.options import Options
 from timeline.storage.rocks import SEGMENTS
 

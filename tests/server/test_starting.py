@@ -23,8 +23,8 @@ import timeline
 from tests.ballast import fill
 from tests.engine.stores import rights
 from tests.server.daemon import Start
-from timeline.engine.directory import STORE_KEY
 from timeline.engine.engine import Engine
+from timeline.engine.store.directory import STORE_KEY
 from timeline.formats.rows import FORMAT, StoreRow, encode_store
 from timeline.storage.rocks import META
 from timeline_server import daemon as program

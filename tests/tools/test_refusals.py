@@ -14,7 +14,7 @@ import timeline
 from tests.engine.stores import copy_as_killed
 from tests.server.daemon import Daemon
 from tests.tools.looks import printed, refused, run
-from timeline.engine.directory import STORE_KEY
+from timeline.engine.store.directory import STORE_KEY
 from timeline.formats.rows import FORMAT, StoreRow, encode_store
 from timeline.storage.rocks import META, SEGMENTS
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from timeline.engine.directory import STORE_KEY
+from timeline.engine.store.directory import STORE_KEY
 from timeline.formats import keys
 from timeline.formats.rows import FORMAT, RAW, StoreRow, TimelineRow, encode_row, encode_store
 from timeline.storage.rocks import INBOXES, LOG, META, PATCHES, SEGMENTS, STATE

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Final
 
 from timeline.admin.progress import Progress, ignore
-from timeline.engine.directory import CHECKPOINT, MARK, ROCKS
 from timeline.engine.engine import Engine
+from timeline.engine.store.directory import CHECKPOINT, MARK, ROCKS
 from timeline.errors import BusyError, CorruptError, FormatVersionError, NotFoundError, StorageError
 from timeline.formats.manifest import (
     MANIFEST,

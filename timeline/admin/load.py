@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from timeline.engine.directory import LOADED_KEY, MARK, ROCKS, STORE_KEY, random_epoch
-from timeline.engine.store import STALL_SECONDS
+from timeline.engine.store.directory import LOADED_KEY, MARK, ROCKS, STORE_KEY, random_epoch
+from timeline.engine.store.store import STALL_SECONDS
 from timeline.errors import CorruptError, StallError, UsageError, shown
 from timeline.formats import keys
 from timeline.formats.entries import encode_entry

@@ -17,7 +17,7 @@ import time
 import weakref
 from typing import Protocol
 
-from timeline.engine.store import STALL_SECONDS
+from timeline.engine.store.store import STALL_SECONDS
 
 
 class Driven(Protocol):

@@ -48,14 +48,14 @@ from timeline.commit.group import Group
 from timeline.commit.outcomes import Outcomes
 from timeline.commit.stage import Outliving
 from timeline.engine.callbacks import Callbacks
-from timeline.engine.chores import Chore, Chores
 from timeline.engine.committer import Driver, refuse_after_fork
-from timeline.engine.directory import CHECKPOINT, LOCK, MARK, prepare_directory
 from timeline.engine.figures import figures
 from timeline.engine.pipeline import Observer, Pipeline
 from timeline.engine.statistics import Statistics
-from timeline.engine.store import STALL_SECONDS, Store
-from timeline.engine.upkeep import Upkeep
+from timeline.engine.store.directory import CHECKPOINT, LOCK, MARK, prepare_directory
+from timeline.engine.store.store import STALL_SECONDS, Store
+from timeline.engine.upkeep.chores import Chore, Chores
+from timeline.engine.upkeep.upkeep import Upkeep
 from timeline.engine.view import Applied
 from timeline.engine.writecontrol import WriteControl
 from timeline.errors import ClosedError, TimelineError

@@ -10,8 +10,8 @@ from contextlib import suppress
 
 from timeline.engine.pipeline import Pipeline
 from timeline.engine.statistics import Statistics
-from timeline.engine.store import Store
-from timeline.engine.upkeep import Upkeep
+from timeline.engine.store.store import Store
+from timeline.engine.upkeep.upkeep import Upkeep
 from timeline.engine.view import Applied
 from timeline.engine.writecontrol import WriteControl
 from timeline.errors import ClosedError

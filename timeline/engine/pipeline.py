@@ -25,8 +25,8 @@ from contextlib import contextmanager
 from timeline.commit.group import Group
 from timeline.commit.outcomes import Outcomes
 from timeline.engine.statistics import Statistics
-from timeline.engine.store import STALL_SECONDS, Store
-from timeline.engine.upkeep import Upkeep
+from timeline.engine.store.store import STALL_SECONDS, Store
+from timeline.engine.upkeep.upkeep import Upkeep
 from timeline.engine.writecontrol import WriteControl
 from timeline.errors import CorruptError, StallError, UncertainError
 from timeline.formats.records import encode_record

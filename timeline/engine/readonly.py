@@ -14,9 +14,9 @@ import time
 from typing import ClassVar
 
 from timeline.engine.committer import Driver, refuse_after_fork
-from timeline.engine.directory import MARK, ROCKS, STORE_KEY, check_store, damaged, no_store
 from timeline.engine.engine import Engine
-from timeline.engine.store import Store
+from timeline.engine.store.directory import MARK, ROCKS, STORE_KEY, check_store, damaged, no_store
+from timeline.engine.store.store import Store
 from timeline.errors import CorruptError, NotFoundError, StorageError
 from timeline.lsm.openings import Openings
 from timeline.storage.mark import read_mark

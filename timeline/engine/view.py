@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import ClassVar, Final, Protocol
 
-from timeline.engine.retention import RetentionKeeper
-from timeline.engine.store import Store
+from timeline.engine.store.store import Store
+from timeline.engine.upkeep.retention import RetentionKeeper
 from timeline.engine.writecontrol import WriteControl
 from timeline.formats import keys
 from timeline.formats.rows import Retention, decode_metadata

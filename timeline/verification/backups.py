@@ -12,7 +12,7 @@ from pathlib import Path
 
 from timeline.admin.backup import FILES, read_manifest
 from timeline.admin.progress import Progress, ignore
-from timeline.engine.directory import MARK, ROCKS
+from timeline.engine.store.directory import MARK, ROCKS
 from timeline.formats.manifest import MANIFEST, Manifest
 from timeline.storage.files import checksum
 from timeline.storage.mark import DurableMark

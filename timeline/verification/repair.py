@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from timeline.engine.directory import MARK, ROCKS, STORE_KEY, no_store
 from timeline.engine.engine import Engine
+from timeline.engine.store.directory import MARK, ROCKS, STORE_KEY, no_store
 from timeline.errors import CorruptError, NotFoundError, StorageError, UsageError
 from timeline.formats.numbers import Lsn
 from timeline.formats.records import decode_record

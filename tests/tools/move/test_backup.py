@@ -16,7 +16,7 @@ import timeline
 from tests.disks import small_disk
 from tests.server.daemon import Daemon
 from tests.tools.installed import done, names, refused, run
-from timeline.engine.directory import STORE_KEY
+from timeline.engine.store.directory import STORE_KEY
 from timeline.formats.rows import FORMAT, StoreRow, encode_store
 from timeline.options import MIB, Options
 from timeline.storage.rocks import META, Storage

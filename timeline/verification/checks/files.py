@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from timeline.engine.directory import ROCKS
+from timeline.engine.store.directory import ROCKS
 from timeline.storage.rocks import FAMILIES
 from timeline.storage.salvage import sort_files
 from timeline.verification.snapshot.affected import affected, may_lose

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
-from timeline.engine.directory import STORE_KEY
+from timeline.engine.store.directory import STORE_KEY
 from timeline.errors import CorruptError, shown
 from timeline.formats import keys
 from timeline.formats.numbers import Lsn

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from timeline.engine.directory import LOCK, ROCKS
+from timeline.engine.store.directory import LOCK, ROCKS
 from timeline.errors import LockedError, StorageError
 from timeline.storage.lock import Lock
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from timeline.engine.directory import STORE_KEY
+from timeline.engine.store.directory import STORE_KEY
 from timeline.errors import CorruptError
 from timeline.formats import conversations, keys
 from timeline.formats.entries import decode_items

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from timeline.commit.replay import Replay
-from timeline.engine.directory import MARK, ROCKS, STORE_KEY
+from timeline.engine.store.directory import MARK, ROCKS, STORE_KEY
 from timeline.errors import CorruptError, FormatVersionError, NotFoundError, StorageError
 from timeline.formats import keys
 from timeline.formats.conversations import (

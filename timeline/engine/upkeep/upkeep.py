@@ -15,9 +15,9 @@ from collections.abc import Sequence
 
 from timeline.commit.deleted import forget
 from timeline.commit.draft import Draft
-from timeline.engine.chores import Chores
-from timeline.engine.retention import Observer, RetentionKeeper
-from timeline.engine.store import Store
+from timeline.engine.store.store import Store
+from timeline.engine.upkeep.chores import Chores
+from timeline.engine.upkeep.retention import Observer, RetentionKeeper
 from timeline.errors import BusyError
 from timeline.lsm.log import superseded
 

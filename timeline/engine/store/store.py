@@ -20,7 +20,7 @@ from timeline.commit.append import Appender
 from timeline.commit.apply import Applier
 from timeline.commit.replay import LogGapError, Replay
 from timeline.commit.stage import Outliving, Stage
-from timeline.engine.directory import (
+from timeline.engine.store.directory import (
     LOADED_KEY,
     ROCKS,
     STORE_KEY,
