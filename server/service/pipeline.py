@@ -80,6 +80,7 @@ class Pipeline:
         self._log = log
         self._groups: deque[PendingGroup] = deque()
         self._open: PendingGroup | None = None
+        self._awaited: set[Group] = set()  # those that somebody joined
         self._joined = 0
         self._seen = 0  # how many had joined when background work was last done
         self._done: list[Group] = []
@@ -87,6 +88,7 @@ class Pipeline:
         self.waits = 0  # for room, of writes that met BUSY
         self._working: asyncio.Handle | None = None
         self.groups = 0
+        engine.add_observer(self._observe)
 
     # --- staging ------------------------------------------------------------------------------
 
@@ -101,6 +103,7 @@ class Pipeline:
         if pending is None or pending.group is not group:
             pending = PendingGroup(group)
             self._groups.append(pending)
+            self._awaited.add(group)
             group.on_done(self._on_done)
             if group is self._engine.group:
                 self._begin(pending)
@@ -130,6 +133,13 @@ class Pipeline:
 
     # --- releasing ----------------------------------------------------------------------------
 
+    def _observe(self, group: Group) -> None:
+        """Under the engine's lock: a group was applied. Those that it concerns are told, also when
+        no reply waits for it: of what retention took, for example.
+        """
+        if group not in self._awaited:
+            group.on_done(self._on_done)
+
     def _on_done(self, group: Group) -> None:
         self._done.append(group)
         if self._engine.threaded or threading.get_ident() != self._thread:
@@ -139,8 +149,12 @@ class Pipeline:
         """Releases the replies of the groups that are done, then wakes those that they concern."""
         while self._done:
             group = self._done.pop(0)
-            pending = self._groups.popleft()
-            assert pending.group is group, "groups are done in the order in which they were opened"
+            if group in self._awaited:
+                self._awaited.discard(group)
+                pending = self._groups.popleft()
+                assert pending.group is group, "groups are done in the order of opening"
+            else:
+                pending = PendingGroup(group)
             self.groups += 1
             if pending is self._open:
                 self._open = None
@@ -190,6 +204,8 @@ class Pipeline:
             self._log.error("background work failed", problem=str(problem), exc_info=True)
         if self._engine.group.commits and self._open is None:  # retention trims by commits
             self.flush()
+        elif self._done:
+            self._release()
         if not more:
             self._working = self._loop.call_later(_IDLE, self.work)
         elif self._joined != self._seen and not self._stalled:  # clients come first

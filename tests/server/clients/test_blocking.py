@@ -136,3 +136,21 @@ def test_who_waits_for_several_gets_all_that_is_durable(daemon: Daemon) -> None:
         adds = [[b"XADD", name, b"1-0", b"f", b"v"] for name in (b"b", b"a")]
         writer.ask([[b"MULTI"], *adds, [b"EXEC"]])
         assert [found.value[0].value for found in reader.reply().value] == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("fsync", ["inline", "thread"])
+def test_what_retention_takes_wakes_reads_although_nobody_writes(start: Start, fsync: str) -> None:
+    options = ("--retention-check-ms", "10", "--sync-block-ms", "60000")
+    daemon = start("--fsync", fsync, *options)
+    with daemon.client() as client, ThreadPoolExecutor(1) as pool:
+        client.execute_command("CONV.CREATE", "team", "ann", "MEMBERS", 1, "bob")
+        for number in range(3):
+            client.execute_command("CONV.SEND", "team", "ann", "*", "text", str(number))
+        position = client.execute_command("USER.CONVERSATIONS", "bob")[b"position"]
+        with daemon.client(socket_timeout=60) as phone:
+            sync = ("USER.SYNC", "bob", "phone", "AFTER", position, "BLOCK", "30000")
+            told = pool.submit(phone.execute_command, *sync)
+            wait_for_blocked(client, 1)
+            client.execute_command("TIMELINE.RETENTION", "@conv:team", "MAXLEN", "1")
+            (entry,) = told.result(40)[b"entries"]
+            assert entry[0] == b"clear"
