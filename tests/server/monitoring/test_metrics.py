@@ -18,7 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.server.daemon import Daemon, Start
 from timeline.engine.engine import Engine
 from timeline.options import Options
-from timeline_server.config.config import Configuration, Settings
+from timeline_server.config.config import Configuration
+from timeline_server.config.settings import Settings
 from timeline_server.logs.logger import configure
 from timeline_server.monitoring import metrics
 from timeline_server.service.service import Service
