@@ -118,7 +118,9 @@ def _state(service: Service) -> Iterator[Metric]:
     build.add_metric([VERSION, engine.options.durability, where], 1)
     yield build
     yield _gauge(
-        "uptime_seconds", "Since the daemon serves.", service.loop.time() - service.started
+        "uptime_seconds",
+        "Seconds since the daemon began to serve.",
+        service.loop.time() - service.started,
     )
     yield _gauge("writing", "1 while writes are taken, 0 while they are refused.", refusal is None)
     yield _gauges(
@@ -131,8 +133,10 @@ def _state(service: Service) -> Iterator[Metric]:
         },
     )
     counted = engine.statistics
-    yield _counter("write_failures", "How often a failure turned writing off.", counted.poisoned)
-    yield _counter("write_recoveries", "How often it was turned on again.", counted.healed)
+    yield _counter(
+        "write_failures", "Failed writes and fsyncs that turned writing off.", counted.poisoned
+    )
+    yield _counter("write_recoveries", "Times that writing was turned on again.", counted.healed)
 
 
 def _commits(service: Service) -> Iterator[Metric]:
@@ -149,10 +153,12 @@ def _commits(service: Service) -> Iterator[Metric]:
 def _clients(service: Service) -> Iterator[Metric]:
     counters, clients = service.counters, service.clients.values()
     settings = service.configuration.settings
-    yield _gauge("connections", "Connections now.", len(service.clients))
-    yield _gauge("connections_limit", "Connections at most.", service.tunables.maxclients)
+    yield _gauge("connections", "Open connections.", len(service.clients))
+    yield _gauge("connections_limit", "Connections that may be open.", service.tunables.maxclients)
     yield _counter("connections_opened", "Connections accepted.", counters.connections)
-    yield _counter("connections_rejected", "Connections above the limit.", counters.rejected)
+    yield _counter(
+        "connections_rejected", "Connections refused above the limit.", counters.rejected
+    )
     yield _counter(
         "connections_dropped",
         "Connections closed by the daemon: slow readers, protocol errors.",
@@ -162,7 +168,7 @@ def _clients(service: Service) -> Iterator[Metric]:
     yield _counter("sent_bytes", "Bytes sent.", counters.output_bytes)
     yield _gauge(
         "input_waiting_bytes",
-        "Bytes received that wait to be carried out.",
+        "Bytes of received commands that wait to be carried out.",
         sum(client.input_bytes for client in clients),
     )
     yield _gauge(
@@ -171,19 +177,31 @@ def _clients(service: Service) -> Iterator[Metric]:
         sum(client.output_bytes for client in clients),
     )
     yield _gauge(
-        "clients_bytes", "Bytes that clients hold.", sum(client.holds() for client in clients)
+        "clients_bytes",
+        "Bytes of memory that clients hold.",
+        sum(client.holds() for client in clients),
     )
     yield _gauge(
         "clients_bytes_limit",
-        "Beyond that those that hold most are closed.",
+        "Bytes that clients may hold, before those with most are closed.",
         service.tunables.clients_bytes,
     )
-    yield _counter("clients_evicted", "Clients closed for that.", service.holdings.evicted)
+    yield _counter(
+        "clients_evicted",
+        "Clients closed because all together held too much.",
+        service.holdings.evicted,
+    )
     yield _gauge("waiting_replies", "Long replies that wait for room.", service.holdings.waiting)
-    yield _gauge("blocked_clients", "Reads that wait for something.", len(service.waiters))
-    yield _gauge("blocked_clients_limit", "Such reads at most.", settings.blocked)
-    yield _gauge("waiting_writers", "Clients whose write waits for room.", service.pipeline.waiting)
-    yield _counter("write_waits", "Waits for room, before BUSY.", service.pipeline.waits)
+    yield _gauge("blocked_clients", "Reads that wait for something to come.", len(service.waiters))
+    yield _gauge(
+        "blocked_clients_limit", "Reads that may wait for something to come.", settings.blocked
+    )
+    yield _gauge(
+        "waiting_writers", "Clients whose write waits for room in memory.", service.pipeline.waiting
+    )
+    yield _counter(
+        "write_waits", "Writes that had to wait for room in memory.", service.pipeline.waits
+    )
     yield _gauge("subscribers", "Devices that are pushed to.", len(service.push))
     yield _counter("pushes", "Frames and notes pushed.", service.push.pushed)
     yield _gauge("channels", "Channels that somebody listens to.", len(service.channels.names()))
@@ -206,16 +224,16 @@ def _commands(service: Service) -> Iterator[Metric]:
     yield _counters("commands", "Commands carried out.", "command", by_command(lambda of: of.calls))
     yield _counters(
         "command_seconds",
-        "Seconds spent in them, without what they waited for.",
+        "Seconds spent in commands, without what they waited for.",
         "command",
         by_command(lambda of: of.seconds),
     )
     yield _counters(
-        "command_failures", "Those that failed.", "command", by_command(lambda of: of.failures)
+        "command_failures", "Commands that failed.", "command", by_command(lambda of: of.failures)
     )
     yield _counters(
         "command_rejections",
-        "Calls refused before they began.",
+        "Commands refused before they began.",
         "command",
         by_command(lambda of: of.rejections),
     )
@@ -232,10 +250,22 @@ def _memory(service: Service) -> Iterator[Metric]:
     engine = service.engine
     options, memtable, cache = engine.options, engine.store.memtable, engine.timelines.ranges.cache
     lists = service.messages.lists
-    yield _gauge("unsealed_bytes", "Bytes in memory that are not sealed.", memtable.size)
-    yield _gauge("unsealed_bytes_limit", "Beyond that writes wait.", options.unsealed_bytes)
-    yield _gauge("unsealed_timelines", "Timelines with entries of them.", memtable.active.tails)
-    yield _gauge("unsealed_timelines_limit", "Beyond that writes wait.", options.tails)
+    yield _gauge("unsealed_bytes", "Bytes in memory that are not sealed yet.", memtable.size)
+    yield _gauge(
+        "unsealed_bytes_limit",
+        "Bytes that may be unsealed, before writes wait.",
+        options.unsealed_bytes,
+    )
+    yield _gauge(
+        "unsealed_timelines",
+        "Timelines with entries that are not sealed yet.",
+        memtable.active.tails,
+    )
+    yield _gauge(
+        "unsealed_timelines_limit",
+        "Timelines that may have unsealed entries, before writes wait.",
+        options.tails,
+    )
     yield _gauges(
         "cache_bytes",
         "Bytes in caches.",
@@ -244,14 +274,16 @@ def _memory(service: Service) -> Iterator[Metric]:
     )
     yield _gauges(
         "cache_bytes_limit",
-        "Bytes in caches at most.",
+        "Bytes that caches may hold.",
         "cache",
         {"segments": options.segment_cache_bytes, "lists": options.list_cache_bytes},
     )
     yield _counter("segment_cache_hits", "Segments that were in the cache.", cache.hits)
     yield _counter("segment_cache_misses", "Segments read from the disk.", cache.misses)
     yield _gauge("loaded_timelines", "Timelines ready in memory.", len(engine.timelines.by_id))
-    yield _gauge("loaded_timelines_limit", "Such at most.", options.timeline_cache)
+    yield _gauge(
+        "loaded_timelines_limit", "Timelines that may be ready in memory.", options.timeline_cache
+    )
     yield _gauge("cached_lists", "Lists of conversations in memory.", len(lists))
 
 
@@ -259,19 +291,27 @@ def _background(service: Service) -> Iterator[Metric]:
     store, retention = service.engine.store, service.engine.upkeep.retention
     sealing, compaction, expiry = store.sealing, store.compaction, store.expiry
     yield _counter("sealing_passes", "Passes of sealing that ended.", sealing.passes)
-    yield _gauge("sealing_fraction", "Of the pass under way, 0 to 1.", sealing.fraction)
+    yield _gauge(
+        "sealing_fraction", "How much of the pass under way is sealed, 0 to 1.", sealing.fraction
+    )
     yield _counter("segments_merged", "Segments merged by compaction.", compaction.merged)
-    yield _gauge("compaction_waiting", "Timelines that wait for it.", compaction.waiting)
+    yield _gauge("compaction_waiting", "Timelines that wait for compaction.", compaction.waiting)
     yield _counter("retention_trimmed", "Entries trimmed by retention.", retention.trimmed)
-    yield _gauge("inbox_floor_lsn", "In-boxes forgot what is below.", store.inboxes.floor)
-    yield _gauge("inbox_sweeping", "1 while what they forgot is deleted.", expiry.sweeping)
+    yield _gauge(
+        "inbox_floor_lsn",
+        "In-boxes forgot what commits up to this one delivered.",
+        store.inboxes.floor,
+    )
+    yield _gauge("inbox_sweeping", "1 while what in-boxes forgot is deleted.", expiry.sweeping)
 
 
 def _disk(service: Service) -> Iterator[Metric]:
     engine = service.engine
     store = engine.store
     yield _gauge("timelines", "Raw timelines.", engine.view.count)
-    yield _gauges("store_bytes", "Bytes of files by what they hold.", "family", store.sizes())
+    yield _gauges(
+        "store_bytes", "Bytes of RocksDB's files, by what they hold.", "family", store.sizes()
+    )
     yield _gauge(
         "segments",
         "Segments stored, as RocksDB estimates.",
@@ -282,7 +322,11 @@ def _disk(service: Service) -> Iterator[Metric]:
         "Bytes that RocksDB has yet to write to files.",
         sum(store.storage.measure("cur-size-all-mem-tables", family) for family in store.sizes()),
     )
-    yield _gauge("disk_free_bytes", "Where the store lies.", shutil.disk_usage(engine.path).free)
+    yield _gauge(
+        "disk_free_bytes",
+        "Free bytes of the disk on which the store lies.",
+        shutil.disk_usage(engine.path).free,
+    )
 
 
 def _consumers(service: Service) -> Iterator[Metric]:
@@ -290,7 +334,11 @@ def _consumers(service: Service) -> Iterator[Metric]:
     engine, log = service.engine, service.engine.log
     checkpoints = log.checkpoints()
     yield _gauge("log_kept_bytes", "Bytes of sealed log kept for consumers.", log.kept())
-    yield _gauge("log_kept_bytes_limit", "Such bytes at most.", engine.options.log_bytes)
+    yield _gauge(
+        "log_kept_bytes_limit",
+        "Bytes of sealed log that may be kept for consumers.",
+        engine.options.log_bytes,
+    )
     yield _gauge("log_consumers", "Consumers with a checkpoint.", len(checkpoints))
     shown = {
         name.decode("utf-8", "backslashreplace"): lsn
@@ -306,7 +354,7 @@ def _consumers(service: Service) -> Iterator[Metric]:
     since = {lsn: log.waiting_since(lsn) / 1000 or now for lsn in set(shown.values())}
     yield _gauges(
         "log_consumer_lag_seconds",
-        "Since when the oldest of them waits.",
+        "Age of the oldest of these commits.",
         "consumer",
         {name: max(0.0, now - since[lsn]) for name, lsn in shown.items()},
     )
@@ -321,15 +369,21 @@ def _index(service: Service) -> Iterator[Metric]:
     def figure(name: str) -> int:
         return int(figures[f"index_{name}"])
 
-    yield _gauge("index_alive", "1 while it follows the log.", indexer.alive)
+    yield _gauge("index_alive", "1 while the index follows the log.", indexer.alive)
     yield _gauge("index_documents", "Documents that can be found.", figure("documents"))
     yield _gauge("index_bytes", "Bytes of the index.", figure("bytes"))
-    yield _gauge("index_lag", "Commits it has yet to take in.", figure("lag"))
-    yield _gauge("index_lag_seconds", "The same in time.", figure("lag_ms") / 1000)
+    yield _gauge("index_lag", "Commits that the index has yet to take in.", figure("lag"))
+    yield _gauge(
+        "index_lag_seconds",
+        "Seconds by which the index is behind the newest commit.",
+        figure("lag_ms") / 1000,
+    )
     yield _gauge("index_segments", "Segments of the index.", figure("segments"))
-    yield _gauge("index_building", "1 while it is built anew.", figure("building"))
-    yield _gauge("index_build_documents", "Documents so far.", figure("build_documents"))
-    yield _counter("index_builds", "Builds that ended.", figure("builds"))
+    yield _gauge("index_building", "1 while the index is built anew.", figure("building"))
+    yield _gauge(
+        "index_build_documents", "Documents of that build so far.", figure("build_documents")
+    )
+    yield _counter("index_builds", "Builds of the index that ended.", figure("builds"))
     yield _counter("index_failures", "Failures of the index.", figure("failures"))
 
 
