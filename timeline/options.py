@@ -31,19 +31,19 @@ class Options:
 
     # What an acknowledgement means: `sync` is fsynced, `interval` fsyncs every `interval_ms`.
     durability: Literal["sync", "interval"] = _option(
-        "sync", "sync: fsynced before the acknowledgement; interval: every interval_ms"
+        "sync", "sync: fsync before each acknowledgement; interval: fsync every interval_ms"
     )
-    interval_ms: int = _option(100, "time between fsyncs in durability interval")
+    interval_ms: int = _option(100, "time between fsyncs when durability is interval")
     # What calls fsync: `thread` a thread of the engine, `inline` the caller of `flush`. `auto` is
     # `inline` where an fsync takes less than a millisecond when the store is opened.
     fsync: Literal["thread", "inline", "auto"] = _option(
         "thread", "who calls fsync: thread, inline, or auto, by how long one takes"
     )
-    create: bool = _option(True, "make the store when the directory is empty")
+    create: bool = _option(True, "create the store if the directory is empty")
     # The directory is a copy that goes its own way from here on. Cursors of the original lead
     # nowhere in it: they get `resync`.
     new_epoch: bool = _option(
-        False, "the directory is a copy that goes its own way; cursors of the original resync"
+        False, "for a copy that goes its own way: cursors of the original resync"
     )
 
     # What one caller may send.
@@ -55,93 +55,106 @@ class Options:
     # The commit pipeline: beyond these a write waits or is refused with BUSY.
     group_bytes: int = _option(16 * MIB, "bytes of one commit group, written and fsynced together")
     unsealed_bytes: int = _option(
-        96 * MIB, "bytes in memory that are not sealed yet, before writes wait"
+        96 * MIB, "bytes in memory that are not sealed yet; beyond that writes wait"
     )
-    tails: int = _option(200_000, "timelines with entries in memory, before writes wait")
-    stall_ms: int = _option(1_000, "how long a write waits for a RocksDB write stall, before BUSY")
+    tails: int = _option(
+        200_000, "timelines with unsealed entries in memory; beyond that writes wait"
+    )
+    stall_ms: int = _option(
+        1_000, "how long a write waits while RocksDB stalls writes, before BUSY"
+    )
 
     # When the machine's clock steps back by no more than this, a commit takes the time of the one
     # before, so that times do not fall. When it steps back by more, they do (see `clock`).
     clock_ahead_ms: int = _option(
-        60_000, "how far a commit's time may be ahead of a clock that stepped back"
+        60_000, "how far commit times may be ahead of a clock that stepped back"
     )
 
     # Segments and what is kept of them in memory.
     segment_bytes: int = _option(48 * KIB, "bytes of a full segment")
     segment_entries: int = _option(256, "entries of a full segment")
-    segment_cache_bytes: int = _option(64 * MIB, "memory for segments that are read")
+    segment_cache_bytes: int = _option(64 * MIB, "memory of the cache of segments")
     timeline_cache: int = _option(50_000, "timelines kept ready in memory")
     deleted_names: int = _option(
-        100_000, "names deleted last, which are made anew above the numbers they had given out"
+        100_000, "deleted names that are remembered; a timeline made again continues the numbers"
     )
     dormant_timelines: int = _option(
-        300_000, "timelines beyond those that are found again without the disk"
+        300_000, "more timelines whose newest number is known without reading the disk"
     )
     audience_cache: int = _option(500_000, "members of audiences kept in memory")
 
     # Background work: the longest a slice may hold the engine, in milliseconds.
     slice_ms: float = _option(1.0, "how long a slice of background work may take")
-    compact_after: int = _option(8, "small segments of one timeline before they are merged")
+    compact_after: int = _option(8, "small segments that a timeline has when they are merged")
     retention_check_ms: int = _option(10_000, "time between checks of what has expired")
     # What was recalled, edited, deleted or dropped is gone from the disk after the sum of these
     # two, or twice that where one group held it together with what replaced it. The log that
     # a follower still needs may hold it longer (`log_age_ms`).
     seal_after_ms: int = _option(
-        10 * 60_000, "time until what waits in memory is sealed, however little it is"
+        10 * 60_000, "time after which what is in memory is sealed, however little it is"
     )
     erase_after_ms: int = _option(
-        10 * 60_000, "time between rounds that erase what was recalled, edited or deleted"
+        10 * 60_000,
+        "time between rounds that erase from the disk what was recalled, edited or deleted",
     )
 
     # The commit log behind the sealed position, for followers.
     log_bytes: int = _option(
-        256 * MIB, "bytes of sealed log kept at most for registered consumers that are behind"
+        256 * MIB, "most bytes of sealed log kept for registered consumers that are behind"
     )
     log_age_ms: int = _option(
-        7 * DAY, "how long sealed log is kept at most for registered consumers"
+        7 * DAY, "longest time that sealed log is kept for registered consumers"
     )
 
     # Conversations and users.
     diffusion_limit: int = _option(
-        500, "members above which a conversation is read-diffused, at most 1000"
+        500, "a conversation with more members is read-diffused; at most 1000"
     )
     pulled_limit: int = _option(1_000, "read-diffused conversations that one user may be in")
-    receipts_limit: int = _option(200, "members up to which a conversation has receipts")
+    receipts_limit: int = _option(200, "a conversation with more members has no receipts")
     devices: int = _option(32, "devices of one user")
     device_idle_ms: int = _option(
         90 * DAY, "time until a device that acknowledges nothing is forgotten"
     )
-    inbox_age_ms: int = _option(90 * DAY, "how long in-boxes keep at least what came; 0: for ever")
-    inbox_references: int = _option(
-        100_000, "references an in-box keeps at least of what came in that time; 0: all"
+    inbox_age_ms: int = _option(
+        90 * DAY, "shortest time that in-boxes keep what was delivered; 0: for ever"
     )
-    idempotency_window_ms: int = _option(DAY, "how long a message's key is remembered at least")
-    idempotency_bytes: int = _option(256 * MIB, "bytes of keys after which older ones go sooner")
-    edit_window_ms: int = _option(3_650 * DAY, "how long after sending a message may be edited")
+    inbox_references: int = _option(
+        100_000, "references within that time that an in-box keeps at least; 0: all"
+    )
+    idempotency_window_ms: int = _option(
+        DAY, "shortest time that the key of a message is remembered"
+    )
+    idempotency_bytes: int = _option(
+        256 * MIB, "bytes of such keys; beyond that the oldest are forgotten sooner"
+    )
+    edit_window_ms: int = _option(
+        3_650 * DAY, "time after sending in which a message may be edited"
+    )
     recall_window_ms: int = _option(
-        3_650 * DAY, "how long after sending its sender may recall a message"
+        3_650 * DAY, "time after sending in which its sender may recall a message"
     )
     list_cache_bytes: int = _option(
-        64 * MIB, "bytes of lists of conversations, of users who asked of late"
+        64 * MIB, "memory of conversation lists, for users who asked for theirs recently"
     )
 
     # Search.
-    search: bool = _option(True, "keep an index of messages and metadata")
+    search: bool = _option(True, "keep a search index of messages and metadata")
     search_fields: tuple[str, ...] = _option(
         ("text", "title"), "fields of messages that are indexed, separated by commas"
     )
     search_prefixes: tuple[str, ...] = _option(
-        (), "beginnings of names of raw timelines that are indexed too, likewise"
+        (), "raw timelines whose names begin like this are indexed too, separated by commas"
     )
     search_memory_bytes: int = _option(32 * MIB, "memory of documents that are being indexed")
-    search_commit_ms: int = _option(200, "how soon what was sent can be found, about")
+    search_commit_ms: int = _option(200, "time until what was sent can be found, about")
     search_directory: str = _option(
-        "", "directory of the index; empty: index, in that of the store"
+        "", "directory of the index; empty: index, inside that of the store"
     )
 
     # RocksDB.
-    write_buffer_bytes: int = _option(32 * MIB, "RocksDB's memtable")
-    block_cache_bytes: int = _option(64 * MIB, "RocksDB's block cache")
+    write_buffer_bytes: int = _option(32 * MIB, "size of RocksDB's memtable")
+    block_cache_bytes: int = _option(64 * MIB, "size of RocksDB's block cache")
 
     def __post_init__(self) -> None:
         for option in fields(self):

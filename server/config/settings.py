@@ -40,61 +40,65 @@ class Settings:
 
     data: str = _option("data", "directory of the store")
     host: str = _option(
-        "127.0.0.1", "address to listen on; loopback until authentication is configured"
+        "127.0.0.1",
+        "address to listen on; this machine's own only, as there is no authentication yet",
     )
-    port: int = _option(7420, "port to listen on; 0 picks a free one, -1: none")
-    socket: str = _option("", "Unix socket to listen on too; empty: none")
-    socket_mode: str = _option("700", "rights of the Unix socket: who may connect, in octal")
+    port: int = _option(7420, "port to listen on; 0: a free one, -1: none")
+    socket: str = _option("", "path of a Unix socket to listen on as well; empty: none")
+    socket_mode: str = _option("700", "permissions of the Unix socket, in octal: who may connect")
     metrics_host: str = _option("127.0.0.1", "address of /metrics, /healthz and /readyz")
     metrics_port: int = _option(
-        -1, "port of /metrics, /healthz and /readyz over HTTP; 0 picks a free one, -1: none"
+        -1, "HTTP port of /metrics, /healthz and /readyz; 0: a free one, -1: none"
     )
-    backlog: int = _option(1024, "connections the system may queue before they are accepted")
+    backlog: int = _option(1024, "connections that the system queues until they are accepted")
     tcp_keepalive: int = _option(
-        300, "seconds of silence after which the system asks whether a peer is there; 0: never"
+        300, "seconds of silence until the system checks that a client is still there; 0: never"
     )
     timeout: int = _option(
-        0, "seconds without a command after which a client is closed, unless it waits; 0: never"
+        0, "seconds without a command until a client is closed, unless it waits; 0: never"
     )
-    log_level: str = _option("info", "debug, info, warning or error")
-    log_format: str = _option("text", "text or json, one line an event, on standard error")
-    fsync: str = _option("auto", "where fsync runs: inline, thread, or auto by how long it takes")
-    maxclients: int = _option(10_000, "connections at a time")
+    log_level: str = _option("info", "what is logged at least: debug, info, warning or error")
+    log_format: str = _option("text", "text or json; one line for each event, on standard error")
+    fsync: str = _option("auto", "where fsync runs: inline, thread, or auto, by how long one takes")
+    maxclients: int = _option(10_000, "connections open at a time")
     arguments: int = _option(1024 * 1024, "arguments of one command")
     request_bytes: int = _option(16 << 20, "bytes of one command")
     argument_bytes: int = _option(16 << 20, "bytes of one argument")
     inline_bytes: int = _option(64 << 10, "bytes of an inline command")
-    transaction_bytes: int = _option(64 << 20, "bytes of the commands queued by one MULTI")
+    transaction_bytes: int = _option(64 << 20, "bytes of the commands that one MULTI queues")
     reply_bytes: int = _option(64 << 20, "bytes of one reply; a read that needs more is refused")
     output_bytes: int = _option(
-        64 << 20, "bytes waiting for a client that does not read, before it is closed"
+        64 << 20, "bytes that may wait for a client that does not read; beyond that it is closed"
     )
     output_pause_bytes: int = _option(
-        256 << 10, "bytes waiting for a client, before its commands wait too"
+        256 << 10, "bytes that may wait for a client; beyond that its commands wait too"
     )
     backlog_bytes: int = _option(
-        1 << 20, "bytes of commands kept for a client that waits, before its socket does"
+        1 << 20,
+        "bytes of commands kept for a client that waits; beyond that its socket is not read",
     )
     clients_bytes: int = _option(
         128 << 20,
-        "bytes that all clients together may hold, before those that hold most are closed",
+        "bytes that all clients together may hold; beyond that those with most are closed",
     )
     blocked: int = _option(10_000, "reads that may be blocked at a time")
-    channels: int = _option(1024, "channels one client may subscribe to")
+    channels: int = _option(1024, "channels that one client may subscribe to")
     subscriptions: int = _option(
-        16_384, "devices one client may be told of, by USER.SUBSCRIBE and on their channels"
+        16_384, "devices that one client may listen for, by USER.SUBSCRIBE and on their channels"
     )
-    busy_ms: int = _option(2_000, "how long a burst is slowed before it is refused with BUSY")
+    busy_ms: int = _option(
+        2_000, "how long writes are slowed in a burst, before they are refused with BUSY"
+    )
     slowlog_log_slower_than: int = _option(
-        10_000, "microseconds after which a command is noted; -1: none"
+        10_000, "SLOWLOG keeps commands that take more microseconds than this; -1: none"
     )
-    slowlog_max_len: int = _option(128, "how many slow commands are kept")
+    slowlog_max_len: int = _option(128, "commands that SLOWLOG keeps")
     sync_block_ms: int = _option(
         4_000,
-        "longest BLOCK of USER.SYNC and WAIT of a search; redis-py gives up after 5 s by default",
+        "longest BLOCK of USER.SYNC, and WAIT of a search; redis-py gives up after 5 s by default",
     )
     backup_directory: str = _option(
-        "", "directory below which BACKUP may write; empty: it is refused"
+        "", "directory in which BACKUP may write; empty: BACKUP is refused"
     )
     page_entries: int = _option(1_000, "entries in a page of LOG.TAIL, TIMELINE.LIST, USER.SYNC, …")
 
