@@ -1,0 +1,82 @@
+"""A store that is not this process's to change, as of one moment.
+
+Responsibility: open the storage without changing a byte in it, replay the log above the sealed LSN
+into memory, and move on to what its owner has written since.
+
+Rule: nothing is cut, sealed or committed here. The owner does that, and may do it at any moment.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from timeline.engine.store.directory import ROCKS, STORE_KEY, check_store, damaged
+from timeline.engine.store.store import Store
+from timeline.errors import CorruptError, NotFoundError
+from timeline.lsm.openings import Openings
+from timeline.storage.rocks import META
+from timeline.storage.secondary import ReadOnlyStorage
+
+# What looks like damage may be a file of the log that the owner moved into another, between two
+# looks at the directory: only what stays damaged is.
+TRIES: Final = 5
+PAUSE_SECONDS: Final = 0.02
+
+
+class ReadOnlyStore(Store):
+    """One opening of a store that is not this process's to change."""
+
+    storage: ReadOnlyStorage
+
+    def _open_storage(self) -> ReadOnlyStorage:
+        try:
+            return ReadOnlyStorage(self.path / ROCKS, self.options)
+        except CorruptError as error:
+            raise damaged(error) from error
+
+    def _check_store(self) -> int:
+        value = self.storage.get(META, STORE_KEY)
+        if value is None and self._marked:
+            raise damaged(CorruptError(f"{self.path}: everything in its log has gone"))
+        if value is None:
+            raise NotFoundError(f"{self.path} is no Timeline store")
+        return check_store(value, self.path)
+
+    def _replay_log(self) -> None:
+        """Nothing is cut here. Its owner does that, and knows how durable it was to be."""
+        self._replay.run(self.log, self._relieve)
+
+    def _begin_opening(self) -> None:
+        """Nothing is committed here."""
+
+    def _relieve(self) -> None:
+        """Nothing is sealed here: memory holds what is replayed."""
+
+    def refresh(self) -> None:
+        """Move on to what is written by now."""
+        before = self.log.applied
+        for left in reversed(range(TRIES)):
+            self.storage.catch_up()
+            try:
+                self._move_on(before)
+            except CorruptError:
+                if not left:
+                    raise
+                time.sleep(PAUSE_SECONDS)
+            else:
+                return
+
+    def _move_on(self, before: int) -> None:
+        if self.stored_progress() != self.sealing.progress:
+            self._build()
+        else:
+            self._replay.run(self.log, self._relieve)
+            self.log.applied = self._replay.lsn
+            self.openings = Openings(self.storage)
+            self._begin_staging()
+        if self.log.applied < before:
+            raise CorruptError(
+                f"{self.path}: the log ends at LSN {self.log.applied}, but commits up to {before} "
+                "were seen: the store was replaced by an older one"
+            )
