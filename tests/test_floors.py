@@ -35,7 +35,7 @@ FLOORS: Final[dict[str, tuple[set[str], ...]]] = {
         {"__init__"},
     ),
     "timeline.engine": (
-        {"__init__", "callbacks", "statistics"},
+        {"__init__", "callbacks", "observers", "statistics"},
         {"store"},
         {"upkeep", "committer", "writecontrol"},
         {"view", "pipeline"},

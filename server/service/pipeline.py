@@ -88,7 +88,7 @@ class Pipeline:
         self.waits = 0  # for room, of writes that met BUSY
         self._working: asyncio.Handle | None = None
         self.groups = 0
-        engine.add_observer(self._observe)
+        engine.observers.on_apply(self._observe)
 
     # --- staging ------------------------------------------------------------------------------
 

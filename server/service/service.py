@@ -91,7 +91,7 @@ class Service:
         self.threads = Threads(self.loop, self.waiters, self.refuse_late)
         self.messages = Messages(self.engine)
         self.push = Push(self.loop, self.engine, self.messages)
-        self.engine.on_reload(self._reloaded)
+        self.engine.observers.on_reload(self._reloaded)
         self.channels = Channels(self.loop)
         self.tunables = Tunables(
             settings.maxclients,

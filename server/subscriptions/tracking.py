@@ -44,7 +44,7 @@ class Tracker:
         # What those have read whose answer comes later.
         self._late: dict[Client, list[bytes]] = {}
         self._changes: deque[set[bytes] | None] = deque()  # by groups; None: all
-        engine.add_observer(self._observe)
+        engine.observers.on_apply(self._observe)
 
     # --- reading ------------------------------------------------------------------------------
 

@@ -108,7 +108,7 @@ def test_chores_are_done_when_idle_until_they_say_so(engine: Engine) -> None:
         draft.put(b"u-chore", b"%d" % left[0])
         return True
 
-    engine.add_chore(chore)
+    engine.chores.add(chore)
     while left[0]:
         engine.work()
         engine.flush()

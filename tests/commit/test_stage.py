@@ -61,7 +61,7 @@ def test_what_is_given_up_leaves_a_stage_that_is_empty(engine: Engine) -> None:
 def test_another_stage_follows_a_failure(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
     before = engine.stage, engine.appender
-    engine.poison(OSError("no space left"))
+    engine.pipeline.poison(OSError("no space left"))
     with pytest.raises(ReadOnlyError), engine.lock:
         engine.appender.append(b"a", ITEMS)
     engine.work()

@@ -181,7 +181,7 @@ def test_a_mark_that_cannot_be_written_is_uncertain_then_readonly_then_heals(
 
 
 def test_a_refusal_that_is_raised_again_and_again_holds_no_more_of_memory(db: Database) -> None:
-    db.engine.poison(OSError("no space left"))
+    db.engine.pipeline.poison(OSError("no space left"))
     with pytest.raises(ReadOnlyError) as refused:
         db.timeline("a").append({"a": "1"})
     once = len(refused.traceback)

@@ -268,7 +268,7 @@ def test_a_stream_is_told_what_healing_brought_back(
         im, engine = db.messaging, db.engine
         im.create("team", "ann", members=["bob"])
         push = Push(turns, engine, im.messages)
-        engine.on_reload(push.look_all)
+        engine.observers.on_reload(push.look_all)
         bob = engine.view.find(b"@user:bob")
         assert bob is not None
         connection: Any = line

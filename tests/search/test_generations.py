@@ -158,7 +158,7 @@ def test_an_index_ahead_of_a_healed_store_is_built_anew(
     step, go_on = Follower.step, threading.Event()
     monkeypatch.setattr(Follower, "step", lambda each: go_on.is_set() and step(each))
     follower.position += 3  # as if what was applied last had been lost on the way to the disk
-    db.engine.poison(OSError("I/O error"))
+    db.engine.pipeline.poison(OSError("I/O error"))
     heal(db)
     for number in range(5):
         db.messaging.send("team", "ann", {"text": f"new word {number}"})

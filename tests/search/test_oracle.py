@@ -394,7 +394,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def heal(self) -> None:
-        self.db.engine.poison(OSError("I/O error"))
+        self.db.engine.pipeline.poison(OSError("I/O error"))
         while self.db.engine.poisoned:
             self.db.engine.work()
 

@@ -14,20 +14,7 @@ for them each time.
 `lock` guards memory: hold it for staging and reading. `flush`, `work` and `close` take it
 themselves, and must be called without it.
 
-What a commit leads to beside itself goes one of five ways, by what may wait for it:
-
-    draft.on_commit   under the lock, when it is staged: what was decided beside the draft.
-                      Ours only.
-    add_observer      under the lock, when it is applied, before anybody reads what it brought:
-                      what is cached and must be exact. Ours only: what raises here poisons.
-    group.on_done     after the locks, in the order of groups, on the thread that flushed: waiters
-                      are told. Writers wait for it, so it posts or settles and never waits.
-    on_reload         after the locks: memory was rebuilt or moved on without groups that anybody
-                      saw, by healing or in a read-only store. Ours only.
-    callbacks         after all of it, on a thread of their own: whatever users gave. See there.
-
-(`add_chore` begins commits and hears of none; `staged` and `woken` are conditions: they call
-nobody.)
+`observers` says which ways lead up from a commit, to whoever hears of it.
 """
 
 from __future__ import annotations
@@ -50,16 +37,16 @@ from timeline.commit.stage import Outliving
 from timeline.engine.callbacks import Callbacks
 from timeline.engine.committer import Driver, refuse_after_fork
 from timeline.engine.figures import figures
-from timeline.engine.pipeline import Observer, Pipeline
+from timeline.engine.observers import Observers
+from timeline.engine.pipeline import Pipeline
 from timeline.engine.statistics import Statistics
 from timeline.engine.store.directory import CHECKPOINT, LOCK, MARK, prepare_directory
 from timeline.engine.store.store import STALL_SECONDS, Store
-from timeline.engine.upkeep.chores import Chore, Chores
+from timeline.engine.upkeep.chores import Chores
 from timeline.engine.upkeep.upkeep import Upkeep
 from timeline.engine.view import Applied
 from timeline.engine.writecontrol import WriteControl
 from timeline.errors import ClosedError, TimelineError
-from timeline.lsm.timeline import Timeline
 from timeline.options import Options, anchored
 from timeline.storage.lock import Lock, place_of_call
 from timeline.storage.mark import DurableMark
@@ -87,6 +74,7 @@ class Engine:
         self.lock = threading.RLock()
         self.staged = threading.Condition(self.lock)  # something was: its driver waits for that
         self.woken = threading.Condition(self.lock)  # a group was applied, or failed
+        self.observers = Observers(self.lock)
         self.callbacks = Callbacks()  # of users
         self.statistics = Statistics()
         gate = Gate(self.options.group_bytes)
@@ -101,14 +89,12 @@ class Engine:
             self.control,
             self.outcomes,
             self.statistics,
+            self.observers.applied,
             self._owe,
         )
         self.view = Applied(self.lock, self.control)
         self._closing = threading.RLock()
         self.copying = threading.Lock()  # its files, for a backup
-        self._parts: list[Callable[[], None]] = []
-        self._expiry_observers: list[Callable[[Draft, Timeline], None]] = []
-        self._reloads: list[Callable[[], None]] = []
         self.chores = Chores(self.options.retention_check_ms / 1000)
         self._open()
 
@@ -146,7 +132,7 @@ class Engine:
     def _adopt(self, store: Store) -> None:
         """What is asked from now on is asked of `store`."""
         self.store = store
-        self.upkeep = Upkeep(store, self.chores, self._expiry_observers)
+        self.upkeep = Upkeep(store, self.chores, self.observers.trimmed)
         self.pipeline.adopt(store, self.upkeep)
         self.view.adopt(store, self.upkeep.retention)
         self.stage, self.appender = store.stage, store.appender
@@ -274,24 +260,10 @@ class Engine:
         A new one is durable when this returns, since the log is let go without it; a moved one
         within `interval_ms`.
         """
-        with self.standing_still():
-            self.check_writable()
-            batch = self.store.storage.batch()
-            known = self.log.knows(name)
-            self.log.move(batch, name, lsn)
-            self.store.storage.write(batch)
-            if known:
-                self.pipeline.leave_unsynced()
-                return
-            try:
-                self.pipeline.sync(self.log.applied)
-            except Exception as error:
-                self.poison(error)
-                raise
-
-    def poison(self, cause: Exception) -> None:
-        """A failure beside the pipeline: writing is off until the storage was opened again."""
-        self.pipeline.poison(cause)
+        try:
+            self.pipeline.move_checkpoint(name, lsn)
+        finally:
+            self.outcomes.tell()  # what failed here ended the groups under way
 
     # --- what is owed -------------------------------------------------------------------------
 
@@ -349,44 +321,7 @@ class Engine:
                 return
             self.control.healed()
             self.woken.notify_all()
-        self._tell_of_reload()
-
-    # --- who is told --------------------------------------------------------------------------
-
-    def before_closing(self, stop: Callable[[], None]) -> None:
-        """Call `stop()` first when the engine is closed, without the lock."""
-        with self.lock:
-            self._parts.append(stop)
-
-    def add_observer(self, observe: Observer) -> None:
-        """Call `observe(group)` under the lock for each group that is applied from now on, before
-        anybody reads what it brought. What a healed store replays is not among them.
-        """
-        with self.lock:
-            self.pipeline.observers.append(observe)
-
-    def add_expiry_observer(self, observe: Callable[[Draft, Timeline], None]) -> None:
-        """Call `observe(draft, timeline)` under the lock when retention trims a timeline. What
-        follows from it becomes part of the same commit.
-        """
-        with self.lock:
-            self._expiry_observers.append(observe)
-
-    def on_reload(self, tell: Callable[[], None]) -> None:
-        """Call `tell()`, without the lock, when there are commits that no observer saw applied."""
-        with self.lock:
-            self._reloads.append(tell)
-
-    def _tell_of_reload(self) -> None:
-        for tell in self._reloads:
-            tell()
-
-    def add_chore(self, chore: Chore) -> None:
-        """Call `chore(draft)` when there is nothing better to do, every `retention_check_ms`, and
-        commit the draft; again soon if it says that there is more to do.
-        """
-        with self.lock:
-            self.chores.add(chore)
+        self.observers.tell_of_reload()
 
     def stats(self) -> dict[str, int | float | str]:
         """What INFO shows of the engine."""
@@ -409,8 +344,7 @@ class Engine:
         self.callbacks.finish()
 
     def _close(self) -> None:
-        while self._parts:
-            self._parts.pop()()
+        self.observers.stop()
         with self.lock:
             if self.control.closed:
                 return
@@ -450,7 +384,7 @@ class Engine:
         self.pipeline.refuse_in_child(self.lock, self.woken)
         self.view.refuse_in_child(self.lock)
         self.callbacks = Callbacks()
-        self._parts.clear()  # their threads are the parent's, and so are the locks these hold
+        self.observers.refuse_in_child(self.lock)
         self.outcomes = Outcomes(self.lock)  # nobody in the child waits for a group
         self.control.refuse_in_child()
 

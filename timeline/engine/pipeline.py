@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from timeline.commit.group import Group
@@ -32,8 +32,6 @@ from timeline.errors import CorruptError, StallError, UncertainError
 from timeline.formats.records import encode_record
 from timeline.options import Options
 
-Observer = Callable[[Group], None]
-
 
 class Pipeline:
     def __init__(
@@ -44,19 +42,21 @@ class Pipeline:
         control: WriteControl,
         outcomes: Outcomes,
         statistics: Statistics,
+        applied: Sequence[Callable[[Group], None]],
         owe: Callable[[], None],
     ) -> None:
-        """`woken`, of the engine's `lock`, is notified when a group is done. `owe()` is called when
-        something has to be done soon, though nobody may call.
+        """`woken`, of the engine's `lock`, is notified when a group is done. Each of `applied` is
+        called with every group that is applied. `owe()` is called when something has to be done
+        soon, though nobody may call.
         """
         self._options = options
         self._lock, self._woken = lock, woken
         self._control = control
         self._outcomes = outcomes
         self._statistics = statistics
+        self._applied = applied
         self._owe = owe
         self.writing = threading.Lock()
-        self.observers: list[Observer] = []
         self.fsync_seconds = 0.0  # a moving average
         self.unsynced = False  # whether something was written and not fsynced
         self._synced = time.monotonic()
@@ -109,7 +109,7 @@ class Pipeline:
                 try:
                     delivered = store.applier.apply(group, record, appends)
                     store.log.applied = group.last
-                    for observe in self.observers:
+                    for observe in self._applied:
                         observe(group)
                 except Exception as error:  # memory can no longer be trusted: rebuild it
                     self.poison(error, group)
@@ -221,6 +221,24 @@ class Pipeline:
         with self.writing, self._lock:
             self._control.check_usable()
             yield
+
+    def move_checkpoint(self, name: bytes, lsn: int | None) -> None:
+        """Set a named checkpoint of the log to `lsn`, or forget it; a new one durably."""
+        with self.standing_still():
+            store = self._store
+            store.stage.gate.check()
+            batch = store.storage.batch()
+            known = store.log.knows(name)
+            store.log.move(batch, name, lsn)
+            store.storage.write(batch)
+            if known:
+                self.leave_unsynced()
+                return
+            try:
+                self.sync(store.log.applied)
+            except Exception as error:
+                self.poison(error)
+                raise
 
     def refuse_in_child(self, lock: threading.RLock, woken: threading.Condition) -> None:
         """In a forked child: take locks that no thread of the parent's holds."""

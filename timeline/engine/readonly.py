@@ -62,7 +62,7 @@ class ReadOnlyEngine(Engine):
             self._adopt(self.store)
             self.woken.notify_all()
             more = self.applied > before
-        self._tell_of_reload()
+        self.observers.tell_of_reload()
         return more
 
     def work(self, _: float | None = None) -> bool:

@@ -45,11 +45,11 @@ class Messages:
             prefixes = tuple(prefix.encode() for prefix in engine.options.search_prefixes)
             opened = IndexView if engine.read_only else Indexer
             self.indexer = opened(engine, engine.options, (CONVERSATIONS, *prefixes))
-            engine.before_closing(self.indexer.stop)
+            engine.observers.before_closing(self.indexer.stop)
         elif not engine.read_only:  # a reader leaves the owner's checkpoint alone
-            engine.before_closing(partial(release_log, engine, engine.applied))
-        engine.add_chore(self._sweep)
-        engine.add_expiry_observer(tell_trimmed)
+            engine.observers.before_closing(partial(release_log, engine, engine.applied))
+        engine.chores.add(self._sweep)
+        engine.observers.on_trim(tell_trimmed)
 
     def search(self, request: Request) -> Results:
         """A page of what a user searches for; call it without the engine's lock. Raises

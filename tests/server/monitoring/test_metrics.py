@@ -184,7 +184,7 @@ def test_a_storage_that_is_closed_leaves_out_only_what_it_alone_knows(
             engine.flush()
             engine.seal()
             before = metrics.render(metrics.collect(service)).decode()
-            engine.poison(OSError("no space left"))
+            engine.pipeline.poison(OSError("no space left"))
             engine.store.close()
             return before, metrics.render(metrics.collect(service)).decode()
 

@@ -33,7 +33,7 @@ class Chores:
         self._left = []
 
     def add(self, chore: Chore) -> None:
-        """Do `chore` in each round from the next one on, behind those of the store."""
+        """Call `chore(draft)` in each round from the next one on, behind those of the store."""
         self._chores.append(chore)
 
     def soon(self) -> None:

@@ -93,9 +93,9 @@ class Waiters:
         self._watch = Watch(engine)
         self._by_name: dict[int, dict[Waiter, None]] = {}
         self.closed = False
-        engine.add_observer(self._follow)
-        engine.on_reload(self._ready_all)
-        engine.before_closing(self._end)
+        engine.observers.on_apply(self._follow)
+        engine.observers.on_reload(self._ready_all)
+        engine.observers.before_closing(self._end)
 
     def __len__(self) -> int:
         """How many names are waited for."""

@@ -107,7 +107,7 @@ class Watch:
         self._seen = engine.applied  # the last LSN of the last group looked at
         self._followed: dict[int, list[int]] = {}  # in-box → conversations that its user pulls
         self._unnoted: list[dict[bytes, bytes | None]] = []  # changes of groups applied since
-        engine.add_observer(self._observe)
+        engine.observers.on_apply(self._observe)
 
     def __len__(self) -> int:
         return len(self._watchers)

@@ -40,7 +40,7 @@ class ListCache:
         self._lists: OrderedDict[int, UserList] = OrderedDict()
         self._summaries = Summaries()
         self._followed = engine.applied  # the last LSN of the last group seen
-        engine.add_observer(self._follow)
+        engine.observers.on_apply(self._follow)
 
     def __len__(self) -> int:
         return len(self._lists)

@@ -110,7 +110,7 @@ def test_a_store_whose_storage_is_closed_still_tells_its_state(tmp_path: Path) -
         engine = db.engine
         engine.seal()
         assert engine.stats()["timelines"] == 1
-        engine.poison(OSError("no space left"))
+        engine.pipeline.poison(OSError("no space left"))
         engine.store.close()
         found = engine.stats()
         assert found["writing"] == "off"
