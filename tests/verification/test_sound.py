@@ -27,6 +27,24 @@ def sound(path: Path) -> None:
     assert report.findings == []
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_mention_that_an_edit_took_back_leaves_nothing_behind(
+    tmp_path: Path, others: int
+) -> None:
+    """The last one, or one of several."""
+    path = tmp_path / "store"
+    with timeline.open(path, search=False) as db:
+        im = db.messaging
+        im.create("team", "ann", members=["bob"])
+        for _ in range(others):
+            im.send("team", "ann", {"text": "bob, all"}, mentions=["bob"], mention_all=True)
+        sent = im.send("team", "ann", {"text": "all, bob"}, mentions=["bob"], mention_all=True)
+        im.edit("team", sent.seq, "ann", {"text": "nobody"})
+        (row,) = im.conversations("bob").conversations
+        assert row.mentions == others
+    sound(path)
+
+
 def test_an_index_is_looked_at_without_a_file_beside_it(tmp_path: Path) -> None:
     """Tantivy takes a lock, a file, where it reads; a store may have come without its own."""
     path = tmp_path / "store"

@@ -76,6 +76,12 @@ class Conversation:
             self.row = self.row._replace(flags=self.row.flags | flag)
             self.save(draft)
 
+    def unflag(self, draft: Draft, flag: int) -> None:
+        """Take a flag away, if it is set."""
+        if self.row.flags & flag:
+            self.row = self.row._replace(flags=self.row.flags & ~flag)
+            self.save(draft)
+
 
 def no_such_conversation() -> NoPermissionError:
     return NoPermissionError("there is no such conversation, or it is not one of this user's")

@@ -91,19 +91,21 @@ def add(draft: Draft, family: bytes, owner: Sequence[int], seqs: Sequence[int], 
     return added
 
 
-def discard(draft: Draft, family: bytes, owner: Sequence[int], seq: int) -> None:
-    """Take a number out of a set."""
+def discard(draft: Draft, family: bytes, owner: Sequence[int], seq: int) -> bool:
+    """Take a number out of a set; whether that leaves the set empty."""
     key = chunk_key(family, *owner, seq >> CHUNK_BITS)
     value = draft.get(key)
     bits = BitMap() if value is None else _decode(value)
     if seq & _MASK not in bits:
-        return
+        return False
     bits.discard(seq & _MASK)
     if bits:
         bits.run_optimize()
         draft.put(key, bits.serialize())
-    else:
-        draft.remove(key)
+        return False
+    draft.remove(key)
+    prefix = family + b"".join([keys.number(part) for part in owner])
+    return not any(True for _ in draft.scan(*between(prefix)))
 
 
 def _drop_below(draft: Draft, family: bytes, owner: Sequence[int], chunk: int) -> None:

@@ -172,8 +172,12 @@ def _mention(draft: Draft, conversation: Conversation, user: bytes, seq: int) ->
 
 def _mention_no_more(draft: Draft, conversation: Conversation, user: bytes, seq: int) -> None:
     inbox = draft.find(USERS + user)
-    if inbox is not None:
-        bitmaps.discard(draft, MENTIONED, (inbox.id, conversation.id), seq)
+    if inbox is None or not bitmaps.discard(draft, MENTIONED, (inbox.id, conversation.id), seq):
+        return
+    member = member_of(draft, inbox.id, conversation.id)
+    if member is not None:
+        flags = member.flags & ~HAS_MENTIONS
+        save_member(draft, inbox.id, conversation.id, member._replace(flags=flags))
 
 
 def _message(draft: Draft, conversation: Conversation, seq: int) -> list[bytes]:
@@ -247,8 +251,8 @@ def _mention_anew(
         _mention(draft, conversation, user, seq)
     if mention_all:
         _mark(draft, conversation, CALLED, HAS_CALLED, seq)
-    elif EVERYBODY in before:
-        bitmaps.discard(draft, CALLED, (conversation.id,), seq)
+    elif EVERYBODY in before and bitmaps.discard(draft, CALLED, (conversation.id,), seq):
+        conversation.unflag(draft, HAS_CALLED)
 
 
 def recall(draft: Draft, name: bytes, seq: int, actor: bytes, options: Options) -> None:
