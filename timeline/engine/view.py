@@ -99,9 +99,15 @@ class Applied:
     def __init__(self, lock: threading.RLock, control: WriteControl) -> None:
         self._lock = lock  # the engine's
         self._control = control
+        self._store: Store | None = None
+        self.opening = 0  # which opening of the storage this is: another one after healing
 
     def adopt(self, store: Store, retention: RetentionKeeper) -> None:
         """Show what is in `store` from now on."""
+        if store is not self._store:
+            self._store = store
+            self.opening += 1
+        self.opened_at = store.opened_at  # the LSN at which its log ended then
         self._timelines, self._state = store.timelines, store.state
         self._retention, self._stage = retention, store.stage
         self.ranges = store.timelines.ranges
@@ -138,6 +144,12 @@ class Applied:
     def name(self, timeline_id: int) -> bytes | None:
         """The name of the timeline with `timeline_id`; None when it was dropped."""
         return self._timelines.name(timeline_id)
+
+    def segment_end(self, timeline_id: int, first: int) -> int | None:
+        """The last number of the first segment that ends at `first` or behind it, readable or not;
+        None when there is none.
+        """
+        return self._timelines.segment_end(timeline_id, first)
 
     def extent(self, timeline: Timeline) -> Extent:
         return self.ranges.extent(timeline)

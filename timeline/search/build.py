@@ -86,7 +86,7 @@ class Build:
                     continue
                 _log.warning("damaged entries are left out of the search index: %s", error)
                 with self._engine.lock:
-                    last = self._engine.timelines.segment_end(timeline_id, first)
+                    last = self._engine.view.segment_end(timeline_id, first)
                 if last is None:
                     return
                 first, most = last + 1, _STEP_ENTRIES

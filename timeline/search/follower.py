@@ -39,11 +39,11 @@ _log = logging.getLogger("timeline.search")
 
 
 class Follower:
-    """Takes into `index` what was committed after `position`, an LSN of `store`."""
+    """Takes into `index` what was committed after `position`, an LSN of `opening`."""
 
     def __init__(self, engine: Engine, index: Index, documents: Documents, position: int) -> None:
         self._engine = engine
-        self.store = engine.store  # the opening that `position` belongs to
+        self.opening = engine.view.opening  # of the storage, that `position` belongs to
         self._documents = documents
         self._covered: dict[int, bool] = {}
         self.index = index
@@ -53,7 +53,7 @@ class Follower:
     def step(self) -> bool:
         """Take in the next records; False when there are none. Raises `TrimmedError`."""
         engine = self._engine
-        if engine.applied == self.position and engine.store is self.store:
+        if engine.applied == self.position and engine.view.opening == self.opening:
             return False
         records = self._records()
         position = self.position
@@ -75,17 +75,17 @@ class Follower:
 
     def _records(self) -> list[Record]:
         """The next records."""
-        engine = self._engine
+        engine, view = self._engine, self._engine.view
         try:
             with engine.lock:
                 engine.check_usable()
-                if engine.store is not self.store:
-                    if engine.store.opened_at < self.position:
+                if view.opening != self.opening:
+                    if view.opened_at < self.position:
                         raise TrimmedError(
-                            f"the store was opened again and ends at {engine.store.opened_at}, "
+                            f"the store was opened again and ends at {view.opened_at}, "
                             f"before {self.position}"
                         )
-                    self.store = engine.store
+                    self.opening = view.opening
                 stored = engine.log.stored(self.position, _STEP_BYTES)
             return [decode_record(lsn, value) for lsn, value in stored]
         except CorruptError as error:

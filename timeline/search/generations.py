@@ -82,7 +82,7 @@ class Generations:
         self._committed = 0.0
         # An index may reach up to this commit of this store: what was there before anybody could
         # write here, then what was committed here.
-        self._store, self._most = engine.store, engine.applied
+        self._opening, self._most = engine.view.opening, engine.applied
         self._hold: Lock | None = None
         self._hold_log()
 
@@ -106,9 +106,9 @@ class Generations:
             lsn = index.checkpoint.lsn
             with engine.lock:
                 engine.check_usable()
-                if engine.store is not self._store:  # it was opened again
-                    self._store = engine.store
-                    self._most = min(self._most, engine.store.opened_at)
+                if engine.view.opening != self._opening:  # it was opened again
+                    self._opening = engine.view.opening
+                    self._most = min(self._most, engine.view.opened_at)
                 known = engine.log.first() - 1 <= lsn <= self._most
                 follower = Follower(engine, index, self._documents, lsn)
             if known:
@@ -154,8 +154,8 @@ class Generations:
 
     def _commit(self, follower: Follower) -> None:
         """Make what was taken in durable and searchable."""
-        follower.commit(follower.store.epoch, self._made)
-        self._store, self._most = follower.store, follower.position
+        follower.commit(self._engine.view.epoch, self._made)
+        self._opening, self._most = follower.opening, follower.position
         self.newest = follower.time or self.newest
         self.caught_up = time.monotonic()
         self.failures = 0

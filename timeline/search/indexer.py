@@ -120,7 +120,7 @@ class Indexer(Serving):
             return 0
         # An index that had caught up lags no longer than it has since, however old its last commit.
         since = int((time.monotonic() - self._generations.caught_up) * 1000)
-        return min(since, max(0, self._engine.stage.last_time - self._generations.newest))
+        return min(since, max(0, self._engine.view.clock.time - self._generations.newest))
 
     # --- the thread ---------------------------------------------------------------------------
 
