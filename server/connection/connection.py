@@ -268,7 +268,7 @@ class Connection(Link):
 
     def _read(self, commands: list[Request], place: int) -> int:
         room = self._settings.output_pause_bytes - self._size
-        done, pieces, size = short_reads(self._service.engine.timelines, commands, place, room)
+        done, pieces, size = short_reads(self._service.engine.view, commands, place, room)
         self._out += pieces
         self._size += size
         return done

@@ -7,8 +7,8 @@ ordinary, in what is asked or where it lies, is left to the handler, errors too.
 
 from __future__ import annotations
 
+from timeline.engine.view import Applied
 from timeline.formats.keys import MAX
-from timeline.lsm.timelines import Timelines
 
 from ..commands.arguments import range_end, range_start
 from ..errors import CommandError
@@ -23,14 +23,14 @@ _COUNTS = {b"%d" % count: count for count in range(1, 1000)}  # above, it is no 
 
 
 def short_reads(
-    timelines: Timelines, commands: list[Request], place: int, room: int
+    view: Applied, commands: list[Request], place: int, room: int
 ) -> tuple[int, list[bytes], int]:
     """Answers the commands from `place` on, as long as they are short reads by one command. Returns
     how many those are, their replies in pieces, and the bytes of these, not much more than `room`.
     """
     verb = commands[place][0]
     reverse = verb in _BACK
-    known, read = timelines.by_name, timelines.ranges.read_short
+    known, read = view.by_name, view.ranges.read_short
     pieces: list[bytes] = []
     done = size = 0
     for at in range(place, len(commands)):

@@ -98,7 +98,7 @@ class Pipeline:
         if pending is not None and pending.group is self._engine.stage.open:
             self._joined += 1
             return pending
-        group = self._engine.stage.latest()
+        group = self._engine.latest()
         pending = self._groups[-1] if self._groups else None
         if pending is None or pending.group is not group:
             pending = PendingGroup(group)

@@ -144,7 +144,7 @@ def _changed_by(engine: Engine, group: Group) -> set[bytes] | None:
     gone = {key[1:] for key, value in group.state.items() if key[:1] == keys.ROW and value is None}
     for key in group.state:
         if key[:1] in _OF_A_TIMELINE and key[1:] not in gone:
-            timeline = engine.timelines.by_id.get(keys.split_number(key[1:]))
+            timeline = engine.view.by_id.get(keys.split_number(key[1:]))
             if timeline is None:
                 return None
             found.add(timeline.name)

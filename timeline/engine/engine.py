@@ -150,6 +150,10 @@ class Engine:
         """The open group: what was just staged becomes durable with it."""
         return self.stage.open
 
+    def latest(self) -> Group:
+        """The group to wait for, to see done what was staged so far."""
+        return self.stage.latest()
+
     @property
     def pending(self) -> bool:
         """Whether something is staged and not yet done."""

@@ -109,6 +109,7 @@ class Applied:
             self.opening += 1
         self.opened_at = store.opened_at  # the LSN at which its log ended then
         self._timelines, self._state = store.timelines, store.state
+        self.by_name, self.by_id = store.timelines.by_name, store.timelines.by_id  # in memory
         self._retention, self._stage = retention, store.stage
         self.ranges = store.timelines.ranges
         self.inboxes = store.inboxes

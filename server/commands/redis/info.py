@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from timeline.errors import ClosedError, ReadOnlyError
+from timeline.errors import ClosedError
 
 from ...config.config import VERSION
 from ...registry.command import Arguments
@@ -114,7 +114,7 @@ def _human(count: int) -> str:
 
 def _persistence(service: Service) -> Section:
     """The log stands for Redis's append-only file."""
-    failed = isinstance(service.engine.refusal, ReadOnlyError)
+    failed = service.engine.poisoned
     return {
         "loading": 0,
         "async_loading": 0,

@@ -127,7 +127,7 @@ def exec_(session: Session, args: Arguments) -> bytes:
             _end(session)
             return replies.nil_array(session.resp)
         reply = _run(session, transaction, view, calls)
-        group = service.engine.stage.latest() if draft is None else draft.commit().group
+        group = service.engine.latest() if draft is None else draft.commit().group
     except BusyError:  # nothing was done: the connection tries again
         transaction.afterwards.clear()
         raise
