@@ -5,7 +5,8 @@ interrupted; read records back, and find what is missing or damaged.
 
 Rule: the last record holds the number of records and the CRC-32C of every byte before it. Until it
 is written, the file is called FILE.part. The same export goes on after the last whole record of
-FILE.part, if its header is the same, that is, if nothing was written to the store since.
+FILE.part, if its header is the same, that is, if nothing was written to the store since. A
+FILE.part that does not begin as an export is not ours, and stays as it is.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from timeline.formats.export_binary import HEAD, MAGIC, decode_binary, encode_bi
 from timeline.storage.lock import Lock
 
 _LARGEST_RECORD_BYTES: Final = 1 << 30  # a record beyond it is damage
+_BEGINNINGS: Final = (MAGIC, b'{"export": ')  # of a file that is binary, or lines
 
 Stream = BufferedReader | BufferedRandom
 
@@ -108,35 +110,49 @@ def write(
     """Write `records` and their end to `path`. Returns how many, and how many were there before.
 
     `tell` is called with the number so far. A failure removes what was written; Ctrl-C keeps it.
-    Raises `ExistsError` where `path` is there already, unless it is a file to `overwrite`.
+    Raises `ExistsError` where `path` is there already, unless it is a file to `overwrite`, and
+    where its FILE.part is no export.
     """
     partial = path.with_name(path.name + ".part")
-    count = before = 0
     refuse_existing(path, overwrite=overwrite)  # before the lock makes a file beside it
     lock = Lock(partial, path, "wait until it has written that, or name another")
     try:
         refuse_existing(path, overwrite=overwrite)
-        with partial.open("a+b") as file:
-            there = _Earlier(file, binary=binary)
-            writer: Writer | None = None
-            for count, record in enumerate(records, 1):
-                if writer is None:
-                    if there.holds(record):
-                        before = count
-                        continue
-                    writer = Writer(file, binary=binary, crc=there.cut())
-                writer.add(record)
-                if count % 1_000 == 0:
-                    tell(count)
-            (writer or Writer(file, binary=binary, crc=there.cut())).end(count)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except Exception:
-        partial.unlink(missing_ok=True)
-        raise
+        _refuse_foreign(partial)
+        try:
+            counts = _write(partial, records, binary=binary, tell=tell)
+            partial.replace(path)
+        except Exception:
+            partial.unlink(missing_ok=True)
+            raise
     finally:
         lock.release()
+    return counts
+
+
+def _write(
+    partial: Path,
+    records: Iterator[ExportRecord],
+    *,
+    binary: bool,
+    tell: Callable[[int], None],
+) -> tuple[int, int]:
+    count = before = 0
+    with partial.open("a+b") as file:
+        there = _Earlier(file, binary=binary)
+        writer: Writer | None = None
+        for count, record in enumerate(records, 1):
+            if writer is None:
+                if there.holds(record):
+                    before = count
+                    continue
+                writer = Writer(file, binary=binary, crc=there.cut())
+            writer.add(record)
+            if count % 1_000 == 0:
+                tell(count)
+        (writer or Writer(file, binary=binary, crc=there.cut())).end(count)
+        file.flush()
+        os.fsync(file.fileno())
     return count, before
 
 
@@ -148,6 +164,21 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
         raise ExistsError(
             f"{shown(bytes(path))} is there already: name another file, or say --overwrite"
         )
+
+
+def _refuse_foreign(partial: Path) -> None:
+    """Raises `ExistsError` for what no interrupted export left. It may have left any beginning of
+    an export, also none.
+    """
+    if partial.is_file():
+        with partial.open("rb") as file:
+            head = file.read(max(map(len, _BEGINNINGS)))
+        if any(head.startswith(each) or each.startswith(head) for each in _BEGINNINGS):
+            return
+    raise ExistsError(
+        f"{shown(bytes(partial))} is no export that was interrupted: move it away, or name "
+        "another file"
+    )
 
 
 class _Earlier:

@@ -349,6 +349,23 @@ def test_an_export_overwrites_a_file_only_when_told_to(
     assert names(tmp_path) == ["all", "data", "live", "live.log"]
 
 
+@pytest.mark.parametrize("binary", [[], ["--binary"]])
+def test_an_export_leaves_a_file_alone_that_lies_where_it_keeps_its_own(
+    store: Path, tmp_path: Path, binary: list[str]
+) -> None:
+    part = tmp_path / "all.part"
+    for content in (b"the only copy", b'{"exported": 3}\n', b"TIMELINE\n", b"\0" * 20):
+        part.write_bytes(content)
+        problem = refused("export", store, tmp_path / "all", *binary, "--overwrite")
+        assert f"'{part}' is no export that was interrupted" in problem
+        assert part.read_bytes() == content
+    part.unlink()
+    os.mkfifo(part)
+    assert "is no export that" in refused("export", store, tmp_path / "all", *binary)
+    assert part.is_fifo()
+    assert names(tmp_path) == ["all.part", "data"]
+
+
 def test_a_device_is_never_replaced_by_an_export(store: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for more in ([], ["--overwrite"]):
