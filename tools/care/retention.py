@@ -12,10 +12,10 @@ from typing import Protocol
 
 import click
 
-import timeline
 from timeline.amounts import time_shown
 from timeline.embedded.handle import TimelineHandle
 from timeline.engine.engine import Engine
+from timeline.engine.readonly import ReadOnlyEngine
 from timeline.formats.keys import MAX
 from timeline.formats.rows import NO_RETENTION, Retention
 from timeline.options import Options
@@ -70,14 +70,12 @@ def retention(
         kept: _Kept
         if daemon is not None:
             kept = _OfDaemon(daemon, name)
-        elif changes == (None, None, None):
-            assert directory is not None
-            database = timeline.open(directory, read_only=True, search=False)
-            kept = _OfDirectory(stack.enter_context(database).engine, name)
         else:
             assert directory is not None
+            only_look = dry_run or changes == (None, None, None)
             # Without the index: it finds in the log later what is changed here.
-            engine = stack.enter_context(Engine(directory, Options(create=False)))
+            opening = ReadOnlyEngine if only_look else Engine
+            engine = stack.enter_context(opening(directory, Options(create=False)))
             kept = _OfDirectory(engine, name)
         now = kept.bounds()
         wanted = _merged(now, changes)

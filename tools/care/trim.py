@@ -15,6 +15,7 @@ import click
 from timeline.embedded.calls.arguments import writable
 from timeline.embedded.handle import TimelineHandle
 from timeline.engine.engine import Engine
+from timeline.engine.readonly import ReadOnlyEngine
 from timeline.formats.names import CONVERSATIONS
 from timeline.options import Options
 
@@ -67,7 +68,8 @@ def trim(
         else:
             assert directory is not None
             # Without the index: it finds in the log later what is changed here.
-            engine = stack.enter_context(Engine(directory, Options(create=False)))
+            opening = ReadOnlyEngine if dry_run else Engine
+            engine = stack.enter_context(opening(directory, Options(create=False)))
             count, remove = _of_directory(engine, name, before, length, older_than)
         if dry_run:
             _report(output, name, count, "would be removed", "would_remove")
