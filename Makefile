@@ -24,7 +24,7 @@ BENCH_ARGS :=
 .PHONY: help run demo test lint bench
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n '/^#/!q; s/^# //p' Makefile
 
 # The first Python of at least 3.11 that runs and can make virtual environments.
 $(BUILT): pyproject.toml
@@ -43,6 +43,7 @@ $(BUILT): pyproject.toml
 
 # The daemon says `ready on …` itself; behind that comes the line to paste. It replaces the shell,
 # so that it is make's own child: Ctrl-C reaches it from a terminal, and make hands SIGTERM on.
+# Where it advises another --port, make's own word for that is PORT.
 run: $(BUILT)
 	@if command -v redis-cli >/dev/null; \
 	then cli="redis-cli -p $(PORT)"; \
@@ -55,7 +56,8 @@ run: $(BUILT)
 	  while IFS= read -r line; do \
 	    printf '%s\n' "$$line"; \
 	    case $$line in 'ready on '*) printf 'Send a first message from another shell:\n%s\n' "$$hint";; esac; \
-	  done)
+	  done) \
+	  2> >(trap '' INT TERM; exec sed --unbuffered 's/another with --port (0 .*)$$/another: make run PORT=…/' >&2)
 
 # A scene of some seconds against a daemon of its own, which ends with it.
 demo: $(BUILT)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import socket
 import subprocess
 import sys
 import zipfile
@@ -71,6 +72,39 @@ def test_make_takes_a_port_and_a_directory_from_either_side() -> None:
             check=True,
         )
         assert "--data elsewhere --host 127.0.0.1 --port 7500" in made.stdout
+
+
+def test_make_alone_says_what_it_does_and_nothing_else() -> None:
+    made = subprocess.run(
+        ["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    *targets, last = made.stdout.splitlines()
+    assert [line.split()[:2] for line in targets] == [
+        ["make", target] for target in ("run", "demo", "test", "lint", "bench")
+    ]
+    assert last.startswith("Each first builds .venv")
+
+
+def test_make_run_on_a_port_that_is_taken_says_how_to_name_another(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        made = subprocess.run(
+            [
+                "make",
+                f"--old-file={sys.prefix}/built",
+                "run",
+                f"VENV={sys.prefix}",
+                f"PORT={port}",
+                f"DATA={tmp_path / 'data'}",
+            ],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert made.returncode != 0
+    assert f"port {port} of 127.0.0.1 is taken" in made.stderr
+    assert "or choose another: make run PORT=…\n" in made.stderr
 
 
 @pytest.fixture(scope="module")
