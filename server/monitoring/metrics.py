@@ -29,7 +29,6 @@ from prometheus_client.registry import Collector
 
 from timeline.engine.statistics import Histogram
 from timeline.errors import BusyError, ReadOnlyError, TimelineError
-from timeline.storage.rocks import SEGMENTS
 
 from ..config.config import VERSION
 from ..registry.accounting import Account
@@ -140,14 +139,14 @@ def _state(service: Service) -> Iterator[Metric]:
 
 
 def _commits(service: Service) -> Iterator[Metric]:
-    engine, counted = service.engine, service.engine.statistics
+    figures, counted = service.engine.figures(), service.engine.statistics
     yield _counter("commits", "Commits that are durable.", counted.groups.sum)
     yield _histogram("group_commits", "Commits in each group of the log.", counted.groups)
     yield _histogram("fsync_seconds", "Seconds that fsyncs of the log took.", counted.fsyncs)
     yield _counter("appends", "Entries appended.", counted.appends)
     yield _counter("deliveries", "References delivered into in-boxes.", counted.deliveries)
-    yield _gauge("lsn", "The newest commit.", engine.applied)
-    yield _gauge("sealed_lsn", "The newest commit that is sealed.", engine.store.sealing.sealed)
+    yield _gauge("lsn", "The newest commit.", figures.lsn)
+    yield _gauge("sealed_lsn", "The newest commit that is sealed.", figures.sealed_lsn)
 
 
 def _clients(service: Service) -> Iterator[Metric]:
@@ -247,10 +246,11 @@ def _commands(service: Service) -> Iterator[Metric]:
 
 
 def _memory(service: Service) -> Iterator[Metric]:
-    engine = service.engine
-    options, memtable, cache = engine.options, engine.store.memtable, engine.timelines.ranges.cache
+    options, figures = service.engine.options, service.engine.figures()
     lists = service.messages.lists
-    yield _gauge("unsealed_bytes", "Bytes in memory that are not sealed yet.", memtable.size)
+    yield _gauge(
+        "unsealed_bytes", "Bytes in memory that are not sealed yet.", figures.unsealed_bytes
+    )
     yield _gauge(
         "unsealed_bytes_limit",
         "Bytes that may be unsealed, before writes wait.",
@@ -259,7 +259,7 @@ def _memory(service: Service) -> Iterator[Metric]:
     yield _gauge(
         "unsealed_timelines",
         "Timelines with entries that are not sealed yet.",
-        memtable.active.tails,
+        figures.unsealed_timelines,
     )
     yield _gauge(
         "unsealed_timelines_limit",
@@ -270,7 +270,7 @@ def _memory(service: Service) -> Iterator[Metric]:
         "cache_bytes",
         "Bytes in caches.",
         "cache",
-        {"segments": cache.size, "lists": lists.size},
+        {"segments": figures.segment_cache_bytes, "lists": lists.size},
     )
     yield _gauges(
         "cache_bytes_limit",
@@ -278,9 +278,13 @@ def _memory(service: Service) -> Iterator[Metric]:
         "cache",
         {"segments": options.segment_cache_bytes, "lists": options.list_cache_bytes},
     )
-    yield _counter("segment_cache_hits", "Segments that were in the cache.", cache.hits)
-    yield _counter("segment_cache_misses", "Segments read from the disk.", cache.misses)
-    yield _gauge("loaded_timelines", "Timelines ready in memory.", len(engine.timelines.by_id))
+    yield _counter(
+        "segment_cache_hits", "Segments that were in the cache.", figures.segment_cache_hits
+    )
+    yield _counter(
+        "segment_cache_misses", "Segments read from the disk.", figures.segment_cache_misses
+    )
+    yield _gauge("loaded_timelines", "Timelines ready in memory.", figures.loaded_timelines)
     yield _gauge(
         "loaded_timelines_limit", "Timelines that may be ready in memory.", options.timeline_cache
     )
@@ -288,39 +292,42 @@ def _memory(service: Service) -> Iterator[Metric]:
 
 
 def _background(service: Service) -> Iterator[Metric]:
-    store, retention = service.engine.store, service.engine.upkeep.retention
-    sealing, compaction, expiry = store.sealing, store.compaction, store.expiry
-    yield _counter("sealing_passes", "Passes of sealing that ended.", sealing.passes)
+    figures = service.engine.figures()
+    yield _counter("sealing_passes", "Passes of sealing that ended.", figures.sealing_passes)
     yield _gauge(
-        "sealing_fraction", "How much of the pass under way is sealed, 0 to 1.", sealing.fraction
+        "sealing_fraction",
+        "How much of the pass under way is sealed, 0 to 1.",
+        figures.sealing_fraction,
     )
-    yield _counter("segments_merged", "Segments merged by compaction.", compaction.merged)
-    yield _gauge("compaction_waiting", "Timelines that wait for compaction.", compaction.waiting)
-    yield _counter("retention_trimmed", "Entries trimmed by retention.", retention.trimmed)
+    yield _counter("segments_merged", "Segments merged by compaction.", figures.segments_merged)
+    yield _gauge(
+        "compaction_waiting", "Timelines that wait for compaction.", figures.compaction_waiting
+    )
+    yield _counter("retention_trimmed", "Entries trimmed by retention.", figures.retention_trimmed)
     yield _gauge(
         "inbox_floor_lsn",
         "In-boxes forgot what commits up to this one delivered.",
-        store.inboxes.floor,
+        figures.inbox_floor,
     )
-    yield _gauge("inbox_sweeping", "1 while what in-boxes forgot is deleted.", expiry.sweeping)
+    yield _gauge("inbox_sweeping", "1 while what in-boxes forgot is deleted.", figures.inbox_sweep)
 
 
 def _disk(service: Service) -> Iterator[Metric]:
     engine = service.engine
-    store = engine.store
     yield _gauge("timelines", "Raw timelines.", engine.view.count)
+    files = engine.view.files()
     yield _gauges(
-        "store_bytes", "Bytes of RocksDB's files, by what they hold.", "family", store.sizes()
+        "store_bytes", "Bytes of RocksDB's files, by what they hold.", "family", files.bytes
     )
     yield _gauge(
         "segments",
         "Segments stored, as RocksDB estimates.",
-        store.storage.measure("estimate-num-keys", SEGMENTS),
+        files.segments,
     )
     yield _gauge(
         "memtable_bytes",
         "Bytes that RocksDB has yet to write to files.",
-        sum(store.storage.measure("cur-size-all-mem-tables", family) for family in store.sizes()),
+        files.unwritten_bytes,
     )
     yield _gauge(
         "disk_free_bytes",

@@ -299,7 +299,7 @@ def test_a_transaction_may_touch_more_timelines_than_are_kept_in_memory(tmp_path
             for turn in (2, 3):
                 assert {write.append(name, {"a": "2"}) for name in names} == {turn}
         assert all(seqs(db, name) == [1, 2, 3] for name in names)
-        assert db.engine.stats()["loaded_timelines"] != 0
+        assert db.engine.figures().loaded_timelines != 0
 
 
 def test_an_in_box_takes_no_entries(db: Database) -> None:

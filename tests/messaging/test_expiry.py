@@ -34,7 +34,7 @@ def floor_of(door: Door) -> int:
     if isinstance(door, WireDoor):
         return int(door.client.info("timeline")["inbox_floor"])
     assert isinstance(door, EmbeddedDoor)
-    return int(door.db.engine.stats()["inbox_floor"])
+    return door.db.engine.figures().inbox_floor
 
 
 def wait_for_floor(door: Door) -> None:

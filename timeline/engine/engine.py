@@ -36,7 +36,7 @@ from timeline.commit.outcomes import Outcomes
 from timeline.commit.stage import Outliving
 from timeline.engine.callbacks import Callbacks
 from timeline.engine.committer import Driver, refuse_after_fork
-from timeline.engine.figures import figures
+from timeline.engine.figures import Figures, figures
 from timeline.engine.observers import Observers
 from timeline.engine.pipeline import Pipeline
 from timeline.engine.statistics import Statistics
@@ -125,8 +125,8 @@ class Engine:
 
     def _load(self) -> None:
         """Open the storage and rebuild memory from it."""
-        mark = self.mark
-        self._adopt(Store(self.path, self.options, self._outliving, mark.read(), mark))
+        marked = self.mark.read()
+        self._adopt(Store(self.path, self.options, self._outliving, marked, self.mark))
         self.options = replace(self.options, new_epoch=False)  # healing goes on in this one
 
     def _adopt(self, store: Store) -> None:
@@ -327,8 +327,8 @@ class Engine:
             self.woken.notify_all()
         self.observers.tell_of_reload()
 
-    def stats(self) -> dict[str, int | float | str]:
-        """What INFO shows of the engine."""
+    def figures(self) -> Figures:
+        """What is watched of the engine."""
         return figures(
             self.store, self.upkeep, self.view, self.pipeline, self.control, self.statistics
         )

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import ClassVar, Final, Protocol
 
-from timeline.engine.store.store import Store
+from timeline.engine.store.store import Files, Store
 from timeline.engine.upkeep.retention import RetentionKeeper
 from timeline.engine.writecontrol import WriteControl
 from timeline.formats import keys
@@ -95,18 +95,18 @@ class Applied:
     """What was applied, and is therefore durable. Raises `ClosedError` once that is closed."""
 
     is_draft: ClassVar[bool] = False
+    _store: Store
 
     def __init__(self, lock: threading.RLock, control: WriteControl) -> None:
         self._lock = lock  # the engine's
         self._control = control
-        self._store: Store | None = None
         self.opening = 0  # which opening of the storage this is: another one after healing
 
     def adopt(self, store: Store, retention: RetentionKeeper) -> None:
         """Show what is in `store` from now on."""
-        if store is not self._store:
-            self._store = store
+        if not self.opening or store is not self._store:
             self.opening += 1
+        self._store = store
         self.opened_at = store.opened_at  # the LSN at which its log ended then
         self._timelines, self._state = store.timelines, store.state
         self.by_name, self.by_id = store.timelines.by_name, store.timelines.by_id  # in memory
@@ -127,6 +127,10 @@ class Applied:
     def count(self) -> int:
         value = self._state.get(keys.COUNT)
         return 0 if value is None else keys.split_number(value)
+
+    def files(self) -> Files:
+        """What the storage takes on the disk. Raises `ClosedError` while it is closed."""
+        return self._store.files()
 
     def now(self) -> int:
         """The time of a commit that is made now, in ms."""

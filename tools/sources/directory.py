@@ -175,7 +175,7 @@ class Directory:
     def stats(self) -> dict[str, Mapping[str, object]]:
         engine = self._db.engine
         with engine.lock:
-            return {"timeline": {**engine.stats(), **self._db.messaging.messages.stats()}}
+            return {"timeline": {**engine.figures().shown(), **self._db.messaging.messages.stats()}}
 
     def __enter__(self) -> Self:
         return self

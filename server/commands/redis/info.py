@@ -192,7 +192,7 @@ def _cluster(service: Service) -> Section:
 def _timeline(service: Service) -> Section:
     found: dict[str, object] = {}
     with service.engine.lock:
-        found.update(service.engine.stats())
+        found.update(service.engine.figures().shown())
         with suppress(ClosedError):
             found.update(service.messages.stats())
         push, pipeline, refusal = service.push, service.pipeline, service.engine.refusal

@@ -166,15 +166,15 @@ def usage(session: Session, args: Arguments, view: View) -> bytes | None:
 @plain("MEMORY STATS", "", "What the daemon takes, in bytes.")
 def stats(session: Session, args: Arguments) -> bytes:
     service = session.service
-    found = memory(service)
+    found, figures = memory(service), service.engine.figures()
     return replies.encode(
         {
             "peak.allocated": found["used_memory_peak"],
             "total.allocated": found["used_memory"],
             "clients.normal": found["mem_clients_normal"],
             "keys.count": service.timelines(),
-            "unsealed.bytes": service.engine.store.memtable.size,
-            "cache.segments": service.engine.timelines.ranges.cache.size,
+            "unsealed.bytes": figures.unsealed_bytes,
+            "cache.segments": figures.segment_cache_bytes,
             "cache.lists": service.messages.lists.size,
         },
         session.resp,

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from timeline.commit.append import Appender
 from timeline.commit.apply import Applier
@@ -47,10 +47,18 @@ from timeline.lsm.upkeep.expiry import Expiry
 from timeline.lsm.upkeep.sealing import PROGRESS_KEY, Sealing
 from timeline.options import Options
 from timeline.storage.mark import DurableMark
-from timeline.storage.rocks import FAMILIES, META, Storage
+from timeline.storage.rocks import FAMILIES, META, SEGMENTS, Storage
 from timeline.storage.wal import is_torn_at_the_end
 
 STALL_SECONDS: Final = 0.002  # between two tries to write when RocksDB asks for a pause
+
+
+class Files(NamedTuple):
+    """What the storage takes, as RocksDB knows or estimates."""
+
+    bytes: dict[str, int]  # of its files, by column family
+    segments: int
+    unwritten_bytes: int  # in its memory, and in no file so far
 
 
 class Store:
@@ -196,9 +204,14 @@ class Store:
                 time.sleep(STALL_SECONDS)
         self.tidy()
 
-    def sizes(self) -> dict[str, int]:
-        """Bytes of RocksDB's files by column family, less what it has yet to write."""
-        return {family: self.storage.measure("total-sst-files-size", family) for family in FAMILIES}
+    def files(self) -> Files:
+        """Raises `ClosedError` while the storage is closed."""
+        measure = self.storage.measure
+        return Files(
+            {family: measure("total-sst-files-size", family) for family in FAMILIES},
+            measure("estimate-num-keys", SEGMENTS),
+            sum(measure("cur-size-all-mem-tables", family) for family in FAMILIES),
+        )
 
     # --- sealing and rewriting ----------------------------------------------------------------
 

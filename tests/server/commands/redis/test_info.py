@@ -109,10 +109,10 @@ def test_a_store_whose_storage_is_closed_still_tells_its_state(tmp_path: Path) -
         db.timeline("t").append({"f": "v"})
         engine = db.engine
         engine.seal()
-        assert engine.stats()["timelines"] == 1
+        assert engine.figures().shown()["timelines"] == 1
         engine.pipeline.poison(OSError("no space left"))
         engine.store.close()
-        found = engine.stats()
+        found = engine.figures().shown()
         assert found["writing"] == "off"
         assert found["writing_turned_off"] == 1
         assert "timelines" not in found
