@@ -13,7 +13,7 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -180,3 +180,20 @@ def rights(path: Path) -> dict[str, str]:
         if stat.S_IMODE(mode) & 0o077:
             found[str(each.relative_to(path.parent))] = stat.filemode(mode)
     return found
+
+
+def seqs(db: Database, name: str) -> list[int]:
+    return [entry.seq for entry in db.timeline(name).range()]
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, error: Exception) -> None:
+    """The next call of `owner.name` raises and does nothing."""
+    original: Callable[..., object] = getattr(owner, name)
+    errors = [error]
+
+    def call(*arguments: object) -> object:
+        if errors:
+            raise errors.pop()
+        return original(*arguments)
+
+    monkeypatch.setattr(owner, name, call)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import timeline
-from tests.engine.stores import Clock
+from tests.engine.stores import Clock, seqs
 from timeline.embedded.database import Database
 from timeline.options import Options
 
@@ -46,10 +46,6 @@ def on_disk(path: Path, content: bytes) -> list[str]:
         except FileNotFoundError:  # RocksDB let it go meanwhile
             continue
     return found
-
-
-def seqs(db: Database, name: str) -> list[int]:
-    return [entry.seq for entry in db.timeline(name).range()]
 
 
 def test_retention_by_length_runs_by_itself(tmp_path: Path) -> None:
