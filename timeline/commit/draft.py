@@ -1,12 +1,12 @@
 """A draft: one commit in the making.
 
-Responsibility: begin a commit, collect what it does to in-boxes, and stage all of it at once. What
-it does to timelines and to state is that of `changes`, and its reads are those of `overlay`.
+Responsibility: begin a commit, collect what it does to in-boxes, and stage all of it at once.
+`changes` collects what it does to timelines and to state. `overlay` answers its reads.
 
 Rule: nothing happens before `commit`; a draft that is dropped leaves nothing. A draft reads what
 the store will hold when every group staged so far is applied, with the draft itself on top. So what
-it returns may be shown only once its group is done. Keep the engine's lock from making a draft to
-its `commit`.
+it returns may be shown only once its group is done. The caller makes a draft and commits it under
+one hold of the engine's lock.
 """
 
 from __future__ import annotations

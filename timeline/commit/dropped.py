@@ -1,10 +1,10 @@
-"""Dropped names: which names lost their timeline of late.
+"""Dropped names: which names lost their timeline lately.
 
 A name that had no timeline before, and has none now, looks unchanged. It has changed if a timeline
 was made and deleted under it in between.
 
-Rule: the newest drops are remembered. Of a name that may have been dropped before these, the answer
-is that it was.
+Rule: the newest drops are remembered. A name that may have been dropped before these counts as
+dropped.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Rule: one number answers on the hot path. The open group takes another commit as long as it holds
 no more than `room` bytes. While writing is off that is less than any group holds; `refusal` is then
-what a write raises. Who shuts and opens the gate, and when, is write control's.
+what a write raises. Write control decides when to shut and to open it.
 """
 
 from __future__ import annotations

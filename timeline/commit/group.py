@@ -1,7 +1,7 @@
 """A group: commits that become durable together.
 
 Responsibility: hold what the commits of one group brought, as the columns and operations that its
-record is made of, and tell who waits for it how it ended.
+record is made of, and tell those who wait for it how it ended.
 
 Rule: a group is filled while it is open, and then written whole. It ends once: applied, or with the
 error that its callers get. The caller holds the engine's lock.

@@ -1,9 +1,9 @@
 """Outcomes: groups that are done, and the callbacks that are told so.
 
 Rule: a group ends once, under the engine's lock, and its callbacks are called later, without the
-lock. They are called in the order of groups, one thread at a time; another that comes meanwhile
-leaves its part to the first. A callback may be added as long as not all of its group were called,
-and then comes last.
+lock. They are called in the order of groups, by one thread at a time. Another thread that comes
+meanwhile leaves its part to the first. A callback may be added until the last of its group was
+called, and then comes last.
 """
 
 from __future__ import annotations

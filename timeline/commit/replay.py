@@ -1,7 +1,8 @@
-"""Replay: what the log holds above the sealed LSN is applied to memory when a store is opened.
+"""Replay: when a store is opened, what the log holds above the sealed LSN is applied to memory.
 
-Rule: what an interrupted pass of sealing has already written is skipped: entries at or below the
-last number on disk of their timeline, references at or below the last LSN on disk of their in-box.
+Rule: what an interrupted pass of sealing has already written is skipped. That is entries at or
+below the last number on disk of their timeline, and references at or below the last LSN on disk of
+their in-box.
 So a log may be replayed over any state that a crash left, any number of times, with one result.
 """
 

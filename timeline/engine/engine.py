@@ -2,19 +2,19 @@
 
     open      lock the directory, replay the log above the sealed LSN into memory: `Store`
     append    (or begin … commit) stage, under the lock, in the open group: `appender`, `Draft`
-    flush     one record, one write, one fsync; apply to memory; tell who waits: `Pipeline`
+    flush     one record, one write, one fsync; apply to memory; tell those who wait: `Pipeline`
     work      a slice of sealing, compaction and chores, when there is time: `Upkeep`
     heal      open the storage again after a failure, when the disk takes bytes: `WriteControl`
     close     flush, seal, release the directory
 
-Rule: readers see applied groups only, through `view`; in `sync` durability applied means fsynced.
-Everything of `store` is another object after healing: `appender`, `stage`, `log`. Ask the engine
-for them each time.
+Rule: readers see applied groups only, through `view`. In `sync` durability applied means fsynced.
+Healing makes another `store`, with another `appender`, `stage` and `log`: ask the engine for them
+each time.
 
 `lock` guards memory: hold it for staging and reading. `flush`, `work` and `close` take it
 themselves, and must be called without it.
 
-`observers` says which ways lead up from a commit, to whoever hears of it.
+`observers` says who hears what becomes of a commit, and when.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ class Engine:
     # --- the pipeline -------------------------------------------------------------------------
 
     def flush(self) -> bool:
-        """Write, fsync and apply the open group, and tell who waits for it.
+        """Write, fsync and apply the open group, and tell those who wait for it.
 
         Returns False when the disk asked for a pause: nothing was written, call again soon.
         Never raises for what happens to the group: the group carries its error.

@@ -10,7 +10,7 @@ What a commit leads to beside itself goes one of five ways, by what may wait for
                       are told. Writers wait for it, so it posts or settles and never waits.
     on_reload         after the locks: memory was rebuilt or moved on without groups that anybody
                       saw, by healing or in a read-only store. Ours only.
-    callbacks         after all of it, on a thread of their own: whatever users gave. See there.
+    callbacks         after all of it, on a thread of their own: code of users. See `callbacks`.
 
 (A chore begins commits and hears of none; `staged` and `woken` of the engine are conditions: they
 call nobody.)

@@ -1,4 +1,4 @@
-"""The pipeline: the way of a group to the disk, into memory, and to who waits for it.
+"""The pipeline: the way of a group to the disk, into memory, and to those who wait.
 
     close     no other commit joins the group: it is pending
     write     its record goes into the log
@@ -7,12 +7,12 @@
     tell      callbacks of the group are called, when the locks are free
 
 Rule: group n+1 is not written before the flush of group n returned, so a crash loses a suffix of
-the log at most. Whatever else writes to the store does so between groups: `standing_still`, `work`.
+the log at most. All other writes to the store are made between groups: `standing_still`, `work`.
 
-A failed write or flush poisons. The pending group is UNCERTAIN, what was staged behind it was never
-written, and both are done. Only a store that was opened again is written to: `adopt`.
+A failed write or flush poisons. The pending group ends as UNCERTAIN. What was staged behind it was
+never written, and ends too. Only a store that was opened again is written to: `adopt`.
 
-Two locks are taken, in this order: `writing` by who writes, the engine's by who changes memory.
+Two locks are taken, in this order: `writing` to write, the engine's to change memory.
 """
 
 from __future__ import annotations

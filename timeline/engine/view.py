@@ -2,15 +2,15 @@
 
 Responsibility: the one way to read a store, for all that stands above the engine. The same function
 answers a reader and a commit in the making: both are a `View`. A `Draft` is one itself; `Applied`
-is the engine's. What has no state beside its entries, as an in-box read as a stream, is a `Source`.
+is the engine's. A `Source` has entries and no other state, as an in-box that is read as a stream.
 
     view = engine.view                      or a draft, inside a transaction
     timeline = view.find(b"audit")
     page = view.read(timeline, 1, 100)
 
-Rule: readers ask a view, and never reach through the engine for the parts of its store: those are
-others after healing. The view of an engine stays the same. The caller holds the engine's lock, and
-exhausts or closes an iterator before letting it go.
+Rule: readers ask a view, and never reach through the engine for the parts of its store: healing
+replaces those. The view of an engine stays the same. The caller holds the engine's lock, and
+exhausts or closes an iterator before releasing it.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@
     CLOSED      CLOSED           no         nothing: reads are refused too
     IN_CHILD    CLOSED           no         nothing: the store is the parent's
 
-From a state in which groups are written, POISONED and CLOSING may follow. After every state CLOSED
-or IN_CHILD may follow. An event for which the table has no way on changes nothing.
+POISONED and CLOSING may follow a state in which groups are written. CLOSED and IN_CHILD may follow
+every state but these two. An event that leads to no state of the table changes nothing.
 
 Rule: BUSY passes by itself. A failed write or fsync poisons. An fsync is never retried, so nothing
 but healing turns writing on again. A full disk is a failure like any other.

@@ -238,7 +238,7 @@ class Store:
         self.erasure.rewrite(ranges, log=True)
 
     def rewrite_erased(self) -> None:
-        """The same of all that patches replaced of late, or drops deleted."""
+        """The same of all that patches replaced lately, or drops deleted."""
         self.erasure.rewrite(tuple(self.erasure.ranges), log=True)
 
     def end_rewriting(self) -> None:

@@ -23,7 +23,7 @@ from timeline.lsm.log import superseded
 
 
 class Upkeep:
-    """Of one opening of the storage."""
+    """The upkeep of one opening of the storage."""
 
     def __init__(self, store: Store, chores: Chores, trimmed: Sequence[Observer]) -> None:
         """`trimmed` are told in the same commit when retention trims a timeline."""
