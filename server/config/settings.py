@@ -1,8 +1,8 @@
 """What the daemon can be set to: its options, what each does, and which values can work.
 
 Rule: an option that the engine has too is a field of `timeline.options.Options`, and not of
-`Settings`; `fsync` alone is in both, since the daemon's knows `auto`. Nothing here reads a file or
-the environment: `config` does.
+`Settings`; only `fsync` is in both, since the daemon's default is `auto`. Nothing here reads a file
+or the environment: `config` does.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """The commit log: records of groups, read in order by followers of the store.
 
 Responsibility: write the record of a group and make it durable, read commits back, keep named
-checkpoints, and decide how far the log may be let go.
+checkpoints, and decide up to where the log may be deleted.
 
-Rule: the log holds every record above the sealed LSN, and always the newest one. Behind that it
-holds what the lowest checkpoint needs, within bounds of bytes and age, so that a follower that is
-run no more cannot fill the disk. A reader sees commits that were applied, and are therefore
-durable. A position that is no longer kept raises `TrimmedError`.
+Rule: the log holds every record above the sealed LSN, and always the newest one. Below that it
+keeps what the lowest checkpoint needs, within bounds of bytes and age, so that a follower that
+nobody runs any more cannot fill the disk. A reader sees commits that were applied, and are
+therefore durable. A position that is no longer kept raises `TrimmedError`.
 
 Moving a checkpoint is not a commit. A power cut may take the last moves back, and the follower then
-sees some commits again. That the checkpoint exists is never lost.
+sees some commits again. The checkpoint itself is never lost.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ Each imports only those above it, `pages` none of them. The Python API and the d
 with a draft (`sending`, `membership`, `lifecycle`, `userstate`, `devices`) or with a view
 (`syncing`, `history`, `listing`, `counting`). Every verb begins in `access`.
 
-Rule: a verb does one commit, or a part of one, and keeps nothing outside it. What a command needs
-of its surroundings it is given. Nothing here knows who the caller is: whether they may act as
-`actor` was checked before.
+Rule: a verb does one commit, or a part of one, and keeps nothing outside it. What else it needs
+(options, caches) is passed to it. Nothing here knows which client calls. Whether it may act as
+`actor` is for the layers above to check; so far none does.
 """

@@ -1,8 +1,8 @@
 """The service: what the verbs of one store share. Options, idempotency keys, caches, waiters.
 
 Rule: one per engine, whoever asks. The Python API and the daemon call the same verbs with the same
-`Messages`. No answer depends on what it caches: that is checked at every use, so healing the store
-or replaying its log never makes it wrong.
+`Messages`. What it caches is checked at every use. So healing the store or replaying its log never
+makes an answer wrong.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Raw timelines as Redis streams: what writes them (XADD, XDEL, XTRIM, XSETID).
 
-Rule: semantics and sentences are those of Redis 7 where the contract says nothing else; ids are
-`<seq>-0`. Plain `XADD key * …` outside a transaction never comes here: the connection appends it
-directly.
+Rule: they behave as in Redis 7 and use its error messages, except where docs/commands.md says
+otherwise; ids are `<seq>-0`. Plain `XADD key * …` outside a transaction never comes here: the
+connection appends it directly.
 """
 
 from __future__ import annotations

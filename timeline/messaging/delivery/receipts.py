@@ -1,7 +1,7 @@
 """Receipts: who has read a message, and to whose devices it came.
 
-Rule: derived from the read positions of members and from what their devices acknowledged. Kept for
-conversations of up to `receipts_limit` members.
+Rule: derived from the read positions of members and from what their devices acknowledged. Only
+conversations of up to `receipts_limit` members have receipts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def receipts_of(
     conversation = access.conversation
     if conversation.row.members > options.receipts_limit:
         raise UsageError(
-            f"receipts are kept for conversations of up to {options.receipts_limit} members"
+            f"only conversations of up to {options.receipts_limit} members have receipts"
         )
     if access.inbox is not None:
         check_seen(Visibility(view, conversation, access.inbox.id, access.member), seq)

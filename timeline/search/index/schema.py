@@ -1,8 +1,7 @@
 """The schema: what a document of the index holds.
 
-    every document   key       `<timeline>-<seq>` of an entry, `m<timeline>` of metadata, both in
-    hex,
-                               or `@checkpoint`; documents are replaced and deleted by it
+    every document   key       `<timeline>-<seq>` of an entry, `m<timeline>` of metadata (both
+                               in hex), or `@checkpoint`; documents are replaced and deleted by it
     an entry         timeline  id of the timeline
                      seq       sequence number
                      rank      LSN ‖ low 20 bits of seq: the order of hits, unique in a timeline
