@@ -234,7 +234,7 @@ def _ignore(number: int, log: Logger) -> None:
 def _settle_memory() -> None:
     """What is loaded now stays: the garbage collector need not look at it again, nor look often."""
     gc.collect()
-    # By default the loop would wait five milliseconds for its turn beside the indexer's thread.
+    # By default the loop would wait five milliseconds for its turn while the indexer's thread runs.
     sys.setswitchinterval(0.0005)
     gc.freeze()
     gc.set_threshold(10_000, 50, 1_000)

@@ -1,4 +1,4 @@
-"""What the daemon itself refuses, beside the engine's `timeline.errors`.
+"""What the daemon itself refuses, besides the engine's `timeline.errors`.
 
 Rule: everything here is a `TimelineError` with a first word for the wire, so that one place
 (`replies.error`) turns any refusal into a reply.

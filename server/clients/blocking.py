@@ -12,8 +12,8 @@ USER.SYNC, for one, waits for an in-box. A group brings a message to that in-box
 again and finds the message. The client is answered, and `ended` is called.
 
 Rule: nothing polls. Waiters are listed under what they wait for, in order of arrival. A read is
-tried when a group that concerns it was applied. It goes on waiting when it finds nothing, since
-what was appended is gone again. Reads that ask for the same page share one answer.
+tried when a group that concerns it was applied. It may find nothing, because what was appended is
+already gone. Then it goes on waiting. Reads that ask for the same page share one answer.
 
 A client whose command is carried out elsewhere, by a thread or in turns, waits here too (`hold`).
 """

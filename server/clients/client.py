@@ -60,4 +60,4 @@ class Client(Holder, Reader, Protocol):
         """Closes it, since it did nothing for so long."""
 
     def disconnect(self, reason: str) -> None:
-        """Closes at once, without what waits to be sent."""
+        """Closes immediately, without what waits to be sent."""

@@ -1,26 +1,26 @@
 """What clients hold of the daemon's memory, together, and what happens when it is too much.
 
 A client holds incomplete requests, commands that wait, what MULTI queued, replies that are being
-made, and output that it has not taken yet. Objects count with their bytes. Each of these has a
-bound of its own (`request_bytes`, `backlog_bytes`, `transaction_bytes`, `reply_bytes`,
-`output_pause_bytes`). The option `clients_bytes` bounds the sum over all clients. As the sum comes
-near it:
+made, and output that it has not taken yet. The memory of the objects that hold them counts too.
+Each of these has a bound of its own (`request_bytes`, `backlog_bytes`, `transaction_bytes`,
+`reply_bytes`, `output_pause_bytes`). The option `clients_bytes` bounds the sum over all clients. As
+the sum comes near it:
 
 1. A reply of more than a page is made only when there is room for all of it. It counts before it is
    made. Replies without room wait for it in order of arrival, and are refused with BUSY after
    `busy_ms`.
 2. Beyond `clients_bytes` the daemon reads nothing more from a client that holds more than an equal
-   share. It serves the others as ever.
-3. A client that holds more than a share, and lets go of less than a sixteenth of it in a second
-   while others wait for memory, is closed. The largest go first, as many as it takes. Time in which
-   its own reply is being made does not count against a client.
-4. Beyond five quarters of `clients_bytes` the largest are closed at once, whatever they do.
+   share. It serves the others as usual.
+3. A client that holds more than a share, and frees less than a sixteenth of it in a second while
+   others wait for memory, is closed. The largest go first, as many as it takes. Time in which its
+   own reply is being made does not count against a client.
+4. Beyond five quarters of `clients_bytes` the largest are closed immediately, whatever they do.
 
 The log says why a client was closed, and INFO counts them (`evicted_clients`).
 
 Rule: a client reports what it holds at the end of each turn that leaves something. Nobody reports
 what lies in small output buffers, so the daemon looks at all clients now and then, some at a time.
-When much was let go, it asks the allocator to give the memory back to the system.
+When much was freed, it asks the allocator to give the memory back to the system.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ LOOK: Final = 0.1  # seconds between looks
 _LOOKED_AT: Final = 256  # clients in one look
 _FEW: Final = 16  # clients between which a share is reckoned when there are fewer
 _SMALLEST: Final = 64 << 10  # bytes that are never too many for one client
-_PATIENCE: Final = 1.0  # seconds in which a client has to let go of something
-_WORTH_IT: Final = 16 << 20  # bytes let go of, after which memory is given back
+_PATIENCE: Final = 1.0  # seconds in which a client has to free something
+_WORTH_IT: Final = 16 << 20  # bytes freed, after which memory is given back
 _REST: Final = 10.0  # seconds between these times: meanwhile the allocator lets others wait
 
 _malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc alone
@@ -154,8 +154,9 @@ class Holdings:
     ) -> Claim:
         """Asks for room for a reply of `size` bytes, which the client then counts as held.
 
-        `granted` is called when there is room, perhaps at once. `refused` is called when there is
-        none in time, and never at once, since the command that asks is still being carried out.
+        `granted` is called when there is room, perhaps before this returns. `refused` is called
+        when there is none in time, and never before this returns, since the command that asks is
+        still being carried out.
         """
         claim = Claim(holder, size, self._loop.time(), granted, refused)
         if not self._claims and self._fits(claim):
@@ -215,7 +216,7 @@ class Holdings:
             self._claims.popitem(last=False)[0].refused()
 
     def _look_at_the_slow(self) -> None:
-        """Closes those that hold much and let go of little, while others wait."""
+        """Closes those that hold much and free little, while others wait."""
         lacking = self.total - self._most()
         if self._claims:
             lacking += self._first.size
@@ -241,7 +242,7 @@ class Holdings:
         return [each for each in self._clients.values() if each.held > share]
 
     def _close(self, holders: list[Holder], lacking: int) -> None:
-        """Closes the largest of `holders`, until `lacking` bytes are let go of."""
+        """Closes the largest of `holders`, until `lacking` bytes are free."""
         most = self._most()
         for holder in sorted(holders, key=lambda each: each.held, reverse=True):
             if lacking <= 0:
@@ -254,7 +255,7 @@ class Holdings:
             )
 
     def _give_back(self) -> None:
-        """Gives back to the system what clients let go of: the allocator would keep it."""
+        """Gives back to the system what clients have freed: the allocator would keep it."""
         self._peak = max(self._peak, self.total)
         now = self._loop.time()
         if (

@@ -64,7 +64,7 @@ class ClientState:
     replying: Replying = Replying.ON
     tracking: Tracking = Tracking.OFF
     caching: bool | None = None  # what CLIENT CACHING said of the next command, or transaction
-    # In EXEC: commands answer at once, none may wait.
+    # In EXEC: commands answer immediately, none may wait.
     executing: bool = False
     # Commands go straight to their handlers and replies to the client: no transaction is open, no
     # RESP2 subscription, CLIENT REPLY is ON, and what is read is not tracked.

@@ -1,9 +1,9 @@
 """Turns: clients with more to do than one turn takes, one after the other.
 
-Rule: in a round of the loop at least one of those that wait has a turn, and others have theirs
-until the round has taken `_ROUND` seconds. Then the loop looks at the sockets. A client that asks
-for little is served as soon as it is read, so it waits for one round at most. Clients that ask for
-much wait for each other's turns, in order of arrival.
+Rule: in a round of the loop at least one of those that wait has its turn. More follow until the
+round has taken `_ROUND` seconds. Then the loop looks at the sockets. A client that asks for little
+is served as soon as it is read, so it waits for one round at most. Clients that ask for much wait
+for each other's turns, in order of arrival.
 
 It does not know what a turn does: a connection goes on with its commands, a long reply with its
 next page.
@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import Any, Final, Protocol
 
 _ROUND: Final = 0.002  # seconds of turns before the loop looks at the sockets
-_DISPOSED: Final = 4096  # objects let go of in one turn
+_DISPOSED: Final = 4096  # objects freed in one turn
 
 
 class Worker(Protocol):
@@ -45,7 +45,7 @@ class Turns:
         return len(self._workers)
 
     def add(self, worker: Worker) -> None:
-        """Gives it a turn, behind those that wait for theirs."""
+        """Gives it a turn, after those that wait for theirs."""
         self._workers.append(worker)
         self._schedule()
 

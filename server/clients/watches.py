@@ -1,9 +1,9 @@
 """Watches: whether a timeline is still as a client saw it, for WATCH.
 
 Rule: whatever changes a timeline changes its mark: an entry appended or deleted, a trim (also by
-retention), a new head, its metadata, its retention, its end, and another timeline under its name.
-The mark of a name without a timeline changes once a timeline of that name was made and deleted
-again. The engine remembers such names for a while. After that, the name counts as changed.
+retention), a new head, new metadata or retention, its deletion, and another timeline made under its
+name. The mark of a name without a timeline changes when a timeline of that name was made and
+deleted again. The engine remembers such names for a while. After that, the name counts as changed.
 
 A mark is taken of what is staged, as a write sees it. The reply to WATCH leaves when that is
 applied. So the client then reads what was marked, or something newer, and EXEC notices that.

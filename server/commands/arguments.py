@@ -68,7 +68,7 @@ def entry_id(value: bytes) -> int | None:
 
 
 def after_id(value: bytes) -> int:
-    """The first number behind an id."""
+    """The first number after an id."""
     return min(split_id(value)[0] + 1, MAX)
 
 
@@ -148,12 +148,12 @@ def writable(name: bytes) -> bytes:
 
 def count(value: bytes) -> int:
     """COUNT of a page, 1 or more. (Redis's ranges take less too, and then return nothing.)"""
-    return _number(value, 1, "behind COUNT comes a whole number, 1 or more")
+    return _number(value, 1, "after COUNT comes a whole number, 1 or more")
 
 
 def bound(word: bytes, value: bytes) -> int:
-    """The number behind an option of a command of our own."""
-    return _number(value, 0, f"behind {shown(word)} comes a whole number, 0 or more")
+    """The number after an option of a command of our own."""
+    return _number(value, 0, f"after {shown(word)} comes a whole number, 0 or more")
 
 
 def lsn(value: bytes) -> int:

@@ -1,7 +1,7 @@
 """How a command is declared: by a decorator on its handler.
 
 Rule: a command is declared once; arity, COMMAND INFO, COMMAND DOCS and dispatch all come from that
-declaration. There is a decorator for each kind of command (`command` says what these are).
+declaration. There is a decorator for each kind of command (`registry.command` lists them).
 
 A handler returns its whole reply; None says that it comes later (a blocked read, a command of
 several commits) or never.

@@ -5,11 +5,11 @@ Rule: what Redis's `stringmatchlen` matches matches here, and nothing else: `*`,
 written backwards; a bracket that is never closed ends with the pattern. Bytes count as 0 to 255
 (Redis's are signed on some machines, where a range from below 128 to above it means another).
 
-A name is read once, whatever the pattern: every place in the pattern that the bytes so far may
-have reached is one bit of a number, and each byte moves all of them at once (Shift-And, Baeza-Yates
-and Gonnet 1992). No pattern makes it go back, as a regular expression would.
+A name is read once, whatever the pattern: every place in the pattern that the bytes so far may have
+reached is one bit of a number, and each byte moves all of them at once (Shift-And, Baeza-Yates and
+Gonnet 1992). It never backtracks, as a regular expression may.
 
-Example: of `a*b`, the places are before `a`, behind `a` (where `*` lets it stay) and behind `b`.
+Example: of `a*b`, the places are before `a`, after `a` (where `*` lets it stay) and after `b`.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _parts(pattern: bytes, ignore_case: bool) -> Iterator[frozenset[int] | None]
 
 
 def _brackets(pattern: bytes, at: int, ignore_case: bool) -> tuple[frozenset[int], int]:
-    """The bytes that brackets take, whose inside begins at `at`, and the place behind them."""
+    """The bytes that brackets take, whose inside begins at `at`, and the place after them."""
     end = len(pattern)
     negated = pattern[at : at + 1] == b"^"
     at += negated

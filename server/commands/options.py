@@ -1,6 +1,6 @@
 """Options of commands of our own: words and values, which come in any order.
 
-Rule: they end at `*`, behind which the fields begin, so that no field is ever taken for an option.
+Rule: they end at `*`, after which the fields begin, so that no field is ever taken for an option.
 
     CONV.SEND team ann KEY k1 MENTIONS 2 bob eve * text hello
 """
@@ -31,7 +31,7 @@ class Options:
 
     def value(self) -> bytes:
         if self.at >= len(self._args):
-            raise CommandSyntaxError(f"a value is missing behind {shown(self._args[-1])}")
+            raise CommandSyntaxError(f"a value is missing after {shown(self._args[-1])}")
         self.at += 1
         return self._args[self.at - 1]
 
@@ -45,13 +45,13 @@ class Options:
         return self._args[self.at - count : self.at]
 
     def fields(self, *, needed: bool = True) -> list[bytes]:
-        """Field, value, … behind `*`. Without `*` there are none, which is refused if `needed`."""
+        """Field, value, … after `*`. Without `*` there are none, which is refused if `needed`."""
         rest = self._args[self.at :]
         if not rest and not needed:
             return []
         if len(rest) < 3 or rest[0] != b"*" or not len(rest) & 1:
             raise CommandSyntaxError(
-                "pairs of field and value come behind '*' (in a shell, quote it)"
+                "pairs of field and value come after '*' (in a shell, quote it)"
             )
         return rest[1:]
 

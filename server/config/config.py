@@ -214,7 +214,7 @@ def _arguments(known: Mapping[str, Option]) -> argparse.ArgumentParser:
         description="The daemon of Timeline: timelines that any Redis client appends to and reads.",
         epilog="Sizes are bytes, or 64 KiB, 16 MiB, 1 GiB; times milliseconds, or 30 s, 10 min, "
         "12 h, 90 d. "
-        "Every option is also read from the TOML file and, in capitals behind "
+        "Every option is also read from the TOML file and, in capitals after "
         f"{_PREFIX}, from the environment ({_PREFIX}PORT=7420). The command line wins over the "
         "environment, that over the file. Exit status: 0 when it was asked to stop, 1 when it "
         "cannot serve, 2 when an option is wrong.",

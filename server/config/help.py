@@ -1,7 +1,7 @@
 """Options as `timelined --help` and docs/configuration.md show them: in groups, amounts with units.
 
-Rule: what is shown may be given. The name of an option says what it takes: one that ends in
-`_bytes` takes a size, one that ends in `_ms` a time (see `timeline.amounts`).
+Rule: an option may be given exactly as it is shown. The name of an option says what it takes: one
+that ends in `_bytes` takes a size, one that ends in `_ms` a time (see `timeline.amounts`).
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ Rule: for speed there are two tests of what is an append: `is_append` of a singl
 take. What it leaves out is then tested one by one. An XADD with an option or an explicit id is
 carried out like any other command.
 
-A run is looked at once. When the engine does not take it as a whole, its appends are tried one by
-one. So each refusal costs the same, however many follow.
+A run is looked at only once. When the engine does not take it as a whole, its appends are tried one
+by one. So each refusal costs the same, however many follow.
 """
 
 from __future__ import annotations

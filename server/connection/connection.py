@@ -1,14 +1,14 @@
 """One client: its commands in order.
 
-Rule: a client's commands take effect and are answered in the order sent, whatever they wait for.
-No client takes more than its turn: `_WORK` of commands and requests, `output_pause_bytes` of
-replies, or `_SECONDS`, whichever comes first. The rest stays here as it came, and goes on in a
-later turn, behind those of others (`turns`). No replies are made that the client does not take. So
-each client costs a bounded amount of time and memory, and `holdings` bounds what all of them hold
-together. `states` lists the states, and which may be together.
+Rule: a client's commands take effect and are answered in the order sent, whatever they wait for. No
+client takes more than its turn: `_WORK` of commands and requests, `output_pause_bytes` of replies,
+or `_SECONDS`, whichever comes first. The rest stays here as it came, and goes on in a later turn,
+after those of others (`turns`). No replies are made that the client does not take. So each client
+costs a bounded amount of time and memory, and `holdings` bounds what all of them hold together.
+`states` lists the states, and which may be together.
 
 It does not know what any command means. Only appends and short reads have paths of their own, since
-their cost is the daemon's.
+they make up most of the daemon's cost.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from .table import COMMANDS
 _WORK: Final = 1024
 _BYTES: Final = 128
 _ITEM_BYTES: Final = 8
-_SHARE: Final = 128  # of `_WORK` is done at once, on arrival, while others wait for their turns
+_SHARE: Final = 128  # of `_WORK` is done on arrival, while others wait for their turns
 _SECONDS: Final = 0.001  # in one turn, of commands that are carried out one by one
-# A client with no more than this waiting goes on as soon as it can, and not behind others.
+# With no more than this waiting, a client goes on as soon as it can, and not after others.
 _FEW: Final = 64  # commands
 _LITTLE: Final = 16 << 10  # bytes
 
@@ -352,7 +352,7 @@ class Connection(Link):
             self.session.transaction = None
 
     def _fail(self) -> None:
-        """Answers a protocol error behind everything before it, then closes."""
+        """Answers a protocol error after everything before it, then closes."""
         fault = self._fault
         if fault is None or self._life >= CLOSING:
             return

@@ -1,7 +1,7 @@
 """One client's socket: what it is sent, in order, and how it ends.
 
 Rule: replies leave in the order of their commands. A reply that promises a write leaves when its
-commit group is done, and those behind it leave no earlier. What is pushed goes behind the replies
+commit group is done, and those after it leave no earlier. What is pushed goes after the replies
 that wait. A client is closed when it does not take what it is sent, and more than `output_bytes`
 wait for it.
 
@@ -164,7 +164,7 @@ class Link(asyncio.Protocol):
         """Sends what the client did not ask for just now. One that never reads it is closed."""
         if self._life == GONE:
             return
-        if self._out:  # behind the replies that wait
+        if self._out:  # after the replies that wait
             if self._pending is not None:
                 self._kept.append(len(self._out))
             self._out.append(data)
@@ -195,7 +195,7 @@ class Link(asyncio.Protocol):
     # --- closing ------------------------------------------------------------------------------
 
     def disconnect(self, reason: str) -> None:
-        """Closes at once, without what waits to be sent."""
+        """Closes immediately, without what waits to be sent."""
         if self._life == GONE:
             return
         self._tell(reason)

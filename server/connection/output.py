@@ -1,9 +1,9 @@
-"""What one client is sent, from the moment that it may leave.
+"""The output of one client: replies and pushes, from the moment that they may be sent.
 
-Rule: the transport has little at a time. What is long waits here in parts, and each part is let go
-once the client has taken it. A client that reads fast gets `_SENT_BYTES` in a turn of the loop. The
-output is `full` while the client does not read, or something waits here. Then nothing more is made
-for it.
+Rule: the transport is given little at a time. What is long waits here in parts, and each part is
+freed when the client has taken it. A client that reads fast gets `_SENT_BYTES` in a turn of the
+loop. The output is `full` while the client does not read, or something waits here. Then nothing
+more is made for it.
 
 Bytes leave in the order in which they are given.
 """
@@ -76,7 +76,7 @@ class Output:
         self._parts += parts
         self._waiting += sum(map(len, parts))
         self._give()
-        # Not at once: the caller is amid something.
+        # Not now: the caller is in the middle of something.
         self._loop.call_soon(self._taken)
 
     def offer(self, parts: list[bytes]) -> None:
@@ -91,7 +91,7 @@ class Output:
     def resume(self) -> None:
         """The transport takes more again."""
         self._paused = False
-        # Not at once: this may be called from within a write.
+        # Not now: this may be called from within a write.
         self._loop.call_soon(self.go_on)
 
     def go_on(self) -> None:

@@ -11,13 +11,13 @@ What its next command waits for (`_waits`), and what goes on with it:
 | `READER` | the client, which has yet to take what it asked for | `_taken`, from `Output` |
 | `REPLY` | the one before: a blocked read, a search, a long reply | `proceed`, from `Waiters` |
 
-How far it is (`_life`), which only ever rises:
+How far the connection is (`_life`); it never goes back:
 
 | `_life` | | socket is read | commands are carried out |
 |---|---|---|---|
 | `OPEN` | | unless enough waits | yes |
 | `ENDED` | the client has sent its last, or the daemon stops | no | yes; then it closes |
-| `CLOSING` | QUIT, or a fault in the protocol | no | no; it closes behind the last reply |
+| `CLOSING` | QUIT, or a fault in the protocol | no | no; it closes after the last reply |
 | `GONE` | closed | no | no |
 
 What may be set in each of these:

@@ -1,4 +1,4 @@
-"""A stream for a daemon that nobody has to read: a writer never waits.
+"""A stream for the daemon's output. A writer never waits, even if nobody reads the stream.
 
 Rule: a thread writes the lines in order. What waits is bounded. A line beyond that is dropped and
 counted, and the count is reported once there is room again. What cannot be written, on a full disk

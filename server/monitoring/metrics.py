@@ -379,14 +379,14 @@ def _index(service: Service) -> Iterator[Metric]:
     yield _gauge("index_alive", "1 while the index follows the log.", indexer.alive)
     yield _gauge("index_documents", "Documents that can be found.", figure("documents"))
     yield _gauge("index_bytes", "Bytes of the index.", figure("bytes"))
-    yield _gauge("index_lag", "Commits that the index has yet to take in.", figure("lag"))
+    yield _gauge("index_lag", "Commits that are not in the index yet.", figure("lag"))
     yield _gauge(
         "index_lag_seconds",
         "Seconds by which the index is behind the newest commit.",
         figure("lag_ms") / 1000,
     )
     yield _gauge("index_segments", "Segments of the index.", figure("segments"))
-    yield _gauge("index_building", "1 while the index is built anew.", figure("building"))
+    yield _gauge("index_building", "1 while an index is being built.", figure("building"))
     yield _gauge(
         "index_build_documents", "Documents of that build so far.", figure("build_documents")
     )

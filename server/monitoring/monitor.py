@@ -2,7 +2,7 @@
 
 Rule: it takes GET and HEAD, one request a connection, a few connections at a time, and gives each a
 few seconds. Nothing that is sent here changes anything. It answers from before the store is opened
-until after the last client has gone. So opening and stopping are told from dead.
+until after the last client has gone. So one can tell a daemon that opens or stops from a dead one.
 
 /healthz is 200 as long as the loop answers. /readyz is 200 while the store is open and takes
 writes, else 503 with the reason; the search index is not needed for it.
@@ -44,7 +44,7 @@ class Monitor:
         self.port: int | None = None
         self._listener: Listener | None = None
         self._open: set[asyncio.StreamWriter] = set()
-        # Metrics are written out beside the loop, one scrape at a time.
+        # Metrics are written out on another thread than the loop's, one scrape at a time.
         self._writing = ThreadPoolExecutor(1, "timelined-metrics")
 
     def listen(self, sockets: list[socket.socket]) -> None:

@@ -43,7 +43,7 @@ class Command:
     syntax: str
     keys: KeySpec | None
     access: tuple[str, ...]  # what it does with its keys, in the words of COMMAND GETKEYSANDFLAGS
-    queued: bool = True  # MULTI queues it; others run at once (EXEC, DISCARD, …)
+    queued: bool = True  # MULTI queues it; others run immediately (EXEC, DISCARD, …)
     listed: bool = True  # COMMAND tells of it; not of one that only explains why it is not there
     # What it is when called with so few words that there is nothing to write; see `reads`.
     reading: Command | None = None

@@ -1,4 +1,4 @@
-"""The table of commands: the one that a client calls, and how a call that fits none is refused.
+"""The table of commands: looks up the one that a client calls, and refuses a call that fits none.
 
 Rule: `commands` fills the table when it is imported; here it is only read.
 """
@@ -40,7 +40,7 @@ def resolve(args: Arguments) -> Command | None:
 
 
 def every() -> Iterator[Command]:
-    """All commands, each with its subcommands behind it."""
+    """All commands, each followed by its subcommands."""
     for command in COMMANDS.values():
         yield command
         yield from command.subcommands.values()
@@ -58,7 +58,7 @@ def explained(command: Command, problem: TimelineError) -> TimelineError:
     if not isinstance(problem, CommandSyntaxError) or not ours:
         return problem
     fields = "* (field" in command.syntax and "'*'" not in str(problem)
-    hint = " where fields come behind '*' (in a shell, quote it)" if fields else ""
+    hint = " where fields come after '*' (in a shell, quote it)" if fields else ""
     return CommandError(f"{problem}: {command.name} {command.syntax}".rstrip() + hint)
 
 

@@ -2,8 +2,8 @@
 
 Responsibility: say how far each is, and end those that nobody waits for any more.
 
-Rule: work tells now and then how far it is, from its own thread. There it is stopped once its
-client has gone or the daemon stops. The work itself then takes back what it has made so far, or
+Rule: work tells now and then how far it is, from its own thread. At these moments it is stopped if
+its client has gone or the daemon stops. The work itself then takes back what it has made so far, or
 keeps what is whole. Numbers are only ever replaced as a whole, so no lock is needed.
 """
 

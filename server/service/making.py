@@ -1,7 +1,7 @@
 """Replies that are made a page at a time: long ranges, which would keep others waiting.
 
-Rule: the first page is made at once, and a reply that ends there is like any other. A longer one
-first waits until there is room for all of it (`holdings`), and then has a turn for each page
+Rule: the first page is made immediately, and a reply that ends there is like any other. A longer
+one first waits until there is room for all of it (`holdings`), and then has a turn for each page
 (`turns`). Meanwhile its client waits as for a blocked read, since its commands are answered in
 order.
 
@@ -28,7 +28,7 @@ Steps = Generator[int, None, list[bytes]]
 
 
 def finish(steps: Steps) -> list[bytes]:
-    """Makes the whole reply at once."""
+    """Makes the whole reply in one go."""
     while True:
         try:
             next(steps)
@@ -55,8 +55,8 @@ class Making:
         self.refusal = refusal  # the reply to a command that fails once it has waited
 
     def make(self, client: Client, steps: Steps, nothing: bytes = b"") -> bytes | None:
-        """Answers with what `steps` make: at once when the first makes all, perhaps of no bytes;
-        else in turns, and with `nothing` for nothing.
+        """Answers with what `steps` make: immediately when the first makes all, perhaps of no
+        bytes; else in turns, and with `nothing` for nothing.
         """
         try:
             size = next(steps)

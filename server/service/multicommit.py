@@ -1,9 +1,9 @@
-"""Multi-commit commands: what is more than one commit may hold, or than others should wait for.
+"""Multi-commit commands: more than one commit may hold, or than others should wait for.
 
-Rule: each commit is staged in a turn of the loop of its own, once the one before is durable. So
+Rule: each commit is staged in its own turn of the loop, when the commit before it is durable. So
 commits of other clients lie between, and the reply leaves when the last is durable. Such a command
 is not atomic. When one commit fails, those before it are stored, and the reply says so. Sending the
-command once more does the rest: its steps see to that.
+command again does the rest: its steps see to that.
 
 When a client leaves, its command goes on. Only the end of the daemon ends it.
 """
@@ -78,7 +78,7 @@ class MultiCommitRun:
             group.on_done(self._on_done)
 
     def _on_done(self, group: Group) -> None:
-        # On whichever thread; behind the replies that wait for the group.
+        # On whichever thread; after the replies that wait for the group.
         self._loop.call_soon_threadsafe(self._group_done, group)
 
     def _group_done(self, group: Group) -> None:

@@ -7,7 +7,7 @@ client's replies.
 With fsync inline, the daemon flushes at the end of a turn of the loop. Before that it polls the
 sockets again, up to three times while more writes arrive, so that one fsync serves them all. With
 fsync on a thread, the engine flushes by itself and calls back from that thread. Inline, the thread
-that pays what is owed may call back too. Everything else here runs on the loop.
+that does what is due (an fsync, say) may call back too. Everything else here runs on the loop.
 """
 
 from __future__ import annotations

@@ -174,7 +174,7 @@ class Service:
                 reply = answer()
             else:
                 # The sentence is about the commit that failed; those before it are stored.
-                unfinished = "only a part may have been done: send the command once more"
+                unfinished = "only a part may have been done: send the command again"
                 problem = CommandError(f"{problem}; {unfinished}", problem.code)
                 reply = self.refuse_late(client.session, problem)
             self.waiters.answer(waiter, reply)

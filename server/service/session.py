@@ -1,6 +1,6 @@
 """What a handler is given of the client that calls it: its state, its connection, and the service.
 
-Rule: nothing is kept here that is not kept elsewhere already.
+Rule: besides the client's state it has only references to what is kept elsewhere.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The commands that took longest of late, for SLOWLOG.
+"""The commands that recently took long, for SLOWLOG.
 
 Rule: the newest are kept, and of each only the beginning of its words.
 """

@@ -1,4 +1,4 @@
-"""Open files: how many clients they are enough for, and when only the last ones are left.
+"""Open files: for how many clients they suffice, and when only the reserved ones are left.
 
 Rule: the system gives the lowest free number, so the number of a new descriptor says how full the
 table is. A client never gets one of the last `SPARE`. Without them RocksDB could not begin a file,

@@ -1,7 +1,7 @@
-"""A Unix socket to listen on. It is a file and has rights, for machines with several users.
+"""A Unix socket to listen on. It is a file with permissions, for machines with several users.
 
 Rule: the file is there while the daemon runs. The daemon replaces what a killed daemon left, and
-nothing else. A lock beside the file (`PATH.lock`) tells these apart, also while a daemon is bound
+nothing else. A lock next to the file (`PATH.lock`) tells these apart, also while a daemon is bound
 and not listening yet.
 """
 

@@ -7,11 +7,11 @@ A device is told in one of two ways:
 - by a stream, for RESP3: frames `["sync", user, cursor, kind, conv, id, [field, value, …]]`, first
   what was missed, then what comes.
 
-Rule: what is sent is read from the store at the subscriber's own position. So backlog and live are
-the same thing, and nothing lies between them.
+Rule: what is sent is read from the store at the subscriber's own position. So what was missed and
+what comes now are read in the same way, and nothing is lost between the two.
 
 A subscriber that has everything so far is `live`. A message to many is encoded once, and each live
-subscriber is given it behind a few bytes of its own (`rounds`). A client that does not read is sent
+subscriber gets it after a few bytes of its own (`rounds`). A client that does not read is sent
 nothing more. Its subscribers are not live any longer, and go on from their positions when the
 client has caught up. A note only ever needs the newest cursor. A stream whose position has expired
 meanwhile is disconnected.
@@ -79,7 +79,7 @@ class Push:
         inbox: int,
         position: Position | None,
     ) -> None:
-        """Tell a device from now on: by a stream behind `position`, or by notes for None."""
+        """Tell a device from now on: by a stream after `position`, or by notes for None."""
         streams = position is not None
         self.remove(client, user, device, streams=streams)
         subscriber = Subscriber(client, user, device, inbox, position)
@@ -159,7 +159,7 @@ class Push:
         self._schedule()
 
     def _settle(self, subscriber: Subscriber) -> None:
-        """It is no longer live, and goes on behind everything that it has.
+        """It is no longer live, and goes on after everything that it has.
 
         It has all below the first message that waits in the rounds. What has expired since it was
         last told of something was not for it.
@@ -242,7 +242,7 @@ class Push:
             if subscriber.position < first:
                 tails = together
             elif subscriber.position < last:
-                tails = round_.behind(subscriber.position)
+                tails = round_.after(subscriber.position)
             else:
                 continue
             if not subscriber.streams:  # one note for all that came until its turn
@@ -287,7 +287,7 @@ class Push:
                     break
 
     def _stream(self, subscriber: Subscriber) -> None:
-        """Send a subscriber the next page behind its position."""
+        """Send a subscriber the next page after its position."""
         if subscriber.position < self._messages.reader.floor(subscriber.inbox):
             reason = "what it was too slow for has expired: subscribing again tells it to resync"
             self._give_up(subscriber, reason)

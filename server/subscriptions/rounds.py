@@ -1,8 +1,8 @@
 """Messages that wait to be given to many subscribers, each encoded once.
 
-Rule: messages to the same in-boxes wait together in a round and are given together, unless giving
-has begun. Rounds are bounded in number and bytes. A message beyond that is refused, and its
-subscribers read it from the store.
+Rule: messages to the same in-boxes wait together in a round, and are given together. Once giving
+has begun, a message goes into another round. Rounds are bounded in number and bytes. A message
+beyond that is refused, and its subscribers read it from the store.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ROUND_BYTES: Final = 64 << 10  # of messages in one round
 class Round:
     """Messages, one after the other, to the same in-boxes; `to` are the subscribers to be served.
 
-    `tails` are the frames without what they begin with, `positions` those behind them.
+    `tails` are the frames without what they begin with, `positions` those after them.
     """
 
     __slots__ = ("begun", "inboxes", "positions", "size", "tails", "to")
@@ -42,7 +42,7 @@ class Round:
         self.positions.append(position)
         self.size += len(tail)
 
-    def behind(self, position: Position) -> list[bytes]:
+    def after(self, position: Position) -> list[bytes]:
         """The tails for a subscriber that has been told everything up to `position`, as `join`
         takes them.
         """

@@ -1,7 +1,7 @@
 """A subscriber: one device that is online, and is served by a stream or by notes.
 
-Rule: while it is `live` it has everything so far but what waits in the rounds, and nothing need be
-read for it.
+Rule: while it is `live` it has been sent everything except what waits in the rounds, so nothing has
+to be read for it.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """Tracking: clients are told when an answer that they may have kept has changed (CLIENT TRACKING).
 
-Rule: a client that has read a key is told once that it changed, before the client that changed it
-has its answer. It hears nothing more of the key until it reads it again. A client may be told too
-much, never too little.
+Rule: a client that has read a key is told one time that the key changed, before the client that
+changed it gets its answer. It hears nothing more of the key until it reads it again. A client may
+be told too much, never too little.
 
 A raw timeline changes when something is done to it. Every commit counts as a change of all answers
 about conversations, users and timelines of the store. While writing is off, and when a group
 failed, it is uncertain what is stored, so no answer may be kept. If a key changes while an answer
-is on its way (a blocked read, a long range), the client is told before that answer, and once more
-behind it.
+is on its way (a blocked read, a long range), the client is told before that answer, and again after
+it.
 
 The tracker hears of commits as they are applied, on whatever thread, and tells clients on the loop.
 """

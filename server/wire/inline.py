@@ -44,7 +44,7 @@ def split_inline(line: bytes) -> list[bytes]:
 
 
 def _quoted(line: bytes, position: int, word: bytearray) -> int:
-    """Adds the quoted text that opens at `position` to `word`; returns the position behind it."""
+    """Adds the quoted text that opens at `position` to `word`; returns the position after it."""
     quote = line[position]
     position += 1
     end = len(line)

@@ -2,11 +2,11 @@
 
 Rule: `feed` takes what a socket gave, however it was cut. `next` returns commands that are
 complete, some at a time. What is not complete waits inside, bounded by `Limits`. Garbage raises
-`ProtocolError` and nothing else, and the parser is then of no further use.
+`ProtocolError` and nothing else, and the parser cannot be used after that.
 
 A call of `next` looks at a bounded number of bytes, so that one client's pipeline keeps nobody
 waiting. As long as `unread` is not zero there is more to look at, whatever was returned. Every byte
-is looked at once and copied a bounded number of times, also where bytes come one by one.
+is looked at one time and copied a bounded number of times, also where bytes come one by one.
 
 There are two readers of the same grammar. Whole pipelines go through hiredis, which is fast. It was
 made for replies: it takes types that no request may have, allocates an announced array before its
@@ -38,7 +38,7 @@ _PIECE = 32 * 1024  # bytes looked at by one call; hiredis moves its whole buffe
 _ITEMS = 8 * 1024  # bytes looked at by one call that reads item by item
 _STEPS = 256  # commands read by one call without hiredis
 _TRIES = 4  # to find the beginning of a command
-OBJECT_BYTES = 56  # of memory that an argument takes beside its own bytes, about
+OBJECT_BYTES = 56  # of memory that an argument takes besides its own bytes, about
 _COUNT_LINE = 64  # bytes, longer than any line with a length
 _LARGE_ARRAY = re.compile(rb"\*\d{5}")
 _LARGE = 10_000  # items: the smallest count that `_LARGE_ARRAY` matches
@@ -79,7 +79,7 @@ class Parser:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        # How many bytes hiredis may see at once: as many as break no limit, whatever they are.
+        # How many bytes hiredis may see in one go: as many as break no limit, whatever they are.
         self._trusts = (
             min(limits.argument_bytes, limits.request_bytes) if limits.arguments >= _LARGE else -1
         )

@@ -1,8 +1,8 @@
 """INFO: what the daemon is and does, in Redis's sections and one of our own.
 
-Rule: a field that Redis has, has Redis's name and meaning here, or is left out. What only this
-daemon has is in the sections `timeline` and `jobs`. INFO answers whatever happened to the disk.
-While the storage is closed after a failure, what only the storage knows is left out.
+Rule: a field of Redis keeps its name and meaning here, or is left out. What only this daemon has is
+in the sections `timeline` and `jobs`. INFO answers whatever happened to the disk. While the storage
+is closed after a failure, what only the storage knows is left out.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ NAMES = 2_000  # looked at by KEYS in one turn, some 4 ms
 _PASSED = 1_000  # timelines of the store itself that one SCAN passes over, some 1 ms; RANDOMKEY too
 _DROPS = 250  # timelines that each commit of FLUSHALL deletes: some 5 ms, for which others wait
 _MOST_DROPS = 1_000  # the same inside MULTI, where there is one commit
-_DROP_BYTES = 1_600  # of operations to delete one, at most, beside three times its name
+_DROP_BYTES = 1_600  # of operations to delete one, at most, besides three times its name
 
 
 def raw_names(catalog: View, prefix: bytes = b"", after: bytes | None = None) -> Iterator[bytes]:

@@ -41,7 +41,7 @@ def role(session: Session, args: Arguments) -> bytes:
 @read(  # so that what the client wrote before is durable
     "WAIT",
     "replicas milliseconds",
-    "Answers 0 at once: there are no replicas. Every write is durable when it is answered.",
+    "Answers 0 immediately: there are no replicas. Every write is durable when it is answered.",
     group="generic",
     flags="noscript",
 )

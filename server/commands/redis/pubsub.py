@@ -1,12 +1,12 @@
-"""Pub/sub: SUBSCRIBE, PSUBSCRIBE, PUBLISH and their kin, as in Redis.
+"""Pub/sub: SUBSCRIBE, PSUBSCRIBE, PUBLISH and the like, as in Redis.
 
-Rule: one frame for each channel named. On `sync:<user>:<device>` a device is told that something
-happened. These names are kept for that: a malformed one is refused, nothing can be published there,
-and no pattern matches them. All other channels are the clients' own. In RESP2 a connection that
-listens takes few commands only.
+Rule: subscribing answers with one frame for each channel named. On `sync:<user>:<device>` a device
+is told that something happened. These names are kept for that: a malformed one is refused, nothing
+can be published there, and no pattern matches them. All other channels are the clients' own. In
+RESP2 a connection that listens accepts only a few commands.
 
 PUBLISH sends when what the client wrote before is durable, so that a listener that hears of a write
-can read it; in a transaction, when that is durable.
+can read it. In a transaction it sends when the transaction is durable.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Rule: entries are stored as they are sent, so a range is a header and slices of the store. No reply
 grows beyond `reply_bytes`: a read that would is refused, and COUNT asks for less. A reply of more
-than a page is made in turns, between those of others. Even so it shows what one moment would have
-shown. In-boxes (`@user:…`) are read the same way and show references.
+than a page is made in turns, between those of others. Even so it shows the timeline as it was at
+one moment. In-boxes (`@user:…`) are read the same way and show references.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def entries(
 ) -> Steps:
     """Makes the entries of a range, a page at a time. Raises `CommandError` above `reply_bytes`.
 
-    What comes meanwhile is left out. When something goes meanwhile, the range is read anew; the
+    What comes meanwhile is left out. When something goes meanwhile, the range is read again; the
     last attempt reads it without a pause. So the reply shows no hole that was never there.
     """
     timeline = view.find(name)
@@ -145,7 +145,7 @@ def at_once(steps: Steps) -> bytes:
 
 
 def answer(session: Session, steps: Steps) -> bytes | None:
-    """The reply; in EXEC it is made at once, else perhaps in turns."""
+    """The reply; in EXEC it is made in one go, else perhaps in turns."""
     if session.executing:
         return at_once(steps)
     return session.service.making.make(session.client, steps)

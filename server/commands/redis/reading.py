@@ -1,4 +1,4 @@
-"""XREAD: what several raw timelines hold behind given ids, and the wait for the first of it.
+"""XREAD: what several raw timelines hold after given ids, and the wait for the first of it.
 
 Rule: as for ranges. Each timeline is read at a moment of its own. In-boxes (`@user:…`) are read the
 same way and show references.
@@ -23,7 +23,7 @@ from .ranges import STEP_BYTES, at_once, entries, source, too_large
 
 
 class StreamRead(BlockedRead):
-    """One XREAD: what lies behind an id in each of several timelines. While it waits, the in-boxes
+    """One XREAD: what lies after an id in each of several timelines. While it waits, the in-boxes
     among them are watched.
     """
 
@@ -61,7 +61,7 @@ class StreamRead(BlockedRead):
                 service.waiters.listen(self._session.client, inbox.id)
 
     def answer(self, view: View, shared: Shared) -> bytes | None:
-        """The reply, made at once, or None when there is nothing new anywhere."""
+        """The reply, made now, or None when there is nothing new anywhere."""
         return at_once(self.steps(view, shared)) or None
 
     def steps(self, view: View, shared: Shared | None = None) -> Steps:
@@ -117,7 +117,7 @@ def _behind(size: int, steps: Steps, most: int) -> Steps:
 @read(
     "XREAD",
     "[COUNT count] [BLOCK milliseconds] STREAMS key... id...",
-    "What several timelines or in-boxes hold behind the given ids. With BLOCK it waits "
+    "What several timelines or in-boxes hold after the given ids. With BLOCK it waits "
     "for the first.",
     group="stream",
     lenient=True,

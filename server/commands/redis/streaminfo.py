@@ -21,7 +21,7 @@ from ..declaring import container, plain, read
 from .ranges import answer, entries, source, state_of
 
 _FULL = 10  # entries of XINFO STREAM FULL without COUNT
-_ATTEMPTS = 2  # to make these in turns while something goes; then they are made at once
+_ATTEMPTS = 2  # to make these in turns while something goes; then they are made in one go
 
 container("XINFO", "What is known of a timeline.", group="stream")
 

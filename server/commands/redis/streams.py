@@ -82,7 +82,7 @@ class Given(NamedTuple):
 
     make: bool  # the stream if it is new
     trim: Trim | None
-    at: int  # the place behind, which is that of the id in XADD,
+    at: int  # the place after, which is that of the id in XADD,
     seq: int | None  # and its number; None for `*`
 
 

@@ -189,7 +189,7 @@ def _run(session: Session, transaction: Transaction, view: View, calls: list[_Ca
             calls.append(_Call(command, args, perf_counter() - begin, failed=False))
             if command.kind == READ and session.tracks:
                 session.service.tracker.note(session.client, command, args)
-            assert reply is not None, f"{command.name} answers at once in EXEC"
+            assert reply is not None, f"{command.name} answers immediately in EXEC"
             parts.append(reply)
             size += len(reply)
             if size > most:

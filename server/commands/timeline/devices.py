@@ -1,7 +1,7 @@
 """USER.*: what devices are told, and what is known of them.
 
 Rule: as for conversations: arguments in, one verb of `timeline.messaging`, its result out. A
-blocked sync and a subscription need more, waking and presence, which is here and in `push`.
+blocked sync and a subscription also need waking and presence. These are here and in `push`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TOGETHER = 1_000  # devices that one command may subscribe to: some 50 ms, with
 
 
 class SyncRead(BlockedRead):
-    """One USER.SYNC: what happened for a user behind a cursor. While it waits, its device is there
+    """One USER.SYNC: what happened for a user after a cursor. While it waits, its device is there
     for others.
     """
 
@@ -85,7 +85,7 @@ def _encode(page: Page, resp: int) -> bytes:
 @read(
     "USER.SYNC",
     "user device [AFTER cursor] [COUNT count] [BLOCK milliseconds]",
-    "What happened for a user behind a cursor, or behind what the device acknowledged. It "
+    "What happened for a user after a cursor, or after what the device acknowledged. It "
     "is refused in a transaction that writes.",
     group=_GROUP,
     flags="readonly blocking",

@@ -26,7 +26,7 @@ from ..declaring import read
 @read(
     "LOG.TAIL",
     "[AFTER lsn] [COUNT count] [BLOCK milliseconds]",
-    "Commits behind an LSN, each with its number, its time and its changes.",
+    "Commits after an LSN, each with its number, its time and its changes.",
     group="log",
     flags="readonly blocking",
     complexity="O(M) for M commits returned",
@@ -63,7 +63,7 @@ def tail(session: Session, args: Arguments, view: View) -> bytes | None:
 
 
 class TailRead(BlockedRead):
-    """One LOG.TAIL: the commits behind an LSN."""
+    """One LOG.TAIL: the commits after an LSN."""
 
     __slots__ = ("_after", "_count", "_resp", "_service")
 

@@ -115,7 +115,7 @@ def history_(session: Session, args: Arguments, view: View) -> bytes:
 @read(
     "CONV.EVENTS",
     "conversation actor [AFTER token] [COUNT count]",
-    "What happened in a conversation beside messages: edits, recalls, members, settings.",
+    "What happened in a conversation besides messages: edits, recalls, members, settings.",
     group=_GROUP,
     flags="readonly",
     complexity="O(M) for M events returned",

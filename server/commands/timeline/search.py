@@ -27,7 +27,7 @@ from ..options import Options, page_size
 
 
 class _Asked:
-    """What a search may say behind the query: `words` are the options that the command takes."""
+    """What a search may say after the query: `words` are the options that the command takes."""
 
     def __init__(self, session: Session, args: Arguments, at: int, words: frozenset[bytes]) -> None:
         self.query = _text(args[at])
@@ -151,7 +151,7 @@ def search_timelines(session: Session, args: Arguments, _: View) -> None:
 @plain(
     "TIMELINE.REINDEX",
     "",
-    "Builds the search index anew in the background. The old one serves until then. INFO "
+    "Builds the search index again in the background. The old one serves until then. INFO "
     "timeline shows how far it is (index_building, index_build_documents).",
     group="timeline",
     flags="fast",

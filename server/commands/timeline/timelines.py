@@ -1,7 +1,7 @@
 """TIMELINE.*: what a timeline is, beyond its entries.
 
-Rule: those that read take any timeline, also one whose name begins with `@`. Metadata and retention
-are changed by commits, as entries are. TIMELINE.FIND and TIMELINE.SEARCH are in `search`.
+Rule: commands that read take any timeline, also one whose name begins with `@`. Metadata and
+retention are changed by commits, as entries are. TIMELINE.FIND and TIMELINE.SEARCH are in `search`.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ def test_a_failing_disk_ends_it_with_an_error(start: Start, fsync: str) -> None:
         fill(client, MOST)
         soft, hard = resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (1, hard))
-        with pytest.raises(ResponseError, match=r"UNCERTAIN.*once more"):
+        with pytest.raises(ResponseError, match=r"UNCERTAIN.*again"):
             pool.submit(other.flushall).result(20)
         with pytest.raises(redis.exceptions.ReadOnlyError):
             other.flushall()
