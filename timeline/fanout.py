@@ -22,8 +22,9 @@ holds it in a field of its own (`stamp`), which the first thing of a commit does
 What is replayed comes behind everything else of its commit. Each entry of it has an ordinal of its
 own, so that a reader may stop anywhere in it and go on there, however long it is.
 
-This module knows neither users nor messages. Those above decide who may see what. The caller holds
-the engine's lock.
+This module knows neither users nor messages. Those above decide who may see what, and
+`timeline/messaging/conversations/membership.py` decides when a conversation switches from one way
+to the other. The caller holds the engine's lock.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a command is declared: by a decorator on its handler.
+"""The syntax of a command stands in the decorator above its handler. This makes the decorators.
 
 Rule: a command is declared once; arity, COMMAND INFO, COMMAND DOCS and dispatch all come from that
 declaration. There is a decorator for each kind of command (`registry.command` lists them).
@@ -51,8 +51,17 @@ class Declarer(Generic[H]):
         listed: bool = True,
         lenient: bool = False,
     ) -> Callable[[H], H]:
-        """Declares the command `name`. How many words it takes follows from `syntax`. A `lenient`
-        one is called with too many words as well, as in Redis, and says itself what is wrong.
+        """Declares the command `name`. How many words it takes follows from `syntax`.
+
+        - `group`: where COMMAND DOCS lists it, and its ACL category (`stream`, `timeline`)
+        - `flags`: words of COMMAND INFO. `no_multi` refuses it inside MULTI; `skip_slowlog` keeps
+          it out of the slow log; `write` gives `access` another default.
+        - `access`: what it does with its keys, in the words of COMMAND GETKEYSANDFLAGS
+          (`RW update`, `RO access`)
+        - `queued`: whether MULTI queues it; others run at once (EXEC, DISCARD)
+        - `listed`: whether COMMAND lists it; not one that only explains why it is not there
+        - `lenient`: it is called with too many words as well, as in Redis, and says itself what is
+          wrong
         """
 
         def decorate(handler: H) -> H:
