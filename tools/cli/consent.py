@@ -32,9 +32,7 @@ def ask(output: Output, question: str, count: int, *, yes: bool) -> None:
     if yes or not count:
         return
     if output.as_json or not (sys.stdin and sys.stdin.isatty() and sys.stderr.isatty()):
-        raise click.ClickException(
-            f"{question}, for good: say --yes to do it, or --dry-run to see how many"
-        )
+        raise click.ClickException(f"{question}, for good: say --yes to do it")
     if not click.confirm(f"{question}, for good. Go on?", err=True):
         raise click.ClickException("nothing was changed")
 

@@ -81,22 +81,21 @@ class Verb(click.Command):
         except UnicodeEncodeError as error:  # an argument that must be text
             raise click.UsageError(f"{shown(str(error.object))} is not UTF-8") from error
         except LockedError as error:
-            raise click.ClickException(
-                error_line(error) + self._instead(ctx, str(error))
-            ) from error
+            raise click.ClickException(self._in_use(ctx, error_line(error))) from error
         except (TimelineError, OSError) as error:
             raise click.ClickException(error_line(error)) from error
         except KeyboardInterrupt as stopped:
             click.echo("stopped", err=True)
             ctx.exit(stopped.status if isinstance(stopped, Stopped) else STOPPED)
 
-    def _instead(self, ctx: click.Context, problem: str) -> str:
-        """What to do when another process has the store open."""
+    def _in_use(self, ctx: click.Context, problem: str) -> str:
+        """The error when another process has the store open, with the call that asks its daemon."""
         directory: Path | None = ctx.params.get("directory")
         can = any(param.name == "connect" for param in self.params)
-        if not can or directory is None or directory.name not in problem:
-            return ""  # another file is in use, or a daemon cannot do it
-        return f"; if that is a daemon, ask it: timeline {self.name} --connect HOST:PORT …"
+        what, advice, _ = problem.rpartition(": stop it, or ")
+        if not can or not advice or directory is None or directory.name not in problem:
+            return problem  # another file is in use, or a daemon cannot do it
+        return f"{what}: stop it, or use: timeline {self.name} --connect HOST:PORT …"
 
 
 def verb(

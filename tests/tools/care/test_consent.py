@@ -26,8 +26,10 @@ def test_nothing_goes_before_somebody_said_so(
     length = int(json.loads(done("inspect", *where, "sensor:2", "--json"))["length"])
     few = ("sensor:2", "--max-length", "10")
     for words in (("trim", *where, "sensor:2", "--length", "10"), ("retention", *where, *few)):
-        said = f"{length - 10:,} entries of sensor:2 will be removed, for good: say --yes"
-        assert said in refused(*words)
+        said = (
+            f"{length - 10:,} entries of sensor:2 will be removed, for good: say --yes to do it\n"
+        )
+        assert refused(*words).endswith(said)
         assert said in refused(*words, "--json")
         assert done(*words, "--dry-run") == f"{length - 10:,} entries would be removed\n"
         assert json.loads(done(*words, "--dry-run", "--json"))["would_remove"] == length - 10

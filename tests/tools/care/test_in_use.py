@@ -17,7 +17,8 @@ def test_a_store_in_use_is_named_with_what_to_do_instead(daemon: Daemon, store: 
     ):
         problem = refused(verb, store, *rest)
         assert "in use by another process" in problem
-        assert f"timeline {verb} --connect HOST:PORT" in problem
+        assert problem.count("stop it") == 1
+        assert f": stop it, or use: timeline {verb} --connect HOST:PORT …" in problem
     assert "--connect" not in refused("repair", store, "--in-place"), "a daemon cannot do that"
 
 
