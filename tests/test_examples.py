@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -64,8 +65,9 @@ def test_the_chat_shows_each_device_what_happened() -> None:
         "recall 2",
     ]
     assert "Alice has 0 unread" in shown
-    assert "lunch: ['<b>Lunch</b> at one?']" in shown
-    assert "明天: []" in shown
+    assert "lunch: <b>Lunch</b> at one?\n" in shown
+    assert "message 2 (明天见) was recalled, so it is not found." in shown
+    assert "明天: (nothing found)\n" in shown
 
 
 def test_the_demo_shows_what_each_device_is_told() -> None:
@@ -153,6 +155,18 @@ def test_the_push_worker_tells_who_is_off_line_at_least_once(daemon: Daemon) -> 
     asked(daemon, "CONV.DELETE", "team", "-")
     worker_of(daemon.port, notify).work()
     assert told == [], "it was deleted meanwhile"
+
+
+def test_the_lines_in_the_head_of_the_push_worker_make_it_tell_somebody(daemon: Daemon) -> None:
+    told: list[tuple[str, list[str], str, str]] = []
+    module = loaded("push_worker")
+    worker = module.Worker(daemon.port, lambda *words: told.append(words))
+    assert module.__doc__ is not None
+    lines = re.findall(r"^ +redis-cli -p 7420 (.*)$", module.__doc__, re.MULTILINE)
+    for line in lines:
+        asked(daemon, *shlex.split(line))
+    worker.work()
+    assert told == [("bob", ["77ab"], "team", "Hello")]
 
 
 def test_the_push_worker_goes_on_where_it_was_killed(daemon: Daemon) -> None:

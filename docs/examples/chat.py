@@ -60,7 +60,7 @@ def play(db: timeline.Database) -> None:
     alice = Device(db, "alice", "phone")
     phone, laptop = Device(db, "bob", "phone"), Device(db, "bob", "laptop")
 
-    print("Alice founds a group. Each device is new, so it lists what there is.")
+    print("Alice creates a group. Each device is new, so it lists what there is.")
     im.create("team", "alice", members=["bob"])
     for device in (alice, phone, laptop):
         device.catch_up()
@@ -84,10 +84,10 @@ def play(db: timeline.Database) -> None:
     alice.catch_up()
     print(f"  Alice has {im.unread('alice')} unread")
 
-    print("A search finds what is there now.")
+    print("A search finds what is there now: message 2 (明天见) was recalled, so it is not found.")
     for query in ("lunch", "明天"):
         hits = im.search("bob", query, wait=4.0).hits
-        print(f"  {query}: {[hit.snippet for hit in hits]}")
+        print(f"  {query}: {', '.join(hit.snippet for hit in hits) or '(nothing found)'}")
 
 
 if __name__ == "__main__":

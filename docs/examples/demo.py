@@ -81,7 +81,7 @@ def play(client: Any) -> None:  # noqa: ANN401  a Redis client
     def do(*words: str | int) -> Any:  # noqa: ANN401  a reply
         return client.execute_command(*words)
 
-    print("Alice founds the group `trip` with Bob and Chen; each has devices.")
+    print("Alice creates the group `trip` with Bob and Chen; each has devices.")
     do("CONV.CREATE", "trip", "alice", "MEMBERS", 2, "bob", "chen")
     alice, laptop = Device(client, "alice", "phone"), Device(client, "alice", "laptop")
     bob, chen = Device(client, "bob", "phone"), Device(client, "chen", "phone")
@@ -113,7 +113,7 @@ def play(client: Any) -> None:  # noqa: ANN401  a Redis client
     tablet.show()
 
     print(
-        f"\nAlice founds `town` with {CROWD:,} members: too many to write to each, so each reads."
+        f"\nAlice creates `town` with {CROWD:,} members: too many to write to each, so each reads."
     )
     crowd = [f"citizen{number}" for number in range(CROWD)]
     do("CONV.CREATE", "town", "alice", "MEMBERS", len(crowd) + 1, "bob", *crowd)
@@ -131,7 +131,7 @@ def play(client: Any) -> None:  # noqa: ANN401  a Redis client
         name = row[b"id"].decode()
         print(f"  {name:6} unread {row[b'unread']}, mentions {row[b'mentions']}, last: {text}")
 
-    print("\nA new device roams the whole history of `trip`:")
+    print("\nA new device reads the whole history of `trip`:")
     for entry_id, items in do("CONV.HISTORY", "trip", "chen"):
         print(f"      {_line([b'message', b'trip', entry_id, items])}")
 

@@ -5,11 +5,13 @@ who are not online and have not muted the conversation, and calls `notify` with 
 devices. The daemon keeps its place in the log, which moves only after that. So nobody is forgotten
 when the worker or the daemon stops. After a crash, members may be told the last messages again.
 
-    make run                                          in one shell
-    .venv/bin/python docs/examples/push_worker.py     in another
+    make run                                              in one shell
+    .venv/bin/python docs/examples/push_worker.py 7420    in another; it takes the port
+    redis-cli -p 7420 CONV.CREATE team alice MEMBERS 1 bob
+    redis-cli -p 7420 USER.DEVICE bob phone '*' token 77ab
     redis-cli -p 7420 CONV.SEND team alice '*' text Hello
 
-A device gives its token by `USER.DEVICE bob phone * token 77ab`.
+`USER.DEVICE` is how a device gives its token. The worker prints that with the message.
 """
 
 from __future__ import annotations
