@@ -4,10 +4,10 @@
     index       one index on disk: schema, documents, checksums
     follower    the commit log → an index
     build       the store → a new index
-    serving     the index that is searched, whoever keeps it up
-    generations the index in use, kept up with the store, and the one built to replace it
+    serving     the index that is searched, whoever updates it
+    generations the index in use, which follows the log, and the one built to replace it
     indexer     the thread that drives them
-    indexview   the index that another process keeps up
+    indexview   the index that another process updates
     search      expression and filters → hits, newest first
     pages       hits → pages as callers see them
     finder      finds entries and timelines for callers who may see everything

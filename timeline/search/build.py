@@ -1,12 +1,12 @@
 """A build: a new index from what the store holds.
 
 Rule: a build begins at a position in the log. It reads from the store what was committed up to
-there, and then follows the log from there on. So no entry is in it twice, and the log puts right
-what changed during the build.
+there, and then follows the log from there on. So no entry is in it twice, and the log corrects what
+changed during the build.
 
     entry 5 of commit 40, position 40        read from the store
     entry 6 of commit 41                     taken from the log
-    entry 5 edited by commit 42              read as it is now, and put right again from the log
+    entry 5 edited by commit 42              read as it is now, and corrected again from the log
 
 Damaged segments are passed over. A build goes in small steps, and holds the engine's lock only
 while it reads.

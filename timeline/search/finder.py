@@ -33,7 +33,7 @@ def find_entries(
 
     Raises `UsageError`, `TooLargeError`, `NotFoundError`, `IndexLagError`.
     """
-    behind, total = parse_token(after)
+    hit, total = parse_token(after)
     fields = engine.options.search_fields
     said = {field.encode() for field in fields}
     expression = parse(query, fields)
@@ -56,7 +56,7 @@ def find_entries(
             index, expression, fields, scope, engine.view.clock, since=since, until=until
         )
         pages = Pages(engine, found, look, expression, fields)
-        return pages.fill(behind, limit, total, exactly=True)
+        return pages.fill(hit, limit, total, exactly=True)
 
 
 def _ids(engine: Engine, names: Sequence[bytes]) -> list[int]:

@@ -9,7 +9,7 @@ the store no longer says. A damaged entry is left out.
     trim below 4          remove the documents below 4
     put metadata          replace the document of the metadata
 
-Each index says how far it goes, so no record is taken in twice.
+Each index says how far it goes, so no record is indexed twice.
 
 `TrimmedError` means that the log does not lead on from here: build another index. The log was
 trimmed or is damaged, or the store was opened again and ends before this position.
@@ -61,13 +61,13 @@ class Follower:
         trimmed: dict[int, int] = {}
         for record in records:
             if record.first > position + 1:
-                raise TrimmedError(f"the log begins at {record.first}, behind {position}")
+                raise TrimmedError(f"the log begins at {record.first}, after {position}")
             self._take(record, changed, trimmed)
             position = record.last
         for timeline, first in trimmed.items():
             self.index.remove_below(timeline, first)
         self._look_up(list(changed))
-        if records:  # all of them are taken in by now
+        if records:  # all of them are indexed by now
             self.position, self.time = position, records[-1].time
             if not self.index.waiting:
                 self.index.reached = position
@@ -89,7 +89,7 @@ class Follower:
                 stored = engine.log.stored(self.position, _STEP_BYTES)
             return [decode_record(lsn, value) for lsn, value in stored]
         except CorruptError as error:
-            raise TrimmedError(f"the log is damaged behind {self.position}: {error}") from error
+            raise TrimmedError(f"the log is damaged after {self.position}: {error}") from error
 
     def commit(self, epoch: int, made: str) -> None:
         self.index.commit(Checkpoint(self.position, epoch, made))

@@ -12,7 +12,7 @@ its place.
     in use        follows to 90
     build         began at 40, has followed to 70
 
-The thread takes in what came every `search_commit_ms`, so that it seldom competes with writers.
+Every `search_commit_ms` the thread indexes what has come, so that it seldom competes with writers.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ class Generations:
         if build.index.added:
             _log.info("the search index was built: %d documents", build.index.added)
 
-    # --- letting go ---------------------------------------------------------------------------
+    # --- removing -----------------------------------------------------------------------------
 
     def close(self) -> None:
         """Close the index and the build; what was not committed is lost."""

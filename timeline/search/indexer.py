@@ -1,16 +1,16 @@
-"""The indexer: a thread that keeps an index up with the store.
+"""The indexer: a thread that keeps an index up to date with the store.
 
 Responsibility: drive the work of `generations`, tell callers that wait for a position, and decide
 what follows from a failure.
 
 Rule: nothing that happens to the index costs the user anything. Every failure is logged. The thread
-then opens the index again, or builds it anew. Meanwhile the index that failed serves on, unless it
-is damaged. One failed search is not taken as damage, since then one odd question would take the
-index from everybody: it only has the files checked.
+then opens the index again, or builds another. Meanwhile the index that failed serves on, unless it
+is damaged. One failed search does not count as damage, or one strange query would make search
+unavailable for everybody. It only makes the thread check the files.
 
-    the log no longer reaches back to the index   build anew
-    a file is damaged                             build anew, serve none until then
-    a write fails                                 open again; after 3 failures in a row build anew
+    the log no longer reaches back to the index   build another
+    a file is damaged                             build another, serve none until then
+    a write fails                                 open again; after 3 in a row build another
     the disk is full                              wait until it takes bytes
     the store cannot be read now                  wait for the store
 """
@@ -45,7 +45,7 @@ class Indexer(Serving):
         self._lock = threading.Condition()
         self._waiting: list[tuple[int, Reached]] = []
         self._urgent = False  # somebody waits
-        self._rebuild = False  # an index is to be built anew
+        self._rebuild = False  # another index is to be built
         self._ended = threading.Event()
         self._generations = Generations(
             engine, options, prefixes, self._made, self._serve, self._ended.is_set
@@ -212,7 +212,7 @@ class Indexer(Serving):
         self._generations.discard()
 
     def _fail(self, why: str) -> None:
-        """Open the index again. After some failures in a row build it anew, unless the disk is
+        """Open the index again. After some failures in a row build another, unless the disk is
         full: then the index that is there serves and goes on later.
         """
         generations = self._generations

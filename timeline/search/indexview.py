@@ -117,7 +117,7 @@ class IndexView(Serving):
         return super().stats()
 
     def rebuild(self) -> None:
-        raise OpenedReadOnlyError("the store was opened read only: its owner builds the index anew")
+        raise OpenedReadOnlyError("the store was opened read only: its owner builds the index")
 
     def stop(self) -> None:
         self._serving = None

@@ -2,8 +2,8 @@
 
 Rule: a hit is shown as the store has it now, and only if `look` says that the caller may see it. A
 page is full even where hits are left out, unless too many hits would have to be looked at. The
-total is exact up to `COUNTED`. The token of the next page carries it, so it stays the same on all
-pages.
+total is exact up to `COUNTED`. The token of the next page carries the total, so that it is the same
+on all pages.
 
 The engine's lock is held while some hits are looked up, not while the index is searched. Nothing
 that was looked up in the store is kept after the lock is released.
@@ -62,7 +62,7 @@ class Total(NamedTuple):
 
 
 def parse_token(token: bytes | None) -> tuple[Hit | None, Total | None]:
-    """The hit behind which a page begins, and the total. Raises `UsageError`."""
+    """The hit after which a page begins, and the total. Raises `UsageError`."""
     if not token:
         return None, None
     match = _TOKEN.fullmatch(token)
@@ -93,11 +93,11 @@ class Pages:
         self._expression = expression
         self._names = {field.encode(): field for field in fields}
         self._looked_at = 0
-        self._behind: Hit | None = None  # everything up to this hit was looked at
+        self._passed: Hit | None = None  # everything up to this hit was looked at
         self._ended = False  # there was nothing more to look at
 
     def fill(self, after: Hit | None, limit: int, total: Total | None, *, exactly: bool) -> Results:
-        """The page behind `after`. Without a `total` the hits are counted.
+        """The page after the hit `after`. Without a `total` the hits are counted.
 
         With `exactly` every hit counts that the index has. Else only those count that are shown.
         """
@@ -119,9 +119,9 @@ class Pages:
             total = Total(min(number, COUNTED), number <= COUNTED)
         elif total is None:
             total = Total(min(seen, COUNTED), self._ended and seen <= COUNTED)
-        behind = last or self._behind
+        passed = last or self._passed
         more = seen > len(hits) or not self._ended
-        return Results(*total, hits, _token(behind, total) if more and behind else b"")
+        return Results(*total, hits, _token(passed, total) if more and passed else b"")
 
     def _shown(self, after: Hit | None, limit: int) -> Iterator[tuple[Hit, bytes, bytes]]:
         """Hits that are shown, the newest first, within the bound of hits looked at."""
@@ -140,7 +140,7 @@ class Pages:
             if len(batch) < most:
                 self._ended = True
                 return
-            after = self._behind = batch[-1]
+            after = self._passed = batch[-1]
             most = max(_FIRST_HITS, self._looked_at)  # more hits cost less than another search
 
     def _describe(self, name: bytes, payload: bytes) -> Found:

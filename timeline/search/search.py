@@ -1,12 +1,12 @@
 """Searching: an expression and its bounds → hits, the newest first.
 
 Rule: a hit is a timeline and a sequence number. Its place in the order never changes, so a page
-goes on behind the last hit of the page before, whatever was indexed meanwhile. A search runs on one
+goes on after the last hit of the page before, whatever was indexed meanwhile. A search runs on one
 snapshot of the index, without the engine's lock. The caller looks up what a hit says now and who
 may see it.
 
 A query that costs too much is refused, and that is no fault of the index. To tell the two apart,
-every call into tantivy is made within `asking`, the making of a query too.
+every call into tantivy is made within `asking`, also the one that makes a query.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Search:
         return _count(self._searcher, _all_of(must)) > _FILTERED_HITS
 
     def hits(self, after: Hit | None, limit: int) -> list[Hit]:
-        """At most `limit` hits behind `after`; fewer only at the end."""
+        """At most `limit` hits after the hit `after`; fewer only at the end."""
         query = self._query
         if after is not None:
             query = _all_of([query, self._range("rank", 0, after.rank)])
@@ -175,11 +175,11 @@ class Search:
         if low > high:
             return Query.empty_query()
         clock = self._clock
-        first, behind = clock.not_before(low), clock.all_until(high)
-        if not behind:
+        first, below = clock.not_before(low), clock.all_until(high)
+        if not below:
             between = self._range("time", low, high)
         else:
-            earlier = self._range("rank", 0, rank_of(behind, 0) - 1)
+            earlier = self._range("rank", 0, rank_of(below, 0) - 1)
             between = Query.boolean_query(
                 [(Occur.Should, self._range("time", 0, high)), (Occur.Should, earlier)]
             )

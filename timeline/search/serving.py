@@ -1,12 +1,12 @@
-"""Serving: the index that is searched, whoever keeps it up.
+"""Serving: the index that is searched, whoever updates it.
 
 Responsibility: give callers the index to search, say how far it reaches, wait until it reaches a
 position, and say what INFO shows.
 
 Rule: callers know no more than this interface. There are two kinds:
 
-    Indexer      keeps an index up with a store that is open for writing
-    IndexView    reads the index of a store that is opened read only; its owner keeps it up
+    Indexer      updates the index of a store that is open for writing
+    IndexView    reads the index of a store that is opened read only; its owner updates it
 """
 
 from __future__ import annotations
@@ -107,11 +107,11 @@ class Serving(ABC):
 
     @abstractmethod
     def rebuild(self) -> None:
-        """Build the index anew. The present one serves until the new one is ready."""
+        """Build another index. The present one serves until the new one is ready."""
 
     @abstractmethod
     def stop(self) -> None:
-        """Commit what was taken in, and end."""
+        """Commit what was indexed, and end."""
 
     def stats(self) -> dict[str, int | str]:
         """What INFO shows."""

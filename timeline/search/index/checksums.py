@@ -9,13 +9,13 @@ A file ends like this:
     the length of the JSON, the number 1337          u32 each, little-endian
 
 The checksum shows that a file is whole, but not that it is the right file: a copy of another file
-of the same kind is whole too. So after each commit the checksums of all files are noted beside
-them, in `checksums.json`. An opening compares the files with that list. File names are never used
-again.
+of the same kind is whole too. So after each commit the checksums of all files are noted next to
+them, in `checksums.json`. An opening compares the files with that list. Tantivy never uses a file
+name again.
 
 Rule: only files that the commit names count; what a kill left half written is no part of the index.
 A file that is not in the list is accepted as it is: tantivy merged it, or a kill came before it was
-noted. Where the list cannot be read, all files are.
+noted. If the list itself cannot be read, all files are accepted as they are.
 """
 
 from __future__ import annotations

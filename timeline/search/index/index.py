@@ -8,9 +8,9 @@ or was made with other options. Other files in the directory stay as they are. T
 documents mean.
 
 Rule: how far the index reaches is a document of its own, the checkpoint. It is written in the same
-commit as the documents that it vouches for. So after a crash the index says truly how far it goes,
-and the rest is read from the log again. A generation without a checkpoint was never finished, and
-is removed when the directory is opened.
+commit as the documents that it covers. So after a crash the index says truly how far it goes, and
+the rest is read from the log again. A generation without a checkpoint was never finished, and is
+removed when the directory is opened.
 
 How it fails: errors of tantivy and of the disk become `IndexFaultError`. Panics do too: tantivy
 panics when it meets damage that it does not expect. The writer is dead then, and what was not

@@ -1,9 +1,9 @@
 """Analysis: the tokens of a text, by which it can be found.
 
-Rule: stored texts and queries are cut into tokens in the same way. Both are composed and folded
-first (`folding`). In scripts without spaces, and for emoji, each character is a token; a query of
-several such characters is searched as a phrase, so every substring is found. In other scripts each
-word is a token, without case and accents.
+Rule: stored texts and queries are cut into tokens in the same way. First both are brought to one
+Unicode form (NFC) and folded (`folding`). In scripts without spaces, and for emoji, each character
+is a token; a query of several such characters is searched as a phrase, so every substring is found.
+In other scripts each word is a token, without case and accents.
 
     Café am See    cafe · am · see
     明天见          明 · 天 · 见
@@ -29,7 +29,7 @@ PATTERN: Final = rf"[{_SINGLE}]|[{_WORD}&&[^{_SINGLE}]]+"
 LONGEST: Final = 4_096  # bytes of a token, as long as a query; longer tokens are not indexed
 
 NAME: Final = "words"  # of the analyser in the index
-VERSION: Final = 2  # part of the fingerprint: a new one has every index built anew
+VERSION: Final = 2  # part of the fingerprint: a new one has every index built again
 
 
 class Token(NamedTuple):

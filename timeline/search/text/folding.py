@@ -1,8 +1,7 @@
-"""Folding: makes one of the different ways to write the same word, before a text is cut into
-tokens.
+"""Folding: turns the different ways to write a word into one, before a text is cut into tokens.
 
-Responsibility: what the filters of tantivy leave. Those fold case, and accented Latin letters that
-have a code point of their own. This module folds:
+Responsibility: fold what tantivy's filters do not fold. Those fold case, and accented Latin letters
+that have a code point of their own. This module folds:
 
     marks         the other accents of Latin, those of Greek and Cyrillic, the points of Hebrew, the
                   vowels and the hamza of Arabic
@@ -11,7 +10,7 @@ have a code point of their own. This module folds:
 
 Rule: a mark stays where it makes another letter: й, ї and ў, the voiced marks of Japanese, the
 vowels of Korean, Thai and Indian scripts. Each character is folded alone, with the voiced marks
-behind it, so that the place of every folded character in the text is known.
+after it, so that the place of every folded character in the text is known.
 """
 
 from __future__ import annotations

@@ -9,15 +9,16 @@
     (tea OR coffee) milk      grouped
     title:(tea OR coffee)     in this field, all of it
 
-Rule: whatever users type means something, as near to what they meant as can be. Operators are words
+Rule: whatever users type is understood, as near to what they meant as possible. Operators are words
 in capitals that stand between others. A quote or bracket that is not closed ends with the query. An
 unknown field is a word. Punctuation is left out, and a dash is punctuation too: a user who pastes
 `rm -rf x` or `--force` means the words. A query is refused only when nothing is left to search for,
 or when it is too much.
 
 Too much is a query that costs more than a bounded number of looks into the index. A run of
-characters that are written without spaces is one word, however long the sentence. But a character
-or word may come only so often, since each time costs all places where a document has it.
+characters that are written without spaces is one word, however long the sentence. But the same
+character or word may come only a bounded number of times, since each time costs a look at all
+places where documents have it.
 
 It knows nothing of the index: `parse` gives an expression, whose words are tokens already.
 """
