@@ -1,7 +1,7 @@
 """Inspection of conversations and users: what they are made of, and why a count is what it is.
 
-Rule: as in `timeline.admin.inspection`, read anew from the rows and past every cache, so that it
-can be compared with what users are told. The caller holds the engine's lock; a page is bounded.
+Rule: as in `timeline.admin.inspection`, read from the rows and from no cache, so that it can be
+compared with what users are told. The caller holds the engine's lock; a page is bounded.
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ def _backwards(bitmaps: Bitmaps, first: int, last: int) -> Iterator[int]:
 def inspect_user(
     engine: Engine, messages: Messages, user: bytes, after: bytes | None, limit: int
 ) -> UserFacts:
-    """A page of `limit` conversations behind the cursor `after`. Raises `NotFoundError`."""
+    """A page of `limit` conversations after the cursor `after`. Raises `NotFoundError`."""
     view = messages.view
     inbox = find_user(view, user)
     if after and not (after.isdigit() and len(after) <= 20 and int(after) <= keys.MAX):

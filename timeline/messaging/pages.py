@@ -1,4 +1,4 @@
-"""Pages: what the Python API gives back. Entries, rows of lists, and what else it finds.
+"""Pages: what the Python API gives back. Updates, members, lists, hits, receipts, devices.
 
 Rule: values only. Ids are `str`, fields as the store keeps them. A page says where the next begins.
 """

@@ -1,8 +1,9 @@
 """Searching the messages of a user: what the index finds, less what is not theirs to see.
 
 Rule: exactly what CONV.HISTORY would show. The user's conversations are part of the query. So are
-the stretches they see of those conversations in which they miss most. Every hit is still checked
-against the store, and shown as it is now. Call it without the engine's lock.
+the stretches of messages that they may see in some conversations, those in which most is kept from
+them. Every hit is still checked against the store, and shown as it is now. Call it without the
+engine's lock.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ class Conversation:
 
     @property
     def events(self) -> Timeline:
-        """What happened beside messages."""
+        """What happened besides messages."""
         events = self.view.load(self.row.events)
         if events is None:
             raise CorruptError(f"conversation {shown(self.messages.name)} has lost its events")

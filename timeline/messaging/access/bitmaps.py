@@ -1,7 +1,7 @@
 """Sets of message numbers, as bitmaps: what is hidden, not counted, mentioned.
 
-Responsibility: keep such a set as chunks of 65,536 numbers, one row each. Count a range of numbers
-less some sets, and walk what is left of it.
+Responsibility: keep such a set as chunks of 65,536 numbers, one row each. Count the numbers of a
+range that are in none of some sets, and step through them.
 
 Rule: a row is small (at most 8 KiB) however many numbers the set has. Rows whose numbers have all
 been trimmed are removed when a later row is made.

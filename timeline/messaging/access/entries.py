@@ -1,4 +1,4 @@
-"""Entries of conversations: fields of the sender beside fields of the store.
+"""Entries of conversations: fields of the sender, and fields of the store.
 
 Rule: field names that begin with `@` belong to the store and come first. Values are UTF-8 unless
 the conversation is binary, since one undecodable value breaks every client that decodes replies.

@@ -4,8 +4,8 @@ Rule: decided at every call from the spans in which the user was a member, and n
 history `join` they see what was sent during those spans, with `all` everything up to the end of the
 last one. For a user who left, the conversation ends where they left it (`head_seen`).
 
-What the user cleared or hid is not shown (`shows`), but it was theirs to see (`reaches`): a message
-that was hidden may still be hidden again, a message from before they joined may not.
+What the user cleared or hid is not shown (`shows`), but it was theirs to see (`reaches`): a user
+may hide a message again that they hid before, but not one from before they joined.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Joining and leaving, however many users at once.
+"""Joining and leaving, of any number of users in one command.
 
 Responsibility: cut a command that names many users into commits, notify those concerned, and record
 one event for all of them.
 
-Rule: a commit admits or dismisses at most `_COMMIT_MEMBERS`. Up to so many, command and event are
-one commit. Beyond, each user is notified in the commit that is theirs, and everybody else by the
-event in the last one. A command that failed half way is simply repeated: it passes over users who
-are members already.
+Rule: a commit admits or dismisses at most `_COMMIT_MEMBERS`. With no more users than that, the
+command and its event are one commit. With more, each of them is notified in the commit that admits
+or dismisses them, and everybody else by the event in the last commit. A command that failed half
+way is simply repeated: it passes over users who are members already.
 
     1,000 users join: four commits of 250, and in the fourth one event for the whole conversation
 

@@ -11,8 +11,8 @@ Keys fill one generation at a time. A generation ends with the window, or early 
 `idempotency_bytes`. A key is looked for in the filling generation and the one before. Older ones
 are swept away, some keys at a time.
 
-The size of the filling generation is counted in memory, with the commits that stand. It is written
-every `_NOTED_KEYS`, so a restart forgets fewer than that many.
+The size of the filling generation is counted in memory, as commits are staged. It is written every
+`_NOTED_KEYS` keys, so a restart forgets fewer keys than that.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from timeline.options import Options
 
 LONGEST_KEY_BYTES: Final = 255
 _NOTED_KEYS: Final = 256  # after which the size of a generation is written
-_ROW_BYTES: Final = 96  # of a key's row beside the key itself
+_ROW_BYTES: Final = 96  # of a key's row besides the key itself
 _SWEPT_KEYS: Final = 256  # that one commit removes
 
 
@@ -102,7 +102,7 @@ class Keys:
         filling = self._filling(draft)
         if self._draft is not draft:
             self._draft, self._staged = draft, self._added
-            draft.on_commit(self._stand)
+            draft.on_commit(self._count)
         added = self._staged
         if not filling.since:
             filling = filling._replace(since=draft.time)
@@ -122,7 +122,7 @@ class Keys:
             added = _NOTHING
         self._staged = added
 
-    def _stand(self) -> None:
+    def _count(self) -> None:
         """The draft that added keys was committed."""
         self._draft, self._added = None, self._staged
 

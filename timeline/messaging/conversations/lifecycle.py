@@ -1,7 +1,7 @@
 """Lifecycle of conversations: create, describe, delete.
 
 Rule: creating is idempotent. The same call again answers the same; another call for a name that is
-taken raises `ExistsError`. The direct conversation of two users has one id from both sides. What
+taken raises `ExistsError`. The direct conversation of two users has the same id for both. What
 describes a conversation is the metadata of its timeline. Deleting takes several commits when there
 are many members; from the first one on, the conversation belongs to nobody.
 """

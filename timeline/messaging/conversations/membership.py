@@ -15,7 +15,7 @@ history `all` the messages are replayed too.
 
 Above `diffusion_limit` members a conversation becomes read-diffused: members pull its messages. It
 is write-diffused again at four fifths of the limit, so that one member who comes and goes does not
-switch it to and fro.
+switch it back and forth.
 
 Everything here is part of one commit. Commands that need several are in `bulk`.
 """
@@ -181,7 +181,7 @@ def _enrol(draft: Draft, conversation: int, inbox: int, role: int, joined: int) 
 
 
 def _worth_keeping(spans: Sequence[Stretch]) -> list[Stretch]:
-    """The stretches in which something was sent, or happened beside joining and leaving."""
+    """The stretches in which something was sent, or happened besides joining and leaving."""
     return [
         span for span in spans if span.last >= span.first or span.last_event - span.first_event >= 2
     ]

@@ -1,7 +1,7 @@
 """Multi-commit commands: what may need more than one commit.
 
-Rule: each part is a commit of its own, so the command is not atomic. When one part fails, those
-before stand. The same command given again does the rest.
+Rule: each part is a commit of its own, so the command is not atomic. When one part fails, the parts
+before it stay stored. The same command given again does the rest.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Retention in conversations: devices are told what it took.
+"""Retention in conversations: devices are told what it removed.
 
-Rule: the commit that takes messages also tells of it. One event for everybody, `clear` up to the
-last message that went, is enough however many members there are. A device treats it as when its
-user clears. Only the newest such event says anything, so it replaces the one before.
+Rule: the commit that removes messages also tells the devices. One event for everybody, `clear` up
+to the last message that went, is enough however many members there are. A device treats it as when
+its user clears. Only the newest such event says anything, so it replaces the one before.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ from timeline.messaging.conversations.idempotency import Keys, digest_of
 from timeline.options import Options
 
 MOST_MENTIONS: Final = 64
-_STORE_FIELDS: Final = 8  # that a message may have beside mentions, at most
+_STORE_FIELDS: Final = 8  # that a message may have besides mentions, at most
 
 
 class Sent(NamedTuple):

@@ -1,9 +1,9 @@
 """User state: the read position, hidden messages, cleared history and settings of one user.
 
 Rule: each change is a commit that also tells the user's own devices, by a reference without a
-target, so that what one device did the others show. The read position never moves back. A position
-beyond the newest message is that of the newest: a device may have been shown what a crash took
-back. In a direct conversation the other user's devices hear of it as `receipt`.
+target, so that the others show what one device did. The read position never moves back. A position
+above the newest message counts as the newest: a crash may have lost a message that a device was
+shown. In a direct conversation the other user's devices hear of it as `receipt`.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """Devices: how far each has come, and the cursor that says so.
 
 Rule: a cursor `<epoch>-<lsn>-<n>` is a position in the commit log, the same for everybody: all of
-commit `lsn` and the first `n` entries of the next. It is no secret and no right: what a caller may
-see is decided at every call.
+commit `lsn` and the first `n` entries of the next. It is neither a secret nor a permission: what a
+caller may see is decided at every call.
 
-Above its 32 bits, `epoch` holds the tag of the opening that made the commit. So a cursor of commits
-that the store has lost is refused, also when their numbers were given out again.
+The low 32 bits of `epoch` are the epoch of the store. The bits above hold the tag of the opening
+that made the commit. So a cursor of commits that the store has lost is refused, also when their
+numbers were given out again.
 
 The position of a device never moves back. A device that acknowledged nothing for `device_idle_ms`
 is forgotten. A user has at most `devices`. One more takes the place of the device that was seen

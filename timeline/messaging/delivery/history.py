@@ -93,9 +93,9 @@ def newest(
 def events(
     view: View, name: bytes, actor: bytes, after: bytes | None, count: int
 ) -> tuple[list[Update], bytes]:
-    """A page of what happened beside messages, oldest first, and the cursor of the next page; empty
-    at the end. It looks at a bounded number of events and holds a bounded number of bytes, so it
-    may come back short: an edit brings the whole message.
+    """A page of what happened besides messages, oldest first, and the cursor of the next page;
+    empty at the end. It looks at a bounded number of events and holds a bounded number of bytes, so
+    it may come back short: an edit brings the whole message.
     """
     access = enter(view, name, actor, Action.SEE)
     conversation = access.conversation

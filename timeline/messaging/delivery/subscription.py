@@ -1,8 +1,8 @@
 """A subscription to any number of devices, read a page at a time.
 
-Rule: it waits for the in-boxes of its devices (`waiting`). Of each device it keeps the position,
-and the note that something may have come. Devices take turns: a page for one, then the next.
-Called from any thread, without the engine's lock.
+Rule: it waits for the in-boxes of its devices (`waiting`). For each device it keeps the position,
+and whether something may have come. Devices take turns: a page for one, then the next. Called from
+any thread, without the engine's lock.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Sync: what happened for a user behind a position, a page at a time.
+"""Sync: what happened for a user after a position, a page at a time.
 
 Responsibility: merge the user's in-box with the conversations that they pull. Resolve what the
 references mean now. Leave out what is not theirs to see. Say where the next page begins.
 
-Rule: updates come in the order of commits, none left out and none twice, whichever way each came
-and however often the way changed.
+Rule: updates come in the order of commits, none missing and none twice, whether it came by write or
+by read diffusion, and however often that changed.
 
 A page looks at a bounded number of references and holds a bounded number of bytes. When many
 references lead to nothing any more it comes back short, with `more` set. A position from which
@@ -65,8 +65,8 @@ _WITHOUT_ENTRY: Final = _OWN - {CLEAR}  # retention records an event for that
 
 
 class Page(NamedTuple):
-    """`entries` in order, the `cursor` behind them, and whether there is `more` now. With `resync`
-    the device lists the conversations and begins anew.
+    """`entries` in order, the `cursor` after them, and whether there is `more` now. With `resync`
+    the device lists the conversations and starts over.
     """
 
     entries: list[Update]
@@ -95,11 +95,11 @@ class Reader:
 
     @property
     def now(self) -> Position:
-        """The position behind everything that readers see."""
+        """The position after everything that readers see."""
         return Position(Lsn(self._engine.applied), 0)
 
     def floor(self, inbox: int) -> Position:
-        """The lowest position behind which an in-box is whole."""
+        """The lowest position after which an in-box is whole."""
         return Position(self._engine.view.inboxes.floor_of(inbox), 0)
 
     def begin(self, user: bytes, device: bytes, after: bytes | None) -> tuple[int, Position | None]:
@@ -135,7 +135,7 @@ class Reader:
     def page(
         self, inbox: int, after: Position, count: int, most: int = _PAGE_BYTES
     ) -> tuple[list[Update], Position, bool]:
-        """(entries, position behind them, whether there is more). There are at most `count`. The
+        """(entries, position after them, whether there is more). There are at most `count`. The
         page ends with the one that brings it to `most` bytes.
         """
         outlets = self._outlets(inbox, after)

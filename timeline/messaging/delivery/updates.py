@@ -1,9 +1,9 @@
 """Updates: what a device is told, as USER.SYNC and CONV.EVENTS give it.
 
 Rule: made of references, not of copies. A message comes in its present state, settings as they are
-now, and what is gone is left out. A user who left learns no more of what describes a conversation.
+now, and what is gone is left out. A user who left no longer gets the metadata of the conversation.
 The fields are kept in stored form together with the id, so that what goes to a socket is not built
-anew.
+again.
 """
 
 from __future__ import annotations

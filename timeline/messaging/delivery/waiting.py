@@ -1,4 +1,4 @@
-"""Waiting in this process: one shape for every call that waits, and one list of those who do.
+"""Waiting in this process: one interface for all calls that wait, and one list of them.
 
     name      what is waited for: an in-box by its id, or the commit log (`LOG`)
     read      gives the answer, or None while there is nothing
@@ -13,9 +13,11 @@ is made `ready`, reads again, finds the message, and is `ended`.
 Rule: a waiter holds no answer, only the note that something may have come. It reads from the store
 at its own position. So what was missed and what comes now are read in the same way, and a slow
 reader holds no memory. Reading and being listed are one step under the engine's lock, so nothing is
-missed between them. `ready` and `end` are called after the engine's locks. They note and return.
+missed between them. `ready` and `end` are called after the engine's locks are released. They only
+make a note, and return.
 
-A group costs what it concerns, however many wait for something else: `watching` finds that out.
+The cost of a group depends only on the waiters that it concerns, however many wait for something
+else. `watching` finds these.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Responsibility: know the in-boxes that somebody waits for. Say of each applied group which of them
 it reached: by delivery, or in a read-diffused conversation of which their users are members.
 
-Rule: a group is looked at once, and only if somebody waits. It brings news of two kinds.
+Rule: a group is looked at one time, and only if somebody waits. It brings news of two kinds.
 
     fresh   a plain message to settled members: which message, and which in-boxes. It is read once,
             for all of them.
@@ -233,7 +233,7 @@ class Watch:
                     look.update(pulled.inboxes)
 
     def _follow(self, inbox: int) -> None:
-        """Find out anew which conversations the user of an in-box pulls."""
+        """Find out again which conversations the user of an in-box pulls."""
         self._unfollow(inbox)
         followed = self._followed[inbox] = []
         for key, _ in self._view.scan(*between(PULLED + number(inbox))):

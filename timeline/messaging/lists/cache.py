@@ -1,7 +1,7 @@
-"""The cache of lists: those of the users who asked of late, kept in memory and up to date.
+"""The cache of lists: those of the users who asked recently, kept in memory and up to date.
 
 Rule: what a group changes is marked when it is applied, under the lock that readers need. It is
-read anew when somebody asks, so an answer is exact and costs what changed. If a group was applied
+read again when somebody asks, so an answer is exact and costs what changed. If a group was applied
 that was not seen here (the store healed), all lists are forgotten. Beyond a number of bytes, those
 used longest ago are forgotten. A draft sees what nobody else may, so it gets a list of its own.
 """

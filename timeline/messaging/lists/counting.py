@@ -1,8 +1,9 @@
 """Counting: unread messages and mentions of one member in one conversation.
 
-Rule: derived, never incremented. Unread are the messages they may see above their read position,
-what they cleared and what was trimmed, less those recalled, silent or hidden. Mentions are those of
-them that mention the user, or everybody. When nothing lies above, nothing is read.
+Rule: derived, never incremented. Unread are the messages that a member may see above three
+positions: the read position, the last message cleared, the last one trimmed. Recalled, silent and
+hidden messages are left out. Mentions are those of them that mention the user, or everybody. When
+no message lies above them, nothing is read from the store.
 """
 
 from __future__ import annotations

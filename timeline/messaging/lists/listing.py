@@ -1,8 +1,8 @@
 """The conversation list, a page at a time: pinned first, then by the newest message.
 
 Rule: derived from what each conversation holds when somebody asks. A token is a place in that
-order, not in a copy of it. So a conversation that moves up while a user pages is not met again: it
-arrives by sync. The first page gives the position from which to sync.
+order, not in a copy of it. So a conversation that moves up while a user pages does not appear on a
+later page: it comes by sync. The first page gives the position from which to sync.
 """
 
 from __future__ import annotations

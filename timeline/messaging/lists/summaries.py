@@ -1,8 +1,8 @@
-"""Summaries: what all lists share of each conversation, looked at once for all of them.
+"""Summaries: what all lists share of each conversation, computed one time for all of them.
 
-Rule: a summary is there while a list holds it. What it says is of one version of the conversation,
-and is read again only after `version` has moved. What describes the conversation is read when
-somebody asks, and its bytes are counted.
+Rule: a summary exists as long as a list holds it. What it says is of one version of the
+conversation, and is read again only after `version` has moved. What describes the conversation is
+read when somebody asks, and its bytes are counted.
 """
 
 from __future__ import annotations

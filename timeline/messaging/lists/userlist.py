@@ -39,7 +39,7 @@ from timeline.messaging.lists.counting import Unread, count_unread
 from timeline.messaging.lists.summaries import Summaries, Summary, newest_of
 
 _LIST_BYTES: Final = 1_000  # that a list takes in memory, measured; and
-_ITEM_BYTES: Final = 700  # each conversation in it, beside bytes of messages
+_ITEM_BYTES: Final = 700  # each conversation in it, besides bytes of messages
 
 
 class Overview(NamedTuple):
