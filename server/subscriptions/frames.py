@@ -25,7 +25,7 @@ class Frames:
 
     def encode(self, update: Update) -> bytes:
         """A frame that is not kept."""
-        return replies.bulk(self._cursors.encode(update.behind)) + encode_update(update)
+        return replies.bulk(self._cursors.encode(update.position)) + encode_update(update)
 
     def get(self, update: Update) -> bytes:
         """A frame, mostly the same object for all that ask at about the same time."""

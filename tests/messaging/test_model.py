@@ -199,7 +199,7 @@ class Machine(Acting):
             inbox = find_user(view, user.encode()).id
             kept, new = messages.lists.of(view, inbox), UserList(view, inbox, Summaries())
             found, expected = (
-                [(item.sort_key, each.describe(view, item)) for item in each.behind(None, 100)]
+                [(item.sort_key, each.describe(view, item)) for item in each.after(None, 100)]
                 for each in (kept, new)
             )
         assert found == expected

@@ -82,7 +82,7 @@ def as_stored(db: Database, user: str) -> list[object]:
     view = messages.view
     with db.engine.lock:
         own = UserList(view, find_user(view, user.encode()).id, Summaries())
-        return [own.describe(view, item) for item in own.behind(None, 100)]
+        return [own.describe(view, item) for item in own.after(None, 100)]
 
 
 def as_kept(db: Database, user: str) -> list[object]:
@@ -90,7 +90,7 @@ def as_kept(db: Database, user: str) -> list[object]:
     view = messages.view
     with db.engine.lock:
         own = messages.lists.of(view, find_user(view, user.encode()).id)
-        return [own.describe(view, item) for item in own.behind(None, 100)]
+        return [own.describe(view, item) for item in own.after(None, 100)]
 
 
 @pytest.mark.parametrize("change", CHANGES)

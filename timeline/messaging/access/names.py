@@ -1,5 +1,4 @@
-"""Names: what users, conversations and devices may be called, and to which of them a timeline
-belongs.
+"""Names: what users, conversations and devices may be called, and to whom a timeline belongs.
 
 Rule: ids are 1-255 bytes of UTF-8 without control characters. Those that begin with `@` are
 the store's: direct conversations, and the sender `@system`. `-` is the application itself.

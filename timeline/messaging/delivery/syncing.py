@@ -3,8 +3,8 @@
 Responsibility: merge the user's in-box with the conversations that they pull. Resolve what the
 references mean now. Leave out what is not theirs to see. Say where the next page begins.
 
-Rule: updates come in the order of commits, none missing and none twice, whether it came by write or
-by read diffusion, and however often that changed.
+Rule: updates come in the order of commits, none missing and none twice, whether each came by write
+or by read diffusion, and however often that changed.
 
 A page looks at a bounded number of references and holds a bounded number of bytes. When many
 references lead to nothing any more it comes back short, with `more` set. A position from which
@@ -153,7 +153,7 @@ class Reader:
             for at, each in enumerate(updates, 1):
                 size += len(each.payload)
                 if size >= most and at < len(updates):  # the rest does not fit
-                    return collapse(found + updates[:at]), each.behind, True
+                    return collapse(found + updates[:at]), each.position, True
             found += updates
             room = max(_FIRST_LOOKS, (most - size) * looked // (size or 1))
         position = pull.position if pull.more else self.now
@@ -229,28 +229,30 @@ class _Resolver:
         found: list[Update] = []
         add = found.append
         known = self._known
-        for arrival, behind in arrivals:
+        for arrival, position in arrivals:
             timeline_id = arrival.timeline_id
             seen = known[timeline_id] if timeline_id in known else self._look_up(timeline_id)
             if seen is None:
                 if arrival.kind == DELETE:
-                    self._deleted(arrival, behind, found)
+                    self._deleted(arrival, position, found)
                 continue
             conversation, member, visibility, name = seen
             if arrival.timeline_id != conversation.id:
                 payload = arrival.payload or payloads.get((arrival.timeline_id, arrival.seq))
                 if payload:
-                    update = self._event(conversation, member, visibility, arrival, behind, payload)
+                    update = self._event(
+                        conversation, member, visibility, arrival, position, payload
+                    )
                     if update is not None:
                         add(update)
             elif arrival.kind in _OWN:
-                add(self._own(conversation, member, arrival, behind))
+                add(self._own(conversation, member, arrival, position))
             elif arrival.seq == 0:  # joined or left with many others
-                add(Update(arrival.kind, name, 0, self._plain(), behind))
+                add(Update(arrival.kind, name, 0, self._plain(), position))
             elif visibility.shows(arrival.seq):
                 payload = arrival.payload or payloads.get((arrival.timeline_id, arrival.seq))
                 if payload:
-                    add(Update(arrival.kind or MESSAGE, name, arrival.seq, payload, behind))
+                    add(Update(arrival.kind or MESSAGE, name, arrival.seq, payload, position))
         return found
 
     def _look_up(self, timeline_id: int) -> _Seen | None:
@@ -298,7 +300,7 @@ class _Resolver:
         member: MemberRow,
         visibility: Visibility,
         arrival: Arrival,
-        behind: Position,
+        position: Position,
         payload: bytes,
     ) -> Update | None:
         if not arrival.kind:  # pulled, not delivered: events of membership reached those concerned
@@ -307,7 +309,7 @@ class _Resolver:
                 return None
             if kind in (EDIT, RECALL) and not visibility.shows(seq):
                 return None
-        update = event_update(self._view, conversation, member, behind, payload)
+        update = event_update(self._view, conversation, member, position, payload)
         if update is not None and update.kind_number == CLEAR and is_current(member):
             first = self._view.extent(conversation.messages).first
             if update.seq + 1 < first:  # retention went on, and a later event says so
@@ -315,24 +317,28 @@ class _Resolver:
         return update
 
     def _own(
-        self, conversation: Conversation, member: MemberRow, arrival: Arrival, behind: Position
+        self, conversation: Conversation, member: MemberRow, arrival: Arrival, position: Position
     ) -> Update:
         fields: list[bytes] = []
         if arrival.kind == SET:
             head = self._view.extent(conversation.messages).head
             fields = settings_of(self._view, self._inbox, conversation.id, member, head)
         return Update(
-            arrival.kind, conversation.name, arrival.seq, encode_entry(arrival.seq, fields), behind
+            arrival.kind,
+            conversation.name,
+            arrival.seq,
+            encode_entry(arrival.seq, fields),
+            position,
         )
 
     def _plain(self) -> bytes:
         me = self._view.load(self._inbox)
         return encode_entry(0, [] if me is None else [b"@user", user_of(me.name)])
 
-    def _deleted(self, arrival: Arrival, behind: Position, found: list[Update]) -> None:
+    def _deleted(self, arrival: Arrival, position: Position, found: list[Update]) -> None:
         name = tombstones.name_of(self._view, arrival.lsn, arrival.timeline_id)
         if name is not None:
-            found.append(Update(DELETE, name, 0, encode_entry(0, []), behind))
+            found.append(Update(DELETE, name, 0, encode_entry(0, []), position))
 
 
 def collapse(entries: list[Update]) -> list[Update]:

@@ -20,16 +20,16 @@ from timeline.messaging.access.entries import find_entry, split_event
 
 
 class Update(NamedTuple):
-    """One update: what happened, in which conversation, to which message (or position), with which
-    fields. `payload` is the stored form of an entry with that number and those fields, `behind` the
-    position after it.
+    """One update: what happened, in which conversation, to which message (or up to which), with
+    which fields. `payload` is the stored form of an entry with that number and those fields,
+    `position` that of a reader who has it.
     """
 
     kind_number: int
     conversation: bytes
     seq: int
     payload: bytes
-    behind: Position
+    position: Position
 
     @property
     def kind(self) -> str:
@@ -54,7 +54,7 @@ def event_update(
     view: View,
     conversation: Conversation,
     member: MemberRow | None,
-    behind: Position,
+    position: Position,
     payload: bytes,
 ) -> Update | None:
     """What a stored event means now to a member (None: to the application); None when the message
@@ -63,11 +63,11 @@ def event_update(
     kind, seq, items = split_event(payload)
     if kind in (EDIT, RECALL):
         message = find_entry(view, conversation.messages, seq)
-        return None if message is None else Update(kind, conversation.name, seq, message, behind)
+        return None if message is None else Update(kind, conversation.name, seq, message, position)
     if kind == CLEAR:
-        return Update(kind, conversation.name, seq, encode_entry(seq, items), behind)
+        return Update(kind, conversation.name, seq, encode_entry(seq, items), position)
     if kind == META:
         current = member is None or is_current(member)
         metadata = view.metadata(conversation.messages) if current else {}
         items = [item for pair in metadata.items() for item in pair]
-    return Update(kind, conversation.name, 0, encode_entry(0, items), behind)
+    return Update(kind, conversation.name, 0, encode_entry(0, items), position)

@@ -2,8 +2,8 @@
 
 Rule: derived, never incremented. Unread are the messages that a member may see above three
 positions: the read position, the last message cleared, the last one trimmed. Recalled, silent and
-hidden messages are left out. Mentions are those of them that mention the user, or everybody. When
-no message lies above them, nothing is read from the store.
+hidden messages are left out. Mentions are the unread messages that mention the user, or everybody.
+When no message lies above, nothing is read from the store.
 """
 
 from __future__ import annotations

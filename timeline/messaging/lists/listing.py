@@ -27,7 +27,7 @@ def conversations(
 ) -> tuple[list[Overview], bytes]:
     """A page of a user's list, and the token of the next; empty at the end."""
     own = lists.of(view, find_user(view, user).id)
-    items = own.behind(_parse(after), count + 1)
+    items = own.after(_parse(after), count + 1)
     page: list[Overview] = []
     size = 0
     for item in items[:count]:
@@ -68,5 +68,5 @@ def unread_of(view: View, lists: ListCache, user: bytes) -> int:
     Raises `NotFoundError`.
     """
     own = lists.of(view, find_user(view, user).id)
-    counted = [item for item in own.behind(None) if not item.member.flags & MUTED]
+    counted = [item for item in own.after(None) if not item.member.flags & MUTED]
     return sum([own.unread(view, item).messages for item in counted])

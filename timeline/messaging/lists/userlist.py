@@ -196,7 +196,7 @@ class UserList:
         """All conversations they have or had, on the list or off it, in no order."""
         return list(self._items.values())
 
-    def behind(self, key: SortKey | None, count: int | None = None) -> list[ListItem]:
+    def after(self, key: SortKey | None, count: int | None = None) -> list[ListItem]:
         """At most `count` conversations on the list further down than `key`, in order."""
         order = self._order or []
         start = 0 if key is None else bisect_right(order, key, key=_sort_key_of)
