@@ -135,7 +135,7 @@ def from_document(document: dict[str, Any]) -> ExportRecord:
         )
     if "timeline" in document:
         bounds = document.get("retention", {})
-        series = TimelineRecord(
+        record = TimelineRecord(
             _bytes(document["timeline"]),
             **{name: _number(document.get(name, 0)) for name in _NUMBERS},
             metadata=tuple(_items(document.get("metadata", []))),
@@ -144,9 +144,9 @@ def from_document(document: dict[str, Any]) -> ExportRecord:
             ),
             skipped=_signed(document.get("skipped", 0)),
         )
-        if series.kind not in (RAW, INBOX):
-            raise ValueError(series.kind)
-        return series
+        if record.kind not in (RAW, INBOX):
+            raise ValueError(record.kind)
+        return record
     if "family" in document:
         return RowRecord(
             FAMILIES[FAMILIES.index(document["family"])],
