@@ -45,8 +45,8 @@ class Client(Holder, Reader, Protocol):
     def offer(self, data: bytes) -> bool:
         """Sends what a subscriber is owed; False when it is to be offered again later."""
 
-    def offer_shared(self, prefix: bytes, tails: Sequence[bytes]) -> bool:
-        """As `offer` of `prefix.join(tails)`, without a copy of the tails for each client."""
+    def offer_shared(self, prefix: bytes, suffixes: Sequence[bytes]) -> bool:
+        """As `offer` of `prefix.join(suffixes)`, without a copy of the suffixes for each client."""
 
     # --- closing ---------------------------------------------------------------------------------
 

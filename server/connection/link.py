@@ -185,11 +185,11 @@ class Link(asyncio.Protocol):
         self._output.send([data])
         return True
 
-    def offer_shared(self, prefix: bytes, tails: Sequence[bytes]) -> bool:
-        """As `offer` of `prefix.join(tails)`, without a copy of the tails for each client."""
+    def offer_shared(self, prefix: bytes, suffixes: Sequence[bytes]) -> bool:
+        """As `offer` of `prefix.join(suffixes)`, without a copy of the suffixes for each client."""
         if not self.takes_more:
             return False
-        self._output.offer([part for tail in tails for part in (tail, prefix)][1:-1])
+        self._output.offer([part for suffix in suffixes for part in (suffix, prefix)][1:-1])
         return True
 
     # --- closing ------------------------------------------------------------------------------

@@ -201,8 +201,8 @@ class Push:
         """Let a message wait for its turn."""
         position = Position(Lsn(fresh.lsn), 0)
         name = conversation_of(fresh.conversation)
-        tail = self._frames.encode(Update(MESSAGE, name, fresh.seq, fresh.payload, position))
-        if not self._rounds.add(fresh.inboxes, tail, position):
+        suffix = self._frames.encode(Update(MESSAGE, name, fresh.seq, fresh.payload, position))
+        if not self._rounds.add(fresh.inboxes, suffix, position):
             for inbox in fresh.inboxes:
                 self._look(inbox)
 
@@ -232,7 +232,7 @@ class Push:
         """Send the messages of a round to its next subscribers, and return how many those were."""
         round_.begun = True
         first, last = round_.positions[0], round_.positions[-1]
-        together = [b"", *round_.tails]  # joined by what a frame begins with, that is the frames
+        together = [b"", *round_.suffixes]  # joined by what a frame begins with, that is the frames
         long = round_.size > _COPIED
         seen = 0
         for subscriber in islice(round_.to, most):
@@ -240,9 +240,9 @@ class Push:
             if not subscriber.live:
                 continue  # it goes on from its position
             if subscriber.position < first:
-                tails = together
+                suffixes = together
             elif subscriber.position < last:
-                tails = round_.after(subscriber.position)
+                suffixes = round_.after(subscriber.position)
             else:
                 continue
             if not subscriber.streams:  # one note for all that came until its turn
@@ -250,10 +250,14 @@ class Push:
                 self._waiting[subscriber] = None
                 continue
             prefix, client = subscriber.prefix, subscriber.client
-            sent = client.offer_shared(prefix, tails) if long else client.offer(prefix.join(tails))
+            sent = (
+                client.offer_shared(prefix, suffixes)
+                if long
+                else client.offer(prefix.join(suffixes))
+            )
             if sent:
                 subscriber.position = last
-                self.pushed += len(tails) - 1
+                self.pushed += len(suffixes) - 1
             else:  # `resume` wakes it; it has everything below
                 subscriber.position = max(subscriber.position, Position(Lsn(first.lsn - 1), 0))
                 subscriber.live = False
@@ -296,12 +300,12 @@ class Push:
             subscriber.inbox, subscriber.position, _PAGE_ENTRIES, _PAGE_BYTES
         )
         if entries:
-            tails = [b"", *map(self._frames.get, entries)]
+            suffixes = [b"", *map(self._frames.get, entries)]
             prefix, client = subscriber.prefix, subscriber.client
-            if sum(map(len, tails)) > _COPIED * len(entries):
-                client.offer_shared(prefix, tails)
+            if sum(map(len, suffixes)) > _COPIED * len(entries):
+                client.offer_shared(prefix, suffixes)
             else:
-                client.offer(prefix.join(tails))
+                client.offer(prefix.join(suffixes))
             self.pushed += len(entries)
         if more:
             self._waiting[subscriber] = None

@@ -24,29 +24,29 @@ _ROUND_BYTES: Final = 64 << 10  # of messages in one round
 class Round:
     """Messages, one after the other, to the same in-boxes; `to` are the subscribers to be served.
 
-    `tails` are the frames without what they begin with, `positions` those after them.
+    `suffixes` are the frames without what they begin with, `positions` those after them.
     """
 
-    __slots__ = ("begun", "inboxes", "positions", "size", "tails", "to")
+    __slots__ = ("begun", "inboxes", "positions", "size", "suffixes", "to")
 
     def __init__(self, inboxes: Sequence[int], to: Iterator[Subscriber]) -> None:
         self.inboxes = inboxes
         self.to = to
-        self.tails: list[bytes] = []
+        self.suffixes: list[bytes] = []
         self.positions: list[Position] = []
         self.size = 0
         self.begun = False
 
-    def add(self, tail: bytes, position: Position) -> None:
-        self.tails.append(tail)
+    def add(self, suffix: bytes, position: Position) -> None:
+        self.suffixes.append(suffix)
         self.positions.append(position)
-        self.size += len(tail)
+        self.size += len(suffix)
 
     def after(self, position: Position) -> list[bytes]:
-        """The tails for a subscriber that has been told everything up to `position`, as `join`
+        """The suffixes for a subscriber that has been told everything up to `position`, as `join`
         takes them.
         """
-        return [b"", *self.tails[bisect_right(self.positions, position) :]]
+        return [b"", *self.suffixes[bisect_right(self.positions, position) :]]
 
     def takes(self, inboxes: Sequence[int], size: int) -> bool:
         """Whether a message to `inboxes` may be given together with these."""
@@ -73,16 +73,16 @@ class Rounds:
     def first(self) -> Round:
         return self._rounds[0]
 
-    def add(self, inboxes: Sequence[int], tail: bytes, position: Position) -> bool:
+    def add(self, inboxes: Sequence[int], suffix: bytes, position: Position) -> bool:
         """Lets a message wait; False when too much waits already."""
-        size = len(tail)
+        size = len(suffix)
         if self.size + size > _ROUNDS_BYTES:
             return False
         if not self._rounds or not self._rounds[-1].takes(inboxes, size):
             if len(self._rounds) == _ROUNDS:
                 return False
             self._rounds.append(Round(inboxes, self._subscribers(inboxes)))
-        self._rounds[-1].add(tail, position)
+        self._rounds[-1].add(suffix, position)
         self.size += size
         return True
 
