@@ -14,8 +14,6 @@ from tests.messaging.doors.door import Door, Update
 from tests.messaging.promises import Own, Restart, begin, catch_up, kinds
 
 LIMIT = 5
-
-
 OPTIONS = {"diffusion_limit": LIMIT}
 
 

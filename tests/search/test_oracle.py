@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 import timeline
 from tests.engine.stores import SMALL, Clock, abandon, copy_as_killed, copy_index, scratch_directory
+from tests.search.asked import FINDS, WORDS, queries, texts
 from tests.search.scan import FIELDS, Message, describes, fits, scan
 from timeline.errors import NoPermissionError, NotFoundError, TimelineError, UsageError
 from timeline.messaging.conversations.sending import send
@@ -29,60 +30,6 @@ NAMES = ("team", "club", "pair", DIRECT)
 RAW = ("log:a", "log:b")
 START = 1_700_000_000_000
 
-WORDS = (
-    "see",
-    "you",
-    "sea",
-    "crème",
-    "creme",
-    "添加",
-    "添",
-    "好友",
-    "已",
-    "한국",
-    "สวัสดี",
-    "🎉",
-    "e-mail",
-    "x1",
-    "ｶﾞｷﾞ",
-    "ガ",
-    "Ας",
-    "ΑΣ",
-    "مَرْحَبًا",
-    "مرحبا",
-)
-texts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=6).flatmap(
-    lambda words: st.sampled_from(["", " ", ", "]).map(lambda between: between.join(words))
-)
-terms = st.one_of(
-    st.sampled_from(WORDS),
-    st.sampled_from(
-        (
-            "se*",
-            "cre*",
-            "title:see",
-            "text:you",
-            '"see you"',
-            '"you se"*',
-            "NOT sea",
-            "NOT 添",
-            "مرح*",
-        )
-    ),
-)
-queries = st.lists(terms, min_size=1, max_size=3).flatmap(
-    lambda parts: st.sampled_from([" ", " OR ", " AND ", " NOT "]).map(
-        lambda between: between.join(parts)
-    )
-)
-FINDS = (
-    "city:see",
-    "city:se*",
-    'city:"see you" OR owner:添',
-    "se* NOT city:see",
-    "NOT owner:(sea OR you)",
-    "مرحبا",
-)
 users = st.sampled_from(USERS)
 names = st.sampled_from(NAMES)
 numbers = st.one_of(st.integers(1, 4), st.integers(1, 30))
@@ -323,7 +270,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def find_everything(self) -> None:
-        """Everybody, everything that is his."""
+        """Everybody, everything that is theirs."""
         for user in USERS:
             self.search(user, "-nothing", 5, None, None, None, None)
 
