@@ -52,7 +52,7 @@ from timeline.verification.snapshot.shadow import Shadow
 from timeline.verification.snapshot.walk import LAST, Pair, walk
 
 _TRIES: Final = 25  # to open files that a daemon changes meanwhile
-_TOLD_EVERY: Final = 500  # rows that were looked at
+_REPORTED_ROWS: Final = 500  # between two calls of `on_rows`
 
 
 class Snapshot:
@@ -238,7 +238,7 @@ class Snapshot:
         """The same rows. Now and then `on_rows` hears how many were looked at so far."""
         for pair in pairs:
             self.rows += 1
-            if self.on_rows is not None and self.rows % _TOLD_EVERY == 0:
+            if self.on_rows is not None and self.rows % _REPORTED_ROWS == 0:
                 self.on_rows(self.rows)
             yield pair
 
