@@ -13,8 +13,7 @@ from tests.engine.adapters import Refused
 from tests.messaging.doors.door import Door
 from tests.messaging.promises import Own, Restart, begin, catch_up, kinds
 
-LIMIT = 5
-OPTIONS = {"diffusion_limit": LIMIT}
+OPTIONS = {"diffusion_limit": 5}
 
 
 @pytest.fixture
