@@ -4,6 +4,7 @@ all that a forked child asks.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -17,9 +18,11 @@ import pytest
 
 import timeline
 from tests.engine.stores import fail_once, seqs
+from timeline.commit.draft import Draft
 from timeline.embedded.database import Database
 from timeline.engine.store.store import Store
 from timeline.errors import ClosedError, CorruptError, UncertainError, UsageError
+from timeline.options import Options
 from timeline.storage.mark import DurableMark
 from timeline.storage.rocks import Storage
 
@@ -189,3 +192,33 @@ def test_files_that_are_rewritten_hold_up_nobody(
     assert seqs(db, "a")[0] == 1
     release.set()
     other.join(SECONDS)
+
+
+def test_closing_after_a_failure_lets_the_storage_go_at_once(tmp_path: Path) -> None:
+    """Whatever the failure left open, and without waiting for Python to collect it."""
+
+    def fail(draft: Draft) -> bool:
+        draft.put(b"?", b"in the open group")
+        scanned = draft.scan(b"", b"\xff")
+        next(scanned)
+        raise ValueError("in the middle of a scan")
+
+    path = tmp_path / "store"
+    gc.disable()
+    try:
+        db = timeline.open(path, fsync="inline", search=False)
+        for name in "abc":
+            db.timeline(name).append({"a": "1"})
+        db.engine.seal()  # so that the scan has something to read
+        db.engine.chores.add(fail)
+        db.engine.chores.soon()
+        with db.engine.lock:  # it is staged, and the failure ends its group
+            waiting = db.timeline("a").append_async({"a": "2"})
+            while not db.engine.poisoned:
+                db.engine.chores.soon()
+                db.engine.work()
+        db.close()
+        Storage(path / "rocks", Options(create=False)).close()
+        assert waiting.exception() is not None
+    finally:
+        gc.enable()

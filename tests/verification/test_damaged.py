@@ -12,7 +12,8 @@ import pytest
 
 import timeline
 from tests.verification.damage import fill, flipped, pairs, put, state
-from tests.verification.damages import DAMAGES, Damage
+from tests.verification.damages import DAMAGES, Damage, row_of
+from timeline.errors import CorruptError
 from timeline.storage.rocks import FAMILIES
 from timeline.verification import repair, verify
 
@@ -118,3 +119,14 @@ def test_an_index_that_may_not_be_read_is_told(
     (finding,) = verify(store).findings
     assert finding.family == "index"
     assert "may not be read by this user" in finding.text
+
+
+def test_a_row_that_promises_too_much_stops_nobody_but_its_readers(store: Path) -> None:
+    """Retention comes upon it by itself."""
+    row_of("audit", floor=5_000)(store)
+    with timeline.open(store, fsync="inline", retention_check_ms=1) as db:
+        for _ in range(20):
+            db.engine.work()
+        db.timeline("other").append({"v": "new"})
+        with pytest.raises(CorruptError, match="'audit' has fewer entries"):
+            db.timeline("audit").trim(length=1_000)

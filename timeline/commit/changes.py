@@ -14,7 +14,7 @@ from itertools import islice
 
 from timeline.commit.deleted import recall, remember
 from timeline.commit.overlay import Overlay
-from timeline.errors import NotFoundError, SequenceError
+from timeline.errors import CorruptError, NotFoundError, SequenceError, shown
 from timeline.formats import keys
 from timeline.formats.entries import encode_entry, encode_run
 from timeline.formats.numbers import TimelineId
@@ -147,8 +147,13 @@ class Changes(Overlay):
         if self._header(timeline).holes == 0:
             return self.trim(timeline, extent.head - length + 1)
         kept = self.stored(timeline, extent.first, extent.head, reverse=True)
-        first = next(islice(kept, length - 1, None))[0]
-        return self.trim(timeline, first)
+        oldest = next(islice(kept, length - 1, None), None)
+        if oldest is None:
+            raise CorruptError(
+                f"timeline {shown(timeline.name)} has fewer entries than its row says: run "
+                "`timeline verify`"
+            )
+        return self.trim(timeline, oldest[0])
 
     def trim_to_age(self, timeline: Timeline, age: int) -> int:
         """Remove the entries that are older than `age` ms; how many were removed."""

@@ -26,6 +26,7 @@ import threading
 import time
 from enum import Enum
 from pathlib import Path
+from traceback import clear_frames
 from typing import Final, NamedTuple
 
 from timeline.commit.gate import Gate
@@ -167,8 +168,7 @@ class WriteControl:
             f"writing is off after a failure ({cause}): free space or mend the disk; "
             "reads go on, and writing resumes by itself"
         )
-        refusal.__cause__ = cause
-        self._enter(State.POISONED, refusal)
+        self._keep(refusal, cause)
         self._statistics.poisoned += 1
         self._tried_at = time.monotonic()
         return refusal
@@ -188,7 +188,16 @@ class WriteControl:
 
     def not_healed(self, cause: Exception) -> None:
         """The storage could not be opened again; it is tried once more later."""
-        refusal = ReadOnlyError(f"the store could not be opened again: {cause}")
+        self._keep(ReadOnlyError(f"the store could not be opened again: {cause}"), cause)
+
+    def _keep(self, refusal: ReadOnlyError, cause: Exception) -> None:
+        """Writes raise `refusal` from now on. What the failure left in its frames, such as an open
+        scan, would keep RocksDB open, so it goes.
+        """
+        error: BaseException | None = cause
+        while error is not None:
+            clear_frames(error.__traceback__)
+            error = error.__cause__ or error.__context__
         refusal.__cause__ = cause
         self._enter(State.POISONED, refusal)
 
