@@ -100,7 +100,7 @@ class Connection(Link):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio's
         service = self._service
-        self._let_go()
+        self._free()
         service.clients.pop(self.session.id, None)
         if not service.clients:
             service.emptied.set()
@@ -340,7 +340,7 @@ class Connection(Link):
             or self._service.push.count(self)
         )
 
-    def _let_go(self) -> None:
+    def _free(self) -> None:
         """It holds nothing any more."""
         self._life = GONE
         self._service.holdings.forget(self)

@@ -75,7 +75,7 @@ class Link(asyncio.Protocol):
         """Goes on with what waits, since what it waited for may have happened."""
         raise NotImplementedError
 
-    def _let_go(self) -> None:
+    def _free(self) -> None:
         """It holds nothing any more."""
         raise NotImplementedError
 
@@ -199,7 +199,7 @@ class Link(asyncio.Protocol):
         if self._life == GONE:
             return
         self._tell(reason)
-        self._let_go()
+        self._free()
         _hang_up(self._transport)
 
     def expire(self, seconds: int) -> None:
@@ -207,7 +207,7 @@ class Link(asyncio.Protocol):
         self._service.log.info(
             "closed", client=self.session.id, address=self.session.address, idle_for=seconds
         )
-        self._let_go()
+        self._free()
         self._transport.abort()
 
     def _tell(self, reason: str) -> None:

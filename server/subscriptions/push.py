@@ -120,10 +120,10 @@ class Push:
         if not there:
             del self._by_connection[client]
         self._ended.extend(subscribers)
-        self._let_go()
+        self._forget_ended()
         self._schedule()
 
-    def _let_go(self) -> None:
+    def _forget_ended(self) -> None:
         """Forget the next of those that ended."""
         for _ in range(min(_AT_A_TIME, len(self._ended))):
             subscriber = self._ended.popleft()
@@ -218,7 +218,7 @@ class Push:
 
     def _serve(self) -> None:
         self._scheduled = False
-        self._let_go()
+        self._forget_ended()
         room = _AT_A_TIME
         while self._rounds and room:
             room -= self._give(self._rounds.first, room)

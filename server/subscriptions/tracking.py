@@ -82,9 +82,9 @@ class Tracker:
     def _keep_nothing(self, client: Client) -> None:
         self._other.pop(client, None)
         for key in self._raw.pop(client, {}):
-            self._let_go(key, client)
+            self._forget(key, client)
 
-    def _let_go(self, key: bytes, client: Client) -> None:
+    def _forget(self, key: bytes, client: Client) -> None:
         readers = self._by_name[key]
         del readers[client]
         if not readers:
