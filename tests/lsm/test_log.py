@@ -114,7 +114,7 @@ def test_a_checkpoint_is_moved_forgotten_and_never_ahead(storage: Storage) -> No
 
 def let_go(storage: Storage, log: Log, sealed: int, *, most: int, oldest: int = 0) -> None:
     batch = storage.batch()
-    log.let_go(batch, sealed, 100, 1_000, most=most, oldest=oldest)
+    log.delete_sealed(batch, sealed, 100, 1_000, most=most, oldest=oldest)
     storage.write(batch)
 
 

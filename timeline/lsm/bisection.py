@@ -1,4 +1,4 @@
-"""Bisection over the numbers of a timeline, some of which may have no entry."""
+"""Binary search over the numbers of a timeline, of which some may have no entry."""
 
 from __future__ import annotations
 

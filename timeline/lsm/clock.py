@@ -1,4 +1,4 @@
-"""The clock of a store: what the times of commits are worth.
+"""The clock of a store: how far the times of commits can be trusted.
 
 Responsibility: remember where the times of commits went down, and say by when a commit was made,
 whatever its time claims.
@@ -6,9 +6,9 @@ whatever its time claims.
 Rule: the order of commits is that of their LSNs. A commit takes the machine's time. Where the
 machine's clock stepped back by no more than `clock_ahead_ms`, it takes the time of the commit
 before instead. So times mostly rise. Where the clock was far ahead for a while, they go down once,
-in a *step*. A commit is never later than one behind it, so its time *by the order* is the lowest of
-its own time and those of the steps behind it. That never goes down, so every search for a time
-bisects by it. Entries go on showing their own time.
+in a *step*. A commit cannot be later than one that follows it. So its time *by the order* is the
+lowest of its own time and the times of all later steps. That never goes down, so every search for a
+time bisects by it. Entries go on showing their own time.
 
     LSN            1    2    3       4       5    6
     time           100  101  9_000   9_000   105  106     the clock was ahead for 3 and 4

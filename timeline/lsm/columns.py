@@ -23,7 +23,7 @@ from timeline.formats.records import Appends
 from timeline.formats.segments import StoredEntry
 
 ROW_BYTES: Final = (
-    40  # bytes of an entry beside its stored form: four columns and a place in a tail
+    40  # bytes of an entry besides its stored form: four columns and a place in a tail
 )
 
 _OFFSET_BITS: Final = 32  # a place is the number of a record, shifted by this, and an offset in it

@@ -1,10 +1,10 @@
-"""The head cache: what loading an idle timeline would take from the disk, packed.
+"""The head cache: what would be read from the disk to load an idle timeline, in packed form.
 
 Responsibility: keep row and head of timelines that were forgotten, by id and by name. A `Timeline`
 costs several times as much memory. Looking up a head on the disk takes many times as long.
 
-Rule: what is kept is what the store holds, so a timeline is taken out before it is changed.
-Bounded in number: beyond it those go that have been here longest.
+Rule: what is kept is what the store holds, so a timeline is taken out before it is changed. The
+number of timelines is bounded: those that have been here longest go first.
 """
 
 from __future__ import annotations

@@ -164,10 +164,10 @@ class Inboxes:
     def read(
         self, inbox_id: int, lsn: Lsn, ordinal: int, limit: int
     ) -> list[tuple[Reference, int]]:
-        """At most `limit` references behind (`lsn`, `ordinal`), oldest first.
+        """At most `limit` references after (`lsn`, `ordinal`), oldest first.
 
         Each comes with its number among those of its commit in this in-box, counted from 0;
-        `ordinal` is such a number. (7, 1) stands behind the second reference of commit 7.
+        `ordinal` is such a number. (7, 1) stands after the second reference of commit 7.
         """
         floor = self.floor_of(inbox_id)
         if lsn <= floor:  # expired, though it may still be on the disk
@@ -254,7 +254,7 @@ class Inboxes:
         at = min(lsn, boundary - 1)
         start, stop_key = keys.pair(inbox_id, floor + 1), keys.pair(inbox_id + 1, 0)
         found = None
-        if at > floor:  # the segment that holds `at` is the one that ends there or behind
+        if at > floor:  # the segment that holds `at` is the one that ends there or later
             found = self._storage.at_or_after(INBOXES, keys.pair(inbox_id, at), stop_key)
             if found is None:
                 found = self._storage.at_or_before(INBOXES, keys.pair(inbox_id, at), start)

@@ -1,7 +1,7 @@
 """The layers of a store: what answers reads, from the memtable down to the files, put together.
 
-Rule: they belong to one opening of the storage. They hold what is sealed until a replay applies the
-log to them.
+Rule: they belong to one opening of the storage. At first they hold only what is sealed; then a
+replay applies the log to them.
 """
 
 from __future__ import annotations

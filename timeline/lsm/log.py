@@ -189,9 +189,9 @@ class Log:
             self.check_given_out(lsn)
             batch.put(META, keys.CHECKPOINT + name, keys.number(lsn))
 
-    # --- letting go ---------------------------------------------------------------------------
+    # --- deleting -----------------------------------------------------------------------------
 
-    def let_go(
+    def delete_sealed(
         self, batch: Batch, sealed: int, size: int, now: int, *, most: int, oldest: int
     ) -> None:
         """Note that `size` bytes of log up to LSN `sealed` are sealed, and drop what may go.
@@ -202,7 +202,7 @@ class Log:
         batch.put(META, keys.CHAPTER + keys.number(sealed), _CHAPTER_VALUE.pack(size, now))
         self._drop(batch, [*self._chapters(), (sealed, size, now)], sealed, most, oldest)
 
-    def let_more_go(self, batch: Batch, sealed: int, *, most: int, oldest: int) -> None:
+    def delete_more(self, batch: Batch, sealed: int, *, most: int, oldest: int) -> None:
         """Drop more of what was sealed before: checkpoints have moved, and time has passed."""
         self._drop(batch, self._chapters(), sealed, most, oldest)
 
@@ -217,7 +217,7 @@ class Log:
         needed = min(self.checkpoints().values(), default=sealed)
         kept = sum(chapter[1] for chapter in chapters)
         upto = 0
-        # Nothing was sealed later than what lies behind it, whatever the clock said at the time.
+        # Nothing was sealed later than what follows it, whatever the clock said at the time.
         times = accumulate(reversed([time for _, _, time in chapters]), min)
         for (lsn, weight, _), time in zip(chapters, reversed([*times]), strict=True):
             if lsn > needed and kept <= most and time >= oldest:
@@ -225,7 +225,7 @@ class Log:
             batch.delete(META, keys.CHAPTER + keys.number(lsn))
             kept -= weight
             upto = lsn
-        if upto:  # the record that ends at `upto` stays: the newest one is never let go
+        if upto:  # the record that ends at `upto` stays: the newest one is never deleted
             batch.delete_range(LOG, keys.number(0), keys.number(upto))
 
     def cut(self, batch: Batch, lsn: int) -> None:

@@ -11,9 +11,9 @@ which moves when a group is applied. So applying a group costs no step for each 
     rows       0 1 2 3 4 | 5 6 7 | 8 9
                immutable   active  staged: not applied yet, so `visible` is 8
 
-Rotating costs the same for one timeline and for a hundred thousand: rows below the active
-generation's first are the immutable one's. If a group fails, the memtable is thrown away and
-rebuilt from the log.
+Rotating costs the same for one timeline and for a hundred thousand: a row below the first row of
+the active generation belongs to the immutable one. If a group fails, the memtable is thrown away
+and rebuilt from the log.
 
 Nothing here reads the disk or takes a lock: the caller holds the engine's.
 """
@@ -33,7 +33,7 @@ from timeline.formats.records import Appends
 from timeline.lsm.columns import ROW_BYTES, Columns, Piece
 from timeline.lsm.timeline import Inbox, Timeline
 
-# What things take in memory beside their content, measured.
+# What things take in memory besides their content, measured.
 TAIL_BYTES: Final = 600  # a timeline or in-box with its tail
 VALUE_BYTES: Final = 150  # a value of state, or a patch
 REFERENCE_BYTES: Final = 8  # a reference, which all members share

@@ -1,13 +1,14 @@
 """Openings: which opening of the store made a commit.
 
 Responsibility: remember from which commit on each opening wrote, under a tag of its own. A position
-carries the tag. So it differs from one of the same number in a future that this store has lost.
+carries the tag. So it differs from a position with the same number in commits that this store has
+lost.
 
 Rule: a roll-back to a snapshot, or a power cut in `interval` durability, takes commits back. The
 next opening gives out their numbers again, under another tag. A tag is chosen when a store is
-opened, and kept by the write of the first group: an opening that commits nothing leaves nothing.
-Tag 0 means that the opening is not known: for the opening that made the store, for what was written
-before there were tags, and for all but the newest openings.
+opened. It is written together with the first group, so an opening that commits nothing leaves
+nothing. Tag 0 means that the opening is not known: for the opening that made the store, for what
+was written before there were tags, and for all but the newest openings.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Openings:
         self.unwritten = False
 
     def begin(self, applied: int) -> None:
-        """This is another opening, which goes on behind LSN `applied`."""
+        """This is another opening, which goes on after LSN `applied`."""
         before = [each for each in self._openings if each.first <= applied]
         if len(before) >= _MOST_OPENINGS:
             before[:2] = [Opening(before[0].first, 0)]

@@ -20,7 +20,7 @@ from timeline.lsm.memtable import Memtable
 from timeline.lsm.timeline import Timeline
 from timeline.storage.rocks import PATCHES, SEGMENTS, Storage
 
-_OVERHEAD_BYTES: Final = 400  # that a cached segment takes beside its content
+_OVERHEAD_BYTES: Final = 400  # that a cached segment takes besides its content
 
 
 class SegmentCache:
@@ -34,7 +34,7 @@ class SegmentCache:
         self.misses = 0
 
     def at_or_after(self, timeline: Timeline, seq: int) -> Segment | None:
-        """The first segment that ends at `seq` or behind it."""
+        """The first segment that ends at `seq` or later."""
         cached = timeline.cached
         if cached is not None:
             lasts, segments = cached

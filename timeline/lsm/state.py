@@ -1,6 +1,6 @@
 """State: small values by key, in memory and on the disk, read as one.
 
-Responsibility: read what was applied, from the memtable first, then from the store. A commit writes
+Responsibility: read what was applied, from the memtable first, then from the store. Commits write
 it. The first byte of a key is its family, see `formats.keys`. The caller holds the engine's lock.
 """
 

@@ -1,8 +1,8 @@
 """A timeline and an in-box as memory knows them: one object each, shared by all who use it.
 
-Rule: an object holds what is not sealed yet, and what is asked of it all the time. `memtable`
-moves it from one generation to the next, `timelines` and `inboxes` hand it out. The caller holds
-the engine's lock.
+Rule: an object holds what is not sealed yet, and what is asked for all the time. `memtable` moves
+it from one generation to the next, `timelines` and `inboxes` hand it out. The caller holds the
+engine's lock.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Responsibility: keep the one `Timeline` object of each timeline in use, loaded when it is first
 named and forgotten when it is idle. Their entries are read by `ranges`.
 
-Rule: whatever changes a timeline on the disk says so here first, by `disturb` or `dropped`, so
-that nothing which was kept of it is older than the store. The caller holds the engine's lock.
+Rule: code that changes a timeline on the disk calls `disturb` or `dropped` here first, so that
+nothing cached of the timeline is older than the store. The caller holds the engine's lock.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Timelines:
         return row.floor if last is None else max(row.floor, keys.split_pair(last[0])[1])
 
     def segment_end(self, timeline_id: int, first: int) -> int | None:
-        """The last number of the first segment that ends at `first` or behind it, readable or not;
+        """The last number of the first segment that ends at `first` or later, readable or not;
         None when there is none.
         """
         start, stop = keys.pair(timeline_id, first), keys.pair(timeline_id + 1, 0)

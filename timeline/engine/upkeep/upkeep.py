@@ -106,7 +106,7 @@ class Upkeep:
         """
         store = self._store
         batch = store.storage.batch()
-        store.log.let_more_go(
+        store.log.delete_more(
             batch,
             store.sealing.sealed,
             most=self._options.log_bytes,

@@ -1,13 +1,13 @@
 """Compaction: merge small segments into larger ones, and fold patches into them.
 
 Responsibility: merge neighbouring small segments of one timeline; drop the entries in them that
-were trimmed or deleted; fold patches in, so that what they replaced can leave the disk; say from
-which number on a timeline keeps to a bound of bytes.
+were trimmed or deleted; fold patches in, so that what they replaced can leave the disk; find the
+first number to keep so that a timeline stays within a bound of bytes.
 
 Rule: compaction changes no answer. Each step is one write outside the WAL, which replaces a few
-neighbouring segments by their merged form. A crash leaves either. A segment is merged with the
-newer ones only while it is at most twice as large as all of them. So an entry is rewritten a number
-of times that grows with the logarithm of its timeline's length.
+neighbouring segments by their merged form. A crash leaves the old segments or the merged one. A
+segment is merged with the newer ones only if it is at most twice as large as all of them together.
+So an entry is rewritten a number of times that grows with the logarithm of its timeline's length.
 
     sizes of the newest segments     40 | 9  5  3     9 ≤ 2 · (5 + 3) is merged, 40 is not
 

@@ -4,7 +4,7 @@ Responsibility: remember which key ranges of segments and patches, and which par
 hold bytes that no reader may see. Rewrite those files on a thread. Forget a range when its files
 have been rewritten.
 
-Rule: a range is noted in the same write that removes the last other sign of it: the patch that is
+Rule: a range is noted in the same write that removes the last other trace of it: the patch that is
 folded in, or the row of the dropped timeline. It is forgotten in a write after the rewriting. So
 after a crash, a stall or a failure a range may be done again, and none is left out. There are few
 ranges. When there are too many, the nearest neighbours become one. That rewrites more than is
@@ -91,7 +91,7 @@ class Erasure:
 
     def begin(self, *, log: bool, inboxes: bool) -> None:
         """Rewrite the files of all ranges on a thread; with `log` also those of the log, which was
-        let go, with `inboxes` those of in-boxes, of which some were deleted.
+        deleted, with `inboxes` those of in-boxes, of which some were deleted.
         """
         self._under_way = ErasureRow(self._log if log else 0, tuple(self._ranges))
         self._ranges = []
@@ -119,7 +119,7 @@ class Erasure:
         for start, stop in ranges:
             done &= self._storage.compact(SEGMENTS, start, stop, force=True)
             done &= self._storage.compact(PATCHES, start, stop, force=True)
-        if log or ranges:  # which also has RocksDB let go of what it keeps beside its files
+        if log or ranges:  # which also has RocksDB free what it keeps besides its files
             done &= self._storage.compact(LOG, None, None, force=log)
         return done
 

@@ -1,19 +1,19 @@
-"""Expiry: in-boxes forget what is older, or more, than any device may come back for.
+"""Expiry: in-boxes drop references that are so old, or so many, that no device may ask for them.
 
 Responsibility: keep the floor of all in-boxes, move it up as time goes by, and delete from the disk
 what lies below it, some in-boxes at a time.
 
-Rule: the floor is an LSN. What commits up to it delivered is in no in-box any more, also while it
-is still on the disk: readers stop at the floor, and a position below it leads nowhere. The floor
-moves to a mark. A mark says by what time the commits up to an LSN were made. Each pass of sealing
-makes one, and so does each record replayed. Of three marks within a sixteenth of `inbox_age_ms` the
-middle one goes. So a reference stays for that age, and at most a sixteenth longer, and nothing is
-kept for each commit.
+Rule: the floor is an LSN. What commits up to the floor delivered counts as gone from every in-box,
+even while it is still on the disk: readers stop at the floor, and a position below it leads
+nowhere. The floor moves to a mark. A mark says by what time the commits up to an LSN were made.
+Each pass of sealing makes one, and so does each record replayed. Of three marks within a sixteenth
+of `inbox_age_ms` the middle one goes. So a reference stays for that age, and at most a sixteenth
+longer, and nothing is kept for each commit.
 
     inbox_age_ms of 90 days     a reference stays for 90 to 96 days
 
-An in-box that holds more than `inbox_references` gets a floor of its own, too. It is counted when
-an eighth of that number came since it was last counted, or since the store was opened.
+An in-box that holds more than `inbox_references` gets a floor of its own, too. It is counted again
+when an eighth of that number has come since the last count, or since the store was opened.
 
 Floors, marks and deletions are written as sealing writes, outside the WAL. RocksDB brings them to
 the disk in their order. So a crash that takes the floor back brings the rows below it back, and no
@@ -76,7 +76,7 @@ class Expiry:
         """Make a mark: commits up to `lsn` were made by time `now`."""
         if not self._age:
             return
-        # No commit is later than one behind it: a mark of a clock that was ahead comes down.
+        # No commit is later than one that follows it: a mark of a clock that was ahead comes down.
         marks = tuple((upto, min(time, now)) for upto, time in self._row.marks)
         if len(marks) > 1 and now - marks[-2][1] < self._age // _MARKS_IN_AGE:
             marks = marks[:-1]  # the new one takes the place of the last

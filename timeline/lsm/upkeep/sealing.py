@@ -1,16 +1,16 @@
 """Sealing: from the memtable to the store, in slices between groups.
 
 Responsibility: begin a pass when the active generation holds half of what may be unsealed. Rotate
-it, and write it in key order: entries, in-boxes, patches, what trims and drops left behind, state.
-At the end move the sealed LSN, and let the log up to there go.
+it, and write it in key order: entries, in-boxes, patches, what trims and drops left, state. At the
+end move the sealed LSN, and delete the log up to there.
 
 Rule: sealing changes no answer. A slice is one write outside the WAL. Memory is released after it.
 
 A crash loses the slices written since RocksDB last flushed. Their progress, and the deletion of the
 log below, are lost with them, so the log is there to be replayed. The replay skips what is on the
 disk already: entries at or below the last number of their timeline there, references at or below
-the last LSN of their in-box. State ends at its last value anyway. `upto` of the progress says up to
-which LSN a replay must look for that.
+the last LSN of their in-box. State needs no such check: a replay ends with its last value. Records
+are checked up to the LSN `upto`, which is kept with the progress.
 
 A pass keeps ahead of the writers. It is done when the active generation has grown to three quarters
 of the size at which the next pass begins.
@@ -79,7 +79,7 @@ class Sealing:
         self.passes = 0
         self._ended = time.monotonic()  # when the last pass ended
         self._steps: Iterator[Callable[[Batch], None]] | None = None
-        self._after: list[Callable[[], None]] = []  # run once the slice is written: memory lets go
+        self._after: list[Callable[[], None]] = []  # run once the slice is written: frees memory
         self._pending: Callable[[Batch], None] | None = None  # a slice that met a stall
         self._done = self._total = 0
         self._bytes = 0
@@ -324,7 +324,7 @@ class Sealing:
         upto = self._upto
         further = progress.upto if progress.upto > upto else 0
         self._reached = progress._replace(sealed=upto, upto=further)
-        self._log.let_go(
+        self._log.delete_sealed(
             batch,
             upto,
             self._bytes,
