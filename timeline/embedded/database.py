@@ -150,7 +150,7 @@ class Database:
 
     def refresh(self) -> bool:
         """See what was written by now; whether that is more than before. For a store opened read
-        only: any other sees its commits at once.
+        only: any other sees its commits immediately.
         """
         return self.engine.refresh() if isinstance(self.engine, ReadOnlyEngine) else False
 
@@ -163,8 +163,7 @@ class Database:
         """Back up to the new directory `path` while writes go on. The manifest says what is in it.
 
         It holds what all calls wrote that returned before this one. `progress` is called with bytes
-        done and in all. Raises `ExistsError`, `BusyError`, `StorageError`; nothing is left behind
-        then.
+        done and in all. Raises `ExistsError`, `BusyError`, `StorageError`; nothing is left then.
         """
         return back_up(self.engine, Path(path), progress or ignore)
 

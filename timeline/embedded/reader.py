@@ -194,7 +194,7 @@ class TimelineReader:
             return engine.view.extent(timeline).head
 
     def metadata(self) -> dict[bytes, bytes]:
-        """What is known about the timeline beside its entries."""
+        """What is known about the timeline besides its entries."""
         engine = self._engine
         with engine.lock:
             timeline = engine.view.find(self.name)

@@ -1,10 +1,10 @@
 """The Python API of conversations and users: `db.messaging`.
 
-Rule: the verbs of the wire, typed, from any thread. Arguments come in the order of the wire: the
-conversation, who acts (`-`, the application itself, when it is not given), then the rest. A call
-that writes returns when its commit is durable. What takes several commits over the wire takes
-several here. Ids and field values may be `str` or `bytes`. Ids come back as `str`, values as
-`bytes`. What cannot be an argument raises `UsageError`, of whatever type it is.
+Rule: these are the verbs of the wire, with types. Any thread may call them. Arguments come in the
+order of the wire: the conversation, who acts (`-`, the application itself, when it is not given),
+then the rest. A call that writes returns when its commit is durable. What takes several commits
+over the wire takes several here. Ids and field values may be `str` or `bytes`. Ids come back as
+`str`, values as `bytes`. An argument that makes no sense raises `UsageError`, whatever its type.
 """
 
 from __future__ import annotations

@@ -244,7 +244,7 @@ class ConversationCalls(Calls):
         after: Value = "",
         limit: int = DEFAULT_LIMIT,
     ) -> EventPage:
-        """A page of what happened beside messages; its cursor, empty at the end, begins the next.
+        """A page of what happened besides messages; its cursor, empty at the end, begins the next.
 
         It may hold fewer than `limit`: large events end it sooner.
         """

@@ -71,8 +71,8 @@ class Subscription:
     # --- whose --------------------------------------------------------------------------------
 
     def add(self, user: Value, device: Value, *, after: Value | None = None) -> None:
-        """Take in a device: what happened behind a cursor, or behind what it acknowledged, and what
-        happens from now on. A device that is there already begins anew. Raises `NotFoundError` for
+        """Add a device: what happened after a cursor, or after what it acknowledged, and what
+        happens from now on. A device that is there already starts over. Raises `NotFoundError` for
         an unknown user.
         """
         cursor = None if after is None else encode_name(after)
@@ -159,7 +159,7 @@ class Subscription:
     # --- being ready --------------------------------------------------------------------------
 
     def _hook(self, hook: Callable[[], object]) -> None:
-        """Call `hook` when there may be something to take; at once if there may be already."""
+        """Call `hook` when there may be something to take; immediately if there may be already."""
         with self._lock:
             self._hooks[hook] = None
             due = self._inner.due

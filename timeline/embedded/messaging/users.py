@@ -40,7 +40,7 @@ class UserCalls(Calls):
         limit: int = DEFAULT_LIMIT,
         block: float = 0.0,
     ) -> SyncPage:
-        """What happened behind a cursor, or behind what the device acknowledged.
+        """What happened after a cursor, or after what the device acknowledged.
 
         With `block` (seconds) it waits for something to happen. `resync` means: list the
         conversations to the end, and sync after the position that the first page gives. Raises
@@ -74,7 +74,7 @@ class UserCalls(Calls):
         limit: int = DEFAULT_LIMIT,
     ) -> Subscription:
         """What happens for any number of devices, as pages of at most `limit` entries. A device is
-        `(user, device)`, or `(user, device, cursor)` to begin behind a cursor. Iterate over it, or
+        `(user, device)`, or `(user, device, cursor)` to begin after a cursor. Iterate over it, or
         give `call`: it is called with each update, one at a time, on the thread of callbacks.
         Raises `NotFoundError`.
         """
