@@ -1,7 +1,7 @@
 """Verification and repair.
 
-`verify` checks a store, or a backup, and reads only. `repair` makes a sound store of what is whole
-in a damaged one. Both return findings, which the command line prints.
+`verify` checks a store, or a backup, and reads only. `repair` makes a sound store from the
+undamaged parts of a damaged one. Both return findings, which the command line prints.
 """
 
 from timeline.verification.repair import Repair, repair, repair_in_place

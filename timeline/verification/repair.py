@@ -4,9 +4,9 @@
     replay    open the copy, so that commits which are only in the log are applied and sealed
     mend      verify the copy and write the rows that findings propose, until nothing is found
 
-Rule: the damaged store is only read, through a shadow. The new store is built beside its target and
-moved there when it is whole, so an interrupted repair leaves nothing behind. The new store has an
-epoch of its own: devices begin anew instead of missing messages.
+Rule: the damaged store is only read, through a shadow. The new store is built next to its target
+and moved there when it is whole, so an interrupted repair leaves nothing. The new store has an
+epoch of its own: devices start over instead of missing messages.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def repair(
 def repair_in_place(path: str | os.PathLike[str], *, step: Step | None = None) -> Repair:
     """Replace the store at `path` by what is whole in it. Raises what `repair` raises.
 
-    The damaged files stay beside it, in `rocks.damaged`, so this needs as much room again.
+    The damaged files stay next to it, in `rocks.damaged`, so this needs as much room again.
     """
     source = anchored(path)
     if not (source / _DAMAGED).is_dir():

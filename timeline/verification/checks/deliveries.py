@@ -6,7 +6,7 @@ of the in-box, do not count.
 
 Example: bob was in `team` when message 7 was sent, and his in-box has no reference to it.
 
-A repair raises the floor of that in-box, so that its devices begin anew instead of missing a
+A repair raises the floor of that in-box, so that its devices start over instead of missing a
 message.
 """
 

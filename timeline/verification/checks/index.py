@@ -5,7 +5,7 @@ as of its checkpoint; entries that changed since are left out.
 
 Example: message 7 of `team` is in the store, and no document stands for it.
 
-An index that is missing, of another store, or behind the beginning of the log is no damage: the
+An index that is missing, of another store, or older than the beginning of the log is no damage: the
 next opening builds another.
 """
 
@@ -76,7 +76,7 @@ def _check(
     except CorruptError:
         begins = lsn + 1
     if lsn > snapshot.applied or begins - 1 > lsn:
-        return  # built anew at the next opening
+        return  # built again at the next opening
     changed, touched = _since(snapshot, lsn)
     documents = Documents(reader.fields, reader.prefixes)
     names = [pair for prefix in reader.prefixes for pair in snapshot.scan(keys.NAME + prefix)]

@@ -100,7 +100,7 @@ def check_keys(snapshot: Snapshot) -> Iterator[Finding]:
             head = snapshot.head(conversation)
             if head is not None and row_.seq > head:
                 raise CorruptError(
-                    f"it vouches for message {row_.seq} of {shown(snapshot.name(conversation))}, "
+                    f"it names message {row_.seq} of {shown(snapshot.name(conversation))}, "
                     f"which ends at {head}"
                 )
         except CorruptError as error:

@@ -43,7 +43,7 @@ def check_log(snapshot: Snapshot) -> Iterator[Finding]:
         try:
             record = decode_record(Lsn(keys.split_number(key)), value)
         except CorruptError as error:
-            # Above the sealed LSN the records behind it are void. Below it the log serves followers
+            # Above the sealed LSN the records after it are void. Below it the log serves followers
             # only.
             yield Finding(
                 LOG,

@@ -1,7 +1,7 @@
 """In-boxes: their segments and floors, and what their references lead to.
 
 Checked: every segment can be read and belongs to an in-box. Its references are in the order of
-commits, and behind those of the segment before it. Each reference leads to something that is there,
+commits, and after those of the segment before it. Each reference leads to something that is there,
 or that was rightly removed.
 
 Example: a reference leads to message 9 of a conversation that ends at 8.

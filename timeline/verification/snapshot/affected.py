@@ -67,7 +67,7 @@ def affected(snapshot: Snapshot, family: str, start: bytes, stop: bytes | None) 
         names = _names(snapshot, low, high, lambda kind: kind == INBOX)
         return (
             f"it may have held what reached {_listed(names)}; no message is lost with it, and "
-            "their devices begin anew"
+            "their devices start over"
         )
     assert family in (SEGMENTS, PATCHES)
     names = _names(snapshot, low, high, lambda kind: kind != INBOX)

@@ -1,10 +1,10 @@
-"""Readable rows: what `repair` copies, and what it leaves behind.
+"""Readable rows: what `repair` copies, and what it leaves out.
 
 Rule: a row is readable when the codec of its kind can decode it. The row is looked at alone:
 whether it agrees with other rows is for the checks. Records of the log are copied even when they
 are damaged, since one record leads to the next.
 
-    a row of a timeline that is cut short       left behind
+    a row of a timeline that is cut short       left out
     a row of a timeline that does not exist     copied; a check finds it
 """
 

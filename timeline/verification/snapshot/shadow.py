@@ -1,6 +1,6 @@
 """A shadow: a directory of links to the files of a store, through which it is read.
 
-Rule: not a byte of the store changes. RocksDB may write beside the files that it opens, even for
+Rule: not a byte of the store changes. RocksDB may write next to the files that it opens, even for
 reading; here it writes into the shadow. So the store may lie on a disk that is read only, and
 another process may have it open. Its files are only appended to or removed, and a file stays
 readable while it is open.
