@@ -5,10 +5,10 @@
 
 Rule: a backup holds every commit up to one LSN and nothing of a later one. The manifest is written
 last: a directory without one is no backup. RocksDB never changes a file once it is written. So a
-file is linked, not copied, where the store or an earlier backup beside the target has it on the
+file is linked, not copied, where the store or an earlier backup next to the target has it on the
 same file system. A restored store has an epoch of its own: cursors of the original resync.
 
-The search index is no part of a backup. It is built anew from the store.
+The search index is no part of a backup. It is built again from the store.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _checkpoint(engine: Engine) -> Iterator[tuple[Path, int]]:
     engine.check_writable()  # a read-only opening leaves the owner's files alone
     if not engine.copying.acquire(blocking=False):
         raise BusyError("a backup is under way: try again when it is done")
-    directory = engine.path / CHECKPOINT  # RocksDB makes one beside `files` first
+    directory = engine.path / CHECKPOINT  # RocksDB makes one next to `files` first
     files = directory / "files"
     try:
         shutil.rmtree(directory, ignore_errors=True)
@@ -158,7 +158,7 @@ def restore(
 
 
 def _earlier(target: Path) -> dict[tuple[int, int], list[Path]]:
-    """The files of the backups beside `target`, by size and checksum."""
+    """The files of the backups next to `target`, by size and checksum."""
     found: dict[tuple[int, int], list[Path]] = {}
     for path in sorted(target.parent.glob(f"[!.]*/{MANIFEST}")):
         try:

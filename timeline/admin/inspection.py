@@ -299,7 +299,7 @@ def _meant(engine: Engine, name: bytes) -> str:
 def inspect_segment(engine: Engine, name: bytes, number: int) -> SegmentContent:
     """The segment that holds entry `number`, or in an in-box the references of LSN `number`.
 
-    It is the first segment that ends at `number` or behind it. Raises `NotFoundError`.
+    It is the first segment that ends at `number` or later. Raises `NotFoundError`.
     """
     timeline = find_timeline(engine, name)
     timeline_id, inbox = timeline.id, is_inbox(timeline)
@@ -312,7 +312,7 @@ def inspect_segment(engine: Engine, name: bytes, number: int) -> SegmentContent:
         )
     if found is None:
         raise NotFoundError(
-            f"{shown(name)} has no segment that ends at {number} or behind it: what is not sealed "
+            f"{shown(name)} has no segment that ends at {number} or later: what is not sealed "
             "yet is in its tail"
         )
     key, value = found

@@ -1,6 +1,6 @@
 """Files and directories that appear whole or not at all.
 
-Rule: what is made has a temporary name beside its own until everything in it is on the disk. A
+Rule: what is made has a temporary name next to its own until everything in it is on the disk. A
 failure or Ctrl-C on the way removes it. What a killed process left under that name goes when the
 same thing is made again.
 """
@@ -55,7 +55,7 @@ def new_directory(target: Path, *, resume: bool = False) -> Iterator[Path]:
         raise
     except OSError as error:
         raise StorageError(
-            f"{target} cannot be made: {error.strerror or error}; nothing was left behind"
+            f"{target} cannot be made: {error.strerror or error}; nothing was left"
         ) from error
 
 

@@ -2,8 +2,8 @@
 
 Rule: the lock belongs to one opening of the file (`flock`). RocksDB's own lock belongs to the
 process: POSIX drops it as soon as the process closes any other descriptor of that file, and a copy
-or a checksum of the directory does so. A forked child gives up its share at once. So the lock ends
-with its holder, however long the child lives.
+or a checksum of the directory does so. A forked child gives up its share immediately. So the lock
+ends with its holder, however long the child lives.
 
 A refusal names the holder, as far as it is known. Callers know what is locked, and why.
 """
@@ -25,7 +25,7 @@ from timeline.errors import LockedError, StorageError
 from timeline.storage.descriptors import keep_standard
 
 _PID_BYTES: Final = 20  # of the number of a process in a lock file, at most
-_PATIENCE_SECONDS: Final = 60.0  # seconds for a holder of this process that is letting go
+_PATIENCE_SECONDS: Final = 60.0  # seconds for a holder of this process that is giving it up
 
 
 class Lock:

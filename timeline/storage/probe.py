@@ -1,6 +1,6 @@
-"""Probes: what a disk does when it is asked, beside the files of the store.
+"""Probes: what a disk does when it is asked, measured next to the files of the store.
 
-Rule: a probe leaves nothing behind, whatever ends it: its file has no name.
+Rule: a probe leaves nothing, whatever ends it: its file has no name.
 """
 
 from __future__ import annotations

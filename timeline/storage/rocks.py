@@ -119,7 +119,7 @@ class Storage:
             database = Rdict(str(where), whole, families, access)
         except Exception as error:
             translate(error, self.path)
-        # Everything that keeps RocksDB open, so that letting go of it closes.
+        # Everything that keeps RocksDB open, so that dropping it closes.
         self._families = {name: database.get_column_family(name) for name in FAMILIES}
         self._families[WHOLE] = database
         self._handles: dict[str, object] = {
@@ -241,8 +241,8 @@ class Storage:
         """Rewrite the files of a key range, so that what was deleted leaves the disk. Returns
         whether that is known to be done: RocksDB may be too busy to say.
 
-        Only with `force` is every file of the range written anew. Otherwise RocksDB may move a file
-        with a deletion beside the file with what it deletes, and leave it at that.
+        Only with `force` is every file of the range written again. Otherwise RocksDB may move a
+        file with a deletion next to the file with what it deletes, and leave it at that.
 
         The binding does not report a failure, for a full disk or damage. The next write does, and
         would be refused (rocksdict 0.3.29), so an empty one is made here.
@@ -334,7 +334,7 @@ def families_options(options: Options, cache: Cache) -> dict[str, RocksOptions]:
 
 
 class _Process:
-    """RocksDB has threads for a whole process, which a fork leaves behind: a child would wait for
+    """RocksDB has threads for a whole process, which a fork does not copy: a child would wait for
     them for ever when it flushes.
     """
 

@@ -1,14 +1,14 @@
-"""A RocksDB that another process may have open, read beside it; RocksDB calls that a secondary.
+"""A RocksDB that another process may have open, only read here; RocksDB calls that a secondary.
 
 Responsibility: do for readers what `Storage` does, with what the owner has written so far.
 
 Rule: nothing is written to the store. RocksDB writes into a temporary directory. The binding would
-also write a file of its own beside the database (rocksdict 0.3.29). So it is shown that directory,
+also write a file of its own next to the database (rocksdict 0.3.29). So it is shown that directory,
 with links to the files that RocksDB looks for by name.
 
 A secondary catches up along one file of the WAL only. When the owner has flushed, what was read
 from the WAL before would hide what was written past it, since RocksDB takes memory for newer than
-files. So the database is opened anew when files came or went.
+files. So the database is opened again when files came or went.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class ReadOnlyStorage(Storage):
     def catch_up(self) -> None:
         """Move on to what is there now. Every scan must be closed before."""
         caught_up = False
-        with suppress(Exception):  # opening it anew tells what is wrong
+        with suppress(Exception):  # opening it again tells what is wrong
             self._families[WHOLE].try_catch_up_with_primary()
             caught_up = True
         if not caught_up or self._files() != self._opened:
