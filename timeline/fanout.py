@@ -15,11 +15,12 @@ other between two entries loses and repeats nothing.
 A position is (LSN, n): everything up to that commit, and the first n things that the next commit
 made. It means the same for every reader.
 
-What a commit made comes in the order in which it was made, in both ways. So each thing has an
-ordinal: how many things its commit had made before. A reference holds it. A read-diffused entry
-holds it in a field of its own (`stamp`), which the first thing of a commit does not need.
+In both ways, the things that one commit made come in the order in which it made them. So each thing
+has an ordinal: how many things its commit had made before. A reference holds it. A read-diffused
+entry holds it in a field of its own (`stamp`); the first thing of a commit has ordinal 0 and needs
+no field.
 
-What is replayed comes behind everything else of its commit. Each entry of it has an ordinal of its
+What is replayed comes after everything else of its commit. Each entry of it has an ordinal of its
 own, so that a reader may stop anywhere in it and go on there, however long it is.
 
 This module knows neither users nor messages. Those above decide who may see what, and
@@ -107,7 +108,7 @@ def replay(draft: Draft, inboxes: Sequence[int], timeline: Timeline, first: int)
 
 
 def stamp(draft: Draft) -> list[bytes]:
-    """The field that a read-diffused entry gets beside its own, so that it keeps its place among
+    """The field that a read-diffused entry gets besides its own, so that it keeps its place among
     what the commit made.
     """
     return [ORDINAL, b"%d" % draft.made] if draft.made else []
@@ -136,7 +137,7 @@ def _first(
 
 
 class Pull:
-    """What reached a reader behind a position, in commit order, read as far as it is taken."""
+    """What reached a reader after a position, in commit order, read as far as it is taken."""
 
     def __init__(
         self,
@@ -156,14 +157,14 @@ class Pull:
         self._items = sources[0] if len(sources) == 1 else merge(*sources)
         self._next = next(self._items, None)
         self._lsn = 0  # of the last item taken
-        self._passed = 0  # how many things of that commit lie behind, also those of other readers
+        self._passed = 0  # how many things of that commit were passed, also those of other readers
         while self._next is not None and self._next.lsn == after.lsn + 1:
             if max(self._next.ordinal, self._passed) >= after.ordinal:
                 break
             self.take(1)
 
     def take(self, most: int) -> list[tuple[Arrival, Position]]:
-        """At most `most` arrivals, each with the position behind it; fewer only at the end."""
+        """At most `most` arrivals, each with the position after it; fewer only at the end."""
         found: list[tuple[Arrival, Position]] = []
         following, items = self._next, self._items
         lsn, passed, position = self._lsn, self._passed, self._position
@@ -186,7 +187,7 @@ class Pull:
 
     @property
     def position(self) -> Position:
-        """The position behind the last arrival taken."""
+        """The position after the last arrival taken."""
         return self._position
 
 
@@ -208,7 +209,7 @@ def _references(
 
 
 def _unfold(view: View, items: Iterable[Arrival], after: Position) -> Iterator[Arrival]:
-    """The arrivals of whole commits, with what is replayed behind the others of its commit."""
+    """The arrivals of whole commits, with what is replayed after the others of its commit."""
     for lsn, commit in groupby(items, itemgetter(0)):
         replays = []
         for item in commit:

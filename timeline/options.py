@@ -98,7 +98,7 @@ class Options:
         "time between rounds that erase from the disk what was recalled, edited or deleted",
     )
 
-    # The commit log behind the sealed position, for followers.
+    # The commit log below the sealed position, for followers.
     log_bytes: int = _option(
         256 * MIB, "most bytes of sealed log kept for registered consumers that are behind"
     )

@@ -1,4 +1,4 @@
-"""State of conversations and users: keys below `u`, and the rows behind them.
+"""State of conversations and users: keys that begin with `u`, and their rows.
 
 Rule: ids, never names, so that a row outlives a rename and is small. Integers in values are
 little-endian, in keys big-endian. Encoders and decoders are pairs; a decoder raises `CorruptError`.

@@ -1,7 +1,7 @@
 """How the names of timelines begin that the store makes for conversations and users.
 
-Rule: conversation `c` is the timeline `@conv:c` (its messages) and `@event:c` (what happened beside
-them), user `u` is the in-box `@user:u`. No other names begin with `@`.
+Rule: conversation `c` is the timeline `@conv:c` (its messages) and `@event:c` (what happened
+besides them), user `u` is the in-box `@user:u`. No other names begin with `@`.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ INBOX: Final = 1
 
 _ROW = Struct("<BQQQQQ")
 _SKIPPED = Struct("<q")
-_SKIPS = 0x80  # beside the kind: `skipped` stands before the name
+_SKIPS = 0x80  # added to the kind: `skipped` stands before the name
 _RETENTION = Struct("<QQQ")
 _STORE = Struct("<8sIQ")
 _PROGRESS = Struct("<QQQQ")
@@ -41,9 +41,9 @@ _MARK = Struct("<QI")
 class TimelineRow(NamedTuple):
     """The row of a timeline, written when it is made, trimmed, holed or moved.
 
-    `first` is the lowest number that may exist, `floor` the highest number known to have been
-    given out beside those of stored entries, `holes` how many numbers from `first` to the head
-    have no entry. `skipped` is by how much the head exceeds the number of entries ever added.
+    `first` is the lowest number that may exist, `floor` the highest number known to have been given
+    out besides those of stored entries, `holes` how many numbers from `first` to the head have no
+    entry. `skipped` is by how much the head exceeds the number of entries ever added.
     """
 
     kind: int
