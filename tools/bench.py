@@ -313,9 +313,9 @@ class _Worker(threading.Thread):
         user = self._random.choice(self._people.everybody)
         device = self.name
         cursor = self._cursors.get(user)
-        behind = ("AFTER", cursor) if cursor else ()
+        after = ("AFTER", cursor) if cursor else ()
         begin = time.perf_counter()
-        page = as_map(self._wire.ask("USER.SYNC", user, device, *behind, "COUNT", 100))
+        page = as_map(self._wire.ask("USER.SYNC", user, device, *after, "COUNT", 100))
         self.measured.syncs.add(time.perf_counter() - begin)
         self.measured.entries += len(page["entries"])
         self._cursors[user] = page["cursor"]

@@ -35,11 +35,11 @@ class _Progress(NamedTuple):
     examples="""
 timeline reindex data --config timelined.toml  a stopped store, with the options of its daemon
 timeline reindex --connect 127.0.0.1:7420      a daemon, in its background
-timeline reindex --connect :7420 --no-wait     return at once""",
+timeline reindex --connect :7420 --no-wait     return immediately""",
     configured=True,
 )
 @click.option(
-    "--wait/--no-wait", default=True, help="Return when it is done (default), or at once."
+    "--wait/--no-wait", default=True, help="Return when it is done (default), or immediately."
 )
 def reindex(
     *,

@@ -55,7 +55,7 @@ def trim(
     """Remove the oldest entries of timeline NAME, for good.
 
     It says how many, and asks. Where nobody can answer it needs --yes. The entries are gone for
-    readers at once; their bytes leave the disk later, or with `timeline compact`.
+    readers immediately; their bytes leave the disk later, or with `timeline compact`.
     """
     if sum(bound is not None for bound in (before, length, older_than)) != 1:
         raise click.UsageError("say what to remove: one of --before, --length and --older-than")

@@ -1,8 +1,8 @@
 """Signals that end a verb: Ctrl-C, SIGTERM, and SIGHUP when the terminal closes.
 
 Rule: a signal raises an exception in the verb, so that the verb cleans up what it made. A second
-signal ends the process at once. A signal that was ignored when the process began, as under `nohup`,
-stays ignored.
+signal ends the process immediately. A signal that was ignored when the process began, as under
+`nohup`, stays ignored.
 """
 
 from __future__ import annotations

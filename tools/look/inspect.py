@@ -21,7 +21,7 @@ from ..sources.source import Facts
 from ..sources.wire import Wire
 from .printing import as_text
 
-_SEGMENTS_SHOWN: Final = 20  # beside which the others are counted
+_SEGMENTS_SHOWN: Final = 20  # the others are only counted
 _LINE_BYTES: Final = 16  # of a dump in hex
 
 

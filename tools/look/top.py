@@ -93,7 +93,7 @@ def _sample(daemon: Wire, before: Look, after: Look) -> list[tuple[bytes, int]]:
     start = max(before.lsn, after.lsn - _SAMPLE_COMMITS)
     try:
         commits = Daemon(daemon).log(start, after.lsn - start) if after.lsn > start else []
-    except Refused:  # the log has let go of them
+    except Refused:  # the log holds them no more
         commits = []
     return hottest(commits)
 

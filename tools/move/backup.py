@@ -28,7 +28,7 @@ def backup(*, directory: Path | None, daemon: Wire | None, output: Output, targe
     """Back up the store in DIRECTORY, or of a daemon, to the new directory TARGET.
 
     A file is linked instead of copied if TARGET is on the disk of the store, or if an earlier
-    backup beside TARGET has it.
+    backup next to TARGET has it.
     """
     with output.bar("backing up") as progress:
         if daemon is not None:

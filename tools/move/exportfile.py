@@ -114,7 +114,7 @@ def write(
     where its FILE.part is no export.
     """
     partial = path.with_name(path.name + ".part")
-    refuse_existing(path, overwrite=overwrite)  # before the lock makes a file beside it
+    refuse_existing(path, overwrite=overwrite)  # before the lock makes a file next to it
     lock = Lock(partial, path, "wait until it has written that, or name another")
     try:
         refuse_existing(path, overwrite=overwrite)

@@ -85,8 +85,8 @@ def import_(
             streams = _named(sources, prefix)
             source = stack.enter_context(connect_to_redis(redis))
             destination = _destination(stack, directory, daemon)
-            behind = _reached(destination, streams, as_bytes(id_field))
-            records = redis_records(source, streams, as_bytes(id_field), behind)
+            reached = _reached(destination, streams, as_bytes(id_field))
+            records = redis_records(source, streams, as_bytes(id_field), reached)
             done = merge(destination, counted(records))
         else:
             records = iter(Reader(_opened(stack, sources[0])))

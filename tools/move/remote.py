@@ -20,7 +20,7 @@ from timeline.formats.rows import Retention
 from ..sources.rawwire import RawWire, Word, as_map
 from ..sources.wire import Refused
 
-_PAGE_ITEMS: Final = 500  # names or entries that are asked for at once
+_PAGE_ITEMS: Final = 500  # names or entries that are asked for in one go
 
 
 def daemon_records(wire: RawWire, prefix: bytes) -> Iterator[ExportRecord]:
@@ -79,9 +79,9 @@ def _entries(
 
 
 def redis_records(
-    wire: RawWire, streams: Mapping[bytes, bytes], id_field: bytes, behind: dict[bytes, bytes]
+    wire: RawWire, streams: Mapping[bytes, bytes], id_field: bytes, reached: dict[bytes, bytes]
 ) -> Iterator[ExportRecord]:
-    """Streams of a Redis, by their names here; each from after the id that `behind` has for it."""
+    """Streams of a Redis, by their names here; each from after the id that `reached` has for it."""
     yield Header()
     for name, stream in streams.items():
         kind = wire.ask("TYPE", stream)
@@ -89,7 +89,7 @@ def redis_records(
             problem = "does not exist" if kind == b"none" else f"is a {kind.decode()}, no stream"
             raise click.ClickException(f"{shown(stream)} {problem} there")
         yield TimelineRecord(name)
-        start = b"(" + behind[name] if name in behind else b"-"
+        start = b"(" + reached[name] if name in reached else b"-"
         for identity, fields in _entries(wire, stream, start, b"+"):
             yield EntryRecord(0, 0, 0, [id_field, identity, *fields] if id_field else fields)
 

@@ -1,6 +1,6 @@
 """A connection to a daemon or a Redis with replies as bytes, for data that must stay exact.
 
-Rule: several commands are sent at once. When all are answered, the first that was refused raises
+Rule: several commands are sent together. When all are answered, the first that was refused raises
 `Refused`.
 """
 

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from timeline.formats.keys import MAX
 
-PAGE_ITEMS: Final = 1_000  # entries, commits or names that are read at once
+PAGE_ITEMS: Final = 1_000  # entries, commits or names that are read in one go
 
 Facts = dict[str, Any]  # the answer of an INSPECT command
 
