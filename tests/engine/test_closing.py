@@ -20,8 +20,17 @@ import timeline
 from tests.engine.stores import fail_once, seqs
 from timeline.commit.draft import Draft
 from timeline.embedded.database import Database
+from timeline.engine import writecontrol
+from timeline.engine.committer import Driver
 from timeline.engine.store.store import Store
-from timeline.errors import ClosedError, CorruptError, UncertainError, UsageError
+from timeline.errors import (
+    ClosedError,
+    CorruptError,
+    StorageError,
+    TimelineError,
+    UncertainError,
+    UsageError,
+)
 from timeline.options import Options
 from timeline.storage.mark import DurableMark
 from timeline.storage.rocks import Storage
@@ -222,3 +231,45 @@ def test_closing_after_a_failure_lets_the_storage_go_at_once(tmp_path: Path) -> 
         assert waiting.exception() is not None
     finally:
         gc.enable()
+
+
+def test_a_store_that_would_heal_while_it_is_closed_takes_no_writes(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would flush what it took then, and who waits for it would wait for ever."""
+    handle = db.timeline("a")
+    handle.append({"a": "1"})
+    monkeypatch.setattr(writecontrol, "_HEAL_SECONDS", 0.0)
+    monkeypatch.setattr(writecontrol, "disk_takes_bytes", lambda _: False)
+    fail_once(monkeypatch, Storage, "write", StorageError("no space left"))
+    with pytest.raises(UncertainError):
+        handle.append({"a": "2"})
+    stop = Driver.stop
+    refused: list[TimelineError] = []
+
+    def stop_late(driver: Driver) -> None:
+        stop(driver)
+        monkeypatch.setattr(writecontrol, "disk_takes_bytes", lambda _: True)
+        db.engine.work()  # as any thread may that calls the engine meanwhile
+        try:
+            handle.append_async({"a": "3"})
+        except TimelineError as error:
+            refused.append(error)
+
+    monkeypatch.setattr(Driver, "stop", stop_late)
+    db.close()
+    assert [type(error) for error in refused] == [ClosedError]
+
+
+def test_a_write_that_fails_while_a_store_is_closed_leaves_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = timeline.open(tmp_path / "store", fsync="inline", search=False)
+    before = set(threading.enumerate())
+    future = db.timeline("a").append_async({"a": "1"})
+    fail_once(monkeypatch, Storage, "write", StorageError("no space left"))
+    db.close()
+    with pytest.raises(UncertainError):
+        future.result(SECONDS)
+    left = [thread.name for thread in set(threading.enumerate()) - before]
+    assert "timeline-idle" not in left

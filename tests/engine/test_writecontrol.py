@@ -64,6 +64,7 @@ REACHED: Final = {
     State.POISONED: ("poison",),
     State.READ_ONLY: ("only read",),
     State.CLOSING: ("begin closing",),
+    State.GIVEN_UP: ("poison", "begin closing"),
     State.CLOSED: ("close",),
     State.IN_CHILD: ("refuse in child",),
 }
@@ -79,9 +80,10 @@ LEADS: Final[dict[State, dict[str, State]]] = {
     },
     State.STALLED: {"written": State.WRITABLE, **FAILS, **ENDS},
     State.BEHIND: {"written": State.WRITABLE, "relent": State.WRITABLE, **FAILS, **ENDS},
-    State.POISONED: {"healed": State.WRITABLE, **ENDS},
+    State.POISONED: {"healed": State.WRITABLE, "begin closing": State.GIVEN_UP, **ENDS},
     State.READ_ONLY: {**ENDS},
-    State.CLOSING: {"poison": State.POISONED, **ENDS},
+    State.CLOSING: {"poison": State.GIVEN_UP, **ENDS},
+    State.GIVEN_UP: {**ENDS},
     State.CLOSED: {},
     State.IN_CHILD: {},
 }
@@ -109,6 +111,7 @@ def test_an_event_leads_where_the_table_says_and_else_changes_nothing(
         (State.POISONED, ReadOnlyError, False, False),
         (State.READ_ONLY, OpenedReadOnlyError, False, False),
         (State.CLOSING, ClosedError, True, False),
+        (State.GIVEN_UP, ClosedError, False, False),
         (State.CLOSED, ClosedError, False, True),
         (State.IN_CHILD, ClosedError, False, True),
     ],

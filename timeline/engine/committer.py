@@ -136,7 +136,9 @@ class Driver:
         self._engine = weakref.ref(engine)
         self._threaded = threaded
         self._commits: CommitThread | None = None
+        self._guard = threading.Lock()  # of the next two
         self._idle: IdleThread | None = None
+        self._stopped = False
 
     def start(self) -> None:
         engine = self._engine()
@@ -149,20 +151,27 @@ class Driver:
         return self._commits is not None and self._commits.is_current
 
     def owe(self) -> None:
-        """Something is to be done soon, and nobody may call the engine then."""
+        """Something is to be done soon, and nobody may call the engine then. After `stop` nothing
+        is: closing does what is left.
+        """
         engine = self._engine()
         if self._threaded or engine is None:
             return
-        if self._idle is None:
-            self._idle = IdleThread(engine)
-        self._idle.wake()
+        with self._guard:
+            if self._stopped:
+                return
+            if self._idle is None:
+                self._idle = IdleThread(engine)
+            self._idle.wake()
 
     def stop(self) -> None:
         """Return when the threads have ended. Without the engine's locks held."""
         commits, self._commits = self._commits, None
         if commits is not None:
             commits.stop()
-        idle, self._idle = self._idle, None
+        with self._guard:
+            self._stopped = True
+            idle, self._idle = self._idle, None
         if idle is not None:
             idle.stop()
 

@@ -252,7 +252,7 @@ class Pipeline:
         turns writing off here, before RocksDB refuses a group and leaves its callers in doubt.
         """
         failed = self._store.storage.failed
-        if failed is not None and not self._control.poisoned:
+        if failed is not None and self._control.writes:
             self.poison(failed)
         return self._control.writes
 

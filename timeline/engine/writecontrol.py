@@ -8,11 +8,13 @@
     POISONED    READONLY         no         WRITABLE, when the storage was opened again
     READ_ONLY   READONLY         no         none but the last two: it was opened to be read
     CLOSING     CLOSED           yes        CLOSED, when what was staged is done
+    GIVEN_UP    CLOSED           no         CLOSED: a write failed, and no healing begins any more
     CLOSED      CLOSED           no         nothing: reads are refused too
     IN_CHILD    CLOSED           no         nothing: the store is the parent's
 
-POISONED and CLOSING may follow a state in which groups are written. CLOSED and IN_CHILD may follow
-every state but these two. An event that leads to no state of the table changes nothing.
+POISONED and CLOSING may follow a state of the first three. GIVEN_UP follows POISONED when closing
+begins, and CLOSING when a write fails. CLOSED and IN_CHILD may follow every state but these two. An
+event that leads to no state of the table changes nothing.
 
 Rule: BUSY passes by itself. A failed write or fsync poisons. An fsync is never retried, so nothing
 but healing turns writing on again. A full disk is a failure like any other.
@@ -45,6 +47,7 @@ class State(Enum):
     POISONED = "poisoned"
     READ_ONLY = "read only"
     CLOSING = "closing"
+    GIVEN_UP = "given up"
     CLOSED = "closed"
     IN_CHILD = "in a child"
 
@@ -61,15 +64,18 @@ def _row(refusal: type[TimelineError] | None, writes: bool, *leads_to: State) ->
 
 _FAILS = (State.POISONED, State.CLOSING)
 _ENDS = (State.CLOSED, State.IN_CHILD)
-_OTHERS = set(State) - {State.WRITABLE}
+_OTHERS = set(State) - {State.WRITABLE, State.GIVEN_UP}
 
 _TABLE: Final = {
     State.WRITABLE: _row(None, True, *_OTHERS),
     State.STALLED: _row(BusyError, True, State.WRITABLE, *_FAILS, *_ENDS),
     State.BEHIND: _row(BusyError, True, State.WRITABLE, *_FAILS, *_ENDS),
-    State.POISONED: _row(ReadOnlyError, False, State.WRITABLE, State.POISONED, *_ENDS),
+    State.POISONED: _row(
+        ReadOnlyError, False, State.WRITABLE, State.POISONED, State.GIVEN_UP, *_ENDS
+    ),
     State.READ_ONLY: _row(ReadOnlyError, False, *_ENDS),
-    State.CLOSING: _row(ClosedError, True, State.POISONED, *_ENDS),
+    State.CLOSING: _row(ClosedError, True, State.GIVEN_UP, *_ENDS),
+    State.GIVEN_UP: _row(ClosedError, False, *_ENDS),
     State.CLOSED: _row(ClosedError, False),
     State.IN_CHILD: _row(ClosedError, False),
 }
@@ -199,7 +205,10 @@ class WriteControl:
             clear_frames(error.__traceback__)
             error = error.__cause__ or error.__context__
         refusal.__cause__ = cause
-        self._enter(State.POISONED, refusal)
+        if self.state is State.CLOSING:
+            self._enter(State.GIVEN_UP, _closed())
+        else:
+            self._enter(State.POISONED, refusal)
 
     # --- opening and closing ------------------------------------------------------------------
 
@@ -212,7 +221,8 @@ class WriteControl:
 
     def begin_closing(self) -> None:
         """What is staged becomes durable, and nothing is staged any more."""
-        self._enter(State.CLOSING, _closed())
+        ending = State.GIVEN_UP if self.poisoned else State.CLOSING
+        self._enter(ending, _closed())
 
     def close(self) -> None:
         self._enter(State.CLOSED, _closed())
