@@ -71,3 +71,23 @@ def test_it_changes_no_file_of_the_store(owner: Storage) -> None:
             write()
     reader.close()
     assert files() == before
+
+
+def test_an_owner_that_opens_its_store_again_meanwhile_is_no_damage(
+    owner: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does after a failure, which leaves another MANIFEST."""
+    listed = ReadOnlyStorage._left_out
+    again: list[Storage] = []
+
+    def open_again_first(reader: ReadOnlyStorage) -> list[str]:
+        if not again:
+            owner.close()
+            again.append(Storage(owner.path, Options()))
+        return listed(reader)
+
+    monkeypatch.setattr(ReadOnlyStorage, "_left_out", open_again_first)
+    reader = ReadOnlyStorage(owner.path, Options())
+    assert keys(reader) == [b"a"]
+    reader.close()
+    again[0].close()

@@ -74,7 +74,13 @@ class ReadOnlyStorage(Storage):
                 if self._files() != self._opened:
                     continue
                 missing = self._left_out()
+                if not missing or self._files() != self._opened:  # what came since is not missed
+                    return
+                if missing == before:
+                    self._check_files()
             except CorruptError:
+                if left and self._files() != self._opened:  # what is missing was replaced
+                    continue
                 raise
             except StorageError as error:  # a file was gone when its turn came
                 if left:
@@ -84,10 +90,6 @@ class ReadOnlyStorage(Storage):
                         f"{self.path}: the MANIFEST that CURRENT names is missing"
                     ) from error
                 raise
-            if not missing or self._files() != self._opened:  # what came since is not missed
-                return
-            if missing == before:
-                self._check_files()
             before = missing
 
     def _left_out(self) -> list[str]:
