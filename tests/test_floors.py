@@ -41,7 +41,7 @@ FLOORS: Final[dict[str, tuple[set[str], ...]]] = {
         {"view", "pipeline"},
         {"inboxview", "figures"},
         {"engine"},
-        {"readonly"},
+        {"openedreadonly"},
     ),
     "timeline.messaging": (
         {"__init__", "pages"},

@@ -29,7 +29,7 @@ from timeline.embedded.log import LogView
 from timeline.embedded.messaging import Messaging
 from timeline.embedded.transaction import Transaction
 from timeline.engine.engine import Engine
-from timeline.engine.readonly import ReadOnlyEngine
+from timeline.engine.openedreadonly import ReadOnlyEngine
 from timeline.entry import Fields, Value, encode_name
 from timeline.formats.entries import decode_items, seq_of
 from timeline.formats.manifest import Manifest

@@ -15,7 +15,7 @@ import click
 from timeline.amounts import time_shown
 from timeline.embedded.handle import TimelineHandle
 from timeline.engine.engine import Engine
-from timeline.engine.readonly import ReadOnlyEngine
+from timeline.engine.openedreadonly import ReadOnlyEngine
 from timeline.formats.keys import MAX
 from timeline.formats.rows import NO_RETENTION, Retention
 from timeline.options import Options

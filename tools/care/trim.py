@@ -15,7 +15,7 @@ import click
 from timeline.embedded.calls.arguments import writable
 from timeline.embedded.handle import TimelineHandle
 from timeline.engine.engine import Engine
-from timeline.engine.readonly import ReadOnlyEngine
+from timeline.engine.openedreadonly import ReadOnlyEngine
 from timeline.formats.names import CONVERSATIONS
 from timeline.options import Options
 

@@ -16,7 +16,7 @@ from typing import ClassVar
 from timeline.engine.committer import Driver, refuse_after_fork
 from timeline.engine.engine import Engine
 from timeline.engine.store.directory import MARK, ROCKS, no_store
-from timeline.engine.store.readonly import PAUSE_SECONDS, TRIES, ReadOnlyStore
+from timeline.engine.store.openedreadonly import PAUSE_SECONDS, TRIES, ReadOnlyStore
 from timeline.errors import CorruptError, StorageError
 from timeline.storage.mark import read_mark
 
