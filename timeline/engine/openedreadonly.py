@@ -1,4 +1,4 @@
-"""An engine that only reads: a store that stopped, or one that another process has open.
+"""A store that was opened to be read: one that stopped, or one that another process has open.
 
 Responsibility: open a directory without changing a byte in it, and follow what its owner writes.
 
@@ -6,6 +6,8 @@ Rule: a reader sees the store as of one moment, until `refresh` moves on. Memory
 owner has not yet sealed, as after a crash. Nothing is sealed, marked or healed, and every write is
 refused. While the owner writes, a commit may be seen a moment before its fsync returned. Over the
 wire only durable commits are seen.
+
+How writing is turned off in a store that takes writes is in `writecontrol`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A store that is not this process's to change, as of one moment.
+"""What a store that was opened to be read is made of, as of one moment.
 
 Responsibility: open the storage without changing a byte in it, replay the log above the sealed LSN
 into memory, and move on to what its owner has written since.
