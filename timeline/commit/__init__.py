@@ -1,5 +1,5 @@
-"""One commit: in the making, and applied.
+"""One commit: while it is made, and when it is applied.
 
-It may import `lsm` and what stands below it. Making a commit changes nothing that readers see;
-applying it reads nothing but the record and what earlier commits left, so a replay gives the same.
+It may import `lsm` and what stands below it. Making a commit changes nothing that readers see.
+Applying it reads only its record and what earlier commits left, so a replay gives the same result.
 """

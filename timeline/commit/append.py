@@ -1,8 +1,9 @@
 """Appends as commits of their own: the path that every message takes, so it is written for speed.
 
-Rule: an append here gives what a `Draft` with one `append` gives, after the same checks. Rare cases
-go to the draft (a new timeline) and to the codec (a number that no table knows). A pipeline of
-appends is staged column by column: in Python a call for each entry costs more than storing it.
+Rule: an append here makes the same checks as a `Draft` with one `append`, and has the same result.
+Rare cases go to the draft (a new timeline) and to the codec (a number or a size that its tables do
+not hold). A pipeline of appends is staged column by column: in Python a call for each entry costs
+more than storing it.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 Responsibility: apply a group in three steps: state, appends, other operations.
 
-Rule: applying a record gives the same result each time, also over its own result. So it reads
-nothing but what it writes itself, and rows of membership. Those tell members by LSN, so they give
-the same answer in a replay.
+Rule: applying a record gives the same result each time, even if it was applied before. So it reads
+nothing but what it writes itself, and rows of membership. These say who was a member at each LSN,
+so they give the same answer in a replay.
 """
 
 from __future__ import annotations

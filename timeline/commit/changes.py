@@ -131,7 +131,7 @@ class Changes(Overlay):
 
     def pass_on(self, timeline_id: int) -> None:
         """Say of a timeline what is so already, where it begins, so that this commit is one and the
-        log can let go of the one before.
+        log can drop the one before.
         """
         timeline = self._stage.timelines.load(timeline_id)
         first = 0 if timeline is None or timeline.row is None else timeline.row.first

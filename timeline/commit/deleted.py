@@ -1,7 +1,7 @@
 """Deleted names: the numbers that timelines had given out when they were deleted.
 
 Responsibility: for the names of raw timelines deleted last, keep the highest number given out. A
-timeline that is made anew under such a name goes on above it. A reader that follows the name by
+timeline that is made again under such a name goes on above it. A reader that follows the name by
 number (a blocked read, a position kept elsewhere) then misses nothing of what comes.
 
 Rule: these are rows of state like any other, so commit, replay and backup need nothing of their
@@ -40,7 +40,7 @@ def remember(state: State, name: bytes, head: int, most: int) -> None:
     """The timeline called `name` is being deleted, and has given out numbers up to `head`.
 
     Some names beyond `most` may wait to be forgotten until there is nothing better to do; beyond
-    twice as many they go at once.
+    twice as many they go immediately.
     """
     if most and 0 < head < keys.LAST:  # above the last there is none: it begins at 1 again
         state.put(keys.DELETED + name, keys.pair(head, state.lsn))

@@ -1,6 +1,6 @@
 """A draft: one commit in the making.
 
-Responsibility: begin a commit, collect what it does to in-boxes, and stage all of it at once.
+Responsibility: begin a commit, collect what it does to in-boxes, and stage all of it together.
 `changes` collects what it does to timelines and to state. `overlay` answers its reads.
 
 Rule: nothing happens before `commit`; a draft that is dropped leaves nothing. A draft reads what

@@ -1,8 +1,8 @@
 """The gate: whether another commit may be staged, asked by every write.
 
-Rule: one number answers on the hot path. The open group takes another commit as long as it holds
-no more than `room` bytes. While writing is off that is less than any group holds; `refusal` is then
-what a write raises. Write control decides when to shut and to open it.
+Rule: one number answers on the hot path. The open group takes another commit as long as it holds no
+more than `room` bytes. While writing is off, `room` is below zero, so no group has room, and a
+write raises `refusal`. Write control decides when to shut and to open it.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ class Group:
     def on_done(self, callback: Callable[[Group], None]) -> None:
         """Call `callback(group)` once the group is applied or failed, without the engine's locks,
         on whichever thread makes groups durable: writers wait for it, so it must not wait itself,
-        nor call what users gave. At once when all that was told already.
+        nor call what users gave. Immediately when all that was told already.
         """
         if self.told:
             callback(self)

@@ -149,7 +149,7 @@ class Overlay:
         return Page(len(found), [row[3] for row in found], found[-1][0] if found else None)
 
     def metadata(self, timeline: Timeline) -> dict[bytes, bytes]:
-        """What is known about a timeline beside its entries."""
+        """What is known about a timeline besides its entries."""
         return decode_metadata(self.get(keys.META + keys.number(timeline.id)))
 
     def retention(self, timeline: Timeline) -> Retention:

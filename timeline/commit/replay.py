@@ -27,7 +27,7 @@ from timeline.storage.rocks import INBOXES, SEGMENTS, Storage
 
 
 class LogGapError(CorruptError):
-    """The log goes on behind commits that are not there."""
+    """The log goes on after commits that are not there."""
 
 
 def _given_id(operation: Operation) -> int:

@@ -1,4 +1,4 @@
-"""The stage: what the open group has decided and no disk has seen.
+"""The stage: what the open group holds and is not on the disk yet.
 
 Responsibility: hold the open group, and the pending one which is being written; number commits and
 ids, tell the time, check what is to be stored against its limits, and answer look-ups through open
@@ -189,9 +189,9 @@ class Stage:
 
     def abandon(self) -> tuple[Group | None, Group]:
         """Give up what is staged: the pending group and the open one. Another stage follows."""
-        pending, behind = self.pending, self.open
-        self.pending, self.open = None, Group(Lsn(behind.next), behind.end)
-        return pending, behind
+        pending, open_group = self.pending, self.open
+        self.pending, self.open = None, Group(Lsn(open_group.next), open_group.end)
+        return pending, open_group
 
 
 def select(
