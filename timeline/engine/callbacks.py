@@ -4,8 +4,8 @@ Rule: no callback of a user runs on a thread that writers wait for, or under a l
 Each store has one thread for them, made when it is first needed. It calls them one after another,
 in the order in which they came due: that of the commits. A callback may do whatever any other
 thread may: append, wait for its own append, close the store. One that raises is logged. One that
-sleeps delays the callbacks behind it and nothing else. The code that makes more of them bounds how
-many wait, see `check_room`.
+sleeps delays the callbacks after it and nothing else. Code that adds callbacks asks `check_room`
+first, which bounds how many wait.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Callbacks:
             raise BusyError(f"{MOST} callbacks wait to be called: they take too long; try later")
 
     def call(self, callback: Callable[[], object]) -> None:
-        """Call `callback()` soon, behind those that are due."""
+        """Call `callback()` soon, after those that are due."""
         with self._changed:
             self._due.append(callback)
             self._changed.notify_all()
@@ -60,8 +60,8 @@ class Callbacks:
                     raise
 
     def finish(self) -> None:
-        """Return when all that is due was called; at once on the thread that calls them, and after
-        some seconds whatever one of them does.
+        """Return when all that is due was called: without waiting on the thread that calls them,
+        and after some seconds whatever one of them does.
         """
         with self._changed:
             self._finishing = True
@@ -94,8 +94,8 @@ class Callbacks:
 class Outcome(Future[int]):
     """A future whose callbacks are called by `callbacks`, not by the thread that settles it.
 
-    A thread that waits for the result is woken at once. A callback that is added after the result
-    is there is called at once, as with any future.
+    A thread that waits for the result is woken immediately. A callback that is added after the
+    result is there is called immediately, as with any future.
     """
 
     def __init__(self, callbacks: Callbacks) -> None:

@@ -4,9 +4,9 @@ The commit thread flushes what is staged, and works when there is nothing to flu
 drive an engine, the idle thread does what must be done though nobody calls: it makes the fsync that
 `interval` durability puts off, and opens the storage again after a failure.
 
-Rule: a thread ends with its engine, when that is closed or when nobody refers to it any more. A
-fork leaves the child with engines that refuse everything: two writers would destroy the store, and
-the parent's threads do not run in the child. Nothing that the engine raises is caught here.
+Rule: a thread ends when its engine is closed, or when nothing refers to the engine any more. A fork
+leaves the child with engines that refuse everything: two writers would destroy the store, and the
+parent's threads do not run in the child. Nothing that the engine raises is caught here.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Driven(Protocol):
     @property
     def idle_seconds(self) -> float: ...
     @property
-    def owed_in(self) -> float | None: ...
-    def pay(self) -> None: ...
+    def due_in(self) -> float | None: ...
+    def do_due(self) -> None: ...
     def flush(self) -> bool: ...
     def work(self) -> bool: ...
     def refuse_in_child(self) -> None: ...
@@ -51,7 +51,7 @@ class CommitThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Return when the thread has ended, or on the thread itself at once. Without the engine's
+        """Return when the thread has ended, or on the thread itself immediately. Without the engine's
         lock held.
         """
         with self._staged:
@@ -81,8 +81,8 @@ class CommitThread:
 
 
 class IdleThread:
-    """Does what `engine` owes though nobody calls it, from when it is woken until there is no more,
-    and until `stop`. It does not keep the engine alive.
+    """Does what is due in `engine` though nobody calls it, from when it is woken until there is no
+    more, and until `stop`. It does not keep the engine alive.
     """
 
     def __init__(self, engine: Driven) -> None:
@@ -97,11 +97,11 @@ class IdleThread:
         self._thread.start()
 
     def wake(self) -> None:
-        """Something is owed."""
+        """Something is due."""
         self._wanted.set()
 
     def stop(self) -> None:
-        """Return when the thread has ended, or on the thread itself at once. Without the engine's
+        """Return when the thread has ended, or on the thread itself immediately. Without the engine's
         locks held.
         """
         self._end()
@@ -115,7 +115,7 @@ class IdleThread:
     def _run(self, reference: weakref.ref[Driven]) -> None:
         while not self._ended.is_set():
             engine = reference()
-            seconds = None if engine is None else engine.owed_in
+            seconds = None if engine is None else engine.due_in
             del engine
             if seconds is None:
                 self._wanted.wait()
@@ -123,13 +123,13 @@ class IdleThread:
             elif not self._ended.wait(seconds):
                 engine = reference()
                 if engine is not None:
-                    engine.pay()
+                    engine.do_due()
                 del engine
 
 
 class Driver:
     """Who drives `engine`: a thread of its own where it is `threaded`, else its callers, and a
-    thread for what is owed. It does not keep the engine alive.
+    thread for what is due. It does not keep the engine alive.
     """
 
     def __init__(self, engine: Driven, *, threaded: bool) -> None:
@@ -150,7 +150,7 @@ class Driver:
         """Whether this is called on the thread that commits."""
         return self._commits is not None and self._commits.is_current
 
-    def owe(self) -> None:
+    def note_due(self) -> None:
         """Something is to be done soon, and nobody may call the engine then. After `stop` nothing
         is: closing does what is left.
         """

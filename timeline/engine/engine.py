@@ -1,7 +1,7 @@
 """The engine: one opening of a store, and the flow of one commit, in reading order.
 
     open      lock the directory, replay the log above the sealed LSN into memory: `Store`
-    append    (or begin … commit) stage, under the lock, in the open group: `appender`, `Draft`
+    append    (or begin … commit) under the lock, stage it in the open group: `appender`, `Draft`
     flush     one record, one write, one fsync; apply to memory; tell those who wait: `Pipeline`
     work      a slice of sealing, compaction and chores, when there is time: `Upkeep`
     heal      open the storage again after a failure, when the disk takes bytes: `WriteControl`
@@ -90,7 +90,7 @@ class Engine:
             self.outcomes,
             self.statistics,
             self.observers.applied,
-            self._owe,
+            self._note_due,
         )
         self.view = Applied(self.lock, self.control)
         self._closing = threading.RLock()
@@ -251,7 +251,7 @@ class Engine:
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:
-        """Keep the lock while no group is under way either, to write beside the pipeline."""
+        """Keep the lock while no group is under way either, to write besides the pipeline."""
         try:
             with self.pipeline.standing_still():
                 yield
@@ -261,7 +261,7 @@ class Engine:
     def move_checkpoint(self, name: bytes, lsn: int | None) -> None:
         """Set a named checkpoint of the log to `lsn`, or forget it. Not a commit.
 
-        A new one is durable when this returns, since the log is let go without it; a moved one
+        A new one is durable when this returns, since the log is deleted without it; a moved one
         within `interval_ms`.
         """
         try:
@@ -269,28 +269,28 @@ class Engine:
         finally:
             self.outcomes.tell()  # what failed here ended the groups under way
 
-    # --- what is owed -------------------------------------------------------------------------
+    # --- what is due --------------------------------------------------------------------------
 
-    def _owe(self) -> None:
+    def _note_due(self) -> None:
         """Something is to be done soon, and nobody may call `work` then."""
         if not self.control.closed:
-            self._driver.owe()
+            self._driver.note_due()
 
     @property
-    def owed_in(self) -> float | None:
-        """Seconds until `pay` is to be called, None when nothing is owed."""
+    def due_in(self) -> float | None:
+        """Seconds until `do_due` is to be called, None when nothing is due."""
         if self.control.closed:
             return None
         if self.poisoned:
             return _HEAL_PAUSE
         return max(0.0, self.pipeline.sync_in) if self.pipeline.unsynced else None
 
-    def pay(self) -> None:
-        """Do what is owed: open the storage again, or fsync. Without the lock held."""
+    def do_due(self) -> None:
+        """Do what is due: open the storage again, or fsync. Without the lock held."""
         if self.poisoned:
             self._heal()
             return
-        self.pipeline.pay()
+        self.pipeline.do_due()
         self.outcomes.tell()  # what failed here ended the groups under way
 
     @property
@@ -320,7 +320,7 @@ class Engine:
                 self._load()
                 self.store.compaction.erase_later(self.statistics.healed)
                 self.pipeline.sync(self.log.applied)
-            except Exception as error:  # of whatever type: it is tried once more later
+            except Exception as error:  # of whatever type: it is tried again later
                 self.control.not_healed(error)
                 return
             self.control.healed()

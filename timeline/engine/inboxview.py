@@ -3,9 +3,9 @@
 Responsibility: answer about an in-box what a `Source` answers about a timeline: its extent, and
 ranges in both directions as entries in stored form.
 
-Rule: the id of a reference is `<lsn>-<n>`: it is number n, from 0, of those that commit `lsn` put
-into this in-box. Ranges are asked for by one number, LSN · 2³² + n. A reference has the fields
-`kind`, `timeline` (a name, empty when the timeline is gone) and `seq`.
+Rule: the id of a reference is `<lsn>-<n>`: it is the n-th reference, counted from 0, that commit
+`lsn` put into this in-box. Ranges are asked for by one number, LSN · 2³² + n. A reference has the
+fields `kind`, `timeline` (a name, empty when the timeline is gone) and `seq`.
 
     12-1    kind message, timeline @conv:team, seq 7        its number is 12 · 2³² + 1
 

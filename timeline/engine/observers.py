@@ -1,9 +1,9 @@
 """Observers: parts of ours that hear what becomes of commits, and of the engine.
 
-What a commit leads to beside itself goes one of five ways, by what may wait for it:
+Other code hears of a commit in one of five ways, by what has to wait for that code:
 
-    draft.on_commit   under the lock, when it is staged: what was decided beside the draft.
-                      Ours only.
+    draft.on_commit   under the lock, when it is staged: what was decided with the draft
+                      and is kept elsewhere. Ours only.
     on_apply          under the lock, when it is applied, before anybody reads what it brought:
                       what is cached and must be exact. Ours only: what raises here poisons.
     group.on_done     after the locks, in the order of groups, on the thread that flushed: waiters

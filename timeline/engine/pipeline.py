@@ -6,11 +6,12 @@
     apply     what it brought goes into memory, where readers see it
     tell      callbacks of the group are called, when the locks are free
 
-Rule: group n+1 is not written before the flush of group n returned, so a crash loses a suffix of
-the log at most. All other writes to the store are made between groups: `standing_still`, `work`.
+Rule: group n+1 is not written before the flush of group n returned, so a crash loses only the end
+of the log. All other writes to the store are made between groups: `standing_still`, `work`.
 
-A failed write or flush poisons. The pending group ends as UNCERTAIN. What was staged behind it was
-never written, and ends too. Only a store that was opened again is written to: `adopt`.
+A failed write or fsync turns writing off (poisons). The pending group ends as UNCERTAIN. What was
+staged after it was never written, and ends with the refusal. Only a store that was opened again is
+written to: `adopt`.
 
 Two locks are taken, in this order: `writing` to write, the engine's to change memory.
 """
@@ -43,10 +44,10 @@ class Pipeline:
         outcomes: Outcomes,
         statistics: Statistics,
         applied: Sequence[Callable[[Group], None]],
-        owe: Callable[[], None],
+        note_due: Callable[[], None],
     ) -> None:
         """`woken`, of the engine's `lock`, is notified when a group is done. Each of `applied` is
-        called with every group that is applied. `owe()` is called when something has to be done
+        called with every group that is applied. `note_due()` is called when something has to be done
         soon, though nobody may call.
         """
         self._options = options
@@ -55,7 +56,7 @@ class Pipeline:
         self._outcomes = outcomes
         self._statistics = statistics
         self._applied = applied
-        self._owe = owe
+        self._note_due = note_due
         self.writing = threading.Lock()
         self.fsync_seconds = 0.0  # a moving average
         self.unsynced = False  # whether something was written and not fsynced
@@ -162,7 +163,7 @@ class Pipeline:
         """What was just written is fsynced within `interval_ms`, also when nothing follows it."""
         if not self.unsynced:
             self.unsynced = True
-            self._owe()
+            self._note_due()
 
     def sync_if_due(self) -> None:
         """Fsync what was left unsynced when its time has come."""
@@ -180,7 +181,7 @@ class Pipeline:
 
     # --- between groups -----------------------------------------------------------------------
 
-    def pay(self) -> None:
+    def do_due(self) -> None:
         """Do what was left for later and is due by now."""
         with self.writing:
             if self.may_write():
@@ -217,7 +218,7 @@ class Pipeline:
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:
-        """Keep both locks, so that no group is under way, to write beside the pipeline."""
+        """Keep both locks, so that no group is under way, to write besides the pipeline."""
         with self.writing, self._lock:
             self._control.check_usable()
             yield
@@ -248,7 +249,7 @@ class Pipeline:
     # --- failing ------------------------------------------------------------------------------
 
     def may_write(self) -> bool:
-        """Whether RocksDB may be written to. What failed beside the pipeline (a compaction, say)
+        """Whether RocksDB may be written to. What failed outside the pipeline (a compaction, say)
         turns writing off here, before RocksDB refuses a group and leaves its callers in doubt.
         """
         failed = self._store.storage.failed
@@ -262,7 +263,7 @@ class Pipeline:
         """
         with self._lock:
             refusal = self._control.poison(cause)
-            pending, behind = self._store.stage.abandon()
+            pending, following = self._store.stage.abandon()
             if group is not None:
                 uncertain = UncertainError(
                     f"the write failed under way ({cause}): it may or may not be stored; "
@@ -272,6 +273,6 @@ class Pipeline:
                 self._outcomes.finish(group, uncertain)
             elif pending is not None:  # it waited, and nothing of it was written
                 self._outcomes.finish(pending, refusal)
-            self._outcomes.finish(behind, refusal)
+            self._outcomes.finish(following, refusal)
             self._woken.notify_all()
-        self._owe()
+        self._note_due()

@@ -1,7 +1,7 @@
 """What the commit pipeline has done since the store was opened, counted for whoever watches it.
 
-Rule: plain numbers, added to by whoever flushes, once a group, and never taken back: they outlive
-a storage that failed and was opened again. Nothing in the engine decides by them.
+Rule: plain numbers, added to by the code that flushes, once for each group. They only grow, also
+when the storage failed and was opened again. The engine bases no decision on them.
 """
 
 from __future__ import annotations

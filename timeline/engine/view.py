@@ -10,7 +10,7 @@ is the engine's. A `Source` has entries and no other state, as an in-box that is
 
 Rule: readers ask a view, and never reach through the engine for the parts of its store: healing
 replaces those. The view of an engine stays the same. The caller holds the engine's lock, and
-exhausts or closes an iterator before releasing it.
+finishes or closes every iterator before releasing that lock.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Source(Protocol):
     def extent(self, timeline: Timeline) -> Extent: ...
 
     def metadata(self, timeline: Timeline) -> dict[bytes, bytes]:
-        """What is known about a timeline beside its entries."""
+        """What is known about a timeline besides its entries."""
 
     def retention(self, timeline: Timeline) -> Retention:
         """The bounds to which the timeline is trimmed by itself."""
@@ -151,8 +151,8 @@ class Applied:
         return self._timelines.name(timeline_id)
 
     def segment_end(self, timeline_id: int, first: int) -> int | None:
-        """The last number of the first segment that ends at `first` or behind it, readable or not;
-        None when there is none.
+        """The last number of the first segment that ends at `first` or later, readable or not; None
+        when there is none.
         """
         return self._timelines.segment_end(timeline_id, first)
 

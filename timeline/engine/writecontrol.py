@@ -193,7 +193,7 @@ class WriteControl:
         self._statistics.healed += 1
 
     def not_healed(self, cause: Exception) -> None:
-        """The storage could not be opened again; it is tried once more later."""
+        """The storage could not be opened again; it is tried again later."""
         self._keep(ReadOnlyError(f"the store could not be opened again: {cause}"), cause)
 
     def _keep(self, refusal: ReadOnlyError, cause: Exception) -> None:

@@ -65,7 +65,7 @@ def test_a_write_that_changes_nothing_waits_for_what_it_saw(
 def test_a_group_that_another_thread_tells_of_lands_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Inline, the thread that pays what is owed may be the one that calls who waits."""
+    """Inline, the thread that does what is due may be the one that calls who waits."""
     asked, passed = threading.Event(), threading.Event()
     tell = Outcomes.tell
 

@@ -2,11 +2,11 @@
 
     rocks/        what RocksDB keeps, the log included
     MARK          the durable mark
-    LOCK          of the process that may change the store
-    checkpoint/   what is being backed up, else not there
+    LOCK          held by the process that may change the store
+    checkpoint/   only there during a backup: what is being copied
 
-Rule: nothing is made in a directory that holds anything else, and what was a store once is never
-taken for an empty one: that would lose it without a word.
+Rule: nothing is made in a directory that holds anything else, and a directory that once held a
+store is never treated as empty: the store would be lost without an error.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ class Store:
         self._begin_staging()
 
     def _begin_staging(self) -> None:
-        """Go on behind what was replayed."""
+        """Go on after what was replayed."""
         replay = self._replay
         self.stage = Stage(
             self.options,
@@ -258,7 +258,7 @@ class Store:
 
 def _open_storage(path: Path, options: Options) -> Storage:
     """A power cut may tear the last write, and in `interval` durability any since the last fsync:
-    what lies behind the damage is cut, and the mark tells whether that was more than it may be.
+    what lies after the damage is cut, and the mark tells whether that was more than it may be.
     """
     try:
         try:

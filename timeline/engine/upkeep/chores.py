@@ -1,7 +1,7 @@
 """Chores: commits that a store makes by itself, when there is nothing better to do.
 
-Rule: a chore gets a draft and puts into it what one commit should hold. It says whether there is
-more to do, and is then called again soon; else it is done for this round. The next round begins
+Rule: a chore gets a draft and puts into it what one commit should hold. It returns whether there is
+more to do. If so, it is called again soon. If not, it is done for this round. The next round begins
 `retention_check_ms` after all are done. A chore that meets an error has its draft dropped, and goes
 on in the next round.
 """
@@ -33,11 +33,11 @@ class Chores:
         self._left = []
 
     def add(self, chore: Chore) -> None:
-        """Call `chore(draft)` in each round from the next one on, behind those of the store."""
+        """Call `chore(draft)` in each round from the next one on, after those of the store."""
         self._chores.append(chore)
 
     def soon(self) -> None:
-        """Begin the next round at once."""
+        """Begin the next round immediately."""
         self._next_round = 0.0
 
     def work(self, stage: Stage, seconds: float) -> bool:

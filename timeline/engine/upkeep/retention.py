@@ -1,11 +1,11 @@
 """Retention: timelines that forget by themselves.
 
 Responsibility: trim each timeline that has a retention to its age, length and bytes, as a chore of
-the engine: one timeline a commit. Say beforehand how much bounds would cost.
+the engine: one timeline a commit. Say in advance how many entries a set of bounds would remove.
 
 Rule: a trim by retention is a commit like any other. Followers see it, and observers add to that
-commit what follows from it. Bytes are counted in segments as stored, so unsealed entries are never
-removed for them.
+commit what follows from it. The bound on bytes counts segments as stored, so it never removes
+unsealed entries.
 """
 
 from __future__ import annotations

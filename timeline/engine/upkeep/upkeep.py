@@ -80,7 +80,7 @@ class Upkeep:
 
     def _erase(self, seconds: float) -> bool:
         """Make the files forget what was replaced or deleted, in slices and on a thread. True while
-        there is more to do at once.
+        there is more to do now.
         """
         store = self._store
         erasure, expiry = store.erasure, store.expiry
