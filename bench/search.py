@@ -4,7 +4,7 @@ Run by `python -m bench.search` (and by `make bench`, smaller). A daemon is fill
 messages of words as frequent as in a language, a tenth of them Chinese, in conversations of which
 one user sees 1 % and another 5,000. There is no peer: figures are told as they are.
 
-    indexing   the index built anew from the store, documents a second
+    indexing   the index built again from the store, documents a second
     lag        the largest lag seen, sampled, while messages are sent at a steady rate
     latency    quantiles of single searches, one at a time, through the socket
 """
@@ -166,7 +166,7 @@ def main() -> None:
         took = time.perf_counter() - begin
         after = index_of(client)
         tell(
-            "index built anew",
+            "index built again",
             {
                 "documents": after["index_documents"],
                 "documents_per_s": round(after["index_documents"] / took),

@@ -1,4 +1,4 @@
-"""The promise: a name that was dropped of late is known, and of older ones the worst is assumed."""
+"""The promise: a name that was dropped lately is known, and of older ones the worst is assumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups that are told of late: others were applied, and sealed, meanwhile.
+"""Groups that are told late: others were applied, and sealed, meanwhile.
 
 The engine's thread goes on while the loop is busy. The promise stays: a stream is given exactly
 what a page from where it began holds, in order, whenever the loop comes to a group.

@@ -38,7 +38,7 @@ def until(done: Callable[[], object]) -> None:
 
 
 class Held:
-    """A daemon whose backups stop amid their work, below `directory`."""
+    """A daemon whose backups stop in the middle of their work, below `directory`."""
 
     def __init__(self, start: Start, directory: Path) -> None:
         self.directory = directory
