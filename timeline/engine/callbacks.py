@@ -60,8 +60,8 @@ class Callbacks:
                     raise
 
     def finish(self) -> None:
-        """Return when all that is due was called: without waiting on the thread that calls them,
-        and after some seconds whatever one of them does.
+        """Wait until all that is due was called, some seconds at most. On the thread that calls
+        them it does not wait.
         """
         with self._changed:
             self._finishing = True

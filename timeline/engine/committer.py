@@ -51,8 +51,8 @@ class CommitThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Return when the thread has ended, or on the thread itself immediately. Without the engine's
-        lock held.
+        """Wait until the thread has ended, except on the thread itself. Without the engine's lock
+        held.
         """
         with self._staged:
             self._stopping = True
@@ -101,8 +101,8 @@ class IdleThread:
         self._wanted.set()
 
     def stop(self) -> None:
-        """Return when the thread has ended, or on the thread itself immediately. Without the engine's
-        locks held.
+        """Wait until the thread has ended, except on the thread itself. Without the engine's locks
+        held.
         """
         self._end()
         if self._thread is not threading.current_thread():

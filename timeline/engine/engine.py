@@ -251,7 +251,7 @@ class Engine:
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:
-        """Keep the lock while no group is under way either, to write besides the pipeline."""
+        """Keep the lock while no group is under way either, to write outside the pipeline."""
         try:
             with self.pipeline.standing_still():
                 yield

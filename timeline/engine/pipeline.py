@@ -6,8 +6,8 @@
     apply     what it brought goes into memory, where readers see it
     tell      callbacks of the group are called, when the locks are free
 
-Rule: group n+1 is not written before the flush of group n returned, so a crash loses only the end
-of the log. All other writes to the store are made between groups: `standing_still`, `work`.
+Rule: group n+1 is not written before the flush of group n returned, so a crash can lose only the
+end of the log. All other writes to the store are made between groups: `standing_still`, `work`.
 
 A failed write or fsync turns writing off (poisons). The pending group ends as UNCERTAIN. What was
 staged after it was never written, and ends with the refusal. Only a store that was opened again is
@@ -47,8 +47,8 @@ class Pipeline:
         note_due: Callable[[], None],
     ) -> None:
         """`woken`, of the engine's `lock`, is notified when a group is done. Each of `applied` is
-        called with every group that is applied. `note_due()` is called when something has to be done
-        soon, though nobody may call.
+        called with every group that is applied. `note_due()` is called when something has to be
+        done soon, though nobody may call.
         """
         self._options = options
         self._lock, self._woken = lock, woken
@@ -218,7 +218,7 @@ class Pipeline:
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:
-        """Keep both locks, so that no group is under way, to write besides the pipeline."""
+        """Keep both locks, so that no group is under way, to write outside the pipeline."""
         with self.writing, self._lock:
             self._control.check_usable()
             yield
