@@ -1,11 +1,11 @@
 """Conversations and users against a plain oracle: any operations, in any order, same answers.
 
 A Hypothesis state machine of several users with several devices each and a few conversations. The
-diffusion limit is three members, so that conversations switch back and forth all the time; bounds are
-so small that everything overflows. A restart, a kill and sealing are rules like any other. Every
-device, whenever it catches up, is told exactly what the oracle says, in order, and holds by then
-what CONV.HISTORY shows, entry by entry; lists, unread and mentions are exact after every step that
-asks.
+diffusion limit is three members, so that conversations switch back and forth all the time; bounds
+are so small that everything overflows. A restart, a kill and sealing are rules like any other.
+Every device, whenever it catches up, is told exactly what the oracle says, in order, and holds by
+then what CONV.HISTORY shows, entry by entry; lists, unread and mentions are exact after every step
+that asks.
 
 A failure prints the steps and a `@reproduce_failure` line; `--model-examples N` looks longer.
 """

@@ -1,10 +1,10 @@
 """What a transaction makes comes to every reader in the order in which it was made.
 
 A Hypothesis state machine of transactions that send, edit, set, describe, join and leave in two
-conversations, whose diffusion switches at four members, back and forth within one transaction as well.
-Devices read an entry or a few at a time, so that their cursors stand in the middle of commits while
-diffusion switches, messages are trimmed, conversations go, everything is sealed, or the process is
-killed.
+conversations, whose diffusion switches at four members, back and forth within one transaction as
+well. Devices read an entry or a few at a time, so that their cursors stand in the middle of commits
+while diffusion switches, messages are trimmed, conversations go, everything is sealed, or the
+process is killed.
 """
 
 from __future__ import annotations
