@@ -1,0 +1,477 @@
+"""The promise of the log: what was appended durably is read back, in order, whatever a power cut or
+a kill leaves of the last write; damage is told from that, with its place.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from timeline.errors import CorruptError, FormatVersionError, StallError, StorageError, TrimmedError
+from timeline.formats.logfiles import (
+    FRAME_BYTES,
+    HEADER_BYTES,
+    FileHeader,
+    encode_file_header,
+    encode_frame,
+    framed_size,
+    salted,
+)
+from timeline.log.file import make_file
+from timeline.log.log import CommitLog, LogFullError
+
+SMALL: Final = 4096  # bytes of a file here, so that there are several
+NOW: Final = 1_700_000_000_000
+
+
+def open_log(path: Path, *, marked: int = 0, after: int = 0, interval: bool = False) -> CommitLog:
+    return CommitLog(path, file_bytes=SMALL, epoch=7, after=after, marked=marked, interval=interval)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+def append(log: CommitLog, body: bytes, *, commits: int = 1, sync: bool = True) -> None:
+    """As the engine does: where the next file is not ready, it tries again."""
+    while True:
+        try:
+            log.append(log.last + 1, log.last + commits, body, NOW, sync=sync)
+        except StallError:
+            log._spare.wait()
+        else:
+            return
+
+
+def bodies(log: CommitLog, after: int = 0) -> list[bytes]:
+    return [body for _, _, body in log.read(after, log.last, 1 << 30)]
+
+
+def numbered(count: int, size: int = 300) -> list[bytes]:
+    return [f"{number}:".encode().ljust(size, b"x") for number in range(count)]
+
+
+# --- what is written is read ----------------------------------------------------------------------
+
+
+def test_records_come_back_in_order_over_many_files_and_openings(path: Path) -> None:
+    written = numbered(100)
+    for begin in range(0, 100, 10):
+        log = open_log(path, marked=begin)
+        for body in written[begin : begin + 10]:
+            append(log, body)
+        assert bodies(log) == written[: begin + 10]
+        log.close()
+    assert len(list(path.glob("*.log"))) > 5
+
+
+def test_a_reader_gets_what_lies_above_its_position_in_pages(path: Path) -> None:
+    log = open_log(path)
+    for body in numbered(50):
+        append(log, body, commits=3)
+    after, seen = 0, []
+    while page := log.read(after, log.last, 1000):
+        assert sum(len(body) for _, _, body in page) < 1000 + 300
+        seen += page
+        after = page[-1][1]
+    assert [body for _, _, body in seen] == numbered(50)
+    assert [first for first, _, _ in seen] == list(range(1, 151, 3))
+    inside = log.read(4, log.last, 1)  # a position within a record: the whole record comes
+    assert inside[0][:2] == (4, 6)
+    assert log.read(3, 5, 1000) == []  # not one that ends above what may be seen
+
+
+def test_a_record_larger_than_a_file_has_a_file_of_its_size(path: Path) -> None:
+    log = open_log(path)
+    append(log, b"small")
+    append(log, b"x" * 100_000)
+    append(log, b"small again")
+    log.close()
+    assert bodies(open_log(path, marked=3)) == [b"small", b"x" * 100_000, b"small again"]
+
+
+def test_a_record_without_a_commit_lies_between_two_others(path: Path) -> None:
+    log = open_log(path)
+    append(log, b"one")
+    append(log, b"a moved checkpoint", commits=0)
+    append(log, b"two")
+    log.close()
+    log = open_log(path, marked=2)
+    assert log.last == 2
+    assert [body for _, _, body in log.read(0, 2, 1 << 20)] == [
+        b"one",
+        b"a moved checkpoint",
+        b"two",
+    ]
+
+
+def test_readers_read_beside_the_writer(path: Path) -> None:
+    log = open_log(path)
+    written = numbered(300, 100)
+    seen: list[list[bytes]] = [[] for _ in range(3)]
+
+    def follow(found: list[bytes]) -> None:
+        after = 0
+        while after < 300:
+            for _, last, body in log.read(after, log.last, 2000):
+                found.append(body)
+                after = last
+
+    threads = [threading.Thread(target=follow, args=(each,)) for each in seen]
+    for thread in threads:
+        thread.start()
+    for body in written:
+        append(log, body)
+    for thread in threads:
+        thread.join()
+    assert all(each == written for each in seen)
+
+
+# --- letting go -----------------------------------------------------------------------------------
+
+
+def test_whole_files_go_and_the_newest_stays(path: Path) -> None:
+    log = open_log(path)
+    for body in numbered(60):
+        append(log, body)
+    second = log.kept[0].last + 1
+    log.let_go(second - 2)
+    assert log.first == 1
+    log.let_go(second - 1)
+    assert log.first == second
+    with pytest.raises(TrimmedError):
+        log.read(0, log.last, 1)
+    assert bodies(log, second - 1) == numbered(60)[second - 1 :]
+    log.let_go(60)
+    assert 1 < log.first <= 60
+    sealed = log.first - 1
+    log.close()
+    assert open_log(path, after=sealed, marked=60).last == 60
+    with pytest.raises(CorruptError, match="what follows LSN 20 is lost"):
+        open_log(path, after=20, marked=60)
+
+
+def test_turning_begins_a_new_file_so_that_the_present_one_can_go(path: Path) -> None:
+    log = open_log(path)
+    append(log, b"secret")
+    log.turn()
+    append(log, b"next")
+    log.let_go(1)
+    assert log.first == 2
+    assert not any(b"secret" in each.read_bytes() for each in path.iterdir())
+
+
+# --- a power cut ----------------------------------------------------------------------------------
+
+Fill = Callable[[bytes], bytes]
+
+FILLS: Final[dict[str, Fill]] = {
+    "zeros": lambda lost: bytes(len(lost)),
+    "random bytes": lambda lost: random.Random(5).randbytes(len(lost)),
+    "other bytes": lambda lost: bytes(each ^ 0xFF for each in lost),
+}
+
+
+def write_three(path: Path) -> tuple[Path, bytes, int, int]:
+    """A log of three records: its file, what is in it, and where the last one begins and ends."""
+    log = open_log(path)
+    for body in (b"first" * 20, b"second" * 20, b"third" * 30):
+        append(log, body)
+    log.close()
+    (file,) = path.glob("*.log")
+    end = HEADER_BYTES + sum(map(framed_size, (100, 120, 150)))
+    return file, file.read_bytes(), end - framed_size(150), end
+
+
+@pytest.mark.parametrize("fill", FILLS)
+def test_a_last_write_torn_at_any_byte_is_cut_and_the_rest_stands(path: Path, fill: str) -> None:
+    file, content, begin, end = write_three(path)
+    for at in range(begin, end - 1):
+        file.write_bytes(content[:at] + FILLS[fill](content[at:end]) + content[end:])
+        log = open_log(path, marked=2)
+        if log.last == 3:  # only its padding was lost
+            assert at >= end - 7
+        else:
+            assert bodies(log) == [b"first" * 20, b"second" * 20]
+            append(log, b"new")
+        log.close()
+        again = open_log(path, marked=3)
+        assert again.last == 3
+        assert bodies(again)[:2] == [b"first" * 20, b"second" * 20]
+        again.close()
+
+
+@pytest.mark.parametrize("sector", [8, 64])
+def test_a_last_write_of_which_any_sector_is_missing_is_cut(path: Path, sector: int) -> None:
+    file, content, begin, end = write_three(path)
+    for at in range(begin, end, sector):
+        hole = content[:at] + bytes(min(sector, end - at)) + content[at + sector :]
+        if hole == content:
+            continue
+        file.write_bytes(hole)
+        log = open_log(path, marked=2)
+        assert log.last == 2 or at + sector >= end
+        log.close()
+
+
+def test_the_loss_of_a_record_that_was_acknowledged_is_told(path: Path) -> None:
+    file, content, begin, end = write_three(path)
+    file.write_bytes(content[:begin] + bytes(end - begin) + content[end:])
+    with pytest.raises(CorruptError, match=r"ends at LSN 2.* up to 3 were acknowledged"):
+        open_log(path, marked=3)
+    for each in path.glob("*.log"):
+        each.unlink()
+    with pytest.raises(CorruptError, match="has gone above LSN 1"):
+        open_log(path, after=1, marked=3)
+
+
+def test_damage_at_any_byte_before_the_last_record_names_file_and_place(path: Path) -> None:
+    file, content, begin, _ = write_three(path)
+    told = 0
+    for at in range(HEADER_BYTES, begin):
+        changed = bytearray(content)
+        changed[at] ^= 0x10
+        file.write_bytes(changed)
+        try:
+            log = open_log(path, marked=3)
+        except CorruptError as error:
+            told += f"{file} is damaged at byte" in str(error)
+        else:  # it lay in the padding of a record
+            assert len(bodies(log)) == 3
+            log.close()
+    assert told >= 2 * FRAME_BYTES + 100 + 120
+
+
+def test_one_damaged_copy_of_the_header_is_survived_and_two_are_told(path: Path) -> None:
+    file, content, _, _ = write_three(path)
+    for at in (20, 532):
+        one = bytearray(content)
+        one[at] ^= 1
+        file.write_bytes(one)
+        log = open_log(path, marked=3)
+        assert len(bodies(log)) == 3
+        log.close()
+    both = bytearray(content)
+    both[20] ^= 1
+    both[532] ^= 2
+    file.write_bytes(both)
+    with pytest.raises(CorruptError, match="byte 0"):
+        open_log(path, marked=3)
+    newer = bytearray(content)
+    newer[8] = newer[520] = 9
+    file.write_bytes(newer)
+    with pytest.raises(FormatVersionError, match="version 9"):
+        open_log(path, marked=3)
+
+
+def test_a_file_that_is_missing_in_the_middle_is_damage(path: Path) -> None:
+    log = open_log(path)
+    for body in numbered(60):
+        append(log, body)
+    log.close()
+    files = sorted(path.glob("*.log"))
+    files[2].rename(path / "elsewhere")
+    with pytest.raises(CorruptError, match="are lost there"):
+        open_log(path, marked=60)
+    assert open_log(path, after=59, marked=60).last == 60  # nothing of it is needed
+
+
+def test_a_message_that_holds_the_bytes_of_a_frame_is_not_taken_for_one(path: Path) -> None:
+    """Its sender does not know the salt. The write that holds it is torn in its first bytes."""
+    for seed in (0, salted(bytes(8))):
+        forged = encode_frame(seed, 3, 3, 0, b"forged") + b"forged"
+        log = open_log(path)
+        append(log, b"true")
+        append(log, bytes(8) + forged * 5)
+        log.close()
+        (file,) = path.glob("*.log")
+        content = bytearray(file.read_bytes())
+        begin = HEADER_BYTES + framed_size(4)
+        content[begin : begin + FRAME_BYTES] = bytes(FRAME_BYTES)
+        file.write_bytes(content)
+        log = open_log(path, marked=1)
+        assert bodies(log) == [b"true"]
+        log.close()
+        shutil.rmtree(path)
+
+
+# --- several writes between two fsyncs ------------------------------------------------------------
+
+
+def test_with_interval_durability_a_power_cut_may_lose_one_write_and_keep_the_next(
+    path: Path,
+) -> None:
+    log = open_log(path, interval=True)
+    places = []
+    for number, body in enumerate(numbered(8, 100)):
+        places.append(log._files[-1].end if log._files else HEADER_BYTES)
+        append(log, body, sync=number == 3)
+    log.close()
+    (file,) = path.glob("*.log")
+    content = file.read_bytes()
+    size = framed_size(100)
+    for lost in range(8):
+        at = places[lost]
+        file.write_bytes(content[:at] + bytes(size) + content[at + size :])
+        if lost < 4:  # it was durable, and the mark says so
+            with pytest.raises(CorruptError):
+                open_log(path, marked=4, interval=True)
+        else:
+            log = open_log(path, marked=4, interval=True)
+            assert bodies(log) == numbered(8, 100)[:lost]
+            log.close()
+            assert not any(file.read_bytes()[places[lost] :])
+
+
+# --- a disk that fails ----------------------------------------------------------------------------
+
+
+class Faulty:
+    """`os` as the files of a log see it: some call fails once, and then the pages are lost."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, call: str, *, lose: bool) -> None:
+        self.armed = False
+        real = getattr(os, call)
+
+        def fail(*arguments: object) -> object:
+            if not self.armed:
+                return real(*arguments)
+            self.armed = False
+            if not lose:
+                real(*arguments)
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(os, call, fail)
+
+
+@pytest.mark.parametrize("lose", [False, True])
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_after_a_failed_write_what_was_in_doubt_stands_in_a_new_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch, times: int, *, lose: bool
+) -> None:
+    faulty = Faulty(monkeypatch, "pwritev", lose=lose)
+    log = open_log(path)
+    written = []
+    for number in range(12):
+        body = f"record {number}".encode()
+        if number % 4 == times % 4:
+            faulty.armed = True
+            with pytest.raises(StorageError, match="Input/output"):
+                append(log, body)
+            assert log.failed
+            with pytest.raises(StorageError, match="healed"):
+                log.append(log.last + 1, log.last + 1, b"other", NOW)
+            log._spare.want(SMALL)
+            log._spare.wait()
+            log.heal(NOW)
+        else:
+            append(log, body)
+        written.append(body)
+        assert bodies(log) == written
+    log.close()
+    log = open_log(path, marked=12)
+    assert bodies(log) == written
+
+
+def stop(_: Path) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_kill_before_the_new_file_has_its_name_leaves_what_was_durable(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faulty = Faulty(monkeypatch, "pwritev", lose=True)
+    log = open_log(path)
+    append(log, b"durable")
+    faulty.armed = True
+    with pytest.raises(StorageError):
+        append(log, b"in doubt")
+    log._spare.want(SMALL)
+    log._spare.wait()
+    with monkeypatch.context() as patched:
+        patched.setattr(log._spare, "name", stop)
+        with pytest.raises(KeyboardInterrupt):
+            log.heal(NOW)
+    log.close()
+    log = open_log(path, marked=1)
+    assert bodies(log) == [b"durable"]
+    append(log, b"goes on")
+    log.close()
+    assert bodies(open_log(path, marked=2)) == [b"durable", b"goes on"]
+
+
+def test_a_full_disk_is_met_before_anything_is_in_doubt(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = False
+    real = make_file
+
+    def make(target: Path, size: int, going_on: Callable[[], bool]) -> bool:
+        if full:
+            raise StorageError(f"{target}: the disk is full: free some space")
+        return real(target, size, going_on)
+
+    monkeypatch.setattr("timeline.log.spare.make_file", make)
+    log = open_log(path)
+    written = []
+    for body in numbered(8):
+        append(log, body)
+        written.append(body)
+    log._spare.wait()
+    full = True
+    try:
+        for body in numbered(30):
+            append(log, body)
+            written.append(body)
+    except LogFullError:
+        pass
+    assert 8 < len(written) < 38
+    assert not log.failed
+    assert bodies(log) == written
+    with pytest.raises((LogFullError, StallError)):
+        log.append(log.last + 1, log.last + 1, b"x" * 3000, NOW)
+    full = False
+    log._spare.wait()
+    append(log, b"room again")
+    assert bodies(log) == [*written, b"room again"]
+
+
+# --- what a kill leaves of the next file ----------------------------------------------------------
+
+
+def leave_partial(path: Path) -> None:
+    (path / ".spare.partial").write_bytes(bytes(100))
+
+
+def leave_used(path: Path) -> None:
+    header = encode_file_header(FileHeader(7, 3, NOW, b"saltsalt"))
+    (path / "spare").write_bytes(header.ljust(SMALL, b"\0"))
+
+
+def leave_whole(path: Path) -> None:
+    (path / "spare").write_bytes(bytes(SMALL))
+
+
+@pytest.mark.parametrize("leave", [leave_partial, leave_used, leave_whole])
+def test_what_a_kill_left_of_the_next_file_is_used_or_removed(
+    path: Path, leave: Callable[[Path], None]
+) -> None:
+    log = open_log(path)
+    append(log, b"one")
+    append(log, b"two")
+    log.close()
+    leave(path)
+    log = open_log(path, marked=2)
+    for body in numbered(30):
+        append(log, body)
+    assert bodies(log)[2:] == numbered(30)
+    log.close()
+    assert {each.name for each in path.iterdir() if each.suffix != ".log"} <= {"spare"}

@@ -1,0 +1,5 @@
+"""The commit log in files of its own: takes a record, makes it durable, reads it back, lets it go.
+
+It may import `storage` and what stands below it. It knows LSNs and bytes, and nothing of what a
+record says. A log on other machines can take its place.
+"""

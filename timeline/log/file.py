@@ -1,0 +1,318 @@
+"""One file of the log: made of written zeros, filled from the front, read from any place.
+
+Responsibility: make a file ahead of its use, write frames into it, read frames back, and find where
+they end.
+
+Rule: a frame is written over zeros that are on the disk already, so a write changes no metadata of
+the file and its fsync is one write. What was written is durable when `write` returns with `sync`,
+or when `sync` returns. Nothing is written a second time: after a failed write or fsync the file is
+only read, and the log goes on in another.
+
+How it fails: `StorageError` from the system. A place where no whole frame is found is no failure
+here: `frames` ends there, and whoever opens the log says what it means.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+
+from timeline.errors import StorageError
+from timeline.formats.logfiles import (
+    ALIGNMENT,
+    FRAME_BYTES,
+    HEADER_BYTES,
+    FileHeader,
+    decode_file_header,
+    decode_frame,
+    encode_file_header,
+    encode_frame,
+    framed_size,
+    is_body,
+    padding,
+    salted,
+)
+from timeline.log.places import Places
+from timeline.storage.descriptors import keep_standard
+
+SUFFIX: Final = ".log"
+_DIGITS: Final = 20  # as many as the highest LSN has
+_PIECE_BYTES: Final = 1 << 20  # zeros that are written before the disk is given to others
+_SYNCED: Final = getattr(os, "RWF_DSYNC", 0)  # Linux: a write and its fdatasync in one call
+
+
+class Placed(NamedTuple):
+    """A frame that was found whole, and where."""
+
+    place: int
+    first: int
+    last: int
+    flags: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """The place behind it."""
+        return self.place + framed_size(self.size)
+
+
+def name_of(first: int) -> str:
+    """The name of the file whose first LSN is `first`."""
+    return f"{first:0{_DIGITS}}{SUFFIX}"
+
+
+def first_of(path: Path) -> int | None:
+    """The first LSN that the name of a file tells; None when it is no file of the log."""
+    digits = path.name.removesuffix(SUFFIX)
+    if path.suffix != SUFFIX or len(digits) != _DIGITS or not digits.isdecimal():
+        return None
+    return int(digits)
+
+
+def make_file(path: Path, size: int, going_on: Callable[[], bool]) -> bool:
+    """Make a file of `size` zeros that are on the disk; False when `going_on()` said no, and then
+    there is no file. Raises `StorageError`; what was made until then is removed.
+    """
+    size = -(-size // ALIGNMENT) * ALIGNMENT
+    try:
+        keep_standard()
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            for at in range(0, size, _PIECE_BYTES):
+                if not going_on():
+                    path.unlink()
+                    return False
+                _write_all(handle, bytes(min(_PIECE_BYTES, size - at)), at)
+                os.fdatasync(handle)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise refused(path, error) from error
+    return True
+
+
+class LogFile:
+    """An open file. Not thread-safe, except that `read` may be called by many beside one writer."""
+
+    def __init__(self, path: Path, handle: int, header: FileHeader) -> None:
+        self.path = path
+        self.header = header
+        self.size = os.fstat(handle).st_size
+        self.end = HEADER_BYTES  # the place behind the last frame
+        self.failed = False
+        self.places = Places()
+        self._locating = threading.Lock()  # several readers may walk over an old file
+        self._handle = handle
+        self._seed = salted(header.salt)
+
+    @classmethod
+    def begin(cls, path: Path, header: FileHeader) -> Self:
+        """Write the header of the log into a file of zeros, durably."""
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                _write_all(handle, encode_file_header(header), 0)
+                os.fdatasync(handle)
+            except OSError:
+                os.close(handle)
+                raise
+        except OSError as error:
+            raise refused(path, error) from error
+        return cls(path, handle, header)
+
+    @classmethod
+    def open(cls, path: Path, *, read_only: bool = False) -> Self | None:
+        """Open a file that is there; None when it has no whole header. Raises `StorageError`."""
+        try:
+            handle = os.open(path, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
+            try:
+                header = decode_file_header(os.pread(handle, HEADER_BYTES, 0))
+            except OSError:
+                os.close(handle)
+                raise
+        except OSError as error:
+            raise refused(path, error) from error
+        if header is None:
+            os.close(handle)
+            return None
+        return cls(path, handle, header)
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def has_room(self, size: int) -> bool:
+        """Whether a body of `size` bytes still goes into the file."""
+        return self.end + framed_size(size) <= self.size
+
+    def write(self, first: int, last: int, flags: int, body: bytes, *, sync: bool) -> int:
+        """Write a frame behind the last one, with `sync` durably; its place. Raises `StorageError`,
+        and then nobody knows what of it is on the disk: the file takes no more.
+        """
+        assert not self.failed
+        frame = encode_frame(self._seed, first, last, flags, body)
+        place = self.end
+        parts = [frame, body, bytes(padding(len(body)))]
+        size = framed_size(len(body))
+        try:
+            if sync and _SYNCED:
+                if os.pwritev(self._handle, parts, place, _SYNCED) != size:
+                    _write_all(self._handle, b"".join(parts), place)
+                    os.fdatasync(self._handle)
+            else:
+                if os.pwritev(self._handle, parts, place) != size:
+                    _write_all(self._handle, b"".join(parts), place)
+                if sync:
+                    os.fdatasync(self._handle)
+        except OSError as error:
+            self.failed = True
+            raise refused(self.path, error) from error
+        self.end = place + size
+        self.places.note(first, place)
+        return place
+
+    def sync(self) -> None:
+        """Make what was written durable. Raises `StorageError`: the file then takes no more."""
+        try:
+            os.fdatasync(self._handle)
+        except OSError as error:
+            self.failed = True
+            raise refused(self.path, error) from error
+
+    def cut(self, place: int) -> None:
+        """Make zeros of everything behind `place`, durably. For what a power cut tore."""
+        try:
+            with self._mapped() as bytes_:
+                stop = _last_used(bytes_, place)
+            for at in range(place, stop, _PIECE_BYTES):
+                _write_all(self._handle, bytes(min(_PIECE_BYTES, stop - at)), at)
+            os.fdatasync(self._handle)
+        except OSError as error:
+            raise refused(self.path, error) from error
+        self.end = place
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def read(self, place: int) -> tuple[Placed, bytes] | None:
+        """The frame at `place` and its body; None when there is no whole one."""
+        try:
+            head = os.pread(self._handle, FRAME_BYTES, place)
+            frame = decode_frame(self._seed, head)
+            if frame is None:
+                return None
+            body = os.pread(self._handle, frame.size, place + FRAME_BYTES)
+        except OSError as error:
+            raise refused(self.path, error) from error
+        if not is_body(self._seed, frame, body):
+            return None
+        return Placed(place, frame.first, frame.last, frame.flags, frame.size), body
+
+    def is_used(self, place: int) -> bool:
+        """Whether anything but zeros lies behind `place`."""
+        with self._mapped() as bytes_:
+            return _last_used(bytes_, place) > place
+
+    def frames(self, place: int = HEADER_BYTES) -> Iterator[Placed]:
+        """The frames from `place` on, one after another, up to where none is. Their bodies are not
+        checked: `read` does that.
+        """
+        with self._mapped() as bytes_:
+            while True:
+                frame = decode_frame(self._seed, bytes_[place : place + FRAME_BYTES])
+                if frame is None:
+                    return
+                found = Placed(place, frame.first, frame.last, frame.flags, frame.size)
+                if found.end > len(bytes_):
+                    return
+                yield found
+                place = found.end
+
+    def locate(self, lsn: int) -> int:
+        """A place at or before that of the frame with commit `lsn`, close to it."""
+        with self._locating:
+            place = self.places.before(lsn)
+            for frame in self._heads(place):
+                if frame.last >= lsn:
+                    break
+                self.places.note(frame.first, frame.place)
+                place = frame.end
+        return place
+
+    def _heads(self, place: int) -> Iterator[Placed]:
+        """As `frames`, one read of the file each, which is less than a map of it for a few."""
+        while True:
+            frame = decode_frame(self._seed, os.pread(self._handle, FRAME_BYTES, place))
+            if frame is None:
+                return
+            found = Placed(place, frame.first, frame.last, frame.flags, frame.size)
+            yield found
+            place = found.end
+
+    def find_beyond(self, place: int) -> Placed | None:
+        """The first whole frame that begins at or behind `place`, wherever that is."""
+        with self._mapped() as bytes_:
+            stop = _last_used(bytes_, place)
+            at = place
+            while at < stop:
+                frame = decode_frame(self._seed, bytes_[at : at + FRAME_BYTES])
+                if frame is not None:
+                    body = bytes_[at + FRAME_BYTES : at + FRAME_BYTES + frame.size]
+                    if is_body(self._seed, frame, body):
+                        return Placed(at, frame.first, frame.last, frame.flags, frame.size)
+                at += ALIGNMENT
+        return None
+
+    def __del__(self) -> None:
+        """Closes the file when nobody has it any more. There is no `close`: a reader on another
+        thread may be about to read, and the system gives a free descriptor to somebody else.
+        """
+        os.close(self._handle)
+
+    def _mapped(self) -> mmap.mmap:
+        try:
+            return mmap.mmap(self._handle, self.size, access=mmap.ACCESS_READ)
+        except OSError as error:
+            raise refused(self.path, error) from error
+
+
+def is_blank_file(path: Path) -> bool:
+    """Whether nothing was written into a file that `make_file` made: where its header would be are
+    zeros. Raises `StorageError`.
+    """
+    try:
+        with path.open("rb") as file:
+            return not file.read(HEADER_BYTES).strip(b"\0")
+    except OSError as error:
+        raise refused(path, error) from error
+
+
+def _last_used(bytes_: mmap.mmap, place: int) -> int:
+    """The place behind the last byte from `place` on that is no zero; `place` when all are."""
+    stop = len(bytes_)
+    while stop > place:
+        begin = max(place, stop - _PIECE_BYTES)
+        used = bytes_[begin:stop].rstrip(b"\0")
+        if used:
+            return begin + len(used)
+        stop = begin
+    return place
+
+
+def _write_all(handle: int, content: bytes, place: int) -> None:
+    """Write all of it: the system may take less at a time, and says why when it takes nothing."""
+    view = memoryview(content)
+    while view:
+        done = os.pwrite(handle, view, place)
+        view, place = view[done:], place + done
+
+
+def refused(path: Path, error: OSError) -> StorageError:
+    """What to raise of an error of the system about a file of the log."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(f"{path}: the disk is full: free some space")
+    return StorageError(f"{path}: {error.strerror or error}")
