@@ -95,15 +95,15 @@ class Spare:
         try:
             made = make_file(self._partial, size, lambda: not self._stopped)
             if made:
-                self._partial.rename(self.path)
-                sync_directory(self._directory)
+                self._partial.rename(self.path)  # `name` makes its last name durable
         except StorageError as error:
             failure = error
         except OSError as error:
             failure = StorageError(f"{self.path} cannot be made: {error.strerror}")
-        with self._ended:
-            self._thread = None
-            self._failure = failure
-            if made and failure is None:
-                self._size = size
-            self._ended.notify_all()
+        finally:
+            with self._ended:
+                self._thread = None
+                self._failure = failure
+                if made and failure is None:
+                    self._size = size
+                self._ended.notify_all()

@@ -1,0 +1,165 @@
+"""A disk that loses power: what the system was asked to write is kept apart from what is durable.
+
+Rule: a write is *pending* until an fsync of its file. A power cut keeps any mix of old and new in
+the sectors that pending writes cover, and leaves other bytes alone. A rename is pending until an
+fsync of its directory, and a power cut may take it back. The moment of the cut is the n-th call to
+the system: that call and all later ones raise `PowerCut`.
+
+It stands for the calls of `os` that files of the log make, on whichever thread.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pytest
+
+_SECTOR_BYTES: Final = 512
+
+
+class PowerCut(BaseException):
+    """The machine is off."""
+
+
+class Write(NamedTuple):
+    inode: int
+    place: int
+    before: bytes
+    after: bytes
+
+
+class Rename(NamedTuple):
+    source: Path
+    target: Path
+    replaced: bytes | None
+
+
+class Disk:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls_left: int | None = None  # until the power cut; None: there is none
+        self.fail_next_write = False
+        self._lock = threading.Lock()
+        self._writes: list[Write] = []
+        self._renames: list[Rename] = []
+        self._pwrite, self._pwritev = os.pwrite, os.pwritev
+        self._fdatasync, self._fsync = os.fdatasync, os.fsync
+        self._rename = Path.rename
+        for name in ("pwrite", "pwritev", "fdatasync", "fsync"):
+            monkeypatch.setattr(os, name, getattr(self, name))
+        disk = self
+
+        def rename(path: Path, target: Path) -> Path:
+            return disk.rename(path, target)
+
+        monkeypatch.setattr(Path, "rename", rename)
+
+    # --- calls of the system ------------------------------------------------------------------
+
+    def pwrite(self, handle: int, content: bytes, place: int) -> int:
+        self._count()
+        self._note(handle, bytes(content), place)
+        return self._pwrite(handle, content, place)
+
+    def pwritev(self, handle: int, parts: Sequence[bytes], place: int, flags: int = 0) -> int:
+        self._count()
+        content = b"".join(parts)
+        self._note(handle, content, place)
+        done = self._pwrite(handle, content, place)
+        if self.fail_next_write:
+            self.fail_next_write = False
+            self._lose(handle)
+            raise OSError(5, "Input/output error")
+        if flags:
+            self._count()  # the power may go between the write and its fsync
+            self._settle(handle)
+        return done
+
+    def fdatasync(self, handle: int) -> None:
+        self._count()
+        self._settle(handle)
+
+    def fsync(self, handle: int) -> None:
+        self._count()
+        self._settle(handle)
+        with self._lock:  # of a directory: its names are durable
+            self._renames.clear()
+
+    def rename(self, source: Path, target: Path) -> Path:
+        self._count()
+        replaced = target.read_bytes() if target.exists() else None
+        found = self._rename(source, target)
+        with self._lock:
+            self._renames.append(Rename(source, target, replaced))
+        return found
+
+    # --- power --------------------------------------------------------------------------------
+
+    def restore_power(self, choice: random.Random) -> None:
+        """The machine is on again, with what was durable and some of what was pending."""
+        self.calls_left = None
+        for write in reversed(self._writes):
+            path = self._path(write.inode)
+            if path is None:
+                continue
+            mixed = bytearray(write.after)
+            for at in range(0, len(mixed), _SECTOR_BYTES):
+                stop = min(at + _SECTOR_BYTES - (write.place + at) % _SECTOR_BYTES, len(mixed))
+                if choice.random() < 0.5:
+                    mixed[at:stop] = write.before[at:stop]
+            with path.open("r+b") as file:
+                file.seek(write.place)
+                file.write(mixed)
+        for each in reversed(self._renames):
+            if choice.random() < 0.5 and each.target.exists():
+                self._rename(each.target, each.source)
+                if each.replaced is not None:
+                    each.target.write_bytes(each.replaced)
+        self._writes.clear()
+        self._renames.clear()
+
+    def check(self) -> None:
+        """Raise `PowerCut` when the power has gone."""
+        with self._lock:
+            if self.calls_left == 0:
+                raise PowerCut
+
+    def watch(self, directory: Path) -> None:
+        """The directory in which files are found again by what they are."""
+        self._directory = directory
+
+    def _count(self) -> None:
+        with self._lock:
+            if self.calls_left is not None:
+                if self.calls_left <= 0:
+                    raise PowerCut
+                self.calls_left -= 1
+
+    def _note(self, handle: int, content: bytes, place: int) -> None:
+        before = os.pread(handle, len(content), place).ljust(len(content), b"\0")
+        with self._lock:
+            self._writes.append(Write(os.fstat(handle).st_ino, place, before, content))
+
+    def _settle(self, handle: int) -> None:
+        inode = os.fstat(handle).st_ino
+        with self._lock:
+            self._writes = [write for write in self._writes if write.inode != inode]
+
+    def _lose(self, handle: int) -> None:
+        """What was pending of a file is gone, as after an fsync that failed."""
+        inode = os.fstat(handle).st_ino
+        with self._lock:
+            lost = [write for write in self._writes if write.inode == inode]
+            self._writes = [write for write in self._writes if write.inode != inode]
+        for write in reversed(lost):
+            self._pwrite(handle, write.before, write.place)
+
+    def _path(self, inode: int) -> Path | None:
+        for path in self._directory.iterdir():
+            if path.stat().st_ino == inode:
+                return path
+        return None

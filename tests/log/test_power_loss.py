@@ -1,0 +1,177 @@
+"""The promise: whatever was acknowledged before a power cut is there after it, in order and without
+a gap, wherever the cut falls and whatever it leaves of what was being written.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from tests.log.disk import Disk, PowerCut
+from timeline.errors import StallError, StorageError
+from timeline.log.log import CommitLog
+
+SMALL: Final = 4096
+NOW: Final = 1_700_000_000_000
+
+
+@pytest.fixture(autouse=True)
+def threads_may_lose_power(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ignore(arguments: threading.ExceptHookArgs) -> None:
+        assert arguments.exc_type is PowerCut, arguments
+
+    monkeypatch.setattr(threading, "excepthook", ignore)
+
+
+class Session:
+    """One opening of the log, and what its callers know."""
+
+    def __init__(
+        self, path: Path, disk: Disk, acknowledged: list[bytes], *, interval: bool
+    ) -> None:
+        self.disk = disk
+        self.log = CommitLog(
+            path,
+            file_bytes=SMALL,
+            epoch=1,
+            after=0,
+            marked=len(acknowledged),
+            interval=interval,
+        )
+        self.interval = interval
+        self.asked = [body for _, _, body in self.log.read(0, self.log.last, 1 << 30)]
+        self.durable = self.appended = len(self.asked)
+
+    def append(self, body: bytes) -> None:
+        while True:
+            try:
+                number = len(self.asked) + 1
+                self.asked.append(body)
+                self.log.append(number, number, body, NOW, sync=not self.interval)
+            except StallError:
+                self.asked.pop()
+                self._wait()
+            except StorageError:
+                self.heal()
+                return
+            else:
+                self.appended = len(self.asked)
+                if not self.interval:
+                    self.durable = self.appended
+                return
+
+    def _wait(self) -> None:
+        """For the next file, which nobody makes once the power has gone."""
+        self.log._spare.wait()
+        self.disk.check()
+
+    def heal(self) -> None:
+        while True:
+            try:
+                self.log.heal(NOW)
+            except StallError:
+                self._wait()
+            else:
+                break
+        self.durable = self.appended = len(self.asked)
+
+    def sync(self) -> None:
+        self.log.sync()
+        self.durable = len(self.asked)
+
+
+Step = tuple[str, int]
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.integers(1, 2500)),
+        st.tuples(st.just("append"), st.integers(1, 200)),
+        st.tuples(st.sampled_from(["sync", "turn", "fail"]), st.just(0)),
+    ),
+    min_size=1,
+    max_size=25,
+)
+
+
+def play(session: Session, disk: Disk, todo: list[Step], choice: random.Random) -> None:
+    for verb, size in todo:
+        if verb == "append":
+            session.append(choice.randbytes(size))
+        elif verb == "sync":
+            session.sync()
+        elif verb == "turn":
+            session.log.turn()
+        else:
+            disk.fail_next_write = True
+        session.log._spare.wait()
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    lives=st.lists(
+        st.tuples(steps, st.integers(0, 60), st.sampled_from(["cut", "kill"])),
+        min_size=1,
+        max_size=4,
+    ),
+    interval=st.booleans(),
+    seed=st.integers(0, 1 << 30),
+)
+def test_nothing_that_was_acknowledged_is_lost(
+    tmp_path: Path, lives: list[tuple[list[Step], int, str]], seed: int, *, interval: bool
+) -> None:
+    path = tmp_path / "log"
+    shutil.rmtree(path, ignore_errors=True)
+    choice = random.Random(seed)
+    kept: list[bytes] = []
+    with pytest.MonkeyPatch.context() as patched:
+        disk = Disk(patched)
+        disk.watch(path)
+        for todo, calls, end in lives:
+            session = Session(path, disk, kept, interval=interval)
+            assert session.asked[: len(kept)] == kept
+            session.log._spare.wait()
+            disk.calls_left = calls
+            with suppress(PowerCut):
+                play(session, disk, todo, choice)
+            disk.fail_next_write = False
+            disk.calls_left = 0
+            session.log._spare.wait()
+            if end == "cut":
+                disk.restore_power(choice)
+            else:  # the system goes on, and writes what it was given when it likes
+                disk.calls_left = None
+                session.durable = max(session.durable, session.appended)
+            again = Session(path, disk, session.asked[: session.durable], interval=interval)
+            assert again.asked == session.asked[: len(again.asked)]
+            assert len(again.asked) >= session.durable
+            if choice.random() < 0.5:
+                again.append(b"goes on")
+                again.sync()
+            kept = list(again.asked)  # what was read once is there for ever
+            again.log.close()
+
+
+def test_what_a_killed_process_left_to_the_system_is_durable_once_it_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log"
+    disk = Disk(monkeypatch)
+    disk.watch(path)
+    killed = Session(path, disk, [], interval=True)
+    for number in range(5):
+        killed.append(f"record {number}".encode() * 50)
+    reader = Session(path, disk, killed.asked, interval=True)
+    reader.log.close()
+    disk.restore_power(random.Random(1))
+    assert Session(path, disk, [], interval=True).asked == killed.asked
