@@ -26,6 +26,7 @@ from timeline.formats.logfiles import (
 )
 from timeline.log.file import make_file
 from timeline.log.log import CommitLog, LogFullError
+from timeline.log.reader import LogReader
 
 SMALL: Final = 4096  # bytes of a file here, so that there are several
 NOW: Final = 1_700_000_000_000
@@ -133,6 +134,38 @@ def test_readers_read_beside_the_writer(path: Path) -> None:
     for thread in threads:
         thread.join()
     assert all(each == written for each in seen)
+
+
+def test_a_reader_of_a_log_that_another_writes_moves_on_and_changes_nothing(path: Path) -> None:
+    log = open_log(path)
+    append(log, b"first")
+    log._spare.wait()
+    reader = LogReader(path, after=0, marked=1, read_only=True)
+    seen = [body for _, _, body in reader.read(0, reader.last, 1 << 20)]
+    for body in numbered(100):
+        append(log, body)
+        if len(seen) % 7 == 0:
+            log.turn()
+        before = reader.last
+        reader.refresh(log.last)
+        seen += [found for _, _, found in reader.read(before, reader.last, 1 << 20)]
+    assert seen == [b"first", *numbered(100)]
+    log.let_go(50)
+    reader.refresh(log.last)
+    assert reader.first == log.first
+    log._spare.wait()
+    content = {each: each.read_bytes() for each in path.iterdir()}
+    LogReader(path, after=60, marked=101, read_only=True)
+    assert content == {each: each.read_bytes() for each in path.iterdir()}
+
+
+def test_a_torn_write_is_left_alone_by_who_only_reads(path: Path) -> None:
+    file, content, begin, _ = write_three(path)
+    torn = content[: begin + 50] + bytes(len(content) - begin - 50)
+    file.write_bytes(torn)
+    reader = LogReader(path, after=0, marked=2, read_only=True)
+    assert reader.last == 2
+    assert file.read_bytes() == torn
 
 
 # --- letting go -----------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
     append      one record behind the last one, by one write and one fsync
     sync        what was appended without one is durable
     heal        after a failure: what may have been lost is written again elsewhere
-    read        records above an LSN
     let_go      files that hold nothing above an LSN
 
 Rule: records are appended one at a time, and none before the fsync of the one before it returned,
@@ -13,21 +12,22 @@ the bytes and call the next fsync good. `heal` writes them to a new file.
 
 How it fails: `StallError` when the next file is not ready, and `LogFullError` when it cannot be
 made: nothing was written. `StorageError` when a write or fsync failed: it is not known what is on
-the disk, and every call but `read`, `heal` and `close` is refused until `heal` returns.
+the disk, and all but reading and closing is refused until `heal`
+returns.
 
-Whoever appends, heals or lets go is one thread at a time. `read` is called beside it by many.
+One thread at a time appends, heals and lets go; others read beside it.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-from timeline.errors import CorruptError, StallError, StorageError, TrimmedError
+from timeline.errors import StallError, StorageError
 from timeline.formats.logfiles import HEADER_BYTES, UNSYNCED, FileHeader, framed_size
 from timeline.log.file import LogFile, name_of
-from timeline.log.opening import open_files
+from timeline.log.reader import LogReader
 from timeline.log.spare import Spare
 from timeline.storage.files import PRIVATE, sync_directory
 
@@ -38,15 +38,7 @@ class LogFullError(StorageError):
     """There is no room for the next file of the log; nothing was written."""
 
 
-class Kept(NamedTuple):
-    """A file that holds only commits that are not the newest."""
-
-    last: int  # LSN
-    bytes: int
-    time: int  # when the last commit in it was made, in ms, or a little later
-
-
-class CommitLog:
+class CommitLog(LogReader):
     """The log in `directory`, which is made when it is not there.
 
     `after` is the sealed LSN, and `marked` the one that the durable mark tells. Raises what
@@ -63,7 +55,6 @@ class CommitLog:
         marked: int,
         interval: bool = False,
     ) -> None:
-        self._directory = directory
         self._file_bytes = file_bytes
         self._epoch = epoch
         self._turning = False
@@ -72,12 +63,10 @@ class CommitLog:
         if not directory.exists():
             directory.mkdir(mode=PRIVATE)
             sync_directory(directory.parent)
-        found = open_files(directory, after=after, marked=marked, interval=interval)
-        self._files = found.files
-        self.last = found.last
+        super().__init__(directory, after=after, marked=marked, interval=interval)
         if self._files:
             newest = self._files[-1]
-            if found.torn:
+            if self._torn:
                 newest.cut(newest.end)
             newest.sync()  # a killed process may have left some of it to the system
         self._spare = Spare(directory)
@@ -197,41 +186,7 @@ class CommitLog:
         if self._failed:
             raise StorageError("the log failed and has not been healed")
 
-    # --- reading ------------------------------------------------------------------------------
-
-    @property
-    def first(self) -> int:
-        """The lowest LSN that is kept; one above the last when there is none."""
-        files = self._files
-        return files[0].header.first if files else self.last + 1
-
-    def read(self, after: int, upto: int, most: int) -> list[tuple[int, int, bytes]]:
-        """(first LSN, last LSN, record) of the records that hold a commit above LSN `after`, and
-        none above `upto`: about `most` bytes of them, one at least. Raises `TrimmedError` when they
-        are no longer kept, and `CorruptError`.
-        """
-        files = self._files
-        if after >= upto:
-            return []
-        number = sum(file.header.first <= after + 1 for file in files) - 1
-        if number < 0:
-            raise TrimmedError(f"the log begins at LSN {self.first}")
-        found: list[tuple[int, int, bytes]] = []
-        for at, file in enumerate(files[number:], number + 1):
-            below = min(files[at].header.first if at < len(files) else upto + 1, upto + 1)
-            if not _read_file(file, after, below, most, found) or below > upto:
-                break
-        return found
-
     # --- letting go ---------------------------------------------------------------------------
-
-    @property
-    def kept(self) -> list[Kept]:
-        """The files but the newest, the oldest first."""
-        return [
-            Kept(next_.header.first - 1, file.size, next_.header.time)
-            for file, next_ in zip(self._files, self._files[1:], strict=False)
-        ]
 
     def let_go(self, upto: int) -> None:
         """Remove the files that hold no commit above LSN `upto`; the newest stays always."""
@@ -246,31 +201,3 @@ class CommitLog:
         """Let go of the files. What was appended without `sync` is not made durable."""
         self._spare.close()
         self._files = []
-
-
-def _read_file(
-    file: LogFile, after: int, below: int, most: int, found: list[tuple[int, int, bytes]]
-) -> bool:
-    """Add to `found` the records of a file that hold a commit above LSN `after` and begin below
-    `below`; whether the next file is to be read too.
-    """
-    size = sum(len(body) for _, _, body in found)
-    place = file.locate(max(after + 1, file.header.first))
-    reached = -1
-    while reached + 1 < below:
-        whole = file.read(place)
-        if whole is None:
-            raise CorruptError(
-                f"{file.path} is damaged at byte {place}: restore a backup, or keep what can be "
-                "kept with `timeline repair`"
-            )
-        frame, body = whole
-        place, reached = frame.end, frame.last
-        if reached >= below:
-            break
-        if reached > after:
-            found.append((frame.first, frame.last, body))
-            size += len(body)
-            if size >= most:
-                return False
-    return True

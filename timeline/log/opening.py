@@ -105,7 +105,10 @@ def _list_files(directory: Path, *, read_only: bool, known: dict[Path, LogFile])
 def _walk(file: LogFile, after: int, below: int | None) -> int:
     """The last LSN that `file` holds without a gap, and below `below`. Sets its end."""
     reached = file.header.first - 1
-    for frame in file.frames():
+    place = file.places.before(after + 1)
+    for frame in file.frames(place):
+        if frame.place == place > HEADER_BYTES:  # what lies before it was walked over earlier
+            reached = frame.first - 1
         if frame.first != reached + 1 or (below is not None and frame.first >= below):
             break
         if frame.last > after and file.read(frame.place) is None:

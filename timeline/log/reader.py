@@ -1,0 +1,122 @@
+"""Reading the log: the records above an LSN, from any place, by many threads.
+
+Responsibility: hold the files of the log in order, say what is kept, and read records back.
+
+Rule: a list of files is never changed, another takes its place, so a reader goes on with the one
+that it has. A reader is told by its caller up to which LSN it may see; what is being written lies
+above that. `refresh` is for a log that another process writes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from timeline.errors import CorruptError, TrimmedError
+from timeline.log.file import LogFile
+from timeline.log.opening import open_files
+
+
+class Kept(NamedTuple):
+    """A file that holds only commits that are not the newest."""
+
+    last: int  # LSN
+    bytes: int
+    time: int  # when the last commit in it was made, in ms, or a little later
+
+
+class LogReader:
+    """The log in `directory`, from its files. `after` is the sealed LSN, and `marked` the one that
+    the durable mark tells. Raises what `open_files` does.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        after: int,
+        marked: int,
+        interval: bool = False,
+        read_only: bool = False,
+    ) -> None:
+        self._directory = directory
+        self._interval = interval
+        found = open_files(
+            directory, after=after, marked=marked, interval=interval, read_only=read_only
+        )
+        self._files = found.files
+        self._torn = found.torn
+        self.last = found.last  # the last LSN
+
+    def refresh(self, marked: int) -> None:
+        """Move on to what its owner has written by now. Raises what `open_files` does."""
+        known = {file.path: file for file in self._files}
+        found = open_files(
+            self._directory,
+            after=self.last,
+            marked=marked,
+            interval=self._interval,
+            read_only=True,
+            known=known,
+        )
+        self._files, self.last = found.files, found.last
+
+    @property
+    def first(self) -> int:
+        """The lowest LSN that is kept; one above the last when there is none."""
+        files = self._files
+        return files[0].header.first if files else self.last + 1
+
+    def read(self, after: int, upto: int, most: int) -> list[tuple[int, int, bytes]]:
+        """(first LSN, last LSN, record) of the records that hold a commit above LSN `after`, and
+        none above `upto`: about `most` bytes of them, one at least. Raises `TrimmedError` when they
+        are no longer kept, and `CorruptError`.
+        """
+        files = self._files
+        if after >= upto:
+            return []
+        number = sum(file.header.first <= after + 1 for file in files) - 1
+        if number < 0:
+            raise TrimmedError(f"the log begins at LSN {self.first}")
+        found: list[tuple[int, int, bytes]] = []
+        for at, file in enumerate(files[number:], number + 1):
+            below = min(files[at].header.first if at < len(files) else upto + 1, upto + 1)
+            if not _read_file(file, after, below, most, found) or below > upto:
+                break
+        return found
+
+    @property
+    def kept(self) -> list[Kept]:
+        """The files but the newest, the oldest first."""
+        return [
+            Kept(next_.header.first - 1, file.size, next_.header.time)
+            for file, next_ in zip(self._files, self._files[1:], strict=False)
+        ]
+
+
+def _read_file(
+    file: LogFile, after: int, below: int, most: int, found: list[tuple[int, int, bytes]]
+) -> bool:
+    """Add to `found` the records of a file that hold a commit above LSN `after` and begin below
+    `below`; whether the next file is to be read too.
+    """
+    size = sum(len(body) for _, _, body in found)
+    place = file.locate(max(after + 1, file.header.first))
+    reached = -1
+    while reached + 1 < below:
+        whole = file.read(place)
+        if whole is None:
+            raise CorruptError(
+                f"{file.path} is damaged at byte {place}: restore a backup, or keep what can be "
+                "kept with `timeline repair`"
+            )
+        frame, body = whole
+        place, reached = frame.end, frame.last
+        if reached >= below:
+            break
+        if reached > after:
+            found.append((frame.first, frame.last, body))
+            size += len(body)
+            if size >= most:
+                return False
+    return True
