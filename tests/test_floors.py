@@ -26,6 +26,7 @@ FLOORS: Final[dict[str, tuple[set[str], ...]]] = {
         {"formats"},
         {"entry"},
         {"storage"},
+        {"log"},
         {"lsm"},
         {"commit"},
         {"engine"},

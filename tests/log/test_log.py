@@ -114,7 +114,7 @@ def test_a_record_without_a_commit_lies_between_two_others(path: Path) -> None:
     ]
 
 
-def test_readers_read_beside_the_writer(path: Path) -> None:
+def test_readers_read_while_the_writer_writes(path: Path) -> None:
     log = open_log(path)
     written = numbered(300, 100)
     seen: list[list[bytes]] = [[] for _ in range(3)]

@@ -43,7 +43,7 @@ class FileHeader(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """What stands before a body. The body begins `FRAME_BYTES` behind the frame's place."""
+    """What stands before a body. The body begins `FRAME_BYTES` after the frame's place."""
 
     first: int  # the LSN of the first commit of the body
     last: int  # and of the last; one below `first` when there is none

@@ -2,4 +2,6 @@
 
 It may import `storage` and what stands below it. It knows LSNs and bytes, and nothing of what a
 record says. A log on other machines can take its place.
+
+Stores of format 1 keep their log in RocksDB, through `timeline.lsm.log`. Nothing uses this one yet.
 """

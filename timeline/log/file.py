@@ -57,7 +57,7 @@ class Placed(NamedTuple):
 
     @property
     def end(self) -> int:
-        """The place behind it."""
+        """The place after it."""
         return self.place + framed_size(self.size)
 
 
@@ -99,13 +99,13 @@ def make_file(path: Path, size: int, going_on: Callable[[], bool]) -> bool:
 
 
 class LogFile:
-    """An open file. Not thread-safe, except that `read` may be called by many beside one writer."""
+    """An open file. Not thread-safe, except that `read` may be called by many while one writes."""
 
     def __init__(self, path: Path, handle: int, header: FileHeader) -> None:
         self.path = path
         self.header = header
         self.size = os.fstat(handle).st_size
-        self.end = HEADER_BYTES  # the place behind the last frame
+        self.end = HEADER_BYTES  # the place after the last frame
         self.failed = False
         self.places = Places()
         self._locating = threading.Lock()  # several readers may walk over an old file
@@ -151,8 +151,9 @@ class LogFile:
         return self.end + framed_size(size) <= self.size
 
     def write(self, first: int, last: int, flags: int, body: bytes, *, sync: bool) -> int:
-        """Write a frame behind the last one, with `sync` durably; its place. Raises `StorageError`,
-        and then nobody knows what of it is on the disk: the file takes no more.
+        """Write a frame after the last one, with `sync` durably. Returns its place.
+
+        Raises `StorageError`: then it is not known what is on the disk, and the file takes no more.
         """
         assert not self.failed
         frame = encode_frame(self._seed, first, last, flags, body)
@@ -185,7 +186,7 @@ class LogFile:
             raise refused(self.path, error) from error
 
     def cut(self, place: int) -> None:
-        """Make zeros of everything behind `place`, durably. For what a power cut tore."""
+        """Make zeros of everything from `place` on, durably: a power cut tore it."""
         try:
             with self._mapped() as bytes_:
                 stop = _last_used(bytes_, place)
@@ -213,7 +214,7 @@ class LogFile:
         return Placed(place, frame.first, frame.last, frame.flags, frame.size), body
 
     def is_used(self, place: int) -> bool:
-        """Whether anything but zeros lies behind `place`."""
+        """Whether anything but zeros lies at `place` or after it."""
         with self._mapped() as bytes_:
             return _last_used(bytes_, place) > place
 
@@ -254,7 +255,7 @@ class LogFile:
             place = found.end
 
     def find_beyond(self, place: int) -> Placed | None:
-        """The first whole frame that begins at or behind `place`, wherever that is."""
+        """The first whole frame that begins at `place` or anywhere after it."""
         with self._mapped() as bytes_:
             stop = _last_used(bytes_, place)
             at = place
@@ -292,7 +293,7 @@ def is_blank_file(path: Path) -> bool:
 
 
 def _last_used(bytes_: mmap.mmap, place: int) -> int:
-    """The place behind the last byte from `place` on that is no zero; `place` when all are."""
+    """The place after the last byte that is not zero; `place` when all from there on are zero."""
     stop = len(bytes_)
     while stop > place:
         begin = max(place, stop - _PIECE_BYTES)

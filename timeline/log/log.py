@@ -1,6 +1,6 @@
 """The commit log: records in, in order and durably; records out, by LSN; files gone, when let go.
 
-    append      one record behind the last one, by one write and one fsync
+    append      one record after the last one, by one write and one fsync
     sync        what was appended without one is durable
     heal        after a failure: what may have been lost is written again elsewhere
     let_go      files that hold nothing above an LSN
@@ -15,7 +15,7 @@ made: nothing was written. `StorageError` when a write or fsync failed: it is no
 the disk, and all but reading and closing is refused until `heal`
 returns.
 
-One thread at a time appends, heals and lets go; others read beside it.
+One thread at a time appends, heals and lets go; others read meanwhile.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Responsibility: list the files, walk the frames above an LSN, and tell a write that a power cut tore
 from damage.
 
-Rule: where the next frame is not whole, what lies behind it decides.
+Rule: where the next frame is not whole, what comes after it decides.
 
     a whole frame lies further on               damage in the middle: `CorruptError`
     none does, and the durable mark is reached  a torn write: the log ends before it
@@ -33,7 +33,7 @@ _ADVICE: Final = "restore a backup, or keep the whole prefix with `timeline repa
 class Found(NamedTuple):
     files: list[LogFile]  # in order; the last is the one to write to
     last: int  # the last LSN
-    torn: bool  # whether the last file holds a torn write behind its end
+    torn: bool  # whether the last file holds a torn write after its end
 
 
 def open_files(
