@@ -1,4 +1,4 @@
-"""Fan-out: write, read and mixed diffusion over audiences and in-boxes.
+"""Fan-out on write (write diffusion), on read (read diffusion), or both, over in-boxes.
 
     write diffusion   `push` puts one reference into the in-box of every member, recorded once
     read diffusion    nothing is put anywhere: readers pull the timeline itself
@@ -13,7 +13,7 @@ other between two entries loses and repeats nothing.
     entries 41 –        written while read-diffused: each reader pulls from 41 on
 
 A position is (LSN, n): everything up to that commit, and the first n things that the next commit
-made. It means the same for every reader.
+made: references and read-diffused entries. It means the same for every reader.
 
 In both ways, the things that one commit made come in the order in which it made them. So each thing
 has an ordinal: how many things its commit had made before. A reference holds it. A read-diffused

@@ -22,8 +22,8 @@ from ..clients.state import ClientState
 from ..clients.turns import Turns
 from ..errors import CommandError
 
-# A reply in the making. Each step yields about how many bytes the reply will have in all; at the
-# end there is the reply, in pieces.
+# A reply that is being made. Each step yields about how many bytes the reply will have in all. At
+# the end there is the reply, in pieces.
 Steps = Generator[int, None, list[bytes]]
 
 

@@ -1,4 +1,4 @@
-"""What a commit in the making does to timelines and to state.
+"""What a commit that is not staged yet does to timelines and to state.
 
 Responsibility: compute what each change means on top of everything staged so far, and collect it.
 That is the numbers of entries, where a timeline begins, and which numbers are of no entry.

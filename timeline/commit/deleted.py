@@ -25,7 +25,7 @@ _FORGOTTEN: Final = 500  # names in one commit
 
 
 class State(Protocol):
-    """What a commit in the making reads and writes of state."""
+    """What a commit that is not staged yet reads and writes of state."""
 
     @property
     def lsn(self) -> int: ...

@@ -1,4 +1,4 @@
-"""Deliveries of one commit in the making, and which members each of them leaves out.
+"""Deliveries of one commit that is not staged yet, and which members each of them leaves out.
 
 Rule: a delivery reaches those who are members at that moment. The rows of membership say only in
 which commit somebody joined or left. So a delivery names the in-boxes that left before it, or

@@ -1,4 +1,4 @@
-"""A draft: one commit in the making.
+"""A draft: one commit that is not staged yet.
 
 Responsibility: begin a commit, collect what it does to in-boxes, and stage all of it together.
 `changes` collects what it does to timelines and to state. `overlay` answers its reads.

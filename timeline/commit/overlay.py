@@ -1,7 +1,7 @@
 """An overlay: what the store will hold once everything staged is applied, and one commit on top.
 
-Responsibility: hold what a commit in the making has decided so far, and answer reads through it:
-the commit, the open group, the pending group, applied state, in that order.
+Responsibility: hold what a draft has decided so far, and answer reads through it: the draft, the
+open group, the pending group, applied state, in that order.
 
 Rule: nothing here changes anything; `changes` and `draft` do. What is read may be shown only once
 the group of the commit is done. The caller holds the engine's lock.

@@ -142,7 +142,7 @@ class Engine:
     # --- staging ------------------------------------------------------------------------------
 
     def begin(self) -> Draft:
-        """A commit in the making; keep the lock until it is committed or dropped."""
+        """A commit that is not staged yet; keep the lock until it is committed or dropped."""
         return Draft(self.stage)
 
     @property

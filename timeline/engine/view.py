@@ -1,8 +1,8 @@
 """What a reader sees: what was applied, or a draft on top of everything staged.
 
 Responsibility: the one way to read a store, for all that stands above the engine. The same function
-answers a reader and a commit in the making: both are a `View`. A `Draft` is one itself; `Applied`
-is the engine's. A `Source` has entries and no other state, as an in-box that is read as a stream.
+answers a reader and a draft: both get a `View`. A `Draft` is one itself; `Applied` is the engine's.
+A `Source` has entries and no other state, as an in-box that is read as a stream.
 
     view = engine.view                      or a draft, inside a transaction
     timeline = view.find(b"audit")
