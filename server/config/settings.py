@@ -68,7 +68,7 @@ class Settings:
     transaction_bytes: int = _option(64 << 20, "bytes of the commands that one MULTI queues")
     reply_bytes: int = _option(64 << 20, "bytes of one reply; a read that needs more is refused")
     output_bytes: int = _option(
-        64 << 20, "bytes that may wait for a client that does not read; beyond that it is closed"
+        64 << 20, "bytes of pushes that wait for a client that does not read; above it is closed"
     )
     output_pause_bytes: int = _option(
         256 << 10, "bytes that may wait for a client; beyond that its commands wait too"
