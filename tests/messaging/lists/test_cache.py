@@ -21,7 +21,14 @@ from timeline.options import MIB
 from timeline.storage.rocks import Storage
 
 # With write buffers that hold what a test writes: RocksDB asks for no pause, however fast it goes.
-OPTIONS = replace(SMALL, fsync="inline", list_cache_bytes=MIB, write_buffer_bytes=8 * MIB)
+# A busy machine may stall writes for long, which is not what is tested here.
+OPTIONS = replace(
+    SMALL,
+    fsync="inline",
+    list_cache_bytes=MIB,
+    write_buffer_bytes=8 * MIB,
+    stall_ms=60_000,
+)
 
 
 @pytest.fixture
