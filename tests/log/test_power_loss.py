@@ -59,6 +59,7 @@ class Session:
                 self.asked.pop()
                 self._wait()
             except StorageError:
+                self.appended = self.durable  # the system may have lost what was not durable yet
                 self.heal()
                 return
             else:
@@ -113,53 +114,53 @@ def play(session: Session, disk: Disk, todo: list[Step], choice: random.Random) 
         session.log._spare.wait()
 
 
-@settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(
-    lives=st.lists(
-        st.tuples(steps, st.integers(0, 60), st.sampled_from(["cut", "kill"])),
-        min_size=1,
-        max_size=4,
-    ),
-    interval=st.booleans(),
-    seed=st.integers(0, 1 << 30),
-)
-def test_nothing_that_was_acknowledged_is_lost(
-    tmp_path: Path, lives: list[tuple[list[Step], int, str]], seed: int, *, interval: bool
-) -> None:
+def test_nothing_that_was_acknowledged_is_lost(tmp_path: Path, model_examples: int) -> None:
     path = tmp_path / "log"
-    shutil.rmtree(path, ignore_errors=True)
-    choice = random.Random(seed)
-    kept: list[bytes] = []
-    with pytest.MonkeyPatch.context() as patched:
-        disk = Disk(patched)
-        disk.watch(path)
-        for todo, calls, end in lives:
-            session = Session(path, disk, kept, interval=interval)
-            assert session.asked[: len(kept)] == kept
-            session.log._spare.wait()
-            disk.calls_left = calls
-            with suppress(PowerCut):
-                play(session, disk, todo, choice)
-            disk.fail_next_write = False
-            disk.calls_left = 0
-            session.log._spare.wait()
-            if end == "cut":
-                disk.restore_power(choice)
-            else:  # the system goes on, and writes what it was given when it likes
-                disk.calls_left = None
-                session.durable = max(session.durable, session.appended)
-            again = Session(path, disk, session.asked[: session.durable], interval=interval)
-            assert again.asked == session.asked[: len(again.asked)]
-            assert len(again.asked) >= session.durable
-            if choice.random() < 0.5:
-                again.append(b"goes on")
-                again.sync()
-            kept = list(again.asked)  # what was read once is there for ever
-            again.log.close()
+
+    @settings(
+        max_examples=5 * model_examples, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(
+        lives=st.lists(
+            st.tuples(steps, st.integers(0, 60), st.sampled_from(["cut", "kill"])),
+            min_size=1,
+            max_size=4,
+        ),
+        interval=st.booleans(),
+        seed=st.integers(0, 1 << 30),
+    )
+    def live(lives: list[tuple[list[Step], int, str]], seed: int, *, interval: bool) -> None:
+        shutil.rmtree(path, ignore_errors=True)
+        choice = random.Random(seed)
+        kept: list[bytes] = []
+        with pytest.MonkeyPatch.context() as patched:
+            disk = Disk(patched)
+            disk.watch(path)
+            for todo, calls, end in lives:
+                session = Session(path, disk, kept, interval=interval)
+                assert session.asked[: len(kept)] == kept
+                session.log._spare.wait()
+                disk.calls_left = calls
+                with suppress(PowerCut):
+                    play(session, disk, todo, choice)
+                disk.fail_next_write = False
+                disk.calls_left = 0
+                session.log._spare.wait()
+                if end == "cut":
+                    disk.restore_power(choice)
+                else:  # the system goes on, and writes what it was given when it likes
+                    disk.calls_left = None
+                    session.durable = max(session.durable, session.appended)
+                again = Session(path, disk, session.asked[: session.durable], interval=interval)
+                assert again.asked == session.asked[: len(again.asked)]
+                assert len(again.asked) >= session.durable
+                if choice.random() < 0.5:
+                    again.append(b"goes on")
+                    again.sync()
+                kept = list(again.asked)  # what was read once is there for ever
+                again.log.close()
+
+    live()
 
 
 def test_what_a_killed_process_left_to_the_system_is_durable_once_it_was_read(

@@ -68,7 +68,8 @@ class CommitLog(LogReader):
             newest = self._files[-1]
             if self._torn:
                 newest.cut(newest.end)
-            newest.sync()  # a killed process may have left some of it to the system
+            newest.sync()  # a killed process may have left some of it to the system,
+            sync_directory(directory)  # and the file's name too
         self._spare = Spare(directory)
         if not self._files:
             self._spare.want(self._next_size())
