@@ -244,7 +244,7 @@ class Device:
             found = (
                 dict(zip(found[::2], found[1::2], strict=True)) if type(found) is list else found
             )
-            assert not found[b"resync"]
+            assert not found[b"resync"], f"{self.user} {self.name} starts over at {self.cursor}"
             for kind, room, entry_id, _ in found[b"entries"]:
                 self.note(kind, room, entry_id)
             self.cursor = found[b"cursor"].decode()
@@ -256,11 +256,12 @@ class Device:
         raw = Raw(self.running.daemon.port)
         try:
             words = ("AFTER", self.cursor) if self.cursor else ()
-            assert raw.do("USER.SUBSCRIBE", self.user, self.name, *words) == b"OK"
+            answer = raw.do("USER.SUBSCRIBE", self.user, self.name, *words)
+            assert answer == b"OK", answer
             raw.socket.settimeout(0.5)
             for _ in range(50):
                 frame = raw.next()
-                assert isinstance(frame, hiredis.PushNotification)
+                assert isinstance(frame, hiredis.PushNotification), frame
                 _, _, cursor, kind, room, entry_id, _ = frame
                 self.note(kind, room, entry_id)
                 self.cursor = cursor.decode()
