@@ -28,6 +28,7 @@ from timeline.formats.logfiles import (
     FRAME_BYTES,
     HEADER_BYTES,
     FileHeader,
+    Frame,
     decode_file_header,
     decode_frame,
     encode_file_header,
@@ -54,6 +55,10 @@ class Placed(NamedTuple):
     last: int
     flags: int
     size: int
+
+    @classmethod
+    def at(cls, place: int, frame: Frame) -> Self:
+        return cls(place, frame.first, frame.last, frame.flags, frame.size)
 
     @property
     def end(self) -> int:
@@ -211,7 +216,7 @@ class LogFile:
             raise refused(self.path, error) from error
         if not is_body(self._seed, frame, body):
             return None
-        return Placed(place, frame.first, frame.last, frame.flags, frame.size), body
+        return Placed.at(place, frame), body
 
     def is_used(self, place: int) -> bool:
         """Whether anything but zeros lies at `place` or after it."""
@@ -227,7 +232,7 @@ class LogFile:
                 frame = decode_frame(self._seed, bytes_[place : place + FRAME_BYTES])
                 if frame is None:
                     return
-                found = Placed(place, frame.first, frame.last, frame.flags, frame.size)
+                found = Placed.at(place, frame)
                 if found.end > len(bytes_):
                     return
                 yield found
@@ -250,7 +255,7 @@ class LogFile:
             frame = decode_frame(self._seed, os.pread(self._handle, FRAME_BYTES, place))
             if frame is None:
                 return
-            found = Placed(place, frame.first, frame.last, frame.flags, frame.size)
+            found = Placed.at(place, frame)
             yield found
             place = found.end
 
@@ -264,7 +269,7 @@ class LogFile:
                 if frame is not None:
                     body = bytes_[at + FRAME_BYTES : at + FRAME_BYTES + frame.size]
                     if is_body(self._seed, frame, body):
-                        return Placed(at, frame.first, frame.last, frame.flags, frame.size)
+                        return Placed.at(at, frame)
                 at += ALIGNMENT
         return None
 

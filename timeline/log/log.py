@@ -21,6 +21,7 @@ One thread at a time appends, heals and lets go; others read meanwhile.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -131,20 +132,10 @@ class CommitLog(LogReader):
         first = self._unsynced[0][0] if self._unsynced else self.last + 1
         size = sum(framed_size(len(body)) for _, _, body in self._unsynced)
         self._check_ready(size)
-        try:
-            file = self._make(first, now)
-            for number, (each, last, body) in enumerate(self._unsynced):
-                file.write(each, last, UNSYNCED if number else 0, body, sync=False)
-            file.sync()
-            target = self._directory / name_of(first)
-            self._spare.name(target)
-        except StorageError:
-            self._spare.discard()
-            raise
-        file.path = target
-        if self._files and self._files[-1].header.first == first:
-            self._files.pop()  # it held nothing before, and the new one has its name
-        self._files.append(file)
+        kept = self._files
+        if kept and kept[-1].header.first == first:
+            kept = kept[:-1]  # it held nothing before, and the new one takes its name
+        self._files = [*kept, self._make(first, now, self._unsynced)]
         if self._unsynced:
             self.last = self._unsynced[-1][1]
         self._unsynced.clear()
@@ -156,20 +147,33 @@ class CommitLog(LogReader):
         self.sync()  # so that a gap between two files is always damage
         try:
             file = self._make(first, now)
-            target = self._directory / name_of(first)
-            self._spare.name(target)
         except StorageError:
             self._failed = True
-            self._spare.discard()
             raise
-        file.path = target
-        self._files.append(file)
+        self._files = [*self._files, file]
         self._turning = False
         return file
 
-    def _make(self, first: int, now: int) -> LogFile:
-        header = FileHeader(self._epoch, first, now, os.urandom(8))
-        return LogFile.begin(self._spare.path, header)
+    def _make(
+        self, first: int, now: int, records: Sequence[tuple[int, int, bytes]] = ()
+    ) -> LogFile:
+        """Make a file of the log that begins at `first` and holds `records`, all of it durable. It
+        has its name only when it is whole.
+        """
+        target = self._directory / name_of(first)
+        try:
+            header = FileHeader(self._epoch, first, now, os.urandom(8))
+            file = LogFile.begin(self._spare.path, header)
+            for number, (begins, ends, body) in enumerate(records):
+                file.write(begins, ends, UNSYNCED if number else 0, body, sync=False)
+            if records:
+                file.sync()
+            self._spare.name(target)
+        except StorageError:
+            self._spare.discard()
+            raise
+        file.path = target
+        return file
 
     def _check_ready(self, size: int) -> None:
         try:
