@@ -163,3 +163,18 @@ def test_what_lets_go_while_others_ask_is_never_had_twice(tmp_path: Path) -> Non
     for thread in threads:
         thread.join()
     assert most == 1
+
+
+def test_what_lets_go_between_a_try_and_the_look_at_who_holds_it_keeps_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Lock(tmp_path / LOCK, tmp_path, "wait", signed=True)
+    attempt = Lock._try
+
+    def beaten(lock: Lock) -> bool:
+        had = attempt(lock)
+        held.release()
+        return had
+
+    monkeypatch.setattr(Lock, "_try", beaten)
+    Lock(tmp_path / LOCK, tmp_path, "wait").release()

@@ -61,10 +61,12 @@ class Lock:
         _held[self._identity()] = self
 
     def _take(self, name: object, advice: str) -> None:
-        collected = False
+        collected = again = False
         while not self._try():
             holder = _held.get(self._identity())
-            if holder is not None and not collected:  # it may wait for the collector only
+            if holder is None and not again:  # it may have let go since
+                again = True
+            elif holder is not None and not collected:  # it may wait for the collector only
                 holder = None
                 gc.collect()
                 collected = True
