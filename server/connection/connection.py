@@ -38,7 +38,7 @@ _WORK: Final = 1024
 _BYTES: Final = 128
 _ITEM_BYTES: Final = 8
 _SHARE: Final = 128  # of `_WORK` is done on arrival, while others wait for their turns
-_SECONDS: Final = 0.001  # in one turn, of commands that are carried out one by one
+_SECONDS = 0.001  # in one turn, of commands that are carried out one by one
 # With no more than this waiting, a client goes on as soon as it can, and not after others.
 _FEW: Final = 64  # commands
 _LITTLE: Final = 16 << 10  # bytes

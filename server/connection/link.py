@@ -30,12 +30,13 @@ from .states import CLOSING, GONE, NOTHING, OPEN
 
 
 class Link(asyncio.Protocol):
+    _transport: asyncio.Transport  # from `connection_made` on, as the next two
+    _output: Output
+    session: Session
+
     def __init__(self, service: Service) -> None:
         self._service = service
         self._settings = service.configuration.settings
-        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
-        self._output: Output = cast(Output, None)
-        self.session: Session = cast(Session, None)
         self._life = OPEN
         # What the client holds, as `Holdings` was told last; what of it is for a reply that is
         # being made; and whether more is read.

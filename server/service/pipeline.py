@@ -74,7 +74,7 @@ class Pipeline:
     ) -> None:
         self._engine = engine
         self._loop = loop
-        self._thread = threading.get_ident()  # the loop's
+        self._loop_thread = threading.get_ident()
         self._applied = applied
         self._before_release = before_release
         self._log = log
@@ -142,7 +142,7 @@ class Pipeline:
 
     def _on_done(self, group: Group) -> None:
         self._done.append(group)
-        if self._engine.threaded or threading.get_ident() != self._thread:
+        if self._engine.threaded or threading.get_ident() != self._loop_thread:
             self._loop.call_soon_threadsafe(self._release)
 
     def _release(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from timeline.errors import TimelineError
+from timeline.form import interpreted
 
 OK = b"+OK\r\n"
 PONG = b"+PONG\r\n"
@@ -23,12 +24,14 @@ _SMALL = [b":%d\r\n" % number for number in range(1024)]
 _HEADERS = [b"*%d\r\n" % items for items in range(1024)]
 
 
+@interpreted
 class Status(str):
     """A simple string: a word of the protocol, not data."""
 
     __slots__ = ()
 
 
+@interpreted
 class Set(list["Value"]):
     """A set: its own type in RESP3, an array in RESP2."""
 

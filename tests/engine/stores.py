@@ -16,17 +16,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import timeline
 from timeline.admin import export
-from timeline.commit import stage
 from timeline.embedded import log, reader
 from timeline.embedded.database import Database
 from timeline.engine.store.store import Store
-from timeline.engine.upkeep import retention
 from timeline.lsm import memtable  # fmt: skip
 from timeline.lsm.upkeep import compaction, expiry, sealing
 from timeline.options import Options
@@ -58,7 +55,7 @@ SMALL = Options(
 
 
 class Clock:
-    """Stands in for the `time` module where commits and retention take their time from."""
+    """Stands in for the machine's, as commits and retention ask for it."""
 
     def __init__(self, now: int = 1_700_000_000_000) -> None:
         self.now = now
@@ -66,14 +63,10 @@ class Clock:
     def time_ns(self) -> int:
         return self.now * 1_000_000
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  whatever the module has
-        return getattr(time, name)
-
     @contextmanager
     def installed(self) -> Iterator[Clock]:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(stage, "time", self)
-            patch.setattr(retention, "time", self)
+            patch.setattr(time, "time_ns", self.time_ns)
             yield self
 
 

@@ -51,11 +51,11 @@ class Source(Protocol):
     def read(
         self,
         timeline: Timeline,
-        first: int = ...,
-        last: int = ...,
-        limit: int | None = ...,
+        first: int = 0,
+        last: int = keys.MAX,
+        limit: int | None = None,
         *,
-        reverse: bool = ...,
+        reverse: bool = False,
     ) -> Page:
         """Entries numbered `first` to `last`, inclusive, at most `limit`, in stored form."""
 
@@ -73,7 +73,7 @@ class View(Source, Protocol):
     def load(self, timeline_id: int) -> Timeline | None:
         """The timeline with `timeline_id`; None when there is none, or it was dropped."""
 
-    def names(self, prefix: bytes = ..., after: bytes | None = ...) -> Iterator[bytes]:
+    def names(self, prefix: bytes = b"", after: bytes | None = None) -> Iterator[bytes]:
         """Names in byte order, those after `after` that begin with `prefix`."""
 
     def ids(self, after: int) -> Iterator[tuple[int, bytes]]:

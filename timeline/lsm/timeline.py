@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 
+from timeline.form import interpreted
 from timeline.formats import keys
 from timeline.formats.numbers import Lsn, TimelineId
 from timeline.formats.rows import INBOX, TimelineRow
@@ -58,6 +59,7 @@ class Timeline:
         return not self.tail and self.staged == self.row and self.next in (self.floor + 1, keys.MAX)
 
 
+@interpreted  # it takes weak references
 class Inbox:
     """The unsealed references of one in-box, each the same bytes object for every member.
 

@@ -72,7 +72,7 @@ from timeline.messaging.access.names import check_user, user_of
 from timeline.messaging.access.roles import Action
 from timeline.options import Options
 
-_PULLED_STRETCHES: Final = 128  # that a conversation lists, at most
+_PULLED_STRETCHES = 128  # that a conversation lists, at most
 _MEMBER_STRETCHES: Final = 256  # that are kept of one member, at most
 _TOKEN: Final = re.compile(rb"([01])-([0-9]{1,19})")
 
