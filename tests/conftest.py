@@ -4,18 +4,23 @@ short one, where their files lie, and a disk that can be filled.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import timeline
 from tests.disks import small_disk as mounted
 from tests.engine.stores import SHM
 from timeline.options import MIB
+
+ROOT = Path(__file__).parent.parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -80,6 +85,32 @@ heed_signals()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    refuse_other_files()
+    write_to_memory(config)
+
+
+def refuse_other_files() -> None:
+    """Do not test what was compiled of other files than these."""
+    library = sys.modules.get("timeline.native__mypyc")
+    if library is None:
+        return
+    sums = Path(f"{library.__file__}.sha256")
+    try:
+        for line in sums.read_text("utf-8").splitlines():
+            digest, name = line.split("  ")
+            if hashlib.sha256((ROOT / name).read_bytes()).hexdigest() != digest:
+                pytest.exit(f"{name} has changed since it was compiled: run `make compile`", 4)
+    except OSError as error:
+        pytest.exit(f"what is compiled here is of other files ({error}): run `make compile`", 4)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if timeline.compiled and item.get_closest_marker("interpreted"):
+            item.add_marker(pytest.mark.skip("looks inside of what is compiled"))
+
+
+def write_to_memory(config: pytest.Config) -> None:
     """Put what tests write into memory, where it has room and programs may be run: they wait for
     more fsyncs than anything else, and no test can tell whether the disk did one. A kill cannot
     either; what a loss of power leaves is made by test_power_loss.py. TMPDIR chooses a disk.

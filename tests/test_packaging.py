@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import configparser
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 from typing import Final
 
 import pytest
+
+import timeline
 
 ROOT: Final = Path(__file__).parent.parent
 FOLDERS: Final = {"timeline": "timeline", "timeline_server": "server", "timeline_tools": "tools"}
@@ -25,9 +30,13 @@ SCRIPTS: Final = {
 }
 
 
-def pip(*arguments: str) -> None:
+def pip(*arguments: str, compile: str = "0") -> None:  # noqa: A002  as setup.py's variable
     """Run pip so that it needs nothing that is not installed here already."""
-    environment = os.environ | {"PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    environment = os.environ | {
+        "PIP_NO_INDEX": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "TIMELINE_COMPILE": compile,
+    }
     done = subprocess.run(
         [sys.executable, "-m", "pip", *arguments, "--no-deps", "--no-build-isolation", "--quiet"],
         env=environment,
@@ -52,8 +61,10 @@ def sources() -> set[str]:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project without its history: a build leaves traces, and they stay out of the checkout."""
     copy = tmp_path_factory.mktemp("checkout")
-    for name in ("pyproject.toml", "README.md", "LICENSE", *FOLDERS.values()):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         (copy / name).symlink_to(ROOT / name)
+    for name in FOLDERS.values():
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("*.so*", "__*__"))
     return copy
 
 
@@ -78,11 +89,12 @@ def test_make_alone_says_what_it_does_and_nothing_else() -> None:
     made = subprocess.run(
         ["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    *targets, last = made.stdout.splitlines()
+    *targets, built, last = made.stdout.splitlines()
     assert [line.split()[:2] for line in targets] == [
         ["make", target] for target in ("run", "demo", "test", "lint", "bench")
     ]
-    assert last.startswith("Each first builds .venv")
+    assert built.startswith("Each first builds .venv")
+    assert last.endswith("COMPILE=0 leaves them interpreted.")
 
 
 def test_make_run_on_a_port_that_is_taken_says_how_to_name_another(tmp_path: Path) -> None:
@@ -146,12 +158,51 @@ def test_an_installed_wheel_starts_both_commands(wheel: zipfile.ZipFile, tmp_pat
     pip("install", str(wheel.filename), "--target", str(target))
     packages = {path.name for path in target.iterdir() if path.suffix != ".dist-info"} - {"bin"}
     assert packages == set(FOLDERS)
+    assert "(interpreted)" in run_in(target, tmp_path, str(target / "bin/timelined"), "--version")
     assert {path.name for path in (target / "bin").iterdir()} == set(SCRIPTS)
     for command in SCRIPTS:
         ran = run_in(target, tmp_path, str(target / "bin" / command), "--help")
         assert ran.startswith(("usage:", "Usage:"))
         ran = run_in(target, tmp_path, str(target / "bin" / command), "--version")
-        assert ran.split()[-1] == Path(str(wheel.filename)).name.split("-")[1]
+        version = Path(str(wheel.filename)).name.split("-")[1]
+        assert ran.removesuffix(" (interpreted)\n").split()[-1] == version
+
+
+def test_an_interpreted_wheel_is_for_every_platform(wheel: zipfile.ZipFile) -> None:
+    assert str(wheel.filename).endswith("-py3-none-any.whl")
+
+
+@pytest.mark.skipif(not timeline.compiled, reason="nothing is compiled here")
+@pytest.mark.timeout(600)
+def test_a_compiled_wheel_is_for_this_platform_and_runs(checkout: Path, tmp_path: Path) -> None:
+    shutil.rmtree(checkout / "build", ignore_errors=True)
+    shutil.copytree(ROOT / "build", checkout / "build", symlinks=True)  # whose C need not be again
+    pip("wheel", str(checkout), "--wheel-dir", str(tmp_path), compile="1")
+    (built,) = tmp_path.glob("*.whl")
+    assert f"-cp3{sys.version_info.minor}-" in built.name
+    assert not built.name.endswith("-any.whl")
+    with zipfile.ZipFile(built) as file:
+        held = {name for name in file.namelist() if ".dist-info/" not in name}
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    compiled = {name for name in held if name.endswith(suffix)}
+    assert held - compiled == sources()
+    assert f"timeline/native__mypyc{suffix}" in compiled
+    assert f"timeline_server/connection/connection{suffix}" in compiled
+    target = tmp_path / "site"
+    pip("install", str(built), "--target", str(target))
+    assert "(compiled)" in run_in(target, tmp_path, str(target / "bin/timelined"), "--version")
+    append = (
+        "import timeline, sys\n"
+        "with timeline.open(sys.argv[1]) as db: print(db.timeline('a').append({'a': 'b'}))"
+    )
+    assert run_in(target, tmp_path, "-c", append, str(tmp_path / "s")) == "1\n"
+
+
+def test_what_compiles_is_what_mypy_checks() -> None:
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    (pinned,) = (each for each in package["build-system"]["requires"] if each.startswith("mypy"))
+    assert pinned.startswith("mypy==")
+    assert pinned in package["project"]["optional-dependencies"]["dev"]
 
 
 def test_an_editable_install_finds_the_checkout(checkout: Path, tmp_path: Path) -> None:
@@ -166,9 +217,9 @@ def test_an_editable_install_finds_the_checkout(checkout: Path, tmp_path: Path) 
     # Without site-packages: the environment of these tests is an editable install of its own.
     places = run_in(target, tmp_path, "-I", "-S", "-c", program, str(target), *modules)
     assert [Path(place).resolve() for place in places.splitlines()] == [
-        ROOT / "timeline/__init__.py",
-        ROOT / "server/config/config.py",
-        ROOT / "tools/main.py",
+        checkout / "timeline/__init__.py",
+        checkout / "server/config/config.py",
+        checkout / "tools/main.py",
     ]
 
 

@@ -13,6 +13,7 @@ from timeline.embedded.log import LogView
 from timeline.embedded.transaction import Transaction
 from timeline.entry import Entry, Fields
 from timeline.errors import TimelineError
+from timeline.form import compiled
 from timeline.formats.manifest import Manifest
 from timeline.lsm.log import Change, LogCommit
 from timeline.options import Options
@@ -29,6 +30,7 @@ __all__ = [
     "TimelineError",
     "TimelineHandle",
     "Transaction",
+    "compiled",
     "open",
     "restore",
 ]

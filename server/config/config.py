@@ -21,6 +21,7 @@ from typing import Any, NoReturn, get_origin, get_type_hints
 
 from timeline import amounts
 from timeline.errors import UsageError
+from timeline.form import compiled
 from timeline.options import Options, anchored
 
 from .help import GROUPS, is_size, is_time, placeholder, shown
@@ -30,6 +31,7 @@ try:
     VERSION = version("timeline-engine")
 except PackageNotFoundError:  # run from a checkout that is not installed
     VERSION = "0.1.0"
+FORM = "compiled" if compiled else "interpreted"  # its hot modules
 _PREFIX = "TIMELINED_"
 
 
@@ -221,7 +223,7 @@ def _arguments(known: Mapping[str, Option]) -> argparse.ArgumentParser:
         allow_abbrev=False,
         formatter_class=partial(argparse.HelpFormatter, max_help_position=36),
     )
-    parser.add_argument("--version", action="version", version=f"timelined {VERSION}")
+    parser.add_argument("--version", action="version", version=f"timelined {VERSION} ({FORM})")
     parser.add_argument("--config", metavar="FILE", help="TOML file with options")
     for title, names in GROUPS.items():
         group = parser.add_argument_group(title)

@@ -166,6 +166,7 @@ def test_a_delete_under_way_bears_an_append_behind_it(
         assert seqs(db, "t") == [2]
 
 
+@pytest.mark.interpreted
 def test_deleting_what_is_staged_looks_at_those_entries_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

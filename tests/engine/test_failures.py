@@ -141,6 +141,7 @@ def test_a_callback_that_raises_harms_nobody_else(db: Database) -> None:
     assert told == [1]
 
 
+@pytest.mark.interpreted
 def test_a_run_that_cannot_be_encoded_leaves_nothing(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

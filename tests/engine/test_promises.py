@@ -275,6 +275,7 @@ def test_the_log_names_what_was_changed(tmp_path: Path) -> None:
         assert told([commit.changes for commit in db.log.read()]) == expected
 
 
+@pytest.mark.interpreted
 def test_a_handle_is_true_and_its_head_costs_a_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

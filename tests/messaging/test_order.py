@@ -295,6 +295,7 @@ def without_ordinal(
     return encode_target(TimelineId(timeline_id), kind, 0, inboxes)
 
 
+@pytest.mark.interpreted
 def test_a_commit_that_kept_no_ordinals_is_read_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

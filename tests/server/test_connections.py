@@ -284,6 +284,7 @@ def test_a_channel_that_would_never_say_anything_is_refused(daemon: Daemon) -> N
     assert rest == b":0\r\n", "nothing was subscribed to"
 
 
+@pytest.mark.interpreted  # its commands are no lists
 def test_a_mixed_pipeline_costs_no_more_than_its_length() -> None:
     """Counted, not timed: each run of appends ends where the next command is another."""
     looks = 0

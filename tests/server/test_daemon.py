@@ -269,4 +269,6 @@ def test_a_misspelt_argument_is_refused_in_one_line(words: str, sentence: str) -
 
 def test_the_version_is_that_of_the_package() -> None:
     found = run("--version")
-    assert (found.returncode, found.stdout) == (0, f"timelined {version('timeline-engine')}\n")
+    form = "compiled" if timeline.compiled else "interpreted"
+    expected = f"timelined {version('timeline-engine')} ({form})\n"
+    assert (found.returncode, found.stdout) == (0, expected)

@@ -20,7 +20,7 @@ from typing import Final
 
 from timeline.errors import ClosedError
 
-from ...config.config import VERSION
+from ...config.config import FORM, VERSION
 from ...registry.command import Arguments
 from ...registry.lookup import every
 from ...service.service import Service
@@ -40,6 +40,7 @@ def _server(service: Service) -> Section:
         "redis_version": REDIS_VERSION,
         "redis_mode": "standalone",
         "timeline_version": VERSION,
+        "timeline_form": FORM,
         "os": f"{platform.system()} {platform.release()} {platform.machine()}",
         "arch_bits": 64,
         "multiplexing_api": "uvloop",

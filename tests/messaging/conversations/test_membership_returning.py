@@ -183,6 +183,7 @@ def test_many_return_at_once(opened: Door) -> None:
     assert dict(phone.of(team)[1])[b"text"] == b"better"
 
 
+@pytest.mark.interpreted
 def test_it_takes_linear_time_in_small_pages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

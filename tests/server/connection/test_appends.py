@@ -32,6 +32,7 @@ class Refusing:
         return 7
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("names", [[b"bad"], [b"good", b"bad"], [b"good"] * 9 + [b"bad"]])
 def test_a_refused_pipeline_costs_no_more_than_its_length(
     names: list[bytes], monkeypatch: pytest.MonkeyPatch

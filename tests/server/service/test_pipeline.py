@@ -62,6 +62,7 @@ def test_a_write_that_changes_nothing_waits_for_what_it_saw(
             held.set()
 
 
+@pytest.mark.interpreted
 def test_a_group_that_another_thread_tells_of_lands_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -192,6 +192,7 @@ def test_inline_words_are_bytes_or_a_fault(line: bytes) -> None:
         assert all(isinstance(word, bytes) for word in words)
 
 
+@pytest.mark.interpreted
 def test_a_line_that_comes_byte_by_byte_costs_no_more_than_its_length(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -238,6 +238,7 @@ def integers(reply: Reply) -> Iterator[int]:
         yield int(reply.value)
 
 
+@pytest.mark.interpreted  # its constant is copied to where it is used
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_numbers_that_are_no_integers_of_resp_are_told_as_strings(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: int
