@@ -6,7 +6,7 @@ takes `resp`, 2 or 3; everything else is the same in both. Nothing here knows a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from timeline.errors import TimelineError
 from timeline.form import interpreted
@@ -128,7 +128,8 @@ def _encode(value: Value, resp: int, add: Callable[[bytes], object]) -> None:
         add(b",%b\r\n" % text if resp == 3 else bulk(text))
     elif isinstance(value, dict):
         add(map_header(len(value), resp))
-        for name, item in value.items():
+        pairs: Iterable[tuple[str | bytes, Value]] = value.items()  # metadata has names in bytes
+        for name, item in pairs:
             _encode(name, resp, add)
             _encode(item, resp, add)
     else:
