@@ -76,7 +76,7 @@ class Disk:
             raise OSError(5, "Input/output error")
         if flags:
             self._count()  # the power may go between the write and its fsync
-            self._settle(handle)
+            self._settle(handle, place)
         return done
 
     def fdatasync(self, handle: int) -> None:
@@ -144,10 +144,15 @@ class Disk:
         with self._lock:
             self._writes.append(Write(os.fstat(handle).st_ino, place, before, content))
 
-    def _settle(self, handle: int) -> None:
+    def _settle(self, handle: int, place: int | None = None) -> None:
+        """What was written to a file is durable; with `place`, the last write there alone."""
         inode = os.fstat(handle).st_ino
         with self._lock:
-            self._writes = [write for write in self._writes if write.inode != inode]
+            self._writes = [
+                write
+                for write in self._writes
+                if write.inode != inode or place not in (None, write.place)
+            ]
 
     def _lose(self, handle: int) -> None:
         """What was pending of a file is gone, as after an fsync that failed."""

@@ -12,8 +12,8 @@ SMALL: Final = 4096  # bytes of a file here, so that there are several
 NOW: Final = 1_700_000_000_000
 
 
-def open_log(path: Path, *, marked: int = 0, after: int = 0, interval: bool = False) -> CommitLog:
-    return CommitLog(path, file_bytes=SMALL, epoch=7, after=after, marked=marked, interval=interval)
+def open_log(path: Path, *, marked: int = 0, after: int = 0) -> CommitLog:
+    return CommitLog(path, file_bytes=SMALL, epoch=7, after=after, marked=marked)
 
 
 def append(log: CommitLog, body: bytes, *, commits: int = 1, sync: bool = True) -> None:

@@ -75,6 +75,32 @@ def test_a_record_without_a_commit_lies_between_two_others(path: Path) -> None:
     ]
 
 
+def replayed(log: LogReader, after: int = 0) -> list[tuple[int, bytes]]:
+    return [(last, body) for _, last, body in log.replay(after)]
+
+
+def test_a_record_without_a_commit_stays_with_what_follows_it(path: Path) -> None:
+    log = open_log(path)
+    append(log, b"one")
+    for number in range(3):
+        append(log, b"moved %d" % number, commits=0, sync=number == 1)
+    assert replayed(log, 1) == [(1, b"moved 0"), (1, b"moved 1"), (1, b"moved 2")]
+    while not log.turn(NOW):
+        log._spare.wait()
+    log.let_go(1)
+    assert replayed(log, 1) == [(1, b"moved 2")], "what the newest says, all said before it"
+    append(log, b"moved 3", commits=0)
+    append(log, b"x" * SMALL)  # needs a file of its own, which begins with the same LSN
+    log.close()
+    log = open_log(path, marked=2, after=1)
+    assert replayed(log, 1) == [(1, b"moved 3"), (2, b"x" * SMALL)]
+    append(log, b"moved 4", commits=0, sync=False)
+    log.close()
+    log = open_log(path, marked=2, after=1)
+    assert replayed(log, 2) == [(2, b"moved 4")]
+    assert log.read(1, 2, 1 << 20) == [(2, 2, b"x" * SMALL)], "followers read commits"
+
+
 def test_readers_read_while_the_writer_writes(path: Path) -> None:
     log = open_log(path)
     written = numbered(300, 100)
@@ -106,7 +132,7 @@ def test_a_reader_of_a_log_that_another_writes_moves_on_and_changes_nothing(path
     for body in numbered(100):
         append(log, body)
         if len(seen) % 7 == 0:
-            log.turn()
+            log.turn(NOW)
         before = reader.last
         reader.refresh(log.last)
         seen += [found for _, _, found in reader.read(before, reader.last, 1 << 20)]
@@ -147,10 +173,11 @@ def test_whole_files_go_and_the_newest_stays(path: Path) -> None:
 def test_turning_begins_a_new_file_so_that_the_present_one_can_go(path: Path) -> None:
     log = open_log(path)
     append(log, b"secret")
-    log.turn()
-    append(log, b"next")
+    while not log.turn(NOW):
+        log._spare.wait()
     log.let_go(1)
-    assert log.first == 2
+    assert (log.first, log.last) == (2, 1)
+    append(log, b"next")
     assert not any(b"secret" in each.read_bytes() for each in path.iterdir())
 
 

@@ -172,7 +172,7 @@ def test_a_torn_write_is_left_alone_by_who_only_reads(path: Path) -> None:
 def test_with_interval_durability_a_power_cut_may_lose_one_write_and_keep_the_next(
     path: Path,
 ) -> None:
-    log = open_log(path, interval=True)
+    log = open_log(path)
     places = []
     for number, body in enumerate(numbered(8, 100)):
         places.append(log._files[-1].end if log._files else HEADER_BYTES)
@@ -186,9 +186,9 @@ def test_with_interval_durability_a_power_cut_may_lose_one_write_and_keep_the_ne
         file.write_bytes(content[:at] + bytes(size) + content[at + size :])
         if lost < 4:  # it was durable, and the mark says so
             with pytest.raises(CorruptError):
-                open_log(path, marked=4, interval=True)
+                open_log(path, marked=4)
         else:
-            log = open_log(path, marked=4, interval=True)
+            log = open_log(path, marked=4)
             assert bodies(log) == numbered(8, 100)[:lost]
             log.close()
             assert not any(file.read_bytes()[places[lost] :])

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tests.log.disk import Disk, PowerCut
 from timeline.errors import StallError, StorageError
-from timeline.log.log import CommitLog
+from timeline.log.log import CommitLog, LogFullError
 
 SMALL: Final = 4096
 NOW: Final = 1_700_000_000_000
@@ -33,38 +33,41 @@ def threads_may_lose_power(monkeypatch: pytest.MonkeyPatch) -> None:
 class Session:
     """One opening of the log, and what its callers know."""
 
-    def __init__(
-        self, path: Path, disk: Disk, acknowledged: list[bytes], *, interval: bool
-    ) -> None:
+    def __init__(self, path: Path, disk: Disk, acknowledged: list[bytes], moved: int = 0) -> None:
+        """`moved` is how often the checkpoint was moved, as far as that must be known."""
         self.disk = disk
-        self.log = CommitLog(
-            path,
-            file_bytes=SMALL,
-            epoch=1,
-            after=0,
-            marked=len(acknowledged),
-            interval=interval,
-        )
-        self.interval = interval
-        self.asked = [body for _, _, body in self.log.read(0, self.log.last, 1 << 30)]
-        self.durable = self.appended = len(self.asked)
+        self.log = CommitLog(path, file_bytes=SMALL, epoch=1, after=0, marked=len(acknowledged))
+        records = list(self.log.replay(0))
+        self.asked = [body for first, last, body in records if last >= first]
+        moves = [int(body) for first, last, body in records if last < first]
+        assert moves == sorted(moves)
+        self.moved = max(moves, default=0)
+        assert self.moved >= moved
+        self.durable = self.appended = (len(self.asked), self.moved)
 
-    def append(self, body: bytes) -> None:
+    def append(self, body: bytes, *, sync: bool = True) -> None:
+        self.asked.append(body)
+        self._append(len(self.asked), len(self.asked), body, sync=sync)
+
+    def move(self, *, sync: bool) -> None:
+        self.moved += 1
+        self._append(len(self.asked) + 1, len(self.asked), b"%d" % self.moved, sync=sync)
+
+    def _append(self, first: int, last: int, body: bytes, *, sync: bool) -> None:
         while True:
             try:
-                number = len(self.asked) + 1
-                self.asked.append(body)
-                self.log.append(number, number, body, NOW, sync=not self.interval)
+                self.log.append(first, last, body, NOW, sync=sync)
             except StallError:
-                self.asked.pop()
+                self._wait()
+            except LogFullError:  # nothing was written: as for a stall
                 self._wait()
             except StorageError:
                 self.appended = self.durable  # the system may have lost what was not durable yet
                 self.heal()
                 return
             else:
-                self.appended = len(self.asked)
-                if not self.interval:
+                self.appended = (len(self.asked), self.moved)
+                if sync:
                     self.durable = self.appended
                 return
 
@@ -77,24 +80,26 @@ class Session:
         while True:
             try:
                 self.log.heal(NOW)
-            except StallError:
+            except (StallError, LogFullError):
                 self._wait()
             else:
                 break
-        self.durable = self.appended = len(self.asked)
+        self.durable = self.appended = (len(self.asked), self.moved)
 
     def sync(self) -> None:
         self.log.sync()
-        self.durable = len(self.asked)
+        self.durable = (len(self.asked), self.moved)
 
 
 Step = tuple[str, int]
 
 steps = st.lists(
     st.one_of(
-        st.tuples(st.just("append"), st.integers(1, 2500)),
-        st.tuples(st.just("append"), st.integers(1, 200)),
-        st.tuples(st.sampled_from(["sync", "turn", "fail"]), st.just(0)),
+        st.tuples(st.sampled_from(["append", "write"]), st.integers(1, 2500)),
+        st.tuples(st.sampled_from(["append", "write"]), st.integers(1, 200)),
+        st.tuples(
+            st.sampled_from(["sync", "turn", "fail", "move", "move durably"]), st.just(0)
+        ),
     ),
     min_size=1,
     max_size=25,
@@ -103,14 +108,16 @@ steps = st.lists(
 
 def play(session: Session, disk: Disk, todo: list[Step], choice: random.Random) -> None:
     for verb, size in todo:
-        if verb == "append":
-            session.append(choice.randbytes(size))
+        if verb in ("append", "write"):
+            session.append(choice.randbytes(size), sync=verb == "append")
         elif verb == "sync":
             session.sync()
         elif verb == "turn":
-            session.log.turn()
-        else:
+            session.log.turn(NOW)
+        elif verb == "fail":
             disk.fail_next_write = True
+        else:
+            session.move(sync=verb == "move durably")
         session.log._spare.wait()
 
 
@@ -126,18 +133,18 @@ def test_nothing_that_was_acknowledged_is_lost(tmp_path: Path, model_examples: i
             min_size=1,
             max_size=4,
         ),
-        interval=st.booleans(),
         seed=st.integers(0, 1 << 30),
     )
-    def live(lives: list[tuple[list[Step], int, str]], seed: int, *, interval: bool) -> None:
+    def live(lives: list[tuple[list[Step], int, str]], seed: int) -> None:
         shutil.rmtree(path, ignore_errors=True)
         choice = random.Random(seed)
         kept: list[bytes] = []
+        moved = 0
         with pytest.MonkeyPatch.context() as patched:
             disk = Disk(patched)
             disk.watch(path)
             for todo, calls, end in lives:
-                session = Session(path, disk, kept, interval=interval)
+                session = Session(path, disk, kept, moved)
                 assert session.asked[: len(kept)] == kept
                 session.log._spare.wait()
                 disk.calls_left = calls
@@ -151,13 +158,15 @@ def test_nothing_that_was_acknowledged_is_lost(tmp_path: Path, model_examples: i
                 else:  # the system goes on, and writes what it was given when it likes
                     disk.calls_left = None
                     session.durable = max(session.durable, session.appended)
-                again = Session(path, disk, session.asked[: session.durable], interval=interval)
+                durable, moves = session.durable
+                again = Session(path, disk, session.asked[:durable], moves)
                 assert again.asked == session.asked[: len(again.asked)]
-                assert len(again.asked) >= session.durable
+                assert len(again.asked) >= durable
+                assert again.moved <= session.moved
                 if choice.random() < 0.5:
                     again.append(b"goes on")
                     again.sync()
-                kept = list(again.asked)  # what was read once is there for ever
+                kept, moved = list(again.asked), again.moved  # what was read is there for ever
                 again.log.close()
 
     live()
@@ -169,10 +178,10 @@ def test_what_a_killed_process_left_to_the_system_is_durable_once_it_was_read(
     path = tmp_path / "log"
     disk = Disk(monkeypatch)
     disk.watch(path)
-    killed = Session(path, disk, [], interval=True)
+    killed = Session(path, disk, [])
     for number in range(5):
         killed.append(f"record {number}".encode() * 50)
-    reader = Session(path, disk, killed.asked, interval=True)
+    reader = Session(path, disk, killed.asked)
     reader.log.close()
     disk.restore_power(random.Random(1))
-    assert Session(path, disk, [], interval=True).asked == killed.asked
+    assert Session(path, disk, []).asked == killed.asked

@@ -111,6 +111,7 @@ class LogFile:
         self.header = header
         self.size = os.fstat(handle).st_size
         self.end = HEADER_BYTES  # the place after the last frame
+        self.newest: Placed | None = None  # the last frame, once it was walked over or written
         self.failed = False
         self.places = Places()
         self._locating = threading.Lock()  # several readers may walk over an old file
@@ -155,6 +156,11 @@ class LogFile:
         """Whether a body of `size` bytes still goes into the file."""
         return self.end + framed_size(size) <= self.size
 
+    @property
+    def is_half_full(self) -> bool:
+        """Whether it is time to make the next file."""
+        return 2 * self.end > self.size
+
     def write(self, first: int, last: int, flags: int, body: bytes, *, sync: bool) -> int:
         """Write a frame after the last one, with `sync` durably. Returns its place.
 
@@ -179,6 +185,7 @@ class LogFile:
             self.failed = True
             raise refused(self.path, error) from error
         self.end = place + size
+        self.newest = Placed(place, first, last, flags, len(body))
         self.places.note(first, place)
         return place
 
@@ -236,6 +243,17 @@ class LogFile:
                 if found.end > len(bytes_):
                     return
                 yield found
+                place = found.end
+
+    def records(self, place: int) -> Iterator[tuple[Placed, bytes]]:
+        """The frames from `place` on with their bodies, up to where no whole one is."""
+        with self._mapped() as bytes_:
+            while (frame := decode_frame(self._seed, bytes_[place : place + FRAME_BYTES])) is not None:
+                found = Placed.at(place, frame)
+                body = bytes_[place + FRAME_BYTES : place + FRAME_BYTES + frame.size]
+                if not is_body(self._seed, frame, body):
+                    return
+                yield found, body
                 place = found.end
 
     def locate(self, lsn: int) -> int:

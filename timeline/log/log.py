@@ -3,19 +3,25 @@
     append      one record after the last one, by one write and one fsync
     sync        what was appended without one is durable
     heal        after a failure: what may have been lost is written again elsewhere
-    let_go      files that hold nothing above an LSN
+    turn        the next record begins a new file
+    let_go      files that hold nothing above an LSN go
 
 Rule: records are appended one at a time, and none before the fsync of the one before it returned,
-unless `sync` is off (`interval` durability). What is not known to be durable stays in memory until
-it is. A failed write or fsync is never tried again on the same file: the system may have dropped
-the bytes and call the next fsync good. `heal` writes them to a new file.
+unless `sync` is off. What is not known to be durable stays in memory until it is. A failed write or
+fsync is never tried again on the same file: the system may have dropped the bytes and call the next
+fsync good. `heal` writes them to a new file.
+
+A record may hold no commit. It says all that such records said since the last commit, so that only
+the newest of them counts. It is carried into a new file, and so lies with the commit that follows:
+
+    file 1      … commit 9, commit 10, a moved checkpoint
+    file 11     the same moved checkpoint, commit 11, …
 
 How it fails: `StallError` when the next file is not ready, and `LogFullError` when it cannot be
 made: nothing was written. `StorageError` when a write or fsync failed: it is not known what is on
-the disk, and all but reading and closing is refused until `heal`
-returns.
+the disk, and all but reading and closing is refused until `heal` returns.
 
-One thread at a time appends, heals and lets go; others read meanwhile.
+One thread at a time appends, heals, turns and lets go; others read meanwhile.
 """
 
 from __future__ import annotations
@@ -36,7 +42,7 @@ FIRST_FILE_BYTES: Final = 1 << 20  # each file is twice as large as the one befo
 
 
 class LogFullError(StorageError):
-    """There is no room for the next file of the log; nothing was written."""
+    """There is no next file of the log, mostly for want of room; nothing was written."""
 
 
 class CommitLog(LogReader):
@@ -54,17 +60,16 @@ class CommitLog(LogReader):
         epoch: int,
         after: int,
         marked: int,
-        interval: bool = False,
     ) -> None:
         self._file_bytes = file_bytes
         self._epoch = epoch
-        self._turning = False
         self._unsynced: list[tuple[int, int, bytes]] = []
-        self._failed = False
+        self._failed = self._full = False
         if not directory.exists():
             directory.mkdir(mode=PRIVATE)
             sync_directory(directory.parent)
-        super().__init__(directory, after=after, marked=marked, interval=interval)
+        super().__init__(directory, after=after, marked=marked)
+        self._bare = self._find_bare()  # the newest durable record, if it holds no commit
         if self._files:
             newest = self._files[-1]
             if self._torn:
@@ -75,6 +80,8 @@ class CommitLog(LogReader):
         if not self._files:
             self._spare.want(self._next_size())
             self._spare.wait()
+        elif self._files[-1].is_half_full:
+            self._spare.want(self._next_size())
 
     # --- appending ----------------------------------------------------------------------------
 
@@ -84,20 +91,23 @@ class CommitLog(LogReader):
         """
         self._check_sound()
         assert first == self.last + 1
-        file = self._files[-1] if self._files and not self._turning else None
+        file = self._files[-1] if self._files else None
         if file is None or not file.has_room(len(body)):
-            file = self._begin(first, len(body), now)
-        flags = UNSYNCED if self._unsynced else 0
+            file = self._begin(len(body), now)
+        earlier = bool(self._unsynced)
         self._unsynced.append((first, last, body))
         try:
-            file.write(first, last, flags, body, sync=sync)
+            # With `sync` the system makes durable what this call writes, and nothing before it.
+            file.write(first, last, UNSYNCED if earlier else 0, body, sync=sync and not earlier)
+            if sync and earlier:
+                file.sync()
         except StorageError:
             self._failed = True
             raise
         if sync:
-            self._unsynced.clear()
+            self._settle()
         self.last = last
-        if 2 * file.end > file.size:
+        if file.is_half_full:
             self._spare.want(self._next_size())
 
     def sync(self) -> None:
@@ -110,13 +120,25 @@ class CommitLog(LogReader):
         except StorageError:
             self._failed = True
             raise
+        self._settle()
+
+    def _settle(self) -> None:
+        """What was appended is durable."""
+        first, last, body = self._unsynced[-1]
+        self._bare = body if last < first else None
         self._unsynced.clear()
 
-    def turn(self) -> None:
-        """Have the next record begin a new file, so that the present one can be let go soon."""
-        if self._files and self._files[-1].end > HEADER_BYTES:
-            self._turning = True
-            self._spare.want(self._next_size())
+    def turn(self, now: int) -> bool:
+        """Go on in a new file, so that the present one can be let go; False when that has to be
+        made first. Raises `StorageError`.
+        """
+        if not self._files or self._files[-1].header.first > self.last:
+            return True
+        try:
+            self._begin(0, now)
+        except (StallError, LogFullError):
+            return False
+        return True
 
     @property
     def failed(self) -> bool:
@@ -127,39 +149,33 @@ class CommitLog(LogReader):
         """Write what is not known to be durable to a new file, durably, and go on there. What was
         in doubt stands then. Raises as `append` does; it may be called again.
         """
+        if self._full:  # nothing is in doubt, and there was no room
+            self._check_ready(0)
         if not self._failed:
             return
         first = self._unsynced[0][0] if self._unsynced else self.last + 1
         size = sum(framed_size(len(body)) for _, _, body in self._unsynced)
-        self._check_ready(size)
-        kept = self._files
-        if kept and kept[-1].header.first == first:
-            kept = kept[:-1]  # it held nothing before, and the new one takes its name
-        self._files = [*kept, self._make(first, now, self._unsynced)]
+        self._check_ready(self._carried_size + size)
+        self._make(first, now, self._unsynced)
         if self._unsynced:
             self.last = self._unsynced[-1][1]
-        self._unsynced.clear()
-        self._failed = self._turning = False
+            self._settle()
+        self._failed = False
 
-    def _begin(self, first: int, size: int, now: int) -> LogFile:
+    def _begin(self, size: int, now: int) -> LogFile:
         """Go on in a new file, with room for a record of `size` bytes."""
-        self._check_ready(framed_size(size))
         self.sync()  # so that a gap between two files is always damage
-        try:
-            file = self._make(first, now)
-        except StorageError:
-            self._failed = True
-            raise
-        self._files = [*self._files, file]
-        self._turning = False
-        return file
+        self._check_ready(self._carried_size + framed_size(size))
+        return self._make(self.last + 1, now)
 
     def _make(
         self, first: int, now: int, records: Sequence[tuple[int, int, bytes]] = ()
     ) -> LogFile:
-        """Make a file of the log that begins at `first` and holds `records`, all of it durable. It
-        has its name only when it is whole.
+        """Go on in a file that begins at `first` and holds what is carried and `records`, all of it
+        durable. It has its name only when it is whole: until then nothing was written.
         """
+        if self._bare is not None:
+            records = [(first, first - 1, self._bare), *records]
         target = self._directory / name_of(first)
         try:
             header = FileHeader(self._epoch, first, now, os.urandom(8))
@@ -168,24 +184,50 @@ class CommitLog(LogReader):
                 file.write(begins, ends, UNSYNCED if number else 0, body, sync=False)
             if records:
                 file.sync()
+        except StorageError as error:
+            self._spare.discard()
+            self._full = True
+            raise LogFullError(str(error)) from error
+        try:
             self._spare.name(target)
         except StorageError:
-            self._spare.discard()
+            self._failed = True  # perhaps it has its name: no other file may go on from here
             raise
         file.path = target
+        kept = self._files
+        if kept and kept[-1].header.first == first:
+            kept = kept[:-1]  # it held no commit, and the new one took its name
+        self._files = [*kept, file]
         return file
+
+    @property
+    def _carried_size(self) -> int:
+        return 0 if self._bare is None else framed_size(len(self._bare))
+
+    def _find_bare(self) -> bytes | None:
+        """The newest record, if it holds no commit."""
+        newest = self._files[-1].newest if self._files else None
+        if newest is None or newest.last >= newest.first:
+            return None
+        found = self._files[-1].read(newest.place)
+        return None if found is None else found[1]
 
     def _check_ready(self, size: int) -> None:
         try:
             ready = self._spare.is_ready(max(self._next_size(), HEADER_BYTES + size))
         except StorageError as error:
+            self._full = True
             raise LogFullError(str(error)) from error
+        self._full = self._full and not ready
         if not ready:
             raise StallError("the next file of the log is being made: try again soon")
 
     def _next_size(self) -> int:
-        before = self._files[-1].size if self._files else 0
-        return min(max(FIRST_FILE_BYTES, 2 * before), self._file_bytes)
+        """A file is twice as large as the one before where that was filled."""
+        newest = self._files[-1] if self._files else None
+        before = 0 if newest is None else newest.size
+        size = 2 * before if newest is not None and newest.is_half_full else before
+        return min(max(FIRST_FILE_BYTES, size), self._file_bytes)
 
     def _check_sound(self) -> None:
         if self._failed:

@@ -9,13 +9,13 @@ Rule: where the next frame is not whole, what comes after it decides.
     none does, and the durable mark is reached  a torn write: the log ends before it
     none does, and the mark is not reached      the end is lost: `CorruptError`
 
-No frame is written before the fsync of the one before it returned, so nothing whole follows a torn
-one. With `interval` durability several are written between two fsyncs, and a power cut may keep any
-of them. Each of those but the first says so (`UNSYNCED`). Where such a frame follows the gap, and
-the mark is reached, the log ends at the gap.
+Where no frame is written before the fsync of the one before it returned, nothing whole follows a
+torn one. Where several are written between two fsyncs, a power cut may keep any of them. Each of
+those but the first says so (`UNSYNCED`). Where such a frame follows the gap, and the mark is
+reached, the log ends at the gap.
 
 A file holds the LSNs below the first one of the next file. What it holds above was copied forward
-by `CommitLog.heal`.
+to that one.
 """
 
 from __future__ import annotations
@@ -41,13 +41,11 @@ def open_files(
     *,
     after: int,
     marked: int,
-    interval: bool,
     read_only: bool = False,
     known: dict[Path, LogFile] | None = None,
 ) -> Found:
     """Open the files and check every frame above LSN `after`, which is sealed. `marked` is the LSN
-    known to be durable. `interval` says that several frames may have been written between fsyncs.
-    Of the files in `known`, which are open, that is done above what was seen of them.
+    known to be durable. Of the files in `known`, which are open, that is done above what was seen of them.
 
     Raises `CorruptError`, `FormatVersionError`, `StorageError`.
     """
@@ -71,7 +69,7 @@ def open_files(
                 _refuse(file, last, below)
         elif file.is_used(file.end):
             beyond = file.find_beyond(file.end)
-            lost = interval and beyond is not None and beyond.flags & UNSYNCED and last >= marked
+            lost = beyond is not None and beyond.flags & UNSYNCED and last >= marked
             if beyond is not None and not lost:
                 _refuse(file, last, beyond.first)
             torn = True
@@ -111,10 +109,10 @@ def _walk(file: LogFile, after: int, below: int | None) -> int:
             reached = frame.first - 1
         if frame.first != reached + 1 or (below is not None and frame.first >= below):
             break
-        if frame.last > after and file.read(frame.place) is None:
+        if frame.first > after and file.read(frame.place) is None:
             break
         file.places.note(frame.first, frame.place)
-        file.end = frame.end
+        file.newest, file.end = frame, frame.end
         reached = frame.last
     return reached
 

@@ -9,10 +9,12 @@ above that. `refresh` is for a log that another process writes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from timeline.errors import CorruptError, TrimmedError
+from timeline.formats.logfiles import HEADER_BYTES
 from timeline.log.file import LogFile
 from timeline.log.opening import open_files
 
@@ -36,14 +38,10 @@ class LogReader:
         *,
         after: int,
         marked: int,
-        interval: bool = False,
         read_only: bool = False,
     ) -> None:
         self._directory = directory
-        self._interval = interval
-        found = open_files(
-            directory, after=after, marked=marked, interval=interval, read_only=read_only
-        )
+        found = open_files(directory, after=after, marked=marked, read_only=read_only)
         self._files = found.files
         self._torn = found.torn
         self.last = found.last  # the last LSN
@@ -55,7 +53,6 @@ class LogReader:
             self._directory,
             after=self.last,
             marked=marked,
-            interval=self._interval,
             read_only=True,
             known=known,
         )
@@ -85,6 +82,40 @@ class LogReader:
                 break
         return found
 
+    def replay(self, after: int) -> Iterator[tuple[int, int, bytes]]:
+        """(first LSN, last LSN, record) of all that was written after commit `after`, up to the
+        end, also of records without a commit. Raises `TrimmedError` and `CorruptError` as `read`.
+        """
+        return self._replay(self._files, after, self.last)
+
+    @staticmethod
+    def _replay(files: list[LogFile], after: int, upto: int) -> Iterator[tuple[int, int, bytes]]:
+        number = max(0, sum(file.header.first <= after + 1 for file in files) - 1)
+        reached = after
+        for at, file in enumerate(files[number:], number + 1):
+            begins = file.header.first
+            if begins > reached + 1:
+                raise TrimmedError(f"the log begins at LSN {begins}")
+            below = files[at].header.first if at < len(files) else upto + 1
+            place = file.locate(after) if begins <= after else HEADER_BYTES
+            for frame, body in file.records(place):
+                place = frame.end
+                # What another file goes on with, or what is being written, is not of this one.
+                if frame.first >= below and (at < len(files) or frame.last > upto):
+                    break
+                if frame.first > after:
+                    reached = frame.last
+                    yield frame.first, frame.last, body
+                else:
+                    reached = max(reached, frame.last)
+            if reached + 1 < below:
+                raise _damaged(file, place)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self._files)
+
     @property
     def kept(self) -> list[Kept]:
         """The files but the newest, the oldest first."""
@@ -92,6 +123,13 @@ class LogReader:
             Kept(next_.header.first - 1, file.size, next_.header.time)
             for file, next_ in zip(self._files, self._files[1:], strict=False)
         ]
+
+
+def _damaged(file: LogFile, place: int) -> CorruptError:
+    return CorruptError(
+        f"{file.path} is damaged at byte {place}: restore a backup, or keep what can be kept with "
+        "`timeline repair`"
+    )
 
 
 def _read_file(
@@ -106,10 +144,7 @@ def _read_file(
     while reached + 1 < below:
         whole = file.read(place)
         if whole is None:
-            raise CorruptError(
-                f"{file.path} is damaged at byte {place}: restore a backup, or keep what can be "
-                "kept with `timeline repair`"
-            )
+            raise _damaged(file, place)
         frame, body = whole
         place, reached = frame.end, frame.last
         if reached >= below:

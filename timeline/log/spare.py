@@ -54,7 +54,7 @@ class Spare:
         Raises the `StorageError` that the last try met, which is tried again.
         """
         with self._ended:
-            if self._size >= size:
+            if self._thread is None and self._size >= size:
                 return True
             failure, self._failure = self._failure, None
         self.want(size)
