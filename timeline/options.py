@@ -98,7 +98,10 @@ class Options:
         "time between rounds that erase from the disk what was recalled, edited or deleted",
     )
 
-    # The commit log below the sealed position, for followers.
+    # The commit log: its files, and what is kept of it below the sealed position, for followers.
+    log_file_bytes: int = _option(
+        64 * MIB, "size of a file of the commit log; the first ones are smaller"
+    )
     log_bytes: int = _option(
         256 * MIB, "most bytes of sealed log kept for registered consumers that are behind"
     )

@@ -340,7 +340,7 @@ def _consumers(service: Service) -> Iterator[Metric]:
     """Of the commit log, the index among them."""
     engine, log = service.engine, service.engine.log
     checkpoints = log.checkpoints()
-    yield _gauge("log_kept_bytes", "Bytes of sealed log kept for consumers.", log.kept())
+    yield _gauge("log_kept_bytes", "Bytes of sealed log kept for consumers.", log.kept(engine.store.sealing.sealed))
     yield _gauge(
         "log_kept_bytes_limit",
         "Bytes of sealed log that may be kept for consumers.",

@@ -18,7 +18,7 @@ from timeline.formats.logfiles import (
     encode_file_header,
 )
 from timeline.log.file import make_file
-from timeline.log.log import LogFullError
+from timeline.log.ledger import LogFullError
 from timeline.log.reader import LogReader
 
 # --- what is written is read ----------------------------------------------------------------------
@@ -85,7 +85,7 @@ def test_a_record_without_a_commit_stays_with_what_follows_it(path: Path) -> Non
     for number in range(3):
         append(log, b"moved %d" % number, commits=0, sync=number == 1)
     assert replayed(log, 1) == [(1, b"moved 0"), (1, b"moved 1"), (1, b"moved 2")]
-    while not log.turn(NOW):
+    while not log.turn(log.last, NOW):
         log._spare.wait()
     log.let_go(1)
     assert replayed(log, 1) == [(1, b"moved 2")], "what the newest says, all said before it"
@@ -132,7 +132,7 @@ def test_a_reader_of_a_log_that_another_writes_moves_on_and_changes_nothing(path
     for body in numbered(100):
         append(log, body)
         if len(seen) % 7 == 0:
-            log.turn(NOW)
+            log.turn(log.last, NOW)
         before = reader.last
         reader.refresh(log.last)
         seen += [found for _, _, found in reader.read(before, reader.last, 1 << 20)]
@@ -153,7 +153,7 @@ def test_whole_files_go_and_the_newest_stays(path: Path) -> None:
     log = open_log(path)
     for body in numbered(60):
         append(log, body)
-    second = log.kept[0].last + 1
+    second = log.parts[0].last + 1
     log.let_go(second - 2)
     assert log.first == 1
     log.let_go(second - 1)
@@ -173,7 +173,7 @@ def test_whole_files_go_and_the_newest_stays(path: Path) -> None:
 def test_turning_begins_a_new_file_so_that_the_present_one_can_go(path: Path) -> None:
     log = open_log(path)
     append(log, b"secret")
-    while not log.turn(NOW):
+    while not log.turn(log.last, NOW):
         log._spare.wait()
     log.let_go(1)
     assert (log.first, log.last) == (2, 1)

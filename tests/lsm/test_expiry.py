@@ -208,7 +208,7 @@ def test_a_damaged_floor_hurts_its_own_in_box_only(tmp_path: Path, clock: Clock)
         storage = db.engine.store.storage
         batch = storage.batch()
         batch.put(INBOXES, pair(bob, 0), b"damaged")
-        storage.write(batch, logged=False)
+        storage.write(batch)
         db.engine.inboxes.inbox(bob).floor = None
         clock.now += 16 * DAY
         young = send(db, 2)

@@ -51,7 +51,7 @@ def test_what_the_owner_wrote_is_seen_from_the_next_look_on(
 def test_what_the_owner_flushed_takes_the_place_of_the_log(
     owner: Storage, reader: ReadOnlyStorage
 ) -> None:
-    put(owner, b"b", logged=False)
+    put(owner, b"b")
     reader.catch_up()
     assert keys(reader) == [b"a"], "it is in the owner's memory only"
     owner.flush()

@@ -25,7 +25,7 @@ from timeline.lsm.clock import CLOCK_KEY
 from timeline.lsm.timeline import Timeline
 from timeline.lsm.upkeep.expiry import EXPIRY_KEY
 from timeline.lsm.upkeep.sealing import REFERENCES_A_SEGMENT
-from timeline.storage.rocks import INBOXES, LOG, META, STATE
+from timeline.storage.rocks import INBOXES, META, STATE
 
 _PAGE_ENTRIES: Final = 1_000  # read under one hold of the lock
 
@@ -120,9 +120,7 @@ def _segment(inbox_id: int, references: Sequence[bytes]) -> RowRecord:
 
 
 def _rest(engine: Engine) -> Iterator[RowRecord]:
-    """Audiences, conversations and users, deleted names, the floor of in-boxes, and the newest
-    record of the log.
-    """
+    """Audiences, conversations and users, deleted names, and the floor of in-boxes."""
     storage = engine.store.storage
     for key, value in engine.view.scan(keys.AUDIENCE, keys.successor(keys.AUDIENCE)):
         # Memberships that ended are kept for replays only. A loaded store replays nothing of them.
@@ -135,6 +133,3 @@ def _rest(engine: Engine) -> Iterator[RowRecord]:
     expiry = storage.get(META, EXPIRY_KEY)
     if expiry is not None:
         yield RowRecord(META, EXPIRY_KEY, expiry)
-    newest = storage.at_or_before(LOG, keys.number(engine.applied), keys.number(0))
-    if newest is not None:
-        yield RowRecord(LOG, *newest)

@@ -25,7 +25,7 @@ from timeline.formats.rows import FORMAT, Retention
 from timeline.formats.segments import Segment
 from timeline.lsm.ranges import Extent
 from timeline.lsm.timeline import Timeline
-from timeline.storage.rocks import FAMILIES, INBOXES, LOG, PATCHES, SEGMENTS
+from timeline.storage.rocks import FAMILIES, INBOXES, PATCHES, SEGMENTS
 
 _STEP_SEGMENTS: Final = 64  # read under one hold of the lock
 _LISTED_SEGMENTS: Final = 1_000  # the newest ones; all are counted
@@ -178,12 +178,11 @@ def inspect_store(engine: Engine, index: dict[str, int | str]) -> StoreFacts:
             ConsumerFacts(name, lsn, max(0, applied - lsn))
             for name, lsn in sorted(engine.log.checkpoints().items())
         ]
-        kept = next(each for each in families if each.name == LOG)
         log = LogFacts(
             engine.log.first(),
             applied,
             engine.store.sealing.sealed,
-            kept.size + kept.memory,
+            engine.log.size,
             consumers,
         )
         return StoreFacts(

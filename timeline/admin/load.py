@@ -1,7 +1,8 @@
 """A store made of an export: the same timelines, conversations and users, numbers and times.
 
 Responsibility: write the records of an exact export (`formats.export`) as segments, in-boxes and
-state of a new store. Its log begins where the log of the original ended.
+state of a new store. Its log begins where the log of the original ended. The newest record of that
+log, which exports of stores of format 1 hold, is left out.
 
 Rule: only a new store can take times as they were, since the times of commits ascend. `merge` adds
 to a store that is there. Each write notes how many records are loaded, so an interrupted load goes
@@ -38,7 +39,7 @@ from timeline.formats.segments import encode_segments
 from timeline.lsm.upkeep.sealing import PROGRESS_KEY
 from timeline.options import MIB, Options
 from timeline.storage.mark import DurableMark
-from timeline.storage.rocks import META, SEGMENTS, STATE, Storage
+from timeline.storage.rocks import FORMER_LOG, META, SEGMENTS, STATE, Storage
 
 _BATCH_BYTES: Final = 4 * MIB  # collected before they are written
 _RUN_ENTRIES: Final = 4_096  # of one timeline, collected before they become segments
@@ -106,7 +107,7 @@ class _Loader:
                     self._size += sum(map(len, record.fields)) + 64
             case RowRecord(family, key, value):
                 self._end_run()
-                if not again:
+                if not again and family != FORMER_LOG:
                     self._put(family, key, value)
             case _:
                 raise CorruptError(f"record {self.count} of the export is out of place")
@@ -171,31 +172,31 @@ class _Loader:
         self._end_run()
         # Records so far ‖ LSN and epoch of the original.
         self._put(META, LOADED_KEY, keys.number(self.count) + self._origin)
-        self._flush(logged=False)
+        self._flush()
 
-    def _flush(self, *, logged: bool) -> None:
-        """Write what was put. Waits while RocksDB stalls."""
+    def _flush(self, *, last: bool = False) -> None:
+        """Write what was put; with `last` it is a store then. Waits while RocksDB stalls."""
         puts, self._puts, self._size = self._puts, [], 0
         while True:
             batch = self._storage.batch()  # a refused batch cannot be used again
             for family, key, value in puts:
                 batch.put(family, key, value)
-            if logged:
+            if last:
                 batch.delete(META, LOADED_KEY)
             try:
-                return self._storage.write(batch, logged=logged)
+                return self._storage.write(batch)
             except StallError:
                 time.sleep(STALL_SECONDS)
 
     def finish(self) -> None:
         """Write the rows that make it a store, once everything else is on the disk."""
         self._end_run()
-        self._flush(logged=False)
+        self._flush()
         self._storage.flush()
         header = self._header
         progress = ProgressRow(header.lsn, 0, header.next_id, header.time)
         self._put(STATE, keys.COUNT, keys.number(self._raw))
         self._put(META, PROGRESS_KEY, encode_progress(progress))
         self._put(META, STORE_KEY, encode_store(StoreRow(FORMAT, random_epoch(header.epoch))))
-        self._flush(logged=True)
-        self._storage.sync()
+        self._flush(last=True)
+        self._storage.flush()

@@ -129,14 +129,6 @@ class Changes(Overlay):
         self._operate(TRIM, timeline.id, first)
         return removed
 
-    def pass_on(self, timeline_id: int) -> None:
-        """Say of a timeline what is so already, where it begins, so that this commit is one and the
-        log can drop the one before.
-        """
-        timeline = self._stage.timelines.load(timeline_id)
-        first = 0 if timeline is None or timeline.row is None else timeline.row.first
-        self._operate(TRIM, TimelineId(timeline_id), first)
-
     def trim_to_length(self, timeline: Timeline, length: int) -> int:
         """Remove the oldest entries until `length` are left; how many were removed."""
         extent = self.extent(timeline)

@@ -16,18 +16,25 @@ from timeline.errors import CorruptError
 from timeline.formats import keys
 from timeline.formats.keys import pair, split_pair
 from timeline.formats.numbers import Lsn, Seq
-from timeline.formats.records import DROP, PUT, REMOVE, Operation, Record, Target
+from timeline.formats.records import (
+    CHECKPOINT,
+    DROP,
+    OPENING,
+    PUT,
+    REMOVE,
+    Operation,
+    Record,
+    Target,
+)
 from timeline.formats.rows import ProgressRow
+from timeline.lsm.checkpoints import Checkpoints
 from timeline.lsm.inboxes import Inboxes
 from timeline.lsm.log import Log
 from timeline.lsm.memtable import Memtable
+from timeline.lsm.openings import Openings
 from timeline.lsm.timeline import Inbox
 from timeline.lsm.timelines import Timelines
 from timeline.storage.rocks import INBOXES, SEGMENTS, Storage
-
-
-class LogGapError(CorruptError):
-    """The log goes on after commits that are not there."""
 
 
 def _given_id(operation: Operation) -> int:
@@ -46,25 +53,31 @@ class Replay(Applier):
         memtable: Memtable,
         timelines: Timelines,
         inboxes: Inboxes,
+        checkpoints: Checkpoints,
+        openings: Openings,
         progress: ProgressRow,
     ) -> None:
         super().__init__(memtable, timelines, inboxes)
         self._storage = storage
+        self._checkpoints, self._openings = checkpoints, openings
         self._progress = progress
         self.lsn, self.time, self.next_id = progress.sealed, progress.time, progress.next_id
         self._on_disk: dict[tuple[str, int], int] = {}
 
     def run(self, log: Log, relieve: Callable[[], None]) -> None:
         """Apply every record above the sealed LSN, or above where the last run ended; call
-        `relieve` after each, so that memory stays bounded. Raises `LogGapError` where one is
-        missing.
+        `relieve` after each, so that memory stays bounded. Raises `CorruptError` where one is
+        missing or damaged.
         """
         for record in log.records(self.lsn):
             if record.first != self.lsn + 1:
-                raise LogGapError(
+                raise CorruptError(
                     f"the log goes from LSN {self.lsn} to {record.first}: what lies between is "
                     "lost; restore a backup, or keep the whole prefix with `timeline repair`"
                 )
+            self._remember(record)
+            if record.last < record.first:  # it holds no commit
+                continue
             self._apply_record(record)
             self.lsn = record.last
             self.time = record.time
@@ -77,6 +90,14 @@ class Replay(Applier):
             if timeline.next != keys.MAX:
                 timeline.next = self._memtable.head(timeline) + 1
             timeline.staged = timeline.row
+
+    def _remember(self, record: Record) -> None:
+        """Take what a record notes besides its commits."""
+        for operation in record.operations:
+            if operation.kind == CHECKPOINT:
+                self._checkpoints.take(operation)
+            elif operation.kind == OPENING:
+                self._openings.take(operation)
 
     def _apply_record(self, record: Record) -> None:
         self._timelines.ranges.clock.note(record.first, record.time)

@@ -46,7 +46,7 @@ from timeline.engine.upkeep.chores import Chores
 from timeline.engine.upkeep.upkeep import Upkeep
 from timeline.engine.view import Applied
 from timeline.engine.writecontrol import WriteControl
-from timeline.errors import ClosedError, TimelineError
+from timeline.errors import ClosedError, StallError, TimelineError
 from timeline.options import Options, anchored
 from timeline.storage.lock import Lock, place_of_call
 from timeline.storage.mark import DurableMark
@@ -314,6 +314,13 @@ class Engine:
         self.store.end_rewriting()  # which may take long: readers go on meanwhile
         with self.pipeline.writing, self.woken:
             if self.control.closed or not self.poisoned:
+                return
+            try:
+                self.store.log.heal(self.stage.now())
+            except StallError:  # a file of the log is being made: the next try finds it
+                return
+            except Exception as error:
+                self.control.not_healed(error)
                 return
             self.store.close()
             try:

@@ -1,8 +1,7 @@
 """The pipeline: the way of a group to the disk, into memory, and to those who wait.
 
     close     no other commit joins the group: it is pending
-    write     its record goes into the log
-    sync      the log is fsynced, in `sync` durability; else within `interval_ms`
+    append    its record goes into the log, durably in `sync` durability; else within `interval_ms`
     apply     what it brought goes into memory, where readers see it
     tell      callbacks of the group are called, when the locks are free
 
@@ -10,8 +9,9 @@ Rule: group n+1 is not written before the flush of group n returned, so a crash 
 end of the log. All other writes to the store are made between groups: `standing_still`, `work`.
 
 A failed write or fsync turns writing off (poisons). The pending group ends as UNCERTAIN. What was
-staged after it was never written, and ends with the refusal. Only a store that was opened again is
-written to: `adopt`.
+staged after it was never written, and ends with the refusal. So does the pending group where the
+log has no room to go on: nothing of it was written. Only a store that was opened again is written
+to: `adopt`.
 
 Two locks are taken, in this order: `writing` to write, the engine's to change memory.
 """
@@ -29,8 +29,9 @@ from timeline.engine.statistics import Statistics
 from timeline.engine.store.store import STALL_SECONDS, Store
 from timeline.engine.upkeep.upkeep import Upkeep
 from timeline.engine.writecontrol import WriteControl
-from timeline.errors import CorruptError, StallError, UncertainError
+from timeline.errors import CorruptError, StallError, UncertainError, UsageError
 from timeline.formats.records import encode_record
+from timeline.log.ledger import LogFullError
 from timeline.options import Options
 
 
@@ -94,14 +95,13 @@ class Pipeline:
                     group.time,
                     appends,
                     group.appended.parts,
-                    group.operations,
+                    [*store.openings.noted(group.first), *group.operations],
                 )
-                if not self._write(store, group.last, record):
+                if not self._append(store, group, record):
                     return False
-                if self._options.durability == "sync":
-                    self.sync(group.last)
-                else:
-                    self.leave_unsynced()
+            except LogFullError as error:
+                self.poison(error)
+                return True
             except Exception as error:
                 self.poison(error, group)
                 return True
@@ -126,14 +126,21 @@ class Pipeline:
             self.sync_if_due()
             return True
 
-    def _write(self, store: Store, lsn: int, record: bytes) -> bool:
-        """Write the record that ends at `lsn`; False when the disk asked for a pause."""
+    def _append(self, store: Store, group: Group, record: bytes) -> bool:
+        """Write the record of `group`; False when the disk asked for a pause."""
+        durable = self._options.durability == "sync"
+        begin = time.perf_counter()
         try:
-            store.log.put(lsn, record, store.openings)
+            store.log.append(group.first, group.last, record, group.time, durable=durable)
         except StallError as error:
             self._control.stalled(error)
             return False
         self._control.written()
+        store.openings.written()
+        if durable:
+            self._note_fsync(time.perf_counter() - begin)
+        else:
+            self.leave_unsynced()
         return True
 
     def _keep_pace(self) -> None:
@@ -153,7 +160,9 @@ class Pipeline:
         """Make the log durable, which ends at `lsn`. Raises what the storage raises."""
         begin = time.perf_counter()
         self._store.log.sync(lsn)
-        took = time.perf_counter() - begin
+        self._note_fsync(time.perf_counter() - begin)
+
+    def _note_fsync(self, took: float) -> None:
         self.fsync_seconds += (took - self.fsync_seconds) * 0.05
         self._statistics.fsyncs.add(took)
         self._synced = time.monotonic()
@@ -225,21 +234,24 @@ class Pipeline:
 
     def move_checkpoint(self, name: bytes, lsn: int | None) -> None:
         """Set a named checkpoint of the log to `lsn`, or forget it; a new one durably."""
-        with self.standing_still():
-            store = self._store
-            store.stage.gate.check()
-            batch = store.storage.batch()
-            known = store.log.knows(name)
-            store.log.move(batch, name, lsn)
-            store.storage.write(batch)
-            if known:
-                self.leave_unsynced()
-                return
+        while True:
             try:
-                self.sync(store.log.applied)
-            except Exception as error:
-                self.poison(error)
-                raise
+                with self.standing_still():
+                    return self._move_checkpoint(name, lsn)
+            except StallError:
+                time.sleep(STALL_SECONDS)
+
+    def _move_checkpoint(self, name: bytes, lsn: int | None) -> None:
+        store = self._store
+        store.stage.gate.check()
+        try:
+            if not store.log.move(name, lsn, store.stage.now()):
+                self.leave_unsynced()
+        except (StallError, UsageError):
+            raise
+        except Exception as error:
+            self.poison(error)
+            raise
 
     def refuse_in_child(self, lock: threading.RLock, woken: threading.Condition) -> None:
         """In a forked child: take locks that no thread of the parent's holds."""

@@ -19,7 +19,7 @@ LAST: Final = 2**63 - 1  # the highest number given out: integers of RESP and cl
 
 # How keys of the `default` column family begin that are there for each of many.
 CHECKPOINT: Final = b"checkpoint/"  # name of a follower → LSN it has reached
-CHAPTER: Final = b"chapter/"  # LSN up to which log was sealed → its bytes, and when
+CHAPTER: Final = b"chapter/"  # in a store of format 1: what is kept of the sealed log
 
 # Families of state, the first byte of every key in the `state` column family.
 NAME: Final = b"n"  # name → id

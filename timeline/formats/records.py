@@ -7,8 +7,8 @@
     operations  each: kind u8 · LSN − first LSN u32 · id u64 · argument u64 · size u32 · body
     crc32c      u32 over everything before it
 
-Little-endian. A record is stored under its last LSN (first + commits − 1). Without SPREAD every
-commit of the group is one append, in order.
+Little-endian. A record is known by its last LSN (first + commits − 1). Without SPREAD every commit
+of the group is one append, in order. A record may hold no commit, only moves of checkpoints.
 
 A record is applied in three steps, each in order: its puts and removals, its appends, its other
 operations. The result is the same as commit by commit, since deliveries go by LSN, and patches and
@@ -24,7 +24,7 @@ from struct import (
     Struct,
     error as StructError,  # noqa: N812  it is a class
 )
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 from crc32c import crc32c
 
@@ -46,6 +46,8 @@ TRIM: Final = 4  # timeline, lowest number that stays
 DROP: Final = 5  # timeline
 DELIVER: Final = 6  # audience, seq; body = target · ids of in-boxes that are left out u64 × n
 NOTIFY: Final = 7  # 0, seq; body = target · in-box ids u64 × n
+CHECKPOINT: Final = 8  # 1, LSN reached; or 0, 0 to forget it; body = name of the follower
+OPENING: Final = 9  # 0, tag of the opening that makes the commits from this one on
 
 
 class Operation(NamedTuple):
@@ -65,6 +67,11 @@ class Appends(NamedTuple):
     seqs: array[int]
     sizes: array[int]
     offsets: array[int] | None
+
+    @classmethod
+    def none(cls) -> Self:
+        """Those of a record that appends nothing."""
+        return cls(array("Q"), array("Q"), array("I"), None)
 
     def lsns(self, first: int) -> Sequence[int]:
         """The LSN of each append in a group whose first is `first`."""
@@ -125,7 +132,7 @@ def encode_record(
 
 
 def decode_record(last: Lsn, value: bytes) -> Record:
-    """The record stored under LSN `last`. Raises `CorruptError`."""
+    """The record whose last LSN is `last`. Raises `CorruptError`."""
     try:
         (crc,) = _CRC.unpack_from(value, len(value) - 4)
         if crc != crc32c(memoryview(value)[:-4]):

@@ -20,7 +20,7 @@ from timeline.errors import CorruptError
 from timeline.formats.entries import decode_items, encode_entry
 
 MAGIC: Final = b"TIMELINE"
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 RAW: Final = 0
 INBOX: Final = 1

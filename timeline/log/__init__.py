@@ -3,5 +3,5 @@
 It may import `storage` and what stands below it. It knows LSNs and bytes, and nothing of what a
 record says. A log on other machines can take its place.
 
-Stores of format 1 keep their log in RocksDB, through `timeline.lsm.log`. Nothing uses this one yet.
+Stores of format 1 kept their log in RocksDB: `former` reads it.
 """

@@ -34,15 +34,12 @@ from typing import Final
 from timeline.errors import StallError, StorageError
 from timeline.formats.logfiles import HEADER_BYTES, UNSYNCED, FileHeader, framed_size
 from timeline.log.file import LogFile, name_of
+from timeline.log.ledger import LogFullError
 from timeline.log.reader import LogReader
 from timeline.log.spare import Spare
 from timeline.storage.files import PRIVATE, sync_directory
 
 FIRST_FILE_BYTES: Final = 1 << 20  # each file is twice as large as the one before, up to a bound
-
-
-class LogFullError(StorageError):
-    """There is no next file of the log, mostly for want of room; nothing was written."""
 
 
 class CommitLog(LogReader):
@@ -128,15 +125,15 @@ class CommitLog(LogReader):
         self._bare = body if last < first else None
         self._unsynced.clear()
 
-    def turn(self, now: int) -> bool:
-        """Go on in a new file, so that the present one can be let go; False when that has to be
-        made first. Raises `StorageError`.
+    def turn(self, upto: int, now: int) -> bool:
+        """Go on in a new file, unless the present one holds only what lies above LSN `upto`, so that
+        what lies below can be let go. False when that file has to be made first. Raises as `append`.
         """
-        if not self._files or self._files[-1].header.first > self.last:
+        if not self._files or self._files[-1].header.first > min(upto, self.last):
             return True
         try:
             self._begin(0, now)
-        except (StallError, LogFullError):
+        except StallError:
             return False
         return True
 

@@ -11,20 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from timeline.errors import CorruptError, TrimmedError
 from timeline.formats.logfiles import HEADER_BYTES
 from timeline.log.file import LogFile
+from timeline.log.ledger import Part
 from timeline.log.opening import open_files
-
-
-class Kept(NamedTuple):
-    """A file that holds only commits that are not the newest."""
-
-    last: int  # LSN
-    bytes: int
-    time: int  # when the last commit in it was made, in ms, or a little later
 
 
 class LogReader:
@@ -117,10 +109,10 @@ class LogReader:
         return sum(file.size for file in self._files)
 
     @property
-    def kept(self) -> list[Kept]:
+    def parts(self) -> list[Part]:
         """The files but the newest, the oldest first."""
         return [
-            Kept(next_.header.first - 1, file.size, next_.header.time)
+            Part(next_.header.first - 1, file.size, next_.header.time)
             for file, next_ in zip(self._files, self._files[1:], strict=False)
         ]
 

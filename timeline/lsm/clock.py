@@ -51,7 +51,7 @@ class Clock:
         self.steps = steps
         self.time = time  # of the last commit
         self._certain = certain
-        self.changed = False  # since they were last written
+        self._changed = False  # since they were last written
 
     def note(self, lsn: int, time: int) -> None:
         """The commits from `lsn` on, which follow what was noted last, were made at `time`."""
@@ -68,7 +68,14 @@ class Clock:
         if len(steps) > _MOST_STEPS:
             steps = (Step(steps[1].lsn, steps[0].time), *steps[2:])
         self.steps = steps
-        self.changed = True
+        self._changed = True
+
+    def clip(self, lsn: int) -> None:
+        """The log ends at `lsn`: steps above it were lost with their commits."""
+        kept = tuple(step for step in self.steps if step.lsn <= lsn)
+        if len(kept) < len(self.steps):
+            self.steps = kept
+            self._changed = True
 
     def by_order(self, lsn: int, time: int) -> int:
         """By when commit `lsn`, whose own time is `time`, was made."""
@@ -98,9 +105,12 @@ class Clock:
         return bool(self.steps) and lsn <= self.steps[-1].lsn
 
     def keep(self, batch: Batch) -> None:
-        """Write the steps with `batch`, if there are new ones (`changed`, until it is written)."""
-        if self.changed:
+        """Write the steps with `batch`, if they changed; then call `kept`."""
+        if self._changed:
             batch.put(META, CLOCK_KEY, encode_clock(self.steps))
+
+    def kept(self) -> None:
+        self._changed = False
 
 
 def _lsn(step: Step) -> int:

@@ -11,14 +11,12 @@ from typing import NamedTuple
 from timeline.formats.rows import ProgressRow
 from timeline.lsm.clock import Clock
 from timeline.lsm.inboxes import Inboxes
-from timeline.lsm.log import Log
 from timeline.lsm.memtable import Memtable
 from timeline.lsm.ranges import Ranges
 from timeline.lsm.segmentcache import SegmentCache
 from timeline.lsm.state import State
 from timeline.lsm.timelines import Timelines
 from timeline.options import Options
-from timeline.storage.mark import DurableMark
 from timeline.storage.rocks import Storage
 
 
@@ -27,7 +25,6 @@ class Layers(NamedTuple):
     state: State
     timelines: Timelines
     inboxes: Inboxes
-    log: Log
 
 
 def layers(
@@ -35,11 +32,8 @@ def layers(
     options: Options,
     clock: Clock,
     progress: ProgressRow,
-    mark: DurableMark | None = None,
 ) -> Layers:
-    """The layers of a store that is sealed as far as `progress` says. Without `mark` the log is
-    only read.
-    """
+    """The layers of a store that is sealed as far as `progress` says."""
     memtable = Memtable()
     memtable.reached = max(progress.sealed, progress.upto)
     state = State(storage, memtable)
@@ -53,4 +47,4 @@ def layers(
     )
     inboxes = Inboxes(storage, state, options.audience_cache)
     inboxes.sealed = progress.sealed
-    return Layers(memtable, state, timelines, inboxes, Log(storage, mark))
+    return Layers(memtable, state, timelines, inboxes)

@@ -1,26 +1,25 @@
 """The commit log: records of groups, read in order by followers of the store.
 
 Responsibility: write the record of a group and make it durable, read commits back, keep named
-checkpoints, and decide up to where the log may be deleted.
+checkpoints, and decide up to where the log may be deleted. Where records are kept is the `Ledger`'s
+business.
 
-Rule: the log holds every record above the sealed LSN, and always the newest one. Below that it
-keeps what the lowest checkpoint needs, within bounds of bytes and age, so that a follower that
-nobody runs any more cannot fill the disk. A reader sees commits that were applied, and are
-therefore durable. A position that is no longer kept raises `TrimmedError`.
+Rule: the log holds every record above the LSN that is sealed and flushed. Below that it keeps what
+the lowest checkpoint needs, within bounds of bytes and age, so that a follower that nobody runs any
+more cannot fill the disk. A reader sees commits that were applied, and are therefore durable. A
+position that is no longer kept raises `TrimmedError`.
 
 Moving a checkpoint is not a commit. A power cut may take the last moves back, and the follower then
-sees some commits again. The checkpoint itself is never lost.
+sees some commits again. A killed process takes none back. The checkpoint itself is never lost.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import accumulate
-from struct import Struct
 from typing import Any, Final, NamedTuple
 
 from timeline.errors import NotFoundError, TrimmedError, UsageError, shown
-from timeline.formats import keys
 from timeline.formats.numbers import Lsn, TimelineId
 from timeline.formats.records import (
     DELIVER,
@@ -28,16 +27,18 @@ from timeline.formats.records import (
     NOTIFY,
     PATCH,
     TRIM,
+    Appends,
     Operation,
     Record,
     decode_record,
     decode_target,
+    encode_record,
 )
-from timeline.lsm.openings import Openings
+from timeline.log.ledger import Ledger, Records
+from timeline.lsm.checkpoints import Checkpoints
 from timeline.storage.mark import DurableMark
-from timeline.storage.rocks import LOG, META, Batch, Storage
 
-_CHAPTER_VALUE = Struct("<QQ")
+_PAGE_BYTES: Final = 1 << 20  # of log, read at a time
 
 APPENDED: Final = "append"
 PATCHED: Final = "patch"
@@ -77,102 +78,120 @@ def consumer_name(name: bytes) -> bytes:
 
 
 class Log:
-    def __init__(self, storage: Storage, mark: DurableMark | None = None) -> None:
-        """`mark` notes how far the log is durable; without one it is only read."""
-        self._storage = storage
-        self._mark = mark
+    def __init__(
+        self,
+        records: Records,
+        checkpoints: Checkpoints,
+        ledger: Ledger | None = None,
+        mark: DurableMark | None = None,
+    ) -> None:
+        """`ledger` is where to write, and `mark` notes how far that is durable; without them the
+        log is only read.
+        """
+        self._records = records
+        self._checkpoints = checkpoints
+        self._written, self._mark = ledger, mark
         self.applied = 0  # last LSN that readers may see
+        self.bytes = 0  # that were written, or applied again, since the store was opened
 
     # --- records ------------------------------------------------------------------------------
 
-    def put(self, last: int, record: bytes, openings: Openings) -> None:
-        """Write the record of the group that ends at LSN `last`, with `openings` if they are new.
+    def append(self, first: int, last: int, record: bytes, now: int, *, durable: bool) -> None:
+        """Write the record of the group with LSNs `first` to `last`, made at time `now` (ms); with
+        `durable` it is when this returns, else after `sync`.
 
-        It is durable after `sync`. Raises what the storage raises; then nothing was written after
-        `StallError`, and perhaps all of it after any other.
+        Raises `StallError` and `LogFullError`: nothing was written. After any other error perhaps
+        all of it was.
         """
-        batch = self._storage.batch()
-        batch.put(LOG, keys.number(last), record)
-        if openings.unwritten:
-            openings.keep(batch)
-        self._storage.write(batch)
-        openings.unwritten = False
+        self._ledger.append(first, last, record, now, sync=durable)
+        self.bytes += len(record)
+        if durable:
+            self._note(last)
 
     def sync(self, last: int) -> None:
-        """Make durable what was put, up to LSN `last`. Where it raised, it is never tried again:
-        what it should have written may be lost.
+        """Make durable what was written, up to LSN `last`. Where it raised, it is never tried
+        again: what it should have written may be lost.
         """
+        self._ledger.sync()
+        self._note(last)
+
+    def heal(self, now: int) -> None:
+        """Make durable what was in doubt after a failure. Raises as `append`; call it again then."""
+        self._ledger.heal(now)
+        self._ledger.sync()
+
+    def turn(self, upto: int, now: int) -> bool:
+        """Begin another part of the log, if need be, so that what lies up to LSN `upto` can be
+        deleted as soon as nothing needs it. False when that takes a while: call it again. Raises as
+        `append`.
+        """
+        return self._ledger.turn(upto, now)
+
+    def close(self) -> None:
+        if self._written is not None:
+            self._written.close()
+
+    @property
+    def _ledger(self) -> Ledger:
+        assert self._written is not None, "opened to be read"
+        return self._written
+
+    def _note(self, last: int) -> None:
         assert self._mark is not None, "opened to be read"
-        self._storage.sync()
         self._mark.write(last)
 
     def records(self, after: int) -> Iterator[Record]:
-        """Stored records that hold a commit above LSN `after`, in order, applied or not."""
-        pairs = self._storage.scan(LOG, keys.number(after + 1), keys.number(keys.MAX))
-        for key, value in pairs:
-            yield decode_record(Lsn(keys.split_number(key)), value)
+        """Records that were written after commit `after`, in order, applied or not; also those
+        without a commit.
+        """
+        for _, last, value in self._records.replay(after):
+            self.bytes += len(value)
+            yield decode_record(Lsn(last), value)
 
     def stored(self, after: int, most: int) -> list[tuple[Lsn, bytes]]:
         """The next applied records above LSN `after` as they are stored, by their last LSN: about
-        `most` bytes of them, and one at least. A follower decodes them without the lock.
+        `most` bytes of them, and one at least. Where they are no longer kept, those that are. A
+        follower decodes them without the lock.
         """
-        found: list[tuple[Lsn, bytes]] = []
-        size = 0
-        pairs = self._storage.scan(LOG, keys.number(after + 1), keys.number(self.applied + 1))
-        for key, value in pairs:
-            found.append((Lsn(keys.split_number(key)), value))
-            size += len(value)
-            if size >= most:
-                break
-        return found
+        after = max(after, self._records.first - 1)
+        found = self._records.read(after, self.applied, most)
+        return [(Lsn(last), value) for _, last, value in found]
 
     def first(self) -> int:
         """The lowest LSN still kept; one above the last when there is none."""
-        found = self._storage.at_or_after(LOG, keys.number(0), keys.number(keys.MAX))
-        if found is None:
-            return self.applied + 1
-        return decode_record(Lsn(keys.split_number(found[0])), found[1]).first
+        return min(self._records.first, self.applied + 1)
 
     def read(self, after: int, limit: int) -> list[LogCommit]:
         """At most `limit` commits above LSN `after`. Raises `TrimmedError`."""
-        if after >= self.applied or limit <= 0:
-            return []
         commits: list[LogCommit] = []
         reached = after
-        begins = self.applied + 1
-        for record in self.records(after):
-            begins = record.first
-            if begins > reached + 1:
-                break
-            reached = record.last
-            for commit in split_record(record):
-                if commit.lsn > self.applied or len(commits) == limit:
-                    return commits
-                if commit.lsn > after:
-                    commits.append(commit)
-        if not commits:
-            raise TrimmedError(
-                f"the log no longer holds what follows LSN {after} (it begins at {begins}): "
-                "read the timelines themselves and go on from there"
-            )
-        return commits
+        while reached < self.applied and len(commits) < limit:
+            try:
+                found = self._records.read(reached, self.applied, _PAGE_BYTES)
+            except TrimmedError:
+                raise TrimmedError(
+                    f"the log no longer holds what follows LSN {reached} (it begins at "
+                    f"{self.first()}): read the timelines themselves and go on from there"
+                ) from None
+            for _, last, value in found:
+                split = split_record(decode_record(Lsn(last), value))
+                commits += [commit for commit in split if commit.lsn > reached]
+                reached = last
+                if len(commits) >= limit:
+                    break
+        return commits[:limit]
 
     # --- checkpoints --------------------------------------------------------------------------
 
     def checkpoint(self, name: bytes) -> int:
         """The LSN that follower `name` has reached. Raises `NotFoundError`."""
-        value = self._storage.get(META, keys.CHECKPOINT + name)
-        if value is None:
+        lsn = self._checkpoints.reached.get(name)
+        if lsn is None:
             raise NotFoundError(f"there is no consumer {shown(name)}: move it to an LSN to make it")
-        return keys.split_number(value)
-
-    def knows(self, name: bytes) -> bool:
-        """Whether there is a checkpoint of that name."""
-        return self._storage.get(META, keys.CHECKPOINT + name) is not None
+        return lsn
 
     def checkpoints(self) -> dict[bytes, int]:
-        pairs = self._storage.scan(META, keys.CHECKPOINT, keys.successor(keys.CHECKPOINT))
-        return {key[len(keys.CHECKPOINT) :]: keys.split_number(value) for key, value in pairs}
+        return dict(self._checkpoints.reached)
 
     def check_given_out(self, lsn: int) -> None:
         """Raises `UsageError` for an LSN that this store has not reached. A follower that has one
@@ -181,76 +200,54 @@ class Log:
         if lsn > self.applied:
             raise UsageError(f"LSN {lsn} is above the last one, {self.applied}")
 
-    def move(self, batch: Batch, name: bytes, lsn: int | None) -> None:
-        """Set checkpoint `name` to `lsn`, or with None forget it."""
-        if lsn is None:
-            batch.delete(META, keys.CHECKPOINT + name)
-        else:
+    def move(self, name: bytes, lsn: int | None, now: int) -> bool:
+        """Set checkpoint `name` to `lsn`, or with None forget it; whether that is durable, which it
+        is for a new one. Raises what `append` raises.
+        """
+        if lsn is not None:
             self.check_given_out(lsn)
-            batch.put(META, keys.CHECKPOINT + name, keys.number(lsn))
+        reached = self._checkpoints.reached
+        if lsn == reached.get(name):
+            return True
+        last = self._ledger.last
+        operations = self._checkpoints.noted(last, name, lsn)
+        record = encode_record(Lsn(last + 1), 0, now, Appends.none(), (), operations)
+        durable = name not in reached
+        self.append(last + 1, last, record, now, durable=durable)
+        self._checkpoints.move(name, lsn)
+        return durable
 
     # --- deleting -----------------------------------------------------------------------------
 
-    def delete_sealed(
-        self, batch: Batch, sealed: int, size: int, now: int, *, most: int, oldest: int
-    ) -> None:
-        """Note that `size` bytes of log up to LSN `sealed` are sealed, and drop what may go.
+    def let_go(self, flushed: int, *, most: int, oldest: int) -> None:
+        """Delete what may go of the log up to LSN `flushed`, which is sealed and flushed.
 
-        Sealed log goes when every checkpoint has passed it, when more than `most` bytes of it
-        are kept, or when it was sealed before time `oldest`.
+        A part of it goes when every checkpoint has passed it, when more than `most` bytes of such
+        log are kept, or when its last commit was made before time `oldest` (ms).
         """
-        batch.put(META, keys.CHAPTER + keys.number(sealed), _CHAPTER_VALUE.pack(size, now))
-        self._drop(batch, [*self._chapters(), (sealed, size, now)], sealed, most, oldest)
-
-    def delete_more(self, batch: Batch, sealed: int, *, most: int, oldest: int) -> None:
-        """Drop more of what was sealed before: checkpoints have moved, and time has passed."""
-        self._drop(batch, self._chapters(), sealed, most, oldest)
-
-    def _drop(
-        self,
-        batch: Batch,
-        chapters: list[tuple[int, int, int]],
-        sealed: int,
-        most: int,
-        oldest: int,
-    ) -> None:
-        needed = min(self.checkpoints().values(), default=sealed)
-        kept = sum(chapter[1] for chapter in chapters)
+        parts = [part for part in self._ledger.parts if part.last <= flushed]
+        if not parts:
+            return
+        needed = min(self._checkpoints.reached.values(), default=flushed)
+        kept = sum(part.bytes for part in parts)
         upto = 0
-        # Nothing was sealed later than what follows it, whatever the clock said at the time.
-        times = accumulate(reversed([time for _, _, time in chapters]), min)
-        for (lsn, weight, _), time in zip(chapters, reversed([*times]), strict=True):
-            if lsn > needed and kept <= most and time >= oldest:
+        # Nothing was made later than what follows it, whatever the clock said at the time.
+        times = accumulate(reversed([part.time for part in parts]), min)
+        for part, time in zip(parts, reversed([*times]), strict=True):
+            if part.last > needed and kept <= most and time >= oldest:
                 break
-            batch.delete(META, keys.CHAPTER + keys.number(lsn))
-            kept -= weight
-            upto = lsn
-        if upto:  # the record that ends at `upto` stays: the newest one is never deleted
-            batch.delete_range(LOG, keys.number(0), keys.number(upto))
+            kept -= part.bytes
+            upto = part.last
+        self._ledger.let_go(upto)
 
-    def cut(self, batch: Batch, lsn: int) -> None:
-        """Drop every record above LSN `lsn`, and move checkpoints above it back to it."""
-        batch.delete_range(LOG, keys.number(lsn + 1), keys.number(keys.MAX))
-        for name, reached in self.checkpoints().items():
-            if reached > lsn:
-                batch.put(META, keys.CHECKPOINT + name, keys.number(lsn))
+    @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+        return self._records.size
 
-    def lowest(self, upto: int) -> Record | None:
-        """The first record that is kept, if it ends at or below LSN `upto`."""
-        found = self._storage.at_or_after(LOG, keys.number(0), keys.number(upto + 1))
-        return None if found is None else decode_record(Lsn(keys.split_number(found[0])), found[1])
-
-    def _chapters(self) -> list[tuple[int, int, int]]:
-        """What is kept of the sealed log: up to which LSN, bytes, and when it was sealed."""
-        pairs = self._storage.scan(META, keys.CHAPTER, keys.successor(keys.CHAPTER))
-        return [
-            (keys.split_number(key[len(keys.CHAPTER) :]), *_CHAPTER_VALUE.unpack(value))
-            for key, value in pairs
-        ]
-
-    def kept(self) -> int:
-        """Bytes of log that are sealed and kept for followers."""
-        return sum(size for _, size, _ in self._chapters())
+    def kept(self, sealed: int) -> int:
+        """Bytes of log that are kept for followers and no longer needed for what is sealed."""
+        return sum(part.bytes for part in self._ledger.parts if part.last <= sealed)
 
     def waiting_since(self, after: int) -> int:
         """When the first commit above LSN `after` that is kept was made, in ms; 0 when there is
@@ -258,22 +255,6 @@ class Log:
         """
         found = self.stored(after, 1)
         return decode_record(*found[0]).time if found else 0
-
-
-def superseded(record: Record) -> int | None:
-    """The id of a timeline of which the record holds an entry, or a patch, that another of its
-    operations replaces or deletes; None when it holds nothing of the kind.
-    """
-    appends = record.appends
-    held = set(zip(appends.timelines, appends.seqs, strict=True))
-    for operation in record.operations:
-        if operation.kind == PATCH:
-            if (operation.id, operation.argument) in held:
-                return operation.id
-            held.add((operation.id, operation.argument))
-        elif operation.kind == DROP and any(each == operation.id for each, _ in held):
-            return operation.id
-    return None
 
 
 def split_record(record: Record) -> Iterator[LogCommit]:

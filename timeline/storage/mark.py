@@ -1,7 +1,7 @@
 """The durable mark: a small file that says up to which LSN commits were made durable.
 
-Responsibility: let an opening see that the log is missing its end. RocksDB takes a WAL that was cut
-between two records for a whole one.
+Responsibility: let an opening see that the log is missing its end. A log that was cut between two
+records looks like a whole one.
 
 Rule: the mark is written after a flush, without an fsync of its own, so it is never ahead of the
 log. Two slots are written in turn, each with a checksum, so that a torn write costs one step, not

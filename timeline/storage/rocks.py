@@ -1,12 +1,12 @@
 """RocksDB as a store of keys and values in column families.
 
 Responsibility: open and lock the directory, keep its column families, write batches, read, iterate
-and fsync. Its options are in `tuning`; its errors become ours in `failures`.
+and flush. Its options are in `tuning`; its errors become ours in `failures`.
 
-Rule: what is written is unsynced until `sync` returns, and a crash loses a suffix of the writes
-only (the WAL is replayed as written, and all column families are flushed together). The WAL holds
-the commit log and little else: what sealing and compaction write can be made again from the log.
-Nothing here retries. No object of the binding leaves this folder, so that closing really closes.
+Rule: RocksDB's own WAL is not used. What is written is in memory until `flush` returns, or RocksDB
+flushes by itself. All column families are flushed at one point, so a crash loses a suffix of the
+writes. It can be made again from the commit log. Nothing here retries. No object of the binding
+leaves this folder, so that closing really closes.
 
 How it fails: `LockedError` when another process holds the directory, `CorruptError` when RocksDB
 finds damage, `StallError` when it asks for a pause (nothing was written), `StorageError` for the
@@ -16,6 +16,7 @@ rest.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
@@ -44,14 +45,15 @@ from timeline.storage.files import seclude
 from timeline.storage.tuning import block_cache, database_options, family_options
 
 META: Final = "default"  # what the store is, progress of sealing, checkpoints
-LOG: Final = "log"  # last LSN → record
 SEGMENTS: Final = "segments"  # timeline ‖ last seq → entries
 INBOXES: Final = "inboxes"  # in-box ‖ last LSN → references; in-box ‖ 0 → its floor
 PATCHES: Final = "patches"  # timeline ‖ seq → the entry as it now is, empty when deleted
 STATE: Final = "state"  # names, rows of timelines, memberships, and what is built above
 WHOLE: Final = ""  # the database itself, where handles are kept by family
-FAMILIES: Final = (META, LOG, SEGMENTS, INBOXES, PATCHES, STATE)
+FAMILIES: Final = (META, SEGMENTS, INBOXES, PATCHES, STATE)
+FORMER_LOG: Final = "log"  # last LSN → record, in a store of format 1
 _FEW_KEYS: Final = 64  # the most that are deleted one by one rather than as a range
+_BUSY_SECONDS: Final = 0.002  # between two tries of what RocksDB is too busy for
 
 
 class Batch:
@@ -78,14 +80,15 @@ class Batch:
 
 
 class Storage:
-    """An open RocksDB. Not thread-safe by itself, except `sync` and `compact`."""
+    """An open RocksDB. Not thread-safe by itself, except `compact` and `flush`."""
 
     _read_only = False
 
     def __init__(
         self, path: Path, options: Options, *, salvage: bool = False, read_only: bool = False
     ) -> None:
-        """Open `path`; with `salvage` accept a WAL that is damaged, up to the damage.
+        """Open `path`; with `salvage` accept a WAL, which a store of format 1 has, that is damaged,
+        up to the damage.
 
         With `read_only` it is not locked, and a damaged file does not keep the rest from being
         read. All files are opened at once, so that they may be removed afterwards.
@@ -112,47 +115,49 @@ class Storage:
                 "this process was forked from one that had opened a store, and has not the threads "
                 "that one needs: fork before opening any, or start the process by spawn"
             )
-        families = families_options(options, cache)
         _process.opened = True
         keep_standard()
         try:
+            families = families_options(options, cache, where)
             database = Rdict(str(where), whole, families, access)
         except Exception as error:
             translate(error, self.path)
         # Everything that keeps RocksDB open, so that dropping it closes.
-        self._families = {name: database.get_column_family(name) for name in FAMILIES}
+        self._families = {name: database.get_column_family(name) for name in families}
         self._families[WHOLE] = database
         self._handles: dict[str, object] = {
-            name: database.get_column_family_handle(name) for name in FAMILIES
+            name: database.get_column_family_handle(name) for name in families
         }
-        self._no_slowdown = WriteOptions()
-        self._no_slowdown.no_slowdown = True
         self._unlogged = WriteOptions()
         self._unlogged.no_slowdown = True
         self._unlogged.disable_wal = True  # type: ignore[assignment,method-assign]
-        # The first failure of a write or an fsync: RocksDB takes no more writes after one.
+        # The first failure of a write or a flush: RocksDB takes no more writes after one.
         self.failed: TimelineError | None = None
 
     def batch(self) -> Batch:
         return Batch(self._handles)
 
-    def write(self, batch: Batch, *, logged: bool = True) -> None:
-        """Write unsynced. Raises `StallError` (nothing was written) or another error (unknown).
+    def write(self, batch: Batch) -> None:
+        """Write to memory. Raises `StallError` (nothing was written) or another error (unknown).
 
-        What is not `logged` stays out of the WAL and becomes durable when RocksDB flushes its
-        memory, all families at once; until then a crash loses it, as a suffix of such writes. For
-        what can be made again from the log.
+        It becomes durable when RocksDB flushes its memory, all families at once. Until then a crash
+        loses it, and with it all later writes.
         """
-        options = self._no_slowdown if logged else self._unlogged
         try:
-            self._families[WHOLE].write(batch._batch, options)  # noqa: SLF001  one module, two halves
+            self._families[WHOLE].write(batch._batch, self._unlogged)  # noqa: SLF001  one module, two halves
         except Exception as error:
             self._fail(error)
 
-    def sync(self) -> None:
-        """Make everything written so far durable; other threads run meanwhile."""
+    @property
+    def has_former_log(self) -> bool:
+        """Whether it has the column family in which a store of format 1 kept its log."""
+        return FORMER_LOG in self._families
+
+    def drop_former_log(self) -> None:
+        """Remove that column family and its files."""
+        del self._handles[FORMER_LOG], self._families[FORMER_LOG]
         try:
-            self._families[WHOLE].flush_wal(True)
+            self._families[WHOLE].drop_column_family(FORMER_LOG)
         except Exception as error:
             self._fail(error)
 
@@ -286,12 +291,14 @@ class Storage:
         return [name for name in self.tables() if not (self.path / name).exists()]
 
     def flush(self) -> None:
-        """Have RocksDB put what it holds in memory on the disk, all families at one point.
+        """Have RocksDB put what it holds in memory on the disk, all families at one point; return
+        when that is done.
 
         Compacting a family begins with that. The binding's own `flush` and `close` flush a single
         family, and so tear apart what belongs together.
         """
-        self.compact(META, None, None)
+        while not self.compact(META, None, None):
+            time.sleep(_BUSY_SECONDS)
 
     def _fail(self, error: Exception) -> NoReturn:
         try:
@@ -305,8 +312,8 @@ class Storage:
     def close(self) -> None:
         """Release the directory. Every scan must be closed before.
 
-        What was written outside the WAL is flushed; where that fails, on a full disk or for damage,
-        it is made again from the log at the next opening.
+        What was written is flushed; where that fails, on a full disk or for damage, it is made
+        again from the log at the next opening.
         """
         if not self._families:
             return
@@ -323,13 +330,14 @@ class Storage:
         self._families.clear()
 
 
-def families_options(options: Options, cache: Cache) -> dict[str, RocksOptions]:
-    """How each column family is opened."""
+def families_options(options: Options, cache: Cache, where: Path) -> dict[str, RocksOptions]:
+    """How each column family of the database at `where`, which may not be there yet, is opened."""
+    names = list(FAMILIES)
+    if (where / "CURRENT").exists() and FORMER_LOG in Rdict.list_cf(str(where)):
+        names.append(FORMER_LOG)
     return {
-        name: family_options(
-            options, cache, is_log=name == LOG, mostly_missed=name in (STATE, PATCHES)
-        )
-        for name in FAMILIES
+        name: family_options(options, cache, mostly_missed=name in (STATE, PATCHES))
+        for name in names
     }
 
 

@@ -6,9 +6,9 @@ Rule: nothing is written to the store. RocksDB writes into a temporary directory
 also write a file of its own next to the database (rocksdict 0.3.29). So it is shown that directory,
 with links to the files that RocksDB looks for by name.
 
-A secondary catches up along one file of the WAL only. When the owner has flushed, what was read
-from the WAL before would hide what was written past it, since RocksDB takes memory for newer than
-files. So the database is opened again when files came or went.
+It holds what the owner has flushed. What follows is in the files of the commit log, which others
+read. The database is opened again when files came or went: a secondary that catches up may take a
+file that has gone for damage.
 """
 
 from __future__ import annotations
@@ -119,8 +119,8 @@ class ReadOnlyStorage(Storage):
         options.create_missing_column_families(False)
         options.set_wal_dir(str(self._own.path / "secondary"))  # which has none
         options.set_db_paths([DBPath(str(self.path), 1 << 62)])
-        families = families_options(self._options, Cache(MIB))
         try:
+            families = families_options(self._options, Cache(MIB), self._shown)
             found = Rdict(str(self._shown), options, families, AccessType.read_only()).live_files()
         except Exception as error:
             translate(error, self.path)
@@ -148,10 +148,7 @@ class ReadOnlyStorage(Storage):
             raise StorageError(f"{self.path} cannot be read: {error.strerror}") from error
         return {name for name in names if name.endswith((".sst", ".log")) or "MANIFEST-" in name}
 
-    def write(self, _: Batch, *, logged: bool = True) -> None:  # noqa: ARG002
-        raise _read_only(self.path)
-
-    def sync(self) -> None:
+    def write(self, _: Batch) -> None:
         raise _read_only(self.path)
 
     def compact(self, *_: object, force: bool = False) -> bool:  # noqa: ARG002

@@ -31,9 +31,10 @@ def database_options(options: Options, *, salvage: bool) -> RocksOptions:
     rocks = RocksOptions(raw_mode=True)
     rocks.create_if_missing(options.create)
     rocks.create_missing_column_families(True)
-    # All families reach the disk together; otherwise a lost WAL file leaves one newer than another.
+    # All families reach the disk together, so that a crash leaves none newer than another.
     rocks.set_atomic_flush(True)
-    # A torn tail is a crash and is cut; damage before it is not, and RocksDB's default would pass.
+    # Of the WAL that a store of format 1 has: a torn tail is a crash and is cut; damage before it is
+    # not, and RocksDB's default would pass.
     rocks.set_wal_recovery_mode(
         DBRecoveryMode.point_in_time()
         if salvage
@@ -43,7 +44,6 @@ def database_options(options: Options, *, salvage: bool) -> RocksOptions:
     rocks.set_keep_log_file_num(4)
     rocks.set_max_log_file_size(4 * MIB)
     rocks.set_bytes_per_sync(MIB)
-    rocks.set_max_total_wal_size(8 * options.write_buffer_bytes)
     rocks.set_max_open_files(table_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
     rocks.set_stats_dump_period_sec(0)
     rocks.set_stats_persist_period_sec(0)
@@ -51,7 +51,7 @@ def database_options(options: Options, *, salvage: bool) -> RocksOptions:
 
 
 def family_options(
-    options: Options, cache: Cache, *, is_log: bool, mostly_missed: bool
+    options: Options, cache: Cache, *, mostly_missed: bool
 ) -> RocksOptions:
     """`mostly_missed`: most look-ups of a key find nothing."""
     rocks = RocksOptions(raw_mode=True)
@@ -64,16 +64,13 @@ def family_options(
     if mostly_missed:
         table.set_bloom_filter(10, False)
     rocks.set_block_based_table_factory(table)
-    # When the log's is full all families are flushed, so it bounds what an opening must replay.
-    buffer = options.write_buffer_bytes
-    rocks.set_write_buffer_size(min(buffer, options.unsealed_bytes) if is_log else buffer)
+    rocks.set_write_buffer_size(options.write_buffer_bytes)
     rocks.set_max_write_buffer_number(4)
     rocks.set_level_compaction_dynamic_level_bytes(True)
-    rocks.set_compression_type(DBCompressionType.none() if is_log else DBCompressionType.lz4())
+    rocks.set_compression_type(DBCompressionType.lz4())
     # Sealing writes over all timelines, so every merge rewrites the bottom: merge seldom.
     rocks.set_level_zero_file_num_compaction_trigger(12)
-    if not is_log:
-        rocks.set_bottommost_compression_type(DBCompressionType.zstd())
+    rocks.set_bottommost_compression_type(DBCompressionType.zstd())
     return rocks
 
 

@@ -245,9 +245,9 @@ def _copy(snapshot: Snapshot, building: Path) -> None:
                 if readable(family, key, value):
                     batch.put(family, key, value)
                 if len(batch) >= _BATCH_ROWS:
-                    storage.write(batch, logged=False)
+                    storage.write(batch)
                     batch = storage.batch()
-        storage.write(batch, logged=False)
+        storage.write(batch)
         _give_beginning(storage, snapshot)
         storage.flush()
     finally:
@@ -272,7 +272,7 @@ def _give_beginning(storage: Storage, damaged: Snapshot) -> None:
     batch = storage.batch()
     batch.put(META, PROGRESS_KEY, encode_progress(better))
     batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, damaged.epoch or 1)))
-    storage.write(batch, logged=False)
+    storage.write(batch)
 
 
 def _first_fixes(building: Path) -> list[Finding]:
@@ -327,7 +327,7 @@ def _write(building: Path, findings: list[Finding]) -> None:
                 batch.delete(family, key)
             else:
                 batch.put(family, key, value)
-        storage.write(batch, logged=False)
+        storage.write(batch)
         storage.flush()
     finally:
         storage.close()

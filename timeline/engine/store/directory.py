@@ -1,6 +1,7 @@
 """The directory of a store: what lies in it, and whether one may be opened or made there.
 
-    rocks/        what RocksDB keeps, the log included
+    rocks/        what RocksDB keeps: all that is sealed
+    log/          the commit log
     MARK          the durable mark
     LOCK          held by the process that may change the store
     checkpoint/   only there during a backup: what is being copied
@@ -17,12 +18,14 @@ from typing import Final
 
 from timeline.errors import CorruptError, FormatVersionError, NotFoundError, StorageError
 from timeline.formats.manifest import MANIFEST
-from timeline.formats.rows import FORMAT, decode_store
+from timeline.formats.rows import FORMAT, StoreRow, decode_store
 from timeline.storage.files import PRIVATE
 
 STORE_KEY: Final = b"store"
 LOADED_KEY: Final = b"loaded"  # how far a load has come, while there is no store yet
 ROCKS: Final = "rocks"
+LOG: Final = "log"
+FORMER_FORMAT: Final = 1  # the log is in RocksDB
 MARK: Final = "MARK"
 LOCK: Final = "LOCK"  # of the process that may change the store; RocksDB's is elsewhere
 CHECKPOINT: Final = "checkpoint"  # what is being backed up
@@ -87,15 +90,25 @@ def _has_gone(path: Path) -> bool:
     return found and not (rocks / "CURRENT").exists()
 
 
-def check_store(value: bytes, path: Path) -> int:
-    """The epoch of the store whose row is `value`. Raises `FormatVersionError`, `CorruptError`."""
+def store_row(value: bytes, path: Path) -> StoreRow:
+    """What a store says it is, of this format or the former. Raises `FormatVersionError`,
+    `CorruptError`.
+    """
     row = decode_store(value)
-    if row.format != FORMAT:
+    if row.format not in (FORMER_FORMAT, FORMAT):
         raise FormatVersionError(
-            f"{path} has format {row.format}, this version reads {FORMAT}: use the version of "
-            "Timeline that wrote it, or export and import"
+            f"{path} has format {row.format}, this version reads {FORMER_FORMAT} and {FORMAT}: use "
+            "the version of Timeline that wrote it, or export and import"
         )
-    return row.epoch
+    return row
+
+
+def to_move_on(path: Path) -> FormatVersionError:
+    """What to raise of a store of the former format that is only to be read."""
+    return FormatVersionError(
+        f"{path} has format {FORMER_FORMAT}: open it once for writing, and it is moved on to format "
+        f"{FORMAT}"
+    )
 
 
 def random_epoch(before: int = 0) -> int:

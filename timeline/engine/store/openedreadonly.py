@@ -11,15 +11,24 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from timeline.engine.store.directory import ROCKS, STORE_KEY, check_store, damaged
+from timeline.engine.store.directory import (
+    FORMER_FORMAT,
+    LOG,
+    ROCKS,
+    STORE_KEY,
+    damaged,
+    store_row,
+    to_move_on,
+)
 from timeline.engine.store.store import Store
 from timeline.errors import CorruptError, NotFoundError
-from timeline.lsm.openings import Openings
+from timeline.log.ledger import Ledger, Records
+from timeline.log.reader import LogReader
 from timeline.storage.rocks import META
 from timeline.storage.secondary import ReadOnlyStorage
 
-# What looks like damage may be a file of the log that the owner moved into another, between two
-# looks at the directory: only what stays damaged is.
+# What looks like damage may be the log, of which the owner let something go between two looks at the
+# directory: only what stays damaged is.
 TRIES: Final = 5
 PAUSE_SECONDS: Final = 0.02
 
@@ -41,11 +50,16 @@ class ReadOnlyStore(Store):
             raise damaged(CorruptError(f"{self.path}: everything in its log has gone"))
         if value is None:
             raise NotFoundError(f"{self.path} is no Timeline store")
-        return check_store(value, self.path)
+        row = store_row(value, self.path)
+        if row.format == FORMER_FORMAT:
+            raise to_move_on(self.path)
+        return row.epoch
 
-    def _replay_log(self) -> None:
-        """Nothing is cut here. Its owner does that, and knows how durable it was to be."""
-        self._replay.run(self.log, self._relieve)
+    def _open_log(self, after: int) -> tuple[Records, Ledger | None]:
+        self._reader = LogReader(
+            self.path / LOG, after=after, marked=self._marked, read_only=True
+        )
+        return self._reader, None
 
     def _begin_opening(self) -> None:
         """Nothing is committed here."""
@@ -71,9 +85,9 @@ class ReadOnlyStore(Store):
         if self.stored_progress() != self.sealing.progress:
             self._build()
         else:
+            self._reader.refresh(self._marked)
             self._replay.run(self.log, self._relieve)
             self.log.applied = self._replay.lsn
-            self.openings = Openings(self.storage)
             self._begin_staging()
         if self.log.applied < before:
             raise CorruptError(

@@ -18,16 +18,19 @@ from typing import Final, NamedTuple
 
 from timeline.commit.append import Appender
 from timeline.commit.apply import Applier
-from timeline.commit.replay import LogGapError, Replay
+from timeline.commit.replay import Replay
 from timeline.commit.stage import Outliving, Stage
 from timeline.engine.store.directory import (
+    FORMER_FORMAT,
     LOADED_KEY,
+    LOG,
     ROCKS,
     STORE_KEY,
-    check_store,
     damaged,
     random_epoch,
+    store_row,
 )
+from timeline.engine.store.upgrade import move_on
 from timeline.errors import CorruptError, FormatVersionError, StallError
 from timeline.formats import keys
 from timeline.formats.rows import (
@@ -38,12 +41,17 @@ from timeline.formats.rows import (
     encode_progress,
     encode_store,
 )
+from timeline.log.ledger import Ledger, Records
+from timeline.log.log import CommitLog
+from timeline.lsm.checkpoints import Checkpoints
 from timeline.lsm.clock import Clock
 from timeline.lsm.layers import layers
+from timeline.lsm.log import Log
 from timeline.lsm.openings import Openings
 from timeline.lsm.upkeep.compaction import Compaction
 from timeline.lsm.upkeep.erasure import Erasure
 from timeline.lsm.upkeep.expiry import Expiry
+from timeline.lsm.upkeep.flushing import Flushing
 from timeline.lsm.upkeep.sealing import PROGRESS_KEY, Sealing
 from timeline.options import Options
 from timeline.storage.mark import DurableMark
@@ -87,12 +95,6 @@ class Store:
             made = self.storage.get(META, STORE_KEY) is None
             self.epoch = self._check_store()
             self._build()
-            if self.log.applied < marked:
-                raise CorruptError(
-                    f"{path}: the log ends at LSN {self.log.applied}, but commits up to {marked} "
-                    "were acknowledged: restore a backup, or accept the loss with "
-                    "`timeline repair`"
-                )
             if not made:
                 self._begin_opening()
         except BaseException:
@@ -102,6 +104,7 @@ class Store:
     def _begin_opening(self) -> None:
         """Tell apart what is committed from here on from what was, or may have been lost."""
         self.openings.begin(self.log.applied)
+        self.let_log_go()
 
     def _open_storage(self) -> Storage:
         return _open_storage(self.path / ROCKS, self.options)
@@ -115,8 +118,21 @@ class Store:
                     f"{self.path} holds an import that was not finished: import again"
                 )
             return _make_store(self.storage)
-        epoch = check_store(value, self.path)
-        return _begin_epoch(self.storage, epoch) if self.options.new_epoch else epoch
+        row = store_row(value, self.path)
+        if row.format == FORMER_FORMAT:
+            move_on(self.storage, self.path / LOG, row.epoch, self.options, self._marked)
+        return _begin_epoch(self.storage, row.epoch) if self.options.new_epoch else row.epoch
+
+    def _open_log(self, after: int) -> tuple[Records, Ledger | None]:
+        """The log above LSN `after`, which is sealed, to read and to write."""
+        log = CommitLog(
+            self.path / LOG,
+            file_bytes=self.options.log_file_bytes,
+            epoch=self.epoch,
+            after=after,
+            marked=self._marked,
+        )
+        return log, log
 
     def stored_progress(self) -> ProgressRow:
         """How far sealing has come, as it is written."""
@@ -129,10 +145,12 @@ class Store:
         # A pass that was interrupted has written its time with what it had sealed already.
         interrupted = progress.upto > progress.sealed
         self.clock = Clock(storage, progress.time, certain=not interrupted)
-        self.memtable, self.state, self.timelines, self.inboxes, self.log = layers(
-            storage, options, self.clock, progress, self._mark
+        self.memtable, self.state, self.timelines, self.inboxes = layers(
+            storage, options, self.clock, progress
         )
-        self.openings = Openings(storage)
+        self.openings, self.checkpoints = Openings(storage), Checkpoints(storage)
+        records, ledger = self._open_log(progress.sealed)
+        self.log = Log(records, self.checkpoints, ledger, self._mark)
         self.erasure = Erasure(storage)
         self.compaction = Compaction(storage, self.memtable, self.timelines, self.erasure, options)
         self.expiry = Expiry(storage, self.inboxes, options)
@@ -145,12 +163,21 @@ class Store:
             self.compaction.note,
             self.expiry,
             self.erasure,
-            self.clock,
+            (self.erasure, self.clock, self.openings, self.checkpoints),
         )
+        self.flushing = Flushing(storage, self.sealing, self.log, options)
         self._replay = replay = Replay(
-            storage, self.memtable, self.timelines, self.inboxes, progress
+            storage,
+            self.memtable,
+            self.timelines,
+            self.inboxes,
+            self.checkpoints,
+            self.openings,
+            progress,
         )
-        self._replay_log()
+        replay.run(self.log, self._relieve)
+        self.checkpoints.clip(replay.lsn)
+        self.clock.clip(replay.lsn)
         self.log.applied = self.opened_at = replay.lsn
         self.applier = Applier(self.memtable, self.timelines, self.inboxes)
         self._flushing = threading.Lock()
@@ -171,23 +198,6 @@ class Store:
             next_id=replay.next_id,
         )
         self.appender = Appender(self.stage, self.options)
-
-    def _replay_log(self) -> None:
-        """Apply the log to memory. In `interval` durability a power cut may take some of what was
-        written since the last fsync and leave what was written after it: that is cut, and nothing
-        below the durable mark.
-        """
-        replay = self._replay
-        try:
-            replay.run(self.log, self._relieve)
-        except LogGapError:
-            if self.options.durability != "interval" or replay.lsn < self._marked:
-                raise
-            replay.settle()
-            batch = self.storage.batch()
-            self.log.cut(batch, replay.lsn)
-            self.storage.write(batch)
-            self.storage.sync()
 
     def _relieve(self) -> None:
         """Mark how far the replay has come, and seal it when it is as much as memory may hold."""
@@ -216,7 +226,11 @@ class Store:
     # --- sealing and rewriting ----------------------------------------------------------------
 
     def begin_pass(self) -> None:
-        """Begin to seal everything applied so far."""
+        """Begin to seal everything applied so far. It may reach the disk at any time from here on,
+        so the log comes first.
+        """
+        if self.options.durability == "interval":
+            self.log.sync(self.log.applied)
         stage = self.stage
         self.sealing.begin(self.log.applied, self.clock.time, stage.next_id, stage.appended_to())
 
@@ -231,29 +245,39 @@ class Store:
         self.timelines.forget_idle()
 
     def rewrite(self, timeline_ids: Iterable[int]) -> None:
-        """Make RocksDB drop from its files what was deleted of these timelines and of the log.
-        Without the engine's lock.
+        """Make RocksDB drop from its files what was deleted of these timelines. Without the
+        engine's lock.
         """
-        ranges = [(keys.pair(each, 0), keys.pair(each + 1, 0)) for each in timeline_ids]
-        self.erasure.rewrite(ranges, log=True)
+        self.erasure.rewrite([(keys.pair(each, 0), keys.pair(each + 1, 0)) for each in timeline_ids])
 
     def rewrite_erased(self) -> None:
         """The same of all that patches replaced lately, or drops deleted."""
-        self.erasure.rewrite(tuple(self.erasure.ranges), log=True)
+        self.erasure.rewrite(tuple(self.erasure.ranges))
 
     def end_rewriting(self) -> None:
-        """Wait for files that are being rewritten: before `close`, without the engine's lock."""
+        """Wait for files that are being written: before `close`, without the engine's lock."""
         self.erasure.wait()
+        self.flushing.wait()
+
+    # --- flushing and letting go --------------------------------------------------------------
+
+    def let_log_go(self) -> None:
+        """Delete what nobody needs any more of the log that is sealed and flushed."""
+        options = self.options
+        oldest = max(0, self.stage.now() - options.log_age_ms)
+        self.log.let_go(self.flushing.flushed, most=options.log_bytes, oldest=oldest)
+        self.erasure.log_begins(self.log.first())
 
     def flush(self) -> None:
         """Put on the disk what RocksDB holds in memory. Without the engine's lock."""
         with self._flushing:
-            self.storage.flush()
+            self.flushing.flush()
 
     def close(self) -> None:
         self.end_rewriting()
         with self._flushing:  # it keeps RocksDB open
             self.storage.close()
+        self.log.close()
 
 
 def _open_storage(path: Path, options: Options) -> Storage:
@@ -278,7 +302,7 @@ def _make_store(storage: Storage) -> int:
     batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, epoch)))
     batch.put(META, PROGRESS_KEY, encode_progress(ProgressRow(0, 0, 1, 0)))
     storage.write(batch)
-    storage.sync()
+    storage.flush()
     return epoch
 
 
@@ -288,5 +312,5 @@ def _begin_epoch(storage: Storage, before: int) -> int:
     batch = storage.batch()
     batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, epoch)))
     storage.write(batch)
-    storage.sync()
+    storage.flush()
     return epoch

@@ -1,7 +1,8 @@
 """Upkeep: the work that a store does by itself, in slices between groups.
 
-Responsibility: after each group, seal as much as that group brought. When there is time, compact
-segments, make the files forget what was deleted, expire in-boxes, delete old log, do the chores.
+Responsibility: after each group, seal as much as that group brought, and flush what is sealed when
+enough has piled up. When there is time, compact segments, make the files forget what was deleted,
+expire in-boxes, delete old log, do the chores.
 
 Rule: sealing comes first, since it keeps memory bounded; compaction comes second. A slice takes
 about the time that it is given. It raises what the storage raises. After a `StallError` nothing was
@@ -12,14 +13,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from timeline.commit.deleted import forget
 from timeline.commit.draft import Draft
 from timeline.engine.store.store import Store
 from timeline.engine.upkeep.chores import Chores
 from timeline.engine.upkeep.retention import Observer, RetentionKeeper
-from timeline.errors import BusyError
-from timeline.lsm.log import superseded
+from timeline.log.ledger import LogFullError
 
 
 class Upkeep:
@@ -31,6 +32,7 @@ class Upkeep:
         self._chores = chores
         self._options = store.options
         self._trimmed = trimmed
+        self._forgetting = False  # whether the log is to let go of what is to be erased
         self.retention = RetentionKeeper(store.state, store.timelines, store.compaction)
         chores.begin(self._keep_retention, self._forget_deleted)
 
@@ -38,13 +40,22 @@ class Upkeep:
         """After a group: seal as much as it brought, and forget what is beyond the caches."""
         store = self._store
         store.sealing.keep_pace(store.begin_pass)
+        self._keep_flushed()
         store.tidy()
+
+    def _keep_flushed(self) -> None:
+        flushing = self._store.flushing
+        if flushing.conclude():
+            self._store.let_log_go()
+        if flushing.due:
+            flushing.begin()
 
     def work(self, seconds: float) -> bool:
         """Do about `seconds` of what waits; True while there is more."""
         store = self._store
         sealing, compaction, expiry = store.sealing, store.compaction, store.expiry
         more = False
+        self._keep_flushed()
         if sealing.under_way:
             sealing.run(seconds)
         elif sealing.due() or sealing.overdue():
@@ -53,6 +64,7 @@ class Upkeep:
             compaction.step()
         else:
             more = self._erase(seconds)
+            self._forget_log()
             expiry.step(store.stage.now())
         store.tidy()
         if sealing.due() or compaction.due():
@@ -94,38 +106,24 @@ class Upkeep:
         expired = expiry.deleted and not expiry.sweeping
         if more is None and not expired:
             return False
-        log = self._let_log_go()
-        if erasure.ranges or (log and erasure.log) or expired:
-            erasure.begin(log=log, inboxes=expired)
+        store.let_log_go()
+        self._forgetting = True
+        if erasure.ranges or expired:
+            erasure.begin(inboxes=expired)
             expiry.deleted = expiry.deleted and not expired
         return False
 
-    def _let_log_go(self) -> bool:
-        """Delete sealed log that nobody needs any more. True when that includes all that is to be
-        erased from the log.
+    def _forget_log(self) -> None:
+        """Have the log go on elsewhere, and what is sealed flushed, so that the part of the log can
+        go that holds what is to be erased. This is tried again while the next part is being made.
         """
         store = self._store
-        batch = store.storage.batch()
-        store.log.delete_more(
-            batch,
-            store.sealing.sealed,
-            most=self._options.log_bytes,
-            oldest=max(0, store.stage.now() - self._options.log_age_ms),
-        )
-        if len(batch):
-            store.storage.write(batch, logged=False)
-        kept = store.log.lowest(store.erasure.log) if store.erasure.log else None
-        if kept is None or kept.last < store.log.applied:
-            return kept is None
-        # It is the newest record, which is never deleted. Where one commit holds an entry and takes
-        # it back, another commit has to follow.
-        taken_back = superseded(kept)
-        if taken_back is None:
-            return True
-        try:
-            draft = Draft(store.stage)
-        except BusyError:  # another commit follows anyhow
-            return False
-        draft.pass_on(taken_back)
-        draft.commit()
-        return False
+        if not self._forgetting:
+            return
+        wanted = store.erasure.log
+        if wanted:
+            with suppress(LogFullError):
+                if not store.log.turn(wanted, store.stage.now()):
+                    return
+            store.flushing.begin()
+        self._forgetting = False

@@ -4,7 +4,7 @@ Responsibility: merge neighbouring small segments of one timeline; drop the entr
 were trimmed or deleted; fold patches in, so that what they replaced can leave the disk; find the
 first number to keep so that a timeline stays within a bound of bytes.
 
-Rule: compaction changes no answer. Each step is one write outside the WAL, which replaces a few
+Rule: compaction changes no answer. Each step is one write, which replaces a few
 neighbouring segments by their merged form. A crash leaves the old segments or the merged one. A
 segment is merged with the newer ones only if it is at most twice as large as all of them together.
 So an entry is rewritten a number of times that grows with the logarithm of its timeline's length.
@@ -348,8 +348,8 @@ class Compaction:
     def _write(self, timeline_id: int, batch: Batch) -> None:
         if len(batch):
             self._erasure.keep(batch)
-            self._storage.write(batch, logged=False)
-            self._erasure.noted = False
+            self._storage.write(batch)
+            self._erasure.kept()
             timeline = self._timelines.load(timeline_id)
             if timeline is not None:
                 self._timelines.ranges.cache.forget(timeline)

@@ -24,7 +24,7 @@ from typing import Final
 
 from timeline.errors import TimelineError
 from timeline.formats.rows import ErasureRow, decode_erasure, encode_erasure
-from timeline.storage.rocks import INBOXES, LOG, META, PATCHES, SEGMENTS, Batch, Storage
+from timeline.storage.rocks import INBOXES, META, PATCHES, SEGMENTS, Batch, Storage
 
 ERASURE_KEY: Final = b"erasure"
 
@@ -40,11 +40,11 @@ class Erasure:
         row = ErasureRow(0, ()) if value is None else decode_erasure(value)
         self._ranges: list[Range] = list(row.ranges)
         self._log = row.log  # up to which LSN the log holds what is to go; 0: nothing
-        self._under_way = ErasureRow(0, ())  # what is being rewritten
+        self._under_way: Sequence[Range] = ()  # what is being rewritten
         self._thread: threading.Thread | None = None
         self._inboxes = False  # whether those of in-boxes are too
         self._succeeded = False
-        self.noted = False  # since it was last written
+        self._noted = False  # since it was last written
 
     # --- what is to be done -------------------------------------------------------------------
 
@@ -66,18 +66,27 @@ class Erasure:
         if start < stop:
             self._ranges = add_range(self._ranges, start, stop)
         self._log = max(self._log, lsn)
-        self.noted = True
+        self._noted = True
+
+    def log_begins(self, lsn: int) -> None:
+        """The log holds nothing below LSN `lsn` any more."""
+        if 0 < self._log < lsn:
+            self._log = 0
+            self._noted = True
 
     def keep(self, batch: Batch) -> None:
-        """Write what was noted with `batch` (`noted`, until it is written)."""
-        if self.noted:
+        """Write what was noted with `batch`; then call `kept`."""
+        if self._noted:
             self._put(batch)
+
+    def kept(self) -> None:
+        self._noted = False
 
     def _put(self, batch: Batch) -> None:
         ranges = self._ranges
-        for start, stop in self._under_way.ranges:
+        for start, stop in self._under_way:
             ranges = add_range(ranges, start, stop)
-        row = ErasureRow(max(self._log, self._under_way.log), tuple(ranges))
+        row = ErasureRow(self._log, tuple(ranges))
         if row.log or row.ranges:
             batch.put(META, ERASURE_KEY, encode_erasure(row))
         else:
@@ -89,13 +98,12 @@ class Erasure:
     def rewriting(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
-    def begin(self, *, log: bool, inboxes: bool) -> None:
-        """Rewrite the files of all ranges on a thread; with `log` also those of the log, which was
-        deleted, with `inboxes` those of in-boxes, of which some were deleted.
+    def begin(self, *, inboxes: bool) -> None:
+        """Rewrite the files of all ranges on a thread; with `inboxes` also those of in-boxes, of
+        which some were deleted.
         """
-        self._under_way = ErasureRow(self._log if log else 0, tuple(self._ranges))
+        self._under_way = tuple(self._ranges)
         self._ranges = []
-        self._log = 0 if log else self._log
         self._inboxes = inboxes
         self._succeeded = False
         self._thread = threading.Thread(
@@ -106,21 +114,19 @@ class Erasure:
     def _rewrite(self, inboxes: bool) -> None:
         # What fails here turns writing off, and is done over when the store was opened again.
         with suppress(TimelineError):
-            done = self.rewrite(self._under_way.ranges, log=bool(self._under_way.log))
+            done = self.rewrite(self._under_way)
             if inboxes:
                 done &= self._storage.compact(INBOXES, None, None)
             self._succeeded = done
 
-    def rewrite(self, ranges: Sequence[Range], *, log: bool) -> bool:
-        """Make RocksDB drop from its files what was deleted in `ranges` and in the log. Returns
-        whether it did. Called without the engine's lock.
+    def rewrite(self, ranges: Sequence[Range]) -> bool:
+        """Make RocksDB drop from its files what was deleted in `ranges`. Returns whether it did.
+        Called without the engine's lock.
         """
         done = True
         for start, stop in ranges:
             done &= self._storage.compact(SEGMENTS, start, stop, force=True)
             done &= self._storage.compact(PATCHES, start, stop, force=True)
-        if log or ranges:  # which also has RocksDB free what it keeps besides its files
-            done &= self._storage.compact(LOG, None, None, force=log)
         return done
 
     def conclude(self) -> bool:
@@ -130,19 +136,18 @@ class Erasure:
         if self._thread is None or self._thread.is_alive():
             return True
         done = self._under_way
-        self._under_way = ErasureRow(0, ())
+        self._under_way = ()
         if self._succeeded:
             batch = self._storage.batch()
             self._put(batch)
             try:
-                self._storage.write(batch, logged=False)
+                self._storage.write(batch)
             except BaseException:
                 self._under_way = done
                 raise
         else:
-            for start, stop in done.ranges:
+            for start, stop in done:
                 self._ranges = add_range(self._ranges, start, stop)
-            self._log = max(self._log, done.log)
         self._thread = None
         return self._succeeded or not self._inboxes
 

@@ -15,8 +15,8 @@ longer, and nothing is kept for each commit.
 An in-box that holds more than `inbox_references` gets a floor of its own, too. It is counted again
 when an eighth of that number has come since the last count, or since the store was opened.
 
-Floors, marks and deletions are written as sealing writes, outside the WAL. RocksDB brings them to
-the disk in their order. So a crash that takes the floor back brings the rows below it back, and no
+Floors, marks and deletions are written as sealing writes. RocksDB brings them to the disk in their
+order. So a crash that takes the floor back brings the rows below it back, and no
 floor on the disk is above the sealed LSN. The caller holds the engine's lock.
 """
 
@@ -137,7 +137,7 @@ class Expiry:
                 key = pair(inbox_id, 0)
                 batch.put(INBOXES, key, encode_floor(key, last))
                 self._storage.clear(batch, INBOXES, start, pair(inbox_id, last + 1))
-                self._storage.write(batch, logged=False)
+                self._storage.write(batch)
                 self._inboxes.inbox(inbox_id).floor = Lsn(last)
                 return None
             position, count = last - 1, count + count_references(found[1])
@@ -168,7 +168,7 @@ class Expiry:
         if row != self._row:
             batch.put(META, EXPIRY_KEY, encode_expiry(row))
         if len(batch):
-            self._storage.write(batch, logged=False)
+            self._storage.write(batch)
         self._row = row
         self._inboxes.floor = Lsn(row.floor)
 

@@ -2,13 +2,14 @@
 
 Responsibility: begin a pass when the active generation holds half of what may be unsealed. Rotate
 it, and write it in key order: entries, in-boxes, patches, what trims and drops left, state. At the
-end move the sealed LSN, and delete the log up to there.
+end move the sealed LSN.
 
-Rule: sealing changes no answer. A slice is one write outside the WAL. Memory is released after it.
+Rule: sealing changes no answer. A slice is one write into RocksDB's memory. Our memory is released
+after it.
 
-A crash loses the slices written since RocksDB last flushed. Their progress, and the deletion of the
-log below, are lost with them, so the log is there to be replayed. The replay skips what is on the
-disk already: entries at or below the last number of their timeline there, references at or below
+A crash loses the slices written since RocksDB last flushed, and their progress with them. The log
+is kept until they are flushed, so it is there to be replayed. The replay skips what is on the disk
+already: entries at or below the last number of their timeline there, references at or below
 the last LSN of their in-box. State needs no such check: a replay ends with its last value. Records
 are checked up to the LSN `upto`, which is kept with the progress.
 
@@ -25,7 +26,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -33,7 +34,6 @@ from timeline.formats.keys import AUDIENCE, pair
 from timeline.formats.references import cut_references, encode_references, lsn_of
 from timeline.formats.rows import ProgressRow, encode_progress
 from timeline.formats.segments import Column, encode_segments
-from timeline.lsm.clock import Clock
 from timeline.lsm.log import Log
 from timeline.lsm.memtable import Generation, Memtable
 from timeline.lsm.timeline import Timeline
@@ -53,6 +53,16 @@ EntryColumns = tuple[Column, Column, Column, Sequence[bytes]]
 _NOTHING: Final[EntryColumns] = (array("Q"), array("Q"), array("Q"), ())
 
 
+class Kept(Protocol):
+    """Something that the store remembers besides, and writes with the next slice."""
+
+    def keep(self, batch: Batch) -> None:
+        """Write what has changed with `batch`; `kept` is called once that is written."""
+        ...
+
+    def kept(self) -> None: ...
+
+
 class Sealing:
     def __init__(
         self,
@@ -64,9 +74,11 @@ class Sealing:
         note: Callable[[int], None],
         expiry: Expiry,
         erasure: Erasure,
-        clock: Clock,
+        remembered: Sequence[Kept],
     ) -> None:
-        """`note(timeline_id)` is called for every small segment that is written."""
+        """`note(timeline_id)` is called for every small segment that is written. Whatever changed
+        of `remembered` is written with the next slice.
+        """
         self._storage = storage
         self._memtable = memtable
         self._log = log
@@ -74,7 +86,7 @@ class Sealing:
         self._note = note
         self._expiry = expiry
         self._erasure = erasure
-        self._clock = clock
+        self._remembered = remembered
         self.progress = self._reached = progress  # as written, as the next slice writes it
         self.passes = 0
         self._ended = time.monotonic()  # when the last pass ended
@@ -82,7 +94,6 @@ class Sealing:
         self._after: list[Callable[[], None]] = []  # run once the slice is written: frees memory
         self._pending: Callable[[Batch], None] | None = None  # a slice that met a stall
         self._done = self._total = 0
-        self._bytes = 0
         self._upto = 0  # the last LSN of the pass
 
     @property
@@ -121,7 +132,6 @@ class Sealing:
             + len(generation.patches),
         )
         self._done = 0
-        self._bytes = generation.size
         self._upto = upto
         # A pass that a crash interrupted may have come further than this one will.
         further = max(upto, self.progress.upto)
@@ -161,10 +171,11 @@ class Sealing:
             self._after.clear()
             self._pending(batch)
         batch.put(META, PROGRESS_KEY, encode_progress(self._reached))
-        self._erasure.keep(batch)
-        self._clock.keep(batch)
-        self._storage.write(batch, logged=False)
-        self._erasure.noted = self._clock.changed = False
+        for each in self._remembered:
+            each.keep(batch)
+        self._storage.write(batch)
+        for each in self._remembered:
+            each.kept()
         self._pending = None
         self.progress = self._reached
         after, self._after = self._after, []
@@ -319,19 +330,10 @@ class Sealing:
         self._storage.clear(batch, INBOXES, start, stop)
 
     def _finish(self, batch: Batch) -> None:
-        options = self._options
         progress = self._reached
         upto = self._upto
         further = progress.upto if progress.upto > upto else 0
         self._reached = progress._replace(sealed=upto, upto=further)
-        self._log.delete_sealed(
-            batch,
-            upto,
-            self._bytes,
-            progress.time,
-            most=options.log_bytes,
-            oldest=max(0, progress.time - options.log_age_ms),
-        )
         self._expiry.keep(batch, upto, progress.time)
         self._after.append(self._release)
 
