@@ -49,6 +49,7 @@ SMALL = Options(
     retention_check_ms=10**9,
     entry_bytes=4_096,
     group_bytes=65_536,
+    log_file_bytes=16_384,
     write_buffer_bytes=65_536,
     block_cache_bytes=65_536,
 )
@@ -104,7 +105,8 @@ def copy_between_calls(db: Database, target: Path) -> Path:
 
 
 def copy_store(store: Store, target: Path) -> Path:
-    store.erasure.wait()  # who holds the locks lets no other rewriting begin
+    store.end_rewriting()  # who holds the locks lets no other begin
+    store.log._ledger._spare.wait()  # type: ignore[attr-defined]
     wait = threading.Event()
     while any(
         store.storage.measure(name, family)

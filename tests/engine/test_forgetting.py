@@ -39,11 +39,11 @@ def size(path: Path) -> int:
 def on_disk(path: Path, content: bytes) -> list[str]:
     """The files that hold `content`."""
     found = []
-    for file in sorted((path / "rocks").iterdir()):
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
         try:
             if content in file.read_bytes():
                 found.append(file.name)
-        except FileNotFoundError:  # RocksDB let it go meanwhile
+        except FileNotFoundError:  # it was let go meanwhile
             continue
     return found
 

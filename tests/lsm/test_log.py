@@ -9,11 +9,9 @@ from pathlib import Path
 import pytest
 
 from timeline.errors import NotFoundError, TrimmedError, UsageError
-from timeline.formats import keys
 from timeline.formats.entries import encode_entry
 from timeline.formats.numbers import Lsn, TimelineId
 from timeline.formats.records import (
-    PATCH,
     TRIM,
     Appends,
     Operation,
@@ -21,16 +19,70 @@ from timeline.formats.records import (
     decode_record,
     encode_record,
 )
-from timeline.lsm.log import Log, split_record, superseded
+from timeline.log.log import CommitLog
+from timeline.lsm.checkpoints import Checkpoints
+from timeline.lsm.log import Log, split_record
 from timeline.options import Options
-from timeline.storage.rocks import LOG, Storage
+from timeline.storage.mark import DurableMark
+from timeline.storage.rocks import Storage
+
+NOW = 1_000_000
 
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Iterator[Storage]:
-    opened = Storage(tmp_path, Options())
+    opened = Storage(tmp_path / "rocks", Options())
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def mark(tmp_path: Path) -> Iterator[DurableMark]:
+    opened = DurableMark(tmp_path / "MARK")
+    yield opened
+    opened.close()
+
+
+class Opened:
+    """A log in files of which each holds one group."""
+
+    def __init__(
+        self, directory: Path, storage: Storage, mark: DurableMark, sealed: int = 0
+    ) -> None:
+        self.files = CommitLog(
+            directory, file_bytes=2048, epoch=1, after=sealed, marked=mark.read()
+        )
+        self.checkpoints = Checkpoints(storage)
+        self.log = Log(self.files, self.checkpoints, self.files, mark)
+        for record in self.log.records(sealed):
+            for operation in record.operations:
+                self.checkpoints.take(operation)
+            self.log.applied = record.last
+
+    def fill(self, *groups: int) -> Log:
+        """Append and apply groups of so many commits."""
+        for count in groups:
+            self.turn()
+            first = self.log.applied + 1
+            value = group(first, list(range(first, first + count)))
+            self.log.append(first, first + count - 1, value, NOW + first, durable=True)
+            self.log.applied += count
+        return self.log
+
+    def turn(self) -> None:
+        while not self.log.turn(self.log.applied, NOW + self.log.applied):
+            self.files._spare.wait()
+
+    def let_go(self, flushed: int, *, most: int = 1 << 20, oldest: int = 0) -> None:
+        self.turn()
+        self.log.let_go(flushed, most=most, oldest=oldest)
+
+
+@pytest.fixture
+def opened(tmp_path: Path, storage: Storage, mark: DurableMark) -> Iterator[Opened]:
+    found = Opened(tmp_path / "log", storage, mark)
+    yield found
+    found.log.close()
 
 
 def group(first: int, seqs: list[int], operations: list[Operation] | None = None) -> bytes:
@@ -45,19 +97,6 @@ def group(first: int, seqs: list[int], operations: list[Operation] | None = None
     return encode_record(Lsn(first), commits, 5, appends, payloads, operations)
 
 
-def filled(storage: Storage, *groups: int) -> Log:
-    """A log of groups of so many commits, all applied."""
-    log = Log(storage)
-    for count in groups:
-        batch = storage.batch()
-        first = log.applied + 1
-        value = group(first, list(range(first, first + count)))
-        log.applied += count
-        batch.put(LOG, keys.number(log.applied), value)
-        storage.write(batch)
-    return log
-
-
 def decoded(first: int, seqs: list[int], operations: list[Operation]) -> Record:
     last = first + len(seqs) + bool(operations) - 1
     return decode_record(Lsn(last), group(first, seqs, operations))
@@ -67,8 +106,8 @@ def lsns(log: Log, after: int, limit: int = 100) -> list[int]:
     return [commit.lsn for commit in log.read(after, limit)]
 
 
-def test_commits_are_read_in_order_from_anywhere(storage: Storage) -> None:
-    log = filled(storage, 3, 1, 2)
+def test_commits_are_read_in_order_from_anywhere(opened: Opened) -> None:
+    log = opened.fill(3, 1, 2)
     assert lsns(log, 0) == [1, 2, 3, 4, 5, 6]
     assert lsns(log, 1, 3) == [2, 3, 4], "from the middle of a group into the next"
     assert lsns(log, 6) == []
@@ -76,79 +115,99 @@ def test_commits_are_read_in_order_from_anywhere(storage: Storage) -> None:
     assert [lsn for lsn, _ in log.stored(0, 1 << 20)] == [3, 4, 6]
 
 
-def test_what_is_not_applied_is_not_read(storage: Storage) -> None:
-    log = filled(storage, 2, 2)
-    log.applied = 3
-    assert lsns(log, 0) == [1, 2, 3]
-    assert lsns(log, 3) == []
+def test_what_is_not_applied_is_not_read(opened: Opened) -> None:
+    log = opened.fill(2, 2)
+    log.applied = 2
+    assert lsns(log, 0) == [1, 2]
+    assert lsns(log, 2) == []
+    assert log.stored(2, 1) == []
 
 
-def test_a_position_that_is_no_longer_kept_is_refused(storage: Storage) -> None:
-    log = filled(storage, 2, 2, 2)
-    batch = storage.batch()
-    batch.delete(LOG, keys.number(2))
-    storage.write(batch)
+def test_a_position_that_is_no_longer_kept_is_refused(opened: Opened) -> None:
+    log = opened.fill(2, 2, 2)
+    opened.let_go(2)
     assert log.first() == 3
     assert lsns(log, 2) == [3, 4, 5, 6]
     with pytest.raises(TrimmedError, match="begins at 3"):
         log.read(1, 10)
+    assert [lsn for lsn, _ in log.stored(0, 1)] == [4], "a follower sees the gap itself"
 
 
-def test_a_checkpoint_is_moved_forgotten_and_never_ahead(storage: Storage) -> None:
-    log = filled(storage, 4)
+def test_a_checkpoint_is_moved_forgotten_and_never_ahead(opened: Opened) -> None:
+    log = opened.fill(4)
     for lsn in (3, 2):
-        batch = storage.batch()
-        log.move(batch, b"mine", lsn)
-        storage.write(batch)
+        log.move(b"mine", lsn, NOW)
         assert log.checkpoint(b"mine") == lsn
     with pytest.raises(UsageError):
-        log.move(storage.batch(), b"mine", 5)
+        log.move(b"mine", 5, NOW)
     assert log.checkpoints() == {b"mine": 2}
-    batch = storage.batch()
-    log.move(batch, b"mine", None)
-    storage.write(batch)
-    assert not log.knows(b"mine")
+    log.move(b"mine", None, NOW)
     with pytest.raises(NotFoundError):
         log.checkpoint(b"mine")
+    assert lsns(log, 0) == [1, 2, 3, 4], "moves are no commits"
 
 
-def let_go(storage: Storage, log: Log, sealed: int, *, most: int, oldest: int = 0) -> None:
+def test_moves_are_known_to_the_next_opening_wherever_they_lie(
+    opened: Opened, tmp_path: Path, storage: Storage, mark: DurableMark
+) -> None:
+    log = opened.fill(2)
+    assert log.move(b"new", 1, NOW), "durable at once"
+    log.move(b"gone", 1, NOW)
+    assert not log.move(b"new", 2, NOW), "durable with what follows"
+    assert log.move(b"new", 2, NOW), "there is nothing to note"
+    log.move(b"gone", None, NOW)
+    opened.fill(2)
+    log.move(b"late", 4, NOW)
     batch = storage.batch()
-    log.delete_sealed(batch, sealed, 100, 1_000, most=most, oldest=oldest)
+    opened.checkpoints.keep(batch)
     storage.write(batch)
+    opened.checkpoints.kept()
+    log.move(b"new", 4, NOW)
+    opened.turn()
+    opened.let_go(4)
+    assert opened.files.parts == []
+    log.close()
+    again = Opened(tmp_path / "log", storage, mark, sealed=4)
+    assert again.log.checkpoints() == {b"new": 4, b"late": 4}
+    again.log.close()
 
 
-def test_the_log_is_kept_for_the_lowest_checkpoint_within_bounds(storage: Storage) -> None:
-    log = filled(storage, 2, 2, 2, 2)
-    batch = storage.batch()
-    log.move(batch, b"slow", 2)
-    storage.write(batch)
-    let_go(storage, log, 4, most=10_000)
-    assert (log.kept(), log.first()) == (100, 1), "the record before the checkpoint is newest"
-    let_go(storage, log, 6, most=10_000)
+def test_the_log_is_kept_for_the_lowest_checkpoint_within_bounds(opened: Opened) -> None:
+    log = opened.fill(2, 2, 2, 2)
+    log.move(b"slow", 2, NOW)
+    opened.let_go(4)
+    assert log.first() == 3
+    opened.let_go(8)
     assert lsns(log, 2) == [3, 4, 5, 6, 7, 8]
-    let_go(storage, log, 8, most=150)
-    assert log.kept() == 100
+    part = opened.files.parts[0].bytes
+    assert log.kept(8) == 3 * part
+    assert log.kept(4) == part
+    opened.let_go(8, most=part)
+    assert (log.first(), log.kept(8)) == (7, part)
     with pytest.raises(TrimmedError):
         log.read(2, 10)
+    log.move(b"slow", 8, NOW)
+    opened.let_go(8)
+    assert log.first() == 9
+    assert lsns(log, 8) == []
 
 
-def test_sealed_log_goes_by_age_and_the_newest_record_stays(storage: Storage) -> None:
-    log = filled(storage, 2, 2)
-    let_go(storage, log, 4, most=10_000, oldest=5_000)
-    assert (log.kept(), log.first(), lsns(log, 2)) == (0, 3, [3, 4])
+def test_sealed_log_goes_by_age_and_what_is_not_flushed_stays(opened: Opened) -> None:
+    log = opened.fill(2, 2, 2)
+    log.move(b"slow", 0, NOW)
+    opened.let_go(4, oldest=NOW)
+    assert log.first() == 1
+    opened.let_go(4, oldest=10 * NOW)
+    assert lsns(log, 4) == [5, 6]
+    assert log.first() == 5
 
 
-def test_a_cut_takes_back_records_and_checkpoints(storage: Storage) -> None:
-    log = filled(storage, 2, 2)
-    batch = storage.batch()
-    log.move(batch, b"ahead", 4)
-    storage.write(batch)
-    batch = storage.batch()
-    log.cut(batch, 2)
-    storage.write(batch)
-    log.applied = 2
-    assert (lsns(log, 0), log.checkpoint(b"ahead")) == ([1, 2], 2)
+def test_checkpoints_above_the_end_come_back_to_it(opened: Opened) -> None:
+    log = opened.fill(2, 2)
+    log.move(b"ahead", 4, NOW)
+    log.move(b"behind", 1, NOW)
+    opened.checkpoints.clip(2)
+    assert log.checkpoints() == {b"ahead": 2, b"behind": 1}
 
 
 def test_a_record_splits_into_its_commits() -> None:
@@ -157,9 +216,3 @@ def test_a_record_splits_into_its_commits() -> None:
     assert [(commit.lsn, [change.kind for change in commit.changes]) for commit in commits] == [
         (1, ["append"]), (2, ["append"]), (3, ["trim"]),
     ]  # fmt: skip
-
-
-def test_a_record_that_holds_what_it_takes_back_is_known() -> None:
-    patch = Operation(PATCH, Lsn(3), TimelineId(1), 2, b"")
-    assert superseded(decoded(1, [1, 2], [patch])) == 1
-    assert superseded(decoded(1, [1, 3], [patch])) is None

@@ -24,9 +24,15 @@ def begin(storage: Storage, applied: int, *, kept: bool = True) -> Openings:
     openings = Openings(storage)
     openings.begin(applied)
     if kept:
+        assert [each.argument for each in openings.noted(applied + 1)] == [
+            openings.tag_of(applied + 1)
+        ]
+        openings.written()
+        assert openings.noted(applied + 1) == []
         batch = storage.batch()
         openings.keep(batch)
         storage.write(batch)
+        openings.kept()
     return openings
 
 
@@ -53,6 +59,22 @@ def test_an_opening_that_commits_nothing_leaves_nothing(storage: Storage) -> Non
     first = begin(storage, 0).tag_of(5)
     begin(storage, 10, kept=False)
     assert Openings(storage).tag_of(15) == first
+
+
+def test_what_a_record_notes_of_an_opening_is_taken_again(storage: Storage) -> None:
+    """As after a kill, when nothing of it was sealed; and once more, when it was."""
+    begin(storage, 0)
+    lost = begin(storage, 10, kept=False)
+    (noted,) = lost.noted(11)
+    for _ in range(2):
+        again = Openings(storage)
+        again.take(noted)
+        assert [again.tag_of(lsn) for lsn in (1, 10, 11)] == [
+            lost.tag_of(lsn) for lsn in (1, 10, 11)
+        ]
+        batch = storage.batch()
+        again.keep(batch)
+        storage.write(batch)
 
 
 def test_what_no_opening_is_known_for_may_be_any(storage: Storage) -> None:

@@ -6,12 +6,14 @@ the steps that are done. Compaction is no commit and changes no answer.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
 from timeline.admin.inspection import find_timeline
 from timeline.admin.progress import Progress, ignore
 from timeline.engine.engine import Engine
+from timeline.engine.store.store import STALL_SECONDS
 from timeline.lsm.upkeep.compaction import NO_GAIN, Gain
 from timeline.storage.rocks import FAMILIES
 
@@ -32,6 +34,7 @@ def compact(
     Writing is then off until the storage is opened again; until then this raises `ReadOnlyError`.
     """
     engine.check_writable()
+    _turn_log(engine)
     engine.seal()
     gone = 0
     compacted = []
@@ -52,7 +55,19 @@ def compact(
         engine.store.rewrite_erased()
     else:
         engine.store.rewrite(compacted)
+    engine.store.flush()
+    with engine.standing_still():
+        engine.store.let_log_go()
     return gone
+
+
+def _turn_log(engine: Engine) -> None:
+    """Have the log go on elsewhere, so that it can let go of what it holds so far."""
+    while True:
+        with engine.standing_still():
+            if engine.log.turn(engine.applied, engine.stage.now()):
+                return
+        time.sleep(STALL_SECONDS)
 
 
 def gain(

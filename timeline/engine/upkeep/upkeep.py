@@ -47,7 +47,7 @@ class Upkeep:
         flushing = self._store.flushing
         if flushing.conclude():
             self._store.let_log_go()
-        if flushing.due:
+        if flushing.due or self._store.erasure.log:
             flushing.begin()
 
     def work(self, seconds: float) -> bool:
@@ -114,16 +114,17 @@ class Upkeep:
         return False
 
     def _forget_log(self) -> None:
-        """Have the log go on elsewhere, and what is sealed flushed, so that the part of the log can
-        go that holds what is to be erased. This is tried again while the next part is being made.
+        """Have the log go on elsewhere, and the rest sealed, so that the part of the log can go that
+        holds what is to be erased. This is tried again while the next part is being made.
         """
         store = self._store
-        if not self._forgetting:
-            return
         wanted = store.erasure.log
-        if wanted:
-            with suppress(LogFullError):
-                if not store.log.turn(wanted, store.stage.now()):
-                    return
-            store.flushing.begin()
+        if not self._forgetting or not wanted:
+            return
+        with suppress(LogFullError):
+            if not store.log.turn(wanted, store.stage.now()):
+                return
+            if store.log.applied > store.sealing.sealed:
+                store.begin_pass()
+            store.let_log_go()
         self._forgetting = False
