@@ -109,6 +109,28 @@ def test_writers_go_on_and_what_they_were_told_before_is_in_it(
                 assert len(db.timeline(f"w{writer_number}")) == head
 
 
+def test_consumers_go_on_in_the_restored_store_where_they_were(
+    store: timeline.Database, tmp_path: Path
+) -> None:
+    """Also one that stands within a group, and while the log above what is sealed grows."""
+    with store.engine.lock:  # so that they become one group
+        later = [store.timeline("b").append_async({"n": str(number)}) for number in range(10)]
+    assert [each.result(10) for each in later] == list(range(1, 11))
+    head = store.log.head
+    store.log.move("inside", head - 4)
+    store.engine.seal()
+    store.timeline("c").append({"n": "unsealed"})
+    store.log.move("late", store.log.head)
+    store.backup(tmp_path / "b")
+    store.timeline("c").append({"n": "later"})
+    timeline.restore(tmp_path / "b", tmp_path / "r")
+    with timeline.open(tmp_path / "r", search=False) as db:
+        assert db.log.checkpoints() == {b"inside": head - 4, b"late": head + 1}
+        found = db.log.read(after=db.log.checkpoint("inside"))
+        assert [commit.lsn for commit in found] == list(range(head - 3, head + 2))
+        assert found == store.log.read(after=head - 4)[: len(found)]
+
+
 def test_a_cursor_of_the_original_resyncs(tmp_path: Path) -> None:
     with timeline.open(tmp_path / "data", search=False) as db:
         db.messaging.create("team", "ann", members=["bob"])
@@ -148,8 +170,10 @@ def test_on_another_disk_what_an_earlier_backup_holds_is_linked(
         return CHECKPOINT not in source.parts and link(source, target)
 
     monkeypatch.setattr(backup, "link", across)
+    store.engine.seal()  # else it is in the log, which is always copied
     store.backup(tmp_path / "to" / "b1")
     store.timeline("b").append({"n": "more"})
+    store.engine.seal()
     store.backup(tmp_path / "to" / "b2")
     first, second = tables(tmp_path / "to" / "b1"), tables(tmp_path / "to" / "b2")
     live = {each.stat().st_ino for each in (tmp_path / "data" / "rocks").glob("*.sst")}

@@ -56,10 +56,10 @@ def test_a_load_that_is_killed_at_any_write_goes_on(
     copies: list[Path] = []
     write = Storage.write
 
-    def copy_and_write(storage: Storage, batch: Batch, *, logged: bool) -> None:
+    def copy_and_write(storage: Storage, batch: Batch) -> None:
         copies.append(tmp_path / f"killed{len(copies)}")
         shutil.copytree(tmp_path / "new", copies[-1])
-        write(storage, batch, logged=logged)
+        write(storage, batch)
         if len(copies) % 4 == 0:
             storage.flush()  # so that the copies differ in how far they are
 

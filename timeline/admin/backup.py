@@ -1,11 +1,12 @@
 """Backups: a consistent copy of a store that goes on being written, and a store made from one.
 
     TARGET/manifest.json    what it is, and each file with its size and checksum; written last
-    TARGET/files/           the files of a RocksDB checkpoint
+    TARGET/files/           the files of a RocksDB checkpoint, and one with the log above it and what
+                            followers have yet to read
 
 Rule: a backup holds every commit up to one LSN and nothing of a later one. The manifest is written
-last: a directory without one is no backup. RocksDB never changes a file once it is written. So a
-file is linked, not copied, where the store or an earlier backup next to the target has it on the
+last: a directory without one is no backup. RocksDB never changes a table once it is written. So a
+table is linked, not copied, where the store or an earlier backup next to the target has it on the
 same file system. A restored store has an epoch of its own: cursors of the original resync.
 
 The search index is no part of a backup. It is built again from the store.
@@ -23,7 +24,7 @@ from typing import Final
 
 from timeline.admin.progress import Progress, ignore
 from timeline.engine.engine import Engine
-from timeline.engine.store.directory import CHECKPOINT, MARK, ROCKS
+from timeline.engine.store.directory import CHECKPOINT, FORMER_FORMAT, LOG, MARK, ROCKS
 from timeline.errors import BusyError, CorruptError, FormatVersionError, NotFoundError, StorageError
 from timeline.formats.manifest import (
     MANIFEST,
@@ -33,6 +34,8 @@ from timeline.formats.manifest import (
     encode_manifest,
 )
 from timeline.formats.rows import FORMAT
+from timeline.log.copy import write_records
+from timeline.log.file import first_of
 from timeline.options import Options, anchored
 from timeline.storage.files import (
     PRIVATE,
@@ -56,12 +59,13 @@ def back_up(engine: Engine, target: Path, progress: Progress = ignore) -> Manife
     Raises `ExistsError`, `BusyError` while another backup is under way, `StorageError`.
     """
     target = anchored(target)
-    with _checkpoint(engine) as (kept, lsn), new_directory(target) as partial:
+    with _checkpoint(engine) as (kept, lsn, records), new_directory(target) as partial:
         sources = sorted(kept.iterdir())
-        moved = _Meter(sum(source.stat().st_size for source in sources), progress)
-        earlier = _earlier(target)
         (partial / FILES).mkdir(mode=PRIVATE)
-        files = []
+        log = _copy_log(engine, partial / FILES, records, lsn)
+        moved = _Meter(sum(path.stat().st_size for path in (log, *sources)), progress)
+        files = [BackupFile(log.name, log.stat().st_size, checksum(log, moved))]
+        earlier = _earlier(target)
         for source in sources:
             size, crc = source.stat().st_size, checksum(source, moved)
             place = partial / FILES / source.name
@@ -76,10 +80,20 @@ def back_up(engine: Engine, target: Path, progress: Progress = ignore) -> Manife
     return manifest
 
 
+def _copy_log(
+    engine: Engine, directory: Path, records: Iterator[tuple[int, int, bytes]], lsn: int
+) -> Path:
+    now = time.time_ns() // 1_000_000
+    return write_records(directory, records, last=lsn, epoch=engine.view.epoch, now=now)
+
+
 @contextmanager
-def _checkpoint(engine: Engine) -> Iterator[tuple[Path, int]]:
-    """The files of the store as of one LSN, and that LSN. Writes go on, but these files stay as
-    they are while the block runs. Raises `BusyError` while another backup is under way.
+def _checkpoint(
+    engine: Engine,
+) -> Iterator[tuple[Path, int, Iterator[tuple[int, int, bytes]]]]:
+    """The files of the store as of one LSN, that LSN, and the log above what is sealed in them.
+    Writes go on, but these files stay as they are while the block runs. Raises `BusyError` while
+    another backup is under way.
     """
     engine.check_writable()  # a read-only opening leaves the owner's files alone
     if not engine.copying.acquire(blocking=False):
@@ -96,9 +110,10 @@ def _checkpoint(engine: Engine) -> Iterator[tuple[Path, int]]:
         with engine.standing_still():
             engine.check_writable()
             engine.store.storage.checkpoint(files)
+            records = engine.log.copied(engine.store.sealing.sealed)
             lsn = engine.applied
         seclude(engine.store.storage.path)  # the files of the checkpoint are its files
-        yield files, lsn
+        yield files, lsn, records
     finally:
         shutil.rmtree(directory, ignore_errors=True)
         engine.copying.release()
@@ -117,10 +132,10 @@ def read_manifest(backup: Path) -> Manifest:
     except OSError as error:
         raise StorageError(f"{backup / MANIFEST} cannot be read: {error.strerror}") from error
     manifest = decode_manifest(value)
-    if manifest.format != FORMAT:
+    if manifest.format not in (FORMER_FORMAT, FORMAT):
         raise FormatVersionError(
-            f"{backup} is of a store of format {manifest.format}, this version reads {FORMAT}: "
-            "restore it with the version of Timeline that made it"
+            f"{backup} is of a store of format {manifest.format}, this version reads "
+            f"{FORMER_FORMAT} and {FORMAT}: restore it with the version of Timeline that made it"
         )
     return manifest
 
@@ -138,13 +153,15 @@ def restore(
     moved = _Meter(manifest.size, progress)
     with new_directory(target) as partial:
         (partial / ROCKS).mkdir(mode=PRIVATE)
+        (partial / LOG).mkdir(mode=PRIVATE)
         for file in manifest.files:
             source = backup / FILES / file.name
             if not source.is_file():
                 raise CorruptError(f"{source} is missing: restore another backup")
-            if copy(source, partial / ROCKS / file.name, moved) != file.crc:
+            if copy(source, partial / folder_of(file.name) / file.name, moved) != file.crc:
                 raise CorruptError(f"{source} is damaged: restore another backup")
         sync_directory(partial / ROCKS)
+        sync_directory(partial / LOG)
         mark = DurableMark(partial / MARK)
         mark.write(manifest.lsn)
         mark.close()
@@ -155,6 +172,11 @@ def restore(
                     "manifest says: restore another backup"
                 )
     return manifest
+
+
+def folder_of(name: str) -> str:
+    """In which folder of a store a file of a backup belongs."""
+    return ROCKS if first_of(Path(name)) is None else LOG
 
 
 def _earlier(target: Path) -> dict[tuple[int, int], list[Path]]:

@@ -52,8 +52,8 @@ class Records(Protocol):
         ...
 
     def replay(self, after: int) -> Iterator[tuple[int, int, bytes]]:
-        """The same of all that was written after commit `after`, up to the end, also of records
-        without a commit.
+        """The same of all that was written after commit `after`, up to the end as of now, also of
+        records without a commit. What is deleted meanwhile can still be read.
         """
         ...
 

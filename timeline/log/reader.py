@@ -95,11 +95,9 @@ class LogReader:
                 # What another file goes on with, or what is being written, is not of this one.
                 if frame.first >= below and (at < len(files) or frame.last > upto):
                     break
-                if frame.first > after:
-                    reached = frame.last
+                reached = max(reached, frame.last)
+                if frame.last > after or frame.first > after:
                     yield frame.first, frame.last, body
-                else:
-                    reached = max(reached, frame.last)
             if reached + 1 < below:
                 raise _damaged(file, place)
 

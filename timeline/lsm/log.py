@@ -20,6 +20,7 @@ from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
 from timeline.errors import NotFoundError, TrimmedError, UsageError, shown
+from timeline.formats.keys import MAX
 from timeline.formats.numbers import Lsn, TimelineId
 from timeline.formats.records import (
     DELIVER,
@@ -148,6 +149,18 @@ class Log:
             self.bytes += len(value)
             yield decode_record(Lsn(last), value)
 
+    def copied(self, sealed: int) -> Iterator[tuple[int, int, bytes]]:
+        """What a copy of the store, which is sealed up to LSN `sealed`, needs of the log: each record
+        up to its end as of now, with its first and last LSN. They can be read later, without the
+        lock.
+        """
+        return self._records.replay(max(min(self._needed, sealed), self._records.first - 1))
+
+    @property
+    def _needed(self) -> int:
+        """The LSN above which the lowest checkpoint needs the log."""
+        return min(self._checkpoints.reached.values(), default=MAX)
+
     def stored(self, after: int, most: int) -> list[tuple[Lsn, bytes]]:
         """The next applied records above LSN `after` as they are stored, by their last LSN: about
         `most` bytes of them, and one at least. Where they are no longer kept, those that are. A
@@ -228,7 +241,7 @@ class Log:
         parts = [part for part in self._ledger.parts if part.last <= flushed]
         if not parts:
             return
-        needed = min(self._checkpoints.reached.values(), default=flushed)
+        needed = min(self._needed, flushed)
         kept = sum(part.bytes for part in parts)
         upto = 0
         # Nothing was made later than what follows it, whatever the clock said at the time.
