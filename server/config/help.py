@@ -34,7 +34,7 @@ GROUPS: Final = {
         segment_bytes segment_entries slice_ms compact_after seal_after_ms
         erase_after_ms retention_check_ms
     """,
-    "The commit log": "log_bytes log_age_ms",
+    "The commit log": "log_file_bytes log_bytes log_age_ms",
     "Conversations and users": """
         diffusion_limit pulled_limit receipts_limit devices device_idle_ms inbox_age_ms
         inbox_references idempotency_window_ms idempotency_bytes edit_window_ms

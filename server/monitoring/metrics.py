@@ -317,7 +317,7 @@ def _disk(service: Service) -> Iterator[Metric]:
     yield _gauge("timelines", "Raw timelines.", engine.view.count)
     files = engine.view.files()
     yield _gauges(
-        "store_bytes", "Bytes of RocksDB's files, by what they hold.", "family", files.bytes
+        "store_bytes", "Bytes of files, by what they hold.", "family", files.bytes
     )
     yield _gauge(
         "segments",

@@ -62,9 +62,9 @@ STALL_SECONDS: Final = 0.002  # between two tries to write when RocksDB asks for
 
 
 class Files(NamedTuple):
-    """What the storage takes, as RocksDB knows or estimates."""
+    """What the store takes, as RocksDB knows or estimates."""
 
-    bytes: dict[str, int]  # of its files, by column family
+    bytes: dict[str, int]  # of files, by column family; and `log`
     segments: int
     unwritten_bytes: int  # in its memory, and in no file so far
 
@@ -218,7 +218,8 @@ class Store:
         """Raises `ClosedError` while the storage is closed."""
         measure = self.storage.measure
         return Files(
-            {family: measure("total-sst-files-size", family) for family in FAMILIES},
+            {family: measure("total-sst-files-size", family) for family in FAMILIES}
+            | {LOG: self.log.size},
             measure("estimate-num-keys", SEGMENTS),
             sum(measure("cur-size-all-mem-tables", family) for family in FAMILIES),
         )
