@@ -44,6 +44,7 @@ from timeline.storage.descriptors import keep_standard
 SUFFIX: Final = ".log"
 _DIGITS: Final = 20  # as many as the highest LSN has
 _PIECE_BYTES: Final = 1 << 20  # zeros that are written before the disk is given to others
+_WINDOW_BYTES: Final = 64 << 10  # of the file, read at a time
 _SYNCED: Final = getattr(os, "RWF_DSYNC", 0)  # Linux: a write and its fdatasync in one call
 
 
@@ -101,6 +102,23 @@ def make_file(path: Path, size: int, going_on: Callable[[], bool]) -> bool:
         path.unlink(missing_ok=True)
         raise refused(path, error) from error
     return True
+
+
+class _Window:
+    """A piece of a file in memory, so that many small frames cost one call of the system."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        self._place = 0
+        self.content = b""
+
+    def show(self, place: int, size: int) -> int:
+        """Where in `content` the bytes from `place` on lie: `size` of them, if the file has them."""
+        at = place - self._place
+        if at < 0 or at + size > len(self.content):
+            self.content = os.pread(self._handle, max(size, _WINDOW_BYTES), place)
+            self._place, at = place, 0
+        return at
 
 
 class LogFile:
@@ -247,35 +265,41 @@ class LogFile:
 
     def records(self, place: int) -> Iterator[tuple[Placed, bytes]]:
         """The frames from `place` on with their bodies, up to where no whole one is."""
-        with self._mapped() as bytes_:
-            while (frame := decode_frame(self._seed, bytes_[place : place + FRAME_BYTES])) is not None:
-                found = Placed.at(place, frame)
-                body = bytes_[place + FRAME_BYTES : place + FRAME_BYTES + frame.size]
-                if not is_body(self._seed, frame, body):
-                    return
-                yield found, body
-                place = found.end
+        window = _Window(self._handle)
+        while True:
+            frame = self._head(window, place)
+            if frame is None:
+                return
+            body = self._body(window, place, frame)
+            if not is_body(self._seed, frame, body):
+                return
+            found = Placed.at(place, frame)
+            yield found, body
+            place = found.end
 
     def locate(self, lsn: int) -> int:
         """A place at or before that of the frame with commit `lsn`, close to it."""
+        window = _Window(self._handle)
         with self._locating:
             place = self.places.before(lsn)
-            for frame in self._heads(place):
-                if frame.last >= lsn:
-                    break
-                self.places.note(frame.first, frame.place)
-                place = frame.end
+            while (frame := self._head(window, place)) is not None and frame.last < lsn:
+                self.places.note(frame.first, place)
+                place = Placed.at(place, frame).end
         return place
 
-    def _heads(self, place: int) -> Iterator[Placed]:
-        """As `frames`, one read of the file each, which is less than a map of it for a few."""
-        while True:
-            frame = decode_frame(self._seed, os.pread(self._handle, FRAME_BYTES, place))
-            if frame is None:
-                return
-            found = Placed.at(place, frame)
-            yield found
-            place = found.end
+    def _head(self, window: _Window, place: int) -> Frame | None:
+        at = self._show(window, place, FRAME_BYTES)
+        return decode_frame(self._seed, window.content, at)
+
+    def _body(self, window: _Window, place: int, frame: Frame) -> bytes:
+        at = self._show(window, place, FRAME_BYTES + frame.size) + FRAME_BYTES
+        return window.content[at : at + frame.size]
+
+    def _show(self, window: _Window, place: int, size: int) -> int:
+        try:
+            return window.show(place, size)
+        except OSError as error:
+            raise refused(self.path, error) from error
 
     def find_beyond(self, place: int) -> Placed | None:
         """The first whole frame that begins at `place` or anywhere after it."""

@@ -74,3 +74,6 @@ class FormerLog:
             found.append((first, last, value))
             size += len(value)
         return found
+
+    def close(self) -> None:
+        """The storage belongs to others."""

@@ -57,6 +57,10 @@ class Records(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Let go of what is open. Reading raises `ClosedError` from then on."""
+        ...
+
 
 class Ledger(Records, Protocol):
     @property
@@ -90,5 +94,3 @@ class Ledger(Records, Protocol):
     def let_go(self, upto: int) -> None:
         """Delete the parts that hold no commit above LSN `upto`."""
         ...
-
-    def close(self) -> None: ...

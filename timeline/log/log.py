@@ -244,4 +244,4 @@ class CommitLog(LogReader):
     def close(self) -> None:
         """Let go of the files. What was appended without `sync` is not made durable."""
         self._spare.close()
-        self._files = []
+        super().close()

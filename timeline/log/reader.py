@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from timeline.errors import CorruptError, TrimmedError
+from timeline.errors import ClosedError, CorruptError, TrimmedError
 from timeline.formats.logfiles import HEADER_BYTES
 from timeline.log.file import LogFile
 from timeline.log.ledger import Part
@@ -35,6 +35,7 @@ class LogReader:
         self._directory = directory
         found = open_files(directory, after=after, marked=marked, read_only=read_only)
         self._files = found.files
+        self._closed = False
         self._torn = found.torn
         self.last = found.last  # the last LSN
 
@@ -53,15 +54,23 @@ class LogReader:
     @property
     def first(self) -> int:
         """The lowest LSN that is kept; one above the last when there is none."""
-        files = self._files
+        files = self._open_files()
         return files[0].header.first if files else self.last + 1
+
+    def _open_files(self) -> list[LogFile]:
+        files = self._files
+        if self._closed:
+            raise ClosedError(
+                "the store is not open: it was closed, or is to be opened again after a failure"
+            )
+        return files
 
     def read(self, after: int, upto: int, most: int) -> list[tuple[int, int, bytes]]:
         """(first LSN, last LSN, record) of the records that hold a commit above LSN `after`, and
         none above `upto`: about `most` bytes of them, one at least. Raises `TrimmedError` when they
         are no longer kept, and `CorruptError`.
         """
-        files = self._files
+        files = self._open_files()
         if after >= upto:
             return []
         number = sum(file.header.first <= after + 1 for file in files) - 1
@@ -78,7 +87,7 @@ class LogReader:
         """(first LSN, last LSN, record) of all that was written after commit `after`, up to the
         end, also of records without a commit. Raises `TrimmedError` and `CorruptError` as `read`.
         """
-        return self._replay(self._files, after, self.last)
+        return self._replay(self._open_files(), after, self.last)
 
     @staticmethod
     def _replay(files: list[LogFile], after: int, upto: int) -> Iterator[tuple[int, int, bytes]]:
@@ -100,6 +109,11 @@ class LogReader:
                     yield frame.first, frame.last, body
             if reached + 1 < below:
                 raise _damaged(file, place)
+
+    def close(self) -> None:
+        """Let go of the files. Those who are reading one go on."""
+        self._closed = True
+        self._files = []
 
     @property
     def size(self) -> int:
@@ -131,17 +145,15 @@ def _read_file(
     size = sum(len(body) for _, _, body in found)
     place = file.locate(max(after + 1, file.header.first))
     reached = -1
-    while reached + 1 < below:
-        whole = file.read(place)
-        if whole is None:
-            raise _damaged(file, place)
-        frame, body = whole
+    for frame, body in file.records(place):
         place, reached = frame.end, frame.last
         if reached >= below:
-            break
+            return True
         if reached > after:
-            found.append((frame.first, frame.last, body))
+            found.append((frame.first, reached, body))
             size += len(body)
             if size >= most:
                 return False
-    return True
+        if reached + 1 >= below:
+            return True
+    raise _damaged(file, place)

@@ -39,7 +39,7 @@ from timeline.log.ledger import Ledger, Records
 from timeline.lsm.checkpoints import Checkpoints
 from timeline.storage.mark import DurableMark
 
-_PAGE_BYTES: Final = 1 << 20  # of log, read at a time
+_PAGE_BYTES: Final = 64 << 10  # of log, read at a time
 
 APPENDED: Final = "append"
 PATCHED: Final = "patch"
@@ -129,8 +129,7 @@ class Log:
         return self._ledger.turn(upto, now)
 
     def close(self) -> None:
-        if self._written is not None:
-            self._written.close()
+        self._records.close()
 
     @property
     def _ledger(self) -> Ledger:
@@ -163,11 +162,11 @@ class Log:
 
     def stored(self, after: int, most: int) -> list[tuple[Lsn, bytes]]:
         """The next applied records above LSN `after` as they are stored, by their last LSN: about
-        `most` bytes of them, and one at least. Where they are no longer kept, those that are. A
-        follower decodes them without the lock.
+        `most` bytes of them, and one at least. Where they are no longer kept, those that are.
+        Without the engine's lock. Raises `ClosedError` where the log was closed meanwhile.
         """
-        after = max(after, self._records.first - 1)
-        found = self._records.read(after, self.applied, most)
+        upto = self.applied
+        found = self._records.read(max(after, self._records.first - 1), upto, most)
         return [(Lsn(last), value) for _, last, value in found]
 
     def first(self) -> int:

@@ -14,7 +14,7 @@ Each index says how far it goes, so no record is indexed twice.
 `TrimmedError` means that the log does not lead on from here: build another index. The log was
 trimmed or is damaged, or the store was opened again and ends before this position.
 
-The engine's lock is held while bytes and rows are read, never while documents are made.
+The engine's lock is held while rows are read, never while the log is read or documents are made.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ class Follower:
                             f"before {self.position}"
                         )
                     self.opening = view.opening
-                stored = engine.log.stored(self.position, _STEP_BYTES)
+                log = engine.log
+            stored = log.stored(self.position, _STEP_BYTES)
             return [decode_record(lsn, value) for lsn, value in stored]
         except CorruptError as error:
             raise TrimmedError(f"the log is damaged after {self.position}: {error}") from error

@@ -98,6 +98,8 @@ class Store:
             if not made:
                 self._begin_opening()
         except BaseException:
+            if hasattr(self, "log"):
+                self.log.close()
             self.storage.close()
             raise
 
