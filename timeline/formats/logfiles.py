@@ -79,6 +79,12 @@ def file_version(value: bytes) -> int | None:
     )
 
 
+def possible_salts(value: bytes) -> list[bytes]:
+    """The salts that the copies of a header name, of which perhaps neither is whole."""
+    copies = [value[at : at + _HEADER.size] for at in (0, _COPY_BYTES)]
+    return [_HEADER.unpack(copy)[-1] for copy in copies if len(copy) == _HEADER.size]
+
+
 def salted(salt: bytes) -> int:
     """The crc of a salt, from which all crcs of its file go on."""
     return crc32c(salt)
