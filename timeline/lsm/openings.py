@@ -29,9 +29,12 @@ _TAG_BITS: Final = 20  # of a tag
 
 
 class Openings:
-    def __init__(self, storage: Storage) -> None:
-        value = storage.get(META, OPENINGS_KEY)
-        self._openings = () if value is None else decode_openings(value)
+    def __init__(self, storage: Storage, openings: tuple[Opening, ...] | None = None) -> None:
+        """`openings` take the place of those that are stored."""
+        if openings is None:
+            value = storage.get(META, OPENINGS_KEY)
+            openings = () if value is None else decode_openings(value)
+        self._openings = openings
         self._unnoted = False  # whether no record has the newest
         self._changed = False  # since they were written
 
