@@ -52,7 +52,7 @@ def prepare_directory(path: Path, *, create: bool) -> None:
 
 def _prepare(path: Path, *, create: bool) -> None:
     if not (path / ROCKS / "CURRENT").exists():
-        if not create or _has_gone(path) or (path / MANIFEST).is_file():
+        if not create or has_gone(path) or (path / MANIFEST).is_file():
             raise no_store(path)
         if path.exists() and any(entry.name not in (ROCKS, MARK, LOCK) for entry in path.iterdir()):
             raise FormatVersionError(
@@ -66,7 +66,7 @@ def _prepare(path: Path, *, create: bool) -> None:
 
 def no_store(path: Path) -> NotFoundError | CorruptError:
     """What to raise of a directory that cannot be opened as a store: what it is instead."""
-    if _has_gone(path):
+    if has_gone(path):
         return CorruptError(
             f"{path / ROCKS / 'CURRENT'} has gone: restore a backup, or keep what can be kept with "
             "`timeline repair`"
@@ -83,11 +83,14 @@ def damaged(error: CorruptError) -> CorruptError:
     )
 
 
-def _has_gone(path: Path) -> bool:
-    """Whether there are files of a store and not the one by which it is opened."""
+def has_gone(path: Path) -> bool:
+    """Whether there are files of a store and not the one by which it is opened. A repair in place
+    that was killed leaves it so.
+    """
     rocks = path / ROCKS
-    found = any(rocks.glob("MANIFEST-*")) or any(rocks.glob("*.sst"))
-    return found and not (rocks / "CURRENT").exists()
+    found = ((ROCKS, "MANIFEST-*"), (ROCKS, "*.sst"), (LOG, "*.log"), (".", f"{ROCKS}.damaged*"))
+    there = any(any((path / folder).glob(pattern)) for folder, pattern in found)
+    return there and not (rocks / "CURRENT").exists()
 
 
 def store_row(value: bytes, path: Path) -> StoreRow:

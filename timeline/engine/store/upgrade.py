@@ -74,7 +74,7 @@ def _copy(
                     f"the log goes from LSN {log.last} to {first}: what lies between is lost; "
                     "restore a backup, or keep the whole prefix with `timeline repair`"
                 )
-            _append(log, first, last, record)
+            append_copy(log, first, last, record)
             unsynced += len(record)
             if unsynced >= _SYNC_BYTES:
                 log.sync()
@@ -84,7 +84,8 @@ def _copy(
         log.close()
 
 
-def _append(log: CommitLog, first: int, last: int, record: bytes) -> None:
+def append_copy(log: CommitLog, first: int, last: int, record: bytes) -> None:
+    """Append a record of another log, without making it durable; wait while a file is made."""
     made = decode_record(Lsn(last), record).time
     while True:
         try:
