@@ -6,8 +6,11 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import timeline
+from timeline.formats.logfiles import HEADER_BYTES, encode_frame, padding, salted
+from timeline.log.file import LogFile
 from timeline.options import Options
 from timeline.storage.rocks import Storage
 
@@ -88,6 +91,90 @@ def change(
     key, value = pairs(path, family, prefix)[place]
     put(path, family, key, alter(value))
     return key
+
+
+class Framed(NamedTuple):
+    """Where in the log a record lies."""
+
+    file: Path
+    first: int
+    last: int
+    place: int
+    end: int
+
+
+def log_files(path: Path) -> list[Path]:
+    return sorted((path / "log").glob("*.log"))
+
+
+def opened(file: Path) -> LogFile:
+    found = LogFile.open(file, read_only=True)
+    assert found is not None
+    return found
+
+
+def frames(path: Path) -> list[Framed]:
+    """Every record in the files of a store's log, one after another."""
+    return [
+        Framed(file, each.first, each.last, each.place, each.end)
+        for file in log_files(path)
+        for each in opened(file).frames()
+    ]
+
+
+def frame_of(path: Path, lsn: int) -> Framed:
+    """The record that holds a commit."""
+    return next(each for each in frames(path) if each.first <= lsn <= each.last)
+
+
+def flip(file: Path, at: int, bit: int = 1) -> None:
+    content = bytearray(file.read_bytes())
+    content[at] ^= bit
+    file.write_bytes(content)
+
+
+def flip_record(path: Path, lsn: int) -> None:
+    """Turn over a bit in the middle of the record that holds a commit."""
+    found = frame_of(path, lsn)
+    flip(found.file, (found.place + found.end) // 2)
+
+
+def take_out(path: Path, *lsns: int) -> None:
+    """Take the records of commits out of the log: what follows them moves up."""
+    for lsn in lsns:
+        found = frame_of(path, lsn)
+        content = found.file.read_bytes()
+        rest = content[found.end :] + bytes(found.end - found.place)
+        found.file.write_bytes(content[: found.place] + rest)
+
+
+def swap_records(path: Path, lsn: int) -> None:
+    """Exchange the record of a commit and the next one, which lies in the same file."""
+    one, other = frame_of(path, lsn), frame_of(path, lsn + 1)
+    content = one.file.read_bytes()
+    swapped = content[other.place : other.end] + content[one.place : one.end]
+    one.file.write_bytes(content[: one.place] + swapped + content[other.end :])
+
+
+def put_record(path: Path, lsn: int, body: bytes) -> None:
+    """Have the log say something else of a commit, with the right checksums; it ends there."""
+    found = frame_of(path, lsn)
+    seed = salted(opened(found.file).header.salt)
+    written = (
+        encode_frame(seed, found.first, found.last, 0, body) + body + bytes(padding(len(body)))
+    )
+    content = found.file.read_bytes()
+    rest = bytes(len(content) - found.place - len(written))
+    found.file.write_bytes(content[: found.place] + written + rest)
+
+
+def spoil_header(file: Path, *copies: int) -> None:
+    """Make zeros of one or both of the two copies of a file's header."""
+    content = bytearray(file.read_bytes())
+    half = HEADER_BYTES // 2
+    for copy in copies:
+        content[copy * half : (copy + 1) * half] = bytes(half)
+    file.write_bytes(content)
 
 
 def flipped(value: bytes) -> bytes:

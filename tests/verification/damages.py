@@ -11,7 +11,19 @@ from typing import NamedTuple
 
 from tantivy import Index
 
-from tests.verification.damage import change, flipped, pairs, put
+from tests.verification.damage import (
+    change,
+    flip_record,
+    flipped,
+    frame_of,
+    log_files,
+    pairs,
+    put,
+    put_record,
+    spoil_header,
+    swap_records,
+    take_out,
+)
 from timeline.formats import keys
 from timeline.formats.conversations import decode_member, encode_member
 from timeline.formats.numbers import Seq, TimelineId
@@ -30,6 +42,7 @@ from timeline.formats.rows import (
     encode_progress,
     encode_row,
 )
+from timeline.log.file import name_of
 from timeline.search.index.schema import entry_document, entry_key
 from timeline.search.text import analysis
 
@@ -180,6 +193,17 @@ def every_file_cut(path: Path) -> None:
         file.write_bytes(file.read_bytes()[:50])
 
 
+def log_cut(path: Path) -> None:
+    """The file is as long as it was, and nothing follows record 40 any more."""
+    file, _, _, _, end = frame_of(path, 40)
+    file.write_bytes(file.read_bytes()[:end].ljust(file.stat().st_size, b"\0"))
+
+
+def log_renamed(path: Path) -> None:
+    (file,) = log_files(path)
+    file.rename(file.with_name(name_of(3)))
+
+
 def mark_ahead(path: Path) -> None:
     (path / "MARK").write_bytes(encode_mark(10_000).ljust(512, b"\0") + encode_mark(1))
 
@@ -218,12 +242,20 @@ DAMAGES = {
     ),
     "checkpoint ahead": Damage("default", added("default", b"checkpoint/x", keys.number(10_000))),
     "checkpoint cut": Damage("default", added("default", b"checkpoint/x", b"abc")),
-    "chapter cut": Damage("default", one("default", b"chapter/", cut)),
+    "something of format 1": Damage(
+        "default", added("default", b"chapter/" + keys.number(5), keys.pair(1, 1))
+    ),
     "something unknown": Damage("default", added("default", b"foreign", b"x")),
-    "log record flipped": Damage("log", one("log", b"", flipped, 40)),
-    "log record gone": Damage("log", one("log", b"", gone, 40)),
-    "log records swapped": Damage("log", swapped("log", b"", 40, 41)),
-    "log key": Damage("log", added("log", b"abc", b"x")),
+    "log record flipped": Damage("log", lambda path: flip_record(path, 40)),
+    "log record gone": Damage("log", lambda path: take_out(path, 40)),
+    "log records swapped": Damage("log", lambda path: swap_records(path, 40)),
+    "log record of nothing": Damage("log", lambda path: put_record(path, 40, b"x")),
+    "log cut in the middle": Damage("default", log_cut),
+    "log file empty": Damage("log", lambda path: log_files(path)[0].write_bytes(b"")),
+    "log file renamed": Damage("log", log_renamed),
+    "log header": Damage("log", lambda path: spoil_header(log_files(path)[0], 0, 1)),
+    "a copy of the log header": Damage("log", lambda path: spoil_header(log_files(path)[0], 0)),
+    "the other copy of it": Damage("log", lambda path: spoil_header(log_files(path)[0], 1)),
     "segment flipped": Damage("segments", one("segments", b"", flipped, 3)),
     "segments swapped": Damage("segments", swapped("segments")),
     "segment gone": Damage("segments", without_segment("audit", 2)),

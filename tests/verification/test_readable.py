@@ -7,7 +7,7 @@ import pytest
 from timeline.engine.store.directory import STORE_KEY
 from timeline.formats import keys
 from timeline.formats.rows import FORMAT, RAW, StoreRow, TimelineRow, encode_row, encode_store
-from timeline.storage.rocks import INBOXES, LOG, META, PATCHES, SEGMENTS, STATE
+from timeline.storage.rocks import INBOXES, META, PATCHES, SEGMENTS, STATE
 from timeline.verification.snapshot.readable import readable
 
 ROW = encode_row(TimelineRow(RAW, 0, 1, 0, 0, 0, b"a"))
@@ -26,7 +26,7 @@ ROW = encode_row(TimelineRow(RAW, 0, 1, 0, 0, 0, b"a"))
         (INBOXES, keys.pair(7, 1), b"", False),
         (PATCHES, keys.pair(7, 1), b"", True),
         (PATCHES, keys.pair(7, 1), b"*", False),
-        (LOG, keys.number(1), b"whatever it is", True),
+        (META, keys.CHAPTER + keys.number(1), keys.pair(1, 1), False),  # of format 1
     ],
 )
 def test_what_a_repair_copies(family: str, key: bytes, value: bytes, copied: bool) -> None:

@@ -1,12 +1,13 @@
 """Repair: another store, made of what is whole in a damaged one.
 
-    copy      copy every row that can be read
+    copy      copy every row that can be read, and the records of the log up to its first damage
     replay    open the copy, so that commits which are only in the log are applied and sealed
     mend      verify the copy and write the rows that findings propose, until nothing is found
 
 Rule: the damaged store is only read, through a shadow. The new store is built next to its target
 and moved there when it is whole, so an interrupted repair leaves nothing. The new store has an
-epoch of its own: devices start over instead of missing messages.
+epoch of its own: devices start over instead of missing messages. A store of format 1 becomes one of
+the present format.
 """
 
 from __future__ import annotations
@@ -20,10 +21,16 @@ from pathlib import Path
 from typing import Final
 
 from timeline.engine.engine import Engine
-from timeline.engine.store.directory import MARK, ROCKS, STORE_KEY, no_store
+from timeline.engine.store.directory import (
+    LOG as LOG_FILES,
+    ROCKS,
+    STORE_KEY,
+    has_gone,
+    no_store,
+)
+from timeline.engine.store.upgrade import append_copy
 from timeline.errors import CorruptError, NotFoundError, StorageError, UsageError
-from timeline.formats.numbers import Lsn
-from timeline.formats.records import decode_record
+from timeline.formats import keys
 from timeline.formats.rows import (
     FORMAT,
     ProgressRow,
@@ -32,15 +39,18 @@ from timeline.formats.rows import (
     encode_progress,
     encode_store,
 )
+from timeline.log.log import CommitLog
 from timeline.lsm.upkeep.sealing import PROGRESS_KEY
-from timeline.options import Options, anchored
+from timeline.options import MIB, Options, anchored
 from timeline.storage.files import seclude, sole
-from timeline.storage.rocks import FAMILIES, LOG, META, Storage
+from timeline.storage.rocks import FAMILIES, META, Storage
 from timeline.verification.checks.names import check_names
 from timeline.verification.checks.records import check_log
+from timeline.verification.exchange import BUILDING, exchange, is_interrupted, resume
 from timeline.verification.snapshot.affected import affected, may_lose
+from timeline.verification.snapshot.commits import run_from
 from timeline.verification.snapshot.exclusive import held, rocks_held
-from timeline.verification.snapshot.findings import FILES, Finding, Put, Report
+from timeline.verification.snapshot.findings import FILES, LOG, Finding, Put, Report
 from timeline.verification.snapshot.readable import readable, reckoned
 from timeline.verification.snapshot.snapshot import Snapshot
 from timeline.verification.snapshot.walk import LAST, walk
@@ -50,8 +60,7 @@ Step = Callable[[str], None]
 
 _MOST_ROUNDS: Final = 12  # of verifying and mending
 _BATCH_ROWS: Final = 1_000  # copied in one write
-_BUILDING: Final = "repairing"
-_DAMAGED: Final = "rocks.damaged"
+_SYNC_BYTES: Final = 4 * MIB  # of records, copied between two fsyncs
 
 
 @dataclass(slots=True)
@@ -96,9 +105,14 @@ def repair(
     """
     source, target = anchored(path), anchored(to)
     _require(source)
+    if is_interrupted(source):
+        raise UsageError(
+            f"a repair in place of {source} was interrupted: have it done first with `timeline "
+            "repair --in-place`"
+        )
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target} exists already: name a new directory")
-    building = target.with_name(target.name + "." + _BUILDING)
+    building = target.with_name(f"{target.name}.{BUILDING}")
     with held(source), rocks_held(source), _scaffold(building, target):
         result = _build(source, building, step or _silent)
         seclude(building)
@@ -109,35 +123,19 @@ def repair(
 def repair_in_place(path: str | os.PathLike[str], *, step: Step | None = None) -> Repair:
     """Replace the store at `path` by what is whole in it. Raises what `repair` raises.
 
-    The damaged files stay next to it, in `rocks.damaged`, so this needs as much room again.
+    The damaged files stay next to it, in `rocks.damaged` and `log.damaged`, so this needs as much
+    room again.
     """
     source = anchored(path)
-    if not (source / _DAMAGED).is_dir():
-        _require(source)
-    building = source / _BUILDING
+    _require(source)
+    building = source / BUILDING
     with held(source):
-        _resume(source)
-        _require(source)
+        resume(source)
         with rocks_held(source), _scaffold(building, source):
             result = _build(source, building, step or _silent)
             seclude(building)
-            result.kept = _exchange(source, building)
+            result.kept = exchange(source)
     return result
-
-
-def _exchange(source: Path, building: Path) -> Path:
-    """Move the new files into place, and the damaged ones aside. Returns where those are now."""
-    kept = _unused(source / _DAMAGED)
-    try:
-        (source / ROCKS).replace(kept)
-        (building / ROCKS).replace(source / ROCKS)
-    except BaseException:
-        if not (source / ROCKS).exists():
-            kept.replace(source / ROCKS)
-        raise
-    (building / MARK).replace(source / MARK)
-    shutil.rmtree(source / "index", ignore_errors=True)
-    return kept
 
 
 def _silent(_: str) -> None:
@@ -145,23 +143,8 @@ def _silent(_: str) -> None:
 
 
 def _require(source: Path) -> None:
-    if not (source / ROCKS).is_dir():
+    if not (source / ROCKS).is_dir() and not has_gone(source):
         raise no_store(source)
-
-
-def _resume(source: Path) -> None:
-    """Undo a repair in place that ended between two renames."""
-    kept = source / _DAMAGED
-    if kept.is_dir() and not (source / ROCKS).exists():
-        kept.replace(source / ROCKS)
-
-
-def _unused(path: Path) -> Path:
-    found, number = path, 1
-    while found.exists():
-        number += 1
-        found = path.with_name(f"{path.name}.{number}")
-    return found
 
 
 @contextmanager
@@ -225,7 +208,7 @@ def _open(source: Path, *, replay: bool) -> Snapshot:
             text = f"{snapshot.shadow.unveiled(text)}; {affected(snapshot, family, start, stop)}"
             blind[family] = Finding(FILES, text, lost=may_lose(family))
 
-    for family in FAMILIES:
+    for family in snapshot.families:
         for _ in walk(snapshot.storage, family, b"", LAST, note):
             pass
     if not blind:
@@ -248,31 +231,47 @@ def _copy(snapshot: Snapshot, building: Path) -> None:
                     storage.write(batch)
                     batch = storage.batch()
         storage.write(batch)
-        _give_beginning(storage, snapshot)
+        sealed = _give_beginning(storage, snapshot)
         storage.flush()
     finally:
         storage.close()
+    _copy_log(snapshot, sealed, building / LOG_FILES)
 
 
-def _give_beginning(storage: Storage, damaged: Snapshot) -> None:
-    """Write what the store says of itself, made again where it is lost."""
-    first = last = 0
-    for key, value in walk(storage, LOG):
-        try:
-            record = decode_record(Lsn(int.from_bytes(key, "big")), value)
-        except CorruptError:
-            first = 0
-            continue
-        if not first or record.first != last + 1:
-            first = record.first
-        last = record.last
+def _give_beginning(storage: Storage, damaged: Snapshot) -> int:
+    """Write what the store says of itself, made again where it is lost. Returns the sealed LSN."""
     stored = storage.get(META, PROGRESS_KEY)
     progress: ProgressRow | None = None if stored is None else decode_progress(stored)
-    better = reckoned(storage, progress, damaged.marked, first, last)
+    better = reckoned(storage, progress, damaged.marked, damaged.commits.runs)
     batch = storage.batch()
     batch.put(META, PROGRESS_KEY, encode_progress(better))
     batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, damaged.epoch or 1)))
     storage.write(batch)
+    return better.sealed
+
+
+def _copy_log(snapshot: Snapshot, sealed: int, target: Path, upto: int = keys.MAX) -> None:
+    """Write the unbroken run of records that leads on from LSN `sealed`, up to LSN `upto`, as a log
+    at `target`.
+    """
+    run = run_from(snapshot.commits.runs, sealed)
+    if run is None:
+        return
+    after, size = run.first - 1, Options().log_file_bytes
+    log = CommitLog(target, file_bytes=size, epoch=snapshot.epoch or 1, after=after, marked=0)
+    unsynced = 0
+    try:
+        for record in snapshot.commits.records(run, after):
+            if record.last > upto:
+                break
+            append_copy(log, record.first, record.last, record.value)
+            unsynced += len(record.value)
+            if unsynced >= _SYNC_BYTES:
+                log.sync()
+                unsynced = 0
+        log.sync()
+    finally:
+        log.close()
 
 
 def _first_fixes(building: Path) -> list[Finding]:
@@ -287,16 +286,16 @@ def _replay(building: Path, result: Repair) -> None:
     if not problem:
         return
     result.mended.append(Finding(LOG, f"what was only in the log is lost: {problem}", lost=True))
+    shorter = building / f"{LOG_FILES}.shorter"
     with Snapshot(building, replay=False) as snapshot:
         progress = snapshot.progress
-        fix = [
-            Put(LOG, key)
-            for key, _ in snapshot.pairs(LOG)
-            if int.from_bytes(key, "big") > progress.sealed
-        ]
         reached = max(progress.sealed, progress.upto)
-        better = encode_progress(progress._replace(sealed=reached, upto=0))
-    _write(building, [Finding(LOG, "", fix=(*fix, Put(META, PROGRESS_KEY, better)))])
+        _copy_log(snapshot, reached, shorter, reached)
+    shutil.rmtree(building / LOG_FILES, ignore_errors=True)
+    if shorter.exists():
+        shorter.rename(building / LOG_FILES)
+    better = encode_progress(progress._replace(sealed=reached, upto=0))
+    _write(building, [Finding(META, "", fix=(Put(META, PROGRESS_KEY, better),))])
     problem = _opened(building)
     if problem:
         raise CorruptError(f"what is whole does not make a store: {problem}")

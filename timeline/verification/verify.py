@@ -31,7 +31,7 @@ from timeline.verification.checks.positions import (
     check_numbers,
     check_tombstones,
 )
-from timeline.verification.checks.records import check_log, check_meta
+from timeline.verification.checks.records import check_log, check_meta, check_reached
 from timeline.verification.checks.references import References
 from timeline.verification.snapshot.findings import FILES, Finding, Report
 from timeline.verification.snapshot.snapshot import Snapshot
@@ -128,6 +128,7 @@ def check(
         ("deleted names", lambda: check_deleted(snapshot)),
         ("entries", entries.check),
         ("in-boxes", references.check),
+        ("sealing", lambda: check_reached(snapshot, max(entries.reached, references.reached))),
         ("conversations", lambda: check_conversations(snapshot)),
         ("audiences", lambda: check_audiences(snapshot)),
         ("rosters", lambda: check_roster(snapshot)),

@@ -37,6 +37,7 @@ class Entries:
         self._segments = _Groups(snapshot.pairs(SEGMENTS))
         self._patches = _Groups(snapshot.pairs(PATCHES))
         self.entries = 0
+        self.reached = 0  # the highest LSN in a segment
 
     def check(self) -> Iterator[Finding]:
         snapshot = self._snapshot
@@ -117,6 +118,7 @@ class Entries:
             if segment.low > max(last + 1, low):
                 holes.append((max(last + 1, low), segment.low - 1))
             last, lsn = segment.last, segment.lsns[-1]
+            self.reached = max(self.reached, lsn)
             numbers = segment.numbers(segment.index(low), segment.index_after(high))
             present += len(numbers)
             if patches:

@@ -1,6 +1,7 @@
 """Files: whether RocksDB can read all that it keeps.
 
-Checked: every block of every column family has the checksum that was written with it.
+Checked: every block of every column family has the checksum that was written with it. The files of
+the log are looked at elsewhere (`records`).
 
 Example: a flipped bit in an `.sst` file. The keys of that block cannot be read, and the finding
 says which timelines or users they belong to.
@@ -11,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from timeline.engine.store.directory import ROCKS
-from timeline.storage.rocks import FAMILIES
 from timeline.storage.salvage import sort_files
 from timeline.verification.snapshot.affected import affected, may_lose
 from timeline.verification.snapshot.findings import FILES, Finding
@@ -35,7 +35,7 @@ def check_files(snapshot: Snapshot) -> Iterator[Finding]:
             )
         )
 
-    for family in FAMILIES:
+    for family in snapshot.families:
         for _ in snapshot.noted(walk(snapshot.storage, family, b"", LAST, blind)):
             pass
     yield from found or _check_unread(snapshot)

@@ -17,14 +17,12 @@ from pathlib import Path
 
 from timeline.errors import CorruptError
 from timeline.formats import keys
-from timeline.formats.numbers import Lsn
-from timeline.formats.records import DROP, PATCH, TRIM, decode_record
+from timeline.formats.records import DROP, PATCH, TRIM
 from timeline.lsm.timeline import Timeline
 from timeline.search.index.checking import IndexReader, newest_index
 from timeline.search.index.documents import Documents
 from timeline.search.index.index import IndexFaultError, generations
 from timeline.search.index.schema import rank_of
-from timeline.storage.rocks import LOG
 from timeline.verification.snapshot.findings import INDEX, Finding, Report
 from timeline.verification.snapshot.snapshot import Snapshot
 
@@ -71,10 +69,7 @@ def _check(
     snapshot: Snapshot, reader: IndexReader, report: Report, whole: bool
 ) -> Iterator[Finding]:
     lsn = reader.lsn
-    try:
-        begins = snapshot.log.first()
-    except CorruptError:
-        begins = lsn + 1
+    begins = snapshot.log.first()
     if lsn > snapshot.applied or begins - 1 > lsn:
         return  # built again at the next opening
     changed, touched = _since(snapshot, lsn)
@@ -139,13 +134,7 @@ def _since(snapshot: Snapshot, lsn: int) -> tuple[dict[tuple[int, int], int], se
     """What changed after the checkpoint of the index: entries, and timelines trimmed or dropped."""
     changed: dict[tuple[int, int], int] = {}
     touched: set[int] = set()
-    for key, value in snapshot.pairs(LOG):
-        if int.from_bytes(key, "big") <= lsn:
-            continue
-        try:
-            record = decode_record(Lsn(keys.split_number(key)), value)
-        except CorruptError:
-            break
+    for record in snapshot.log.records(lsn):
         for operation in record.operations:
             if operation.kind == PATCH:
                 changed[operation.id, operation.argument] = 0

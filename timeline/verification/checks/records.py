@@ -1,8 +1,8 @@
 """The commit log, the durable mark, and what the store says about itself.
 
 Checked: every record can be read, no LSN is missing between two records, and the log reaches as far
-as the durable mark. No record appends beyond the head of its timeline. The progress of sealing,
-checkpoints, chapters and the floor of in-boxes are not ahead of the log.
+as the durable mark. No record appends beyond the head of its timeline. The progress of sealing is
+not behind the sealed rows. It, checkpoints and the floor of in-boxes are not ahead of the log.
 
 Example: one record ends at LSN 40, and the next begins at 43.
 """
@@ -11,97 +11,53 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Final
 
 from timeline.engine.store.directory import STORE_KEY
 from timeline.errors import CorruptError, shown
 from timeline.formats import keys
-from timeline.formats.numbers import Lsn
-from timeline.formats.records import decode_record
 from timeline.formats.rows import decode_clock, decode_erasure, decode_expiry, decode_openings
 from timeline.lsm.clock import CLOCK_KEY
 from timeline.lsm.openings import OPENINGS_KEY
 from timeline.lsm.upkeep.erasure import ERASURE_KEY
 from timeline.lsm.upkeep.expiry import EXPIRY_KEY
 from timeline.lsm.upkeep.sealing import PROGRESS_KEY
-from timeline.storage.rocks import LOG, META
-from timeline.verification.snapshot.findings import MARK, Finding, Put, remove
+from timeline.storage.rocks import META
+from timeline.verification.snapshot.findings import LOG, MARK, Finding, Put, remove
 from timeline.verification.snapshot.snapshot import Snapshot, grow
-
-_CHAPTER_SIZE: Final = 16  # bytes of the value of a chapter
 
 
 def check_log(snapshot: Snapshot) -> Iterator[Finding]:
-    """Every record, and that each follows on the one before it."""
-    sealed = snapshot.progress.sealed
-    previous = time = 0
-    seen: list[bytes] = []
-    highest: dict[int, int] = {}
-    broken = False
-    for key, value in snapshot.pairs(LOG):
-        last = int.from_bytes(key, "big")
-        try:
-            record = decode_record(Lsn(keys.split_number(key)), value)
-        except CorruptError as error:
-            # Above the sealed LSN the records after it are void. Below it the log serves followers
-            # only.
-            yield Finding(
-                LOG,
-                str(error),
-                key,
-                number=last,
-                lost=last > sealed,
-                fix=remove(LOG, key) if last > sealed else remove(LOG, *seen, key),
-            )
-            broken, previous = broken or last > sealed, 0
-            continue
-        seen.append(key)
-        needed = record.first > sealed + 1  # commits between the two are needed to apply it
-        if (previous and record.first != previous + 1) or (broken and last > sealed):
-            yield Finding(
-                LOG,
-                f"the log goes from LSN {previous or 'a damaged record'} to {record.first}: what "
-                "lies between is lost, and "
-                + ("what follows cannot be applied" if needed else "followers stop there"),
-                key,
-                number=record.first,
-                lost=needed,
-                fix=remove(LOG, key) if needed else remove(LOG, *seen[:-1]),
-            )
-            broken = broken or needed
-        elif not previous and record.first > sealed + 1:
-            yield Finding(
-                LOG,
-                f"the log begins at LSN {record.first}, and only commits up to {sealed} are sealed",
-                key,
-                number=record.first,
-                lost=True,
-                fix=remove(LOG, key),
-            )
-            broken = True
-        if record.time < time and not snapshot.clock.steps_at(record.first):
-            yield Finding(LOG, "its time is before that of the commits before it", key, number=last)
-        previous, time = last, record.time
-        if not broken:
-            appends = record.appends
-            highest.update(zip(appends.timelines, appends.seqs, strict=True))
-    yield from _check_heads(snapshot, highest)
-    yield from _check_end(snapshot, 0 if broken else previous, seen)
-
-
-def _check_end(snapshot: Snapshot, last: int, seen: list[bytes]) -> Iterator[Finding]:
-    """The log reaches the sealed LSN and the durable mark. Its unbroken end is `last`, 0 for
-    none.
+    """The records that followers and openings read. What is damaged of the log was found when it
+    was opened.
     """
-    sealed = snapshot.progress.sealed
-    if last and last < sealed:  # the newest record is never trimmed
+    commits, time = snapshot.commits, 0
+    highest: dict[int, int] = {}
+    for run in commits.runs:
+        counts = run.leads_on(snapshot.progress.sealed)
+        for record in commits.records(run, run.first - 1):
+            snapshot.note_row()
+            if record.time < time and not snapshot.clock.steps_at(record.first):
+                text = "its time is before that of the commits before it"
+                yield Finding(LOG, text, number=record.last)
+            time = record.time
+            if counts:
+                appends = record.appends
+                highest.update(zip(appends.timelines, appends.seqs, strict=True))
+    yield from _check_heads(snapshot, highest)
+    yield from _check_end(snapshot)
+
+
+def _check_end(snapshot: Snapshot) -> Iterator[Finding]:
+    """The log reaches the sealed LSN and the durable mark."""
+    sealed, runs = snapshot.progress.sealed, snapshot.commits.runs
+    last = max((run.last for run in runs), default=sealed)
+    if last < sealed:  # the newest record is never let go
         yield Finding(
             META,
             f"commits are said to be sealed up to LSN {sealed}, but the log ends at {last}: "
             "followers find nothing of those between",
             PROGRESS_KEY,
             number=sealed,
-            fix=remove(LOG, *seen),
         )
     if snapshot.applied < snapshot.marked:
         yield Finding(
@@ -128,6 +84,20 @@ def _check_heads(snapshot: Snapshot, highest: dict[int, int]) -> Iterator[Findin
             )
 
 
+def check_reached(snapshot: Snapshot, reached: int) -> Iterator[Finding]:
+    """The progress of sealing is not behind the sealed rows, which reach up to LSN `reached`."""
+    progress = snapshot.progress
+    sealed = max(progress.sealed, progress.upto)
+    if sealed < reached <= snapshot.applied:
+        yield Finding(
+            META,
+            f"commits are said to be sealed up to LSN {sealed}, but rows of {reached} are there: "
+            "what lies between would be applied twice",
+            PROGRESS_KEY,
+            number=reached,
+        )
+
+
 def check_meta(snapshot: Snapshot) -> Iterator[Finding]:
     """What the store says about itself, and its consumers."""
     progress, applied = snapshot.progress, snapshot.applied
@@ -136,19 +106,22 @@ def check_meta(snapshot: Snapshot) -> Iterator[Finding]:
     for key, value in snapshot.pairs(META):
         try:
             if key.startswith(keys.CHECKPOINT):
-                lsn = keys.split_number(value)
+                name = key[len(keys.CHECKPOINT) :]
+                keys.split_number(value)
+                lsn = snapshot.checkpoints.reached.get(name, 0)
                 if lsn > applied:
                     yield Finding(
                         META,
-                        f"consumer {shown(key[len(keys.CHECKPOINT) :])} stands at LSN {lsn}, above "
+                        f"consumer {shown(name)} stands at LSN {lsn}, above "
                         f"the last one, {applied}: it would miss what comes next",
                         key,
                         number=lsn,
                         fix=(Put(META, key, keys.number(applied)),),
                     )
-            elif key.startswith(keys.CHAPTER):
+            elif key.startswith(keys.CHAPTER) and snapshot.is_former:
+                keys.split_pair(value)
                 lsn = keys.split_number(key[len(keys.CHAPTER) :])
-                if len(value) != _CHAPTER_SIZE or lsn > progress.sealed:
+                if lsn > progress.sealed:
                     raise CorruptError(f"the chapter of the log up to LSN {lsn} is damaged")
             elif key == EXPIRY_KEY:
                 yield from _check_expiry(snapshot, value)

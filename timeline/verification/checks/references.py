@@ -38,6 +38,7 @@ class References:
         self._snapshot = snapshot
         self._known: dict[int, tuple[bytes, int] | None] = {}  # timeline → name, head
         self.references = 0
+        self.reached = 0  # the highest LSN in a row
 
     def check(self) -> Iterator[Finding]:
         snapshot = self._snapshot
@@ -72,6 +73,7 @@ class References:
                 )  # fmt: skip
                 continue
             last = position
+            self.reached = max(self.reached, position)
             self.references += len(found)
             yield from self._targets(key, name, floor, found)
         yield from self._unsealed()

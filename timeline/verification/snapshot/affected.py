@@ -17,12 +17,12 @@ from timeline.errors import CorruptError, shown
 from timeline.formats import conversations, keys
 from timeline.formats.names import CONVERSATIONS, EVENTS, USERS
 from timeline.formats.rows import INBOX, decode_row
-from timeline.storage.rocks import INBOXES, LOG, META, PATCHES, SEGMENTS, STATE
+from timeline.storage.rocks import FORMER_LOG, INBOXES, META, PATCHES, SEGMENTS, STATE
 from timeline.verification.snapshot.snapshot import Snapshot
 from timeline.verification.snapshot.walk import LAST
 
 _MOST_NAMED: Final = 5  # timelines, conversations or users
-_DERIVED: Final = (LOG, INBOXES)
+_DERIVED: Final = (FORMER_LOG, INBOXES)
 _STATE: Final = {
     keys.AUDIENCE: "who gets which messages",
     keys.COUNT: "how many timelines there are",
@@ -56,7 +56,7 @@ def may_lose(family: str) -> bool:
 
 def affected(snapshot: Snapshot, family: str, start: bytes, stop: bytes | None) -> str:
     """What the keys of `family` from `start` up to `stop` (None: to its end) may have held."""
-    if family == LOG:
+    if family == FORMER_LOG:
         return "it may have held what followers of the log read; nothing sealed is lost with it"
     if family == META:
         return "it may have held what the store says of itself, and consumers of the log"

@@ -28,9 +28,12 @@ def held(path: Path) -> Iterator[None]:
 
 @contextmanager
 def rocks_held(path: Path) -> Iterator[None]:
-    """Take RocksDB's own lock too: older versions of Timeline know no other. Raises `LockedError`,
-    `StorageError`.
+    """Take RocksDB's own lock too, if it is there: older versions of Timeline know no other. Raises
+    `LockedError`, `StorageError`.
     """
+    if not (path / ROCKS).is_dir():
+        yield
+        return
     lock = path / ROCKS / "LOCK"
     try:
         file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -16,6 +16,7 @@ from timeline.errors import shown
 from timeline.formats.conversations import OPEN, Stretch
 
 FILES = "files"  # the family of what RocksDB itself cannot read
+LOG = "log"
 MARK = "MARK"
 INDEX = "index"
 
@@ -31,9 +32,10 @@ class Put(NamedTuple):
 class Finding(NamedTuple):
     """Something that is wrong.
 
-    `family` is a column family, `files`, `MARK` or `index`. `key` is the stored row, if it is about
-    one. `timeline` and `number` say where it is, if that can be said; for in-boxes and the log the
-    number is an LSN. `lost` says that content is gone, not only what can be derived from the rest.
+    `family` is a column family, `files`, `log`, `MARK` or `index`. `key` is the stored row, if it
+    is about one. `timeline` and `number` say where it is, if that can be said; for in-boxes and the
+    log the number is an LSN. `lost` says that content is gone, not only what can be derived from
+    the rest.
     """
 
     family: str

@@ -1,8 +1,7 @@
 """Readable rows: what `repair` copies, and what it leaves out.
 
 Rule: a row is readable when the codec of its kind can decode it. The row is looked at alone:
-whether it agrees with other rows is for the checks. Records of the log are copied even when they
-are damaged, since one record leads to the next.
+whether it agrees with other rows is for the checks.
 
     a row of a timeline that is cut short       left out
     a row of a timeline that does not exist     copied; a check finds it
@@ -39,6 +38,7 @@ from timeline.lsm.upkeep.expiry import EXPIRY_KEY
 from timeline.lsm.upkeep.sealing import PROGRESS_KEY
 from timeline.messaging.access.bitmaps import highest
 from timeline.storage.rocks import INBOXES, META, PATCHES, SEGMENTS, STATE, Storage
+from timeline.verification.snapshot.commits import Run, run_from
 from timeline.verification.snapshot.walk import walk
 
 _OWN: Final[dict[bytes, Callable[[bytes], object]]] = {
@@ -77,8 +77,6 @@ _META: Final[dict[bytes, Callable[[bytes], object]]] = {
 def _of_meta(key: bytes) -> Callable[[bytes], object]:
     if key.startswith(keys.CHECKPOINT):
         return keys.split_number
-    if key.startswith(keys.CHAPTER) and len(key) == len(keys.CHAPTER) + 8:
-        return keys.split_pair
     if key not in _META:
         raise CorruptError(f"{key!r} is nothing that the store knows")
     return _META[key]
@@ -110,18 +108,19 @@ def readable(family: str, key: bytes, value: bytes) -> bool:
 
 
 def reckoned(
-    storage: Storage, progress: ProgressRow | None, marked: int, first: int, last: int
+    storage: Storage, progress: ProgressRow | None, marked: int, runs: list[Run]
 ) -> ProgressRow:
     """The progress of sealing: as stored, or, where that is lost or impossible, from the rows.
 
-    The newest unbroken part of the log goes from LSN `first` to `last`, both 0 for none. Commits up
-    to `marked` were acknowledged.
+    `runs` are the unbroken runs of the log. Commits up to `marked` were acknowledged.
 
     Rule: the log is applied again only if it reaches as far as the sealed rows do. A shorter log
-    would replace newer state by older, and the sealed rows do not need it.
+    would replace newer state by older, and the sealed rows do not need it. Of several runs, the one
+    that the rows reach into is applied, or else the newest.
 
-        sealed rows up to 40, log 30 to 45    apply the log from 30 on
-        sealed rows up to 40, log 20 to 35    apply nothing, the store ends at 40
+        sealed rows up to 40, log 30 to 45             apply the log from 30 on
+        sealed rows up to 40, log 20 to 35             apply nothing, the store ends at 40
+        sealed rows up to 40, log 30 to 45, 50 to 60   apply the log from 30 to 45
     """
     reached = time = newest = 0
     for key, value in walk(storage, SEGMENTS):
@@ -135,10 +134,12 @@ def reckoned(
         newest = max(newest, int.from_bytes(key[1:9], "big"))
     for _, value in walk(storage, STATE, keys.NAME, keys.successor(keys.NAME)):
         newest = max(newest, int.from_bytes(value, "big"))
+    end = max((run.last for run in runs), default=0)
     if progress is not None and reached <= max(progress.sealed, progress.upto):
-        known = not last or progress.sealed <= max(last, reached, marked)
+        known = not end or progress.sealed <= max(end, reached, marked)
         if known:
             return progress._replace(next_id=max(progress.next_id, newest + 1))
-    if last >= reached and last:  # a replay passes over what is on disk already
-        return ProgressRow(first - 1, last, newest + 1, time)
+    run = run_from(runs, reached) or (runs[-1] if runs else None)
+    if run is not None and run.last >= reached:  # a replay passes over what is on disk already
+        return ProgressRow(run.first - 1, run.last, newest + 1, time)
     return ProgressRow(reached, 0, newest + 1, time)

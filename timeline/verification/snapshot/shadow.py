@@ -1,4 +1,4 @@
-"""A shadow: a directory of links to the files of a store, through which it is read.
+"""A shadow: a directory of links to the files of RocksDB in a store, through which it is read.
 
 Rule: not a byte of the store changes. RocksDB may write next to the files that it opens, even for
 reading; here it writes into the shadow. So the store may lie on a disk that is read only, and
@@ -24,7 +24,7 @@ class Shadow:
         self.path = self._own.path / rocks.name
         try:
             self.path.mkdir()
-            for file in rocks.iterdir():
+            for file in rocks.iterdir() if rocks.is_dir() else ():
                 if file.name in _COPIED:
                     shutil.copyfile(file, self.path / file.name)
                 elif file.name not in _LEFT_OUT and not file.name.startswith("LOG.old"):
@@ -38,7 +38,7 @@ class Shadow:
         return text.replace(str(self.path), str(self._rocks)).strip()
 
     def dangling(self) -> list[str]:
-        """The write-ahead logs that were removed since the links were made."""
+        """RocksDB's write-ahead logs that were removed since the links were made."""
         return [file.name for file in self.path.glob("*.log") if not file.exists()]
 
     def close(self) -> None:

@@ -1,25 +1,39 @@
 """A snapshot: the store as an opening would find it, without changing it.
 
-Responsibility: read the files through a shadow (`shadow`), apply the log above the sealed LSN to
-memory as an opening does, and let checks read the store as its readers would.
+Responsibility: read the files of RocksDB through a shadow (`shadow`), apply the log above the
+sealed LSN to memory as an opening does, and let checks read the store as its readers would.
 
 Rule: damage does not end a snapshot. It is noted as a finding, and the rest is read.
 
     a row of META is damaged         a finding, and the snapshot goes on with a default
     a block of a family is damaged   its rows are passed over (`walk`)
+    the log is damaged               its whole prefix is applied (`commits`)
     RocksDB cannot open the files    `CorruptError`; with `rebuild` it makes what it can of them
+
+A daemon may have the store open. So the durable mark is read first, then RocksDB, then the log:
+each reaches at least as far as the one before. Meanwhile the daemon may let go of a part of the
+log. So what looks like damage of the log counts when it is found twice alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, Self
 
 from timeline.commit.replay import Replay
-from timeline.engine.store.directory import MARK, ROCKS, STORE_KEY
-from timeline.errors import CorruptError, FormatVersionError, NotFoundError, StorageError
+from timeline.engine.store.directory import (
+    FORMER_FORMAT,
+    LOG as LOG_FILES,
+    MARK,
+    ROCKS,
+    STORE_KEY,
+    has_gone,
+    store_row,
+)
+from timeline.errors import CorruptError, NotFoundError, StorageError
 from timeline.formats import keys
 from timeline.formats.conversations import (
     ConversationRow,
@@ -35,19 +49,23 @@ from timeline.formats.rows import (
     TimelineRow,
     decode_progress,
     decode_row,
-    decode_store,
     encode_row,
 )
+from timeline.log.salvage import SalvagedFiles
+from timeline.lsm.checkpoints import Checkpoints
 from timeline.lsm.clock import Clock
 from timeline.lsm.layers import layers
+from timeline.lsm.log import Log
+from timeline.lsm.openings import Openings
 from timeline.lsm.state import merge
 from timeline.lsm.timeline import Timeline
 from timeline.lsm.upkeep.sealing import PROGRESS_KEY
 from timeline.options import Options
 from timeline.storage.mark import read_mark
-from timeline.storage.rocks import META, STATE, Storage
+from timeline.storage.rocks import FAMILIES, FORMER_LOG, META, STATE, Storage
 from timeline.storage.salvage import rebuild_files
-from timeline.verification.snapshot.findings import FILES, MARK as MARK_FILE, Finding, Put
+from timeline.verification.snapshot.commits import Commits, in_family, in_files
+from timeline.verification.snapshot.findings import FILES, LOG, MARK as MARK_FILE, Finding, Put
 from timeline.verification.snapshot.shadow import Shadow
 from timeline.verification.snapshot.walk import LAST, Pair, walk
 
@@ -71,16 +89,15 @@ class Snapshot:
         read. Without `replay` the log above the sealed LSN is not applied.
         """
         if not (path / ROCKS / "CURRENT").is_file() and not rebuild:
-            if any((path / ROCKS).glob("MANIFEST-*")):
+            if has_gone(path):
                 raise CorruptError(f"{path / ROCKS / 'CURRENT'} is missing")
             raise NotFoundError(f"{path} is no Timeline store")
         self.path = path
         self.options = replace(options or Options(), create=False)
-        self.findings: list[Finding] = []
         self.rows = 0  # that were looked at so far
         self.on_rows: Callable[[int], None] | None = None
-        self.marked = self._read_mark()
-        self.shadow, self.storage = self._open(rebuild)
+        self.findings: list[Finding] = []
+        self.shadow, self.storage = self._look(rebuild)
         try:
             self._build(replay=replay)
         except BaseException:
@@ -88,6 +105,30 @@ class Snapshot:
             raise
         unveiled = self.shadow.unveiled
         self.findings = [each._replace(text=unveiled(each.text)) for each in self.findings]
+
+    def _look(self, rebuild: bool) -> tuple[Shadow, Storage]:
+        """Open all files. What looks like damage of the log and is not found twice is none."""
+        before: object = None
+        for _ in range(_TRIES):
+            self.findings.clear()
+            self.marked = self._read_mark()
+            shadow, self.storage = self._open(rebuild)
+            try:
+                self.format, self.epoch = self._read_store()
+                self.progress = self._read_progress()
+                self.commits = self._read_commits()
+                found = self.commits.findings
+                if not found or found == before or rebuild:  # nobody else has what is repaired
+                    self.findings += found
+                    return shadow, self.storage
+            except BaseException:
+                self.storage.close()
+                shadow.close()
+                raise
+            before = found
+            self.storage.close()
+            shadow.close()
+        raise _too_busy(self.path)
 
     def _open(self, rebuild: bool) -> tuple[Shadow, Storage]:
         """Open the files through a shadow. A daemon may remove files meanwhile, so this tries again
@@ -117,16 +158,16 @@ class Snapshot:
             before = missing
             storage.close()
             shadow.close()
-        raise StorageError(
-            f"{self.path} changes too fast to be checked while it is open: try again, or stop "
-            "the daemon"
-        )
+        raise _too_busy(self.path)
 
     def _open_shadow(self, shadow: Shadow) -> tuple[Storage, list[Finding]]:
         try:
             return Storage(shadow.path, self.options, read_only=True), []
         except CorruptError as error:
             storage = Storage(shadow.path, self.options, salvage=True, read_only=True)
+            if not storage.has_former_log:  # only a store of format 1 writes to RocksDB's WAL
+                storage.close()
+                raise
             text = (
                 "the write-ahead log is damaged, and what follows the damage is lost: "
                 f"{shadow.unveiled(str(error))}"
@@ -134,12 +175,12 @@ class Snapshot:
             return storage, [Finding(FILES, text, lost=True)]
 
     def _build(self, *, replay: bool) -> None:
-        self.epoch = self._read_store()
-        self.progress = self._read_progress()
         self.clock = self._read_clock()
-        self.memtable, self.state, self.timelines, self.inboxes, self.log = layers(
+        self.checkpoints = self._read_checkpoints()
+        self.memtable, self.state, self.timelines, self.inboxes = layers(
             self.storage, self.options, self.clock, self.progress
         )
+        self.log = Log(self.commits, self.checkpoints)
         self.applied, self.next_id, self.time = (
             self.progress.sealed, self.progress.next_id, self.progress.time,
         )  # fmt: skip
@@ -148,14 +189,22 @@ class Snapshot:
         self.log.applied = self.applied
 
     def _replay(self) -> None:
-        replay = Replay(self.storage, self.memtable, self.timelines, self.inboxes, self.progress)
+        replay = Replay(
+            self.storage,
+            self.memtable,
+            self.timelines,
+            self.inboxes,
+            self.checkpoints,
+            self._read_openings(),
+            self.progress,
+        )
         try:
             replay.run(self.log, lambda: None)
         except CorruptError as error:
             replay.settle()
             self.findings.append(
                 Finding(
-                    "log",
+                    LOG,
                     f"the log cannot be applied beyond LSN {replay.lsn}: {error}",
                     number=replay.lsn + 1,
                     lost=True,
@@ -172,21 +221,53 @@ class Snapshot:
         except CorruptError:  # the check of what the store says of itself tells of it
             return Clock(self.storage, self.progress.time, certain=certain, steps=())
 
-    def _read_store(self) -> int:
+    def _read_checkpoints(self) -> Checkpoints:
+        """Those that can be read. The check of what the store says of itself tells of others."""
+        reached: dict[bytes, int] = {}
+        for key, value in walk(
+            self.storage, META, keys.CHECKPOINT, keys.successor(keys.CHECKPOINT)
+        ):
+            with suppress(CorruptError):
+                reached[key[len(keys.CHECKPOINT) :]] = keys.split_number(value)
+        return Checkpoints(self.storage, reached)
+
+    def _read_openings(self) -> Openings:
+        try:
+            return Openings(self.storage)
+        except CorruptError:  # the same tells of it
+            return Openings(self.storage, ())
+
+    def _read_store(self) -> tuple[int, int]:
+        """The format and the epoch of the store."""
         try:
             value = self.storage.get(META, STORE_KEY)
             if value is None:
                 raise CorruptError("the row that names the store and its format is missing")
-            row = decode_store(value)
+            row = store_row(value, self.path)
         except CorruptError as error:
             self.findings.append(Finding(META, f"{error}: it cannot be opened", STORE_KEY))
-            return 0
-        if row.format != FORMAT:
-            raise FormatVersionError(
-                f"{self.path} has format {row.format}, this version reads {FORMAT}: use the "
-                "version of Timeline that wrote it"
-            )
-        return row.epoch
+            # A store that moves on has both logs for a while; until it says so, the former counts.
+            former = self.storage.has_former_log and next(self.pairs(FORMER_LOG), None) is not None
+            return FORMER_FORMAT if former else FORMAT, 0
+        return row.format, row.epoch
+
+    def _read_commits(self) -> Commits:
+        if self.is_former:
+            return Commits(in_family(self.storage), 0, self.progress.sealed, self.marked)
+        files = SalvagedFiles(self.path / LOG_FILES)
+        pieces = in_files(files, self.marked)
+        return Commits(pieces, files.size, self.progress.sealed, self.marked)
+
+    @property
+    def is_former(self) -> bool:
+        """Whether the store is of format 1, and its log is in RocksDB."""
+        return self.format == FORMER_FORMAT
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The column families that there are."""
+        former = self.is_former and self.storage.has_former_log
+        return (*FAMILIES, FORMER_LOG) if former else FAMILIES
 
     def _read_progress(self) -> ProgressRow:
         try:
@@ -237,10 +318,14 @@ class Snapshot:
     def noted(self, pairs: Iterator[Pair]) -> Iterator[Pair]:
         """The same rows. Now and then `on_rows` hears how many were looked at so far."""
         for pair in pairs:
-            self.rows += 1
-            if self.on_rows is not None and self.rows % _REPORTED_ROWS == 0:
-                self.on_rows(self.rows)
+            self.note_row()
             yield pair
+
+    def note_row(self) -> None:
+        """One more was looked at."""
+        self.rows += 1
+        if self.on_rows is not None and self.rows % _REPORTED_ROWS == 0:
+            self.on_rows(self.rows)
 
     def get(self, key: bytes) -> bytes | None:
         """A value of state; None when there is none, or when it cannot be read."""
@@ -308,6 +393,12 @@ class Snapshot:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _too_busy(path: Path) -> StorageError:
+    return StorageError(
+        f"{path} changes too fast to be checked while it is open: try again, or stop the daemon"
+    )
 
 
 def grow(snapshot: Snapshot, timeline_id: int, seq: int) -> tuple[Put, ...]:
