@@ -12,7 +12,7 @@ from pathlib import Path
 
 from timeline.admin.backup import FILES, read_manifest
 from timeline.admin.progress import Progress, ignore
-from timeline.engine.store.directory import MARK, ROCKS
+from timeline.engine.store.directory import LOG, MARK, ROCKS
 from timeline.formats.manifest import MANIFEST, Manifest
 from timeline.storage.files import checksum
 from timeline.storage.mark import DurableMark
@@ -51,7 +51,9 @@ class Backup:
         own = Scratch()
         try:
             for file in self.manifest.files:
-                own.show(self.path / FILES, file.name, ROCKS)
+                place = self.path / FILES / file.name
+                folder = LOG if file.name.startswith(f"{LOG}/") else ROCKS
+                own.show(place.parent, place.name, folder)
             mark = DurableMark(own.path / MARK)
             mark.write(self.manifest.lsn)
             mark.close()
@@ -68,8 +70,14 @@ class Backup:
 
     def unveiled(self, store: Path, finding: Finding) -> Finding:
         """A finding in `as_store`, with the files of the backup in place of the links."""
-        text = finding.text.replace(str(store / ROCKS), str(self.path / FILES))
-        return finding._replace(text=text.replace(str(store), str(self.path)))
+        text = finding.text
+        for shown, place in (
+            (store / ROCKS, self.path / FILES),
+            (store / LOG, self.path / FILES / LOG),
+            (store, self.path),
+        ):
+            text = text.replace(str(shown), str(place))
+        return finding._replace(text=text)
 
 
 def _lost(text: str) -> Finding:
