@@ -23,7 +23,7 @@ _MENDED_SHOWN: Final = 20  # lines; all with --json
     "repair",
     examples="""
 timeline repair data --to repaired    leaves data as it is
-timeline repair data --in-place       keeps the damaged files in data/rocks.damaged
+timeline repair data --in-place       keeps the damaged files in data/*.damaged
 timeline repair data --to repaired --json""",
     daemon=False,
 )
@@ -79,4 +79,5 @@ def _show(output: Output, done: Repair, where: Path) -> None:
         f"{done.entries:,} entries up to commit {done.applied:,}"
     )
     if done.kept is not None:
-        output.note(f"the damaged files are in {done.kept}: remove them when all is well")
+        log = done.kept.with_name(done.kept.name.replace("rocks", "log"))
+        output.note(f"the damaged files are in {done.kept} and {log}: remove them when all is well")

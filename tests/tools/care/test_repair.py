@@ -32,6 +32,7 @@ def test_damage_is_found_mended_and_what_is_lost_listed(store: Path, tmp_path: P
     done("repair", store, "--in-place")
     assert done("verify", store).startswith("sound: ")
     assert (store / "rocks.damaged").is_dir()
+    assert (store / "log.damaged").is_dir()
 
 
 def test_repair_says_where_or_nothing_happens(store: Path, tmp_path: Path) -> None:
