@@ -8,22 +8,38 @@ from hypothesis import given, strategies as st
 from tests.formats.samples import i64, u64
 from timeline.errors import CorruptError
 from timeline.formats.rows import (
+    FORMAT,
     ExpiryRow,
+    StoreRow,
     TimelineRow,
     decode_expiry,
     decode_mark,
     decode_row,
     decode_spans,
+    decode_store,
     encode_expiry,
     encode_mark,
     encode_row,
     encode_spans,
+    encode_store,
 )
 
 
 @given(st.builds(TimelineRow, st.integers(0, 1), u64, u64, u64, u64, u64, st.binary(), i64))
 def test_the_row_of_a_timeline_comes_back(row: TimelineRow) -> None:
     assert decode_row(encode_row(row)) == row
+
+
+@given(st.integers(0, FORMAT + 1), u64)
+def test_an_epoch_that_no_store_has_is_damage_unless_a_later_format_has_it(
+    version: int, epoch: int
+) -> None:
+    row = StoreRow(version, epoch)
+    if version <= FORMAT and epoch >= 1 << 32:
+        with pytest.raises(CorruptError):
+            decode_store(encode_store(row))
+    else:
+        assert decode_store(encode_store(row)) == row
 
 
 @given(st.lists(st.tuples(u64, u64)))

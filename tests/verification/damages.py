@@ -231,6 +231,7 @@ def document_too_many(path: Path) -> None:
 DAMAGES = {
     "the store's own row": Damage("default", one("default", b"store", cut)),
     "the store's own row gone": Damage("default", one("default", b"store", gone)),
+    "the store's epoch": Damage("default", one("default", b"store", lambda row: row[:-1] + b"\1")),
     "progress cut": Damage("default", one("default", b"progress", cut)),
     "progress gone": Damage("default", one("default", b"progress", gone)),
     "progress ahead": Damage("default", progress(sealed=10_000)),

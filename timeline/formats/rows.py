@@ -124,6 +124,9 @@ def decode_spans(value: bytes) -> list[tuple[int, int]]:
     return list(zip(ends[::2], ends[1::2], strict=True))
 
 
+_LAST_EPOCH: Final = (1 << 32) - 1
+
+
 class StoreRow(NamedTuple):
     """What the directory is: format version and epoch (changes when a backup is restored)."""
 
@@ -139,6 +142,8 @@ def decode_store(value: bytes) -> StoreRow:
     if len(value) != _STORE.size or value[:8] != MAGIC:
         raise CorruptError("this RocksDB directory is no Timeline store: its magic is missing")
     _, version, epoch = _STORE.unpack(value)
+    if version <= FORMAT and epoch > _LAST_EPOCH:
+        raise CorruptError(f"the row of the store is damaged: there is no epoch {epoch}")
     return StoreRow(version, epoch)
 
 
