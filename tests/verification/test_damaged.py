@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 import timeline
-from tests.verification.damage import fill, flipped, pairs, put, state
+from tests.verification.damage import fill, flipped, log_files, pairs, put, state
 from tests.verification.damages import DAMAGES, Damage, row_of
 from timeline.errors import CorruptError
 from timeline.storage.rocks import FAMILIES
@@ -64,10 +64,13 @@ def test_damage_is_found_and_mended(damage: Damage, store: Path, tmp_path: Path)
 
 
 def spoil(path: Path, random: Random) -> list[tuple[str, bytes]]:
-    """One to twenty raw writes to any rows; where."""
+    """One to twenty raw writes to any rows, or to the log; where."""
     where: list[tuple[str, bytes]] = []
     for _ in range(random.choice([1, 1, 2, 5, 20])):
-        family = random.choice([*FAMILIES, "state", "state", "state"])
+        family = random.choice([*FAMILIES, "state", "state", "log"])
+        if family == "log":
+            where.append((family, spoil_log(path, random)))
+            continue
         found = pairs(path, family)
         if not found:
             continue
@@ -93,7 +96,18 @@ def spoil(path: Path, random: Random) -> list[tuple[str, bytes]]:
     return where
 
 
-@pytest.mark.parametrize("seed", range(12))
+def spoil_log(path: Path, random: Random) -> bytes:
+    """Overwrite a few bytes of a file of the log that are used; which."""
+    (file,) = log_files(path)
+    content = bytearray(file.read_bytes())
+    at = random.randrange(len(content.rstrip(b"\0")))
+    noise = random.randbytes(random.choice([1, 1, 8, 700]))
+    content[at : at + len(noise)] = noise
+    file.write_bytes(content)
+    return f"{len(noise)} at {at}".encode()
+
+
+@pytest.mark.parametrize("seed", range(16))
 def test_whatever_is_spoilt_is_mended(seed: int, store: Path, tmp_path: Path) -> None:
     where = spoil(store, Random(seed))
     verify(store)
