@@ -110,18 +110,17 @@ def _walk(file: LogFile, below: int | None, marked: int) -> Iterator[Piece]:
     """The same of one file. The next one, if there is one, begins with LSN `below`."""
     place, reached = HEADER_BYTES, file.header.first - 1
     while True:
-        found = file.read(place)
-        if found is not None and found[0].first == reached + 1:
-            frame, body = found
+        for frame, body in file.records(place):
+            if frame.first != reached + 1:
+                break
             if below is not None and frame.first >= below:
                 return  # the next file holds it too
             yield Whole(file.path, frame.first, frame.last, body)
             place, reached = frame.end, frame.last
-            continue
         if below is not None and reached + 1 >= below:
             return
-        beyond = found[0] if found is not None else file.find_beyond(place)
-        if found is None and file.read(place) is not None:
+        beyond = file.find_beyond(place)
+        if beyond is not None and beyond.place == place and beyond.first == reached + 1:
             continue  # its owner has just written it
         if below is None and (beyond is None or (beyond.flags & UNSYNCED and reached >= marked)):
             if file.is_used(place):
