@@ -108,7 +108,7 @@ def test_damage_is_found_while_the_store_is_written_to(
 
 
 def test_any_of_it_at_once(tmp_path: Path) -> None:
-    """What is found is what was there at some moment, never a mixture; until some of the log goes."""
+    """What is found is what was there at some moment. It ends when some of the log was let go."""
     stop = threading.Event()
     options = Options(
         search=False, unsealed_bytes=20_000, segment_entries=8, compact_after=2,
