@@ -104,6 +104,38 @@ def test_damage_at_any_byte_before_the_last_record_names_file_and_place(path: Pa
     assert told >= 2 * FRAME_BYTES + 100 + 120
 
 
+@pytest.mark.parametrize("after", [1, 2])
+def test_damage_to_what_is_sealed_keeps_nobody_from_opening(path: Path, after: int) -> None:
+    """Wherever it lies. Who reads there is told, and never given a record too few."""
+    file, content, begin, end = write_three(path)
+    sealed_end = HEADER_BYTES + framed_size(100) + (framed_size(120) if after == 2 else 0)
+    for at in range(HEADER_BYTES, sealed_end):
+        changed = bytearray(content)
+        changed[at] ^= 0x10
+        file.write_bytes(changed)
+        log = open_log(path, after=after, marked=3)
+        assert log.last == 3
+        assert [last for _, last, _ in log.replay(after)] == list(range(after + 1, 4))
+        assert [last for _, last, _ in log.read(after, 3, 1 << 30)] == list(range(after + 1, 4))
+        try:
+            assert len(bodies(log)) == 3, at
+        except CorruptError as error:
+            assert f"{file} is damaged at byte" in str(error)
+        append(log, b"fourth")
+        log.close()
+        assert open_log(path, after=after, marked=4).last == 4
+
+
+def test_what_follows_damage_to_what_is_sealed_is_checked_as_ever(path: Path) -> None:
+    file, content, begin, _ = write_three(path)
+    changed = bytearray(content)
+    changed[HEADER_BYTES] ^= 1  # the first record, which is sealed,
+    changed[begin - 50] ^= 1  # and the second, which is not
+    file.write_bytes(changed)
+    with pytest.raises(CorruptError, match=f"{file} is damaged at byte"):
+        open_log(path, after=1, marked=3)
+
+
 def test_one_damaged_copy_of_the_header_is_survived_and_two_are_told(path: Path) -> None:
     file, content, _, _ = write_three(path)
     for at in (20, 532):

@@ -282,10 +282,14 @@ class LogFile:
         window = _Window(self._handle)
         with self._locating:
             place = self.places.before(lsn)
-            while (frame := self._head(window, place)) is not None and frame.last < lsn:
-                self.places.note(frame.first, place)
-                place = Placed.at(place, frame).end
-        return place
+            while True:
+                while (frame := self._head(window, place)) is not None and frame.last < lsn:
+                    self.places.note(frame.first, place)
+                    place = Placed.at(place, frame).end
+                behind = self.places.behind(place, lsn) if frame is None else None
+                if behind is None:
+                    return place
+                place = behind  # what lies between is damaged, and sealed
 
     def _head(self, window: _Window, place: int) -> Frame | None:
         at = self._show(window, place, FRAME_BYTES)

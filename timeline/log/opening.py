@@ -3,7 +3,7 @@
 Responsibility: list the files, walk the frames above an LSN, and tell a write that a power cut tore
 from damage.
 
-Rule: where the next frame is not whole, what comes after it decides.
+Rule: where the next frame above the sealed LSN is not whole, what comes after it decides.
 
     a whole frame lies further on               damage in the middle: `CorruptError`
     none does, and the durable mark is reached  a torn write: the log ends before it
@@ -101,9 +101,22 @@ def _list_files(directory: Path, *, read_only: bool, known: dict[Path, LogFile])
 
 
 def _walk(file: LogFile, after: int, below: int | None) -> int:
-    """The last LSN that `file` holds without a gap, and below `below`. Sets its end."""
-    reached = file.header.first - 1
+    """The last LSN that `file` holds below `below`, without a gap above LSN `after`. Sets its
+    end.
+    """
     place = file.places.before(after + 1)
+    reached = _walk_on(file, place, file.header.first - 1, after, below)
+    while reached < after:  # what is damaged here is sealed: only followers may miss it
+        beyond = file.find_beyond(file.end)
+        if beyond is None or beyond.first > after + 1:
+            break
+        file.places.note_resumed(beyond.first, beyond.place)
+        reached = _walk_on(file, beyond.place, beyond.first - 1, after, below)
+    return reached
+
+
+def _walk_on(file: LogFile, place: int, reached: int, after: int, below: int | None) -> int:
+    """The same from `place` on, up to the first gap. The LSN before it is `reached`."""
     for frame in file.frames(place):
         if frame.place == place > HEADER_BYTES:  # what lies before it was walked over earlier
             reached = frame.first - 1

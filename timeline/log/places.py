@@ -27,6 +27,18 @@ class Places:
         if not self._pairs or place - self._pairs[-1][1] >= _STEP_BYTES:
             self._pairs.append((first, place))
 
+    def note_resumed(self, first: int, place: int) -> None:
+        """The same of the first whole frame behind damage: a walk over the file goes on there."""
+        if not self._pairs or place > self._pairs[-1][1]:
+            self._pairs.append((first, place))
+
+    def behind(self, place: int, lsn: int) -> int | None:
+        """The first known place behind `place` of a frame that begins at or below LSN `lsn`."""
+        for first, known in self._pairs:
+            if known > place and first <= lsn:
+                return known
+        return None
+
     def before(self, lsn: int) -> int:
         """A place at or before that of the frame with commit `lsn`."""
         index = bisect_right(self._pairs, (lsn, _ABOVE_ANY_PLACE)) - 1

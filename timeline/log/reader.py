@@ -99,6 +99,8 @@ class LogReader:
                 raise TrimmedError(f"the log begins at LSN {begins}")
             below = files[at].header.first if at < len(files) else upto + 1
             place = file.locate(after) if begins <= after else HEADER_BYTES
+            if begins <= after and file.read(place) is None:
+                place = file.locate(after + 1)  # what is damaged before it is sealed
             for frame, body in file.records(place):
                 place = frame.end
                 # What another file goes on with, or what is being written, is not of this one.
