@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import timeline
-from tests.engine.stores import copy_as_killed
 from timeline.admin.backup import FILES
 from timeline.errors import FormatVersionError
-from timeline.formats.manifest import (
-    MANIFEST,
-    BackupFile,
-    Manifest,
-    _checksum,
-    decode_manifest,
-    encode_manifest,
-)
-from timeline.formats.rows import FORMAT
+from timeline.formats.manifest import MANIFEST, _checksum, decode_manifest, encode_manifest
+from timeline.log.file import first_of
 from timeline.storage.files import checksum
 from timeline.storage.rocks import Storage
-from timeline.verification import backups, verify
+from timeline.verification import verify
 
 
 @pytest.fixture
@@ -120,54 +111,30 @@ def test_a_backup_of_a_newer_store_is_refused(backup: Path) -> None:
         verify(backup)
 
 
-@pytest.fixture
-def with_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A backup of format 2: part of it is only in a file of the log."""
-    with timeline.open(tmp_path / "live", search=False) as db:
-        db.timeline("a").append_many([{"n": str(number)} for number in range(100)])
-        store = copy_as_killed(db, tmp_path / "killed")
-        lsn = db.log.head
-    target = tmp_path / "tuesday"
-    shutil.copytree(store / "rocks", target / FILES)
-    shutil.copytree(store / "log", target / FILES / "log")
-    names = [*(target / FILES).glob("[!L]*.*"), *(target / FILES).glob("[!L]*-*")]
-    names += [target / FILES / "CURRENT", *(target / FILES / "log").glob("*.log")]
-    files = tuple(
-        BackupFile(str(file.relative_to(target / FILES)), file.stat().st_size, checksum(file))
-        for file in sorted({*names})
-    )
-    manifest = Manifest(FORMAT, 1, lsn, 0, files)
-    (target / MANIFEST).write_text("{}")
-    monkeypatch.setattr(backups, "read_manifest", lambda _: manifest)
-    return target
+def log_of(backup: Path) -> Path:
+    """The one file of the log that a backup has."""
+    (file,) = (file for file in (backup / FILES).glob("*.log") if first_of(file) is not None)
+    return file
 
 
-def test_the_log_in_a_backup_is_read_as_that_of_a_store(with_log: Path) -> None:
-    before = content(with_log)
-    report = verify(with_log)
-    assert report.findings == []
-    assert report.entries == 100
-    assert content(with_log) == before
-
-
-def test_damage_to_the_log_in_a_backup_is_found(with_log: Path) -> None:
-    (file,) = (with_log / FILES / "log").glob("*.log")
-    flip(file)
-    (finding,) = verify(with_log).findings
+def test_damage_to_the_log_in_a_backup_is_found(backup: Path) -> None:
+    file = log_of(backup)
+    content = bytearray(file.read_bytes())
+    content[1_200] ^= 1
+    file.write_bytes(content)
+    (finding,) = verify(backup).findings
     assert f"{file} is not what it was" in finding.text
 
 
-def test_damage_that_was_backed_up_is_named_in_the_backup(
-    with_log: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (file,) = (with_log / FILES / "log").glob("*.log")
-    value = bytearray(file.read_bytes())
-    value[1_200] ^= 1
-    file.write_bytes(value)
-    manifest = backups.Backup(with_log).manifest
+def test_damage_to_the_log_that_was_backed_up_is_named_in_the_backup(backup: Path) -> None:
+    file = log_of(backup)
+    content = bytearray(file.read_bytes())
+    content[1_060] ^= 1
+    file.write_bytes(content)
+    manifest = decode_manifest((backup / MANIFEST).read_bytes())
     files = tuple(
-        each._replace(crc=checksum(with_log / FILES / each.name)) for each in manifest.files
+        each._replace(crc=checksum(backup / FILES / each.name)) for each in manifest.files
     )
-    monkeypatch.setattr(backups, "read_manifest", lambda _: manifest._replace(files=files))
-    told = [each for each in verify(with_log).findings if each.family == "log"]
+    (backup / MANIFEST).write_bytes(encode_manifest(manifest._replace(files=files)))
+    told = [each for each in verify(backup).findings if each.family == "log"]
     assert f"{file} is damaged at byte 1024" in told[0].text

@@ -14,6 +14,7 @@ from timeline.admin.backup import FILES, read_manifest
 from timeline.admin.progress import Progress, ignore
 from timeline.engine.store.directory import LOG, MARK, ROCKS
 from timeline.formats.manifest import MANIFEST, Manifest
+from timeline.log.file import first_of
 from timeline.storage.files import checksum
 from timeline.storage.mark import DurableMark
 from timeline.storage.scratch import Scratch
@@ -51,9 +52,8 @@ class Backup:
         own = Scratch()
         try:
             for file in self.manifest.files:
-                place = self.path / FILES / file.name
-                folder = LOG if file.name.startswith(f"{LOG}/") else ROCKS
-                own.show(place.parent, place.name, folder)
+                folder = ROCKS if first_of(Path(file.name)) is None else LOG
+                own.show(self.path / FILES, file.name, folder)
             mark = DurableMark(own.path / MARK)
             mark.write(self.manifest.lsn)
             mark.close()
@@ -71,13 +71,9 @@ class Backup:
     def unveiled(self, store: Path, finding: Finding) -> Finding:
         """A finding in `as_store`, with the files of the backup in place of the links."""
         text = finding.text
-        for shown, place in (
-            (store / ROCKS, self.path / FILES),
-            (store / LOG, self.path / FILES / LOG),
-            (store, self.path),
-        ):
-            text = text.replace(str(shown), str(place))
-        return finding._replace(text=text)
+        for folder in (ROCKS, LOG):
+            text = text.replace(str(store / folder), str(self.path / FILES))
+        return finding._replace(text=text.replace(str(store), str(self.path)))
 
 
 def _lost(text: str) -> Finding:
