@@ -99,6 +99,11 @@ class Commits:
         for record in self.records(run, max(after, run.first - 1)):
             yield record.first, record.last, record.value
 
+    def close(self) -> None:
+        """Let go of the files."""
+        self._pieces = lambda _: iter(())
+        self._run = None
+
     def records(self, run: Run, after: int) -> Iterator[Record]:
         """The records of a run that begin above LSN `after`."""
         reached = None

@@ -385,6 +385,7 @@ class Snapshot:
         return None if timeline is None else self.memtable.head(timeline)
 
     def close(self) -> None:
+        self.commits.close()
         self.storage.close()
         self.shadow.close()
 
