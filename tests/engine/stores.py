@@ -107,6 +107,13 @@ def copy_between_calls(db: Database, target: Path) -> Path:
 def copy_store(store: Store, target: Path) -> Path:
     store.end_rewriting()  # who holds the locks lets no other begin
     store.log._ledger._spare.wait()  # type: ignore[attr-defined]
+    wait_for_background(store)
+    shutil.copytree(store.path, target, ignore=shutil.ignore_patterns(INDEX))
+    return target
+
+
+def wait_for_background(store: Store) -> None:
+    """Return when RocksDB does nothing on threads of its own."""
     wait = threading.Event()
     while any(
         store.storage.measure(name, family)
@@ -119,8 +126,6 @@ def copy_store(store: Store, target: Path) -> Path:
         )
     ):
         wait.wait(0.001)
-    shutil.copytree(store.path, target, ignore=shutil.ignore_patterns(INDEX))
-    return target
 
 
 def copy_index(db: Database, target: Path) -> None:

@@ -1,31 +1,34 @@
-"""Kill or fail the store at every single call it makes to the disk.
+"""Kill or fail the store at every single call that it makes to the disk.
 
-The disk has three calls: `Storage.write`, `Storage.sync` and `DurableMark.write`. A fixed scenario
-of appends, patches, trims, deliveries, sealing and compaction is run once with a copy of the
-directory taken at each of them (a kill there), and again and again with the n-th of them failing.
+A fixed scenario is run once with a copy of the directory taken at each call (a kill there), and
+again and again with the n-th call failing. It has appends, patches, trims, deliveries, sealing,
+compaction, consumers that move, and a log of files so small that many begin and go. The calls are
+those of `diskcalls`, also on the threads that flush RocksDB and make the next file.
 """
 
 from __future__ import annotations
 
+import errno
 import random
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 import timeline
+from tests.engine.diskcalls import DiskCalls, copy_in_call, nothing
 from tests.engine.stores import (
     SMALL,
     Clock,
     abandon,
-    copy_between_calls,
+    healed,
     scratch_directory,
     small_steps,
 )
-from tests.engine.twin import Step, Twin, picture_of, scenario
+from tests.engine.twin import Picture, Step, Twin, picture_of, scenario, with_moves
 from timeline.errors import (
     BusyError,
     ReadOnlyError,
@@ -34,11 +37,8 @@ from timeline.errors import (
     TimelineError,
     UncertainError,
 )
-from timeline.storage.mark import DurableMark
-from timeline.storage.rocks import Storage
 
-INLINE = replace(SMALL, fsync="inline")
-CALLS: list[tuple[type, str]] = [(Storage, "write"), (Storage, "sync"), (DurableMark, "write")]
+INLINE = replace(SMALL, fsync="inline", log_file_bytes=4_096, erase_after_ms=1)
 
 
 @pytest.fixture
@@ -60,84 +60,94 @@ def healing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("timeline.engine.writecontrol.disk_takes_bytes", lambda *_: True)
 
 
-def nothing(_: str) -> None:
-    """What a hook does that does nothing."""
-
-
-@contextmanager
-def around_calls(
-    before: Callable[[str], None] = nothing,
-    after: Callable[[str], None] = nothing,
-    calls: Sequence[tuple[type, str]] = CALLS,
-) -> Iterator[None]:
-    """Call `before` and `after` around every call to the disk, with the call's name."""
-    with pytest.MonkeyPatch.context() as patch:
-        for owner, name in calls:
-            label = f"{owner.__name__}.{name}"
-            original = getattr(owner, name)
-
-            def wrapped(
-                *arguments: object,
-                _original: Callable[..., None] = original,
-                _label: str = label,
-                **options: object,
-            ) -> None:
-                before(_label)
-                _original(*arguments, **options)
-                after(_label)
-
-            patch.setattr(owner, name, wrapped)
-        yield
-
-
-def test_an_acknowledgement_follows_the_write_the_fsync_and_the_mark(
+def test_an_acknowledgement_follows_the_write_that_is_durable_and_the_mark(
     directory: Path, clock: Clock
 ) -> None:
     calls: list[str] = []
-    with timeline.open(directory / "store", INLINE) as db, around_calls(after=calls.append):
-        db.timeline("a").append({"v": "1"})
-        assert calls == ["Storage.write", "Storage.sync", "DurableMark.write"]
-        with db.engine.lock:
-            for _ in range(10):
-                db.timeline("a").append_async({"v": "1"})
-        db.flush()
-        assert calls == ["Storage.write", "Storage.sync", "DurableMark.write"] * 2, "one a group"
+    with timeline.open(directory / "store", replace(INLINE, log_file_bytes=2**20)) as db:
+        db.timeline("a").append({"v": "1"})  # for which a file is begun
+        with DiskCalls(directory / "store", after=calls.append).watched():
+            db.timeline("a").append({"v": "1"})
+            one = ["log.pwritev", "mark.write"]
+            assert calls == one, "a write and its fsync are one call"
+            with db.engine.lock:
+                for _ in range(10):
+                    db.timeline("a").append_async({"v": "1"})
+            db.flush()
+            assert calls == one * 2, "one a group"
+
+
+# The log is to go on in another file, so that the one with what was replaced can go.
+ERASING: list[Step] = [
+    ("move", b"r", None),
+    ("move", b"s", None),
+    ("append", b"e", b"what is to go"),
+    ("seal",),
+    ("replace", b"e", 1, b"what is to stay"),
+    ("seal",),
+    ("erase",),
+]
+
+
+class Copy(NamedTuple):
+    path: Path
+    label: str  # of the call that was just made
+    acknowledged: int
+    consumers: list[dict[bytes, int]]
+    users: list[int]
 
 
 @pytest.mark.parametrize("flushed", [False, True], ids=["unflushed", "flushed"])
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("durability", ["sync", "interval"])
 def test_a_kill_at_any_call_leaves_every_acknowledged_commit_and_no_half_of_another(
-    seed: int, flushed: bool, directory: Path, clock: Clock
+    durability: str, flushed: bool, directory: Path, clock: Clock, crash_point_stride: int
 ) -> None:
     """What sealing wrote is on the disk only where RocksDB happened to flush before the kill."""
-    twin = Twin(directory / "store", INLINE, clock)
-    copies: list[tuple[Path, int, str]] = []
+    options = replace(INLINE, durability=durability)
+    twin = Twin(directory / "store", options, clock)
+    copies: list[Copy] = []
+    seen: list[str] = []
+    offset = random.randrange(crash_point_stride)
 
     def copy(label: str) -> None:
-        if label != "Storage.sync":  # which changes nothing that a kill could tell
-            if flushed:
-                twin.db.engine.store.storage.flush()
-            target = directory / str(len(copies))
-            copy_between_calls(twin.db, target)
-            copies.append((target, twin.oracle.lsn, label))
+        seen.append(label)
+        if len(seen) % crash_point_stride != offset:
+            return
+        if flushed:
+            twin.db.engine.store.storage.flush()
+        target = copy_in_call(twin.db.engine.store, twin.path, directory / f"copy{len(copies)}")
+        copies.append(Copy(target, label, twin.oracle.lsn, twin.possible_consumers(), twin.users))
 
-    with around_calls(after=copy):
-        for step in scenario(34, seed):
+    with DiskCalls(twin.path, after=copy).watched():
+        for step in [*with_moves(scenario(70, 1), 1), *ERASING]:
             twin.do(step)
     abandon(twin.db)
-    assert len(copies) > 40
-    for number, (path, acknowledged, label) in enumerate(copies):
-        where = f"copy {number} of {len(copies)}, after {label}, seed {seed}"
-        with timeline.open(path, INLINE) as db:
-            recovered = db.engine.applied
-            assert acknowledged <= recovered <= acknowledged + 1, where
-            if recovered == 0:
-                continue
-            assert picture_of(db, twin.users) == twin.pictures[recovered], where
-        with timeline.open(path, INLINE) as db:  # sealed by the close
-            assert db.engine.applied == recovered
-            assert picture_of(db, twin.users) == twin.pictures[recovered], where
-        shutil.rmtree(path)
+    assert {*seen} >= {
+        "log.pwritev", "log.pwrite", "log.fdatasync", "log.fsync", "log.rename", "log.unlink",
+        "rocks.write", "rocks.flush", "mark.write",
+    }  # fmt: skip
+    for number, each in enumerate(copies):
+        check_copy(each, twin.pictures, f"copy {number} at offset {offset}, after {each.label}")
+        shutil.rmtree(each.path)
+
+
+def check_copy(copy: Copy, pictures: dict[int, Picture], where: str) -> None:
+    with timeline.open(copy.path, INLINE) as db:
+        recovered = db.engine.applied
+        # A call on a thread comes while the next commit may be under way.
+        assert copy.acknowledged <= recovered <= copy.acknowledged + 1, where
+        assert db.log.checkpoints() in copy.consumers, where
+        picture = picture_of(db, copy.users)
+        assert picture == pictures_of(pictures, recovered, copy.users), where
+    with timeline.open(copy.path, INLINE) as db:  # sealed by the close
+        assert db.engine.applied == recovered
+        assert db.log.checkpoints() in copy.consumers, where
+        assert picture_of(db, copy.users) == picture, where
+
+
+def pictures_of(pictures: dict[int, Picture], lsn: int, users: list[int]) -> Picture:
+    timelines, inboxes = pictures[lsn]
+    return timelines, {user: inboxes.get(user, []) for user in users}
 
 
 class Fuse:
@@ -150,6 +160,8 @@ class Fuse:
     def __call__(self, label: str) -> None:
         if self._left == 0 and not self.blown:
             self.blown = True
+            if label.startswith("log."):
+                raise OSError(errno.EIO, f"the disk failed at call {self.point}, {label}")
             raise StorageError(f"the disk failed at call {self.point}, {label}")
         self._left -= 1
 
@@ -169,27 +181,22 @@ def run_with_failure(twin: Twin, steps: list[Step], fuse: Fuse) -> None:
                 with pytest.raises(ReadOnlyError):
                     twin.db.timeline("a").append({"refused": "1"})
                 assert picture_of(twin.db, twin.users) == before
-                heal(twin)
+                assert healed(twin.db), "it heals by itself"
             twin.settle()
             assert picture_of(twin.db, twin.users) == twin.expected()
         else:
             if twin.db.engine.poisoned:
                 # The commit was acknowledged, what came behind it failed (sealing, say).
                 twin.check()
-                heal(twin)
+                assert healed(twin.db), "it heals by itself"
                 twin.check()
-
-
-def heal(twin: Twin) -> None:
-    twin.db.engine.work()
-    assert not twin.db.engine.poisoned, "it heals by itself"
 
 
 def count_calls(directory: Path, clock: Clock, steps: list[Step]) -> int:
     seen: list[str] = []
     twin = Twin(directory / "counted", INLINE, clock)
     twin.do(steps[0])
-    with around_calls(seen.append):
+    with DiskCalls(twin.path, seen.append).watched():
         for step in steps[1:]:
             twin.do(step)
     abandon(twin.db)
@@ -201,7 +208,7 @@ def test_a_failure_at_any_call_is_typed_loses_nothing_and_heals(
     when: str, directory: Path, clock: Clock, crash_point_stride: int
 ) -> None:
     """`before`: the call did nothing and raised; `after`: it did its work and raised."""
-    steps = scenario(28, 3)
+    steps = [*with_moves(scenario(28, 3), 3), *ERASING]
     total = count_calls(directory, clock, steps)
     offset = random.randrange(crash_point_stride)
     for point in range(offset, total, crash_point_stride):
@@ -210,9 +217,8 @@ def test_a_failure_at_any_call_is_typed_loses_nothing_and_heals(
         twin = Twin(path, INLINE, clock)
         twin.do(steps[0])
         hooks = (fuse, nothing) if when == "before" else (nothing, fuse)
-        with around_calls(*hooks):
+        with DiskCalls(path, *hooks).watched():
             run_with_failure(twin, steps[1:], fuse)
-        assert fuse.blown
         twin.check()
         twin.db.close()
         twin.db = timeline.open(path, INLINE)
@@ -227,10 +233,10 @@ def test_write_stalls_are_waited_out(directory: Path, clock: Clock) -> None:
     draw = random.Random(5)
 
     def stall(label: str) -> None:
-        if draw.random() < 0.5:
+        if label == "rocks.write" and draw.random() < 0.5:
             raise StallError("the disk cannot keep up: try again later")
 
-    with around_calls(stall, calls=CALLS[:1]):
+    with DiskCalls(twin.path, stall).watched():
         for step in scenario(60, 4):
             for _ in range(50):
                 try:

@@ -9,6 +9,7 @@ Rule: a step that raises changes the oracle only if the commit turns out to stan
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -64,6 +65,8 @@ class Twin:
         self.users: list[int] = []
         self.pictures: dict[int, Picture] = {}
         self.uncertain: Pending | None = None
+        self.consumers: dict[bytes, int] = {}  # of the log, and what each has reached
+        self.moving: tuple[bytes, int | None] | None = None  # one that is being moved
         self.db = timeline.open(path, options)
         self._remember()
 
@@ -80,6 +83,9 @@ class Twin:
         """After a failed step: see whether its commit stands, and believe it."""
         pending, self.uncertain = self.uncertain, None
         applied = self.db.engine.applied
+        consumers = self.db.log.checkpoints()
+        assert consumers in self.possible_consumers()
+        self.consumers, self.moving = consumers, None
         if pending is not None and applied == pending.lsn and pending.changed:
             self._accept(pending)
         assert applied == self.oracle.lsn, "a commit was lost, or came back"
@@ -87,8 +93,15 @@ class Twin:
     def expected(self) -> Picture:
         return self.pictures[self.oracle.lsn]
 
+    def possible_consumers(self) -> list[dict[bytes, int]]:
+        """What the store may say of its consumers: whether one that is being moved was, is open."""
+        if self.moving is None:
+            return [dict(self.consumers)]
+        return [dict(self.consumers), moved(self.consumers, *self.moving)]
+
     def check(self) -> None:
         assert picture_of(self.db, self.users) == self.expected()
+        assert self.db.log.checkpoints() in self.possible_consumers()
 
     def _accept(self, pending: Pending) -> None:
         for name, kept in pending.timelines.items():
@@ -200,6 +213,13 @@ class Twin:
             draft.commit()
         self.db.flush()
 
+    def move(self, _: Pending, name: bytes, behind: int | None) -> None:
+        """Move a consumer to `behind` commits below the last; with None forget it."""
+        lsn = None if behind is None else max(0, self.oracle.lsn - behind)
+        self.moving = name, lsn
+        self.db.log.move(name, lsn)
+        self.consumers, self.moving = moved(self.consumers, name, lsn), None
+
     def seal(self, _: Pending) -> None:
         self.db.engine.seal()
 
@@ -218,6 +238,35 @@ class Twin:
         for _slice in range(50):
             if not self.db.engine.work():
                 break
+
+    def erase(self, _: Pending) -> None:
+        """Work until the log has let go of what patches replaced."""
+        pause = threading.Event()
+        began = False
+        for _try in range(2_000):
+            self.db.engine.work()
+            wanted = bool(self.db.engine.store.erasure.log)
+            if began and not wanted:
+                return
+            began |= wanted
+            pause.wait(0.001)
+        pytest.fail("the log was not let go")
+
+
+def moved(consumers: dict[bytes, int], name: bytes, lsn: int | None) -> dict[bytes, int]:
+    others = {each: reached for each, reached in consumers.items() if each != name}
+    return others if lsn is None else {**others, name: lsn}
+
+
+def with_moves(steps: Sequence[Step], seed: int) -> list[Step]:
+    """The same steps, and consumers of the log that are made, moved and forgotten between them."""
+    draw = random.Random(seed)
+    found = [*steps[:1]]
+    for step in steps[1:]:
+        found.append(step)
+        while draw.random() < 0.4:
+            found.append(("move", draw.choice((b"r", b"s")), draw.choice((0, 0, 1, 5, None))))
+    return found
 
 
 def scenario(length: int, seed: int) -> list[Step]:
