@@ -18,15 +18,12 @@ from timeline.storage.rocks import META, Batch, Storage
 
 
 class Checkpoints:
-    def __init__(self, storage: Storage, reached: dict[bytes, int] | None = None) -> None:
-        """`reached` takes the place of those that are stored."""
-        if reached is None:
-            pairs = storage.scan(META, keys.CHECKPOINT, keys.successor(keys.CHECKPOINT))
-            reached = {
-                key[len(keys.CHECKPOINT) :]: keys.split_number(value) for key, value in pairs
-            }
-        self.reached = reached
-        self._moved: dict[bytes, None] = {}  # since the commit after LSN `_at` began to be staged
+    def __init__(self, storage: Storage) -> None:
+        pairs = storage.scan(META, keys.CHECKPOINT, keys.successor(keys.CHECKPOINT))
+        self.reached: dict[bytes, int] = {
+            key[len(keys.CHECKPOINT) :]: keys.split_number(value) for key, value in pairs
+        }
+        self._moved: dict[bytes, None] = {}  # since commit `_at`
         self._at = 0
         self._unwritten: dict[bytes, None] = {}  # changed since they were written
 
@@ -40,15 +37,19 @@ class Checkpoints:
 
     def noted(self, last: int, name: bytes, lsn: int | None) -> list[Operation]:
         """What a record behind LSN `last` has to hold when `name` is moved next."""
+        self._note(last, name)
+        reached = {**self.reached, name: lsn}
+        return [_operation(Lsn(last + 1), each, reached.get(each)) for each in self._moved]
+
+    def _note(self, last: int, name: bytes) -> None:
         if last != self._at:
             self._moved.clear()
             self._at = last
         self._moved[name] = None
-        reached = {**self.reached, name: lsn}
-        return [_operation(Lsn(last + 1), each, reached.get(each)) for each in self._moved]
 
     def take(self, operation: Operation) -> None:
-        """Do again what a record notes."""
+        """Do again what a record notes. The next record has to note it too, if no commit follows."""
+        self._note(operation.lsn - 1, operation.body)
         self.move(operation.body, operation.argument if operation.id else None)
 
     def clip(self, lsn: int) -> None:
