@@ -31,6 +31,7 @@ class Write(NamedTuple):
     place: int
     before: bytes
     after: bytes
+    dropped: bool = False  # the system shows it, and will never write it
 
 
 class Rename(NamedTuple):
@@ -43,6 +44,7 @@ class Disk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls_left: int | None = None  # until the power cut; None: there is none
         self.fail_next_write = False
+        self.shows_what_it_dropped = False  # as some systems do after an fsync that failed
         self._lock = threading.Lock()
         self._writes: list[Write] = []
         self._renames: list[Rename] = []
@@ -109,7 +111,7 @@ class Disk:
             mixed = bytearray(write.after)
             for at in range(0, len(mixed), _SECTOR_BYTES):
                 stop = min(at + _SECTOR_BYTES - (write.place + at) % _SECTOR_BYTES, len(mixed))
-                if choice.random() < 0.5:
+                if write.dropped or choice.random() < 0.5:
                     mixed[at:stop] = write.before[at:stop]
             with path.open("r+b") as file:
                 file.seek(write.place)
@@ -141,8 +143,13 @@ class Disk:
 
     def _note(self, handle: int, content: bytes, place: int) -> None:
         before = os.pread(handle, len(content), place).ljust(len(content), b"\0")
+        inode, stop = os.fstat(handle).st_ino, place + len(content)
         with self._lock:
-            self._writes.append(Write(os.fstat(handle).st_ino, place, before, content))
+            for number, each in enumerate(self._writes):
+                end = each.place + len(each.after)
+                if each.inode == inode and place <= each.place and end <= stop:
+                    self._writes[number] = each._replace(dropped=False)  # it is written again
+            self._writes.append(Write(inode, place, before, content))
 
     def _settle(self, handle: int, place: int | None = None) -> None:
         """What was written to a file is durable; with `place`, the last write there alone."""
@@ -151,7 +158,7 @@ class Disk:
             self._writes = [
                 write
                 for write in self._writes
-                if write.inode != inode or place not in (None, write.place)
+                if write.inode != inode or write.dropped or place not in (None, write.place)
             ]
 
     def _lose(self, handle: int) -> None:
@@ -159,6 +166,10 @@ class Disk:
         inode = os.fstat(handle).st_ino
         with self._lock:
             lost = [write for write in self._writes if write.inode == inode]
+            if self.shows_what_it_dropped:
+                for each in lost:
+                    self._writes[self._writes.index(each)] = each._replace(dropped=True)
+                return
             self._writes = [write for write in self._writes if write.inode != inode]
         for write in reversed(lost):
             self._pwrite(handle, write.before, write.place)

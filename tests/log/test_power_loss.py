@@ -98,9 +98,7 @@ steps = st.lists(
     st.one_of(
         st.tuples(st.sampled_from(["append", "write"]), st.integers(1, 2500)),
         st.tuples(st.sampled_from(["append", "write"]), st.integers(1, 200)),
-        st.tuples(
-            st.sampled_from(["sync", "turn", "fail", "move", "move durably"]), st.just(0)
-        ),
+        st.tuples(st.sampled_from(["sync", "turn", "fail", "move", "move durably"]), st.just(0)),
     ),
     min_size=1,
     max_size=25,
@@ -150,6 +148,7 @@ def test_nothing_that_was_acknowledged_is_lost(tmp_path: Path, model_examples: i
                 assert session.asked[: len(kept)] == kept
                 session.log._spare.wait()
                 disk.calls_left = calls
+                disk.shows_what_it_dropped = choice.random() < 0.5
                 with suppress(PowerCut):
                     play(session, disk, todo, choice)
                 disk.fail_next_write = False
@@ -187,3 +186,23 @@ def test_what_a_killed_process_left_to_the_system_is_durable_once_it_was_read(
     reader.log.close()
     disk.restore_power(random.Random(1))
     assert Session(path, disk, []).asked == killed.asked
+
+
+def test_what_an_fsync_dropped_and_the_system_still_shows_is_durable_once_it_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a failed fsync the process was killed before it could heal."""
+    path = tmp_path / "log"
+    disk = Disk(monkeypatch)
+    disk.watch(path)
+    disk.shows_what_it_dropped = True
+    killed = Session(path, disk, [])
+    killed.append(b"acknowledged")
+    disk.fail_next_write = True
+    with pytest.raises(StorageError):
+        killed.log.append(2, 2, b"in doubt", NOW)
+    again = Session(path, disk, [b"acknowledged"])
+    assert again.asked == [b"acknowledged", b"in doubt"]
+    again.append(b"after it")
+    disk.restore_power(random.Random(1))
+    assert Session(path, disk, again.asked).asked == again.asked

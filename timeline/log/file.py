@@ -215,6 +215,18 @@ class LogFile:
             self.failed = True
             raise refused(self.path, error) from error
 
+    def write_again(self, place: int) -> None:
+        """Make what lies from `place` on durable, whatever became of earlier fsyncs. The system may
+        show what it failed to write, and takes the next fsync of that for done.
+        """
+        try:
+            for at in range(place, self.end, _PIECE_BYTES):
+                piece = os.pread(self._handle, min(_PIECE_BYTES, self.end - at), at)
+                _write_all(self._handle, piece, at)
+            os.fdatasync(self._handle)
+        except OSError as error:
+            raise refused(self.path, error) from error
+
     def cut(self, place: int) -> None:
         """Make zeros of everything from `place` on, durably: a power cut tore it."""
         try:
@@ -265,17 +277,16 @@ class LogFile:
 
     def records(self, place: int) -> Iterator[tuple[Placed, bytes]]:
         """The frames from `place` on with their bodies, up to where no whole one is."""
-        window = _Window(self._handle)
-        while True:
-            frame = self._head(window, place)
-            if frame is None:
-                return
-            body = self._body(window, place, frame)
-            if not is_body(self._seed, frame, body):
-                return
-            found = Placed.at(place, frame)
-            yield found, body
-            place = found.end
+        with self._mapped() as bytes_:
+            while (
+                frame := decode_frame(self._seed, bytes_[place : place + FRAME_BYTES])
+            ) is not None:
+                found = Placed.at(place, frame)
+                body = bytes_[place + FRAME_BYTES : place + FRAME_BYTES + frame.size]
+                if not is_body(self._seed, frame, body):
+                    return
+                yield found, body
+                place = found.end
 
     def locate(self, lsn: int) -> int:
         """A place at or before that of the frame with commit `lsn`, close to it."""

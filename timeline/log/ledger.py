@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from timeline.errors import StorageError
+from timeline.errors import StorageError, TimelineError
 
 
 class LogFullError(StorageError):
@@ -66,6 +66,11 @@ class Ledger(Records, Protocol):
     @property
     def parts(self) -> Sequence[Part]:
         """The parts that can be let go, the oldest first."""
+        ...
+
+    @property
+    def failed(self) -> TimelineError | None:
+        """What a write or a flush failed with: nothing is taken until `heal` returns."""
         ...
 
     def append(self, first: int, last: int, body: bytes, now: int, *, sync: bool = True) -> None:

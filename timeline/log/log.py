@@ -61,7 +61,8 @@ class CommitLog(LogReader):
         self._file_bytes = file_bytes
         self._epoch = epoch
         self._unsynced: list[tuple[int, int, bytes]] = []
-        self._failed = self._full = False
+        self._failed: StorageError | None = None
+        self._full = False
         if not directory.exists():
             directory.mkdir(mode=PRIVATE)
             sync_directory(directory.parent)
@@ -71,8 +72,9 @@ class CommitLog(LogReader):
             newest = self._files[-1]
             if self._torn:
                 newest.cut(newest.end)
-            newest.sync()  # a killed process may have left some of it to the system,
-            sync_directory(directory)  # and the file's name too
+            # A killed process may have left some of it to the system, and the file's name too.
+            newest.write_again(newest.locate(max(marked, newest.header.first)))
+            sync_directory(directory)
         self._spare = Spare(directory)
         if not self._files:
             self._spare.want(self._next_size())
@@ -98,8 +100,8 @@ class CommitLog(LogReader):
             file.write(first, last, UNSYNCED if earlier else 0, body, sync=sync and not earlier)
             if sync and earlier:
                 file.sync()
-        except StorageError:
-            self._failed = True
+        except StorageError as error:
+            self._fail(error)
             raise
         if sync:
             self._settle()
@@ -114,10 +116,14 @@ class CommitLog(LogReader):
             return
         try:
             self._files[-1].sync()
-        except StorageError:
-            self._failed = True
+        except StorageError as error:
+            self._fail(error)
             raise
         self._settle()
+
+    def _fail(self, error: StorageError) -> None:
+        self._failed = error
+        self._spare.want(self._next_size())  # to go on in
 
     def _settle(self) -> None:
         """What was appended is durable."""
@@ -138,8 +144,8 @@ class CommitLog(LogReader):
         return True
 
     @property
-    def failed(self) -> bool:
-        """Whether it takes nothing more until `heal`."""
+    def failed(self) -> StorageError | None:
+        """What it failed with: it takes nothing more until `heal`."""
         return self._failed
 
     def heal(self, now: int) -> None:
@@ -148,7 +154,7 @@ class CommitLog(LogReader):
         """
         if self._full:  # nothing is in doubt, and there was no room
             self._check_ready(0)
-        if not self._failed:
+        if self._failed is None:
             return
         first = self._unsynced[0][0] if self._unsynced else self.last + 1
         size = sum(framed_size(len(body)) for _, _, body in self._unsynced)
@@ -157,7 +163,7 @@ class CommitLog(LogReader):
         if self._unsynced:
             self.last = self._unsynced[-1][1]
             self._settle()
-        self._failed = False
+        self._failed = None
 
     def _begin(self, size: int, now: int) -> LogFile:
         """Go on in a new file, with room for a record of `size` bytes."""
@@ -187,8 +193,8 @@ class CommitLog(LogReader):
             raise LogFullError(str(error)) from error
         try:
             self._spare.name(target)
-        except StorageError:
-            self._failed = True  # perhaps it has its name: no other file may go on from here
+        except StorageError as error:
+            self._failed = error  # perhaps it has its name: no other file may go on from here
             raise
         file.path = target
         kept = self._files
@@ -227,8 +233,8 @@ class CommitLog(LogReader):
         return min(max(FIRST_FILE_BYTES, size), self._file_bytes)
 
     def _check_sound(self) -> None:
-        if self._failed:
-            raise StorageError("the log failed and has not been healed")
+        if self._failed is not None:
+            raise StorageError("the log failed and has not been healed") from self._failed
 
     # --- letting go ---------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
-from timeline.errors import NotFoundError, TrimmedError, UsageError, shown
+from timeline.errors import NotFoundError, TimelineError, TrimmedError, UsageError, shown
 from timeline.formats.keys import MAX
 from timeline.formats.numbers import Lsn, TimelineId
 from timeline.formats.records import (
@@ -115,6 +115,11 @@ class Log:
         """
         self._ledger.sync()
         self._note(last)
+
+    @property
+    def failed(self) -> TimelineError | None:
+        """What a write or an fsync failed with, until it is healed."""
+        return self._ledger.failed
 
     def heal(self, now: int) -> None:
         """Make durable what was in doubt after a failure. Raises as `append`; call it again then."""
