@@ -73,6 +73,7 @@ class Memtable:
         self.active = Generation(1, 0)
         self.immutable: Generation | None = None
         self.visible = 0  # the first row that was not applied
+        self.rewrote = False  # whether a commit changed what others brought, since that was cleared
         self.reached = 0  # the highest LSN of which something may be on disk
         self._keys: SortedList[bytes] = SortedList()  # keys of state, in order, for scans
         self._unsorted: list[bytes] = []
@@ -136,6 +137,7 @@ class Memtable:
         It goes to the disk also when the entry is not sealed yet, since only a patch there has the
         old content erased from the log.
         """
+        self.rewrote = True
         if self.first(timeline) <= seq:
             if timeline.patched is None:
                 timeline.patched = {}
@@ -145,6 +147,7 @@ class Memtable:
 
     def trim(self, timeline: Timeline, first: int) -> None:
         """Apply a trim. What lies below `first` leaves memory now, and the disk by sealing."""
+        self.rewrote = True
         del timeline.tail[: self.index(timeline, first)]
         if not timeline.tail:
             timeline.patched = None
@@ -152,6 +155,7 @@ class Memtable:
             self.active.garbage[timeline.id] = first
 
     def drop(self, timeline: Timeline) -> None:
+        self.rewrote = True
         del timeline.tail[:]
         timeline.patched = None
         self.active.garbage[timeline.id] = None

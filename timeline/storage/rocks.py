@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -134,16 +134,20 @@ class Storage:
         self._unlogged.disable_wal = True  # type: ignore[assignment,method-assign]
         # The first failure of a write or a flush: RocksDB takes no more writes after one.
         self.failed: TimelineError | None = None
+        self.before_write: Callable[[], None] | None = None  # what each write waits for
 
     def batch(self) -> Batch:
         return Batch(self._handles)
 
     def write(self, batch: Batch) -> None:
-        """Write to memory. Raises `StallError` (nothing was written) or another error (unknown).
+        """Write to memory. Raises `StallError` (nothing was written) or another error (unknown), and
+        what `before_write` raises.
 
         It becomes durable when RocksDB flushes its memory, all families at once. Until then a crash
         loses it, and with it all later writes.
         """
+        if self.before_write is not None:
+            self.before_write()
         try:
             self._families[WHOLE].write(batch._batch, self._unlogged)  # noqa: SLF001  one module, two halves
         except Exception as error:

@@ -183,6 +183,8 @@ class Store:
         self.log.applied = self.opened_at = replay.lsn
         self.applier = Applier(self.memtable, self.timelines, self.inboxes)
         self._flushing = threading.Lock()
+        if options.durability == "interval":
+            storage.before_write = self._keep_log_ahead
         self._begin_staging()
 
     def _begin_staging(self) -> None:
@@ -236,6 +238,14 @@ class Store:
             self.log.sync(self.log.applied)
         stage = self.stage
         self.sealing.begin(self.log.applied, self.clock.time, stage.next_id, stage.appended_to())
+
+    def _keep_log_ahead(self) -> None:
+        """What is written to RocksDB may reach the disk at any time. Where a trim, say, has kept
+        entries from being written, or had them deleted, the log must not lose the trim.
+        """
+        if self.memtable.rewrote:
+            self.log.sync(self.log.applied)
+            self.memtable.rewrote = False
 
     def finish_pass(self) -> None:
         """End a pass of sealing that is under way. Raises `StallError`: call again."""
