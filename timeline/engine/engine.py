@@ -24,7 +24,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import ClassVar, Final, Self, TypeVar
 
@@ -247,7 +247,10 @@ class Engine:
 
     def seal(self) -> None:
         """Seal everything applied so far, waiting out write stalls. Without the lock held."""
-        self.pipeline.seal()
+        try:
+            self.pipeline.seal()
+        finally:
+            self.outcomes.tell()  # what failed here ended the groups under way
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:
@@ -378,6 +381,8 @@ class Engine:
             try:
                 if wrote:
                     self.log.sync(self.log.applied)
+                else:
+                    self._save_log()
             finally:
                 try:
                     self.store.close()
@@ -386,6 +391,20 @@ class Engine:
                     self._lock_file.release()
                 self.woken.notify_all()
         self.outcomes.tell()
+
+    def _save_log(self) -> None:
+        """Make durable what was acknowledged before writing was turned off, if the disk takes it
+        now: nobody is in doubt of more than they were told of.
+        """
+        deadline = time.monotonic() + self.options.stall_ms / 1000
+        with suppress(TimelineError):
+            while True:
+                try:
+                    return self.log.heal(self.stage.now())
+                except StallError:  # a file of the log is being made
+                    if time.monotonic() > deadline:
+                        return
+                time.sleep(STALL_SECONDS)
 
     def refuse_in_child(self) -> None:
         """In a forked child: refuse every call from now on."""

@@ -29,7 +29,7 @@ from timeline.engine.statistics import Statistics
 from timeline.engine.store.store import STALL_SECONDS, Store
 from timeline.engine.upkeep.upkeep import Upkeep
 from timeline.engine.writecontrol import WriteControl
-from timeline.errors import CorruptError, StallError, UncertainError, UsageError
+from timeline.errors import CorruptError, ReadOnlyError, StallError, UncertainError, UsageError
 from timeline.formats.records import encode_record
 from timeline.log.ledger import LogFullError
 from timeline.options import Options
@@ -221,9 +221,19 @@ class Pipeline:
             self._control.check_usable()
             try:
                 with self.writing, self._lock:
-                    return self._upkeep.seal()
+                    return self._seal()
             except StallError:
                 time.sleep(STALL_SECONDS)
+
+    def _seal(self) -> None:
+        try:
+            self._upkeep.seal()
+        except (StallError, CorruptError):
+            raise
+        except Exception as error:
+            if self._control.writes:
+                self.poison(error)
+            raise
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:
@@ -249,6 +259,8 @@ class Pipeline:
                 self.leave_unsynced()
         except (StallError, UsageError):
             raise
+        except LogFullError as error:  # nothing was done, as when a group meets it
+            raise self.poison(error) from error
         except Exception as error:
             self.poison(error)
             raise
@@ -261,17 +273,17 @@ class Pipeline:
     # --- failing ------------------------------------------------------------------------------
 
     def may_write(self) -> bool:
-        """Whether RocksDB may be written to. What failed outside the pipeline (a compaction, say)
-        turns writing off here, before RocksDB refuses a group and leaves its callers in doubt.
+        """Whether the store may be written to. What failed outside the pipeline (a compaction, say)
+        turns writing off here, before a group is refused and leaves its callers in doubt.
         """
-        failed = self._store.storage.failed
+        failed = self._store.storage.failed or self._store.log.failed
         if failed is not None and self._control.writes:
             self.poison(failed)
         return self._control.writes
 
-    def poison(self, cause: Exception, group: Group | None = None) -> None:
+    def poison(self, cause: Exception, group: Group | None = None) -> ReadOnlyError:
         """A failure: writing is off until the storage was opened again. `group` may or may not have
-        been written; nothing was of what else is staged.
+        been written; nothing was of what else is staged. Returns what writes raise until then.
         """
         with self._lock:
             refusal = self._control.poison(cause)
@@ -288,3 +300,4 @@ class Pipeline:
             self._outcomes.finish(following, refusal)
             self._woken.notify_all()
         self._note_due()
+        return refusal
