@@ -14,7 +14,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +82,14 @@ class DiskCalls:
         return by_path
 
     def _is_log(self, handle: int) -> bool:
+        """Whether it is of a file of the log, or of its directory."""
         inode = os.fstat(handle).st_ino
-        try:
-            files = [self._log, *self._log.iterdir()]
-        except FileNotFoundError:
-            return False
-        return any(inode == os.stat(each).st_ino for each in files if os.path.lexists(each))
+        with suppress(FileNotFoundError):  # before it is made
+            if inode == self._log.stat().st_ino:
+                return True
+            with os.scandir(self._log) as files:  # which does not ask for what goes meanwhile
+                return any(inode == each.inode() for each in files)
+        return False
 
     def _call(self, label: str, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:  # noqa: ANN401
         with self._one:

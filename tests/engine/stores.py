@@ -112,6 +112,15 @@ def copy_store(store: Store, target: Path) -> Path:
     return target
 
 
+def copy_store_but_log(db: Database, target: Path) -> None:
+    """The same without the log, for a disk of which more is known."""
+    store = db.engine.store
+    store.end_rewriting()
+    store.log._ledger._spare.wait()  # type: ignore[attr-defined]
+    wait_for_background(store)
+    shutil.copytree(store.path, target, ignore=shutil.ignore_patterns(INDEX, "log"))
+
+
 def wait_for_background(store: Store) -> None:
     """Return when RocksDB does nothing on threads of its own."""
     wait = threading.Event()

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
+import stat
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,6 +46,7 @@ class Disk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls_left: int | None = None  # until the power cut; None: there is none
         self.fail_next_write = False
+        self.fail_next_fsync = False  # of a file of the log, not of the one made ahead
         self.shows_what_it_dropped = False  # as some systems do after an fsync that failed
         self._lock = threading.Lock()
         self._writes: list[Write] = []
@@ -83,16 +86,23 @@ class Disk:
 
     def fdatasync(self, handle: int) -> None:
         self._count()
+        if self.fail_next_fsync and self._is_named(handle):
+            self.fail_next_fsync = False
+            self._lose(handle)
+            raise OSError(5, "Input/output error")
         self._settle(handle)
 
     def fsync(self, handle: int) -> None:
         self._count()
         self._settle(handle)
-        with self._lock:  # of a directory: its names are durable
-            self._renames.clear()
+        if stat.S_ISDIR(os.fstat(handle).st_mode):  # its names are durable
+            with self._lock:
+                self._renames.clear()
 
     def rename(self, source: Path, target: Path) -> Path:
         self._count()
+        if source.parent != self._directory:
+            return self._rename(source, target)
         replaced = target.read_bytes() if target.exists() else None
         found = self._rename(source, target)
         with self._lock:
@@ -104,25 +114,36 @@ class Disk:
     def restore_power(self, choice: random.Random) -> None:
         """The machine is on again, with what was durable and some of what was pending."""
         self.calls_left = None
+        self._mix(self._directory, choice)
+        self._writes.clear()
+        self._renames.clear()
+
+    def copy_without_power(self, target: Path, choice: random.Random) -> None:
+        """Copy the directory to `target` as it would be if the power went now."""
+        with self._lock:
+            shutil.copytree(self._directory, target, dirs_exist_ok=True)
+            self._mix(target, choice)
+
+    def _mix(self, directory: Path, choice: random.Random) -> None:
+        """Take back some of what is pending, in `directory`, where the same names are."""
         for write in reversed(self._writes):
-            path = self._path(write.inode)
-            if path is None:
+            found = self._path(write.inode)
+            if found is None:
                 continue
             mixed = bytearray(write.after)
             for at in range(0, len(mixed), _SECTOR_BYTES):
                 stop = min(at + _SECTOR_BYTES - (write.place + at) % _SECTOR_BYTES, len(mixed))
                 if write.dropped or choice.random() < 0.5:
                     mixed[at:stop] = write.before[at:stop]
-            with path.open("r+b") as file:
+            with (directory / found.name).open("r+b") as file:
                 file.seek(write.place)
                 file.write(mixed)
         for each in reversed(self._renames):
-            if choice.random() < 0.5 and each.target.exists():
-                self._rename(each.target, each.source)
+            source, target = directory / each.source.name, directory / each.target.name
+            if choice.random() < 0.5 and target.exists():
+                self._rename(target, source)
                 if each.replaced is not None:
-                    each.target.write_bytes(each.replaced)
-        self._writes.clear()
-        self._renames.clear()
+                    target.write_bytes(each.replaced)
 
     def check(self) -> None:
         """Raise `PowerCut` when the power has gone."""
@@ -173,6 +194,10 @@ class Disk:
             self._writes = [write for write in self._writes if write.inode != inode]
         for write in reversed(lost):
             self._pwrite(handle, write.before, write.place)
+
+    def _is_named(self, handle: int) -> bool:
+        path = self._path(os.fstat(handle).st_ino)
+        return path is not None and path.suffix == ".log"
 
     def _path(self, inode: int) -> Path | None:
         for path in self._directory.iterdir():
