@@ -7,6 +7,7 @@ the moment of the copy, since a kill is instantaneous and a copy is not.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -195,7 +196,12 @@ def seqs(db: Database, name: str) -> list[int]:
     return [entry.seq for entry in db.timeline(name).range()]
 
 
-def fail_once(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, error: Exception) -> None:
+def fail_next_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next write to the log fails, and writes nothing."""
+    fail_once(monkeypatch, os, "pwritev", OSError(errno.EIO, "Input/output error"))
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, error: Exception) -> None:
     """The next call of `owner.name` raises and does nothing."""
     original: Callable[..., object] = getattr(owner, name)
     errors = [error]

@@ -6,6 +6,7 @@ Each test is a thing that somebody does in a callback of `append_async`.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
@@ -20,7 +21,6 @@ from timeline.embedded.database import Database
 from timeline.engine import callbacks
 from timeline.errors import BusyError, ClosedError, ReadOnlyError, TimelineError, UncertainError
 from timeline.storage.mark import DurableMark
-from timeline.storage.rocks import Storage
 
 SECONDS = 20.0
 
@@ -184,7 +184,7 @@ def test_a_callback_hears_of_a_failure(db: Database, monkeypatch: pytest.MonkeyP
     def fail(*_: object, **__: object) -> None:
         raise OSError
 
-    monkeypatch.setattr(Storage, "write", fail)
+    monkeypatch.setattr(os, "pwritev", fail)
     heard: Future[BaseException | None] = Future()
     append(db).add_done_callback(lambda future: heard.set_result(future.exception()))
     with suppress(TimelineError):

@@ -13,11 +13,12 @@ from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 import timeline
-from tests.engine.stores import fail_once, seqs
+from tests.engine.stores import fail_next_write, fail_once, seqs
 from timeline.commit.draft import Draft
 from timeline.embedded.database import Database
 from timeline.engine import writecontrol
@@ -241,7 +242,7 @@ def test_a_store_that_would_heal_while_it_is_closed_takes_no_writes(
     handle.append({"a": "1"})
     monkeypatch.setattr(writecontrol, "_HEAL_SECONDS", 0.0)
     monkeypatch.setattr(writecontrol, "disk_takes_bytes", lambda _: False)
-    fail_once(monkeypatch, Storage, "write", StorageError("no space left"))
+    fail_next_write(monkeypatch)
     with pytest.raises(UncertainError):
         handle.append({"a": "2"})
     stop = Driver.stop
@@ -267,9 +268,26 @@ def test_a_write_that_fails_while_a_store_is_closed_leaves_no_thread(
     db = timeline.open(tmp_path / "store", fsync="inline", search=False)
     before = set(threading.enumerate())
     future = db.timeline("a").append_async({"a": "1"})
-    fail_once(monkeypatch, Storage, "write", StorageError("no space left"))
+    fail_next_write(monkeypatch)
     db.close()
     with pytest.raises(UncertainError):
         future.result(SECONDS)
     left = [thread.name for thread in set(threading.enumerate()) - before]
     assert "timeline-idle" not in left
+
+
+@pytest.mark.parametrize("durability", ["sync", "interval"])
+def test_what_cannot_be_sealed_while_a_store_is_closed_is_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability: Literal["sync", "interval"]
+) -> None:
+    db = timeline.open(tmp_path / "store", fsync="inline", durability=durability, search=False)
+    before = set(threading.enumerate())
+    for _ in range(3):
+        db.timeline("a").append({"a": "1"})
+    fail_once(monkeypatch, Storage, "write", StorageError("no space left"))
+    with pytest.raises(StorageError):
+        db.close()
+    assert not set(threading.enumerate()) - before
+    with timeline.open(tmp_path / "store") as db:
+        assert seqs(db, "a") == [1, 2, 3]
+        assert db.timeline("a").append({"a": "1"}) == 4

@@ -81,7 +81,7 @@ def test_a_store_that_writing_was_turned_off_for_is_opened_again_where_it_was(
         fill(db, "first")
         os.chdir(trap)
         with monkeypatch.context() as patch:
-            patch.setattr("timeline.storage.rocks.Storage.sync", lambda _: 1 / 0)
+            patch.setattr(os, "pwritev", lambda *_: 1 / 0)
             with pytest.raises(timeline.TimelineError):
                 fill(db, "doubtful", 1)
         assert healed(db)

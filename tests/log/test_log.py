@@ -231,6 +231,29 @@ def test_after_a_failed_write_what_was_in_doubt_stands_in_a_new_file(
     assert bodies(log) == written
 
 
+@pytest.mark.parametrize("call", ["pwritev", "fdatasync"])
+def test_an_append_that_was_interrupted_is_there_once_when_it_was_made_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """By Ctrl-C, when the system had done it already."""
+    log = open_log(path)
+    append(log, b"one", sync=False)
+    real = getattr(os, call)
+
+    def interrupt(*arguments: object) -> None:
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            log.append(2, 2, b"two", NOW)
+    for body in (b"two", b"three"):
+        append(log, body)
+    log.close()
+    assert bodies(open_log(path, marked=3)) == [b"one", b"two", b"three"]
+
+
 def stop(_: Path) -> None:
     raise KeyboardInterrupt
 

@@ -207,6 +207,10 @@ class LogFile:
         self.places.note(first, place)
         return place
 
+    def take_back(self, place: int) -> None:
+        """What was written from `place` on is to be written again."""
+        self.end = place
+
     def sync(self) -> None:
         """Make what was written durable. Raises `StorageError`: the file then takes no more."""
         try:
@@ -378,4 +382,8 @@ def refused(path: Path, error: OSError) -> StorageError:
     """What to raise of an error of the system about a file of the log."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageError(f"{path}: the disk is full: free some space")
+    if error.errno == errno.EFBIG:
+        return StorageError(
+            f"{path} may not grow any more: raise the limit of file sizes (`ulimit -f`, LimitFSIZE)"
+        )
     return StorageError(f"{path}: {error.strerror or error}")

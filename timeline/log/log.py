@@ -95,6 +95,7 @@ class CommitLog(LogReader):
             file = self._begin(len(body), now)
         earlier = bool(self._unsynced)
         self._unsynced.append((first, last, body))
+        place = file.end
         try:
             # With `sync` the system makes durable what this call writes, and nothing before it.
             file.write(first, last, UNSYNCED if earlier else 0, body, sync=sync and not earlier)
@@ -102,6 +103,10 @@ class CommitLog(LogReader):
                 file.sync()
         except StorageError as error:
             self._fail(error)
+            raise
+        except BaseException:  # Ctrl-C, say: it is appended again, and must not be there twice
+            self._unsynced.pop()
+            file.take_back(place)
             raise
         if sync:
             self._settle()
