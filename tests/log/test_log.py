@@ -317,6 +317,18 @@ def test_a_full_disk_is_met_before_anything_is_in_doubt(
     assert bodies(log) == [*written, b"room again"]
 
 
+def test_a_file_for_which_there_is_no_room_is_not_begun(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others write to the disk too, and would find it full meanwhile."""
+    written: list[int] = []
+    monkeypatch.setattr(os, "pwrite", lambda *arguments: written.append(len(arguments[1])))
+    with pytest.raises(StorageError, match="the disk is full"):
+        make_file(small_disk / "spare", 64 << 20, lambda: True)
+    assert not written
+    assert not list(small_disk.iterdir())
+
+
 # --- what a kill leaves of the next file ----------------------------------------------------------
 
 
