@@ -1,8 +1,8 @@
 """The process that the kill -9 loop kills: it goes on with a scenario and reports what stands.
 
-Rule: an LSN goes into the pipe only after the store has acknowledged it. Everything else (steps,
-times, ids) is the same in every process that runs the same scenario, so that the parent can tell
-from an LSN alone what the store must hold.
+Rule: an LSN goes into the pipe only after the store has acknowledged it, with what the consumers of
+the log have reached by then. Everything else (steps, times, ids) is the same in every process that
+runs the same scenario, so that the parent can tell from an LSN alone what the store must hold.
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ from typing import Any
 
 import timeline
 from tests.engine.stores import SMALL, Clock, abandon, scratch_directory, small_steps
-from tests.engine.twin import Step, Twin, scenario
+from tests.engine.twin import Step, Twin, scenario, with_moves
+
+# Files of the log so small that many begin and go.
+OPTIONS = replace(SMALL, log_file_bytes=8_192)
+
+
+def steps_of(length: int, seed: int) -> list[Step]:
+    return with_moves(scenario(length, seed), seed)
 
 
 def advance(twin: Twin, steps: list[Step], lsn: int) -> list[Step]:
@@ -28,17 +35,18 @@ def advance(twin: Twin, steps: list[Step], lsn: int) -> list[Step]:
 
 def go_on(path: Path, seed: int, length: int, changes: dict[str, Any], pipe: Connection) -> None:
     """Open the store at `path`, find out how far it is, and go on until killed."""
-    options = replace(SMALL, **changes)
+    options = replace(OPTIONS, **changes)
     scratch = scratch_directory()
     with Clock().installed() as clock, small_steps():
         db = timeline.open(path, options)
-        twin = Twin(scratch / "replayed", replace(SMALL, fsync="inline"), clock)
-        steps = advance(twin, scenario(length, seed), db.engine.applied)
+        twin = Twin(scratch / "replayed", replace(OPTIONS, fsync="inline"), clock)
+        steps = advance(twin, steps_of(length, seed), db.engine.applied)
         abandon(twin.db)
         shutil.rmtree(scratch)
         twin.db = db
-        pipe.send(twin.oracle.lsn)
+        twin.consumers = db.log.checkpoints()
+        pipe.send((twin.oracle.lsn, twin.consumers))
         for step in steps:
             twin.do(step)
-            pipe.send(twin.oracle.lsn)
+            pipe.send((twin.oracle.lsn, twin.consumers))
         db.close()

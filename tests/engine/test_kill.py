@@ -1,10 +1,10 @@
 """kill -9 at random moments, over and over, on one store.
 
 A child appends to several timelines, commits across two, edits, deletes, trims, drops, delivers to
-in-boxes, seals and compacts, and reports every acknowledgement on a pipe. After each kill the
+in-boxes, moves consumers of the log, seals and compacts, and reports every acknowledgement on a pipe. After each kill the
 parent opens the store, or a copy, so that kills follow on kills: what was acknowledged is there,
 nothing is there by half, numbers have no gap, every reference is there once. Bounds are so small
-that many kills land inside sealing.
+that many kills land inside sealing, or while files of the log begin or go.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 import timeline
-from tests.engine.killed import advance, go_on
-from tests.engine.stores import SMALL, Clock, abandon, scratch_directory, small_steps
-from tests.engine.twin import Twin, picture_of, scenario
+from tests.engine.killed import OPTIONS, advance, go_on, steps_of
+from tests.engine.stores import Clock, abandon, scratch_directory, small_steps
+from tests.engine.twin import Twin, picture_of
 from tests.forked import CONTEXT
 
 
@@ -34,13 +34,15 @@ def directory() -> Iterator[Path]:
 
 def killed_run(
     path: Path, seed: int, length: int, changes: dict[str, Any], draw: random.Random
-) -> int:
-    """Let a child work on the store and kill it; the last LSN that it reported, or 0."""
+) -> tuple[int, dict[bytes, int] | None]:
+    """Let a child work on the store and kill it; the last LSN that it reported, or 0, and what
+    consumers had reached.
+    """
     ours, theirs = CONTEXT.Pipe(duplex=False)
     child = CONTEXT.Process(target=go_on, args=(path, seed, length, changes, theirs))
     child.start()
     theirs.close()
-    reported = 0
+    reported: tuple[int, dict[bytes, int] | None] = 0, None
     try:
         if draw.random() < 0.2:  # while it opens, or soon after
             ours.poll(draw.random() * 0.3)
@@ -70,22 +72,30 @@ def test_whatever_was_acknowledged_survives_every_kill(
     length = 30 * kill_rounds + 50
     path = directory / "store"
     with Clock().installed() as clock, small_steps():
-        model = Twin(directory / "model", replace(SMALL, fsync="inline"), clock)
-        steps = scenario(length, seed)
+        model = Twin(directory / "model", replace(OPTIONS, fsync="inline"), clock)
+        steps = steps_of(length, seed)
+        consumers: dict[bytes, int] = {}
         for number in range(kill_rounds):
             changes = {
                 "fsync": draw.choice(("thread", "inline")),
                 "durability": draw.choice(("sync", "sync", "interval")),
             }
-            reported = killed_run(path, seed, length, changes, draw)
+            reported, told = killed_run(path, seed, length, changes, draw)
             where = f"round {number}, {changes}, seed {seed}"
             opened = path
             if draw.random() < 0.6 and path.exists():
                 opened = directory / "copy"
                 shutil.copytree(path, opened)
-            with timeline.open(opened, SMALL) as db:
+            with timeline.open(opened, OPTIONS) as db:
                 recovered = db.engine.applied
                 assert recovered >= reported, f"acknowledged and lost: {where}"
+                found = db.log.checkpoints()
+                if told is None:  # it was killed before it did anything
+                    assert found == consumers, where
+                else:  # one may have been moved and not been told of
+                    names = found.keys() | told.keys()
+                    assert sum(found.get(name) != told.get(name) for name in names) <= 1, where
+                consumers = found
                 steps = advance(model, steps, recovered)
                 assert recovered <= reported + 1 or not reported, where
                 assert picture_of(db, model.users) == model.pictures[recovered], where
