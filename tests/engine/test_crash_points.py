@@ -24,8 +24,10 @@ from tests.engine.stores import (
     SMALL,
     Clock,
     abandon,
+    fail_next_write,
     healed,
     scratch_directory,
+    seqs,
     small_steps,
 )
 from tests.engine.twin import Picture, Step, Twin, picture_of, scenario, with_moves
@@ -148,6 +150,66 @@ def check_copy(copy: Copy, pictures: dict[int, Picture], where: str) -> None:
 def pictures_of(pictures: dict[int, Picture], lsn: int, users: list[int]) -> Picture:
     timelines, inboxes = pictures[lsn]
     return timelines, {user: inboxes.get(user, []) for user in users}
+
+
+@pytest.mark.parametrize("durability", ["sync", "interval"])
+def test_a_kill_at_any_call_of_healing_leaves_what_was_acknowledged(
+    durability: str, directory: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Healing copies forward what is in doubt."""
+    options = replace(INLINE, durability=durability, interval_ms=10**9, unsealed_bytes=2**20)
+    path = directory / "store"
+    copies: list[Path] = []
+    with timeline.open(path, options) as db:
+        for _ in range(5):
+            db.timeline("a").append({"v": "1" * 300})
+        db.log.move("r", 5)
+        db.log.move("r", 4)
+
+        def copy(_: str) -> None:
+            copies.append(copy_in_call(None, path, directory / f"copy{len(copies)}"))
+
+        with DiskCalls(path, after=copy).watched():
+            fail_next_write(monkeypatch)
+            with pytest.raises(UncertainError):
+                db.timeline("a").append({"v": "1" * 300})
+            assert healed(db)
+            assert seqs(db, "a") == [1, 2, 3, 4, 5, 6]
+    assert len(copies) > 5
+    for number, each in enumerate(copies):
+        with timeline.open(each, options) as db:
+            assert seqs(db, "a") in ([1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6]), number
+            assert db.log.checkpoints() == {b"r": 4}, number
+            assert db.timeline("a").append({"v": "2"}) == db.timeline("a").head
+
+
+def test_a_kill_at_any_call_of_an_opening_that_cuts_a_torn_write_leaves_it_cut_or_torn(
+    directory: Path, clock: Clock
+) -> None:
+    path = directory / "store"
+    with timeline.open(path, INLINE) as db:
+        for _ in range(5):
+            db.timeline("a").append({"v": "1" * 300})
+        db.log.move("r", 3)
+        shutil.copytree(path, directory / "torn")
+    path = directory / "torn"
+    log = max((path / "log").glob("*.log"))
+    content = log.read_bytes()
+    end = len(content.rstrip(b"\0"))
+    log.write_bytes(content[:end] + b"\x01" * 1_000 + content[end + 1_000 :])
+    copies: list[Path] = []
+
+    def copy(_: str) -> None:
+        copies.append(copy_in_call(None, path, directory / f"copy{len(copies)}"))
+
+    with DiskCalls(path, after=copy).watched():
+        timeline.open(path, INLINE).close()
+    assert len(copies) > 2
+    for number, each in enumerate(copies):
+        with timeline.open(each, INLINE) as db:
+            assert seqs(db, "a") == [1, 2, 3, 4, 5], number
+            assert db.log.checkpoints() == {b"r": 3}, number
+            assert db.timeline("a").append({"v": "2"}) == 6
 
 
 class Fuse:

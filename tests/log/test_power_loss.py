@@ -206,3 +206,32 @@ def test_what_an_fsync_dropped_and_the_system_still_shows_is_durable_once_it_was
     again.append(b"after it")
     disk.restore_power(random.Random(1))
     assert Session(path, disk, again.asked).asked == again.asked
+
+
+def test_a_power_cut_at_any_call_of_an_opening_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one that cuts a torn write, in a file of which half is used."""
+    made = tmp_path / "made"
+    log = CommitLog(made, file_bytes=SMALL, epoch=1, after=0, marked=0)
+    for number in range(5):
+        log.append(number + 1, number + 1, b"%d" % number * 400, NOW)
+    log.close()
+    file = max(made.glob("*.log"))
+    content = file.read_bytes()
+    end = len(content.rstrip(b"\0"))
+    file.write_bytes(content[:end] + b"\1" * 1_000 + content[end + 1_000 :])
+    expected = [b"%d" % number * 400 for number in range(5)]
+    path = tmp_path / "log"
+    for calls in range(40):
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(made, path)
+        with pytest.MonkeyPatch.context() as patch:
+            disk = Disk(patch)
+            disk.watch(path)
+            disk.calls_left = calls
+            with suppress(PowerCut):
+                Session(path, disk, expected).append(b"another")
+            disk.restore_power(random.Random(calls))
+            asked = Session(path, disk, expected).asked
+            assert asked in (expected, [*expected, b"another"]), calls
