@@ -168,6 +168,12 @@ def abandon(db: Database) -> None:
         db.close()
 
 
+def heal_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store in `inline` mode heals when `work` is called, then at once, and never by itself."""
+    monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
+    monkeypatch.setattr("timeline.engine.engine._HEAL_PAUSE", 10.0**6)
+
+
 def healed(db: Database, seconds: float = 20.0, *, alone: bool = False) -> bool:
     """Wait until writing is on again; in `inline` mode call for the work, unless it is to be left
     `alone`.

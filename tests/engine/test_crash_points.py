@@ -25,6 +25,7 @@ from tests.engine.stores import (
     Clock,
     abandon,
     fail_next_write,
+    heal_when_asked,
     healed,
     scratch_directory,
     seqs,
@@ -58,7 +59,7 @@ def clock() -> Iterator[Clock]:
 
 @pytest.fixture(autouse=True)
 def healing_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
+    heal_when_asked(monkeypatch)
     monkeypatch.setattr("timeline.engine.writecontrol.disk_takes_bytes", lambda *_: True)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import timeline
-from tests.engine.stores import SMALL, fail_next_write, fail_once, healed, seqs
+from tests.engine.stores import SMALL, fail_next_write, fail_once, heal_when_asked, healed, seqs
 from timeline.embedded.database import Database
 from timeline.engine.writecontrol import State
 from timeline.errors import (
@@ -29,7 +29,7 @@ from timeline.log.ledger import Ledger, LogFullError
 from timeline.storage.mark import DurableMark
 
 SECONDS = 20.0
-OPTIONS = replace(SMALL, fsync="inline", stall_ms=1, interval_ms=10**9)
+OPTIONS = replace(SMALL, fsync="inline", stall_ms=50, interval_ms=10**9)
 FULL = LogFullError("the disk is full: free some space")
 STALL = StallError("the next file of the log is being made: try again soon")
 
@@ -58,7 +58,7 @@ class FaultyLedger:
 def db(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Database]:
-    monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
+    heal_when_asked(monkeypatch)
     with timeline.open(tmp_path / "store", replace(OPTIONS, durability=request.param)) as db:
         db.timeline("a").append({"a": "1"})
         yield db
@@ -88,6 +88,15 @@ def test_a_log_that_is_not_ready_is_waited_for(
     ledger.raises["append"] = [STALL] * 5
     write(db)
     assert not ledger.raises["append"]
+
+
+def test_a_consumer_that_would_wait_for_long_hears_busy(db: Database, ledger: FaultyLedger) -> None:
+    ledger.raises["append"] = [STALL] * 10_000
+    with pytest.raises(BusyError):
+        move(db)
+    ledger.raises.clear()
+    move(db)
+    assert db.timeline("a").append({"a": "2"}) == 2
 
 
 def test_who_comes_while_the_log_is_not_ready_for_long_hears_busy(
@@ -199,7 +208,7 @@ def test_one_that_has_no_room_is_closed_all_the_same(db: Database, ledger: Fault
 def test_an_fsync_that_fails_outside_a_group_puts_no_group_in_doubt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
+    heal_when_asked(monkeypatch)
     options = replace(OPTIONS, durability="interval")
     with timeline.open(tmp_path / "store", options) as db:
         db.timeline("a").append({"a": "1"})

@@ -18,12 +18,14 @@ from typing import Literal
 import pytest
 
 import timeline
-from tests.engine.diskcalls import DiskCalls
+from tests.engine.diskcalls import DiskCalls, copy_in_call
 from tests.engine.stores import (
     SMALL,
     Clock,
     abandon,
+    copy_as_killed,
     copy_store_but_log,
+    heal_when_asked,
     healed,
     scratch_directory,
     small_steps,
@@ -35,7 +37,7 @@ from timeline.errors import CorruptError, ReadOnlyError, StorageError, Uncertain
 from timeline.storage.mark import DurableMark
 
 # Every commit lies in one file of the log.
-INLINE = replace(SMALL, fsync="inline", write_buffer_bytes=2**25)
+INLINE = replace(SMALL, fsync="inline", log_file_bytes=2**26, write_buffer_bytes=2**25)
 # Nothing is fsynced, also not because a pass of sealing begins.
 UNSYNCED = replace(
     INLINE, durability="interval", interval_ms=10**9, unsealed_bytes=2**25, tails=10**6
@@ -81,15 +83,16 @@ def cut(path: Path, target: Path, size: int, after: bytes = b"") -> Path:
     return target
 
 
-def copy_unsynced(path: Path, target: Path, work: Callable[[], object]) -> tuple[int, int]:
+def copy_unsynced(db: Database, target: Path, work: Callable[[], object]) -> tuple[int, int]:
     """Do `work`, and copy the store between its write and what follows, which is the fsync or the
     mark: (where the log ended before, and where it ends).
     """
+    path = db.engine.path
     synced = end_of(path)
 
     def copy(label: str) -> None:
         if label == "log.pwritev" and not target.exists():
-            shutil.copytree(path, target)
+            copy_in_call(db.engine.store, path, target)
 
     with DiskCalls(path, after=copy).watched():
         work()
@@ -101,7 +104,7 @@ def test_a_commit_whose_fsync_did_not_return_is_there_or_not_wherever_the_log_en
 ) -> None:
     acknowledged = twin.oracle.lsn
     synced, written = copy_unsynced(
-        twin.path,
+        twin.db,
         directory / "copy",
         lambda: twin.do(("both", b"a", b"b", b"the commit under way")),
     )
@@ -122,10 +125,11 @@ def test_a_commit_whose_fsync_did_not_return_is_there_or_not_wherever_the_log_en
 
 def test_an_end_missing_below_the_durable_mark_is_corruption(twin: Twin, directory: Path) -> None:
     """Also where it is cut on the border of a record, which looks whole."""
-    end = end_of(twin.path)
+    killed = copy_as_killed(twin.db, directory / "killed")
+    end = end_of(killed)
     borders = {0, 1, end - 1}
     for size in sorted(borders | set(random.Random(1).sample(range(end), 60))):
-        path = cut(twin.path, directory / "cut", size)
+        path = cut(killed, directory / "cut", size)
         for _ in range(2):  # trying again makes it no better
             with pytest.raises(CorruptError):
                 timeline.open(path, INLINE)
@@ -133,8 +137,7 @@ def test_an_end_missing_below_the_durable_mark_is_corruption(twin: Twin, directo
 
 
 def test_a_lost_file_of_the_log_is_corruption(twin: Twin, directory: Path) -> None:
-    path = directory / "copy"
-    shutil.copytree(twin.path, path)
+    path = copy_as_killed(twin.db, directory / "copy")
     log_of(path).unlink()
     for _ in range(2):
         with pytest.raises(CorruptError):
@@ -149,10 +152,11 @@ def test_interval_durability_loses_a_suffix_of_whole_commits_and_no_more(directo
             if step[0] not in ("seal", "seal_a_little", "compact", "drop", "work"):
                 twin.do(step)
         assert twin.db.engine.mark.read() == 0, "a pass of sealing would have made an fsync"
-        end = end_of(twin.path)
+        killed = copy_as_killed(twin.db, directory / "killed")
+        end = end_of(killed)
         reached = set()
         for size in sorted(random.Random(2).sample(range(PAGE // 4, end), 80)):
-            path = cut(twin.path, directory / "cut", size)
+            path = cut(killed, directory / "cut", size)
             with timeline.open(path, UNSYNCED) as db:
                 lsn = db.engine.applied
                 reached.add(lsn)
@@ -222,7 +226,7 @@ def test_an_fsync_that_fails_and_loses_its_pages_costs_nothing_that_was_acknowle
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Some systems go on showing such a page, until they forget it; the next fsync goes well."""
-    monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
+    heal_when_asked(monkeypatch)
     options = replace(UNSYNCED, durability=durability, log_file_bytes=2**14)
     disk = Disk(monkeypatch)
     disk.watch(directory / "store" / "log")
@@ -300,7 +304,7 @@ def test_a_last_write_of_which_sectors_are_missing_is_cut(directory: Path, entri
         for number in range(9):
             handle.append({"n": str(number), "pad": "x" * 100})
         many = [{"n": str(number), "pad": "y" * 700} for number in range(entries)]
-        synced, written = copy_unsynced(path, torn, lambda: handle.append_many(many))
+        synced, written = copy_unsynced(db, torn, lambda: handle.append_many(many))
     seed = random.randrange(2**32)
     draw = random.Random(seed)
     for turn in range(16):
@@ -335,7 +339,7 @@ def test_a_message_that_holds_records_of_a_log_is_never_taken_for_them(directory
     with timeline.open(path, INLINE) as db:
         message = b"".join(bytes(100 + shift) + frames for shift in range(8))  # at any place
         synced, written = copy_unsynced(
-            path, torn, lambda: db.timeline("a").append({"n": "6", "pad": message})
+            db, torn, lambda: db.timeline("a").append({"n": "6", "pad": message})
         )
         assert written - synced > len(message)
         content = log_of(torn).read_bytes()
@@ -365,7 +369,7 @@ def fill(path: Path, options: timeline.Options, numbers: range) -> None:
     with timeline.open(path, options) as db:
         for number in numbers:
             db.timeline("a").append({"n": str(number), "pad": "x" * 100})
-        shutil.copytree(path, path.with_suffix(".killed"))
+        copy_as_killed(db, path.with_suffix(".killed"))
 
 
 @pytest.mark.parametrize("how", ["INLINE", "UNSYNCED"])
@@ -416,7 +420,7 @@ def unsynced(directory: Path) -> tuple[Path, int]:
         for number in range(11, 71):
             db.timeline("a").append({"n": str(number), "pad": str(number % 10) * 700})
             db.log.move("reader", number)
-        shutil.copytree(path, directory / "lost")
+        copy_as_killed(db, directory / "lost")
     return directory / "lost", synced
 
 
@@ -476,9 +480,10 @@ def test_a_write_that_is_followed_by_silence_is_fsynced_all_the_same(
 def test_a_torn_mark_costs_a_step_and_not_the_mark(
     twin: Twin, directory: Path, slot: int, damage: str
 ) -> None:
-    size = end_of(twin.path)
+    killed = copy_as_killed(twin.db, directory / "killed")
+    size = end_of(killed)
     for number, half in enumerate((size, size // 2)):
-        path = cut(twin.path, directory / str(number), half)
+        path = cut(killed, directory / str(number), half)
         with (path / "MARK").open("r+b") as mark:
             mark.seek(512 * slot)
             mark.write(bytes(12) if damage == "zero" else b"\xa5\x5a\x17")
@@ -491,8 +496,7 @@ def test_a_torn_mark_costs_a_step_and_not_the_mark(
 
 
 def test_a_missing_mark_hides_nothing(twin: Twin, directory: Path) -> None:
-    path = directory / "copy"
-    shutil.copytree(twin.path, path)
+    path = copy_as_killed(twin.db, directory / "copy")
     (path / "MARK").unlink()
     with timeline.open(path, INLINE) as db:
         assert picture_of(db, twin.users) == twin.expected()

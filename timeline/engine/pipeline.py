@@ -243,13 +243,19 @@ class Pipeline:
             yield
 
     def move_checkpoint(self, name: bytes, lsn: int | None) -> None:
-        """Set a named checkpoint of the log to `lsn`, or forget it; a new one durably."""
+        """Set a named checkpoint of the log to `lsn`, or forget it; a new one durably. A short pause
+        of the log is waited out, a longer one raises `StallError`.
+        """
+        begin = time.monotonic()
         while True:
+            self._store.stage.gate.check()
             try:
                 with self.standing_still():
                     return self._move_checkpoint(name, lsn)
             except StallError:
-                time.sleep(STALL_SECONDS)
+                if time.monotonic() - begin > self._options.stall_ms / 1000:
+                    raise
+            time.sleep(STALL_SECONDS)
 
     def _move_checkpoint(self, name: bytes, lsn: int | None) -> None:
         store = self._store
