@@ -1,29 +1,39 @@
-"""Make the golden store of the present format: `python -m tests.engine.golden.make`.
+"""Make the golden stores of the present format: `python -m tests.engine.golden.make`.
 
 Run it once for every released version of timeline/formats/FORMAT.md and commit what it writes:
-`v<format>.tar.xz`, a store as a kill left it, and `v<format>.json`, what must be read from it. The
-listing comes from the oracle, not from the engine. Never make one again after its release: a store
-that an old version wrote is the point. RocksDB puts the name of the host into its files; give it
-one of your own by `unshare --uts`.
+
+    v<format>.tar.xz         a store as a kill left it, in the middle of a pass of sealing
+    v<format>-load.tar.xz    one that was killed under load: half of its log is sealed and kept for
+                             a follower, the other half is not sealed
+    *.json                   what must be read from them: from the oracle, not from the engine
+
+Never make one again after its release: a store that an old version wrote is the point. RocksDB puts
+the name of the host into its files; give it one of your own by `unshare --uts`.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import tarfile
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import timeline
 from tests.engine.stores import Clock, abandon, copy_as_killed, small_steps
 from tests.engine.twin import Step, Twin
+from timeline.formats import keys
 from timeline.formats.rows import FORMAT, Retention
 from timeline.options import Options
 
 HERE = Path(__file__).parent
-OPTIONS = Options(segment_entries=8, segment_bytes=2_048, fsync="inline")
+OPTIONS = Options(
+    segment_entries=8, segment_bytes=2_048, fsync="inline", search=False, log_file_bytes=4_096
+)
 FOLLOWER = "golden"
+BURSTS = 24  # of appends under load
+BEHIND = 20  # LSN that a follower has reached then, far below what is sealed
 
 BEFORE_SEALING: list[Step] = [
     ("make_users",),
@@ -35,7 +45,7 @@ BEFORE_SEALING: list[Step] = [
     ("append", b"sparse", b"ten", 10),
     ("append", b"sparse", b"eleven"),
     ("append", b"sparse", b"far away", 2**40),
-    ("append", b"sparse", b"the last there is", 2**64 - 2),
+    ("append", b"sparse", b"the last there is", keys.LAST),
     ("append_many", b"patched", [b"p%d" % number for number in range(1, 21)]),
     ("append_many", b"trimmed", [b"t%d" % number for number in range(1, 31)]),
     ("append_many", b"emptied", [b"e%d" % number for number in range(1, 6)]),
@@ -130,13 +140,46 @@ def make(directory: Path) -> None:
         found = listing(twin)
         target = copy_as_killed(twin.db, directory / f"v{FORMAT}")
         abandon(twin.db)
+    keep(target, found)
+
+
+def make_under_load(directory: Path) -> None:
+    written: dict[str, list[str]] = {f"room:{number}": [] for number in range(5)}
+    db = timeline.open(directory / "loaded", replace(OPTIONS, fsync="thread"))
+    count = 0
+    for burst in range(BURSTS):
+        waiting = []
+        for number in range(1 + burst % 20):
+            name = f"room:{(burst + number) % len(written)}"
+            value = f"{burst}.{number} ".ljust(count % 90, "x")
+            waiting.append(db.timeline(name).append_async({"v": value}))
+            written[name].append(value)
+            count += 1
+        for each in waiting:
+            each.result()
+        if burst == BURSTS // 2:
+            db.log.move("behind", BEHIND)
+            db.engine.seal()
+            db.engine.store.flush()
+    found = {
+        "lsn": count,
+        "epoch": db.engine.store.epoch,
+        "timelines": written,
+        "checkpoints": {"behind": BEHIND},
+    }
+    target = copy_as_killed(db, directory / f"v{FORMAT}-load")
+    abandon(db)
+    keep(target, found)
+
+
+def keep(target: Path, listed: dict[str, Any]) -> None:
+    """Pack the store in `target`, beside what must be read from it."""
     for noise in ("LOG*", "OPTIONS-*"):  # they hold paths of this machine, and nobody needs them
         for path in (target / "rocks").glob(noise):
             path.unlink()
-    (HERE / f"v{FORMAT}.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    with tarfile.open(HERE / f"v{FORMAT}.tar.xz", "w:xz", preset=9) as archive:
-        archive.add(target, f"v{FORMAT}", filter=_anonymous)
-    shutil.rmtree(directory)
+    (HERE / f"{target.name}.json").write_text(json.dumps(listed, indent=1) + "\n", "utf-8")
+    with tarfile.open(HERE / f"{target.name}.tar.xz", "w:xz", preset=9) as archive:
+        archive.add(target, target.name, filter=_anonymous)
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -146,4 +189,6 @@ def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 if __name__ == "__main__":
-    make(Path(tempfile.mkdtemp()))
+    with tempfile.TemporaryDirectory() as scratch:
+        make(Path(scratch))
+        make_under_load(Path(scratch))
