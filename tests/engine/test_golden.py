@@ -1,48 +1,46 @@
 """Stores that a released format version wrote open and read exactly as listed beside them.
 
 golden/make.py made them; golden/v<format>.json says what is in them, byte for byte. One is left as
-a kill left it in the middle of a pass of sealing, so opening it replays the log as well.
+a kill left it in the middle of a pass of sealing, so opening it replays the log as well. How a
+store of format 1 becomes one of format 2 is held in test_moving_on.py.
 """
 
 from __future__ import annotations
 
-import json
-import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import timeline
+from tests.engine.golden.stores import listed_in, unpack
 from timeline.embedded.database import Database
 from timeline.engine.store.directory import STORE_KEY
 from timeline.errors import CorruptError, FormatVersionError, NotFoundError
+from timeline.formats import keys
 from timeline.formats.numbers import NO_LSN
 from timeline.formats.rows import FORMAT, StoreRow, encode_store
+from timeline.options import DAY, Options
 from timeline.storage.rocks import META
+from timeline.verification import verify
 
-GOLDEN = Path(__file__).parent / "golden"
-VERSIONS = [1]
+VERSIONS = ["v1", "v2"]
+AGELESS = Options(search=False, log_age_ms=200 * 365 * DAY)  # what is in them is old
 
 
 @pytest.fixture(params=VERSIONS)
-def version(request: pytest.FixtureRequest) -> int:
-    return int(request.param)
+def version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture
-def store(version: int, tmp_path: Path) -> Path:
-    with tarfile.open(GOLDEN / f"v{version}.tar.xz") as archive:
-        if hasattr(tarfile, "data_filter"):  # not in the first releases of 3.11
-            archive.extraction_filter = tarfile.data_filter
-        archive.extractall(tmp_path)  # our own archive
-    return tmp_path / f"v{version}"
+def store(version: str, tmp_path: Path) -> Path:
+    return unpack(version, tmp_path)
 
 
 @pytest.fixture
-def listed(version: int) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((GOLDEN / f"v{version}.json").read_text("utf-8"))
-    return found
+def listed(version: str) -> dict[str, Any]:
+    return listed_in(version)
 
 
 def text(value: bytes) -> str:
@@ -92,7 +90,7 @@ def listing(db: Database) -> dict[str, Any]:
 def test_it_reads_exactly_as_listed(store: Path, listed: dict[str, Any]) -> None:
     for _ in range(2):  # the second time everything is sealed
         # Its entries are older than its retention, which is not to run here.
-        with timeline.open(store, fsync="inline", search=False) as db:
+        with timeline.open(store, AGELESS, fsync="inline") as db:
             assert listing(db) == listed
             reached = listed["checkpoints"]["golden"]
             commits = db.log.read(after=reached, limit=10**6)
@@ -102,7 +100,7 @@ def test_it_reads_exactly_as_listed(store: Path, listed: dict[str, Any]) -> None
 def test_it_goes_on_where_it_stopped(store: Path, listed: dict[str, Any]) -> None:
     with timeline.open(store, fsync="inline") as db:
         for name, kept in listed["timelines"].items():
-            if kept["head"] < 2**64 - 2:
+            if kept["head"] < keys.LAST:
                 handle = db.timeline(name.encode("latin-1"))
                 assert handle.append({"a": "1"}) == kept["head"] + 1
         ids = [kept["id"] for kept in listed["timelines"].values()]
@@ -116,18 +114,66 @@ def test_it_goes_on_where_it_stopped(store: Path, listed: dict[str, Any]) -> Non
             assert found[: len(kept["entries"])] == [entry[0] for entry in kept["entries"]]
 
 
-def test_a_damaged_copy_is_refused_or_says_where(store: Path) -> None:
+def test_it_is_sound_once_it_was_opened(store: Path) -> None:
+    timeline.open(store, search=False).close()
+    assert verify(store).sound
+
+
+def test_one_of_this_format_is_read_without_being_changed(tmp_path: Path) -> None:
+    name = f"v{FORMAT}"
+    store = unpack(name, tmp_path)
+    before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
+    with timeline.open(store, read_only=True) as db:
+        assert listing(db) == listed_in(name)
+    assert {path: path.read_bytes() for path in store.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["v1-load", "v2-load"])
+def test_one_that_was_killed_under_load_holds_what_was_acknowledged(
+    name: str, tmp_path: Path
+) -> None:
+    store, listed = unpack(name, tmp_path), listed_in(name)
+    for _ in range(2):
+        with timeline.open(store, AGELESS) as db:
+            assert db.engine.applied == listed["lsn"]
+            assert db.engine.store.epoch == listed["epoch"]
+            found = {
+                text(room): [entry.text("v") for entry in db.timeline(room).range()]
+                for room in db.timelines()
+            }
+            assert found == listed["timelines"]
+            assert {text(each): lsn for each, lsn in db.log.checkpoints().items()} == listed[
+                "checkpoints"
+            ]
+            reached = listed["checkpoints"]["behind"]
+            commits = [commit.lsn for commit in db.log.read(after=reached, limit=10**6)]
+            assert commits == list(range(reached + 1, listed["lsn"] + 1))
+
+
+def file_to_damage(store: Path) -> Path:
+    """Where the newest commits are: the WAL in format 1, the newest file of the log after that."""
+    if (store / "log").exists():
+        return sorted((store / "log").glob("*.log"))[-1]
     (wal,) = (store / "rocks").glob("*.log")
-    content = bytearray(wal.read_bytes())
-    content[len(content) // 2] ^= 1
-    wal.write_bytes(content)
+    return wal
+
+
+def used_bytes(path: Path) -> int:
+    return len(path.read_bytes().rstrip(b"\0"))
+
+
+def test_a_damaged_copy_is_refused_or_says_where(store: Path) -> None:
+    file = file_to_damage(store)
+    content = bytearray(file.read_bytes())
+    content[used_bytes(file) // 2 + 200] ^= 1
+    file.write_bytes(content)
     with pytest.raises(CorruptError):
         timeline.open(store)
 
 
 def test_a_copy_without_its_end_is_refused(store: Path) -> None:
-    (wal,) = (store / "rocks").glob("*.log")
-    wal.write_bytes(wal.read_bytes()[: wal.stat().st_size // 2])
+    file = file_to_damage(store)
+    file.write_bytes(file.read_bytes()[: used_bytes(file) * 3 // 4])
     with pytest.raises(CorruptError):
         timeline.open(store)
 
