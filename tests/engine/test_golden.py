@@ -153,7 +153,7 @@ def test_one_that_was_killed_under_load_holds_what_was_acknowledged(
 def file_to_damage(store: Path) -> Path:
     """Where the newest commits are: the WAL in format 1, the newest file of the log after that."""
     if (store / "log").exists():
-        return sorted((store / "log").glob("*.log"))[-1]
+        return max((store / "log").glob("*.log"))
     (wal,) = (store / "rocks").glob("*.log")
     return wal
 

@@ -21,10 +21,13 @@ from timeline.storage.rocks import FORMER_LOG, Storage
 
 class FormerLog:
     def __init__(self, storage: Storage) -> None:
-        """Raises `CorruptError` when the last record cannot be read."""
         self._storage = storage
-        newest = storage.at_or_before(FORMER_LOG, keys.number(keys.MAX), keys.number(0))
-        self.last = 0 if newest is None else keys.split_number(newest[0])
+
+    @property
+    def last(self) -> int:
+        """The last LSN, 0 when there is none. Raises `CorruptError` when it cannot be read."""
+        newest = self._storage.at_or_before(FORMER_LOG, keys.number(keys.MAX), keys.number(0))
+        return 0 if newest is None else keys.split_number(newest[0])
 
     @property
     def first(self) -> int:
@@ -40,18 +43,14 @@ class FormerLog:
         return self._storage.measure("live-sst-files-size", FORMER_LOG)
 
     def leads_on(self, sealed: int) -> int:
-        """The lowest LSN from which whole records follow one another up to LSN `sealed`."""
-        after = reached = -1
-        pairs = self._storage.scan(FORMER_LOG, keys.number(0), keys.number(sealed + 1))
-        for key, value in pairs:
-            last = keys.split_number(key)
-            first = last + 1
-            with suppress(CorruptError):
-                first = decode_record(Lsn(last), value).first
-            if first != reached + 1:
-                after = first - 1
-            reached = last
-        return after if reached == sealed else sealed
+        """The lowest LSN from which whole records follow one another up to LSN `sealed`. What lies
+        below them is for followers only.
+        """
+        after = sealed
+        with suppress(CorruptError):
+            while (value := self._storage.get(FORMER_LOG, keys.number(after))) is not None:
+                after = decode_record(Lsn(after), value).first - 1
+        return after
 
     def replay(self, after: int) -> Iterator[tuple[int, int, bytes]]:
         """(first LSN, last LSN, record) of those that hold a commit above LSN `after`. Raises

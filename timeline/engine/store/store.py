@@ -30,7 +30,7 @@ from timeline.engine.store.directory import (
     random_epoch,
     store_row,
 )
-from timeline.engine.store.upgrade import move_on
+from timeline.engine.store.upgrade import drop_former_log, move_on
 from timeline.errors import CorruptError, FormatVersionError, StallError
 from timeline.formats import keys
 from timeline.formats.rows import (
@@ -123,6 +123,7 @@ class Store:
         row = store_row(value, self.path)
         if row.format == FORMER_FORMAT:
             move_on(self.storage, self.path / LOG, row.epoch, self.options, self._marked)
+        drop_former_log(self.storage)
         return _begin_epoch(self.storage, row.epoch) if self.options.new_epoch else row.epoch
 
     def _open_log(self, after: int) -> tuple[Records, Ledger | None]:

@@ -5,12 +5,12 @@
     drop      the column family of the former log goes
 
 Rule: until the switch is durable the store is of format 1, and whatever was made of its new log is
-made again. Nothing is applied or sealed here: the log above the sealed LSN is the same before and
-after.
+made again. After it, only the last step may be left to do, which the next opening does. Nothing is
+applied or sealed here: the log above the sealed LSN is the same before and after.
 
-How it fails: `CorruptError` where a record above the sealed LSN is damaged or missing. In `interval` durability a power
-cut may have taken some records and left later ones: these are left out, if the durable mark allows
-it.
+How it fails: `CorruptError` where a record above the sealed LSN is damaged or missing, and then the
+store stays of format 1. In `interval` durability a power cut may have taken some records and left
+later ones: these are left out, if the durable mark allows it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from timeline.engine.store.directory import STORE_KEY
-from timeline.errors import CorruptError, StallError
+from timeline.errors import CorruptError, StallError, StorageError
 from timeline.formats import keys
 from timeline.formats.numbers import Lsn
 from timeline.formats.records import decode_record
@@ -33,33 +33,59 @@ from timeline.options import MIB, Options
 from timeline.storage.rocks import META, Storage
 
 _SYNC_BYTES: Final = 4 * MIB
-_PAUSE_SECONDS: Final = 0.002  # while the next file of the log is being made
+_PAUSE_SECONDS: Final = 0.002  # while the next file of the log is being made, or RocksDB is busy
 
 
-def move_on(
-    storage: Storage, directory: Path, epoch: int, options: Options, marked: int
-) -> None:
+def move_on(storage: Storage, directory: Path, epoch: int, options: Options, marked: int) -> None:
     """Move the open `storage` on to the present format, with its log in `directory`. Commits up to
     `marked` were acknowledged.
     """
-    shutil.rmtree(directory, ignore_errors=True)
+    _clear(directory)
     progress = storage.get(META, PROGRESS_KEY)
-    sealed = 0 if progress is None else decode_progress(progress).sealed
+    reached = sealed = 0 if progress is None else decode_progress(progress).sealed
     if storage.has_former_log:
-        _copy(FormerLog(storage), directory, sealed, epoch, options, marked)
-    batch = storage.batch()
-    batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, epoch)))
-    storage.clear(batch, META, keys.CHAPTER, keys.successor(keys.CHAPTER))
-    storage.write(batch)
-    storage.flush()
+        reached = _copy(FormerLog(storage), directory, sealed, epoch, options, marked)
+    if reached < marked:
+        raise CorruptError(
+            f"{directory.parent}: the log ends at LSN {reached}, but commits up to {marked} were "
+            "acknowledged: restore a backup, or accept the loss with `timeline repair`"
+        )
+    _switch(storage, epoch)
+
+
+def drop_former_log(storage: Storage) -> None:
+    """Drop the former log of a store that has moved on, if it is still there."""
     if storage.has_former_log:
         storage.drop_former_log()
 
 
+def _clear(directory: Path) -> None:
+    """Remove what an earlier try has left."""
+    try:
+        shutil.rmtree(directory)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StorageError(f"{directory} cannot be removed: {error.strerror}") from error
+
+
+def _switch(storage: Storage, epoch: int) -> None:
+    while True:
+        batch = storage.batch()  # a refused batch cannot be used again
+        batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT, epoch)))
+        storage.clear(batch, META, keys.CHAPTER, keys.successor(keys.CHAPTER))
+        try:
+            storage.write(batch)
+        except StallError:
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return storage.flush()
+
+
 def _copy(
     former: FormerLog, directory: Path, sealed: int, epoch: int, options: Options, marked: int
-) -> None:
-    """Write the records of the former log to a new one."""
+) -> int:
+    """Write the records of the former log to a new one; the last LSN."""
     after = former.leads_on(sealed)
     log = CommitLog(
         directory, file_bytes=options.log_file_bytes, epoch=epoch, after=after, marked=0
@@ -80,6 +106,7 @@ def _copy(
                 log.sync()
                 unsynced = 0
         log.sync()
+        return log.last
     finally:
         log.close()
 
