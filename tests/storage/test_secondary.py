@@ -9,7 +9,7 @@ import pytest
 
 from timeline.errors import ReadOnlyError
 from timeline.options import Options
-from timeline.storage.rocks import STATE, Storage
+from timeline.storage.rocks import FAMILIES, STATE, Storage
 from timeline.storage.secondary import ReadOnlyStorage
 
 
@@ -17,6 +17,7 @@ from timeline.storage.secondary import ReadOnlyStorage
 def owner(tmp_path: Path) -> Iterator[Storage]:
     opened = Storage(tmp_path / "rocks", Options())
     put(opened, b"a")
+    opened.flush()
     yield opened
     opened.close()
 
@@ -28,35 +29,41 @@ def reader(owner: Storage) -> Iterator[ReadOnlyStorage]:
     opened.close()
 
 
-def put(storage: Storage, key: bytes, *, logged: bool = True) -> None:
+def put(storage: Storage, key: bytes) -> None:
     batch = storage.batch()
     batch.put(STATE, key, b"")
-    storage.write(batch, logged=logged)
-    storage.sync()
+    storage.write(batch)
 
 
 def keys(storage: Storage) -> list[bytes]:
     return list(storage.keys(STATE, b"", b"z"))
 
 
-def test_what_the_owner_wrote_is_seen_from_the_next_look_on(
-    owner: Storage, reader: ReadOnlyStorage
-) -> None:
-    put(owner, b"b")
-    assert keys(reader) == [b"a"]
-    reader.catch_up()
-    assert keys(reader) == [b"a", b"b"]
-
-
-def test_what_the_owner_flushed_takes_the_place_of_the_log(
+def test_what_the_owner_flushed_is_seen_from_the_next_look_on(
     owner: Storage, reader: ReadOnlyStorage
 ) -> None:
     put(owner, b"b")
     reader.catch_up()
     assert keys(reader) == [b"a"], "it is in the owner's memory only"
     owner.flush()
+    assert keys(reader) == [b"a"]
     reader.catch_up()
     assert keys(reader) == [b"a", b"b"]
+
+
+def test_all_families_are_seen_as_of_one_flush(owner: Storage, reader: ReadOnlyStorage) -> None:
+    for number in range(20):
+        batch = owner.batch()
+        for family in FAMILIES:
+            batch.put(family, b"%d" % number, b"")
+        owner.write(batch)
+        if number % 3 == 0:
+            owner.flush()
+        if number % 7 == 0:
+            owner.compact(STATE, None, None, force=True)
+        reader.catch_up()
+        seen = [list(reader.keys(family, b"0", b":")) for family in FAMILIES]
+        assert all(each == seen[0] for each in seen)
 
 
 def test_it_changes_no_file_of_the_store(owner: Storage) -> None:
@@ -66,7 +73,11 @@ def test_it_changes_no_file_of_the_store(owner: Storage) -> None:
 
     before = files()
     reader = ReadOnlyStorage(owner.path, Options())
-    for write in (lambda: reader.write(reader.batch()), reader.sync, lambda: reader.compact(STATE)):
+    for write in (
+        lambda: reader.write(reader.batch()),
+        reader.flush,
+        lambda: reader.compact(STATE),
+    ):
         with pytest.raises(ReadOnlyError, match="read only"):
             write()
     reader.close()

@@ -8,9 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rocksdict import Options, Rdict
 
-from timeline.options import Options
-from timeline.storage.rocks import LOG, Storage
 from timeline.storage.wal import is_torn_at_the_end
 
 SECTOR = 512
@@ -40,17 +39,15 @@ class Log:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[int]]:
     path = tmp_path_factory.mktemp("written") / "rocks"
-    storage = Storage(path, Options())
+    database = Rdict(str(path), Options(raw_mode=True))
     (file,) = path.glob("*.log")
     begins = []
     for number in range(4):
         begins.append(file.stat().st_size)
-        batch = storage.batch()
-        batch.put(LOG, b"%d" % number, bytes([65 + number]) * (BLOCK * 2 + 100))
-        storage.write(batch)
-        storage.sync()
+        database.put(b"%d" % number, bytes([65 + number]) * (BLOCK * 2 + 100))
+        database.flush_wal(True)
     content = file.read_bytes()
-    storage.close()
+    database.close()
     return content, begins
 
 
