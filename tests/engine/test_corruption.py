@@ -1,7 +1,7 @@
 """Damage on the disk is reported where it lies; wrong content is never served.
 
-A bit is flipped in the WAL, in RocksDB's table files, in a segment, an in-box, a log record: what
-is read is what was written or a `CorruptError`, and the rest of the store goes on being served.
+A bit is flipped in the files of the log, in RocksDB's table files, in a segment, an in-box, a log
+record: what is read is what was written or a `CorruptError`, and the rest of the store is served.
 """
 
 from __future__ import annotations
@@ -12,20 +12,38 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 import timeline
 from tests.engine.oracle import Items
-from tests.engine.stores import SMALL, Clock, abandon, scratch_directory, small_steps
+from tests.engine.stores import (
+    SMALL,
+    Clock,
+    abandon,
+    copy_as_killed,
+    scratch_directory,
+    small_steps,
+)
 from tests.engine.twin import Twin, picture_of, plain, scenario
 from timeline.embedded.database import Database
 from timeline.embedded.handle import TimelineHandle
 from timeline.errors import CorruptError
+from timeline.formats.logfiles import (
+    FRAME_BYTES,
+    HEADER_BYTES,
+    decode_file_header,
+    decode_frame,
+    encode_frame,
+    framed_size,
+    salted,
+)
 from timeline.formats.numbers import NO_LSN
-from timeline.storage.rocks import FAMILIES, INBOXES, LOG, SEGMENTS
+from timeline.log.file import LogFile
+from timeline.storage.rocks import FAMILIES, INBOXES, SEGMENTS
 
-INLINE = replace(SMALL, fsync="inline", write_buffer_bytes=2**25)
+INLINE = replace(SMALL, fsync="inline", write_buffer_bytes=2**25, log_file_bytes=8_192)
 
 
 @pytest.fixture(autouse=True)
@@ -48,16 +66,64 @@ def directory() -> Iterator[Path]:
 
 @pytest.fixture
 def twin(directory: Path) -> Iterator[Twin]:
-    """A store whose newest commits are in the log only."""
+    """A store whose newest commits are in the log only. What is below them is sealed and flushed,
+    and stays in the log.
+    """
     with Clock().installed() as clock, small_steps():
         twin = Twin(directory / "store", INLINE, clock)
         twin.db.log.move("keeps the log", 0)
         for step in scenario(40, 21):
             if step[0] not in ("drop", "compact"):
                 twin.do(step)
-        twin.do(("append", b"a", b"the newest"))
+        twin.db.engine.seal()
+        twin.db.engine.store.flush()
+        for number in range(6):
+            twin.do(("append", b"a", b"new %d" % number))
         yield twin
         abandon(twin.db)
+
+
+class Frame(NamedTuple):
+    """A record in a file of the log, and where."""
+
+    file: Path
+    place: int
+    first: int
+    last: int
+    size: int
+
+    @property
+    def body(self) -> int:
+        """Where its record begins."""
+        return self.place + FRAME_BYTES
+
+
+def frames_of(path: Path) -> list[Frame]:
+    """What is in the log of the store at `path`."""
+    found = []
+    for file in sorted((path / "log").glob("*.log")):
+        opened = LogFile.open(file, read_only=True)
+        assert opened is not None
+        for place, first, last, _, size in opened.frames():
+            found.append(Frame(file, place, first, last, size))
+    return found
+
+
+def spoil(frame: Frame) -> None:
+    """Change the record in a frame and let the frame be whole, as if it was written so."""
+    content = bytearray(frame.file.read_bytes())
+    header = decode_file_header(content[:HEADER_BYTES])
+    assert header is not None
+    seed = salted(header.salt)
+    old = decode_frame(seed, content, frame.place)
+    assert old is not None
+    body = bytearray(content[frame.body : frame.body + frame.size])
+    body[len(body) // 2] ^= 0x10
+    content[frame.place : frame.body] = encode_frame(
+        seed, frame.first, frame.last, old.flags, bytes(body)
+    )
+    content[frame.body : frame.body + frame.size] = body
+    frame.file.write_bytes(content)
 
 
 def flip(path: Path, position: int, bit: int) -> None:
@@ -106,24 +172,107 @@ def read_what_can_be_read(db: Database, twin: Twin) -> tuple[int, int]:
     return right, damaged
 
 
-def test_a_flipped_bit_in_the_wal_is_found_when_opening(twin: Twin, directory: Path) -> None:
-    (wal,) = (twin.path / "rocks").glob("*.log")
+def test_a_flipped_bit_anywhere_in_the_log_is_refused_by_file_or_costs_nothing(
+    twin: Twin, directory: Path
+) -> None:
     draw = random.Random(3)
-    refused = 0
-    for position in sorted(draw.sample(range(wal.stat().st_size), 70)):
+    sealed = twin.db.engine.store.sealing.sealed
+    frames = frames_of(twin.path)
+    assert len({frame.file for frame in frames}) > 1
+    needed = [frame for frame in frames if frame.first > sealed]
+    assert 5 <= len(needed) < len(frames)
+    refused: list[str] = []
+    for file in sorted({frame.file for frame in frames}):
+        for position in sorted(draw.sample(range(file.stat().st_size), 40)):
+            path = directory / "copy"
+            copy_as_killed(twin.db, path)
+            flip(path / "log" / file.name, position, draw.randrange(8))
+            try:
+                db = timeline.open(path, INLINE)
+            except CorruptError as error:
+                refused.append(f"{file.name}: {error}")
+            else:
+                assert picture_of(db, twin.users) == twin.expected(), f"{file.name} {position}"
+                db.close()
+            shutil.rmtree(path)
+    assert refused
+    assert all(each.count(each.split(":")[0]) > 1 for each in refused), "the file is named"
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_every_record_that_is_needed_is_refused_with_any_of_its_bits_flipped(
+    twin: Twin, directory: Path, read_only: bool
+) -> None:
+    sealed = twin.db.engine.store.sealing.sealed
+    needed = [frame for frame in frames_of(twin.path) if frame.first > sealed]
+    draw = random.Random(4)
+    for frame in needed:
+        head = draw.randrange(FRAME_BYTES)
+        for at in (head, FRAME_BYTES, FRAME_BYTES + frame.size - 1):
+            path = directory / "copy"
+            copy_as_killed(twin.db, path)
+            flip(path / "log" / frame.file.name, frame.place + at, draw.randrange(8))
+            with pytest.raises(CorruptError, match=f"{frame.file.name}.*(damaged at|ends at)"):
+                timeline.open(path, INLINE, read_only=read_only)
+            shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("at", ["head", "body"])
+def test_a_flipped_bit_in_a_sealed_record_stops_its_followers_only(
+    twin: Twin, directory: Path, at: str
+) -> None:
+    sealed = twin.db.engine.store.sealing.sealed
+    frames = [frame for frame in frames_of(twin.path) if frame.first <= frame.last <= sealed]
+    for frame in frames[::5]:
         path = directory / "copy"
-        shutil.copytree(twin.path, path)
-        flip(path / "rocks" / wal.name, position, draw.randrange(8))
-        try:
-            db = timeline.open(path, INLINE)
-        except CorruptError:
-            refused += 1
-        else:
-            # A bit that carries nothing (padding of a block, say).
-            assert picture_of(db, twin.users) == twin.expected(), f"byte {position}"
-            db.close()
+        copy_as_killed(twin.db, path)
+        place = frame.place if at == "head" else frame.body
+        flip(path / "log" / frame.file.name, place + 9, 3)
+        with timeline.open(path, INLINE) as db:
+            assert picture_of(db, twin.users) == twin.expected()
+            with pytest.raises(CorruptError, match=frame.file.name):
+                db.log.read(after=frame.first - 1, limit=10**6)
+            assert db.log.read(after=sealed, limit=10**6)[-1].lsn == twin.oracle.lsn
         shutil.rmtree(path)
-    assert refused > 60
+
+
+@pytest.mark.parametrize("copies", [(100,), (600,), (40, 560)], ids=["one", "other", "both"])
+def test_a_file_of_the_log_needs_one_of_its_headers(
+    twin: Twin, directory: Path, copies: tuple[int, ...]
+) -> None:
+    """Bits in what follows the fields of a header carry nothing."""
+    files = sorted((twin.path / "log").glob("*.log"))
+    for file in (files[0], files[-1]):
+        path = directory / "copy"
+        copy_as_killed(twin.db, path)
+        for position in copies:
+            flip(path / "log" / file.name, position // 512 * 512 + position % 40, 1)
+        if len(copies) == 2:
+            with pytest.raises(CorruptError, match=f"{file.name} is damaged at byte 0"):
+                timeline.open(path, INLINE)
+        else:
+            with timeline.open(path, INLINE) as db:
+                assert picture_of(db, twin.users) == twin.expected()
+        shutil.rmtree(path)
+
+
+def test_what_lies_in_the_unused_end_of_a_file_is_not_looked_at(
+    twin: Twin, directory: Path
+) -> None:
+    for frame in {frame.file: frame for frame in frames_of(twin.path)}.values():
+        path = directory / "copy"
+        copy_as_killed(twin.db, path)
+        size = frame.file.stat().st_size
+        end = frame.place + framed_size(frame.size)
+        if end < size:
+            flip(path / "log" / frame.file.name, (end + size) // 2, 5)
+        with timeline.open(path, INLINE) as db:
+            assert picture_of(db, twin.users) == twin.expected()
+            twin_lsn = twin.oracle.lsn
+            db.timeline("more").append({"n": "1"})
+        with timeline.open(path, INLINE) as db:
+            assert db.engine.applied == twin_lsn + 1
+        shutil.rmtree(path)
 
 
 def test_a_flipped_bit_in_a_table_file_is_an_error_or_nothing(twin: Twin, directory: Path) -> None:
@@ -221,36 +370,40 @@ def test_a_damaged_in_box_is_named_and_the_others_are_read(twin: Twin) -> None:
         assert references_of(twin.db, user) == twin.expected()[1][user]
 
 
+@pytest.mark.parametrize("which", [0, -1])
+@pytest.mark.parametrize("read_only", [False, True])
 def test_a_damaged_record_refuses_the_opening_while_it_is_needed(
-    twin: Twin, directory: Path
+    twin: Twin, directory: Path, which: int, read_only: bool
 ) -> None:
-    key = keys_of(twin.db, LOG)[-1]
-    damage(twin.db, LOG, key)
-    shutil.copytree(twin.path, directory / "copy")
-    with pytest.raises(CorruptError, match=str(int.from_bytes(key, "big"))):
-        timeline.open(directory / "copy", INLINE)
+    """A record that was damaged before it was written: its frame is whole."""
+    sealed = twin.db.engine.store.sealing.sealed
+    copy_as_killed(twin.db, directory / "copy")
+    frame = [each for each in frames_of(directory / "copy") if each.first > sealed][which]
+    spoil(frame)
+    with pytest.raises(CorruptError, match=rf"\b{frame.last}\b"):
+        timeline.open(directory / "copy", INLINE, read_only=read_only)
 
 
 def test_a_damaged_record_that_is_sealed_stops_its_followers_only(twin: Twin) -> None:
-    twin.db.engine.seal()
-    key = keys_of(twin.db, LOG)[5]
-    damage(twin.db, LOG, key)
-    with pytest.raises(CorruptError, match=str(int.from_bytes(key, "big"))):
+    sealed = twin.db.engine.store.sealing.sealed
+    frame = [each for each in frames_of(twin.path) if each.first <= each.last <= sealed][5]
+    spoil(frame)
+    with pytest.raises(CorruptError, match=rf"\b{frame.last}\b"):
         twin.db.log.read(limit=10**6)
     twin.db.close()
     twin.db = timeline.open(twin.path, INLINE)
     twin.check()
-    assert twin.db.log.read(after=int.from_bytes(key, "big"), limit=10**6)
+    with pytest.raises(CorruptError, match=rf"\b{frame.last}\b"):
+        twin.db.log.read(limit=10**6)
+    assert twin.db.log.read(after=frame.last, limit=10**6)[-1].lsn == twin.oracle.lsn
 
 
 @pytest.mark.parametrize("read_only", [False, True])
-@pytest.mark.parametrize(
-    "lost", ["MANIFEST-* gone", "MANIFEST-* cut", "CURRENT gone", "*.log gone"]
-)
+@pytest.mark.parametrize("lost", ["MANIFEST-* gone", "MANIFEST-* cut", "CURRENT gone"])
 def test_what_rocksdb_finds_its_files_by_is_damage_when_it_is_lost(
     directory: Path, lost: str, read_only: bool
 ) -> None:
-    """Whoever opens it, and whatever RocksDB calls it; in a store that was never flushed too."""
+    """Whoever opens it, and whatever RocksDB calls it. The log is whole."""
     with timeline.open(directory / "store", INLINE) as db:
         db.timeline("a").append({"n": "1"})
         shutil.copytree(directory / "store", directory / "copy")

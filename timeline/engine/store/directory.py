@@ -83,6 +83,16 @@ def damaged(error: CorruptError) -> CorruptError:
     )
 
 
+def check_never_used(path: Path, marked: int) -> None:
+    """Raise `CorruptError` unless the directory of what does not say that it is a store may become
+    one: there is no log of it, and nothing was marked as durable.
+    """
+    if marked or any((path / LOG).glob("*.log")):
+        raise damaged(
+            CorruptError(f"{path / ROCKS}: all that it held has gone, and its log has not")
+        )
+
+
 def has_gone(path: Path) -> bool:
     """Whether there are files of a store and not the one by which it is opened. A repair in place
     that was killed leaves it so.

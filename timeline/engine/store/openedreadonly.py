@@ -16,6 +16,7 @@ from timeline.engine.store.directory import (
     LOG,
     ROCKS,
     STORE_KEY,
+    check_never_used,
     damaged,
     store_row,
     to_move_on,
@@ -46,9 +47,8 @@ class ReadOnlyStore(Store):
 
     def _check_store(self) -> int:
         value = self.storage.get(META, STORE_KEY)
-        if value is None and self._marked:
-            raise damaged(CorruptError(f"{self.path}: everything in its log has gone"))
         if value is None:
+            check_never_used(self.path, self._marked)
             raise NotFoundError(f"{self.path} is no Timeline store")
         row = store_row(value, self.path)
         if row.format == FORMER_FORMAT:
@@ -56,9 +56,7 @@ class ReadOnlyStore(Store):
         return row.epoch
 
     def _open_log(self, after: int) -> tuple[Records, Ledger | None]:
-        self._reader = LogReader(
-            self.path / LOG, after=after, marked=self._marked, read_only=True
-        )
+        self._reader = LogReader(self.path / LOG, after=after, marked=self._marked, read_only=True)
         return self._reader, None
 
     def _begin_opening(self) -> None:

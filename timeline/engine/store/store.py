@@ -26,6 +26,7 @@ from timeline.engine.store.directory import (
     LOG,
     ROCKS,
     STORE_KEY,
+    check_never_used,
     damaged,
     random_epoch,
     store_row,
@@ -119,6 +120,7 @@ class Store:
                 raise FormatVersionError(
                     f"{self.path} holds an import that was not finished: import again"
                 )
+            check_never_used(self.path, self._marked)
             return _make_store(self.storage)
         row = store_row(value, self.path)
         if row.format == FORMER_FORMAT:
@@ -262,7 +264,9 @@ class Store:
         """Make RocksDB drop from its files what was deleted of these timelines. Without the
         engine's lock.
         """
-        self.erasure.rewrite([(keys.pair(each, 0), keys.pair(each + 1, 0)) for each in timeline_ids])
+        self.erasure.rewrite(
+            [(keys.pair(each, 0), keys.pair(each + 1, 0)) for each in timeline_ids]
+        )
 
     def rewrite_erased(self) -> None:
         """The same of all that patches replaced lately, or drops deleted."""
