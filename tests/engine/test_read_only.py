@@ -26,7 +26,7 @@ from tests.engine.stores import (
     small_steps,
     state_of,
 )
-from tests.engine.test_corruption import Forgetful, flip
+from tests.engine.test_corruption import Forgetful, flip, frames_of
 from tests.engine.twin import Twin, picture_of, scenario
 from tests.forked import CONTEXT
 from timeline.engine.store.directory import STORE_KEY
@@ -38,7 +38,9 @@ from timeline.errors import (
     StorageError,
     TimelineError,
 )
+from timeline.formats.logfiles import FRAME_BYTES
 from timeline.formats.rows import FORMAT, StoreRow, encode_store
+from timeline.storage.mark import DurableMark
 from timeline.storage.rocks import META
 
 INLINE = replace(SMALL, fsync="inline")
@@ -178,43 +180,113 @@ def test_a_store_of_a_newer_version_is_named(directory: Path) -> None:
 # --- damage ---------------------------------------------------------------------------------------
 
 
-def test_a_log_that_misses_its_end_is_told(directory: Path) -> None:
-    """A file of the log that was cut at the border of a record: only the mark knows."""
-    with timeline.open(directory / "store", replace(SMALL, unsealed_bytes=10**6)) as db:
-        for number in range(20):
-            db.timeline("a").append({"n": str(number)})
-        copy_as_killed(db, directory / "cut")
-    (wal,) = (directory / "cut" / "rocks").glob("*.log")
-    whole = wal.read_bytes()
-    wal.write_bytes(whole[: len(whole) * 2 // 3])
-    with pytest.raises(CorruptError, match="acknowledged"):
-        opened(directory / "cut")
+@pytest.fixture
+def twin(directory: Path) -> Iterator[Twin]:
+    """A live store with a log of several files, of which the newest commits are not sealed."""
+    options = replace(INLINE, write_buffer_bytes=2**25, log_file_bytes=4_096)
+    with Clock().installed() as clock, small_steps():
+        twin = Twin(directory / "store", options, clock)
+        for step in scenario(30, 21):
+            if step[0] not in ("drop", "compact"):
+                twin.do(step)
+        for number in range(30):
+            twin.do(("append", b"a", b"new %d" % number))
+        yield twin
+        abandon(twin.db)
+
+
+def newest_file(path: Path) -> Path:
+    return max((path / "log").glob("*.log"))
+
+
+def test_a_log_that_misses_its_end_is_told(twin: Twin, directory: Path) -> None:
+    """Its newest file was cut at the border of a record, or has gone: only the mark knows."""
+    frames = [each for each in frames_of(twin.path) if each.file == newest_file(twin.path)]
+    assert len(frames) > 2
+    for place in (frames[-1].place, frames[1].place, 0):
+        copy_as_killed(twin.db, directory / "cut")
+        file = newest_file(directory / "cut")
+        if place:
+            content = file.read_bytes()
+            file.write_bytes(content[:place].ljust(len(content), b"\0"))
+        else:
+            file.unlink()
+        with pytest.raises(CorruptError, match="acknowledged"):
+            opened(directory / "cut")
+        shutil.rmtree(directory / "cut")
+
+
+def test_a_torn_tail_of_a_killed_owner_is_read_around_and_left_alone(
+    twin: Twin, directory: Path
+) -> None:
+    """The write that was under way is there in part. It was never acknowledged."""
+    last = frames_of(twin.path)[-1]
+    before = twin.pictures[last.first - 1]
+    for kept in range(0, FRAME_BYTES + last.size, 5):
+        copy_as_killed(twin.db, directory / "torn")
+        file = newest_file(directory / "torn")
+        content = file.read_bytes()
+        torn = content[: last.place + kept].ljust(len(content), b"\0")
+        file.write_bytes(torn)
+        mark(directory / "torn", last.first - 1)
+        state = state_of(directory / "torn")
+        with opened(directory / "torn") as db:
+            assert db.log.head == last.first - 1
+            assert picture_of(db, twin.users) == before
+            assert not db.refresh()
+            file.write_bytes(content)  # and now it is whole
+            assert db.refresh()
+            assert picture_of(db, twin.users) == twin.expected()
+            file.write_bytes(torn)
+        assert [each[:2] for each in state_of(directory / "torn")] == [each[:2] for each in state]
+        shutil.rmtree(directory / "torn")
+
+
+def mark(path: Path, lsn: int) -> None:
+    (path / "MARK").unlink()
+    written = DurableMark(path / "MARK")
+    written.write(lsn)
+    written.close()
 
 
 def test_a_flipped_bit_in_the_log_is_never_shown_as_content(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
+    twin: Twin, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("timeline.storage.tuning._caches", Forgetful())
     draw = random.Random(5)
     refused = 0
-    with Clock().installed() as clock, small_steps():
-        twin = Twin(directory / "store", replace(INLINE, write_buffer_bytes=2**25), clock)
-        for step in scenario(30, 21):
-            if step[0] not in ("drop", "compact"):
-                twin.do(step)
-        (wal,) = (twin.path / "rocks").glob("*.log")
-        for position in sorted(draw.sample(range(wal.stat().st_size), 30)):
+    for file in sorted((twin.path / "log").glob("*.log")):
+        for position in sorted(draw.sample(range(file.stat().st_size), 12)):
             path = directory / "copy"
             copy_as_killed(twin.db, path)
-            flip(path / "rocks" / wal.name, position, draw.randrange(8))
+            flip(path / "log" / file.name, position, draw.randrange(8))
             try:
                 with opened(path) as db:
                     assert picture_of(db, twin.users) == twin.expected(), f"byte {position}"
             except CorruptError:
                 refused += 1
             shutil.rmtree(path)
-        abandon(twin.db)
-    assert refused > 20
+    assert refused
+
+
+def test_damage_that_comes_while_it_is_read_is_told_and_what_was_read_stays(
+    twin: Twin, directory: Path
+) -> None:
+    copy_as_killed(twin.db, directory / "copy")
+    file = newest_file(directory / "copy")
+    with opened(directory / "copy") as db:
+        for number in range(3):
+            twin.do(("append", b"a", b"later %d" % number))
+        shutil.copytree(twin.path / "log", directory / "copy" / "log", dirs_exist_ok=True)
+        shutil.copy(twin.path / "MARK", directory / "copy" / "MARK")
+        frame = next(each for each in frames_of(directory / "copy") if each.last > db.log.head)
+        flip(frame.file, frame.body + 2, 1)
+        with pytest.raises(CorruptError, match=f"{frame.file.name}.*damaged"):
+            db.refresh()
+        assert frame.file >= file
+        flip(frame.file, frame.body + 2, 1)
+        assert db.refresh()
+        assert picture_of(db, twin.users) == twin.expected()
 
 
 # --- an owner that writes meanwhile ---------------------------------------------------------------
