@@ -25,8 +25,8 @@ from timeline.engine.store.store import Store
 from timeline.errors import CorruptError, NotFoundError
 from timeline.log.ledger import Ledger, Records
 from timeline.log.reader import LogReader
+from timeline.storage.readonly import ReadOnlyStorage
 from timeline.storage.rocks import META
-from timeline.storage.secondary import ReadOnlyStorage
 
 # What looks like damage may be the log, of which the owner let something go between two looks at the
 # directory: only what stays damaged is.
