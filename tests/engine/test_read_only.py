@@ -30,6 +30,7 @@ from tests.engine.test_corruption import Forgetful, flip, frames_of
 from tests.engine.twin import Twin, picture_of, scenario
 from tests.forked import CONTEXT
 from timeline.engine.store.directory import STORE_KEY
+from timeline.engine.store.openedreadonly import ReadOnlyStore
 from timeline.errors import (
     CorruptError,
     FormatVersionError,
@@ -40,6 +41,7 @@ from timeline.errors import (
 )
 from timeline.formats.logfiles import FRAME_BYTES
 from timeline.formats.rows import FORMAT, StoreRow, encode_store
+from timeline.log.file import LogFile
 from timeline.storage.mark import DurableMark
 from timeline.storage.rocks import META
 
@@ -289,6 +291,53 @@ def test_damage_that_comes_while_it_is_read_is_told_and_what_was_read_stays(
         assert picture_of(db, twin.users) == twin.expected()
 
 
+def test_what_was_marked_since_it_was_opened_must_be_there(twin: Twin, directory: Path) -> None:
+    """The mark is read at each look, before the log."""
+    copy_as_killed(twin.db, directory / "copy")
+    with opened(directory / "copy") as db:
+        mark(directory / "copy", twin.oracle.lsn + 1)
+        with pytest.raises(CorruptError, match=f"up to {twin.oracle.lsn + 1} were acknowledged"):
+            db.refresh()
+        mark(directory / "copy", twin.oracle.lsn)
+        assert not db.refresh()
+        assert picture_of(db, twin.users) == twin.expected()
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["opened", "refreshed"])
+def test_a_file_of_the_log_that_goes_while_it_is_opened_is_no_failure(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    """The owner lets it go between the look at the directory and the opening of the file."""
+    with timeline.open(directory / "store", replace(INLINE, log_file_bytes=4_096)) as owner:
+        owner.log.move("behind", 0)
+        for number in range(100):
+            owner.timeline("a").append({"n": str(number)})
+        owner.engine.store.flush()
+        oldest = min((directory / "store" / "log").glob("*.log"))
+        assert oldest != newest_file(directory / "store")
+        opening = LogFile.open
+
+        def let_go_first(path: Path, *, read_only: bool = False) -> LogFile | None:
+            oldest.unlink(missing_ok=True)
+            return opening(path, read_only=read_only)
+
+        def look(db: timeline.Database) -> None:
+            assert len(db.timeline("a")) == 100
+
+        if again:
+            with opened(directory / "store") as db:
+                assert isinstance(db.engine.store, ReadOnlyStore)
+                db.engine.store._reader._files = []  # as if it came since
+                monkeypatch.setattr(LogFile, "open", let_go_first)
+                db.refresh()
+                look(db)
+        else:
+            monkeypatch.setattr(LogFile, "open", let_go_first)
+            with opened(directory / "store") as db:
+                look(db)
+        assert not oldest.exists()
+
+
 # --- an owner that writes meanwhile ---------------------------------------------------------------
 
 
@@ -313,7 +362,8 @@ def test_what_is_read_while_it_is_written_has_no_gap(directory: Path) -> None:
     """Log files, table files and manifests come and go under the reader; owners are killed."""
     path = directory / "store"
     timeline.open(path, SMALL).close()
-    changes = {"fsync": "inline", "durability": "interval"}  # which survives a kill
+    # Interval durability survives a kill. Log files are small, so they come and go.
+    changes = {"fsync": "inline", "durability": "interval", "log_file_bytes": 4_096}
     draw = random.Random(1)
     seen = 0
     with opened(path) as db:

@@ -12,15 +12,13 @@ How writing is turned off in a store that takes writes is in `writecontrol`.
 
 from __future__ import annotations
 
-import time
 from typing import ClassVar
 
 from timeline.engine.committer import Driver, refuse_after_fork
 from timeline.engine.engine import Engine
-from timeline.engine.store.directory import MARK, ROCKS, no_store
-from timeline.engine.store.openedreadonly import PAUSE_SECONDS, TRIES, ReadOnlyStore
-from timeline.errors import CorruptError, StorageError
-from timeline.storage.mark import read_mark
+from timeline.engine.store.directory import ROCKS, no_store
+from timeline.engine.store.openedreadonly import ReadOnlyStore, look, marked_in
+from timeline.errors import StorageError
 
 
 class ReadOnlyEngine(Engine):
@@ -42,18 +40,10 @@ class ReadOnlyEngine(Engine):
         refuse_after_fork(self)
 
     def _load(self) -> None:
-        for left in reversed(range(TRIES)):
-            mark = read_mark(self.path / MARK)  # before the log, which only grows
-            marked = 0 if mark is None else mark.lsn
-            try:
-                store = ReadOnlyStore(self.path, self.options, self._outliving, marked)
-            except CorruptError:
-                if not left:
-                    raise
-                time.sleep(PAUSE_SECONDS)
-            else:
-                self._adopt(store)
-                return
+        self._adopt(look(self._open_store))
+
+    def _open_store(self) -> ReadOnlyStore:
+        return ReadOnlyStore(self.path, self.options, self._outliving, marked_in(self.path))
 
     def refresh(self) -> bool:
         """Move on to what is written by now; whether there are commits that were not seen yet."""

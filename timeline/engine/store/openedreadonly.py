@@ -9,11 +9,15 @@ Rule: nothing is cut, sealed or committed here. The owner does that, and may do 
 from __future__ import annotations
 
 import time
-from typing import Final
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, TypeVar
 
 from timeline.engine.store.directory import (
     FORMER_FORMAT,
     LOG,
+    MARK,
     ROCKS,
     STORE_KEY,
     check_never_used,
@@ -22,16 +26,36 @@ from timeline.engine.store.directory import (
     to_move_on,
 )
 from timeline.engine.store.store import Store
-from timeline.errors import CorruptError, NotFoundError
+from timeline.errors import CorruptError, NotFoundError, StorageError
 from timeline.log.ledger import Ledger, Records
 from timeline.log.reader import LogReader
+from timeline.storage.mark import read_mark
 from timeline.storage.readonly import ReadOnlyStorage
 from timeline.storage.rocks import META
 
-# What looks like damage may be the log, of which the owner let something go between two looks at the
-# directory: only what stays damaged is.
-TRIES: Final = 5
-PAUSE_SECONDS: Final = 0.02
+_TRIES: Final = 5
+_PAUSE_SECONDS: Final = 0.02
+
+Seen = TypeVar("Seen")
+
+
+def look(at: Callable[[], Seen]) -> Seen:
+    """What `at` returns. What looks like damage to it, or like a missing file, may be what the
+    owner writes, or lets go, between two looks at the directory: only what stays so is.
+    """
+    for _ in range(_TRIES - 1):
+        with suppress(CorruptError, StorageError):
+            return at()
+        time.sleep(_PAUSE_SECONDS)
+    return at()
+
+
+def marked_in(path: Path) -> int:
+    """The LSN that the mark of the store at `path` tells. Read it before the log, which only grows.
+    Raises `StorageError`.
+    """
+    mark = read_mark(path / MARK)
+    return 0 if mark is None else mark.lsn
 
 
 class ReadOnlyStore(Store):
@@ -68,18 +92,11 @@ class ReadOnlyStore(Store):
     def refresh(self) -> None:
         """Move on to what is written by now."""
         before = self.log.applied
-        for left in reversed(range(TRIES)):
-            self.storage.catch_up()
-            try:
-                self._move_on(before)
-            except CorruptError:
-                if not left:
-                    raise
-                time.sleep(PAUSE_SECONDS)
-            else:
-                return
+        look(lambda: self._move_on(before))
 
     def _move_on(self, before: int) -> None:
+        self._marked = marked_in(self.path)
+        self.storage.catch_up()
         if self.stored_progress() != self.sealing.progress:
             self._build()
         else:
