@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.log.logs import NOW, SMALL, append, bodies, numbered, open_log
-from timeline.errors import CorruptError, StallError, StorageError, TrimmedError
+from timeline.errors import ClosedError, CorruptError, StallError, StorageError, TrimmedError
 from timeline.formats.logfiles import (
     FileHeader,
     encode_file_header,
@@ -360,3 +360,17 @@ def test_what_a_kill_left_of_the_next_file_is_used_or_removed(
     assert bodies(log)[2:] == numbered(30)
     log.close()
     assert {each.name for each in path.iterdir() if each.suffix != ".log"} <= {"spare"}
+
+
+def test_a_closed_log_says_so_and_not_that_it_was_trimmed(path: Path) -> None:
+    log = open_log(path)
+    append(log, b"one")
+    log.close()
+    for read in (
+        lambda: log.read(0, 1, 100),
+        lambda: log.read(1, 1, 100),
+        lambda: list(log.replay(0)),
+        lambda: log.first,
+    ):
+        with pytest.raises(ClosedError, match="to be opened again"):
+            read()

@@ -16,10 +16,9 @@ from tests.engine.stores import Clock, abandon
 from tests.search.indexes import OPTIONS, PanicException, heal, indexer_of, stats, texts, until
 from timeline.embedded.database import Database
 from timeline.engine.engine import Engine
-from timeline.errors import CorruptError, IndexLagError, TimelineError, UsageError
+from timeline.errors import ClosedError, CorruptError, IndexLagError, UncertainError, UsageError
 from timeline.search.follower import Follower
 from timeline.search.index.index import Index, IndexFaultError
-from timeline.storage.rocks import Storage
 
 
 def test_what_cannot_be_written_to_is_kept_until_it_can(
@@ -173,23 +172,33 @@ def test_it_goes_on_when_the_store_was_opened_again_at_the_second_try(
     db.messaging.send("team", "ann", {"text": "word"})
     assert texts(db) == ["word"]
     index = indexer_of(db)
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "pwritev", refused)
+        with pytest.raises(UncertainError):
+            db.messaging.send("team", "ann", {"text": "uncertain word"})
     with monkeypatch.context() as patch:
-        patch.setattr(Storage, "sync", refused)
-        with pytest.raises(TimelineError):
-            db.messaging.send("team", "ann", {"text": "uncertain"})
         patch.setattr(Engine, "_load", unreadable)
-        db.engine.work()
+        until(db, lambda: not db.engine.work() and closed(db))
         assert db.engine.poisoned
         index.rebuild()  # it reads the store
         until(db, lambda: index.failures >= 4)
     heal(db)
     db.messaging.send("team", "ann", {"text": "another word"})
-    assert texts(db) == ["another word", "word"]
+    assert texts(db) == ["another word", "uncertain word", "word"]
     assert index.builds == 1, "it was not the index that failed"
 
 
 def refused(*_: object) -> None:
     raise OSError("I/O error")
+
+
+def closed(db: Database) -> bool:
+    """Whether its storage is, as after a failed try to open it again."""
+    try:
+        db.engine.store.files()
+    except ClosedError:
+        return True
+    return False
 
 
 def unreadable(*_: object) -> None:
