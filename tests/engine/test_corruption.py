@@ -111,13 +111,14 @@ def frames_of(path: Path) -> list[Frame]:
 
 def spoil(frame: Frame) -> None:
     """Change the record in a frame and let the frame be whole, as if it was written so."""
-    content = bytearray(frame.file.read_bytes())
-    header = decode_file_header(content[:HEADER_BYTES])
+    before = frame.file.read_bytes()
+    header = decode_file_header(before[:HEADER_BYTES])
     assert header is not None
     seed = salted(header.salt)
-    old = decode_frame(seed, content, frame.place)
+    old = decode_frame(seed, before, frame.place)
     assert old is not None
-    body = bytearray(content[frame.body : frame.body + frame.size])
+    content = bytearray(before)
+    body = content[frame.body : frame.body + frame.size]
     body[len(body) // 2] ^= 0x10
     content[frame.place : frame.body] = encode_frame(
         seed, frame.first, frame.last, old.flags, bytes(body)

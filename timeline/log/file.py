@@ -82,7 +82,8 @@ def first_of(path: Path) -> int | None:
 
 def make_file(path: Path, size: int, going_on: Callable[[], bool]) -> bool:
     """Make a file of `size` zeros that are on the disk; False when `going_on()` said no, and then
-    there is no file. Raises `StorageError`; what was made until then is removed.
+    there is no file. Who may read its directory may read it. Raises `StorageError`; what was made
+    until then is removed.
     """
     size = -(-size // ALIGNMENT) * ALIGNMENT
     try:
@@ -90,6 +91,7 @@ def make_file(path: Path, size: int, going_on: Callable[[], bool]) -> bool:
         keep_standard()
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
+            os.fchmod(handle, path.parent.stat().st_mode & 0o666)
             for at in range(0, size, _PIECE_BYTES):
                 if not going_on():
                     path.unlink()

@@ -16,6 +16,7 @@ later ones: these are left out, if the durable mark allows it.
 from __future__ import annotations
 
 import shutil
+import stat
 import time
 from pathlib import Path
 from typing import Final
@@ -30,6 +31,7 @@ from timeline.log.former import FormerLog
 from timeline.log.log import CommitLog
 from timeline.lsm.upkeep.sealing import PROGRESS_KEY
 from timeline.options import MIB, Options
+from timeline.storage.files import PRIVATE, sync_directory
 from timeline.storage.rocks import META, Storage
 
 _SYNC_BYTES: Final = 4 * MIB
@@ -40,7 +42,7 @@ def move_on(storage: Storage, directory: Path, epoch: int, options: Options, mar
     """Move the open `storage` on to the present format, with its log in `directory`. Commits up to
     `marked` were acknowledged.
     """
-    _clear(directory)
+    _begin(directory, like=storage.path)
     progress = storage.get(META, PROGRESS_KEY)
     reached = sealed = 0 if progress is None else decode_progress(progress).sealed
     if storage.has_former_log:
@@ -59,14 +61,16 @@ def drop_former_log(storage: Storage) -> None:
         storage.drop_former_log()
 
 
-def _clear(directory: Path) -> None:
-    """Remove what an earlier try has left."""
+def _begin(directory: Path, *, like: Path) -> None:
+    """Make `directory` anew, with the rights of another: who may read that may read this."""
     try:
-        shutil.rmtree(directory)
-    except FileNotFoundError:
-        return
+        if directory.exists():  # an earlier try has left it
+            shutil.rmtree(directory)
+        directory.mkdir(mode=PRIVATE)
+        directory.chmod(stat.S_IMODE(like.stat().st_mode))
+        sync_directory(directory.parent)
     except OSError as error:
-        raise StorageError(f"{directory} cannot be removed: {error.strerror}") from error
+        raise StorageError(f"{directory} cannot be made: {error.strerror}") from error
 
 
 def _switch(storage: Storage, epoch: int) -> None:
