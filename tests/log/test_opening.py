@@ -125,6 +125,40 @@ def test_damage_to_what_is_sealed_keeps_nobody_from_opening(path: Path, after: i
         assert open_log(path, after=after, marked=4).last == 4
 
 
+@pytest.mark.parametrize("at", [0, FRAME_BYTES], ids=["head", "body"])
+@pytest.mark.parametrize("damaged", [1, 2, 3, 4])
+def test_damage_below_the_sealed_lsn_costs_its_readers_only(
+    path: Path, damaged: int, at: int
+) -> None:
+    """The frame that is damaged may be the first, the last that is sealed, or lie between; the log
+    goes on with a record without a commit.
+    """
+    log = open_log(path)
+    for body in numbered(4, 100):
+        append(log, body)
+    append(log, b"no commit", commits=0)
+    for body in numbered(3, 100):
+        append(log, body)
+    log.close()
+    (file,) = path.glob("*.log")
+    content = bytearray(file.read_bytes())
+    content[HEADER_BYTES + (damaged - 1) * framed_size(100) + at] ^= 1
+    file.write_bytes(content)
+    log = open_log(path, after=4, marked=7)
+    assert [last for _, last, _ in log.replay(4)] == [4, 5, 6, 7]
+    for after in range(damaged, 7):
+        lsns = [last for first, last, _ in log.read(after, 7, 1 << 30) if first <= last]
+        assert lsns == list(range(after + 1, 8))
+    for after in range(damaged):
+        with pytest.raises(CorruptError, match="damaged at byte"):
+            log.read(after, 7, 1 << 30)
+    append(log, b"new")
+    log.close()
+    assert open_log(path, after=4, marked=8).last == 8
+    with pytest.raises(CorruptError, match="damaged at byte"):
+        open_log(path, after=damaged - 1, marked=8)
+
+
 def test_what_follows_damage_to_what_is_sealed_is_checked_as_ever(path: Path) -> None:
     file, content, begin, _ = write_three(path)
     changed = bytearray(content)

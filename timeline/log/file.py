@@ -299,6 +299,17 @@ class LogFile:
                     return place
                 place = behind  # what lies between is damaged, and sealed
 
+    def locate_behind(self, lsn: int) -> int:
+        """A place at or before that of what follows commit `lsn`, close to it. That commit, and what
+        lies before it, may be damaged.
+        """
+        place = self.locate(lsn)
+        window = _Window(self._handle)
+        while (frame := self._head(window, place)) is not None and frame.first <= lsn >= frame.last:
+            place = Placed.at(place, frame).end
+        behind = self.places.behind(place, lsn + 1) if frame is None else None
+        return place if behind is None else behind
+
     def _head(self, window: _Window, place: int) -> Frame | None:
         at = self._show(window, place, FRAME_BYTES)
         return decode_frame(self._seed, window.content, at)

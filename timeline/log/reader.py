@@ -98,9 +98,7 @@ class LogReader:
             if begins > reached + 1:
                 raise TrimmedError(f"the log begins at LSN {begins}")
             below = files[at].header.first if at < len(files) else upto + 1
-            place = file.locate(after) if begins <= after else HEADER_BYTES
-            if begins <= after and file.read(place) is None:
-                place = file.locate(after + 1)  # what is damaged before it is sealed
+            place = file.locate_behind(after) if begins <= after else HEADER_BYTES
             for frame, body in file.records(place):
                 place = frame.end
                 # What another file goes on with, or what is being written, is not of this one.
