@@ -358,16 +358,21 @@ def write_on(path: Path, changes: dict[str, Any], pipe: Connection) -> None:
                     db.compact()
 
 
-def test_what_is_read_while_it_is_written_has_no_gap(directory: Path) -> None:
-    """Log files, table files and manifests come and go under the reader; owners are killed."""
+@pytest.mark.parametrize("followed", [False, True])
+def test_what_is_read_while_it_is_written_has_no_gap(directory: Path, followed: bool) -> None:
+    """Log files, table files and manifests come and go under the reader; owners are killed. Where
+    a consumer keeps the log, it can be followed by who reads, too.
+    """
     path = directory / "store"
-    timeline.open(path, SMALL).close()
+    with timeline.open(path, SMALL) as made:
+        if followed:
+            made.log.move("keeps the log", 0)
     # Interval durability survives a kill. Log files are small, so they come and go.
     changes = {"fsync": "inline", "durability": "interval", "log_file_bytes": 4_096}
     draw = random.Random(1)
     seen = 0
     with opened(path) as db:
-        for _ in range(5):
+        for _ in range(3):
             ours, theirs = CONTEXT.Pipe()
             child = CONTEXT.Process(target=write_on, args=(path, changes, theirs))
             child.start()
@@ -397,6 +402,10 @@ def look(db: timeline.Database, seen: int) -> int:
     assert even.head >= seen, "what was seen is still there"
     rooms = sum(len(db.timeline(f"room:{room}")) for room in range(40))
     assert rooms == even.head, "a commit is there wholly or not at all"
+    if db.log.checkpoints():
+        behind = max(0, db.log.head - 100)
+        commits = [commit.lsn for commit in db.log.read(after=behind, limit=1_000)]
+        assert commits == list(range(behind + 1, db.log.head + 1))
     return even.head
 
 
