@@ -26,7 +26,7 @@ from tests.engine.stores import (
     small_steps,
     state_of,
 )
-from tests.engine.test_corruption import Forgetful, flip, frames_of
+from tests.engine.test_corruption import Forgetful, flip, frames_of, spoil
 from tests.engine.twin import Twin, picture_of, scenario
 from tests.forked import CONTEXT
 from timeline.engine.store.directory import STORE_KEY
@@ -287,6 +287,38 @@ def test_damage_that_comes_while_it_is_read_is_told_and_what_was_read_stays(
             db.refresh()
         assert frame.file >= file
         flip(frame.file, frame.body + 2, 1)
+        assert db.refresh()
+        assert picture_of(db, twin.users) == twin.expected()
+
+
+@pytest.mark.parametrize("how", ["bit", "record"])
+def test_a_look_that_fails_after_the_owner_sealed_leaves_what_was_seen_before(
+    twin: Twin, directory: Path, how: str
+) -> None:
+    """Both the tables and the log have moved on, and a record that is not sealed is damaged."""
+    copy_as_killed(twin.db, directory / "copy")
+    with opened(directory / "copy") as db:
+        before = picture_of(db, twin.users)
+        head = db.log.head
+        twin.do(("append", b"a", b"sealed"))
+        twin.db.engine.seal()
+        twin.db.engine.store.flush()
+        for number in range(3):
+            twin.do(("append", b"a", b"later %d" % number))
+        shutil.rmtree(directory / "copy")
+        copy_as_killed(twin.db, directory / "copy")
+        frame = frames_of(directory / "copy")[-2]
+        whole = frame.file.read_bytes()
+        if how == "bit":
+            flip(frame.file, frame.body + 2, 1)
+        else:
+            spoil(frame)
+        for _ in range(2):
+            with pytest.raises(CorruptError, match="damaged|checksum"):
+                db.refresh()
+            assert db.log.head == head
+            assert picture_of(db, twin.users) == before
+        frame.file.write_bytes(whole)
         assert db.refresh()
         assert picture_of(db, twin.users) == twin.expected()
 
