@@ -20,6 +20,7 @@ from rocksdict import Options as RocksOptions, Rdict
 import timeline
 from tests.engine.golden.stores import listed_in, unpack
 from tests.engine.test_corruption import Forgetful
+from tests.log.disk import Disk
 from tests.verification.damage import pairs, put, raw
 from timeline.embedded.database import Database
 from timeline.engine.store import upgrade
@@ -234,6 +235,27 @@ def test_a_kill_before_any_call_leaves_the_same_store(
         with timeline.open(path, OPTIONS) as db:
             check(db, listed)
         shutil.rmtree(path)
+
+
+def test_the_new_log_is_durable_before_the_store_says_so(
+    store: Path, listed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut takes what was not fsynced, names of files too."""
+    disk = Disk(monkeypatch)
+    pending: list[object] = []
+
+    def note(name: str) -> None:
+        if name == "Storage.write" and not pending:
+            files = {path.stat().st_ino for path in (store / "log").glob("*.log")}
+            assert files
+            pending.append([write for write in disk._writes if write.inode in files])
+            pending.append([each for each in disk._renames if each.target.suffix == ".log"])
+
+    with before_each_call(note):
+        db = timeline.open(store, OPTIONS)
+    check(db, listed)
+    db.close()
+    assert pending == [[], []]
 
 
 @pytest.mark.parametrize(
