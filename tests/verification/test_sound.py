@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 import timeline
 from tests.engine import test_model as engine_model
-from tests.engine.stores import copy_as_killed
+from tests.engine.stores import Clock, copy_as_killed
 from tests.messaging import test_model as messaging_model
 from tests.verification.damage import state
 from timeline.verification import repair, verify
@@ -42,6 +42,19 @@ def test_a_mention_that_an_edit_took_back_leaves_nothing_behind(
         im.edit("team", sent.seq, "ann", {"text": "nobody"})
         (row,) = im.conversations("bob").conversations
         assert row.mentions == others
+    sound(path)
+
+
+def test_a_moved_checkpoint_may_be_younger_than_the_commit_that_follows(tmp_path: Path) -> None:
+    """Which was begun before it, and took its time then."""
+    path = tmp_path / "store"
+    with Clock().installed() as clock, timeline.open(path, search=False, fsync="inline") as db:
+        db.timeline("a").append({"n": "1"})
+        clock.now += 2
+        db.log.move("reader", 1)
+        clock.now -= 1
+        db.timeline("a").append({"n": "2"})
+        sound(copy_as_killed(db, tmp_path / "killed"))
     sound(path)
 
 

@@ -36,6 +36,8 @@ def check_log(snapshot: Snapshot) -> Iterator[Finding]:
         counts = run.leads_on(snapshot.progress.sealed)
         for record in commits.records(run, run.first - 1):
             snapshot.note_row()
+            if record.last < record.first:  # it holds no commit
+                continue
             if record.time < time and not snapshot.clock.steps_at(record.first):
                 text = "its time is before that of the commits before it"
                 yield Finding(LOG, text, number=record.last)
