@@ -5,9 +5,7 @@ present format.
 
 from __future__ import annotations
 
-import json
 import shutil
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,8 @@ from typing import Any
 import pytest
 
 import timeline
-from tests.engine.test_golden import GOLDEN, listing
+from tests.engine.golden.stores import listed_in, unpack
+from tests.engine.test_golden import listing
 from tests.verification.damage import flipped, log_files, pairs, put, raw, state
 from timeline.engine.store.directory import STORE_KEY
 from timeline.engine.store.upgrade import move_on
@@ -41,18 +40,13 @@ def references_of_any_kind(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def listed() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((GOLDEN / "v1.json").read_text("utf-8"))
-    return found
+    return listed_in("v1")
 
 
 @pytest.fixture
 def killed(tmp_path: Path) -> Path:
     """As a kill left it: much of it is in RocksDB's WAL only."""
-    with tarfile.open(GOLDEN / "v1.tar.xz") as archive:
-        if hasattr(tarfile, "data_filter"):
-            archive.extraction_filter = tarfile.data_filter
-        archive.extractall(tmp_path)  # our own archive
-    return tmp_path / "v1"
+    return unpack("v1", tmp_path)
 
 
 @pytest.fixture
@@ -253,3 +247,13 @@ def test_a_backup_of_it_is_checked(store: Path, tmp_path: Path) -> None:
     assert report.findings == []
     assert report.backup
     assert report.applied == LAST
+
+
+def test_killed_under_load_it_is_verified_and_repaired_too(tmp_path: Path) -> None:
+    path = unpack("v1-load", tmp_path)
+    report = verify(path)
+    assert report.findings == []
+    done = repair(path, tmp_path / "new")
+    assert (done.found, done.lost, done.left) == ([], [], [])
+    assert done.applied >= report.applied
+    assert verify(tmp_path / "new").findings == []
