@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pytest
 
@@ -103,7 +103,11 @@ class Copy(NamedTuple):
 @pytest.mark.parametrize("flushed", [False, True], ids=["unflushed", "flushed"])
 @pytest.mark.parametrize("durability", ["sync", "interval"])
 def test_a_kill_at_any_call_leaves_every_acknowledged_commit_and_no_half_of_another(
-    durability: str, flushed: bool, directory: Path, clock: Clock, crash_point_stride: int
+    durability: Literal["sync", "interval"],
+    flushed: bool,
+    directory: Path,
+    clock: Clock,
+    crash_point_stride: int,
 ) -> None:
     """What sealing wrote is on the disk only where RocksDB happened to flush before the kill."""
     options = replace(INLINE, durability=durability)
@@ -155,7 +159,10 @@ def pictures_of(pictures: dict[int, Picture], lsn: int, users: list[int]) -> Pic
 
 @pytest.mark.parametrize("durability", ["sync", "interval"])
 def test_a_kill_at_any_call_of_healing_leaves_what_was_acknowledged(
-    durability: str, directory: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    durability: Literal["sync", "interval"],
+    directory: Path,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Healing copies forward what is in doubt."""
     options = replace(INLINE, durability=durability, interval_ms=10**9, unsealed_bytes=2**20)

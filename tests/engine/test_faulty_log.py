@@ -69,7 +69,7 @@ def ledger(db: Database) -> FaultyLedger:
     log = db.engine.store.log
     assert log._written is not None
     faulty = FaultyLedger(log._written)
-    log._written = faulty  # type: ignore[assignment]
+    log._written = faulty
     return faulty
 
 
@@ -214,7 +214,7 @@ def test_an_fsync_that_fails_outside_a_group_puts_no_group_in_doubt(
         db.timeline("a").append({"a": "1"})
         log = db.engine.store.log
         assert log._written is not None
-        log._written = ledger = FaultyLedger(log._written)  # type: ignore[assignment]
+        log._written = ledger = FaultyLedger(log._written)
         waiting = db.timeline("a").append_async({"a": "2"})
         ledger.raises["sync"] = [StorageError("Input/output error")]
         with pytest.raises(StorageError):

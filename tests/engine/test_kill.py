@@ -1,10 +1,10 @@
 """kill -9 at random moments, over and over, on one store.
 
 A child appends to several timelines, commits across two, edits, deletes, trims, drops, delivers to
-in-boxes, moves consumers of the log, seals and compacts, and reports every acknowledgement on a pipe. After each kill the
-parent opens the store, or a copy, so that kills follow on kills: what was acknowledged is there,
-nothing is there by half, numbers have no gap, every reference is there once. Bounds are so small
-that many kills land inside sealing, or while files of the log begin or go.
+in-boxes, moves consumers, seals and compacts, and reports every acknowledgement on a pipe. After
+each kill the parent opens the store, or a copy, so that kills follow on kills: what was
+acknowledged is there, nothing is there by half, numbers have no gap, every reference is there once.
+Bounds are so small that many kills land inside sealing, or while files of the log begin or go.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A store is left as the disk might hold it: the file of the log that was written to last ends at some
 byte, and zeros follow, or whatever else was there. A log cut between two records looks like a whole
-one. The durable mark is what tells a torn end, which is a crash, from a missing one, which is damage.
+one. The durable mark tells a torn end, which is a crash, from a missing one, which is damage.
 """
 
 from __future__ import annotations
@@ -339,7 +339,7 @@ def test_a_message_that_holds_records_of_a_log_is_never_taken_for_them(directory
     with timeline.open(path, INLINE) as db:
         message = b"".join(bytes(100 + shift) + frames for shift in range(8))  # at any place
         synced, written = copy_unsynced(
-            db, torn, lambda: db.timeline("a").append({"n": "6", "pad": message})
+            db, torn, lambda: db.timeline("a").append({b"n": b"6", b"pad": message})
         )
         assert written - synced > len(message)
         content = log_of(torn).read_bytes()

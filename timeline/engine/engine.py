@@ -400,10 +400,11 @@ class Engine:
         with suppress(TimelineError):
             while True:
                 try:
-                    return self.log.heal(self.stage.now())
+                    self.log.heal(self.stage.now())
+                    break
                 except StallError:  # a file of the log is being made
                     if time.monotonic() > deadline:
-                        return
+                        raise
                 time.sleep(STALL_SECONDS)
 
     def refuse_in_child(self) -> None:

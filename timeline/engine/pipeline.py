@@ -99,11 +99,8 @@ class Pipeline:
                 )
                 if not self._append(store, group, record):
                     return False
-            except LogFullError as error:
-                self.poison(error)
-                return True
             except Exception as error:
-                self.poison(error, group)
+                self.poison(error, None if isinstance(error, LogFullError) else group)
                 return True
             with self._lock:
                 assert group.first == applied + 1, "groups are applied in order"
@@ -243,8 +240,8 @@ class Pipeline:
             yield
 
     def move_checkpoint(self, name: bytes, lsn: int | None) -> None:
-        """Set a named checkpoint of the log to `lsn`, or forget it; a new one durably. A short pause
-        of the log is waited out, a longer one raises `StallError`.
+        """Set a named checkpoint of the log to `lsn`, or forget it; a new one durably. Waits out a
+        short pause of the log, and raises `StallError` in a longer one.
         """
         begin = time.monotonic()
         while True:
@@ -279,7 +276,7 @@ class Pipeline:
     # --- failing ------------------------------------------------------------------------------
 
     def may_write(self) -> bool:
-        """Whether the store may be written to. What failed outside the pipeline (a compaction, say)
+        """Whether the store may be written to. What failed outside the pipeline, say a compaction,
         turns writing off here, before a group is refused and leaves its callers in doubt.
         """
         failed = self._store.storage.failed or self._store.log.failed

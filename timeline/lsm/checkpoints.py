@@ -48,7 +48,7 @@ class Checkpoints:
         self._moved[name] = None
 
     def take(self, operation: Operation) -> None:
-        """Do again what a record notes. The next record has to note it too, if no commit follows."""
+        """Do again what a record notes. If no commit follows, the next record notes it too."""
         self._note(operation.lsn - 1, operation.body)
         self.move(operation.body, operation.argument if operation.id else None)
 

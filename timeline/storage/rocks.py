@@ -140,7 +140,7 @@ class Storage:
         return Batch(self._handles)
 
     def write(self, batch: Batch) -> None:
-        """Write to memory. Raises `StallError` (nothing was written) or another error (unknown), and
+        """Write to memory. Raises `StallError` (nothing was written), another error (unknown), and
         what `before_write` raises.
 
         It becomes durable when RocksDB flushes its memory, all families at once. Until then a crash
