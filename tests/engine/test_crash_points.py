@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import random
 import shutil
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.engine.stores import (
     SMALL,
     Clock,
     abandon,
+    copy_as_killed,
     fail_next_write,
     heal_when_asked,
     healed,
@@ -40,6 +42,7 @@ from timeline.errors import (
     TimelineError,
     UncertainError,
 )
+from timeline.storage.rocks import Storage
 
 INLINE = replace(SMALL, fsync="inline", log_file_bytes=4_096, erase_after_ms=1)
 
@@ -155,6 +158,40 @@ def check_copy(copy: Copy, pictures: dict[int, Picture], where: str) -> None:
 def pictures_of(pictures: dict[int, Picture], lsn: int, users: list[int]) -> Picture:
     timelines, inboxes = pictures[lsn]
     return timelines, {user: inboxes.get(user, []) for user in users}
+
+
+def test_the_log_goes_only_up_to_what_is_flushed(
+    directory: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sealed while RocksDB flushes is in its memory only."""
+    flushed, go_on = threading.Event(), threading.Event()
+    flush = Storage.flush
+
+    def flush_and_wait(storage: Storage) -> None:
+        flush(storage)
+        flushed.set()
+        assert go_on.wait(20)
+
+    path = directory / "store"
+    with timeline.open(path, replace(INLINE, unsealed_bytes=2**20, write_buffer_bytes=2**25)) as db:
+        db.timeline("a").append({"v": "1"})
+        db.engine.seal()
+        with monkeypatch.context() as patch:
+            patch.setattr(Storage, "flush", flush_and_wait)
+            with db.engine.standing_still():
+                db.engine.store.flushing.begin()
+            assert flushed.wait(20)
+            for _ in range(30):
+                db.timeline("a").append({"v": "x" * 1_000})
+            db.engine.seal()
+            before = len([*(path / "log").glob("*.log")])
+            go_on.set()
+            db.engine.store.flushing.wait()
+            db.engine.work()
+        assert 1 < len([*(path / "log").glob("*.log")]) <= before
+        copy_as_killed(db, directory / "killed")
+    with timeline.open(directory / "killed", INLINE) as db:
+        assert seqs(db, "a") == [*range(1, 32)]
 
 
 @pytest.mark.parametrize("durability", ["sync", "interval"])

@@ -5,6 +5,8 @@ what it was writing, and nothing else.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -203,6 +205,21 @@ def test_one_that_has_no_room_is_closed_all_the_same(db: Database, ledger: Fault
     db.close()
     with timeline.open(db.engine.path, OPTIONS) as again:
         assert seqs(again, "a") == [1]
+
+
+def test_a_log_that_failed_outside_the_pipeline_puts_no_group_in_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heal_when_asked(monkeypatch)
+    with timeline.open(tmp_path / "store", replace(OPTIONS, durability="interval")) as db:
+        db.timeline("a").append({"a": "1"})
+        fail_once(monkeypatch, os, "fdatasync", OSError(errno.EIO, "Input/output error"))
+        with db.engine.standing_still(), pytest.raises(StorageError):
+            db.engine.store.log.sync(1)
+        with pytest.raises(ReadOnlyError):
+            append(db)
+        assert healed(db)
+        assert seqs(db, "a") == [1]
 
 
 def test_an_fsync_that_fails_outside_a_group_puts_no_group_in_doubt(

@@ -250,8 +250,8 @@ def test_an_fsync_that_fails_and_loses_its_pages_costs_nothing_that_was_acknowle
                 handle.append({"n": "refused"})
             assert numbers(db) == count(stands), "reads go on"
             assert healed(db)
-            stands = handle.head
-            assert numbers(db) == count(stands), "what was in doubt stands"
+            stands += durability == "sync"  # what was in doubt stands
+            assert numbers(db) == count(stands)
             copy_without_power(db, disk, directory / str(turn), draw)
             with timeline.open(directory / str(turn), options) as copy:
                 assert numbers(copy) == count(stands)
@@ -279,12 +279,12 @@ def test_closing_after_a_failed_fsync_keeps_what_was_acknowledged_too(
             with pytest.raises(StorageError):
                 db.engine.seal()
     for turn in range(2):
+        disk.restore_power(random.Random(turn))
         with timeline.open(directory / "store", INLINE) as db:
             head = db.timeline("a").head
             assert head >= 5
             assert numbers(db) == count(head)
             db.timeline("a").append({"n": str(head + 1)})
-        disk.restore_power(random.Random(turn))
 
 
 def numbers(db: Database) -> list[str]:
