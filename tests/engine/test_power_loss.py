@@ -19,21 +19,19 @@ import pytest
 
 import timeline
 from tests.engine.diskcalls import DiskCalls, copy_in_call
+from tests.engine.power import copy_without_power, count, end_of, log_of, numbers
 from tests.engine.stores import (
     SMALL,
     Clock,
     abandon,
     copy_as_killed,
-    copy_store_but_log,
-    heal_when_asked,
-    healed,
     scratch_directory,
     small_steps,
 )
 from tests.engine.twin import Twin, picture_of, scenario, with_moves
 from tests.log.disk import Disk
 from timeline.embedded.database import Database
-from timeline.errors import CorruptError, ReadOnlyError, StorageError, UncertainError
+from timeline.errors import CorruptError
 from timeline.storage.mark import DurableMark
 
 # Every commit lies in one file of the log.
@@ -62,16 +60,6 @@ def twin(directory: Path) -> Iterator[Twin]:
                 twin.do(step)
         yield twin
         abandon(twin.db)
-
-
-def log_of(path: Path) -> Path:
-    (log,) = (path / "log").glob("*.log")
-    return log
-
-
-def end_of(path: Path) -> int:
-    """The place after the last byte of the log that is not zero."""
-    return len(log_of(path).read_bytes().rstrip(b"\0"))
 
 
 def cut(path: Path, target: Path, size: int, after: bytes = b"") -> Path:
@@ -208,91 +196,6 @@ def test_a_power_cut_at_any_time_leaves_whole_commits_up_to_the_mark_at_least(
             shutil.rmtree(copy)
         abandon(twin.db)
     assert (lost > 0) == (durability == "interval")
-
-
-def copy_without_power(db: Database, disk: Disk, target: Path, draw: random.Random) -> None:
-    """Copy an open store as a power cut would leave it now."""
-    with db.engine.standing_still():
-        copy_store_but_log(db, target)
-        disk.copy_without_power(target / "log", draw)
-
-
-@pytest.mark.parametrize("shows", [False, True], ids=["gone", "shown"])
-@pytest.mark.parametrize("durability", ["sync", "interval"])
-def test_an_fsync_that_fails_and_loses_its_pages_costs_nothing_that_was_acknowledged(
-    directory: Path,
-    durability: Literal["sync", "interval"],
-    shows: bool,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Some systems go on showing such a page, until they forget it; the next fsync goes well."""
-    heal_when_asked(monkeypatch)
-    options = replace(UNSYNCED, durability=durability, log_file_bytes=2**14)
-    disk = Disk(monkeypatch)
-    disk.watch(directory / "store" / "log")
-    disk.shows_what_it_dropped = shows
-    draw = random.Random(1)
-    with timeline.open(directory / "store", options) as db:
-        handle = db.timeline("a")
-        stands = 0
-        for turn in range(3):  # it may happen again
-            for _ in range(5):
-                stands = handle.append({"n": str(stands + 1)})
-            if durability == "sync":
-                disk.fail_next_write = True
-                with pytest.raises(UncertainError):
-                    handle.append({"n": str(stands + 1)})
-            else:
-                disk.fail_next_fsync = True
-                with pytest.raises(StorageError):
-                    db.engine.seal()
-            with pytest.raises(ReadOnlyError):
-                handle.append({"n": "refused"})
-            assert numbers(db) == count(stands), "reads go on"
-            assert healed(db)
-            stands += durability == "sync"  # what was in doubt stands
-            assert numbers(db) == count(stands)
-            copy_without_power(db, disk, directory / str(turn), draw)
-            with timeline.open(directory / str(turn), options) as copy:
-                assert numbers(copy) == count(stands)
-                assert copy.timeline("a").append({"n": "next"}) == stands + 1
-
-
-@pytest.mark.parametrize("durability", ["sync", "interval"])
-def test_closing_after_a_failed_fsync_keeps_what_was_acknowledged_too(
-    directory: Path, durability: Literal["sync", "interval"], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And what was only in doubt is no worse for it."""
-    options = replace(UNSYNCED, durability=durability)
-    disk = Disk(monkeypatch)
-    disk.watch(directory / "store" / "log")
-    disk.shows_what_it_dropped = True
-    with timeline.open(directory / "store", options) as db:
-        for number in range(1, 6):
-            db.timeline("a").append({"n": str(number)})
-        if durability == "sync":
-            disk.fail_next_write = True
-            with pytest.raises(UncertainError):
-                db.timeline("a").append({"n": "6"})
-        else:
-            disk.fail_next_fsync = True
-            with pytest.raises(StorageError):
-                db.engine.seal()
-    for turn in range(2):
-        disk.restore_power(random.Random(turn))
-        with timeline.open(directory / "store", INLINE) as db:
-            head = db.timeline("a").head
-            assert head >= 5
-            assert numbers(db) == count(head)
-            db.timeline("a").append({"n": str(head + 1)})
-
-
-def numbers(db: Database) -> list[str]:
-    return [entry.text("n") for entry in db.timeline("a").range()]
-
-
-def count(head: int) -> list[str]:
-    return [str(number) for number in range(1, head + 1)]
 
 
 @pytest.mark.parametrize("entries", [3, 80])

@@ -24,7 +24,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import ClassVar, Final, Self, TypeVar
 
@@ -382,7 +382,7 @@ class Engine:
                 if wrote:
                     self.log.sync(self.log.applied)
                 else:
-                    self._save_log()
+                    self.pipeline.save_log()
             finally:
                 try:
                     self.store.close()
@@ -391,21 +391,6 @@ class Engine:
                     self._lock_file.release()
                 self.woken.notify_all()
         self.outcomes.tell()
-
-    def _save_log(self) -> None:
-        """Make durable what was acknowledged before writing was turned off, if the disk takes it
-        now: nobody is in doubt of more than they were told of.
-        """
-        deadline = time.monotonic() + self.options.stall_ms / 1000
-        with suppress(TimelineError):
-            while True:
-                try:
-                    self.log.heal(self.stage.now())
-                    break
-                except StallError:  # a file of the log is being made
-                    if time.monotonic() > deadline:
-                        raise
-                time.sleep(STALL_SECONDS)
 
     def refuse_in_child(self) -> None:
         """In a forked child: refuse every call from now on."""

@@ -21,7 +21,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from timeline.commit.group import Group
 from timeline.commit.outcomes import Outcomes
@@ -29,7 +29,14 @@ from timeline.engine.statistics import Statistics
 from timeline.engine.store.store import STALL_SECONDS, Store
 from timeline.engine.upkeep.upkeep import Upkeep
 from timeline.engine.writecontrol import WriteControl
-from timeline.errors import CorruptError, ReadOnlyError, StallError, UncertainError, UsageError
+from timeline.errors import (
+    CorruptError,
+    ReadOnlyError,
+    StallError,
+    TimelineError,
+    UncertainError,
+    UsageError,
+)
 from timeline.formats.records import encode_record
 from timeline.log.ledger import LogFullError
 from timeline.options import Options
@@ -158,6 +165,21 @@ class Pipeline:
         begin = time.perf_counter()
         self._store.log.sync(lsn)
         self._note_fsync(time.perf_counter() - begin)
+
+    def save_log(self) -> None:
+        """Before closing, where writing is off: make durable what was acknowledged before, if the
+        disk takes it now. Nobody is left in doubt of more than they were told of.
+        """
+        deadline = time.monotonic() + self._options.stall_ms / 1000
+        with suppress(TimelineError):
+            while True:
+                try:
+                    self._store.log.heal(self._store.stage.now())
+                    break
+                except StallError:  # a file of the log is being made
+                    if time.monotonic() > deadline:
+                        raise
+                time.sleep(STALL_SECONDS)
 
     def _note_fsync(self, took: float) -> None:
         self.fsync_seconds += (took - self.fsync_seconds) * 0.05
