@@ -300,12 +300,14 @@ class LogFile:
                 place = behind  # what lies between is damaged, and sealed
 
     def locate_behind(self, lsn: int) -> int:
-        """A place at or before that of what follows commit `lsn`, close to it. That commit, and what
-        lies before it, may be damaged.
+        """A place at or before that of what follows commit `lsn`, close to it, also where that
+        commit, or what lies before it, is damaged.
         """
         place = self.locate(lsn)
         window = _Window(self._handle)
-        while (frame := self._head(window, place)) is not None and frame.first <= lsn >= frame.last:
+        while (frame := self._head(window, place)) is not None and (
+            max(frame.first, frame.last) <= lsn
+        ):
             place = Placed.at(place, frame).end
         behind = self.places.behind(place, lsn + 1) if frame is None else None
         return place if behind is None else behind
