@@ -23,6 +23,7 @@ from timeline.formats.rows import FORMAT, StoreRow, encode_store
 from timeline.options import DAY, Options
 from timeline.storage.rocks import META
 from timeline.verification import verify
+from timeline.verification.checks import references
 
 VERSIONS = ["v1", "v2"]
 AGELESS = Options(search=False, log_age_ms=200 * 365 * DAY)  # what is in them is old
@@ -114,7 +115,12 @@ def test_it_goes_on_where_it_stopped(store: Path, listed: dict[str, Any]) -> Non
             assert found[: len(kept["entries"])] == [entry[0] for entry in kept["entries"]]
 
 
-def test_it_is_sound_once_it_was_opened(store: Path) -> None:
+@pytest.mark.parametrize("name", ["v1", "v2", "v1-load", "v2-load"])
+def test_it_is_sound_once_it_was_opened(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(references, "misleading", lambda *_: "")  # it is no messenger's store
+    store = unpack(name, tmp_path)
     timeline.open(store, search=False).close()
     assert verify(store).sound
 

@@ -242,6 +242,7 @@ def test_the_new_log_is_durable_before_the_store_says_so(
 ) -> None:
     """A power cut takes what was not fsynced, names of files too."""
     disk = Disk(monkeypatch)
+    disk.watch(store / "log")
     pending: list[object] = []
 
     def note(name: str) -> None:
