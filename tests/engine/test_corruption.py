@@ -71,7 +71,7 @@ def twin(directory: Path) -> Iterator[Twin]:
     """
     with Clock().installed() as clock, small_steps():
         twin = Twin(directory / "store", INLINE, clock)
-        twin.db.log.move("keeps the log", 0)
+        twin.do(("move", b"keeps the log", 0))
         for step in scenario(40, 21):
             if step[0] not in ("drop", "compact"):
                 twin.do(step)

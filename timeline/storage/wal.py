@@ -4,8 +4,8 @@ RocksDB refuses a log whose last record lacks some sectors, just as it refuses d
 The two differ in what follows. No group is written before the fsync of the one before it returned.
 So no write begins after a torn one, and nothing that was acknowledged is lost with it.
 
-Rule: where that is not certain, the log counts as damaged. Only stores of format 1 kept their commit
-log there.
+Rule: where that is not certain, the log counts as damaged. Only stores of format 1 kept their
+commit log there.
 """
 
 from __future__ import annotations

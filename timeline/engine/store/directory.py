@@ -119,8 +119,8 @@ def store_row(value: bytes, path: Path) -> StoreRow:
 def to_move_on(path: Path) -> FormatVersionError:
     """What to raise of a store of the former format that is only to be read."""
     return FormatVersionError(
-        f"{path} has format {FORMER_FORMAT}: open it once for writing, and it is moved on to format "
-        f"{FORMAT}"
+        f"{path} has format {FORMER_FORMAT}: open it once for writing, and it is moved on to "
+        f"format {FORMAT}"
     )
 
 
