@@ -105,7 +105,9 @@ def test_a_store_of_a_newer_version_is_named(store: Path) -> None:
         batch.put(META, STORE_KEY, encode_store(StoreRow(FORMAT + 1, 7)))
         storage.write(batch)
     line = refused("--data", str(store))
-    assert line.startswith(f"{store} has format {FORMAT + 1}, this version reads {FORMAT}: use the")
+    assert line.startswith(
+        f"{store} has format {FORMAT + 1}, this version reads 1 and {FORMAT}: use"
+    )
 
 
 def test_a_store_in_use_is_named(start: Start, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fill(db)
     with timeline.open(path) as db:
         db.compact()  # what was recalled is erased: a daemon on a copy finds nothing left to do
+        db.messaging.set("bob", "busy", {"@mute": "1"})  # so that the log holds something
     return path
 
 

@@ -10,6 +10,7 @@ above that. `refresh` is for a log that another process writes.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from timeline.errors import ClosedError, CorruptError, TrimmedError
@@ -118,14 +119,14 @@ class LogReader:
     @property
     def size(self) -> int:
         """Bytes of all files."""
-        return sum(file.size for file in self._files)
+        return sum(file.size for file in self._open_files())
 
     @property
     def parts(self) -> list[Part]:
         """The files but the newest, the oldest first."""
         return [
             Part(next_.header.first - 1, file.size, next_.header.time)
-            for file, next_ in zip(self._files, self._files[1:], strict=False)
+            for file, next_ in pairwise(self._open_files())
         ]
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 import timeline
-from tests.engine.stores import SMALL, Clock
+from tests.engine.stores import SMALL, Clock, fail_next_write
 from timeline.embedded.database import Database
 from timeline.errors import ConflictError
 from timeline.formats.conversations import KEY, between
+from timeline.log.ledger import LogFullError
+from timeline.log.log import CommitLog
 from timeline.options import DAY
 
 
@@ -104,14 +106,13 @@ def test_a_failed_commit_leaves_neither_message_nor_key(
         im = db.messaging
         im.create("team", "ann", members=["bob"])
         im.ack("bob", "phone", im.conversations("bob").position)
-        storage = db.engine.store.storage
 
-        def fail(_: object) -> None:
-            raise timeline.errors.StorageError("no space left")
+        def fail(*_: object, **__: object) -> None:
+            raise LogFullError("no space left")
 
         with monkeypatch.context() as patch:
-            patch.setattr(storage, "write", fail)
-            with pytest.raises(timeline.errors.UncertainError):
+            patch.setattr(CommitLog, "append", fail)
+            with pytest.raises(timeline.errors.ReadOnlyError):
                 im.send("team", "ann", {"text": "hi"}, key="k")
         monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
         db.engine.work()
@@ -121,3 +122,21 @@ def test_a_failed_commit_leaves_neither_message_nor_key(
         assert im.info("team").head == 0
         sent = im.send("team", "ann", {"text": "hi"}, key="k")
         assert (sent.seq, sent.status) == (1, "stored")
+
+
+def test_an_uncertain_commit_turns_out_to_have_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with timeline.open(tmp_path / "store", fsync="inline") as db:
+        im = db.messaging
+        im.create("team", "ann", members=["bob"])
+        with monkeypatch.context() as patch:
+            fail_next_write(patch)
+            with pytest.raises(timeline.errors.UncertainError):
+                im.send("team", "ann", {"text": "hi"}, key="k")
+        monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
+        while db.engine.poisoned:  # the next file of the log may have to be made
+            db.engine.work()
+        sent = im.send("team", "ann", {"text": "hi"}, key="k")
+        assert (sent.seq, sent.status) == (1, "duplicate")
+        assert im.info("team").head == 1

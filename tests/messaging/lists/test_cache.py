@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import timeline
-from tests.engine.stores import SMALL
+from tests.engine.stores import SMALL, fail_next_write
 from timeline.embedded.database import Database
 from timeline.errors import UncertainError
 from timeline.messaging.access.access import find_user
@@ -18,7 +18,6 @@ from timeline.messaging.lists.listing import conversations
 from timeline.messaging.lists.summaries import Summaries
 from timeline.messaging.lists.userlist import UserList
 from timeline.options import MIB
-from timeline.storage.rocks import Storage
 
 # With write buffers that hold what a test writes: RocksDB asks for no pause, however fast it goes.
 # A busy machine may stall writes for long, which is not what is tested here.
@@ -127,7 +126,7 @@ def test_a_store_that_healed_shows_what_stands(
     """The group whose flush failed is uncertain, and turns out to stand."""
     monkeypatch.setattr("timeline.engine.writecontrol._HEAL_SECONDS", 0.0)
     with monkeypatch.context() as patch:
-        patch.setattr(Storage, "sync", broken)
+        fail_next_write(patch)
         with pytest.raises(UncertainError):
             db.messaging.send("team", "ann", {"text": "perhaps"})
     while db.engine.poisoned:
@@ -135,10 +134,6 @@ def test_a_store_that_healed_shows_what_stands(
     assert db.messaging.history("team", "bob", limit=1, reverse=True)[0].text("text") == "perhaps"
     assert db.messaging.conversations("bob").conversations[0].head == 8
     assert as_kept(db, "bob") == as_stored(db, "bob")
-
-
-def broken(_storage: Storage) -> None:
-    raise OSError("the disk is gone")
 
 
 def test_what_a_draft_sees_is_kept_by_nobody(db: Database) -> None:

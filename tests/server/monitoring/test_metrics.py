@@ -137,7 +137,16 @@ def test_consumers_are_shown_with_what_they_lag(watched: Daemon) -> None:
 
 
 def test_the_log_that_is_kept_for_a_consumer_is_weighed(start: Start) -> None:
-    words = ("--seal-after-ms", "1", "--search", "no", "--log-bytes", "1m")
+    words = (
+        "--seal-after-ms",
+        "1",
+        "--search",
+        "no",
+        "--log-bytes",
+        "1m",
+        "--log-file-bytes",
+        "4k",
+    )
     daemon = start("--metrics-port", "0", *words)
     with daemon.client() as client:
         assert value(scrape(daemon), "timeline_log_kept_bytes") == 0

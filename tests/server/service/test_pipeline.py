@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import threading
 from math import inf
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.engine.stores import fail_next_write
 from tests.server.scenes import SECONDS, connect
 from timeline.commit.outcomes import Outcomes
 from timeline.engine.engine import Engine
+from timeline.log.log import CommitLog
 from timeline.options import Options
-from timeline.storage.rocks import Storage
 from timeline_server.config import config
 from timeline_server.connection import connection as connection_module
 from timeline_server.logs.logger import configure
@@ -27,12 +28,12 @@ def test_a_write_that_changes_nothing_waits_for_what_it_saw(
     """`DEL` finds a timeline gone while the `DEL` of another client is not durable yet."""
     held, flying = threading.Event(), threading.Event()
     held.set()
-    sync = Storage.sync
+    append = CommitLog.append
 
-    def hold(storage: Storage) -> None:
+    def hold(log: CommitLog, *record: Any, sync: bool) -> None:
         flying.set()
         assert held.wait(SECONDS)
-        sync(storage)
+        append(log, *record, sync=sync)
 
     async def scene() -> None:
         loop = asyncio.get_running_loop()
@@ -54,7 +55,7 @@ def test_a_write_that_changes_nothing_waits_for_what_it_saw(
         assert two.sent == b":0\r\n+PONG\r\n"
         assert one.sent.endswith(b":1\r\n")
 
-    monkeypatch.setattr(Storage, "sync", hold)
+    monkeypatch.setattr(CommitLog, "append", hold)
     with Engine(tmp_path / "store", Options(fsync="thread")) as engine:
         try:
             asyncio.run(scene())
@@ -106,9 +107,6 @@ def test_the_error_takes_the_place_of_promised_writes_only(
     monkeypatch.setattr(connection_module, "_SECONDS", inf)
     add = b"XADD t * f v\r\n"
 
-    def fail(_: Storage) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
     async def scene() -> None:
         loop = asyncio.get_running_loop()
         settings = config.load([])
@@ -117,7 +115,7 @@ def test_the_error_takes_the_place_of_promised_writes_only(
         client.data_received(add)
         await asyncio.wait_for(link.written.wait(), SECONDS)
         link.sent = b""
-        monkeypatch.setattr(Storage, "sync", fail)
+        fail_next_write(monkeypatch)
         client.data_received(b"PING a\r\n" + add + b"PING b\r\nXADD t 1-0 f v\r\n" + add)
         client.data_received(b"XLEN t\r\n")
         while not link.sent.endswith(b":1\r\n"):

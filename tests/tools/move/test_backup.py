@@ -137,7 +137,7 @@ def test_a_full_disk(store: Path, tmp_path: Path) -> None:
         db.timeline("large").append_many([{"n": n.to_bytes(4, "big") * 40} for n in range(50_000)])
     done("backup", store, tmp_path / "b")
     with small_disk(tmp_path / "disk", MIB) as disk:
-        assert "No space left" in refused("backup", store, disk / "b")
+        assert "the disk is full: free some space" in refused("backup", store, disk / "b")
         assert names(disk) == []
         assert "No space left" in refused("restore", tmp_path / "b", disk / "r")
         assert names(disk) == []
