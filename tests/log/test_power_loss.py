@@ -208,6 +208,23 @@ def test_what_an_fsync_dropped_and_the_system_still_shows_is_durable_once_it_was
     assert Session(path, disk, again.asked).asked == again.asked
 
 
+def test_the_same_of_a_move_of_a_consumer_before_any_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log"
+    disk = Disk(monkeypatch)
+    disk.watch(path)
+    disk.shows_what_it_dropped = True
+    killed = Session(path, disk, [])
+    disk.fail_next_write = True
+    with pytest.raises(StorageError):
+        killed.log.append(1, 0, b"1", NOW)
+    again = Session(path, disk, [], 1)
+    again.append(b"after it")
+    disk.restore_power(random.Random(1))
+    assert Session(path, disk, again.asked, 1).asked == again.asked
+
+
 def test_a_power_cut_at_any_call_of_an_opening_costs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,9 +239,8 @@ def test_a_power_cut_at_any_call_of_an_opening_costs_nothing(
     end = len(content.rstrip(b"\0"))
     file.write_bytes(content[:end] + b"\1" * 1_000 + content[end + 1_000 :])
     expected = [b"%d" % number * 400 for number in range(5)]
-    path = tmp_path / "log"
     for calls in range(40):
-        shutil.rmtree(path, ignore_errors=True)
+        path = tmp_path / str(calls)
         shutil.copytree(made, path)
         with pytest.MonkeyPatch.context() as patch:
             disk = Disk(patch)

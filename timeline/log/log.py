@@ -73,7 +73,9 @@ class CommitLog(LogReader):
             if self._torn:
                 newest.cut(newest.end)
             # A killed process may have left some of it to the system, and the file's name too.
-            newest.write_again(newest.locate(max(marked, newest.header.first)))
+            newest.write_again(
+                newest.locate(marked) if marked >= newest.header.first else HEADER_BYTES
+            )
             sync_directory(directory)
         self._spare = Spare(directory)
         if not self._files:
