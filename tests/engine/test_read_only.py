@@ -314,7 +314,7 @@ def test_a_look_that_fails_after_the_owner_sealed_leaves_what_was_seen_before(
         else:
             spoil(frame)
         for _ in range(2):
-            with pytest.raises(CorruptError, match="damaged|checksum"):
+            with pytest.raises(CorruptError, match=r"damaged|checksum"):
                 db.refresh()
             assert db.log.head == head
             assert picture_of(db, twin.users) == before

@@ -1,4 +1,4 @@
-"""The promise: files of the log are as FORMAT.md says, and no damage to a header or frame passes."""
+"""The promise: files of the log are as FORMAT.md says, and no damage to one passes."""
 
 from __future__ import annotations
 

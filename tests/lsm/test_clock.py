@@ -120,10 +120,10 @@ def a_stall_amid_sealing(db: Database, path: Path) -> Database:
     """A slice, which is then written again, and a restart."""
     write, stalls = Storage.write, [StallError("a pause")]
 
-    def stall_once(storage: Storage, batch: Batch, *, logged: bool = True) -> None:
-        if stalls and not logged:
+    def stall_once(storage: Storage, batch: Batch) -> None:
+        if stalls:
             raise stalls.pop()
-        write(storage, batch, logged=logged)
+        write(storage, batch)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Storage, "write", stall_once)

@@ -82,7 +82,7 @@ def test_a_repair_in_place_that_has_no_room_leaves_the_store(
     ran = limited(limit, "repair", tmp_path / "store", "--in-place")
     assert ran.returncode == 1, ran.stdout
     assert len(ran.stderr.splitlines()) == 1, ran.stderr
-    assert names(tmp_path / "store") == ["LOCK", "MARK", "rocks"]
+    assert names(tmp_path / "store") == ["LOCK", "MARK", "log", "rocks"]
     assert kept(tmp_path / "store") == ENTRIES
 
 
@@ -108,5 +108,5 @@ def test_a_repair_on_a_full_disk_is_refused(store: Path, small_disk: Path, free:
         assert ran.stderr.endswith("/rocks is full: free some space\n")
         assert "No space left" not in ran.stderr, "which says the same once more"
         assert names(small_disk) == ["backup", "ballast", "store"]
-        assert names(small_disk / "store") == ["LOCK", "MARK", "rocks"]
+        assert names(small_disk / "store") == ["LOCK", "MARK", "log", "rocks"]
     assert kept(small_disk / "store") == ENTRIES

@@ -1,8 +1,8 @@
 """Backups: a consistent copy of a store that goes on being written, and a store made from one.
 
     TARGET/manifest.json    what it is, and each file with its size and checksum; written last
-    TARGET/files/           the files of a RocksDB checkpoint, and one with the log above it and what
-                            followers have yet to read
+    TARGET/files/           the files of a RocksDB checkpoint, and one with the log above it and
+                            what followers have yet to read
 
 Rule: a backup holds every commit up to one LSN and nothing of a later one. The manifest is written
 last: a directory without one is no backup. RocksDB never changes a table once it is written. So a

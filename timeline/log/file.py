@@ -107,6 +107,23 @@ def make_file(path: Path, size: int, going_on: Callable[[], bool]) -> bool:
     return True
 
 
+class _Window:
+    """A piece of a file in memory, so that many small frames cost one call of the system."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+        self._place = 0
+        self.content = b""
+
+    def show(self, place: int, size: int) -> int:
+        """Where in `content` the bytes from `place` on lie: `size` of them, or all there are."""
+        at = place - self._place
+        if at < 0 or at + size > len(self.content):
+            self.content = os.pread(self._handle, max(size, _WINDOW_BYTES), place)
+            self._place, at = place, 0
+        return at
+
+
 def _check_room(path: Path, size: int) -> None:
     """Raise before the last of a disk is used up that others write to as well."""
     disk = os.statvfs(path.parent)

@@ -4,8 +4,8 @@
     Ledger      write, too; one thread at a time does
 
 Rule: this speaks of LSNs and records only, and of being durable. Nothing of files or fsync is seen
-above it. The rest of this folder keeps a log in files of this machine. A replicated log can take its place:
-there an append is a publish, and durable means that most machines have it.
+above it. The rest of this folder keeps a log in files of this machine. A replicated log can take
+its place: there an append is a publish, and durable means that most machines have it.
 
 A record is known by its first and last LSN. One without a commit has a last LSN one below its
 first. It says all that such records said since the last commit.

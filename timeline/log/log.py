@@ -139,8 +139,9 @@ class CommitLog(LogReader):
         self._unsynced.clear()
 
     def turn(self, upto: int, now: int) -> bool:
-        """Go on in a new file, unless the present one holds only what lies above LSN `upto`, so that
-        what lies below can be let go. False when that file has to be made first. Raises as `append`.
+        """Go on in a new file, unless the present one holds only what lies above LSN `upto`, so
+        that what lies below can be let go. False when that file has to be made first. Raises as
+        `append`.
         """
         if not self._files or self._files[-1].header.first > min(upto, self.last):
             return True

@@ -45,7 +45,8 @@ def open_files(
     known: dict[Path, LogFile] | None = None,
 ) -> Found:
     """Open the files and check every frame above LSN `after`, which is sealed. `marked` is the LSN
-    known to be durable. Of the files in `known`, which are open, that is done above what was seen of them.
+    known to be durable. Of the files in `known`, which are open, that is done above what was seen
+    of them.
 
     Raises `CorruptError`, `FormatVersionError`, `StorageError`.
     """

@@ -122,7 +122,7 @@ class Log:
         return self._ledger.failed
 
     def heal(self, now: int) -> None:
-        """Make durable what was in doubt after a failure. Raises as `append`; call it again then."""
+        """Make durable what was in doubt after a failure. Raises as `append`; try it again then."""
         self._ledger.heal(now)
         self._ledger.sync()
 
@@ -154,9 +154,9 @@ class Log:
             yield decode_record(Lsn(last), value)
 
     def copied(self, sealed: int) -> Iterator[tuple[int, int, bytes]]:
-        """What a copy of the store, which is sealed up to LSN `sealed`, needs of the log: each record
-        up to its end as of now, with its first and last LSN. They can be read later, without the
-        lock.
+        """What a copy of the store, which is sealed up to LSN `sealed`, needs of the log: each
+        record up to its end as of now, with its first and last LSN. They can be read later, without
+        the lock.
         """
         return self._records.replay(max(min(self._needed, sealed), self._records.first - 1))
 

@@ -7,8 +7,9 @@ lost.
 Rule: a roll-back to a snapshot, or a power cut in `interval` durability, takes commits back. The
 next opening gives out their numbers again, under another tag. A tag is chosen when a store is
 opened. It is noted in the record of the first group, so an opening that commits nothing leaves
-nothing. When that is sealed the tag is written with it. Tag 0 means that the opening is not known: for the opening that made the store, for what
-was written before there were tags, and for all but the newest openings.
+nothing. When that is sealed the tag is written with it. Tag 0 means that the opening is not known:
+for the opening that made the store, for what was written before there were tags, and for all but
+the newest openings.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ def database_options(options: Options, *, salvage: bool) -> RocksOptions:
     rocks.create_missing_column_families(True)
     # All families reach the disk together, so that a crash leaves none newer than another.
     rocks.set_atomic_flush(True)
-    # Of the WAL that a store of format 1 has: a torn tail is a crash and is cut. Damage before it is
-    # no crash, and RocksDB's default would pass it.
+    # Of the WAL that a store of format 1 has: a torn tail is a crash and is cut. Damage before it
+    # is no crash, and RocksDB's default would pass it.
     rocks.set_wal_recovery_mode(
         DBRecoveryMode.point_in_time()
         if salvage

@@ -6,7 +6,6 @@ import asyncio
 import threading
 from math import inf
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -30,10 +29,10 @@ def test_a_write_that_changes_nothing_waits_for_what_it_saw(
     held.set()
     append = CommitLog.append
 
-    def hold(log: CommitLog, *record: Any, sync: bool) -> None:
+    def hold(log: CommitLog, first: int, last: int, body: bytes, now: int, *, sync: bool) -> None:
         flying.set()
         assert held.wait(SECONDS)
-        append(log, *record, sync=sync)
+        append(log, first, last, body, now, sync=sync)
 
     async def scene() -> None:
         loop = asyncio.get_running_loop()

@@ -114,8 +114,8 @@ class Upkeep:
         return False
 
     def _forget_log(self) -> None:
-        """Have the log go on elsewhere, and the rest sealed, so that the part of the log can go that
-        holds what is to be erased. This is tried again while the next part is being made.
+        """Have the log go on elsewhere, and the rest sealed, so that the part of the log that holds
+        what is to be erased can go. This is tried again while the next part is being made.
         """
         store = self._store
         wanted = store.erasure.log
