@@ -113,8 +113,10 @@ class DiskCalls:
 
 def copy_in_call(store: Store | None, path: Path, target: Path) -> Path:
     """In a hook: copy the directory `path`, of `store` if it is open by now, as a kill at this
-    moment would leave it.
+    moment would leave it. A file of the log that is being made meanwhile is left out: an opening
+    removes it.
     """
     if store is not None:
         wait_for_background(store)
-    return Path(shutil.copytree(path, target, ignore=shutil.ignore_patterns(INDEX)))
+    left_out = shutil.ignore_patterns(INDEX, ".spare.partial")
+    return Path(shutil.copytree(path, target, ignore=left_out))

@@ -19,6 +19,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final, NamedTuple
 
+import numpy as np
 from crc32c import crc32c
 
 MAGIC: Final = b"TLINELOG"
@@ -29,6 +30,7 @@ ALIGNMENT: Final = 8  # every frame begins at a multiple of this
 
 UNSYNCED: Final = 1  # a flag: the frame before it was perhaps not on the disk when it was written
 
+_MOST_COMMITS: Final = np.uint64(2**32 - 1)  # of a record
 _COPY_BYTES: Final = HEADER_BYTES // 2
 _HEADER = Struct("<8sHHIQQ8s")
 _FRAME = Struct("<QQIII")
@@ -116,6 +118,18 @@ def decode_frame(seed: int, value: bytes | memoryview, at: int = 0) -> Frame | N
     if crc != crc32c(value[at : at + _FRAME.size], seed):
         return None
     return Frame(*_FRAME.unpack_from(value, at))
+
+
+def likely_frames(value: bytes) -> list[int]:
+    """The places in `value`, at multiples of `ALIGNMENT`, at which a frame may begin: the rest
+    holds numbers that no frame has. To search large files.
+    """
+    words = np.frombuffer(value, "<u8", len(value) // 8)
+    if len(words) < FRAME_BYTES // 8:
+        return []
+    ends = words[1:-2]  # the place of the last LSN of a frame that begins one word before
+    commits = ends + np.uint64(1) - words[:-3]
+    return (np.flatnonzero((commits <= _MOST_COMMITS) & (words[:-3] > 0)) * ALIGNMENT).tolist()
 
 
 def is_body(seed: int, frame: Frame, body: bytes | memoryview) -> bool:

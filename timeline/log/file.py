@@ -35,6 +35,7 @@ from timeline.formats.logfiles import (
     encode_frame,
     framed_size,
     is_body,
+    likely_frames,
     padding,
     salted,
 )
@@ -347,14 +348,15 @@ class LogFile:
         """The first whole frame that begins at `place` or anywhere after it."""
         with self._mapped() as bytes_:
             stop = _last_used(bytes_, place)
-            at = place
-            while at < stop:
-                frame = decode_frame(self._seed, bytes_[at : at + FRAME_BYTES])
-                if frame is not None:
-                    body = bytes_[at + FRAME_BYTES : at + FRAME_BYTES + frame.size]
-                    if is_body(self._seed, frame, body):
-                        return Placed.at(at, frame)
-                at += ALIGNMENT
+            for begin in range(place, stop, _PIECE_BYTES):
+                piece = bytes_[begin : begin + _PIECE_BYTES + FRAME_BYTES]
+                for at in likely_frames(piece):
+                    frame = decode_frame(self._seed, piece, at)
+                    if frame is None:
+                        continue
+                    start = begin + at + FRAME_BYTES
+                    if is_body(self._seed, frame, bytes_[start : start + frame.size]):
+                        return Placed.at(begin + at, frame)
         return None
 
     def __del__(self) -> None:

@@ -52,7 +52,6 @@ STATE: Final = "state"  # names, rows of timelines, memberships, and what is bui
 WHOLE: Final = ""  # the database itself, where handles are kept by family
 FAMILIES: Final = (META, SEGMENTS, INBOXES, PATCHES, STATE)
 FORMER_LOG: Final = "log"  # last LSN → record, in a store of format 1
-LOG: Final = FORMER_LOG
 _FEW_KEYS: Final = 64  # the most that are deleted one by one rather than as a range
 _BUSY_SECONDS: Final = 0.002  # between two tries of what RocksDB is too busy for
 

@@ -106,10 +106,11 @@ class Erasure:
         self._ranges = []
         self._inboxes = inboxes
         self._succeeded = False
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=self._rewrite, args=(inboxes,), name="timeline-erase", daemon=True
         )
-        self._thread.start()
+        thread.start()  # before others can see it, who wait for it
+        self._thread = thread
 
     def _rewrite(self, inboxes: bool) -> None:
         # What fails here turns writing off, and is done over when the store was opened again.

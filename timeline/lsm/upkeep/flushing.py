@@ -47,8 +47,9 @@ class Flushing:
             return
         self._upto, self._at = self._sealing.sealed, self._log.bytes
         self._succeeded = False
-        self._thread = threading.Thread(target=self._flush, name="timeline-flush", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._flush, name="timeline-flush", daemon=True)
+        thread.start()  # before others can see it, who wait for it
+        self._thread = thread
 
     def _flush(self) -> None:
         with suppress(TimelineError):  # the storage keeps it

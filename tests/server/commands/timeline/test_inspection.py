@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from tests.server.daemon import Client, Daemon
+from timeline.formats.rows import FORMAT
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_a_page_of_large_entries_ends_sooner(client: Client) -> None:
 def test_the_store_is_shown(client: Client) -> None:
     client.execute_command("LOG.CONSUMER", "mine", 0)
     found = client.execute_command("TIMELINE.INSPECT")
-    assert found["format"] == 1
+    assert found["format"] == FORMAT
     assert {each["name"] for each in found["log"]["consumers"]} == {"index", "mine"}
     assert found["families"][0]["name"] == "default"
 
