@@ -316,9 +316,7 @@ def _disk(service: Service) -> Iterator[Metric]:
     engine = service.engine
     yield _gauge("timelines", "Raw timelines.", engine.view.count)
     files = engine.view.files()
-    yield _gauges(
-        "store_bytes", "Bytes of files, by what they hold.", "family", files.bytes
-    )
+    yield _gauges("store_bytes", "Bytes of files, by what they hold.", "family", files.bytes)
     yield _gauge(
         "segments",
         "Segments stored, as RocksDB estimates.",
@@ -340,7 +338,11 @@ def _consumers(service: Service) -> Iterator[Metric]:
     """Of the commit log, the index among them."""
     engine, log = service.engine, service.engine.log
     checkpoints = log.checkpoints()
-    yield _gauge("log_kept_bytes", "Bytes of sealed log kept for consumers.", log.kept(engine.store.sealing.sealed))
+    yield _gauge(
+        "log_kept_bytes",
+        "Bytes of sealed log kept for consumers.",
+        log.kept(engine.store.sealing.sealed),
+    )
     yield _gauge(
         "log_kept_bytes_limit",
         "Bytes of sealed log that may be kept for consumers.",

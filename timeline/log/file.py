@@ -292,16 +292,17 @@ class LogFile:
 
     def records(self, place: int) -> Iterator[tuple[Placed, bytes]]:
         """The frames from `place` on with their bodies, up to where no whole one is."""
-        with self._mapped() as bytes_:
-            while (
-                frame := decode_frame(self._seed, bytes_[place : place + FRAME_BYTES])
-            ) is not None:
-                found = Placed.at(place, frame)
-                body = bytes_[place + FRAME_BYTES : place + FRAME_BYTES + frame.size]
-                if not is_body(self._seed, frame, body):
-                    return
-                yield found, body
-                place = found.end
+        window = _Window(self._handle)
+        while True:
+            frame = self._head(window, place)
+            if frame is None:
+                return
+            body = self._body(window, place, frame)
+            if not is_body(self._seed, frame, body):
+                return
+            found = Placed.at(place, frame)
+            yield found, body
+            place = found.end
 
     def locate(self, lsn: int) -> int:
         """A place at or before that of the frame with commit `lsn`, close to it."""

@@ -18,11 +18,14 @@ from timeline.storage.rocks import META, Batch, Storage
 
 
 class Checkpoints:
-    def __init__(self, storage: Storage) -> None:
-        pairs = storage.scan(META, keys.CHECKPOINT, keys.successor(keys.CHECKPOINT))
-        self.reached: dict[bytes, int] = {
-            key[len(keys.CHECKPOINT) :]: keys.split_number(value) for key, value in pairs
-        }
+    def __init__(self, storage: Storage, reached: dict[bytes, int] | None = None) -> None:
+        """`reached` takes the place of those that are stored."""
+        if reached is None:
+            pairs = storage.scan(META, keys.CHECKPOINT, keys.successor(keys.CHECKPOINT))
+            reached = {
+                key[len(keys.CHECKPOINT) :]: keys.split_number(value) for key, value in pairs
+            }
+        self.reached = reached
         self._moved: dict[bytes, None] = {}  # since commit `_at`
         self._at = 0
         self._unwritten: dict[bytes, None] = {}  # changed since they were written

@@ -50,9 +50,7 @@ def database_options(options: Options, *, salvage: bool) -> RocksOptions:
     return rocks
 
 
-def family_options(
-    options: Options, cache: Cache, *, mostly_missed: bool
-) -> RocksOptions:
+def family_options(options: Options, cache: Cache, *, mostly_missed: bool) -> RocksOptions:
     """`mostly_missed`: most look-ups of a key find nothing."""
     rocks = RocksOptions(raw_mode=True)
     table = BlockBasedOptions()
