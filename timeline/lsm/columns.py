@@ -44,7 +44,7 @@ class Columns:
         self._sizes = array("I")
         self._places = array("Q")
         self._records: list[bytes] = []
-        self._times: list[int] = []  # of each record
+        self._times = array("Q")  # of each record
 
     def extend(
         self, record: bytes, at: int, appends: Appends, lsns: Sequence[int], time: int
@@ -92,7 +92,7 @@ class Columns:
         return (
             np.frombuffer(self.seqs, np.uint64)[index].data,
             np.frombuffer(self.lsns, np.uint64)[index].data,
-            np.array(self._times, np.uint64)[numbers].data,
+            np.frombuffer(self._times, np.uint64)[numbers].data,
             [
                 records[number][offset:end]
                 for number, offset, end in zip(

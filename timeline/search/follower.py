@@ -45,7 +45,8 @@ class Follower:
         self._engine = engine
         self.opening = engine.view.opening  # of the storage, that `position` belongs to
         self._documents = documents
-        self._covered: dict[int, bool] = {}
+        self._covered: set[int] = set()  # timelines that are indexed, as far as they were met
+        self._others: set[int] = set()  # and those that are not
         self.index = index
         self.position = position
         self.time = 0  # ms, of the newest commit that was taken in, 0 while there is none
@@ -112,13 +113,16 @@ class Follower:
             elif kind == TRIM:
                 if self._covers(target):
                     trimmed[target] = operation.argument
-            elif kind == DROP and self._covered.get(target, True):
+            elif kind == DROP and target not in self._others:
                 self.index.remove_timeline(target)
                 trimmed.pop(target, None)
 
     def _append(self, record: Record) -> None:
         appends = record.appends
-        covered = {each for each in set(appends.timelines) if self._covers(each)}
+        timelines = set(appends.timelines)
+        if timelines <= self._others:  # mostly, where raw timelines are not indexed
+            return
+        covered = {each for each in timelines if self._covers(each)}
         if not covered:
             return
         start, value, time = record.start, record.value, record.time
@@ -145,15 +149,19 @@ class Follower:
             self.index.add(self._documents.metadata(timeline, value))
 
     def _covers(self, timeline_id: int) -> bool:
-        known = self._covered.get(timeline_id)
-        if known is None:
-            if len(self._covered) >= _MOST_COVERED:
-                self._covered.clear()
-            name = self._name(timeline_id)
-            if name is None:  # it was dropped meanwhile: a later record says so
-                return False
-            known = self._covered[timeline_id] = self._documents.covers(name)
-        return known
+        if timeline_id in self._others:
+            return False
+        if timeline_id in self._covered:
+            return True
+        name = self._name(timeline_id)
+        if name is None:  # it was dropped meanwhile: a later record says so
+            return False
+        covers = self._documents.covers(name)
+        known = self._covered if covers else self._others
+        if len(known) >= _MOST_COVERED:
+            known.clear()
+        known.add(timeline_id)
+        return covers
 
     def _name(self, timeline_id: int) -> bytes | None:
         engine = self._engine
