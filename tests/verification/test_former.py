@@ -234,7 +234,7 @@ def test_moved_on_but_for_the_former_log_it_is_read_anew(
     assert "MARK" in {each.family for each in verify(store).findings}, "the former one is no more"
 
 
-def test_a_backup_of_it_is_checked(store: Path, tmp_path: Path) -> None:
+def test_a_backup_of_it_is_checked_and_restored(store: Path, tmp_path: Path) -> None:
     backup = tmp_path / "backup"
     shutil.copytree(store / "rocks", backup / "files")
     files = tuple(
@@ -247,6 +247,15 @@ def test_a_backup_of_it_is_checked(store: Path, tmp_path: Path) -> None:
     assert report.findings == []
     assert report.backup
     assert report.applied == LAST
+    timeline.restore(backup, tmp_path / "restored")
+    assert row_of_format(tmp_path / "restored") == FORMAT
+    with (
+        timeline.open(store, search=False) as original,
+        timeline.open(tmp_path / "restored", search=False) as restored,
+    ):
+        assert restored.log.head >= LAST  # retention may have trimmed since
+        assert list(restored.timelines()) == list(original.timelines())
+    assert verify(tmp_path / "restored").findings == []
 
 
 def test_killed_under_load_it_is_verified_and_repaired_too(tmp_path: Path) -> None:
