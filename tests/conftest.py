@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-import timeline
 from tests.disks import small_disk as mounted
 from tests.engine.stores import SHM
 from timeline.options import MIB
@@ -102,12 +101,6 @@ def refuse_other_files() -> None:
                 pytest.exit(f"{name} has changed since it was compiled: run `make compile`", 4)
     except OSError as error:
         pytest.exit(f"what is compiled here is of other files ({error}): run `make compile`", 4)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if timeline.compiled and item.get_closest_marker("interpreted"):
-            item.add_marker(pytest.mark.skip("looks inside of what is compiled"))
 
 
 def write_to_memory(config: pytest.Config) -> None:

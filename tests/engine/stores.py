@@ -14,7 +14,8 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -25,6 +26,9 @@ from timeline.admin import export
 from timeline.embedded import log, reader
 from timeline.embedded.database import Database
 from timeline.engine.store.store import Store
+from timeline.formats.numbers import Lsn
+from timeline.formats.records import Record, decode_record, encode_record
+from timeline.log.log import CommitLog
 from timeline.lsm import memtable  # fmt: skip
 from timeline.lsm.upkeep import compaction, expiry, sealing
 from timeline.options import Options
@@ -160,6 +164,34 @@ def state_of(directory: Path) -> list[tuple[str, int, int]]:
             with suppress(FileNotFoundError):
                 found.append((str(path), path.stat().st_size, path.stat().st_mtime_ns))
     return sorted(found)
+
+
+@contextmanager
+def other_log(change: Callable[[Record], Record]) -> Iterator[None]:
+    """Each record is written to the log as `change` makes it, as another version may have written
+    it. Memory keeps what was meant: copy the store as killed, and open the copy.
+    """
+    append = CommitLog.append
+
+    def write(log: CommitLog, first: int, last: int, body: bytes, now: int, *, sync: bool) -> None:
+        record = change(decode_record(Lsn(last), body))
+        commits = last - first + 1
+        body = encode_record(
+            record.first, commits, record.time, record.appends, record.payloads, record.operations
+        )
+        append(log, first, last, body, now, sync=sync)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CommitLog, "append", write)
+        yield
+
+
+def with_payloads(record: Record, payloads: Sequence[bytes]) -> Record:
+    """The same record with other entries."""
+    sizes = array("I", map(len, payloads))
+    return record._replace(
+        appends=record.appends._replace(sizes=sizes), value=b"".join(payloads), start=0
+    )
 
 
 def abandon(db: Database) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tracemalloc
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,10 @@ import pytest
 
 import timeline
 from tests.engine.stores import Clock, copy_as_killed, seqs
-from timeline.commit.group import Group
 from timeline.embedded.database import Database
 from timeline.errors import SequenceError, WrongTypeError
 from timeline.formats import keys
 from timeline.formats.rows import INBOX
-from timeline.formats.segments import StoredEntry
 
 SECONDS = 20.0  # how long a future may take before the test says that it hangs
 LAST = keys.LAST
@@ -167,33 +166,33 @@ def test_a_delete_under_way_bears_an_append_behind_it(
         assert seqs(db, "t") == [2]
 
 
-@pytest.mark.interpreted
-def test_deleting_what_is_staged_looks_at_those_entries_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Counted, not timed: a pipeline that deletes what it adds holds the engine meanwhile."""
-    looks = 0
-    stored = Group.stored
-
-    def counted(group: Group, number: int) -> StoredEntry:
-        nonlocal looks
-        looks += 1
-        return stored(group, number)
-
-    monkeypatch.setattr(Group, "stored", counted)
+def test_deleting_what_is_staged_looks_at_those_entries_only(tmp_path: Path) -> None:
+    """Counted in bytes, not timed: a pipeline that deletes what it adds holds the engine meanwhile,
+    and each entry that is looked at is copied.
+    """
+    count, size = 200, 5_000
+    copied = 0
     with timeline.open(tmp_path / "store", fsync="inline") as db:
         handle = db.timeline("t")
         handle.append({"a": "0"})
         with db.engine.lock:
-            for _ in range(200):
-                db.engine.appender.append(b"t", [b"a", b"1"])
-            for seq in range(1, 200):
-                draft = db.engine.begin()
-                found = draft.find(b"t")
-                assert found is not None
-                assert draft.delete(found, [seq]) == 1
-                assert draft.delete(found, [seq]) == 0
-                draft.commit()
+            for _ in range(count):
+                db.engine.appender.append(b"t", [b"a", b"1" * size])
+            tracemalloc.start()
+            try:
+                for seq in range(1, count):
+                    draft = db.engine.begin()
+                    found = draft.find(b"t")
+                    assert found is not None
+                    tracemalloc.reset_peak()
+                    before, _ = tracemalloc.get_traced_memory()
+                    assert draft.delete(found, [seq]) == 1
+                    assert draft.delete(found, [seq]) == 0
+                    _, most = tracemalloc.get_traced_memory()
+                    copied += most - before
+                    draft.commit()
+            finally:
+                tracemalloc.stop()
         db.flush()
-        assert seqs(db, "t") == [200, 201]
-    assert 0 < looks <= 400
+        assert seqs(db, "t") == [count, count + 1]
+    assert count * size < copied < 5 * count * size

@@ -10,13 +10,13 @@ process is killed.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from array import array
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from struct import Struct
 from typing import NamedTuple
 
-import pytest
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -31,14 +31,15 @@ from tests.engine.stores import (
     Clock,
     abandon,
     copy_as_killed,
+    other_log,
     scratch_directory,
     small_steps,
+    with_payloads,
 )
-from timeline.commit import draft as draft_module
 from timeline.commit.draft import Draft
-from timeline.formats.numbers import TimelineId
-from timeline.formats.records import encode_target
-from timeline.messaging.access import entries
+from timeline.fanout import ORDINAL
+from timeline.formats.entries import decode_items, encode_entry
+from timeline.formats.records import DELIVER, NOTIFY, Operation, Record, decode_target
 from timeline.messaging.conversations import bulk, lifecycle, sending, userstate
 from timeline.options import Options
 
@@ -289,21 +290,31 @@ def test_every_reader_is_told_in_the_order_of_making(model_examples: int) -> Non
     )
 
 
-def without_ordinal(
-    timeline_id: int, kind: int, _ordinal: int, inboxes: Sequence[int] = ()
-) -> bytes:
-    return encode_target(TimelineId(timeline_id), kind, 0, inboxes)
+def without_ordinals(record: Record) -> Record:
+    """As the first stores wrote it."""
+
+    def older(operation: Operation) -> Operation:
+        if operation.kind not in (DELIVER, NOTIFY):
+            return operation
+        to = decode_target(operation.body)
+        body = Struct("<QB").pack(to.timeline_id, to.kind) + array("Q", to.inboxes).tobytes()
+        return operation._replace(body=body)
+
+    payloads = []
+    for seq, payload in zip(record.appends.seqs, record.payloads, strict=True):
+        items = decode_items(payload)
+        fields = zip(items[::2], items[1::2], strict=True)
+        kept = [item for field in fields if field[0] != ORDINAL for item in field]
+        payloads.append(encode_entry(seq, kept))
+    return with_payloads(
+        record._replace(operations=[older(each) for each in record.operations]), payloads
+    )
 
 
-@pytest.mark.interpreted
-def test_a_commit_that_kept_no_ordinals_is_read_to_its_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As the first stores wrote it: what was delivered, then what is come for."""
-    monkeypatch.setattr(draft_module, "encode_target", without_ordinal)
-    for module in (sending, entries):
-        monkeypatch.setattr(module, "stamp", lambda _: [])
-    with timeline.open(tmp_path / "store", fsync="inline", diffusion_limit=LIMIT) as db:
+def test_a_commit_that_kept_no_ordinals_is_read_to_its_end(tmp_path: Path) -> None:
+    """What was delivered comes first, then what is come for."""
+    options = Options(fsync="inline", diffusion_limit=LIMIT)
+    with timeline.open(tmp_path / "store", options) as db, other_log(without_ordinals):
         im = db.messaging
         im.create("one", members=USERS)
         im.create("two", members=USERS[:2])
@@ -322,6 +333,9 @@ def test_a_commit_that_kept_no_ordinals_is_read_to_its_end(
                 userstate.set_fields(draft, b"ann", name, [b"@pin", b"1"])
             draft.commit()
         db.flush()
+        copy_as_killed(db, tmp_path / "older")
+    with timeline.open(tmp_path / "older", options) as db:
+        im = db.messaging
         whole = im.sync("ann", "phone", after=start).entries
         assert [(each.kind, each.conversation, each.seq) for each in whole] == [
             ("set", "one", 0), ("message", "two", 1), ("set", "two", 0),

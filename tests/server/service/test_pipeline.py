@@ -11,7 +11,7 @@ import pytest
 
 from tests.engine.stores import fail_next_write
 from tests.server.scenes import SECONDS, connect
-from timeline.commit.outcomes import Outcomes
+from timeline.commit.group import Group
 from timeline.engine.engine import Engine
 from timeline.log.log import CommitLog
 from timeline.options import Options
@@ -62,40 +62,43 @@ def test_a_write_that_changes_nothing_waits_for_what_it_saw(
             held.set()
 
 
-@pytest.mark.interpreted
-def test_a_group_that_another_thread_tells_of_lands_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Inline, the thread that does what is due may be the one that calls who waits."""
-    asked, passed = threading.Event(), threading.Event()
-    tell = Outcomes.tell
+def test_a_group_that_another_thread_tells_of_lands_too(tmp_path: Path) -> None:
+    """Inline, the thread that does what is due may be the one that calls who waits: a write is
+    durable while that thread is busy with another one.
+    """
+    busy, passed = threading.Event(), threading.Event()
 
-    def tell_elsewhere(outcomes: Outcomes) -> None:
-        def late() -> None:
-            assert passed.wait(SECONDS)
-            tell(outcomes)
+    def hold(_: Group) -> None:
+        busy.set()
+        assert passed.wait(SECONDS)
 
-        threading.Thread(target=late).start()
-        asked.set()
+    def write_elsewhere() -> None:
+        with engine.lock:
+            engine.appender.append(b"other", [b"f", b"v"])
+            engine.group.on_done(hold)
+        engine.flush()
 
     async def scene() -> None:
         loop = asyncio.get_running_loop()
         settings = config.load([])
         service = Service(engine, settings, loop, configure("error", "text")[0], lambda: None, 0)
         client, link = connect(service)
+        other = loop.run_in_executor(None, write_elsewhere)
+        assert await loop.run_in_executor(None, busy.wait, SECONDS)
+        applied = asyncio.Event()
+        engine.observers.on_apply(lambda _: applied.set())
         client.data_received(b"XADD t * f v\r\n")
-        assert await loop.run_in_executor(None, asked.wait, SECONDS)
+        await asyncio.wait_for(applied.wait(), SECONDS)
         assert link.sent == b""
         passed.set()
+        await other
         await asyncio.wait_for(link.written.wait(), SECONDS)
         assert link.sent == b"$3\r\n1-0\r\n"
 
     engine = Engine(tmp_path / "store", Options(fsync="inline"))
-    monkeypatch.setattr(Outcomes, "tell", tell_elsewhere)
     try:
         asyncio.run(scene())
     finally:
-        monkeypatch.undo()
         engine.close()
 
 
