@@ -110,9 +110,14 @@ class Replay(Applier):
         for row, timeline_id, seq in zip(
             count(memtable.visible), appends.timelines, appends.seqs, strict=False
         ):
-            if interrupted and seq <= self._last_on_disk(SEGMENTS, timeline_id):
-                continue
-            timeline = timelines.by_id.get(timeline_id) or timelines.load(timeline_id)
+            just_seen: int | None = None  # which is not known any more once sealing went on
+            if interrupted:
+                known = (SEGMENTS, timeline_id) in self._on_disk
+                on_disk = self._last_on_disk(SEGMENTS, timeline_id)
+                if seq <= on_disk:
+                    continue
+                just_seen = None if known else on_disk
+            timeline = timelines.by_id.get(timeline_id) or timelines.load(timeline_id, just_seen)
             if timeline is not None:
                 memtable.touch(timeline)
                 timeline.tail.append(row)

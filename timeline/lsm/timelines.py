@@ -60,8 +60,10 @@ class Timelines:
             timeline_id = keys.split_number(found)
         return self.load(timeline_id)
 
-    def load(self, timeline_id: int) -> Timeline | None:
-        """The timeline with `timeline_id`, as applied; None when it was dropped."""
+    def load(self, timeline_id: int, on_disk: int | None = None) -> Timeline | None:
+        """The timeline with `timeline_id`, as applied; None when it was dropped. `on_disk` is the
+        last number that a segment of it ends with, 0 for none, where the caller has looked already.
+        """
         timeline = self.by_id.get(timeline_id)
         if timeline is not None:
             return timeline
@@ -71,7 +73,10 @@ class Timelines:
             if value is None:
                 return None
             row = decode_row(value)
-            head = self._sealed_head(timeline_id, row)
+            if on_disk is None:
+                head = self._sealed_head(timeline_id, row)
+            else:
+                head = max(row.floor, on_disk if on_disk >= row.first else 0)
         else:
             row, head = kept
         timeline = Timeline(TimelineId(timeline_id), row.name, row, head)

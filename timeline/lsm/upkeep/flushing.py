@@ -3,10 +3,10 @@
 Responsibility: decide when RocksDB is to flush its memory, have it do so on a thread, and say up to
 which LSN what is sealed is on the disk.
 
-Rule: a flush follows a pass of sealing when log worth it has piled up since the last one. That
-bounds what an opening must apply again after a kill. RocksDB may flush by itself, and then more is
-on the disk than is known here. The log is needed from the flushed LSN on, so an error on this side
-keeps too much.
+Rule: a flush follows a pass of sealing when log worth it has piled up since the last one: half of
+what RocksDB would flush by itself. That bounds what an opening must apply again after a kill.
+RocksDB may flush by itself, and then more is on the disk than is known here. The log is needed from
+the flushed LSN on, so an error on this side keeps too much.
 
 The caller holds the engine's lock, except where a method says otherwise. A failure of the thread is
 kept by the storage, and turns writing off.
@@ -29,7 +29,7 @@ class Flushing:
         self._storage = storage
         self._sealing = sealing
         self._log = log
-        self._worth = min(options.write_buffer_bytes, options.unsealed_bytes)  # bytes of log
+        self._worth = min(options.write_buffer_bytes, options.unsealed_bytes) // 2  # bytes of log
         self.flushed = sealing.sealed  # what is sealed up to this LSN is on the disk
         self._at = 0  # bytes of log when the last flush began
         self._upto = 0  # the LSN that the flush under way makes durable
