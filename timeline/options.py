@@ -61,7 +61,7 @@ class Options:
         200_000, "timelines with unsealed entries in memory; beyond that writes wait"
     )
     stall_ms: int = _option(
-        1_000, "how long a write waits while RocksDB stalls writes, before BUSY"
+        1_000, "how long a write waits while the disk cannot keep up, before BUSY"
     )
 
     # When the machine's clock steps back by no more than this, a commit takes the time of the one
