@@ -10,14 +10,18 @@ says which timelines or users they belong to.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from timeline.engine.store.directory import ROCKS
+from timeline.errors import CorruptError, StorageError
 from timeline.storage.salvage import sort_files
 from timeline.verification.snapshot.affected import affected, may_lose
 from timeline.verification.snapshot.findings import FILES, Finding
 from timeline.verification.snapshot.shadow import Shadow
 from timeline.verification.snapshot.snapshot import Snapshot
 from timeline.verification.snapshot.walk import LAST, walk
+
+_TRIES: Final = 25  # to read files that a daemon changes meanwhile
 
 
 def check_files(snapshot: Snapshot) -> Iterator[Finding]:
@@ -41,14 +45,28 @@ def check_files(snapshot: Snapshot) -> Iterator[Finding]:
     yield from found or _check_unread(snapshot)
 
 
+def _unreadable(snapshot: Snapshot) -> list[str]:
+    """The tables that RocksDB cannot read from end to end. A running daemon may remove some while
+    it reads: then it begins again.
+    """
+    rocks = snapshot.path / ROCKS
+    for left in reversed(range(_TRIES)):
+        before = {file.name for file in rocks.glob("*.sst")}
+        shadow = Shadow(rocks)
+        try:
+            return sort_files(shadow.path, snapshot.options)
+        except (CorruptError, StorageError):
+            if not left or {file.name for file in rocks.glob("*.sst")} == before:
+                raise
+        finally:
+            shadow.close()
+    raise AssertionError
+
+
 def _check_unread(snapshot: Snapshot) -> Iterator[Finding]:
     """Check the blocks that hold deleted rows only. No reader meets them, but a compaction does."""
     tables = set(snapshot.storage.tables())
-    shadow = Shadow(snapshot.path / ROCKS)
-    try:
-        damaged = tables.intersection(sort_files(shadow.path, snapshot.options))
-    finally:
-        shadow.close()
+    damaged = tables.intersection(_unreadable(snapshot))
     for name in sorted(damaged):
         if (snapshot.path / ROCKS / name).exists():  # a running daemon may have removed it
             yield Finding(
