@@ -4,14 +4,17 @@ What is no damage to an opening is none here.
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
+from tests.engine.stores import fail_once
 from tests.log.logs import NOW, append, numbered, open_log
 from timeline.errors import StorageError
 from timeline.formats.logfiles import HEADER_BYTES, framed_size
-from timeline.log.file import LogFile, name_of
+from timeline.log.file import name_of
 from timeline.log.reader import LogReader
 from timeline.log.salvage import Begin, Flaw, Piece, SalvagedFiles, Whole
 
@@ -103,12 +106,9 @@ def test_what_was_in_doubt_and_lies_in_the_next_file_is_given_once(
     for body in numbered(3):
         append(log, body)
 
-    def fails(_: LogFile) -> None:
-        raise StorageError("it fails")
-
     append(log, b"in doubt", sync=False)
     with monkeypatch.context() as patch:
-        patch.setattr(LogFile, "sync", fails)
+        fail_once(patch, os, "fdatasync", OSError(errno.EIO, "Input/output error"))
         with pytest.raises(StorageError):
             log.sync()
     log._spare.want(4096)
