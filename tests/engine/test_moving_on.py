@@ -21,6 +21,7 @@ from rocksdict import Options as RocksOptions, Rdict
 
 import timeline
 from tests.engine.golden.stores import listed_in, unpack
+from tests.engine.stores import copy_as_killed
 from tests.engine.test_corruption import Forgetful
 from tests.log.disk import Disk
 from tests.verification.damage import pairs, put, raw
@@ -109,8 +110,8 @@ def test_it_holds_the_same_and_goes_on(store: Path, listed: dict[str, Any]) -> N
 
 
 def test_a_kill_after_it_costs_nothing(store: Path, listed: dict[str, Any]) -> None:
-    with timeline.open(store, OPTIONS):
-        shutil.copytree(store, store.with_name("killed"))
+    with timeline.open(store, OPTIONS) as db:
+        copy_as_killed(db, store.with_name("killed"))
     with timeline.open(store.with_name("killed"), OPTIONS) as db:
         check(db, listed)
     check_moved_on(store.with_name("killed"))

@@ -166,9 +166,9 @@ def restore(
         mark.write(manifest.lsn)
         mark.close()
         with Engine(partial, Options(create=False, new_epoch=True)) as engine:
-            if engine.applied != manifest.lsn:
+            if engine.store.opened_at != manifest.lsn:
                 raise CorruptError(
-                    f"{backup} ends at LSN {engine.applied}, not at {manifest.lsn} as its "
+                    f"{backup} ends at LSN {engine.store.opened_at}, not at {manifest.lsn} as its "
                     "manifest says: restore another backup"
                 )
     return manifest
