@@ -389,9 +389,9 @@ def _last_used(bytes_: mmap.mmap, place: int) -> int:
     stop = len(bytes_)
     while stop > place:
         begin = max(place, stop - _PIECE_BYTES)
-        used = bytes_[begin:stop].rstrip(b"\0")
-        if used:
-            return begin + len(used)
+        piece = bytes_[begin:stop]
+        if piece != bytes(len(piece)):  # which is told faster than where zeros begin
+            return begin + len(piece.rstrip(b"\0"))
         stop = begin
     return place
 
