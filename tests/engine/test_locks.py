@@ -177,4 +177,6 @@ def test_what_lets_go_between_a_try_and_the_look_at_who_holds_it_keeps_nobody_ou
         return had
 
     monkeypatch.setattr(Lock, "_try", beaten)
-    Lock(tmp_path / LOCK, tmp_path, "wait").release()
+    late = Lock(tmp_path / LOCK, tmp_path, "wait")
+    assert late.stands
+    late.release()
