@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +29,7 @@ from timeline.engine.store.directory import (
     has_gone,
     no_store,
 )
-from timeline.engine.store.upgrade import append_copy
+from timeline.engine.store.upgrade import append_copies
 from timeline.errors import CorruptError, NotFoundError, StorageError, UsageError
 from timeline.formats import keys
 from timeline.formats.rows import (
@@ -41,7 +42,7 @@ from timeline.formats.rows import (
 )
 from timeline.log.log import CommitLog
 from timeline.lsm.upkeep.sealing import PROGRESS_KEY
-from timeline.options import MIB, Options, anchored
+from timeline.options import Options, anchored
 from timeline.storage.files import seclude, sole
 from timeline.storage.rocks import FAMILIES, META, Storage
 from timeline.verification.checks.names import check_names
@@ -60,7 +61,6 @@ Step = Callable[[str], None]
 
 _MOST_ROUNDS: Final = 12  # of verifying and mending
 _BATCH_ROWS: Final = 1_000  # copied in one write
-_SYNC_BYTES: Final = 4 * MIB  # of records, copied between two fsyncs
 
 
 @dataclass(slots=True)
@@ -259,17 +259,9 @@ def _copy_log(snapshot: Snapshot, sealed: int, target: Path, upto: int = keys.MA
         return
     after, size = run.first - 1, Options().log_file_bytes
     log = CommitLog(target, file_bytes=size, epoch=snapshot.epoch or 1, after=after, marked=0)
-    unsynced = 0
+    records = snapshot.commits.records(run, after)
     try:
-        for record in snapshot.commits.records(run, after):
-            if record.last > upto:
-                break
-            append_copy(log, record.first, record.last, record.value)
-            unsynced += len(record.value)
-            if unsynced >= _SYNC_BYTES:
-                log.sync()
-                unsynced = 0
-        log.sync()
+        append_copies(log, takewhile(lambda record: record.last <= upto, records))
     finally:
         log.close()
 

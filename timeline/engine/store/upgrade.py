@@ -18,16 +18,17 @@ from __future__ import annotations
 import shutil
 import stat
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 from timeline.engine.store.directory import STORE_KEY
 from timeline.errors import CorruptError, StallError, StorageError
 from timeline.formats import keys
-from timeline.formats.numbers import Lsn
-from timeline.formats.records import decode_record
+from timeline.formats.records import Record
 from timeline.formats.rows import FORMAT, StoreRow, decode_progress, encode_store
-from timeline.log.former import FormerLog
+from timeline.log.former import former_records, leads_on_to
 from timeline.log.log import CommitLog
 from timeline.lsm.upkeep.sealing import PROGRESS_KEY
 from timeline.options import MIB, Options
@@ -46,7 +47,7 @@ def move_on(storage: Storage, directory: Path, epoch: int, options: Options, mar
     progress = storage.get(META, PROGRESS_KEY)
     reached = sealed = 0 if progress is None else decode_progress(progress).sealed
     if storage.has_former_log:
-        reached = _copy(FormerLog(storage), directory, sealed, epoch, options, marked)
+        reached = _copy(storage, directory, sealed, epoch, options, marked)
     if reached < marked:
         raise CorruptError(
             f"{directory.parent}: the log ends at LSN {reached}, but commits up to {marked} were "
@@ -87,39 +88,54 @@ def _switch(storage: Storage, epoch: int) -> None:
 
 
 def _copy(
-    former: FormerLog, directory: Path, sealed: int, epoch: int, options: Options, marked: int
+    storage: Storage, directory: Path, sealed: int, epoch: int, options: Options, marked: int
 ) -> int:
     """Write the records of the former log to a new one; the last LSN."""
-    after = former.leads_on(sealed)
+    after = leads_on_to(storage, sealed)
     log = CommitLog(
         directory, file_bytes=options.log_file_bytes, epoch=epoch, after=after, marked=0
     )
-    unsynced = 0
+    may_end = max(marked, sealed) if options.durability == "interval" else None
     try:
-        for first, last, record in former.replay(after):
-            if first != log.last + 1:
-                if options.durability == "interval" and log.last >= max(marked, sealed):
-                    break
-                raise CorruptError(
-                    f"the log goes from LSN {log.last} to {first}: what lies between is lost; "
-                    "restore a backup, or keep the whole prefix with `timeline repair`"
-                )
-            append_copy(log, first, last, record)
-            unsynced += len(record)
-            if unsynced >= _SYNC_BYTES:
-                log.sync()
-                unsynced = 0
-        log.sync()
+        with closing(former_records(storage, after)) as records:  # a failure would keep it open
+            append_copies(log, _unbroken(records, after, may_end))
         return log.last
     finally:
         log.close()
 
 
-def append_copy(log: CommitLog, first: int, last: int, record: bytes) -> None:
-    """Append a record of another log, without making it durable; wait while a file is made."""
-    made = decode_record(Lsn(last), record).time
+def _unbroken(records: Iterator[Record], after: int, may_end: int | None) -> Iterator[Record]:
+    """The records that follow one another from LSN `after` on. Raises `CorruptError` at a gap,
+    unless it lies at or above LSN `may_end`, where they end.
+    """
+    reached = after
+    for record in records:
+        if record.first != reached + 1:
+            if may_end is not None and reached >= may_end:
+                return
+            raise CorruptError(
+                f"the log goes from LSN {reached} to {record.first}: what lies between is lost; "
+                "restore a backup, or keep the whole prefix with `timeline repair`"
+            )
+        yield record
+        reached = record.last
+
+
+def append_copies(log: CommitLog, records: Iterable[Record]) -> None:
+    """Append the records of another log, durably; wait while a file is made."""
+    unsynced = 0
+    for record in records:
+        _append(log, record)
+        unsynced += len(record.value)
+        if unsynced >= _SYNC_BYTES:
+            log.sync()
+            unsynced = 0
+    log.sync()
+
+
+def _append(log: CommitLog, record: Record) -> None:
     while True:
         try:
-            return log.append(first, last, record, made, sync=False)
+            return log.append(record.first, record.last, record.value, record.time, sync=False)
         except StallError:
             time.sleep(_PAUSE_SECONDS)
