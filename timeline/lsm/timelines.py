@@ -9,6 +9,7 @@ nothing cached of the timeline is older than the store. The caller holds the eng
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import islice
 from typing import Final
@@ -42,7 +43,8 @@ class Timelines:
         self.ranges = ranges
         self._loaded = 0  # timelines that were kept since some were last forgotten
         self.by_name: dict[bytes, Timeline] = {}
-        self.by_id: dict[int, Timeline] = {}
+        # From the one that was looked at longest ago, which a `dict` would not find at once.
+        self.by_id: OrderedDict[int, Timeline] = OrderedDict()
 
     # --- names --------------------------------------------------------------------------------
 
@@ -161,5 +163,4 @@ class Timelines:
                     self._heads.put(timeline.id, timeline.row, timeline.floor)
             else:
                 timeline.used = False
-                del self.by_id[timeline.id]
-                self.by_id[timeline.id] = timeline
+                self.by_id.move_to_end(timeline.id)
