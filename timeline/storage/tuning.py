@@ -10,6 +10,7 @@ import resource
 from typing import Final
 
 from rocksdict import (
+    BlockBasedIndexType,
     BlockBasedOptions,
     Cache,
     DBCompressionType,
@@ -59,8 +60,14 @@ def family_options(options: Options, cache: Cache, *, mostly_missed: bool) -> Ro
     table.set_block_size(16 * KIB)
     table.set_cache_index_and_filter_blocks(True)
     table.set_pin_l0_filter_and_index_blocks_in_cache(True)
+    # A filter of a million keys is larger than a shard of the cache, and would be read from the
+    # disk at each look-up. So filter and index lie in parts, and the cache keeps those in use.
+    table.set_index_type(BlockBasedIndexType.two_level_index_search())
+    table.set_metadata_block_size(16 * KIB)
+    table.set_pin_top_level_index_and_filter(True)
     if mostly_missed:
         table.set_bloom_filter(10, False)
+        table.set_partition_filters(True)
     rocks.set_block_based_table_factory(table)
     rocks.set_write_buffer_size(options.write_buffer_bytes)
     rocks.set_max_write_buffer_number(4)
