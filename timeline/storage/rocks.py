@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from rocksdict import (
     AccessType,
@@ -38,6 +38,7 @@ from rocksdict import (
 )
 
 from timeline.errors import CorruptError, StallError, StorageError, TimelineError, UsageError
+from timeline.formats.keys import MAX, pair, split_pair
 from timeline.options import MIB, Options
 from timeline.storage.descriptors import keep_standard
 from timeline.storage.failures import translate
@@ -51,6 +52,8 @@ PATCHES: Final = "patches"  # timeline ‖ seq → the entry as it now is, empty
 STATE: Final = "state"  # names, rows of timelines, memberships, and what is built above
 WHOLE: Final = ""  # the database itself, where handles are kept by family
 FAMILIES: Final = (META, SEGMENTS, INBOXES, PATCHES, STATE)
+_OWNED: Final = (SEGMENTS, INBOXES, PATCHES)  # whose keys begin with an id
+_OWNER_BYTES: Final = 8
 FORMER_LOG: Final = "log"  # last LSN → record, in a store of format 1
 _FEW_KEYS: Final = 64  # the most that are deleted one by one rather than as a range
 _BUSY_SECONDS: Final = 0.002  # between two tries of what RocksDB is too busy for
@@ -172,12 +175,43 @@ class Storage:
             translate(error, self.path)
         return value
 
+    def get_many(self, family: str, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The value of each key. For ascending keys a fraction of the cost of `get` for each."""
+        try:
+            values: Any = self._families[family].get(list(keys))
+        except Exception as error:
+            translate(error, self.path)
+        found: list[bytes | None] = values
+        return found
+
+    def last_positions(self, family: str, owners: Sequence[int]) -> list[int]:
+        """The highest position in a key of each owner, 0 where it has none. For many owners in
+        ascending order a fraction of the cost of looking up each.
+        """
+        how = ReadOptions()
+        how.set_total_order_seek(False)  # each look-up is for one owner
+        found = []
+        try:
+            iterator = self._families[family].iter(how)
+            for owner in owners:
+                last = 0
+                iterator.seek_for_prev(pair(owner, MAX))
+                if iterator.valid():
+                    lies_with, position = split_pair(iterator.key())
+                    last = position if lies_with == owner else 0
+                else:
+                    iterator.status()
+                found.append(last)
+        except CorruptError:
+            raise
+        except Exception as error:
+            translate(error, self.path)
+        return found
+
     def at_or_after(self, family: str, key: bytes, stop: bytes) -> tuple[bytes, bytes] | None:
         """The first pair from `key` up to, without, `stop`."""
-        bounds = ReadOptions()
-        bounds.set_iterate_upper_bound(stop)
         try:
-            iterator = self._families[family].iter(bounds)
+            iterator = self._families[family].iter(_within(key, stop))
             iterator.seek(key)
             if iterator.valid():
                 return iterator.key(), iterator.value()
@@ -193,7 +227,9 @@ class Storage:
         here; a run of deleted keys before `key` is walked over.
         """
         try:
-            iterator = self._families[family].iter()
+            how = ReadOptions()
+            how.set_total_order_seek(not _of_one_owner(start, key))
+            iterator = self._families[family].iter(how)
             iterator.seek_for_prev(key)
             if iterator.valid():
                 found = iterator.key()
@@ -220,10 +256,8 @@ class Storage:
         """An iterator on each pair in turn. The binding's own `items` and `keys` end without a
         word at a damaged block (rocksdict 0.3.29); here the end must be a real one.
         """
-        bounds = ReadOptions()
-        bounds.set_iterate_upper_bound(stop)
         try:
-            iterator = self._families[family].iter(bounds)
+            iterator = self._families[family].iter(_within(start, stop))
             iterator.seek(start)
             while iterator.valid():
                 yield iterator
@@ -340,9 +374,35 @@ def families_options(options: Options, cache: Cache, where: Path) -> dict[str, R
     if (where / "CURRENT").exists() and FORMER_LOG in Rdict.list_cf(str(where)):
         names.append(FORMER_LOG)
     return {
-        name: family_options(options, cache, mostly_missed=name in (STATE, PATCHES))
+        name: family_options(
+            options,
+            cache,
+            mostly_missed=name == STATE,
+            owner_bytes=_OWNER_BYTES if name in _OWNED else 0,
+        )
         for name in names
     }
+
+
+def _within(start: bytes, stop: bytes) -> ReadOptions:
+    """To read from `start` up to, without, `stop`. Where all of that has one owner, tables whose
+    filter does not know the owner are passed over; elsewhere that would lose what others have.
+    """
+    how = ReadOptions()
+    how.set_iterate_upper_bound(stop)
+    how.set_total_order_seek(not _of_one_owner(start, stop))
+    return how
+
+
+def _of_one_owner(start: bytes, stop: bytes) -> bool:
+    """Whether all keys from `start` up to, without, `stop` begin with the same id."""
+    if len(start) != 2 * _OWNER_BYTES or len(stop) != 2 * _OWNER_BYTES:
+        return False
+    first, last = start[:_OWNER_BYTES], stop[:_OWNER_BYTES]
+    return first == last or (
+        not int.from_bytes(stop[_OWNER_BYTES:], "big")
+        and int.from_bytes(last, "big") - int.from_bytes(first, "big") == 1
+    )
 
 
 class _Process:
