@@ -4,17 +4,22 @@ Rule: what an interrupted pass of sealing has already written is skipped. That i
 below the last number on disk of their timeline, and references at or below the last LSN on disk of
 their in-box.
 So a log may be replayed over any state that a crash left, any number of times, with one result.
+
+The timelines of many records are looked up together and in order. To look up each when its turn
+comes would take most of an opening's time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
+from typing import Final
+
+import numpy as np
 
 from timeline.commit.apply import Applier
 from timeline.errors import CorruptError
 from timeline.formats import keys
-from timeline.formats.keys import pair, split_pair
 from timeline.formats.numbers import Lsn, Seq
 from timeline.formats.records import (
     CHECKPOINT,
@@ -34,7 +39,10 @@ from timeline.lsm.memtable import Memtable
 from timeline.lsm.openings import Openings
 from timeline.lsm.timeline import Inbox
 from timeline.lsm.timelines import Timelines
+from timeline.options import MIB
 from timeline.storage.rocks import INBOXES, SEGMENTS, Storage
+
+_AHEAD_BYTES: Final = 64 * MIB  # of records, about, whose timelines are looked up together
 
 
 def _given_id(operation: Operation) -> int:
@@ -62,26 +70,31 @@ class Replay(Applier):
         self._checkpoints, self._openings = checkpoints, openings
         self._progress = progress
         self.lsn, self.time, self.next_id = progress.sealed, progress.time, progress.next_id
-        self._on_disk: dict[tuple[str, int], int] = {}
+        # By timeline, or by in-box: the last number, or LSN, on the disk when this began.
+        self._segments: dict[int, int] = {}
+        self._references: dict[int, int] = {}
+        self._absent: set[int] = set()  # timelines that a record makes, and were not loaded since
 
     def run(self, log: Log, relieve: Callable[[], None]) -> None:
         """Apply every record above the sealed LSN, or above where the last run ended; call
         `relieve` after each, so that memory stays bounded. Raises `CorruptError` where one is
         missing or damaged.
         """
-        for record in log.records(self.lsn):
-            if record.first != self.lsn + 1:
-                raise CorruptError(
-                    f"the log goes from LSN {self.lsn} to {record.first}: what lies between is "
-                    "lost; restore a backup, or keep the whole prefix with `timeline repair`"
-                )
-            self._remember(record)
-            if record.last < record.first:  # it holds no commit
-                continue
-            self._apply_record(record)
-            self.lsn = record.last
-            self.time = record.time
-            relieve()
+        for records in _ahead(log.records(self.lsn)):
+            self._look_up(records)
+            for record in records:
+                if record.first != self.lsn + 1:
+                    raise CorruptError(
+                        f"the log goes from LSN {self.lsn} to {record.first}: what lies between is "
+                        "lost; restore a backup, or keep the whole prefix with `timeline repair`"
+                    )
+                self._remember(record)
+                if record.last < record.first:  # it holds no commit
+                    continue
+                self._apply_record(record)
+                self.lsn = record.last
+                self.time = record.time
+                relieve()
         self.settle()
 
     def settle(self) -> None:
@@ -90,6 +103,17 @@ class Replay(Applier):
             if timeline.next != keys.MAX:
                 timeline.next = self._memtable.head(timeline) + 1
             timeline.staged = timeline.row
+
+    def _look_up(self, records: Sequence[Record]) -> None:
+        """Load the timelines that `records` append to."""
+        columns = [record.appends.timelines for record in records if record.appends.timelines]
+        if not columns:
+            return
+        ids = np.unique(np.concatenate([np.frombuffer(each, np.uint64) for each in columns]))
+        wanted = [each for each in ids.tolist() if each not in self._segments]
+        found = dict(zip(wanted, self._storage.last_positions(SEGMENTS, wanted), strict=True))
+        self._segments |= found
+        self._absent |= self._timelines.load_many(found)
 
     def _remember(self, record: Record) -> None:
         """Take what a record notes besides its commits."""
@@ -110,14 +134,16 @@ class Replay(Applier):
         for row, timeline_id, seq in zip(
             count(memtable.visible), appends.timelines, appends.seqs, strict=False
         ):
-            just_seen: int | None = None  # which is not known any more once sealing went on
-            if interrupted:
-                known = (SEGMENTS, timeline_id) in self._on_disk
-                on_disk = self._last_on_disk(SEGMENTS, timeline_id)
-                if seq <= on_disk:
-                    continue
-                just_seen = None if known else on_disk
-            timeline = timelines.by_id.get(timeline_id) or timelines.load(timeline_id, just_seen)
+            on_disk = self._segments[timeline_id]
+            if interrupted and seq <= on_disk:
+                continue
+            timeline = timelines.by_id.get(timeline_id)
+            if timeline is None:
+                if timeline_id in self._absent:
+                    self._absent.remove(timeline_id)
+                    timeline = timelines.load(timeline_id, on_disk)
+                else:
+                    timeline = timelines.load(timeline_id)
             if timeline is not None:
                 memtable.touch(timeline)
                 timeline.tail.append(row)
@@ -128,13 +154,31 @@ class Replay(Applier):
 
     def deliver(self, inboxes: Sequence[Inbox], lsn: Lsn, seq: Seq, to: Target) -> None:
         if lsn <= self._progress.upto:
-            inboxes = [inbox for inbox in inboxes if lsn > self._last_on_disk(INBOXES, inbox.id)]
+            known = self._references
+            unknown = sorted({inbox.id for inbox in inboxes if inbox.id not in known})
+            if unknown:
+                found = self._storage.last_positions(INBOXES, unknown)
+                known |= dict(zip(unknown, found, strict=True))
+            inboxes = [inbox for inbox in inboxes if lsn > known[inbox.id]]
         super().deliver(inboxes, lsn, seq, to)
 
-    def _last_on_disk(self, family: str, owner: int) -> int:
-        known = self._on_disk.get((family, owner))
-        if known is None:
-            found = self._storage.at_or_before(family, pair(owner, keys.MAX), pair(owner, 0))
-            known = 0 if found is None else split_pair(found[0])[1]
-            self._on_disk[family, owner] = known
-        return known
+
+def _ahead(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """`records` in lists of about `_AHEAD_BYTES`. Where the next cannot be read, those before it
+    come first, and then the error.
+    """
+    found: list[Record] = []
+    size = 0
+    try:
+        for record in records:
+            found.append(record)
+            size += len(record.value)
+            if size >= _AHEAD_BYTES:
+                yield found
+                found, size = [], 0
+    except CorruptError:
+        if found:
+            yield found
+        raise
+    if found:
+        yield found

@@ -33,6 +33,9 @@ class HeadCache:
         self._packed: OrderedDict[int, bytes] = OrderedDict()  # id → head ‖ row
         self._ids: dict[bytes, int] = {}
 
+    def __contains__(self, timeline_id: int) -> bool:
+        return timeline_id in self._packed
+
     def put(self, timeline_id: int, row: TimelineRow, head: int) -> None:
         """Keep a timeline that is about to be forgotten."""
         self._packed[timeline_id] = _HEAD.pack(head) + encode_row(row)

@@ -6,7 +6,7 @@ it. The first byte of a key is its family, see `formats.keys`. The caller holds 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from timeline.lsm.memtable import Memtable
 from timeline.storage.rocks import STATE, Storage
@@ -20,6 +20,15 @@ class State:
     def get(self, key: bytes) -> bytes | None:
         known, value = self._memtable.state(key)
         return value if known else self._storage.get(STATE, key)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The value of each key. For ascending keys a fraction of the cost of `get` for each."""
+        values = self._storage.get_many(STATE, keys)
+        for place, key in enumerate(keys):
+            known, value = self._memtable.state(key)
+            if known:
+                values[place] = value
+        return values
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Pairs from `start` up to, without, `stop`, in order of keys, as of the first step."""

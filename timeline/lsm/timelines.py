@@ -10,7 +10,7 @@ nothing cached of the timeline is older than the store. The caller holds the eng
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Final
 
@@ -23,6 +23,7 @@ from timeline.lsm.state import State
 from timeline.lsm.timeline import Timeline
 from timeline.storage.rocks import SEGMENTS, Storage
 
+_PAGE_ROWS: Final = 1_000  # rows read together
 _TURN_TIMELINES: Final = 64  # timelines looked at, at least, when some are to be forgotten
 
 
@@ -70,17 +71,35 @@ class Timelines:
         if timeline is not None:
             return timeline
         kept = self._heads.take(timeline_id)
-        if kept is None:
-            value = self._state.get(keys.ROW + keys.number(timeline_id))
-            if value is None:
-                return None
-            row = decode_row(value)
-            if on_disk is None:
-                head = self._sealed_head(timeline_id, row)
-            else:
-                head = max(row.floor, on_disk if on_disk >= row.first else 0)
-        else:
-            row, head = kept
+        if kept is not None:
+            return self._loaded_as(timeline_id, *kept)
+        value = self._state.get(keys.ROW + keys.number(timeline_id))
+        if value is None:
+            return None
+        row = decode_row(value)
+        if on_disk is None:
+            return self._loaded_as(timeline_id, row, self._sealed_head(timeline_id, row))
+        return self._loaded_as(timeline_id, row, _head(row, on_disk))
+
+    def load_many(self, on_disk: Mapping[int, int]) -> set[int]:
+        """Load those that are not in memory, of many that are given with the last number that a
+        segment of each ends with, by id and ascending. Returns those that there are not.
+        """
+        absent = set()
+        wanted = [each for each in on_disk if each not in self.by_id and each not in self._heads]
+        for start in range(0, len(wanted), _PAGE_ROWS):
+            page = wanted[start : start + _PAGE_ROWS]
+            values = self._state.get_many([keys.ROW + keys.number(each) for each in page])
+            for timeline_id, value in zip(page, values, strict=True):
+                if value is None:
+                    absent.add(timeline_id)
+                else:
+                    row = decode_row(value)
+                    self._loaded_as(timeline_id, row, _head(row, on_disk[timeline_id]))
+            self.forget_idle()
+        return absent
+
+    def _loaded_as(self, timeline_id: int, row: TimelineRow, head: int) -> Timeline:
         timeline = Timeline(TimelineId(timeline_id), row.name, row, head)
         self.keep(timeline)
         return timeline
@@ -164,3 +183,8 @@ class Timelines:
             else:
                 timeline.used = False
                 self.by_id.move_to_end(timeline.id)
+
+
+def _head(row: TimelineRow, on_disk: int) -> int:
+    """The highest number ever given out, where the last segment ends at `on_disk`."""
+    return max(row.floor, on_disk if on_disk >= row.first else 0)
