@@ -88,13 +88,13 @@ class Rows(RuleBasedStateMachine):
     @rule(start=KEYS, stop=KEYS)
     def look_around(self, start: bytes, stop: bytes) -> None:
         expected = self.within(start, stop)
-        assert self.storage.at_or_after(SEGMENTS, start, stop) == (expected or [None])[0]
+        assert self.storage.at_or_after(SEGMENTS, start, stop) == next(iter(expected), None)
         assert list(self.storage.scan(SEGMENTS, start, stop)) == expected
 
     @rule(key=KEYS, start=KEYS)
     def look_back(self, key: bytes, start: bytes) -> None:
-        below = [(each, value) for each, value in self.within(start, key + b"\0")]
-        assert self.storage.at_or_before(SEGMENTS, key, start) == ([None, *below])[-1]
+        below = reversed(self.within(start, key + b"\0"))
+        assert self.storage.at_or_before(SEGMENTS, key, start) == next(below, None)
 
     @rule(start=st.binary(max_size=9), stop=st.binary(max_size=9))
     def look_between_any_bounds(self, start: bytes, stop: bytes) -> None:
@@ -111,7 +111,7 @@ class Rows(RuleBasedStateMachine):
 
 def test_rows_are_found_however_they_lie(request: pytest.FixtureRequest) -> None:
     examples = request.config.getoption("model_examples")
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Rows, settings=settings(max_examples=examples, stateful_step_count=30, deadline=None)
     )
 

@@ -19,6 +19,7 @@ from timeline.lsm.timeline import Timeline
 from timeline.options import Options
 
 _FRAME: Final = 64  # more than what stands around the items of an entry
+_MANY: Final = 8  # timelines from which on it pays to look them up together
 _HEAD: Final = 16  # more than what stands before an item
 
 
@@ -116,6 +117,9 @@ class Appender:
 
     def _find_others(self, timelines: list[Timeline | None], names: Sequence[bytes]) -> None:
         """Find those that are not in memory, up to, without, the first that does not exist."""
+        if timelines.count(None) >= _MANY:
+            unknown = [name for name, each in zip(names, timelines, strict=True) if each is None]
+            self._stage.timelines.load_named(unknown)
         for place, timeline in enumerate(timelines):
             if timeline is None:
                 found = timelines[place] = self._stage.find(names[place])

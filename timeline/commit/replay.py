@@ -42,6 +42,7 @@ from timeline.lsm.timelines import Timelines
 from timeline.options import MIB
 from timeline.storage.rocks import INBOXES, SEGMENTS, Storage
 
+_PAGE_TIMELINES: Final = 1_000  # that are read together
 _AHEAD_BYTES: Final = 64 * MIB  # of records, about, whose timelines are looked up together
 
 
@@ -111,9 +112,12 @@ class Replay(Applier):
             return
         ids = np.unique(np.concatenate([np.frombuffer(each, np.uint64) for each in columns]))
         wanted = [each for each in ids.tolist() if each not in self._segments]
-        found = dict(zip(wanted, self._storage.last_positions(SEGMENTS, wanted), strict=True))
-        self._segments |= found
-        self._absent |= self._timelines.load_many(found)
+        for start in range(0, len(wanted), _PAGE_TIMELINES):
+            page = wanted[start : start + _PAGE_TIMELINES]
+            found = dict(zip(page, self._storage.last_positions(SEGMENTS, page), strict=True))
+            self._segments |= found
+            self._absent |= self._timelines.load_many(found)
+            self._timelines.forget_idle()
 
     def _remember(self, record: Record) -> None:
         """Take what a record notes besides its commits."""

@@ -10,7 +10,7 @@ nothing cached of the timeline is older than the store. The caller holds the eng
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Final
 
@@ -23,7 +23,6 @@ from timeline.lsm.state import State
 from timeline.lsm.timeline import Timeline
 from timeline.storage.rocks import SEGMENTS, Storage
 
-_PAGE_ROWS: Final = 1_000  # rows read together
 _TURN_TIMELINES: Final = 64  # timelines looked at, at least, when some are to be forgotten
 
 
@@ -82,22 +81,30 @@ class Timelines:
         return self._loaded_as(timeline_id, row, _head(row, on_disk))
 
     def load_many(self, on_disk: Mapping[int, int]) -> set[int]:
-        """Load those that are not in memory, of many that are given with the last number that a
-        segment of each ends with, by id and ascending. Returns those that there are not.
+        """Load those that are not in memory, given with the last number that a segment of each ends
+        with, by id and ascending. Returns those that there are not.
         """
-        absent = set()
         wanted = [each for each in on_disk if each not in self.by_id and each not in self._heads]
-        for start in range(0, len(wanted), _PAGE_ROWS):
-            page = wanted[start : start + _PAGE_ROWS]
-            values = self._state.get_many([keys.ROW + keys.number(each) for each in page])
-            for timeline_id, value in zip(page, values, strict=True):
-                if value is None:
-                    absent.add(timeline_id)
-                else:
-                    row = decode_row(value)
-                    self._loaded_as(timeline_id, row, _head(row, on_disk[timeline_id]))
-            self.forget_idle()
+        values = self._state.get_many([keys.ROW + keys.number(each) for each in wanted])
+        absent = set()
+        for timeline_id, value in zip(wanted, values, strict=True):
+            if value is None:
+                absent.add(timeline_id)
+            else:
+                row = decode_row(value)
+                self._loaded_as(timeline_id, row, _head(row, on_disk[timeline_id]))
         return absent
+
+    def load_named(self, names: Iterable[bytes]) -> None:
+        """Load those called `names` that are not in memory. For many of them a fraction of the cost
+        of `find` for each.
+        """
+        wanted = sorted({name for name in names if name not in self.by_name})
+        wanted = [name for name in wanted if self._heads.find(name) is None]
+        values = self._state.get_many([keys.NAME + name for name in wanted])
+        ids = sorted({keys.split_number(value) for value in values if value is not None})
+        found = self._storage.last_positions(SEGMENTS, ids)
+        self.load_many(dict(zip(ids, found, strict=True)))
 
     def _loaded_as(self, timeline_id: int, row: TimelineRow, head: int) -> Timeline:
         timeline = Timeline(TimelineId(timeline_id), row.name, row, head)
