@@ -23,7 +23,7 @@ import timeline
 from tests.engine.golden.stores import listed_in, unpack
 from tests.engine.stores import copy_as_killed
 from tests.engine.test_corruption import Forgetful
-from tests.log.disk import Disk
+from tests.log.disk import Disk, Rename
 from tests.verification.damage import pairs, put, raw
 from timeline.embedded.database import Database
 from timeline.engine.store import upgrade
@@ -254,7 +254,8 @@ def test_the_new_log_is_durable_before_the_store_says_so(
             files = {path.stat().st_ino for path in (store / "log").glob("*.log")}
             assert files
             pending.append([write for write in disk._writes if write.inode in files])
-            pending.append([each for each in disk._renames if each.target.suffix == ".log"])
+            renames = [each for each in disk._names if isinstance(each, Rename)]
+            pending.append([each for each in renames if each.target.suffix == ".log"])
 
     with before_each_call(note):
         db = timeline.open(store, OPTIONS)

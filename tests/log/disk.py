@@ -1,9 +1,10 @@
 """A disk that loses power: what the system was asked to write is kept apart from what is durable.
 
 Rule: a write is *pending* until an fsync of its file. A power cut keeps any mix of old and new in
-the sectors that pending writes cover, and leaves other bytes alone. A rename is pending until an
-fsync of its directory, and a power cut may take it back. The moment of the cut is the n-th call to
-the system: that call and all later ones raise `PowerCut`.
+the sectors that pending writes cover, and leaves other bytes alone. A rename or a removal is
+pending until an fsync of its directory, and a power cut may take it back, whatever becomes of
+others. The moment of the cut is the n-th call to the system: that call and all later ones raise
+`PowerCut`.
 
 It stands for the calls of `os` that files of the log make, on whichever thread.
 """
@@ -42,6 +43,11 @@ class Rename(NamedTuple):
     replaced: bytes | None
 
 
+class Removal(NamedTuple):
+    path: Path
+    content: bytes
+
+
 class Disk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls_left: int | None = None  # until the power cut; None: there is none
@@ -50,10 +56,10 @@ class Disk:
         self.shows_what_it_dropped = False  # as some systems do after an fsync that failed
         self._lock = threading.Lock()
         self._writes: list[Write] = []
-        self._renames: list[Rename] = []
+        self._names: list[Rename | Removal] = []
         self._pwrite, self._pwritev = os.pwrite, os.pwritev
         self._fdatasync, self._fsync = os.fdatasync, os.fsync
-        self._rename = Path.rename
+        self._rename, self._unlink = Path.rename, Path.unlink
         for name in ("pwrite", "pwritev", "fdatasync", "fsync"):
             monkeypatch.setattr(os, name, getattr(self, name))
         disk = self
@@ -61,7 +67,11 @@ class Disk:
         def rename(path: Path, target: Path) -> Path:
             return disk.rename(path, target)
 
+        def unlink(path: Path, *, missing_ok: bool = False) -> None:
+            disk.unlink(path, missing_ok=missing_ok)
+
         monkeypatch.setattr(Path, "rename", rename)
+        monkeypatch.setattr(Path, "unlink", unlink)
 
     # --- calls of the system ------------------------------------------------------------------
 
@@ -97,7 +107,7 @@ class Disk:
         self._settle(handle)
         if stat.S_ISDIR(os.fstat(handle).st_mode):  # its names are durable
             with self._lock:
-                self._renames.clear()
+                self._names.clear()
 
     def rename(self, source: Path, target: Path) -> Path:
         self._count()
@@ -106,8 +116,17 @@ class Disk:
         replaced = target.read_bytes() if target.exists() else None
         found = self._rename(source, target)
         with self._lock:
-            self._renames.append(Rename(source, target, replaced))
+            self._names.append(Rename(source, target, replaced))
         return found
+
+    def unlink(self, path: Path, *, missing_ok: bool) -> None:
+        self._count()
+        removed = path.suffix == ".log" and path.parent == self._directory and path.exists()
+        content = path.read_bytes() if removed else b""
+        self._unlink(path, missing_ok=missing_ok)
+        if removed:
+            with self._lock:
+                self._names.append(Removal(path, content))
 
     # --- power --------------------------------------------------------------------------------
 
@@ -116,7 +135,7 @@ class Disk:
         self.calls_left = None
         self._mix(self._directory, choice)
         self._writes.clear()
-        self._renames.clear()
+        self._names.clear()
 
     def copy_without_power(self, target: Path, choice: random.Random) -> None:
         """Copy the directory to `target` as it would be if the power went now."""
@@ -138,7 +157,11 @@ class Disk:
             with (directory / found.name).open("r+b") as file:
                 file.seek(write.place)
                 file.write(mixed)
-        for each in reversed(self._renames):
+        for each in reversed(self._names):
+            if isinstance(each, Removal):
+                if choice.random() < 0.5:
+                    (directory / each.path.name).write_bytes(each.content)
+                continue
             source, target = directory / each.source.name, directory / each.target.name
             if choice.random() < 0.5 and target.exists():
                 self._rename(target, source)

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tests.log.disk import Disk, PowerCut
+from tests.log.logs import append, bodies, numbered, open_log
 from timeline.errors import StallError, StorageError
 from timeline.log.ledger import LogFullError
 from timeline.log.log import CommitLog
@@ -223,6 +224,32 @@ def test_the_same_of_a_move_of_a_consumer_before_any_commit(
     again.append(b"after it")
     disk.restore_power(random.Random(1))
     assert Session(path, disk, again.asked, 1).asked == again.asked
+
+
+def test_a_power_cut_leaves_no_gap_in_what_was_let_go(tmp_path: Path) -> None:
+    """A follower would take the gap for damage."""
+    for seed in range(30):
+        path = tmp_path / str(seed)
+        with pytest.MonkeyPatch.context() as patch:
+            disk = Disk(patch)
+            disk.watch(path)
+            log = open_log(path)
+            for body in numbered(60):
+                append(log, body)
+            log._spare.wait()
+            files = len(log.parts)
+            assert files > 3
+            disk.calls_left = seed % (2 * files + 2)
+            with suppress(PowerCut):
+                log.let_go(60)
+            done = disk.calls_left > 0
+            log.close()
+            disk.restore_power(random.Random(seed))
+            again = open_log(path, marked=60, after=60)
+            assert again.parts == [] or not done
+            left = bodies(again, again.first - 1)
+            assert left == numbered(60)[again.first - 1 :], seed
+            again.close()
 
 
 def test_a_power_cut_at_any_call_of_an_opening_costs_nothing(

@@ -247,10 +247,14 @@ class CommitLog(LogReader):
     # --- letting go ---------------------------------------------------------------------------
 
     def let_go(self, upto: int) -> None:
-        """Remove the files that hold no commit above LSN `upto`; the newest stays always."""
+        """Remove the files that hold no commit above LSN `upto`; the newest stays always. Each has
+        gone for good before the next one goes: a power cut that brought back only the older one
+        would leave a gap, which followers take for damage.
+        """
         while len(self._files) > 1 and self._files[1].header.first - 1 <= upto:
             try:
                 self._files[0].path.unlink(missing_ok=True)
+                sync_directory(self._directory)
             except OSError as error:
                 raise StorageError(f"{self._files[0].path}: {error.strerror}") from error
             self._files = self._files[1:]  # readers may have the list
