@@ -129,6 +129,9 @@ class Index:
         self._tantivy = tantivy
         self._memory = max(memory, LEAST_MEMORY)
         self._writer: IndexWriter | None = None
+        # Else a thread of tantivy looks for commits twice a second, as long as anybody has the
+        # index, and leaves a lock file when it finds one, also after `close`.
+        tantivy.config_reader("manual")
         analysis.register(tantivy)
         self.schema = tantivy.schema
         self.searcher: Searcher = tantivy.searcher()
