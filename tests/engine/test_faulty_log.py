@@ -142,6 +142,27 @@ def test_a_log_without_room_refuses_and_nothing_was_done(
     assert db.log.checkpoints() == {b"reader": 1}
 
 
+@pytest.mark.parametrize("to", [1, None])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_failure_leaves_in_doubt_whether_a_consumer_moved(
+    db: Database, monkeypatch: pytest.MonkeyPatch, to: int | None, known: bool
+) -> None:
+    db.log.move("other", 1)
+    if known or to is None:
+        db.log.move("reader", 0)
+    before = db.log.checkpoints()
+    fail_next_write(monkeypatch)
+    with pytest.raises(UncertainError, match=r"reader.*may or may not.*again"):
+        db.log.move("reader", to)
+    with pytest.raises(ReadOnlyError):
+        db.log.move("reader", to)
+    assert healed(db)
+    meant = {b"other": 1} if to is None else {b"other": 1, b"reader": to}
+    assert db.log.checkpoints() in (before, meant)
+    db.log.move("reader", to)
+    assert db.log.checkpoints() == meant
+
+
 def test_a_group_that_waits_while_a_consumer_meets_a_log_without_room_is_refused(
     db: Database, ledger: FaultyLedger
 ) -> None:

@@ -57,6 +57,26 @@ def test_a_failing_disk_is_told_reads_go_on_and_writing_resumes(start: Start, fs
         assert len(found) in (11, 12)
 
 
+def test_a_disk_that_fails_under_a_consumer_is_told(start: Start) -> None:
+    daemon = start()
+    with daemon.client() as client:
+        pipelined(client, "t", 10, 100)
+        soft, hard = resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (1, hard))
+        with pytest.raises(redis.ResponseError, match=r"UNCERTAIN.*may or may not.*again"):
+            client.execute_command("LOG.CONSUMER", "reader", 5)
+        with pytest.raises(redis.exceptions.ReadOnlyError):
+            client.execute_command("LOG.CONSUMER", "reader", 5)
+        resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (soft, hard))
+        while True:
+            try:
+                client.execute_command("LOG.CONSUMER", "reader", 5)
+                break
+            except redis.exceptions.ReadOnlyError:
+                pass
+        assert client.execute_command("LOG.CONSUMER", "reader") == 5
+
+
 def test_ten_thousand_connections_are_served(start: Start) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     count = min(10_000, hard - 200 if hard != resource.RLIM_INFINITY else 10_000)

@@ -36,6 +36,7 @@ from timeline.errors import (
     TimelineError,
     UncertainError,
     UsageError,
+    shown,
 )
 from timeline.formats.records import encode_record
 from timeline.log.ledger import LogFullError
@@ -263,7 +264,8 @@ class Pipeline:
 
     def move_checkpoint(self, name: bytes, lsn: int | None) -> None:
         """Set a named checkpoint of the log to `lsn`, or forget it; a new one durably. Waits out a
-        short pause of the log, and raises `StallError` in a longer one.
+        short pause of the log, and raises `StallError` in a longer one. Raises `UncertainError`
+        where the write failed, and `ReadOnlyError` where nothing was done.
         """
         begin = time.monotonic()
         while True:
@@ -288,7 +290,10 @@ class Pipeline:
             raise self.poison(error) from error
         except Exception as error:
             self.poison(error)
-            raise
+            raise UncertainError(
+                f"the write failed under way ({error}): consumer {shown(name)} may or may not have "
+                "been moved; try again"
+            ) from error
 
     def refuse_in_child(self, lock: threading.RLock, woken: threading.Condition) -> None:
         """In a forked child: take locks that no thread of the parent's holds."""
