@@ -138,14 +138,24 @@ def test_who_may_not_read_the_store_is_told(store: Path) -> None:
         line == f"no permission to write to {store}: run as its owner, or choose another directory"
     )
     store.chmod(0o777)
-    (store / "MARK").chmod(0o600)
     line = refused("--data", str(store), user=NOBODY)
-    assert line.startswith(f"{store}/MARK cannot be opened (Permission denied): run as the owner")
+    assert line == (
+        f"no permission to write to {store}/rocks: run as its owner, or choose another directory"
+    )
     (store / "rocks").chmod(0o777)
-    for file in (store / "MARK", *(store / "rocks").iterdir()):
+    for name in ("LOCK", "MARK"):
+        line = refused("--data", str(store), user=NOBODY)
+        assert line.startswith(
+            f"{store}/{name} cannot be opened (Permission denied): run as the owner"
+        )
+        (store / name).chmod(0o666)
+    for file in (store / "rocks").iterdir():
         file.chmod(0o600 if file.name == "CURRENT" else 0o666)
     line = refused("--data", str(store), user=NOBODY)
     assert line.startswith(f"no permission for a file in {store}/rocks: run as its owner")
+    (store / "rocks" / "CURRENT").chmod(0o666)
+    line = refused("--data", str(store), user=NOBODY)
+    assert line == f"{store}/log: Permission denied"
 
 
 @pytest.mark.parametrize("fsync", ["auto", "inline"])

@@ -29,6 +29,7 @@ FORMER_FORMAT: Final = 1  # the log is in RocksDB
 MARK: Final = "MARK"
 LOCK: Final = "LOCK"  # of the process that may change the store; RocksDB's is elsewhere
 CHECKPOINT: Final = "checkpoint"  # what is being backed up
+_ALL: Final = os.R_OK | os.W_OK | os.X_OK
 
 
 def prepare_directory(path: Path, *, create: bool) -> None:
@@ -43,8 +44,10 @@ def prepare_directory(path: Path, *, create: bool) -> None:
     except (FileExistsError, NotADirectoryError):
         raise StorageError(f"{path} is no directory: name one for the store") from None
     except PermissionError:
+        # Its own files are another's where its owner let somebody else into the directory alone.
+        barred = path / ROCKS if os.access(path, _ALL) else path
         raise StorageError(
-            f"no permission to write to {path}: run as its owner, or choose another directory"
+            f"no permission to write to {barred}: run as its owner, or choose another directory"
         ) from None
     except OSError as error:
         raise StorageError(f"{path} cannot hold a store: {error.strerror}") from error
@@ -59,7 +62,7 @@ def _prepare(path: Path, *, create: bool) -> None:
                 f"{path} is not empty and is no Timeline store: choose another directory"
             )
     path.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
-    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+    if not os.access(path, _ALL):
         raise PermissionError
     (path / ROCKS).mkdir(mode=PRIVATE, exist_ok=True)  # RocksDB would let others in
 
