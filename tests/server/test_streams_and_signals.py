@@ -52,7 +52,8 @@ def connected(place: Path, process: subprocess.Popen[bytes]) -> socket.socket:
         else:
             link.settimeout(60)
             return link
-    pytest.fail("it ended")
+    said, problem = process.communicate()
+    pytest.fail(f"it ended with {process.returncode}: {said!r} {problem!r}")
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE])
