@@ -2,7 +2,7 @@
 
 golden/make.py made them; golden/v<format>.json says what is in them, byte for byte. One is left as
 a kill left it in the middle of a pass of sealing, so opening it replays the log as well. How a
-store of format 1 becomes one of format 2 is held in test_moving_on.py.
+store of format 1 becomes one of format 2 is held in formerlog/test_moving_on.py.
 """
 
 from __future__ import annotations
