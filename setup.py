@@ -168,7 +168,9 @@ class Compile(build_ext):
             if WANTED == "1":
                 raise
             self.extensions = self.distribution.ext_modules = []
-            interpret(f"compiling failed ({problem})")
+            # What it was called with takes a screen, and it has said more itself.
+            exited = "exit status" in str(problem) or "exit code" in str(problem)
+            interpret(f"compiling failed ({'the compiler said why' if exited else problem})")
         else:
             if IN_PLACE:
                 SUMS.write_text(of)
@@ -183,11 +185,18 @@ class Compile(build_ext):
         compile_some = compiler.compile
         settings = newest([Path("setup.py"), Path("pyproject.toml")])
         settings = max(settings, newest((BUILD / "mypyc").rglob("*.h")))
+        failures: list[CCompilerError] = []
 
         def compile_one(source: str, how: dict[str, object]) -> str:
             (made,) = compiler.object_filenames([source], output_dir=self.build_temp)
             if newest([Path(made)]) < max(settings, newest([Path(source)])):
-                compile_some([source], **how)
+                if failures:  # one is enough to hear of
+                    raise failures[0]
+                try:
+                    compile_some([source], **how)
+                except CCompilerError as problem:
+                    failures.append(problem)
+                    raise
             return str(made)
 
         def compile_all(sources: Sequence[str], **how: object) -> list[str]:
