@@ -10,6 +10,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -135,6 +136,7 @@ def imports_in(tree: ast.AST, path: str, in_function: bool = False) -> Iterator[
                 yield from imports_in(node, path, in_function)
 
 
+@cache
 def imports_of(*folders: str) -> list[Import]:
     found: list[Import] = []
     for folder in folders:
@@ -187,6 +189,7 @@ def floor(folder: str, module: str) -> int:
     pytest.fail(f"{module} stands on no floor: give `{part}` its place in FLOORS of {__file__}")
 
 
+@cache
 def edges(folder: str) -> list[tuple[Import, str, str]]:
     """The imports of a package of ours from itself: with the module and its target."""
     package = folder.partition(".")[0]
