@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import resource
 import sys
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
@@ -41,11 +42,14 @@ def fork(
     stderr: Path,
     stdin: Path = Path(os.devnull),
     environment: Mapping[str, str] | None = None,
+    largest: int | None = None,
 ) -> ForkServerProcess:
-    """Begin a program of `PROGRAMS`. What it says is added to files, or goes into a pipe."""
+    """Begin a program of `PROGRAMS`. What it says is added to files, or goes into a pipe. No file
+    that it writes may be larger than `largest` bytes.
+    """
     process = CONTEXT.Process(
         target=_become,
-        args=([program, *map(str, words)], stdin, stdout, stderr),
+        args=([program, *map(str, words)], stdin, stdout, stderr, largest),
         kwargs={**os.environ, **(environment or {})},
         daemon=True,  # a test that fails may leave it behind
     )
@@ -53,19 +57,27 @@ def fork(
     return process
 
 
-def run(program: str, *words: str | Path, stdin: bytes = b"") -> CompletedProcess[bytes]:
+def run(
+    program: str, *words: str | Path, stdin: bytes = b"", largest: int | None = None
+) -> CompletedProcess[bytes]:
     """What `subprocess.run` would give."""
     with TemporaryDirectory() as scratch:
         given, said, problems = (Path(scratch, name) for name in ("in", "out", "err"))
         given.write_bytes(stdin)
-        process = fork(program, words, stdin=given, stdout=said, stderr=problems)
+        process = fork(program, words, stdin=given, stdout=said, stderr=problems, largest=largest)
         process.join(100)
         assert process.exitcode is not None, f"{program} {words} does not end"
         return CompletedProcess(words, process.exitcode, said.read_bytes(), problems.read_bytes())
 
 
 def _become(
-    words: list[str], stdin: Path, stdout: Path | Connection, stderr: Path, /, **environment: str
+    words: list[str],
+    stdin: Path,
+    stdout: Path | Connection,
+    stderr: Path,
+    largest: int | None,
+    /,
+    **environment: str,
 ) -> None:
     os.environ.clear()
     os.environ.update(environment)
@@ -77,6 +89,8 @@ def _become(
         stdout.close()
     os.dup2(_appending(stderr), 2)
     sys.stdin = open(0, closefd=False)  # noqa: SIM115  the server closed its own
+    if largest is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     sys.argv = words
     PROGRAMS[words[0]]()
 

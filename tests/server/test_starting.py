@@ -20,6 +20,7 @@ import pytest
 import redis
 
 import timeline
+from tests import forked
 from tests.ballast import fill
 from tests.engine.stores import rights
 from tests.server.daemon import Start
@@ -37,17 +38,19 @@ NOBODY = 65_534
 
 def refused(*words: str, user: int | None = None) -> str:
     """The sentence with which the daemon did not start."""
-    found = subprocess.run(
-        [sys.executable, "-m", "timeline_server", "--port", "0", *words],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        user=user,
-    )
+    if user is None:
+        found = forked.run("timelined", "--port", "0", *words)
+    else:
+        found = subprocess.run(
+            [sys.executable, "-m", "timeline_server", "--port", "0", *words],
+            capture_output=True,
+            timeout=60,
+            check=False,
+            user=user,
+        )
     assert found.returncode == 1, found
-    assert found.stdout == ""
-    *logged, line = found.stderr.splitlines()
+    assert found.stdout == b""
+    *logged, line = found.stderr.decode().splitlines()
     assert all(each.startswith("timestamp=") for each in logged)
     assert line.startswith("timelined: ")
     return line.removeprefix("timelined: ")

@@ -14,8 +14,9 @@ PROGRAM = str(Path(sys.executable).parent / "timeline")
 Ran = subprocess.CompletedProcess[bytes]
 
 
-def run(*words: str | Path, stdin: bytes = b"") -> Ran:
-    return forked.run("timeline", *words, stdin=stdin)
+def run(*words: str | Path, stdin: bytes = b"", largest: int | None = None) -> Ran:
+    """No file that it writes may be larger than `largest` bytes."""
+    return forked.run("timeline", *words, stdin=stdin, largest=largest)
 
 
 def start(*words: str | Path) -> subprocess.Popen[bytes]:

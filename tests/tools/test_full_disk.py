@@ -6,14 +6,12 @@ from __future__ import annotations
 
 import os
 import random
-import resource
-import subprocess
 from pathlib import Path
 
 import pytest
 
 import timeline
-from tests.tools.installed import PROGRAM, done, names
+from tests.tools.installed import Ran, done, names, run
 from timeline.options import KIB, MIB
 
 ENTRIES = 3_000
@@ -31,15 +29,24 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def limited(limit: int, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run where no file may be larger than `limit`."""
-    return subprocess.run(
-        [PROGRAM, *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
+@pytest.fixture(scope="module")
+def exported(store: Path) -> Path:
+    done("export", store, store.with_name("exported"))
+    return store.with_name("exported")
+
+
+@pytest.fixture(scope="module")
+def backed_up(store: Path) -> Path:
+    done("backup", store, store.with_name("backup"))
+    return store.with_name("backup")
+
+
+def check_refused(ran: Ran) -> str:
+    """What it says in one line."""
+    said = ran.stderr.decode()
+    assert ran.returncode == 1, ran.stdout
+    assert len(said.splitlines()) == 1, said
+    return said
 
 
 def kept(path: Path) -> int:
@@ -50,63 +57,45 @@ def kept(path: Path) -> int:
 @pytest.mark.parametrize("limit", LIMITS)
 @pytest.mark.parametrize("verb", ["backup", "repair", "export", "import", "restore"])
 def test_what_has_no_room_is_refused_and_leaves_nothing(
-    store: Path, tmp_path: Path, verb: str, limit: int
+    store: Path, exported: Path, backed_up: Path, tmp_path: Path, verb: str, limit: int
 ) -> None:
-    source, target = tmp_path / "source", tmp_path / "target"
+    target = tmp_path / "target"
     target.mkdir()
-    if verb == "import":
-        done("export", store, source)
-    elif verb == "restore":
-        done("backup", store, source)
     calls: dict[str, list[str | Path]] = {
         "backup": ["backup", store, target / "new"],
         "export": ["export", store, target / "new"],
-        "import": ["import", target / "new", source],
+        "import": ["import", target / "new", exported],
         "repair": ["repair", store, "--to", target / "new"],
-        "restore": ["restore", source, target / "new"],
+        "restore": ["restore", backed_up, target / "new"],
     }
-    ran = limited(limit, *calls[verb])
+    ran = run(*calls[verb], largest=limit)
     if verb == "backup" and ran.returncode == 0:
         return  # files that are linked need no room
-    assert ran.returncode == 1, ran.stdout
-    assert len(ran.stderr.splitlines()) == 1, ran.stderr
+    check_refused(ran)
     assert not names(target)
     assert kept(store) == ENTRIES
 
 
 @pytest.mark.parametrize("limit", LIMITS)
 def test_a_repair_in_place_that_has_no_room_leaves_the_store(
-    store: Path, tmp_path: Path, limit: int
+    backed_up: Path, tmp_path: Path, limit: int
 ) -> None:
-    done("restore", backed_up(store, tmp_path), tmp_path / "store")
-    ran = limited(limit, "repair", tmp_path / "store", "--in-place")
-    assert ran.returncode == 1, ran.stdout
-    assert len(ran.stderr.splitlines()) == 1, ran.stderr
+    done("restore", backed_up, tmp_path / "store")
+    check_refused(run("repair", tmp_path / "store", "--in-place", largest=limit))
     assert names(tmp_path / "store") == ["LOCK", "MARK", "log", "rocks"]
     assert kept(tmp_path / "store") == ENTRIES
 
 
-def backed_up(store: Path, place: Path) -> Path:
-    done("backup", store, place / "backup")
-    return place / "backup"
-
-
 @pytest.mark.parametrize("free", [128 * KIB, MIB, 2 * MIB])
-def test_a_repair_on_a_full_disk_is_refused(store: Path, small_disk: Path, free: int) -> None:
-    done("restore", backed_up(store, small_disk), small_disk / "store")
+def test_a_repair_on_a_full_disk_is_refused(backed_up: Path, small_disk: Path, free: int) -> None:
+    done("restore", backed_up, small_disk / "store")
     with (small_disk / "ballast").open("wb") as ballast:
         room = os.statvfs(small_disk)
         os.posix_fallocate(ballast.fileno(), 0, room.f_bavail * room.f_bsize - free)
     for words in (["--to", small_disk / "new"], ["--in-place"]):
-        ran = subprocess.run(
-            [PROGRAM, "repair", small_disk / "store", *words],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ran.returncode == 1, ran.stdout
-        assert ran.stderr.endswith("/rocks is full: free some space\n")
-        assert "No space left" not in ran.stderr, "which says the same once more"
-        assert names(small_disk) == ["backup", "ballast", "store"]
+        said = check_refused(run("repair", small_disk / "store", *words))
+        assert said.endswith("/rocks is full: free some space\n")
+        assert "No space left" not in said, "which says the same once more"
+        assert names(small_disk) == ["ballast", "store"]
         assert names(small_disk / "store") == ["LOCK", "MARK", "log", "rocks"]
     assert kept(small_disk / "store") == ENTRIES
