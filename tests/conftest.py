@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--model-examples",
         type=int,
-        default=60,
+        default=40,
         metavar="N",
         help="how many histories the state machines of the engine try",
     )
@@ -41,14 +41,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--crash-point-stride",
         type=int,
-        default=5,
+        default=7,
         metavar="N",
         help="fail the engine at every N-th of its calls to the disk; 1 is every one",
     )
     group.addoption(
         "--damage-cases",
         type=int,
-        default=16,
+        default=12,
         metavar="N",
         help="how many places of files are damaged",
     )

@@ -18,6 +18,11 @@ from timeline.storage.rocks import FAMILIES
 from timeline.verification import repair, verify
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "seed" in metafunc.fixturenames:
+        metafunc.parametrize("seed", range(metafunc.config.getoption("--damage-cases")))
+
+
 @pytest.fixture(scope="session")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("filled") / "data"
@@ -107,7 +112,6 @@ def spoil_log(path: Path, random: Random) -> bytes:
     return f"{len(noise)} at {at}".encode()
 
 
-@pytest.mark.parametrize("seed", range(16))
 def test_whatever_is_spoilt_is_mended(seed: int, store: Path, tmp_path: Path) -> None:
     where = spoil(store, Random(seed))
     verify(store)

@@ -144,9 +144,11 @@ def test_top_is_a_live_view_on_a_terminal(daemon: Daemon) -> None:
     assert (process.returncode, problems) == (130, "stopped\n")
 
 
-def test_ctrl_c_at_any_time_is_a_word_at_most(stopped: Path, tmp_path: Path) -> None:
+def test_ctrl_c_at_any_time_is_a_word_at_most(
+    stopped: Path, tmp_path: Path, kill_rounds: int
+) -> None:
     """While it loads, opens, reads or ends; nothing is left behind."""
-    for delay in range(24):
+    for number in range(kill_rounds):
         process = subprocess.Popen(
             [TIMELINE, "cat", stopped, "room:001", "--reverse"],
             stdout=subprocess.DEVNULL,
@@ -155,7 +157,7 @@ def test_ctrl_c_at_any_time_is_a_word_at_most(stopped: Path, tmp_path: Path) -> 
             env={**os.environ, "TMPDIR": str(tmp_path)},
         )
         try:
-            process.wait(0.08 + delay * 0.03)
+            process.wait(0.08 + number / kill_rounds * 0.72)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGINT)
         _, problems = process.communicate(timeout=30)
