@@ -13,8 +13,9 @@ from tests.server.daemon import Daemon
 from tests.tools.looks import fill
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Not to be written to: all that look have this one."""
     path = tmp_path_factory.mktemp("looking") / "stopped"
     with timeline.open(path) as db:
         fill(db)
@@ -25,8 +26,8 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def daemon(stopped: Path) -> Iterator[Daemon]:
-    live = stopped.with_name("live")
+def daemon(stopped: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    live = tmp_path_factory.mktemp("looking") / "live"
     shutil.copytree(stopped, live)
     running = Daemon(live)
     yield running

@@ -11,6 +11,8 @@ import timeline
 from timeline_tools.main import main
 
 ROOMS, ENTRIES = 100, 3_000
+LARGE, FEW = 10, 300  # the first rooms have ENTRIES each, all others FEW
+TOTAL = LARGE * ENTRIES + (ROOMS - LARGE) * FEW
 BINARY = b"bin\xff"
 
 
@@ -34,12 +36,13 @@ def documents(*arguments: str) -> list[Any]:
 
 
 def fill(db: timeline.Database) -> None:
-    """300,000 entries in a hundred timelines, a team with all that makes counting hard, and a user
-    with an in-box of several pages.
+    """57,000 entries in a hundred timelines, ten of which are long, a team with all that makes
+    counting hard, and a user with an in-box of several pages.
     """
     for room in range(ROOMS):
         text = f"a quite ordinary message in room {room}"
-        entries = [{"n": str(number), "text": text} for number in range(ENTRIES)]
+        length = ENTRIES if room < LARGE else FEW
+        entries = [{"n": str(number), "text": text} for number in range(length)]
         db.timeline(f"room:{room:03}").append_many(entries)
     db.timeline("room:000").trim(before=11)
     db.timeline("room:000").set_metadata({"owner": "alice"})

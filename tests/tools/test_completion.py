@@ -32,16 +32,17 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def completed(typed: str, cwd: Path) -> list[str]:
-    """What bash offers at the end of `typed`, by the script that is printed."""
-    words = typed.split(" ")
-    program = (
-        f'eval "$({PROGRAM} completion bash)"\n'
-        f"COMP_WORDS=({shlex.join(words)})\n"
-        f"COMP_CWORD={len(words) - 1}\n"
-        f"_timeline_completion {PROGRAM}\n"
-        'printf "%s\\n" "${COMPREPLY[@]}"\n'
-    )
+def completed(cwd: Path, *typed: str) -> list[list[str]]:
+    """What bash offers at the end of each of `typed`, by the script that is printed."""
+    program = f'eval "$({PROGRAM} completion bash)"\n'
+    for each in typed:
+        words = each.split(" ")
+        program += (
+            f"COMPREPLY=() COMP_WORDS=({shlex.join(words)})\n"
+            f"COMP_CWORD={len(words) - 1}\n"
+            f"_timeline_completion {PROGRAM}\n"
+            'echo "${COMPREPLY[@]}"\n'
+        )
     done = subprocess.run(
         ["bash", "--norc", "-c", program],
         capture_output=True,
@@ -51,7 +52,7 @@ def completed(typed: str, cwd: Path) -> list[str]:
         cwd=cwd,
         env=os.environ | {"PATH": f"{PROGRAM.parent}:{os.environ['PATH']}"},
     )
-    return done.stdout.split()
+    return [line.split() for line in done.stdout.splitlines()]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -75,13 +76,21 @@ def test_another_shell_is_refused_with_those_there_are() -> None:
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
 def test_bash_offers_verbs_and_options(tmp_path: Path) -> None:
-    assert completed("timeline compl", tmp_path) == ["completion"]
-    assert {"inspect", "reindex", "completion"} <= set(completed("timeline ", tmp_path))
-    assert completed("timeline completion f", tmp_path) == ["fish"]
     with timeline.open(tmp_path / "data") as db:
         db.timeline("room:1").append({"a": "b"})
-    assert completed("timeline tail data room:", tmp_path) == ["room:1"]
-    assert "--connect" in completed("timeline reindex --", tmp_path)
+    verb, verbs, word, name, options = completed(
+        tmp_path,
+        "timeline compl",
+        "timeline ",
+        "timeline completion f",
+        "timeline tail data room:",
+        "timeline reindex --",
+    )
+    assert verb == ["completion"]
+    assert {"inspect", "reindex", "completion"} <= set(verbs)
+    assert word == ["fish"]
+    assert name == ["room:1"]
+    assert "--connect" in options
 
 
 @pytest.mark.parametrize("where", ["stopped", "in use", "daemon"], indirect=True)

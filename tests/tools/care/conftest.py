@@ -14,10 +14,10 @@ from tests.server.daemon import Daemon
 
 @pytest.fixture(scope="session")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Some hundred thousand entries in a few hundred timelines, and conversations."""
+    """Some ten thousand entries in a hundred timelines, and conversations."""
     path = tmp_path_factory.mktemp("large") / "data"
     with timeline.open(path) as db:
-        for number in range(200):
+        for number in range(60):
             db.timeline(f"sensor:{number}").append_many([{"v": str(n)} for n in range(1_000)])
         for _ in range(3):  # small segments, which compaction merges
             for number in range(50):

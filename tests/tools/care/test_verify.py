@@ -15,7 +15,7 @@ from timeline.formats.rows import StoreRow, encode_store
 
 def test_a_sound_store_is_called_sound_and_is_left_as_it_is(store: Path) -> None:
     before = state(store)
-    assert done("verify", store).startswith("sound: 200,970 entries, ")
+    assert done("verify", store).startswith("sound: 60,970 entries, ")
     report = json.loads(done("verify", store, "--json", "--index", "whole"))
     assert (report["sound"], report["findings"]) == (True, [])
     assert report["documents"] == 200

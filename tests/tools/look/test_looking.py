@@ -14,7 +14,7 @@ import pytest
 import timeline
 from tests.engine.stores import state_of
 from tests.server.daemon import Daemon
-from tests.tools.looks import BINARY, ENTRIES, ROOMS, documents, printed, refused, run
+from tests.tools.looks import BINARY, ENTRIES, ROOMS, TOTAL, documents, printed, refused, run
 from timeline.formats.rows import FORMAT
 from timeline.messaging.conversations.lifecycle import Deletion
 
@@ -233,7 +233,7 @@ def test_the_pages_of_a_user_are_one_answer(
 def test_rows_are_counted_of_a_store_that_was_opened_again(where: list[str]) -> None:
     (found,) = documents("inspect", *where)
     keys = {family["name"]: family["keys"] for family in found["families"]}
-    assert 300_000 // 256 <= keys["segments"] <= 300_000 // 128
+    assert TOTAL // 256 <= keys["segments"] <= TOTAL // 128
 
 
 def test_retention_is_shown_without_a_change(where: list[str], stopped: Path) -> None:

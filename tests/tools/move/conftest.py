@@ -15,8 +15,8 @@ from tests.tools.move.stores import ENTRIES, fill
 
 @pytest.fixture(scope="session")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of some hundred thousand entries; not to be written to."""
-    return fill(tmp_path_factory.mktemp("large") / "data", 4_000)
+    """A store of more entries than go into a page, a batch or a pipe; not to be written to."""
+    return fill(tmp_path_factory.mktemp("large") / "data", 1_200)
 
 
 @pytest.fixture(scope="session")
