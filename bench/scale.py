@@ -16,9 +16,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from itertools import accumulate
 from pathlib import Path
 from typing import Final
+
+import numpy as np
 
 from timeline.admin import compact as compaction
 from timeline.engine.engine import Engine
@@ -26,19 +27,25 @@ from timeline.options import MIB, Options
 
 _RUN: Final = 1_000  # entries staged together, one group
 _WORDS: Final = 5_000
+_PAGE: Final = 10_000  # texts made together
 _KILL_SECONDS: Final = 10.0
 
 
 def texts(seed: int) -> Iterator[bytes]:
     """Chat-like messages of some 60 bytes: words as frequent as in a language (Zipf)."""
-    source = random.Random(seed)
-    letters = "etaoinshrdlucmfwypvbgk"
-    words = ["".join(source.choices(letters, k=source.randint(2, 9))) for _ in range(_WORDS)]
-    weights = list(accumulate(1 / rank for rank in range(1, _WORDS + 1)))
+    draw = np.random.default_rng(seed)
+    letters = list("etaoinshrdlucmfwypvbgk")
+    words = ["".join(draw.choice(letters, draw.integers(2, 10))) for _ in range(_WORDS)]
+    frequency = 1 / np.arange(1, _WORDS + 1)
+    limits = np.cumsum(frequency / frequency.sum())
     while True:
-        for _ in range(1_000):
-            count = source.randint(3, 17)
-            yield " ".join(source.choices(words, cum_weights=weights, k=count)).encode()
+        counts = draw.integers(3, 18, _PAGE).tolist()
+        chosen = np.searchsorted(limits, draw.random(sum(counts))).tolist()
+        start = 0
+        for count in counts:
+            stop = start + count
+            yield " ".join([words[min(each, _WORDS - 1)] for each in chosen[start:stop]]).encode()
+            start = stop
 
 
 def append(
