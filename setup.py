@@ -168,6 +168,9 @@ class Compile(build_ext):
             if WANTED == "1":
                 raise
             self.extensions = self.distribution.ext_modules = []
+            wheel: Any = self.distribution.get_command_obj("bdist_wheel", create=False)
+            if wheel is not None:
+                wheel.root_is_pure = True  # it is for every platform now
             # What it was called with takes a screen, and it has said more itself.
             exited = "exit status" in str(problem) or "exit code" in str(problem)
             interpret(f"compiling failed ({'the compiler said why' if exited else problem})")
