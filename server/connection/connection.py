@@ -268,9 +268,10 @@ class Connection(Link):
 
     def _read(self, commands: list[Request], place: int) -> int:
         room = self._settings.output_pause_bytes - self._size
-        done, pieces, size = short_reads(self._service.engine.view, commands, place, room)
-        self._out += pieces
-        self._size += size
+        done, reply = short_reads(self._service.engine.view, commands, place, room)
+        if done:
+            self._out.append(reply)
+            self._size += len(reply)
         return done
 
     def _carry_out(self, args: Request) -> int:

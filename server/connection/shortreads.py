@@ -22,16 +22,14 @@ _COUNT = frozenset((b"COUNT", b"count"))
 _COUNTS = {b"%d" % count: count for count in range(1, 1000)}  # above, it is no short one
 
 
-def short_reads(
-    view: Applied, commands: list[Request], place: int, room: int
-) -> tuple[int, list[bytes], int]:
+def short_reads(view: Applied, commands: list[Request], place: int, room: int) -> tuple[int, bytes]:
     """Answers the commands from `place` on, as long as they are short reads by one command. Returns
-    how many those are, their replies in pieces, and the bytes of these, not much more than `room`.
+    how many those are, and their replies, not much more than `room` bytes.
     """
     verb = commands[place][0]
     reverse = verb in _BACK
     known, read = view.by_name, view.ranges.read_short
-    pieces: list[bytes] = []
+    pieces: list[bytes | memoryview] = []
     done = size = 0
     for at in range(place, len(commands)):
         command = commands[at]
@@ -58,7 +56,8 @@ def short_reads(
         done += 1
         pieces.append(array_header(page.count))
         pieces += page.chunks
-        size += sum(map(len, page.chunks))
+        for chunk in page.chunks:
+            size += len(chunk)
         if size > room:
             break
-    return done, pieces, size
+    return done, b"".join(pieces)

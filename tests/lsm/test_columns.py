@@ -49,5 +49,7 @@ def test_a_piece_reads_like_a_segment() -> None:
     piece = Piece(columns, array("Q", [7, 9, 10]), {3: b"new"})
     assert len(piece) == 3
     assert [piece.seq(index) for index in range(3)] == list(piece.numbers(0, 3)) == [1, 3, 4]
+    assert list(piece.numbers(1, 3)) == [3, 4]
+    assert list(piece.numbers(1, 1)) == []
     assert piece.wire(0, 2) == entries[0] + b"new"
     assert list(piece.stored(1, 3)) == [(3, 3, 100, b"new"), (4, 4, 100, entries[3])]

@@ -66,6 +66,15 @@ def test_a_range_is_what_was_appended_and_not_deleted(
 
 
 @pytest.mark.parametrize(("first", "last"), BOUNDS)
+def test_payloads_by_number_are_those_of_the_range(
+    found: tuple[Ranges, Timeline], first: int, last: int
+) -> None:
+    ranges, t = found
+    stored = ranges.stored(t, first, last, None, reverse=False)
+    assert ranges.payloads(t, first, last) == {seq: payload for seq, _, _, payload in stored}
+
+
+@pytest.mark.parametrize(("first", "last"), BOUNDS)
 def test_counting_agrees_with_reading(
     found: tuple[Ranges, Timeline], first: int, last: int
 ) -> None:

@@ -52,14 +52,21 @@ def test_a_segment_is_found_by_any_of_its_numbers_and_read_once(storage: Storage
     assert cache.before(timeline, 1) is None
 
 
-def test_a_whole_page_is_given_from_one_segment_only(storage: Storage) -> None:
+def test_a_whole_page_is_given_from_cached_segments_only(storage: Storage) -> None:
     cache = SegmentCache(storage, Memtable(), 1 << 20)
-    timeline = sealed(storage, 1, 20)
+    timeline = sealed(storage, 1, 40)
     assert cache.whole(timeline, 1, 3, reverse=False) is None, "nothing is cached"
     cache.at_or_after(timeline, 1)
-    assert cache.whole(timeline, 2, 3, reverse=False) == b"2;3;4;"
-    assert cache.whole(timeline, 2, 3, reverse=True) == b"4;3;2;"
-    assert cache.whole(timeline, 9, 3, reverse=False) is None, "it ends at 10"
+    assert cache.whole(timeline, 2, 3, reverse=False) == [b"2;3;4;"]
+    assert cache.whole(timeline, 2, 3, reverse=True) == [b"4;3;2;"]
+    assert cache.whole(timeline, 9, 3, reverse=False) is None, "11 is not cached"
+    cache.at_or_after(timeline, 11)
+    assert cache.whole(timeline, 9, 3, reverse=False) == [b"9;10;", b"11;"]
+    assert cache.whole(timeline, 9, 3, reverse=True) == [b"11;", b"10;9;"]
+    assert cache.whole(timeline, 20, 1, reverse=False) == [b"20;"]
+    assert cache.whole(timeline, 20, 2, reverse=False) is None, "21 is not cached"
+    cache.at_or_after(timeline, 31)
+    assert cache.whole(timeline, 19, 14, reverse=False) is None, "there is a gap"
 
 
 def test_patches_on_the_disk_and_in_memory_are_applied(storage: Storage) -> None:

@@ -146,7 +146,7 @@ class TimelineReader:
                     return
                 asked = min(_PAGE_ENTRIES, left)
                 page = InboxView(engine.view).read(inbox, low, high, asked, reverse=reverse)
-            yield from map(show_reference, page.chunks)
+            yield from map(show_reference, map(bytes, page.chunks))
             if page.last is None or page.count < asked:
                 return
             left -= page.count

@@ -19,7 +19,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from struct import (
     Struct,
     error as StructError,  # noqa: N812  it is a class
@@ -51,8 +51,8 @@ class Segment:
     """
 
     __slots__ = (
-        "_base", "_value", "changed", "count", "ends", "first", "last", "low", "lsns", "seqs",
-        "size", "times",
+        "_base", "_view", "changed", "count", "ends", "first", "last", "low", "lsns",
+        "seqs", "size", "times",
     )  # fmt: skip
 
     times: Sequence[int]
@@ -90,7 +90,7 @@ class Segment:
         self.count: int = count
         self.low: int = self.first
         self.size = len(value)
-        self._value = value
+        self._view = view
         self._base = at
 
     def index(self, seq: int) -> int:
@@ -108,10 +108,12 @@ class Segment:
     def seq(self, index: int) -> int:
         return self.seqs[index] if self.seqs is not None else self.first + index
 
-    def wire(self, start: int, stop: int) -> bytes:
-        """Entries `start` to `stop` (exclusive) in stored form, as one piece."""
+    def wire(self, start: int, stop: int) -> memoryview:
+        """Entries `start` to `stop` (exclusive) in stored form, as one piece that is not copied.
+        Whoever keeps it keeps all of the segment.
+        """
         base, ends = self._base, self.ends
-        return self._value[base + (ends[start - 1] if start else 0) : base + ends[stop - 1]]
+        return self._view[base + (ends[start - 1] if start else 0) : base + ends[stop - 1]]
 
     def stored(self, start: int = 0, stop: int | None = None) -> Iterator[StoredEntry]:
         """Entries `start` to `stop` (exclusive), oldest first."""
@@ -133,10 +135,10 @@ class Segment:
         """Entries `start` to `stop` (exclusive) in stored form, one by one."""
         if start >= stop:
             return []
-        piece = self.wire(start, stop)
+        piece = bytes(self.wire(start, stop))
         begin = self.ends[start - 1] if start else 0
-        ends = [end - begin for end in self.ends[start:stop]]
-        return [piece[at:end] for at, end in zip((0, *ends), ends, strict=False)]
+        bounds = [0, *[end - begin for end in self.ends[start:stop]]]
+        return [piece[at:end] for at, end in pairwise(bounds)]
 
     def patched(self, patches: Mapping[int, bytes]) -> Segment:
         """This segment with `patches` (seq → stored form, empty to delete) applied.
@@ -156,7 +158,7 @@ class Segment:
         copy.lsns = [row[1] for row in rows]
         copy.times = [row[2] for row in rows]
         copy.ends = list(accumulate(len(row[3]) for row in rows))
-        copy._value = b"".join([row[3] for row in rows])
+        copy._view = memoryview(b"".join([row[3] for row in rows]))
         copy._base = 0
         return copy
 

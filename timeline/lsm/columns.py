@@ -124,8 +124,13 @@ class Piece:
         return self._columns.seqs[self._rows[index] - self._columns.start]
 
     def numbers(self, start: int, stop: int) -> Sequence[int]:
-        seqs, base = self._columns.seqs, self._columns.start
-        return [seqs[row - base] for row in self._rows[start:stop]]
+        seqs, base, rows = self._columns.seqs, self._columns.start, self._rows[start:stop]
+        if not rows:
+            return []
+        first = seqs[rows[0] - base]
+        if seqs[rows[-1] - base] - first == len(rows) - 1:  # ascending, so without a hole
+            return range(first, first + len(rows))
+        return [seqs[row - base] for row in rows]
 
     @property
     def times(self) -> Sequence[int]:

@@ -13,7 +13,7 @@ The caller holds the engine's lock. Damage raises `CorruptError` and hurts this 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final, NamedTuple
@@ -48,13 +48,14 @@ class Extent(NamedTuple):
 
 @dataclass(slots=True)
 class Page:
-    """Part of a range: `count` entries in stored form, joined into few `chunks`.
+    """Part of a range: `count` entries in stored form, joined into few `chunks`. These are to be
+    copied soon: one may be a view of a whole segment, which it keeps in memory.
 
     `last` is the number of the last entry in the order read, None when there is none.
     """
 
     count: int
-    chunks: list[bytes]
+    chunks: Sequence[bytes | memoryview]
     last: int | None
 
 
@@ -93,7 +94,7 @@ class Ranges:
             if page is not None:
                 return page
         count = 0
-        chunks: list[bytes] = []
+        chunks: list[bytes | memoryview] = []
         end: int | None = None
         for source, start, stop in self.runs(timeline, first, last, limit, reverse=reverse):
             count += stop - start
@@ -107,9 +108,8 @@ class Ranges:
     def read_short(
         self, timeline: Timeline, first: int, last: int, limit: int, *, reverse: bool
     ) -> Page | None:
-        """The page if it lies in memory wholly, in one piece: what is asked for most.
-
-        That is, in the tail, or in one cached segment.
+        """The page if it lies in memory wholly, in the tail or in cached segments: what is asked
+        for most.
         """
         memtable = self._memtable
         if timeline.tail:
@@ -131,7 +131,7 @@ class Ranges:
             first = last - limit + 1
         ready = self.cache.whole(timeline, first, limit, reverse=reverse)
         return (
-            None if ready is None else Page(limit, [ready], first if reverse else first + limit - 1)
+            None if ready is None else Page(limit, ready, first if reverse else first + limit - 1)
         )
 
     def entries(
@@ -163,6 +163,18 @@ class Ranges:
             if reverse:
                 part.reverse()
             found += part
+        return found
+
+    def payloads(self, timeline: Timeline, first: int, last: int) -> dict[int, bytes]:
+        """As `read` without a limit, by number."""
+        if timeline.tail:
+            stretch = self._memtable.stretch(timeline, first, last, last - first + 1, reverse=False)
+            if stretch is not None:
+                return dict(enumerate(stretch[0], first))
+        found: dict[int, bytes] = {}
+        for source, start, stop in self.runs(timeline, first, last, None, reverse=False):
+            numbers = source.numbers(start, stop)
+            found.update(zip(numbers, source.payloads(start, stop), strict=True))
         return found
 
     def each(

@@ -53,25 +53,37 @@ class SegmentCache:
         segment.low = min(segment.low, seq)
         return segment
 
-    def whole(self, timeline: Timeline, first: int, count: int, *, reverse: bool) -> bytes | None:
-        """The `count` entries from number `first` on in stored form, with `reverse` the newest
-        first; None unless one cached segment holds all of them, without a hole.
+    def whole(
+        self, timeline: Timeline, first: int, count: int, *, reverse: bool
+    ) -> list[bytes | memoryview] | None:
+        """The `count` entries from number `first` on in stored form, a chunk for each segment, with
+        `reverse` the newest first; None unless cached segments hold all of them, without a hole.
         """
         if timeline.cached is None:
             return None
         lasts, segments = timeline.cached
         index = bisect_left(lasts, first)
-        if index == len(lasts):
-            return None
-        segment = segments[index]
-        start = first - segment.first
-        if segment.seqs is not None or start < 0 or start + count > segment.count:
-            return None
-        self._recent.move_to_end((timeline.id, segment.last))
-        self.hits += 1
+        found: list[bytes | memoryview] = []
+        while count > 0:
+            if index == len(lasts):
+                return None
+            segment = segments[index]
+            start = first - segment.first
+            if segment.seqs is not None or not 0 <= start < segment.count:
+                return None
+            stop = min(start + count, segment.count)
+            if reverse:
+                found.append(b"".join(reversed(segment.payloads(start, stop))))
+            else:
+                found.append(segment.wire(start, stop))
+            self._recent.move_to_end((timeline.id, segment.last))
+            self.hits += 1
+            first += stop - start
+            count -= stop - start
+            index += 1
         if reverse:
-            return b"".join(reversed(segment.payloads(start, start + count)))
-        return segment.wire(start, start + count)
+            found.reverse()
+        return found
 
     def before(self, timeline: Timeline, seq: int) -> Segment | None:
         """The last segment that ends below `seq`."""

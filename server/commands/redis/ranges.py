@@ -100,7 +100,7 @@ def _pages(
         page = view.read(timeline, first, last, min(step, left), reverse=reverse)
         if page.last is None:
             break
-        chunks += page.chunks
+        chunks += map(bytes, page.chunks)  # they may wait for long
         size += sum(map(len, page.chunks))
         if size > most:
             raise too_large(most)

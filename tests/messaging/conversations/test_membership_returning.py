@@ -197,7 +197,7 @@ def test_it_takes_linear_time_in_small_pages(
     read = 0
     wire = Segment.wire
 
-    def counted(segment: Segment, start: int, stop: int) -> bytes:
+    def counted(segment: Segment, start: int, stop: int) -> memoryview:
         nonlocal read
         read += stop - start
         return wire(segment, start, stop)

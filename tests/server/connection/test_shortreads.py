@@ -50,7 +50,16 @@ def bound(chance: random.Random) -> str:
 
 
 def question(chance: random.Random) -> list[str | bytes | int]:
-    counts = ["1", "2", "10", "49", "50"] * 4 + ["0", "-1", "x", "", "007", "999", "1000", "²"]
+    counts = ["1", "2", "10", "49", "50", "120"] * 4 + [
+        "0",
+        "-1",
+        "x",
+        "",
+        "007",
+        "999",
+        "1000",
+        "²",
+    ]
     options = chance.choice(
         [["COUNT", chance.choice(counts)]] * 9 + [[], ["count", "5"], ["COUNT"]]
     )
