@@ -31,17 +31,16 @@ to the other. The caller holds the engine's lock.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from heapq import merge
-from itertools import count, groupby, repeat
+from itertools import chain, groupby, islice
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.formats.entries import decode_items
 from timeline.formats.numbers import Lsn, Seq, TimelineId
-from timeline.formats.references import REPLAY
+from timeline.formats.references import REPLAY, Fields
 from timeline.formats.segments import StoredEntry
 from timeline.lsm.bisection import bisect_entries
 from timeline.lsm.inboxes import Inboxes
@@ -68,25 +67,26 @@ class Outlet(NamedTuple):
     last: int
 
 
-class Arrival(NamedTuple):
-    """One thing that reached a reader: a reference, or an entry that was pulled.
-
-    Of a pulled entry `kind` is 0 and `payload` is the entry. A reference has neither payload nor
-    content: the reader of it looks up entry `seq` of the timeline.
-    """
-
-    lsn: Lsn
-    ordinal: int
-    rank: int  # 0 for the in-box, then by timeline: decides where commits kept no ordinals
-    order: int  # decides last: as they lie in the in-box or the timeline
-    timeline_id: TimelineId
-    seq: Seq
-    kind: int
-    payload: bytes
+# One thing that reached a reader: a reference, or an entry that was pulled, whose kind is 0. Its
+# content is read by whoever wants it: entry `seq` of the timeline.
+Arrival = Fields
 
 
-_new_arrival = partial(tuple.__new__, Arrival)  # a third of what its constructor takes
-_new_position = partial(tuple.__new__, Position)
+class Arrivals(NamedTuple):
+    """What reached a reader, in order, as columns of equal length: row by row one thing."""
+
+    lsns: Sequence[Lsn]
+    timelines: Sequence[TimelineId]
+    seqs: Sequence[Seq]
+    kinds: Sequence[int]
+    # The fields of the `Position` after each.
+    reached: Sequence[Lsn]
+    passed: Sequence[int]
+
+
+_in_order = itemgetter(0, 4)  # LSN and ordinal; what has the same keeps the order of its source
+_kind = itemgetter(3)
+_NOTHING: Final = Arrivals((), (), (), (), (), ())
 
 
 def push(draft: Draft, audience: TimelineId, timeline: Timeline, seq: int, kind: int) -> None:
@@ -150,36 +150,43 @@ class Pull:
     ) -> None:
         """`expected` is how many will be taken, about."""
         self._position = after
-        sources = [_references(view, inboxes, inbox, after, expected + 1)]
-        sources += [
-            _entries(view, outlet, rank, after.lsn) for rank, outlet in enumerate(outlets, 1)
+        sources: list[Iterator[Arrival]] = [
+            chain.from_iterable(_references(view, inboxes, inbox, after, expected + 1))
         ]
-        self._items = sources[0] if len(sources) == 1 else merge(*sources)
+        sources += [_entries(view, outlet, after.lsn) for outlet in outlets]
+        # Commits of the first stores kept no ordinals: there the in-box comes first.
+        self._items = sources[0] if len(sources) == 1 else merge(*sources, key=_in_order)
         self._next = next(self._items, None)
         self._lsn = 0  # of the last item taken
         self._passed = 0  # how many things of that commit were passed, also those of other readers
-        while self._next is not None and self._next.lsn == after.lsn + 1:
-            if max(self._next.ordinal, self._passed) >= after.ordinal:
+        while self._next is not None and self._next[0] == after.lsn + 1:
+            if max(self._next[4], self._passed) >= after.ordinal:
                 break
             self.take(1)
 
-    def take(self, most: int) -> list[tuple[Arrival, Position]]:
-        """At most `most` arrivals, each with the position after it; fewer only at the end."""
-        found: list[tuple[Arrival, Position]] = []
-        following, items = self._next, self._items
-        lsn, passed, position = self._lsn, self._passed, self._position
-        while len(found) < most and following is not None:
-            item, following = following, next(items, None)
-            # Commits of the first stores kept no ordinals: all are 0, and are counted as they come.
-            passed = 1 + (max(item.ordinal, passed) if item.lsn == lsn else item.ordinal)
-            lsn = item.lsn
-            if following is not None and following.lsn == lsn:
-                position = _new_position((lsn - 1, passed))
+    def take(self, most: int) -> Arrivals:
+        """At most `most` arrivals; fewer only at the end."""
+        if self._next is None or most < 1:
+            return _NOTHING
+        found = [self._next, *islice(self._items, most - 1)]
+        following = self._next = next(self._items, None)
+        lsns: tuple[Lsn, ...]
+        ordinals: tuple[int, ...]
+        lsns, timelines, seqs, kinds, ordinals = zip(*found, strict=True)
+        reached, after = list(lsns), [0] * len(found)
+        lsn, passed = self._lsn, self._passed
+        for at, each in enumerate(lsns):
+            if each == lsn:
+                if at:  # the one before was not the last of its commit
+                    reached[at - 1], after[at - 1] = Lsn(lsn - 1), passed
+                # Commits of the first stores: all ordinals are 0, and are counted as they come.
+                passed = 1 + max(ordinals[at], passed)
             else:
-                position = _new_position((lsn, 0))
-            found.append((item, position))
-        self._next, self._lsn, self._passed, self._position = following, lsn, passed, position
-        return found
+                lsn, passed = each, 1 + ordinals[at]
+        if following is not None and following[0] == lsn:
+            reached[-1], after[-1] = Lsn(lsn - 1), passed
+        self._lsn, self._passed, self._position = lsn, passed, Position(reached[-1], after[-1])
+        return Arrivals(lsns, timelines, seqs, kinds, reached, after)
 
     @property
     def more(self) -> bool:
@@ -193,16 +200,12 @@ class Pull:
 
 def _references(
     view: View, inboxes: Inboxes, inbox: int, after: Position, most: int
-) -> Iterator[Arrival]:
-    orders = count()
+) -> Iterator[Iterable[Arrival]]:
     lsn = after.lsn
     while True:
         page = inboxes.above(inbox, lsn, most)
         if page:
-            lsns, timelines, seqs, kinds, ordinals = zip(*page, strict=True)
-            columns = (lsns, ordinals, repeat(0), orders, timelines, seqs, kinds, repeat(b""))
-            found = map(_new_arrival, zip(*columns, strict=False))
-            yield from _unfold(view, found, after) if REPLAY in kinds else found
+            yield _unfold(view, page, after) if REPLAY in map(_kind, page) else page
         if len(page) < most:
             return
         lsn, most = page[-1][0], _PAGE_REFERENCES
@@ -213,7 +216,7 @@ def _unfold(view: View, items: Iterable[Arrival], after: Position) -> Iterator[A
     for lsn, commit in groupby(items, itemgetter(0)):
         replays = []
         for item in commit:
-            if item.kind == REPLAY:
+            if item[3] == REPLAY:
                 replays.append(item)
             else:
                 yield item
@@ -227,25 +230,22 @@ def _replayed(view: View, item: Arrival, passed: int, base: int) -> Iterator[Arr
     """The entries of the stretch that a reference stands for. The ordinal of each follows from its
     number alone, so that what the reader has passed is not read again, whatever became of others.
     """
-    timeline = view.load(item.timeline_id)
+    lsn, timeline_id, begin, _, _ = item
+    timeline = view.load(timeline_id)
     if timeline is None:
         return
-    stop = first_above(view, timeline, item.lsn, item.seq, view.extent(timeline).head)
-    first = item.seq + max(0, passed - base)
-    seq: Any
-    for seq, _, _, payload in view.stored(timeline, first, stop - 1):
-        place = base + seq - item.seq
-        yield Arrival(item.lsn, place, 0, item.order, timeline.id, seq, 0, payload)
+    stop = first_above(view, timeline, lsn, begin, view.extent(timeline).head)
+    first = begin + max(0, passed - base)
+    for entry in view.stored(timeline, first, stop - 1):
+        yield lsn, timeline_id, Seq(entry[0]), 0, base + entry[0] - begin
 
 
-def _entries(view: View, outlet: Outlet, rank: int, lsn: Lsn) -> Iterator[Arrival]:
+def _entries(view: View, outlet: Outlet, lsn: Lsn) -> Iterator[Arrival]:
     timeline, low, last = outlet
     first = first_above(view, timeline, lsn, low, min(last, view.extent(timeline).head))
-    seq: Any
-    at: Any
     for seq, at, _, payload in view.stored(timeline, first, last):
         ordinal = _ordinal_of(payload) if ORDINAL in payload else 0
-        yield Arrival(at, ordinal, rank, seq, timeline.id, seq, 0, payload)
+        yield Lsn(at), timeline.id, Seq(seq), 0, ordinal
 
 
 def _ordinal_of(payload: bytes) -> int:

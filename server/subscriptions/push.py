@@ -299,7 +299,7 @@ class Push:
         entries, subscriber.position, more = self._messages.reader.page(
             subscriber.inbox, subscriber.position, _PAGE_ENTRIES, _PAGE_BYTES
         )
-        if entries:
+        if len(entries):
             suffixes = [b"", *map(self._frames.get, entries)]
             prefix, client = subscriber.prefix, subscriber.client
             if sum(map(len, suffixes)) > _COPIED * len(entries):

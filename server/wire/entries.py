@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from timeline.formats.conversations import KINDS
-from timeline.messaging.delivery.updates import Update
+from timeline.messaging.delivery.updates import Update, Updates
 
 from . import replies
 
@@ -22,16 +22,18 @@ def encode_update(update: Update) -> bytes:
     return _KINDS[update.kind_number] + replies.bulk(update.conversation) + update.payload[_ENTRY:]
 
 
-def encode_entries(entries: Sequence[Update]) -> bytes:
+def encode_entries(updates: Updates) -> bytes:
     """An array of `[kind, conv, id, [field, value, …]]`."""
-    parts = [b"*%d\r\n" % len(entries)]
-    for update in entries:
-        parts += (
-            b"*4\r\n",
-            _KINDS[update.kind_number],
-            replies.bulk(update.conversation),
-            update.payload[_ENTRY:],
-        )
+    parts = [replies.array_header(len(updates))]
+    beginnings: list[dict[bytes, bytes]] = [{} for _ in KINDS]  # of each kind and conversation
+    names, payloads = updates.conversations, updates.payloads
+    for at, kind in enumerate(updates.kinds):
+        name = names[at]
+        beginning = beginnings[kind].get(name)
+        if beginning is None:
+            beginning = beginnings[kind][name] = b"*4\r\n" + _KINDS[kind] + replies.bulk(name)
+        parts.append(beginning)
+        parts.append(payloads[at][_ENTRY:])
     return b"".join(parts)
 
 

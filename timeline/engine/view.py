@@ -216,6 +216,10 @@ class Applied:
     ) -> Iterator[StoredEntry]:
         return self.ranges.each(timeline, first, last, reverse=reverse)
 
+    def payloads(self, timeline: Timeline, first: int, last: int) -> dict[int, bytes]:
+        """Entries numbered `first` to `last`, inclusive, in stored form, by number: all at once."""
+        return self.ranges.payloads(timeline, first, last)
+
     # --- state and log ------------------------------------------------------------------------
 
     def get(self, key: bytes) -> bytes | None:

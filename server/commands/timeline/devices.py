@@ -14,6 +14,7 @@ from timeline.messaging.access.access import find_user
 from timeline.messaging.access.names import check_user
 from timeline.messaging.delivery import devices
 from timeline.messaging.delivery.syncing import Page
+from timeline.messaging.delivery.updates import Updates
 from timeline.messaging.service import Messages
 
 from ...clients.blocking import BlockedRead, Shared
@@ -47,14 +48,14 @@ class SyncRead(BlockedRead):
         self._count = count
         self._resp = session.resp
         self._inbox = find_user(self._messages.view, user).id
-        nothing = Page([], after, more=False, resync=False)
+        nothing = Page(Updates(), after, more=False, resync=False)
         super().__init__([self._inbox], _encode(nothing, self._resp))
 
     def read(self, shared: Shared) -> bytes | None:
         asked = (self._inbox, self._after, self._count, self._resp)
         if asked not in shared:
             page = self._messages.reader.sync(self._user, self._device, self._after, self._count)
-            shared[asked] = _encode(page, self._resp) if _tells(page) else None
+            shared[asked] = _encode(page, self._resp) if page.found else None
         return shared[asked]
 
     def began(self) -> None:
@@ -64,10 +65,6 @@ class SyncRead(BlockedRead):
     def ended(self) -> None:
         self._messages.watch.remove(self._inbox)
         self._messages.presence.depart(self._user, self._device)
-
-
-def _tells(page: Page) -> bool:
-    return bool(page.entries) or page.more or page.resync
 
 
 def _encode(page: Page, resp: int) -> bytes:
@@ -115,7 +112,7 @@ def sync(session: Session, args: Arguments, view: View) -> bytes | None:
     user, device, size = args[1], args[2], page_size(session, count)
     service = session.service
     page = service.messages.reader.sync(user, device, after, size)
-    if _tells(page) or block is None or session.executing:
+    if page.found or block is None or session.executing:
         return _encode(page, session.resp)
     most = service.configuration.settings.sync_block_ms
     blocked = SyncRead(session, user, device, page.cursor, size)

@@ -21,6 +21,7 @@ from timeline.messaging.access.access import find_user
 from timeline.messaging.access.names import check_device
 from timeline.messaging.conversations import lifecycle, userstate
 from timeline.messaging.delivery import devices, syncing
+from timeline.messaging.delivery.updates import Updates
 from timeline.messaging.inspection import UserFacts, inspect_user
 from timeline.messaging.lists import counting, listing
 from timeline.messaging.lists.userlist import Overview
@@ -49,7 +50,7 @@ class UserCalls(Calls):
         who, name = encode_name(user), encode_name(device)
         cursor = None if after is None else encode_name(after)
         count, seconds = arguments.page(limit), arguments.seconds(block, "block")
-        messages, page = self.messages, syncing.Page([], b"", more=False, resync=False)
+        messages, page = self.messages, syncing.Page(Updates(), b"", more=False, resync=False)
         with self._reading():
             inbox = find_user(messages.view, who).id
 

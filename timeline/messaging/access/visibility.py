@@ -49,6 +49,14 @@ class Visibility:
             return False
         return self.hidden is None or seq not in self.hidden
 
+    def shows_all(self, low: int, high: int) -> bool:
+        """Whether all messages from `low` to `high` are shown to them now. It may say no where a
+        look at each says yes.
+        """
+        if low <= self.cleared or self.hidden is not None:
+            return False
+        return any(first <= low and high <= last for first, last in self.messages)
+
     def above(self, floor: int, head: int) -> Ranges:
         """The numbers above `floor` that they may see, up to the head, hidden ones included."""
         low = max(floor, self.cleared) + 1

@@ -22,7 +22,7 @@ from timeline.messaging.access.bitmaps import runs
 from timeline.messaging.access.entries import split_event
 from timeline.messaging.access.roles import Action
 from timeline.messaging.access.visibility import Visibility
-from timeline.messaging.delivery.updates import Update, event_update
+from timeline.messaging.delivery.updates import Updates, event_update
 
 _PAGE_BYTES: Final = 4 << 20  # after which a page of events ends
 _LOOKS_PER_EVENT: Final = 4  # events looked at for each asked for, and
@@ -92,7 +92,7 @@ def newest(
 
 def events(
     view: View, name: bytes, actor: bytes, after: bytes | None, count: int
-) -> tuple[list[Update], bytes]:
+) -> tuple[Updates, bytes]:
     """A page of what happened besides messages, oldest first, and the cursor of the next page;
     empty at the end. It looks at a bounded number of events and holds a bounded number of bytes, so
     it may come back short: an edit brings the whole message.
@@ -105,7 +105,7 @@ def events(
     if after and not (after.isdigit() and len(after) < 20 and int(after) <= head):
         raise UsageError("the token is the cursor of the page before")
     at = int(after) if after else 0
-    found: list[Update] = []
+    found = Updates()
     size = 0
     budget = max(_LEAST_LOOKS, _LOOKS_PER_EVENT * count)
     for low, high in visibility.events:
@@ -121,6 +121,6 @@ def events(
                 continue
             update = event_update(view, conversation, access.member, Position(Lsn(lsn), 0), payload)
             if update is not None:
-                found.append(update)
+                found.add(update)
                 size += len(update.payload)
     return found, b""

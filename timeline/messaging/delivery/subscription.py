@@ -17,6 +17,7 @@ from timeline.errors import ClosedError
 from timeline.fanout import Position
 from timeline.messaging.delivery.presence import Presence
 from timeline.messaging.delivery.syncing import Page, Reader
+from timeline.messaging.delivery.updates import Updates
 from timeline.messaging.delivery.waiting import Waiters
 
 
@@ -152,13 +153,15 @@ class Subscribers:
             self._engine.check_usable()
             if subscriber.position is None or subscriber.position < reader.floor(subscriber.inbox):
                 subscriber.position = reader.now
-                return Page([], reader.cursors.encode(subscriber.position), more=False, resync=True)
+                return Page(
+                    Updates(), reader.cursors.encode(subscriber.position), more=False, resync=True
+                )
             entries, position, more = reader.page(subscriber.inbox, subscriber.position, count)
             subscriber.position = position
             if more:
                 with self._lock:
                     if self._subscribers.get((subscriber.user, subscriber.device)) is subscriber:
                         self._due[subscriber] = None
-        if not entries:
+        if not len(entries):
             return None
         return Page(entries, reader.cursors.encode(position), more, resync=False)

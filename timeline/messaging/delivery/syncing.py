@@ -13,17 +13,18 @@ reading cannot go on is answered with `resync`, never with a gap.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 from timeline.engine.engine import Engine
 from timeline.engine.view import Applied
-from timeline.fanout import Arrival, Outlet, Position, Pull
+from timeline.fanout import Arrivals, Outlet, Position, Pull
 from timeline.formats.conversations import (
     CLEAR,
     DELETE,
     EDIT,
-    HIDE,
     MESSAGE,
     PULLED,
     READ,
@@ -37,7 +38,7 @@ from timeline.formats.conversations import (
 from timeline.formats.entries import encode_entry
 from timeline.formats.keys import number
 from timeline.formats.names import CONVERSATIONS
-from timeline.formats.numbers import Lsn
+from timeline.formats.numbers import Lsn, TimelineId
 from timeline.lsm.timeline import Timeline
 from timeline.messaging.access.access import (
     Conversation,
@@ -52,7 +53,7 @@ from timeline.messaging.access.visibility import Visibility
 from timeline.messaging.conversations import tombstones
 from timeline.messaging.conversations.userstate import settings_of
 from timeline.messaging.delivery.devices import Cursors, find_device
-from timeline.messaging.delivery.updates import Update, event_update
+from timeline.messaging.delivery.updates import Update, Updates, event_update
 from timeline.options import Options
 
 _LOOKS_PER_ENTRY: Final = 4  # references looked at for each entry asked for, and
@@ -60,8 +61,10 @@ _LEAST_LOOKS: Final = 512  # references looked at for any page
 _FIRST_LOOKS: Final = 64  # references resolved before it is known how large they are
 _PAGE_BYTES: Final = 4 << 20  # after which a page ends
 _NEAR_NUMBERS: Final = 8  # numbers between two wanted ones that are read along
-_OWN: Final = frozenset((READ, HIDE, CLEAR, SET, RECEIPT))
-_WITHOUT_ENTRY: Final = _OWN - {CLEAR}  # retention records an event for that
+
+
+# The conversations that a user pulls, or did, and what they have of each.
+Pulled = list[tuple[Conversation, MemberRow]]
 
 
 class Page(NamedTuple):
@@ -69,7 +72,7 @@ class Page(NamedTuple):
     the device lists the conversations and starts over.
     """
 
-    entries: list[Update]
+    entries: Updates
     cursor: bytes
     more: bool
     resync: bool
@@ -77,7 +80,7 @@ class Page(NamedTuple):
     @property
     def found(self) -> bool:
         """Whether it brings anything. If it does, one who waits need wait no longer."""
-        return bool(self.entries) or self.more or self.resync
+        return len(self.entries) > 0 or self.more or self.resync
 
 
 class Reader:
@@ -105,6 +108,11 @@ class Reader:
     def begin(self, user: bytes, device: bytes, after: bytes | None) -> tuple[int, Position | None]:
         """(in-box, position from which reading goes on); without a position: `resync`."""
         inbox = find_user(self._view, user).id
+        return inbox, self._begin(inbox, self._pulled(inbox), device, after)
+
+    def _begin(
+        self, inbox: int, pulled: Pulled, device: bytes, after: bytes | None
+    ) -> Position | None:
         applied = self._engine.applied
         if after is not None:
             position = self.cursors.decode(after, applied)
@@ -116,52 +124,62 @@ class Reader:
             if position is not None and position.lsn > applied:
                 position = None
         if position is not None and (
-            position < self.floor(inbox) or position.lsn < self._forgotten(inbox)
+            position < self.floor(inbox) or position.lsn < self._forgotten(pulled)
         ):
             position = None
-        return inbox, position
+        return position
 
     def _now_ms(self) -> int:
         return self._engine.view.now()
 
     def sync(self, user: bytes, device: bytes, after: bytes | None, count: int) -> Page:
         """The next page for a device. Raises `NotFoundError`, `UsageError`."""
-        inbox, position = self.begin(user, device, after)
+        inbox = find_user(self._view, user).id
+        pulled = self._pulled(inbox)
+        position = self._begin(inbox, pulled, device, after)
         if position is None:
-            return Page([], self.cursors.encode(self.now), more=False, resync=True)
-        entries, position, more = self.page(inbox, position, count)
+            return Page(Updates(), self.cursors.encode(self.now), more=False, resync=True)
+        entries, position, more = self._page(inbox, pulled, position, count, _PAGE_BYTES)
         return Page(entries, self.cursors.encode(position), more, resync=False)
 
     def page(
         self, inbox: int, after: Position, count: int, most: int = _PAGE_BYTES
-    ) -> tuple[list[Update], Position, bool]:
+    ) -> tuple[Updates, Position, bool]:
         """(entries, position after them, whether there is more). There are at most `count`. The
         page ends with the one that brings it to `most` bytes.
         """
-        outlets = self._outlets(inbox, after)
+        return self._page(inbox, self._pulled(inbox), after, count, most)
+
+    def _page(
+        self, inbox: int, pulled: Pulled, after: Position, count: int, most: int
+    ) -> tuple[Updates, Position, bool]:
+        outlets = self._outlets(pulled, after)
         pull = Pull(self._view, self._engine.view.inboxes, inbox, after, outlets, count)
         resolver = _Resolver(self._view, inbox)
-        found: list[Update] = []
+        found = Updates()
         budget = max(_LEAST_LOOKS, _LOOKS_PER_ENTRY * count)
         size = looked = 0
         room = _FIRST_LOOKS
         while pull.more and len(found) < count and budget > 0 and size < most:
             arrivals = pull.take(min(count - len(found), budget, room))
-            budget -= len(arrivals)
-            looked += len(arrivals)
+            budget -= len(arrivals.seqs)
+            looked += len(arrivals.seqs)
             updates = resolver.resolve(arrivals)
-            for at, each in enumerate(updates, 1):
-                size += len(each.payload)
-                if size >= most and at < len(updates):  # the rest does not fit
-                    return collapse(found + updates[:at]), each.position, True
-            found += updates
+            ends = list(accumulate(map(len, updates.payloads), initial=size))
+            fitting = bisect_left(ends, most, 1)
+            if fitting < len(updates):  # the rest does not fit
+                updates.cut(fitting)
+                found.extend(updates)
+                return collapse(found), updates.position(fitting - 1), True
+            found.extend(updates)
+            size = ends[-1]
             room = max(_FIRST_LOOKS, (most - size) * looked // (size or 1))
         position = pull.position if pull.more else self.now
         return collapse(found), position, pull.more
 
     # --- read diffusion -----------------------------------------------------------------------
 
-    def _pulled(self, inbox: int) -> list[tuple[Conversation, MemberRow]]:
+    def _pulled(self, inbox: int) -> Pulled:
         found = []
         for key, _ in self._view.scan(*between(PULLED + number(inbox))):
             conversation = load_conversation(self._view, second_id(key))
@@ -170,10 +188,10 @@ class Reader:
                 found.append((conversation, member))
         return found
 
-    def _outlets(self, inbox: int, after: Position) -> list[Outlet]:
+    def _outlets(self, pulled: Pulled, after: Position) -> list[Outlet]:
         """The stretches of conversations that the user pulls and in which anything is new."""
         outlets: list[Outlet] = []
-        for conversation, member in self._pulled(inbox):
+        for conversation, member in pulled:
             for part in conversation.row.pulled:
                 for span in member.spans:
                     if part.ended <= after.lsn or span.ended <= after.lsn:
@@ -202,10 +220,10 @@ class Reader:
             return []
         return [Outlet(timeline, first, last)]
 
-    def _forgotten(self, inbox: int) -> int:
+    def _forgotten(self, pulled: Pulled) -> int:
         """The LSN below which nobody knows any more what happened for the user."""
         found = [tombstones.floor(self._view)]
-        for conversation, member in self._pulled(inbox):
+        for conversation, member in pulled:
             found.append(conversation.row.forgotten)
             if member.spans[0].forgotten:
                 found.append(member.spans[0].ended)
@@ -224,35 +242,30 @@ class _Resolver:
         self._inbox = inbox
         self._known: dict[int, _Seen | None] = {}
 
-    def resolve(self, arrivals: Sequence[tuple[Arrival, Position]]) -> list[Update]:
-        payloads = self._read([arrival for arrival, _ in arrivals])
-        found: list[Update] = []
-        add = found.append
-        known = self._known
-        for arrival, position in arrivals:
-            timeline_id = arrival.timeline_id
-            seen = known[timeline_id] if timeline_id in known else self._look_up(timeline_id)
+    def resolve(self, arrivals: Arrivals) -> Updates:
+        """What they mean, in their order, timeline by timeline. Rows without a payload are of what
+        is gone or not shown, and fall out in the end.
+        """
+        found = Updates()
+        found.kinds, found.seqs = list(arrivals.kinds), list(arrivals.seqs)
+        found.conversations, found.payloads = [b""] * len(found), [b""] * len(found)
+        found.reached, found.passed = list(arrivals.reached), list(arrivals.passed)
+        places: dict[TimelineId, list[int]] = {}
+        for at, timeline_id in enumerate(arrivals.timelines):
+            if timeline_id in places:
+                places[timeline_id].append(at)
+            else:
+                places[timeline_id] = [at]
+        for timeline_id, rows in places.items():
+            seen = self._known.get(timeline_id) or self._look_up(timeline_id)
             if seen is None:
-                if arrival.kind == DELETE:
-                    self._deleted(arrival, position, found)
-                continue
-            conversation, member, visibility, name = seen
-            if arrival.timeline_id != conversation.id:
-                payload = arrival.payload or payloads.get((arrival.timeline_id, arrival.seq))
-                if payload:
-                    update = self._event(
-                        conversation, member, visibility, arrival, position, payload
-                    )
-                    if update is not None:
-                        add(update)
-            elif arrival.kind in _OWN:
-                add(self._own(conversation, member, arrival, position))
-            elif arrival.seq == 0:  # joined or left with many others
-                add(Update(arrival.kind, name, 0, self._plain(), position))
-            elif visibility.shows(arrival.seq):
-                payload = arrival.payload or payloads.get((arrival.timeline_id, arrival.seq))
-                if payload:
-                    add(Update(arrival.kind or MESSAGE, name, arrival.seq, payload, position))
+                self._deleted(arrivals, timeline_id, rows, found)
+            elif timeline_id == seen[0].id:
+                self._messages(seen, rows, found)
+            else:
+                self._events(seen, timeline_id, rows, found)
+        if not all(found.payloads):
+            found.select(found.payloads)
         return found
 
     def _look_up(self, timeline_id: int) -> _Seen | None:
@@ -272,26 +285,52 @@ class _Resolver:
         self._known[timeline_id] = found
         return found
 
-    def _read(self, arrivals: Sequence[Arrival]) -> dict[tuple[int, int], bytes]:
-        """The entries referred to, read in one pass over each timeline."""
-        wanted: dict[int, list[int]] = {}
-        for arrival in arrivals:
-            if not arrival.payload and arrival.seq and arrival.kind not in _WITHOUT_ENTRY:
-                wanted.setdefault(arrival.timeline_id, []).append(arrival.seq)
-        found: dict[tuple[int, int], bytes] = {}
-        for timeline_id, seqs in wanted.items():
-            timeline = self._view.load(timeline_id)
-            if timeline is None:
-                continue
-            seqs.sort()
-            start = stop = seqs[0]
-            for seq in (*seqs[1:], 0):
-                if seq and seq - stop <= _NEAR_NUMBERS:
-                    stop = seq
-                    continue
-                for row in self._view.stored(timeline, start, stop):
-                    found[timeline_id, row[0]] = row[3]
-                start = stop = seq
+    def _messages(self, seen: _Seen, rows: Sequence[int], found: Updates) -> None:
+        """Rows of the messages of a conversation, and of what is the user's own of it."""
+        conversation, member, visibility, name = seen
+        kinds, seqs, names, payloads = found.kinds, found.seqs, found.conversations, found.payloads
+        wanted = [seqs[at] for at in rows if seqs[at] and not _is_own(kinds[at])]
+        entries = self._read(conversation.messages, wanted)
+        shown = bool(wanted) and visibility.shows_all(min(wanted), max(wanted))
+        for at in rows:
+            kind, seq = kinds[at], seqs[at]
+            names[at] = name
+            if _is_own(kind):
+                found.put(at, self._own(conversation, member, kind, seq, found.position(at)))
+            elif seq == 0:  # joined or left with many others
+                payloads[at] = self._plain()
+            elif shown or visibility.shows(seq):
+                payloads[at] = entries.get(seq, b"")
+                kinds[at] = kind or MESSAGE
+
+    def _events(self, seen: _Seen, timeline_id: int, rows: Sequence[int], found: Updates) -> None:
+        """Rows of the events of a conversation."""
+        conversation, member, visibility, _ = seen
+        timeline = self._view.load(timeline_id)
+        entries = {} if timeline is None else self._read(timeline, [found.seqs[at] for at in rows])
+        for at in rows:
+            payload = entries.get(found.seqs[at])
+            if payload:
+                position = found.position(at)
+                update = self._event(
+                    conversation, member, visibility, found.kinds[at], position, payload
+                )
+                if update is not None:
+                    found.put(at, update)
+
+    def _read(self, timeline: Timeline, wanted: list[int]) -> dict[int, bytes]:
+        """The entries with the numbers `wanted`, and some between them, in one pass."""
+        found: dict[int, bytes] = {}
+        if not wanted:
+            return found
+        wanted.sort()
+        start = stop = wanted[0]
+        for seq in wanted:
+            if seq - stop > _NEAR_NUMBERS:
+                found.update(self._view.payloads(timeline, start, stop))
+                start = seq
+            stop = seq
+        found.update(self._view.payloads(timeline, start, stop))
         return found
 
     def _event(
@@ -299,11 +338,11 @@ class _Resolver:
         conversation: Conversation,
         member: MemberRow,
         visibility: Visibility,
-        arrival: Arrival,
+        pushed: int,
         position: Position,
         payload: bytes,
     ) -> Update | None:
-        if not arrival.kind:  # pulled, not delivered: events of membership reached those concerned
+        if not pushed:  # pulled, not delivered: events of membership reached those concerned
             kind, seq, _ = split_event(payload)
             if kind in OF_MEMBERSHIP:
                 return None
@@ -317,42 +356,51 @@ class _Resolver:
         return update
 
     def _own(
-        self, conversation: Conversation, member: MemberRow, arrival: Arrival, position: Position
+        self,
+        conversation: Conversation,
+        member: MemberRow,
+        kind: int,
+        seq: int,
+        position: Position,
     ) -> Update:
         fields: list[bytes] = []
-        if arrival.kind == SET:
+        if kind == SET:
             head = self._view.extent(conversation.messages).head
             fields = settings_of(self._view, self._inbox, conversation.id, member, head)
-        return Update(
-            arrival.kind,
-            conversation.name,
-            arrival.seq,
-            encode_entry(arrival.seq, fields),
-            position,
-        )
+        return Update(kind, conversation.name, seq, encode_entry(seq, fields), position)
 
     def _plain(self) -> bytes:
         me = self._view.load(self._inbox)
         return encode_entry(0, [] if me is None else [b"@user", user_of(me.name)])
 
-    def _deleted(self, arrival: Arrival, position: Position, found: list[Update]) -> None:
-        name = tombstones.name_of(self._view, arrival.lsn, arrival.timeline_id)
-        if name is not None:
-            found.append(Update(DELETE, name, 0, encode_entry(0, []), position))
+    def _deleted(
+        self, arrivals: Arrivals, timeline_id: int, rows: Sequence[int], found: Updates
+    ) -> None:
+        """Rows of a conversation that is not there, or not the user's."""
+        for at in rows:
+            if found.kinds[at] == DELETE:
+                name = tombstones.name_of(self._view, arrivals.lsns[at], timeline_id)
+                if name is not None:
+                    entry = encode_entry(0, [])
+                    found.put(at, Update(DELETE, name, 0, entry, found.position(at)))
 
 
-def collapse(entries: list[Update]) -> list[Update]:
+def _is_own(kind: int) -> bool:
+    """Whether it is of what is the user's own of a conversation, which has no entry there."""
+    return READ <= kind <= RECEIPT  # as are HIDE, CLEAR and SET between
+
+
+def collapse(entries: Updates) -> Updates:
     """Of several edits of one message in a page, keep the last: all show the same state."""
-    last: dict[tuple[bytes, int], int] = {}
-    edits = 0
-    for at, update in enumerate(entries):
-        if update.kind_number == EDIT:
-            edits += 1
-            last[update.conversation, update.seq] = at
-    if edits == len(last):
-        return entries
-    return [
-        update
-        for at, update in enumerate(entries)
-        if update.kind_number != EDIT or last[update.conversation, update.seq] == at
-    ]
+    if entries.kinds.count(EDIT) > 1:
+        last: dict[tuple[bytes, int], int] = {}
+        kept = [kind != EDIT for kind in entries.kinds]
+        for at, (kind, name, seq) in enumerate(
+            zip(entries.kinds, entries.conversations, entries.seqs, strict=True)
+        ):
+            if kind == EDIT:
+                last[name, seq] = at
+        for at in last.values():
+            kept[at] = True
+        entries.select(kept)
+    return entries

@@ -8,6 +8,9 @@ again.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import compress
 from typing import NamedTuple
 
 from timeline.engine.view import View
@@ -15,6 +18,7 @@ from timeline.entry import Fields
 from timeline.fanout import Position
 from timeline.formats.conversations import CLEAR, EDIT, KINDS, META, RECALL, MemberRow
 from timeline.formats.entries import decode_items, encode_entry
+from timeline.formats.numbers import Lsn
 from timeline.messaging.access.access import Conversation, is_current
 from timeline.messaging.access.entries import find_entry, split_event
 
@@ -48,6 +52,74 @@ class Update(NamedTuple):
         `KeyError`, or `UnicodeDecodeError`.
         """
         return self.fields.text(name, default)
+
+
+_new_position = partial(tuple.__new__, Position)  # a third of what its constructor takes
+_new_update = partial(tuple.__new__, Update)
+
+
+class Updates:
+    """Updates in order, as columns: a page has many, and to send them takes no object for each."""
+
+    __slots__ = ("conversations", "kinds", "passed", "payloads", "reached", "seqs")
+
+    def __init__(self) -> None:
+        self.kinds: list[int] = []
+        self.conversations: list[bytes] = []
+        self.seqs: list[int] = []
+        self.payloads: list[bytes] = []
+        # The fields of the position after each.
+        self.reached: list[Lsn] = []
+        self.passed: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    def __iter__(self) -> Iterator[Update]:
+        positions = map(_new_position, zip(self.reached, self.passed, strict=True))
+        columns = (self.kinds, self.conversations, self.seqs, self.payloads)
+        return map(_new_update, zip(*columns, positions, strict=True))
+
+    def position(self, at: int) -> Position:
+        """The position of a reader who has those up to `at`."""
+        return Position(self.reached[at], self.passed[at])
+
+    def add(self, update: Update) -> None:
+        self.kinds.append(update.kind_number)
+        self.conversations.append(update.conversation)
+        self.seqs.append(update.seq)
+        self.payloads.append(update.payload)
+        self.reached.append(update.position.lsn)
+        self.passed.append(update.position.ordinal)
+
+    def put(self, at: int, update: Update) -> None:
+        """Let `update` be what row `at` says; its position stays."""
+        self.kinds[at] = update.kind_number
+        self.conversations[at] = update.conversation
+        self.seqs[at] = update.seq
+        self.payloads[at] = update.payload
+
+    def extend(self, more: Updates) -> None:
+        self.kinds += more.kinds
+        self.conversations += more.conversations
+        self.seqs += more.seqs
+        self.payloads += more.payloads
+        self.reached += more.reached
+        self.passed += more.passed
+
+    def cut(self, length: int) -> None:
+        """Keep the first `length`."""
+        del self.kinds[length:], self.conversations[length:], self.seqs[length:]
+        del self.payloads[length:], self.reached[length:], self.passed[length:]
+
+    def select(self, keep: Sequence[object]) -> None:
+        """Keep those for which `keep` has something true."""
+        self.kinds = list(compress(self.kinds, keep))
+        self.conversations = list(compress(self.conversations, keep))
+        self.seqs = list(compress(self.seqs, keep))
+        self.payloads = list(compress(self.payloads, keep))
+        self.reached = list(compress(self.reached, keep))
+        self.passed = list(compress(self.passed, keep))
 
 
 def event_update(
