@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 
 from tests.formats.samples import HI
 from timeline.errors import CorruptError
-from timeline.formats.entries import decode_items, encode_entry, encode_run, resp_id
+from timeline.formats.entries import decode_items, encode_entry, encode_run, resp_id, split_items
 
 
 def test_an_entry_is_what_goes_over_the_wire() -> None:
@@ -19,6 +19,18 @@ def test_fields_come_back_in_order_with_duplicates(seq: int, items: list[bytes])
     payload = encode_entry(seq, items)
     assert decode_items(payload) == items
     assert payload[4:].startswith(resp_id(seq))
+
+
+@given(
+    st.integers(1, 2**64 - 2),
+    st.lists(
+        st.binary(max_size=9) | st.lists(st.sampled_from([b"\r\n", b"$1", b"x"])).map(b"".join),
+        min_size=2,
+        max_size=9,
+    ),
+)
+def test_items_are_the_same_however_they_are_split(seq: int, items: list[bytes]) -> None:
+    assert split_items(encode_entry(seq, items)) == items
 
 
 @given(
@@ -53,6 +65,8 @@ def test_every_size_of_value_is_announced_rightly(size: int) -> None:
 def test_foreign_bytes_are_refused(payload: bytes) -> None:
     with pytest.raises(CorruptError):
         decode_items(b"!" + payload)
+    with pytest.raises(CorruptError):
+        split_items(b"!" + payload)
 
 
 @given(st.integers(0, len(HI) - 1))

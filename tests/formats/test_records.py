@@ -12,8 +12,12 @@ from tests.formats.samples import APPENDS, HI, YO, examples
 from timeline.errors import CorruptError
 from timeline.formats.numbers import NO_TIMELINE, Lsn, TimelineId
 from timeline.formats.records import (
+    DROP,
+    OPENING,
     PATCH,
     PUT,
+    REMOVE,
+    TRIM,
     Appends,
     Operation,
     decode_record,
@@ -59,6 +63,29 @@ def test_a_record_comes_back_whole(
     assert found.operations == operations
     step = 2 if spread else 1
     assert list(found.appends.lsns(first)) == [first + step * n for n in range(count)]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(range(PUT, OPENING + 1)), st.sampled_from([b"m", b"mx", b"a1"])),
+        max_size=12,
+    )
+)
+def test_a_reader_may_pass_over_deliveries_and_the_state_of_other_families(
+    chosen: list[tuple[int, bytes]],
+) -> None:
+    operations = [
+        Operation(kind, Lsn(7), TimelineId(at), 1, body) for at, (kind, body) in enumerate(chosen)
+    ]
+    value = encode_record(Lsn(7), 2, 5, APPENDS, [HI, YO], operations)
+    whole, part = decode_record(Lsn(8), value), decode_record(Lsn(8), value, b"m"[0])
+    assert part[:-1] == whole[:-1]
+    assert list(part.operations) == [
+        each
+        for each in whole.operations
+        if each.kind in (PATCH, TRIM, DROP)
+        or (each.kind in (PUT, REMOVE) and each.body[:1] == b"m")
+    ]
 
 
 @given(st.data())

@@ -40,6 +40,13 @@ def test_raw_timelines_are_indexed_where_an_option_says_so(db: Database) -> None
     assert texts(db) == [], "what is in no conversation is nobody's"
 
 
+def test_a_field_that_comes_twice_is_found_by_both_values(db: Database) -> None:
+    with db.transaction() as tx:
+        tx.append("log:a", [("text", 'a "word"\n'), ("text", "another \\ 添加\0 one")])
+    for query in ("word", "another", "添加"):
+        assert [hit.seq for hit in db.search(query, wait=20).hits] == [1]
+
+
 def test_what_was_trimmed_leaves_the_index(db: Database) -> None:
     log = db.timeline("log:a")
     log.append_many([{"text": f"word {number}"} for number in range(5)])

@@ -128,16 +128,16 @@ def test_a_panic_while_indexing_is_a_failure(db: Database, monkeypatch: pytest.M
 
 def test_a_writer_that_dies_is_opened_again(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("timeline.search.indexer._PAUSE_SECONDS", 0.01)
-    add = Index.add
+    add = Index.add_entry
     fails = iter([True, True, False])
 
-    def failing(index: Index, document: object) -> None:
+    def failing(index: Index, document: str) -> None:
         if next(fails, False):
             raise IndexFaultError("an index writer\nwas killed")
-        add(index, document)  # type: ignore[arg-type]
+        add(index, document)
 
     assert texts(db) == []
-    monkeypatch.setattr(Index, "add", failing)
+    monkeypatch.setattr(Index, "add_entry", failing)
     db.messaging.send("team", "ann", {"text": "word"})
     assert texts(db) == ["word"]
     assert stats(db)["index_failures"] == 2

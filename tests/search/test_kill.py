@@ -22,7 +22,7 @@ from timeline.embedded.database import Database
 from timeline.engine.engine import Engine
 from timeline.search.index.index import Index
 
-STEPS = ("add", "remove", "remove_below", "remove_timeline", "commit")
+STEPS = ("add", "add_entry", "remove", "remove_below", "remove_timeline", "commit")
 OPTIONS = replace(SMALL, fsync="inline", search=True, search_commit_ms=1, search_prefixes=("log:",))
 
 

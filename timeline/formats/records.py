@@ -49,6 +49,10 @@ NOTIFY: Final = 7  # 0, seq; body = target · in-box ids u64 × n
 CHECKPOINT: Final = 8  # 1, LSN reached; or 0, 0 to forget it; body = name of the follower
 OPENING: Final = 9  # 0, tag of the opening that makes the commits from this one on
 
+_ALL: Final = -1  # families
+_STATE: Final = bytes((PUT, REMOVE))
+_BESIDES: Final = bytes((DELIVER, NOTIFY, CHECKPOINT, OPENING))  # neither timelines nor state
+
 
 class Operation(NamedTuple):
     kind: int
@@ -131,8 +135,12 @@ def encode_record(
     return whole + _CRC.pack(crc32c(whole))
 
 
-def decode_record(last: Lsn, value: bytes) -> Record:
-    """The record whose last LSN is `last`. Raises `CorruptError`."""
+def decode_record(last: Lsn, value: bytes, family: int = _ALL) -> Record:
+    """The record whose last LSN is `last`. Raises `CorruptError`.
+
+    With `family`, the first byte of a key, only what changes timelines and the state of that family
+    is among its operations: to decode all of the others takes most of the time.
+    """
     try:
         (crc,) = _CRC.unpack_from(value, len(value) - 4)
         if crc != crc32c(memoryview(value)[:-4]):
@@ -145,6 +153,12 @@ def decode_record(last: Lsn, value: bytes) -> Record:
         position = start + sum(appends.sizes)
         operations = []
         for _ in range(more):
+            if family != _ALL and (
+                value[position] in _BESIDES
+                or (value[position] in _STATE and value[position + _OPERATION.size] != family)
+            ):
+                position += _OPERATION.size + _size_of(value, position)
+                continue
             kind, offset, target, argument, size = _OPERATION.unpack_from(value, position)
             position += _OPERATION.size
             body = value[position : position + size]
@@ -152,12 +166,18 @@ def decode_record(last: Lsn, value: bytes) -> Record:
             operations.append(Operation(kind, first + offset, target, argument, body))
         if position + 4 != len(value):
             raise ValueError
-    except (StructError, ValueError):
+    except (StructError, ValueError, IndexError):
         raise CorruptError(
             f"the log record that ends at LSN {last} is damaged: restore a backup, "
             "or keep the whole prefix with `timeline repair`"
         ) from None
     return Record(first, last, time, appends, value, start, operations)
+
+
+def _size_of(value: bytes, position: int) -> int:
+    """The size of the body of the operation at `position`."""
+    end = position + _OPERATION.size
+    return int.from_bytes(value[end - 4 : end], "little")
 
 
 def _decode_appends(value: bytes, count: int, spread: int) -> Appends:

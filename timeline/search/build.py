@@ -62,10 +62,8 @@ class Build:
         for prefix in self._prefixes:
             for _, timeline_id in self._engine.view.each(prefix):
                 for rows in self._rows(timeline_id):
-                    for row in rows:
-                        document = self._documents.entry(timeline_id, row)
-                        if document is not None:
-                            self.index.add(document)
+                    made = [self._documents.entry(timeline_id, row) for row in rows]
+                    self.index.add_entries([each for each in made if each is not None])
                     yield True
                 self.timelines += 1
         for part in self._metadata():

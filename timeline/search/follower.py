@@ -89,7 +89,7 @@ class Follower:
                     self.opening = view.opening
                 log = engine.log
             stored = log.stored(self.position, _STEP_BYTES)
-            return [decode_record(lsn, value) for lsn, value in stored]
+            return [decode_record(lsn, value, keys.META[0]) for lsn, value in stored]
         except CorruptError as error:
             raise TrimmedError(f"the log is damaged after {self.position}: {error}") from error
 
@@ -125,20 +125,9 @@ class Follower:
         covered = {each for each in timelines if self._covers(each)}
         if not covered:
             return
-        start, value, time = record.start, record.value, record.time
-        make, add = self._documents.entry, self.index.add
-        for timeline, seq, size, lsn in zip(
-            appends.timelines,
-            appends.seqs,
-            appends.sizes,
-            appends.lsns(record.first),
-            strict=True,
-        ):
-            if timeline in covered:
-                document = make(timeline, (seq, lsn, time, value[start : start + size]))
-                if document is not None:
-                    add(document)
-            start += size
+        documents = self._documents.appended(record, covered)
+        if documents:
+            self.index.add_entries(documents)
 
     def _describe(self, body: bytes, size: int) -> None:
         """Take in metadata that was put, or removed when `size`, the length of the key, is 0."""
@@ -186,7 +175,7 @@ class Follower:
                     continue
                 document = None if row is None else self._documents.entry(timeline_id, row)
                 if document is not None:
-                    self.index.add(document)
+                    self.index.add_entries([document])
 
     def _row(self, timeline_id: int, seq: int) -> StoredEntry | CorruptError | None:
         view = self._engine.view

@@ -26,7 +26,7 @@ A search may fail because of the index or because of the query:
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -189,6 +189,18 @@ class Index:
             self._open_writer().add_document(document)
         self.added += 1
         self.waiting += 1
+
+    def add_entries(self, documents: Sequence[str]) -> None:
+        """Add the documents of entries."""
+        with translated(self.path):
+            for document in documents:
+                self.add_entry(document)
+        self.added += len(documents)
+        self.waiting += len(documents)
+
+    def add_entry(self, document: str) -> None:
+        """Add one of them: `add_entries` counts it, and translates what is raised."""
+        self._open_writer().add_json(document)
 
     def remove(self, key: str) -> None:
         """Remove the document with a key, if it is there."""

@@ -23,6 +23,7 @@ writer.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from json import JSONEncoder
 from typing import Final, NamedTuple
 
 from tantivy import Document, Schema, SchemaBuilder
@@ -35,6 +36,8 @@ CHECKPOINT: Final = "@checkpoint"
 
 _RANK_BITS: Final = 20
 _MOST_U64: Final = 2**64 - 1
+
+_quoted: Final = JSONEncoder(ensure_ascii=False).encode
 
 
 def fingerprint(fields: Sequence[str], prefixes: Sequence[bytes]) -> str:
@@ -86,20 +89,22 @@ def metadata_key(timeline: int) -> str:
 
 def entry_document(
     timeline: int, seq: int, lsn: int, time: int, sender: str, texts: Sequence[tuple[int, str]]
-) -> Document:
-    """`texts` are pairs of the number of a field and its text."""
-    document = Document()
-    unsigned = document.add_unsigned
-    unsigned("timeline", timeline)
-    unsigned("seq", seq)
-    unsigned("rank", rank_of(lsn, seq))
-    unsigned("time", time)
-    text = document.add_text
-    text("key", entry_key(timeline, seq))
-    text("from", sender)
-    for number, value in texts:
-        text(f"f{number}", value)
-    return document
+) -> str:
+    """`texts` are pairs of the number of a field and its text. As JSON, which the index reads
+    itself: to give it a document field by field takes three times as long.
+    """
+    if len(texts) == 1:
+        number, value = texts[0]
+        fields = f'"f{number}":{_quoted(value)}'
+    else:
+        values: dict[int, list[str]] = {}
+        for number, value in texts:
+            values.setdefault(number, []).append(_quoted(value))
+        fields = ",".join([f'"f{number}":[{",".join(each)}]' for number, each in values.items()])
+    return (
+        f'{{"timeline":{timeline},"seq":{seq},"rank":{rank_of(lsn, seq)},"time":{time},'
+        f'"key":"{timeline:x}-{seq:x}","from":{_quoted(sender)},{fields}}}'
+    )
 
 
 def metadata_document(timeline: int, pairs: Sequence[tuple[str, str]]) -> Document:
