@@ -5,12 +5,14 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 
+from hypothesis import given, strategies as st
+
 from timeline.formats import keys
 from timeline.formats.numbers import Lsn, Seq, TimelineId
 from timeline.formats.records import Appends
 from timeline.formats.references import encode_reference
 from timeline.formats.rows import RAW, TimelineRow
-from timeline.lsm.memtable import Memtable
+from timeline.lsm.memtable import REFERENCE_BYTES, TAIL_BYTES, Memtable
 from timeline.lsm.timeline import Inbox, Timeline
 
 
@@ -146,3 +148,52 @@ def test_an_in_box_keeps_what_is_being_sealed_apart() -> None:
     assert (inbox.immutable, inbox.tail) == ([old], [new])
     assert generation.inboxes == memtable.active.inboxes == {5: inbox}
     assert generation.tails == 1
+
+
+def references(*lsns: int) -> list[bytes]:
+    return [encode_reference(Lsn(lsn), TimelineId(1), Seq(lsn), 1) for lsn in lsns]
+
+
+def test_what_is_delivered_together_comes_in_order_to_each_in_box() -> None:
+    memtable = Memtable()
+    ann, bob, cat = (Inbox(TimelineId(number)) for number in (5, 6, 7))
+    old, *new = references(1, 2, 3, 4, 5, 6, 7)
+    memtable.deliver([ann, bob], old)
+    group, other = [ann, bob], [bob, cat]
+    before = memtable.size
+    memtable.deliver_all(list(zip([group, other, other, group, group, other], new, strict=True)))
+    assert ann.tail == [old, new[0], new[3], new[4]]
+    assert bob.tail == [old, *new]
+    assert cat.tail == [new[1], new[2], new[5]]
+    assert memtable.active.inboxes == {5: ann, 6: bob, 7: cat}
+    assert memtable.size - before == 12 * REFERENCE_BYTES + TAIL_BYTES
+
+
+def test_what_is_delivered_together_leaves_apart_what_is_being_sealed() -> None:
+    memtable, ann = Memtable(), Inbox(TimelineId(5))
+    group = [ann]
+    old, *new = references(1, 2, 3)
+    memtable.deliver(group, old)
+    memtable.rotate(1, [])
+    memtable.deliver_all([(group, each) for each in new])
+    assert (ann.immutable, ann.tail) == ([old], new)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), max_size=24))
+def test_deliveries_together_are_as_one_by_one(chosen: list[tuple[int, int]]) -> None:
+    def delivered(*, together: bool) -> tuple[list[list[bytes]], int]:
+        memtable, inboxes = Memtable(), [Inbox(TimelineId(number)) for number in range(1, 6)]
+        audiences = [inboxes[:3], inboxes[1:4], inboxes[4:], inboxes]
+        deliveries = []
+        for at, (audience, kind) in enumerate(chosen):
+            lsn, owner = Lsn(2 + at // 3), TimelineId(audience + 9)
+            reference = encode_reference(lsn, owner, Seq(at), kind, at)
+            deliveries.append((audiences[audience], reference))
+        if together:
+            memtable.deliver_all(deliveries)
+        else:
+            for to, reference in deliveries:
+                memtable.deliver(to, reference)
+        return [inbox.tail for inbox in inboxes], memtable.size
+
+    assert delivered(together=True) == delivered(together=False)

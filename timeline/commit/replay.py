@@ -20,7 +20,7 @@ import numpy as np
 from timeline.commit.apply import Applier
 from timeline.errors import CorruptError
 from timeline.formats import keys
-from timeline.formats.numbers import Lsn, Seq
+from timeline.formats.numbers import Lsn
 from timeline.formats.records import (
     CHECKPOINT,
     DROP,
@@ -29,7 +29,6 @@ from timeline.formats.records import (
     REMOVE,
     Operation,
     Record,
-    Target,
 )
 from timeline.formats.rows import ProgressRow
 from timeline.lsm.checkpoints import Checkpoints
@@ -156,15 +155,15 @@ class Replay(Applier):
         )
         self.apply_operations(record.operations)
 
-    def deliver(self, inboxes: Sequence[Inbox], lsn: Lsn, seq: Seq, to: Target) -> None:
+    def due(self, inboxes: Sequence[Inbox], lsn: Lsn) -> Sequence[Inbox]:
         if lsn <= self._progress.upto:
             known = self._references
             unknown = sorted({inbox.id for inbox in inboxes if inbox.id not in known})
             if unknown:
                 found = self._storage.last_positions(INBOXES, unknown)
                 known |= dict(zip(unknown, found, strict=True))
-            inboxes = [inbox for inbox in inboxes if lsn > known[inbox.id]]
-        super().deliver(inboxes, lsn, seq, to)
+            return [inbox for inbox in inboxes if lsn > known[inbox.id]]
+        return inboxes
 
 
 def _ahead(records: Iterable[Record]) -> Iterator[list[Record]]:
