@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -50,6 +50,16 @@ def send(db: Database, count: int = 1) -> list[int]:
             found.append(draft.commit().lsn)
     db.flush()
     return found
+
+
+def notify(db: Database, inboxes: Sequence[int]) -> None:
+    """Put one more reference into each of these."""
+    with db.engine.lock:
+        draft = db.engine.begin()
+        messages = draft.find(b"@conv:c") or draft.create(b"@conv:c")
+        draft.notify(inboxes, messages, 1, MESSAGE)
+        draft.commit()
+    db.flush()
 
 
 def lsns(db: Database, inbox: int) -> list[int]:

@@ -11,8 +11,10 @@ import timeline
 from tests.engine.stores import copy_as_killed, small_steps
 from timeline.embedded.database import Database
 from timeline.engine.store.store import Store
+from timeline.formats.numbers import NO_LSN
+from timeline.formats.references import COMPACT, VERSION, Reference
 from timeline.options import Options
-from timeline.storage.rocks import SEGMENTS
+from timeline.storage.rocks import INBOXES, SEGMENTS
 
 OPTIONS = Options(fsync="inline", segment_entries=8, search=False)
 NAMES = [b"a", b"b", b"c"]
@@ -101,3 +103,25 @@ def test_a_kill_between_slices_loses_and_repeats_nothing(db: Database, tmp_path:
                 copy = copy_as_killed(db, tmp_path / str(slices))
                 with timeline.open(copy, OPTIONS) as again:
                     assert picture(again) == before
+
+
+def test_in_boxes_are_read_alike_whether_members_have_the_same_references_or_not(
+    db: Database,
+) -> None:
+    people = [f"user{number}" for number in range(6)]
+    for name, members in (("all", people), ("some", people[2:4])):
+        db.messaging.create(name, people[2], members=members)
+        for number in range(80):
+            db.messaging.send(name, people[2], {"text": str(number)})
+
+    def in_boxes() -> list[list[tuple[Reference, int]]]:
+        inboxes = db.engine.view.inboxes
+        return [inboxes.read(number, NO_LSN, -1, 1_000) for number in range(1, 30)]
+
+    with db.engine.lock:
+        before = in_boxes()
+        assert sum(len(each) >= 80 for each in before) == len(people)
+        for _ in seal(db.engine.store):
+            assert in_boxes() == before
+    stored = db.engine.store.storage.scan(INBOXES, b"", b"\xff" * 17)
+    assert {value[0] for _, value in stored} == {VERSION, COMPACT}

@@ -31,7 +31,13 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from timeline.formats.keys import AUDIENCE, pair
-from timeline.formats.references import cut_references, encode_references, lsn_of
+from timeline.formats.references import (
+    begin_references,
+    compact_references,
+    cut_references,
+    finish_references,
+    lsn_of,
+)
 from timeline.formats.rows import ProgressRow, encode_progress
 from timeline.formats.segments import Column, encode_segments
 from timeline.lsm.log import Log
@@ -49,6 +55,7 @@ _OPEN: Final = b"\xff" * 8  # how a row of membership ends while it lasts
 _SLICE_ROWS: Final = 1_024  # entries of a slice at most
 _SLICE_OWNERS: Final = 64  # timelines or in-boxes of a slice at most
 REFERENCES_A_SEGMENT: Final = 1_024  # after so many a segment of an in-box ends with its commit
+_WORTH_COMPACTING: Final = 64  # references of each of several in-boxes
 EntryColumns = tuple[Column, Column, Column, Sequence[bytes]]
 _NOTHING: Final[EntryColumns] = (array("Q"), array("Q"), array("Q"), ())
 
@@ -261,11 +268,24 @@ class Sealing:
     def _references(self, generation: Generation, inbox_ids: list[int], batch: Batch) -> None:
         number = generation.number
         inboxes = [generation.inboxes[inbox_id] for inbox_id in inbox_ids]
+        before: list[bytes] = []
+        segments: list[tuple[int, bytes]] = []
+        shared = False
         for inbox in inboxes:
             references = inbox.immutable if inbox.generation > number else inbox.tail
-            for run in cut_references(references, REFERENCES_A_SEGMENT):
-                key = pair(inbox.id, lsn_of(run[-1]))
-                batch.put(INBOXES, key, encode_references(key, run))
+            # Members of one group mostly have the same ones: to compare them costs a third.
+            if references != before:
+                before, shared = references, False
+                segments = [
+                    (lsn_of(run[-1]), begin_references(run))
+                    for run in cut_references(references, REFERENCES_A_SEGMENT)
+                ]
+            elif not shared and len(references) >= _WORTH_COMPACTING:
+                shared = True
+                segments = [(last, compact_references(begun)) for last, begun in segments]
+            for last, begun in segments:
+                key = pair(inbox.id, last)
+                batch.put(INBOXES, key, finish_references(key, begun))
 
         def release() -> None:
             for inbox in inboxes:
