@@ -8,12 +8,10 @@ A call of `next` looks at a bounded number of bytes, so that one client's pipeli
 waiting. As long as `unread` is not zero there is more to look at, whatever was returned. Every byte
 is looked at one time and copied a bounded number of times, also where bytes come one by one.
 
-There are two readers of the same grammar. Whole pipelines go through hiredis, which is fast. It was
-made for replies: it takes types that no request may have, allocates an announced array before its
-items are there, and does not say where it stopped. So it is only given bytes that begin at a
-command and announce no large array. A sentinel follows them, which comes back exactly when the
-bytes end at a command. Otherwise its answer is dropped, and `_step` reads the same bytes item by
-item and checks every announced length first.
+There are two readers of the same grammar. `_read_fast` cuts whole commands at the ends of lines,
+all at once, and compares the size of each argument with what was announced. So it reads nothing
+that is not written as clients write it. `_step` reads everything else item by item, and checks
+every announced length before it keeps anything.
 
 Sentences of errors are those of Redis (networking.c), which clients know.
 """
@@ -21,28 +19,26 @@ Sentences of errors are those of Redis (networking.c), which clients know.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
-
-import hiredis
+from typing import Final
 
 from ..errors import ProtocolError
 from .inline import split_inline
 
 Request = list[bytes]  # the words of one command
 
-_STAR, _DOLLAR, _TILDE, _ANGLE, _BAR = b"*$~>|"
-_SENTINEL = b":1\r\n"
-_PIECE = 32 * 1024  # bytes looked at by one call; hiredis moves its whole buffer at each kibibyte
+_STAR, _DOLLAR = b"*$"
+_PIECE = 32 * 1024  # bytes looked at by one call
 _ITEMS = 8 * 1024  # bytes looked at by one call that reads item by item
-_STEPS = 256  # commands read by one call without hiredis
+_STEPS = 256  # commands read one by one by one call
 _TRIES = 4  # to find the beginning of a command
 OBJECT_BYTES = 56  # of memory that an argument takes besides its own bytes, about
 _COUNT_LINE = 64  # bytes, longer than any line with a length
-_LARGE_ARRAY = re.compile(rb"\*\d{5}")
-_LARGE = 10_000  # items: the smallest count that `_LARGE_ARRAY` matches
-_OTHER_AGGREGATE = re.compile(rb"\n[~>|%]")
+# The lines that announce so many arguments, or so many bytes, ready to be compared.
+_MOST_WORDS: Final = 1_024
+_COUNTS: Final[dict[bytes, int]] = {b"*%d" % count: count for count in range(1, _MOST_WORDS + 1)}
+_KNOWN_SIZES: Final = 4_096
+_SIZES: Final[list[bytes]] = [b"$%d" % size for size in range(_KNOWN_SIZES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +63,6 @@ class Parser:
         "_missing",
         "_need",
         "_position",
-        "_reader",
         "_rest",
         "_start",
         "_taken",
@@ -79,11 +74,12 @@ class Parser:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        # How many bytes hiredis may see in one go: as many as break no limit, whatever they are.
+        # How many bytes may be read at once: as many as break no limit, whatever they are.
         self._trusts = (
-            min(limits.argument_bytes, limits.request_bytes) if limits.arguments >= _LARGE else -1
+            min(limits.argument_bytes, limits.request_bytes)
+            if limits.arguments >= _MOST_WORDS
+            else -1
         )
-        self._reader = hiredis.Reader()
         # Bytes not looked at yet, `unread` in number: of `_data` from `_position`, then `_later`.
         self._data = b""
         self._position = 0
@@ -196,7 +192,7 @@ class Parser:
         return self._read_steps(data, position, commands)
 
     def _read_steps(self, data: bytes, position: int, commands: list[Request]) -> int:
-        """Reads from `position` on without hiredis; returns where it stopped."""
+        """Reads from `position` on, one by one; returns where it stopped."""
         for _ in range(_STEPS):
             if position >= len(data):
                 break
@@ -204,66 +200,33 @@ class Parser:
         return position
 
     def _read_fast(self, data: bytes, commands: list[Request]) -> int:
-        """Reads the whole commands that `data` begins with; returns how many bytes they take.
-
-        Zero means that nothing was read. Either hiredis may not see these bytes, since a limit
-        could be broken unseen, or memory taken before it is needed. Or it met what it takes and
-        Redis does not, or the reverse.
+        """Reads the whole commands that `data` begins with, up to one that is written in another
+        way than clients do; returns how many bytes they take.
         """
-        if (
-            len(data) > self._trusts
-            or _LARGE_ARRAY.search(data) is not None
-            # Tested as integers: `bytes in bytes` costs a raised and dropped exception.
-            or (
-                (_TILDE in data or _ANGLE in data or _BAR in data)
-                and _OTHER_AGGREGATE.search(data) is not None
-            )
-        ):
+        if len(data) > self._trusts:
             return 0
-        reader = self._reader
-        gets = reader.gets
-        found: list[Request] = []
-        add = found.append
-        try:
-            reader.feed(data)
-            reader.feed(_SENTINEL)
-            reply = gets()
-            while type(reply) is list:
-                add(reply)
-                reply = gets()
-            # Joining is the cheapest way to see that every argument is bytes.
-            if len(found) == 1:
-                b"".join(found[0])
-            else:
-                _exhaust(map(b"".join, found))
-        except (hiredis.ProtocolError, TypeError, MemoryError):
-            self._reader = hiredis.Reader()
-            return 0
-        if type(reply) is int and reply == 1 and not reader.has_data():
-            commands += found if all(found) else [command for command in found if command]
-            return len(data)
-        self._reader = hiredis.Reader()
-        if reply is not False:
-            return 0
-        return self._whole(found, len(data), commands)
-
-    @staticmethod
-    def _whole(found: list[Request], end: int, commands: list[Request]) -> int:
-        """Keeps those of `found` that lie within `end` bytes (the sentinel may have completed one
-        more).
-        """
-        position = 0
-        for command in found:
-            size = 3 + len(str(len(command)))
-            for argument in command:
-                length = len(argument)
-                size += 5 + len(str(length)) + length
-            if position + size > end:
+        parts = data.split(b"\r\n")
+        end = len(parts) - 1  # the last one was not ended by a line's end
+        place = 0
+        while place < end:
+            count = _COUNTS.get(parts[place])
+            if count is None:
                 break
-            position += size
-            if command:
-                commands.append(command)
-        return position
+            stop = place + 1 + 2 * count
+            if stop > end:
+                break
+            words = parts[place + 2 : stop : 2]
+            if _sizes_are(parts[place + 1 : stop : 2], words):
+                place = stop
+            else:
+                found = _join_words(parts, place + 1, count)
+                if found is None:
+                    break
+                words, place = found
+            commands.append(words)
+        if place == end and not parts[end]:
+            return len(data)
+        return sum(map(len, parts[:place])) + 2 * place
 
     def _step(self, data: bytes, position: int, commands: list[Request]) -> int:
         """Reads one command, or as much of it as is there; returns where it stopped."""
@@ -371,10 +334,41 @@ def _boundary(data: bytes, position: int, end: int) -> int:
     return end
 
 
-def _exhaust(items: Iterable[object]) -> None:
-    """Runs an iterator at the speed of C, and keeps nothing."""
-    for _ in islice(items, 1 << 62, None):
-        pass
+def _sizes_are(lines: list[bytes], words: list[bytes]) -> bool:
+    """Whether each of `lines` announces the size of its word."""
+    for place, word in enumerate(words):
+        size = len(word)
+        if lines[place] != (_SIZES[size] if size < _KNOWN_SIZES else b"$%d" % size):
+            return False
+    return True
+
+
+def _join_words(parts: list[bytes], place: int, count: int) -> tuple[Request, int] | None:
+    """The `count` words that begin at `place`, some of which have ends of lines in them, and the
+    place behind them. None where they are not whole, or not as announced.
+    """
+    words: Request = []
+    last = len(parts) - 2  # that a line's end follows
+    for _ in range(count):
+        size = _integer(parts[place][1:])
+        if parts[place][:1] != b"$" or size is None:
+            return None
+        begin = end = place + 1
+        if begin > last:
+            return None
+        length = len(parts[begin])
+        while length < size:
+            end += 1
+            if end > last:
+                return None
+            length += 2 + len(parts[end])
+        if length != size:
+            return None
+        words.append(b"\r\n".join(parts[begin : end + 1]))
+        place = end + 1
+        if place > last and len(words) < count:
+            return None
+    return words, place
 
 
 def _integer(text: bytes) -> int | None:
