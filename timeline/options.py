@@ -79,7 +79,7 @@ class Options:
         100_000, "deleted names that are remembered; a timeline made again continues the numbers"
     )
     dormant_timelines: int = _option(
-        300_000, "more timelines whose newest number is known without reading the disk"
+        1_000_000, "more timelines whose newest number is known without reading the disk"
     )
     audience_cache: int = _option(500_000, "members of audiences kept in memory")
 

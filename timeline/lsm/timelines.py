@@ -102,9 +102,14 @@ class Timelines:
         wanted = sorted({name for name in names if name not in self.by_name})
         wanted = [name for name in wanted if self._heads.find(name) is None]
         values = self._state.get_many([keys.NAME + name for name in wanted])
-        ids = sorted({keys.split_number(value) for value in values if value is not None})
-        found = self._storage.last_positions(SEGMENTS, ids)
-        self.load_many(dict(zip(ids, found, strict=True)))
+        cold = []
+        for timeline_id in sorted({keys.split_number(each) for each in values if each is not None}):
+            if timeline_id in self._heads:
+                self.load(timeline_id)
+            elif timeline_id not in self.by_id:
+                cold.append(timeline_id)
+        found = self._storage.last_positions(SEGMENTS, cold)
+        self.load_many(dict(zip(cold, found, strict=True)))
 
     def _loaded_as(self, timeline_id: int, row: TimelineRow, head: int) -> Timeline:
         timeline = Timeline(TimelineId(timeline_id), row.name, row, head)
