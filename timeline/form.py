@@ -14,7 +14,8 @@ C = TypeVar("C", bound=type)
 
 def interpreted(cls: C) -> C:
     """A class that stays Python's own where its module is compiled: one that takes weak references,
-    or extends a class of Python. mypyc leaves alone what has a decorator that it does not know.
+    extends a class of Python, or has methods that tests replace. mypyc leaves alone what has a
+    decorator that it does not know.
     """
     return cls
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from timeline.messaging.delivery.syncing import Reader
@@ -14,10 +17,12 @@ class Reads:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        reader = Reader.page
+        for name in ("sync", "page"):
+            monkeypatch.setattr(Reader, name, self._counted(getattr(Reader, name)))
 
-        def page(*args: object) -> object:
+    def _counted(self, read: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: object) -> Any:  # noqa: ANN401
             self.count += 1
-            return reader(*args)  # type: ignore[arg-type]
+            return read(*args)
 
-        monkeypatch.setattr(Reader, "page", page)
+        return counted

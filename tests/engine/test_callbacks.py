@@ -204,7 +204,7 @@ def test_a_failure_beside_the_pipeline_is_heard_of_at_once(
 
         with monkeypatch.context() as patch:
             patch.setattr(DurableMark, "write", fail)
-            with pytest.raises(OSError):
+            with pytest.raises(UncertainError):
                 db.log.move("reader", 0)
         assert isinstance(future.exception(SECONDS), ReadOnlyError)
 

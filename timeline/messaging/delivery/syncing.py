@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 from timeline.engine.engine import Engine
 from timeline.engine.view import Applied
 from timeline.fanout import Arrivals, Outlet, Position, Pull
+from timeline.form import interpreted
 from timeline.formats.conversations import (
     CLEAR,
     DELETE,
@@ -83,6 +84,7 @@ class Page(NamedTuple):
         return len(self.entries) > 0 or self.more or self.resync
 
 
+@interpreted  # tests replace its methods; the work is done by `Pull` and `_Resolver`
 class Reader:
     """Reads of one store's in-boxes. The caller holds the engine's lock."""
 
