@@ -23,7 +23,6 @@ from tests.engine.stores import (
     Clock,
     abandon,
     copy_as_killed,
-    scratch_directory,
     small_steps,
 )
 from tests.engine.twin import Twin, picture_of, plain, scenario
@@ -55,13 +54,6 @@ def no_shared_block_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 class Forgetful(dict[int, object]):
     def setdefault(self, _: int, default: object = None) -> object:
         return default
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = scratch_directory()
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture

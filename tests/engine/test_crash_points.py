@@ -29,7 +29,6 @@ from tests.engine.stores import (
     fail_next_write,
     heal_when_asked,
     healed,
-    scratch_directory,
     seqs,
     small_steps,
 )
@@ -45,13 +44,6 @@ from timeline.errors import (
 from timeline.storage.rocks import Storage
 
 INLINE = replace(SMALL, fsync="inline", log_file_bytes=4_096, erase_after_ms=1)
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = scratch_directory()
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture

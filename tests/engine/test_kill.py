@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,16 +19,9 @@ import pytest
 
 import timeline
 from tests.engine.killed import OPTIONS, advance, go_on, steps_of
-from tests.engine.stores import Clock, abandon, scratch_directory, small_steps
+from tests.engine.stores import Clock, abandon, small_steps
 from tests.engine.twin import Twin, picture_of
 from tests.forked import CONTEXT
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = scratch_directory()
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
 
 
 def killed_run(

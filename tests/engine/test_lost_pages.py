@@ -5,8 +5,6 @@ promise: nothing that was acknowledged is lost, also if the power goes at once.
 from __future__ import annotations
 
 import random
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -15,7 +13,7 @@ import pytest
 
 import timeline
 from tests.engine.power import copy_without_power, count, numbers
-from tests.engine.stores import SMALL, heal_when_asked, healed, scratch_directory
+from tests.engine.stores import SMALL, heal_when_asked, healed
 from tests.log.disk import Disk
 from timeline.errors import ReadOnlyError, StorageError, UncertainError
 
@@ -29,13 +27,6 @@ UNSYNCED = replace(
     tails=10**6,
     write_buffer_bytes=2**25,
 )
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = scratch_directory()
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.mark.parametrize("shows", [False, True], ids=["gone", "shown"])

@@ -25,7 +25,6 @@ from tests.engine.stores import (
     Clock,
     abandon,
     copy_as_killed,
-    scratch_directory,
     small_steps,
 )
 from tests.engine.twin import Twin, picture_of, scenario, with_moves
@@ -41,13 +40,6 @@ UNSYNCED = replace(
     INLINE, durability="interval", interval_ms=10**9, unsealed_bytes=2**25, tails=10**6
 )
 SECTOR, PAGE = 512, 4096
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = scratch_directory()
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture

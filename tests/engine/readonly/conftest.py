@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,17 +12,9 @@ from tests.engine.readonly.opening import INLINE
 from tests.engine.stores import (
     Clock,
     abandon,
-    scratch_directory,
     small_steps,
 )
 from tests.engine.twin import Twin, scenario
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    path = scratch_directory()
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture
