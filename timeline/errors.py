@@ -7,7 +7,15 @@ later, unchanged.
 
 from __future__ import annotations
 
-from typing import ClassVar
+import errno
+from typing import ClassVar, Final
+
+_REASONS: Final = {
+    errno.EACCES: "permission denied: run as its owner",
+    errno.ENOSPC: "the disk is full: free some space",
+    errno.EDQUOT: "the quota of disk space is used up: free some space",
+    errno.EFBIG: "the limit of file sizes is reached: raise it (`ulimit -f`, LimitFSIZE)",
+}
 
 
 def printable(value: bytes) -> str:
@@ -23,6 +31,11 @@ def printable(value: bytes) -> str:
 def shown(name: bytes) -> str:
     """A name in quotes, as errors show it."""
     return f"'{printable(name)}'"
+
+
+def reason(error: OSError) -> str:
+    """Why the system refused, and what to do about it where that is known."""
+    return _REASONS.get(error.errno or 0) or error.strerror or str(error)
 
 
 class TimelineError(Exception):

@@ -149,7 +149,7 @@ def test_who_may_not_read_the_store_is_told(store: Path) -> None:
     for name in ("LOCK", "MARK"):
         line = refused("--data", str(store), user=NOBODY)
         assert line.startswith(
-            f"{store}/{name} cannot be opened (Permission denied): run as the owner"
+            f"{store}/{name} cannot be opened: permission denied: run as its owner"
         )
         (store / name).chmod(0o666)
     for file in (store / "rocks").iterdir():
@@ -158,7 +158,7 @@ def test_who_may_not_read_the_store_is_told(store: Path) -> None:
     assert line.startswith(f"no permission for a file in {store}/rocks: run as its owner")
     (store / "rocks" / "CURRENT").chmod(0o666)
     line = refused("--data", str(store), user=NOBODY)
-    assert line == f"{store}/log: Permission denied"
+    assert line == f"{store}/log: permission denied: run as its owner"
 
 
 @pytest.mark.parametrize("fsync", ["auto", "inline"])

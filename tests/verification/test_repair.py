@@ -257,7 +257,7 @@ def test_a_full_disk_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("timeline.storage.rocks.Storage.write", full)
-    with pytest.raises(StorageError, match="No space left"):
+    with pytest.raises(StorageError, match="the disk is full: free some space"):
         repair(store, tmp_path / "new")
     assert state(store) == before
     assert sorted(tmp_path.iterdir()) == around

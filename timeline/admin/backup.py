@@ -25,7 +25,14 @@ from typing import Final
 from timeline.admin.progress import Progress, ignore
 from timeline.engine.engine import Engine
 from timeline.engine.store.directory import CHECKPOINT, FORMER_FORMAT, LOG, MARK, ROCKS
-from timeline.errors import BusyError, CorruptError, FormatVersionError, NotFoundError, StorageError
+from timeline.errors import (
+    BusyError,
+    CorruptError,
+    FormatVersionError,
+    NotFoundError,
+    StorageError,
+    reason,
+)
 from timeline.formats.manifest import (
     MANIFEST,
     BackupFile,
@@ -105,7 +112,7 @@ def _checkpoint(
         try:
             directory.mkdir(mode=PRIVATE)
         except OSError as error:
-            raise StorageError(f"{directory} cannot be made: {error.strerror}") from error
+            raise StorageError(f"{directory} cannot be made: {reason(error)}") from error
         engine.store.flush()  # so that little is left to flush under the lock
         with engine.standing_still():
             engine.check_writable()
@@ -130,7 +137,7 @@ def read_manifest(backup: Path) -> Manifest:
             f"{backup} {problem}: it has no {MANIFEST}, which is written last"
         ) from None
     except OSError as error:
-        raise StorageError(f"{backup / MANIFEST} cannot be read: {error.strerror}") from error
+        raise StorageError(f"{backup / MANIFEST} cannot be read: {reason(error)}") from error
     manifest = decode_manifest(value)
     if manifest.format not in (FORMER_FORMAT, FORMAT):
         raise FormatVersionError(

@@ -18,7 +18,7 @@ from timeline.engine.committer import Driver, refuse_after_fork
 from timeline.engine.engine import Engine
 from timeline.engine.store.directory import ROCKS, no_store
 from timeline.engine.store.openedreadonly import ReadOnlyStore, look, marked_in
-from timeline.errors import StorageError
+from timeline.errors import StorageError, reason
 
 
 class ReadOnlyEngine(Engine):
@@ -30,7 +30,7 @@ class ReadOnlyEngine(Engine):
         try:
             found = (self.path / ROCKS / "CURRENT").is_file()
         except OSError as error:
-            raise StorageError(f"{self.path} cannot be read: {error.strerror}") from error
+            raise StorageError(f"{self.path} cannot be read: {reason(error)}") from error
         if not found:
             raise no_store(self.path)
         self.threaded = False

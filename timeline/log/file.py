@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
-from timeline.errors import StorageError
+from timeline.errors import StorageError, reason
 from timeline.formats.logfiles import (
     ALIGNMENT,
     FRAME_BYTES,
@@ -406,10 +406,4 @@ def _write_all(handle: int, content: bytes, place: int) -> None:
 
 def refused(path: Path, error: OSError) -> StorageError:
     """What to raise of an error of the system about a file of the log."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(f"{path}: the disk is full: free some space")
-    if error.errno == errno.EFBIG:
-        return StorageError(
-            f"{path} may not grow any more: raise the limit of file sizes (`ulimit -f`, LimitFSIZE)"
-        )
-    return StorageError(f"{path}: {error.strerror or error}")
+    return StorageError(f"{path}: {reason(error)}")

@@ -33,7 +33,7 @@ from typing import Final
 
 from timeline.errors import StallError, StorageError
 from timeline.formats.logfiles import HEADER_BYTES, UNSYNCED, FileHeader, framed_size
-from timeline.log.file import LogFile, name_of
+from timeline.log.file import LogFile, name_of, refused
 from timeline.log.ledger import LogFullError
 from timeline.log.reader import LogReader
 from timeline.log.spare import Spare
@@ -256,7 +256,7 @@ class CommitLog(LogReader):
                 self._files[0].path.unlink(missing_ok=True)
                 sync_directory(self._directory)
             except OSError as error:
-                raise StorageError(f"{self._files[0].path}: {error.strerror}") from error
+                raise refused(self._files[0].path, error) from error
             self._files = self._files[1:]  # readers may have the list
 
     def close(self) -> None:

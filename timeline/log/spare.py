@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from timeline.errors import StorageError
+from timeline.errors import StorageError, reason
 from timeline.log.file import is_blank_file, make_file
 from timeline.storage.files import sync_directory
 
@@ -68,7 +68,7 @@ class Spare:
             self.path.rename(target)
             sync_directory(self._directory)
         except OSError as error:
-            raise StorageError(f"{target} cannot be made: {error.strerror}") from error
+            raise StorageError(f"{target} cannot be made: {reason(error)}") from error
         finally:
             self._size = 0
 
@@ -99,7 +99,7 @@ class Spare:
         except StorageError as error:
             failure = error
         except OSError as error:
-            failure = StorageError(f"{self.path} cannot be made: {error.strerror}")
+            failure = StorageError(f"{self.path} cannot be made: {reason(error)}")
         finally:
             with self._ended:
                 self._thread = None

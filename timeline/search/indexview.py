@@ -19,7 +19,7 @@ from typing import Final
 
 from timeline.engine.engine import Engine
 from timeline.engine.writecontrol import OpenedReadOnlyError
-from timeline.errors import IndexLagError, StorageError
+from timeline.errors import IndexLagError, StorageError, reason
 from timeline.options import Options
 from timeline.search.index.index import Index, IndexFaultError, generations, linked
 from timeline.search.serving import Reached, Serving, lagging
@@ -59,7 +59,7 @@ class IndexView(Serving):
                         "search_prefixes), or have it built"
                     )
         except OSError as error:
-            raise StorageError(f"the index cannot be read: {error.strerror}") from error
+            raise StorageError(f"the index cannot be read: {reason(error)}") from error
         if self._serving is None:
             self.failure = why
 

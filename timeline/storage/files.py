@@ -17,7 +17,7 @@ from typing import Final
 
 from crc32c import crc32c
 
-from timeline.errors import ExistsError, LockedError, StorageError, TimelineError
+from timeline.errors import ExistsError, LockedError, StorageError, TimelineError, reason
 from timeline.options import anchored
 from timeline.storage.descriptors import keep_standard
 from timeline.storage.lock import Lock
@@ -55,7 +55,7 @@ def new_directory(target: Path, *, resume: bool = False) -> Iterator[Path]:
         raise
     except OSError as error:
         raise StorageError(
-            f"{target} cannot be made: {error.strerror or error}; nothing was left"
+            f"{target} cannot be made, and nothing of it was left: {reason(error)}"
         ) from error
 
 

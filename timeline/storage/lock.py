@@ -21,7 +21,7 @@ from types import FrameType
 from typing import Final
 from weakref import WeakValueDictionary
 
-from timeline.errors import LockedError, StorageError
+from timeline.errors import LockedError, StorageError, reason
 from timeline.storage.descriptors import keep_standard
 
 _PID_BYTES: Final = 20  # of the number of a process in a lock file, at most
@@ -84,7 +84,7 @@ class Lock:
         except OSError as error:
             self._drop()
             raise StorageError(
-                f"{self.path} cannot be locked ({error.strerror}): choose another file system"
+                f"{self.path} cannot be locked ({reason(error)}): choose another file system"
             ) from error
         return True
 
@@ -173,9 +173,7 @@ def _open(path: Path) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StorageError(
-            f"{path} cannot be opened ({error.strerror}): run as the owner of the store"
-        ) from error
+        raise StorageError(f"{path} cannot be opened: {reason(error)}") from error
 
 
 def _open_directory(path: Path) -> int:

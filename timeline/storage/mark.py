@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from timeline.errors import StorageError
+from timeline.errors import StorageError, reason
 from timeline.formats.rows import decode_mark, encode_mark
 
 _SLOT_BYTES: Final = (
@@ -30,9 +30,7 @@ class DurableMark:
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise StorageError(
-                f"{path} cannot be opened ({error.strerror}): run as the owner of the store"
-            ) from error
+            raise StorageError(f"{path} cannot be opened: {reason(error)}") from error
         self._turn = 0
 
     def read(self) -> int:
@@ -45,7 +43,7 @@ class DurableMark:
         try:
             os.pwrite(self._file, encode_mark(lsn), self._turn * _SLOT_BYTES)
         except OSError as error:
-            raise StorageError(f"the durable mark cannot be written: {error}") from error
+            raise StorageError(f"the durable mark cannot be written: {reason(error)}") from error
 
     def close(self) -> None:
         os.close(self._file)
@@ -69,7 +67,7 @@ def read_mark(path: Path) -> MarkContent | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror}") from error
+        raise StorageError(f"{path} cannot be read: {reason(error)}") from error
 
 
 def _decode(content: bytes) -> MarkContent:

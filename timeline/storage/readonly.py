@@ -19,7 +19,7 @@ from typing import Final
 
 from rocksdict import AccessType, DBPath
 
-from timeline.errors import CorruptError, ReadOnlyError, StorageError
+from timeline.errors import CorruptError, ReadOnlyError, StorageError, reason
 from timeline.options import Options
 from timeline.storage.rocks import Batch, Storage
 from timeline.storage.scratch import Scratch
@@ -89,7 +89,7 @@ class ReadOnlyStorage(Storage):
         try:
             names = [file.name for file in self.path.iterdir()]
         except OSError as error:
-            raise StorageError(f"{self.path} cannot be read: {error.strerror}") from error
+            raise StorageError(f"{self.path} cannot be read: {reason(error)}") from error
         return {name for name in names if name.endswith(".sst") or "MANIFEST-" in name}
 
     def write(self, _: Batch) -> None:

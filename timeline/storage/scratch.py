@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from timeline.errors import StorageError
+from timeline.errors import StorageError, reason
 
 
 class Scratch:
@@ -19,7 +19,7 @@ class Scratch:
             self._directory = TemporaryDirectory(prefix="timeline-", ignore_cleanup_errors=True)
         except OSError as error:
             raise StorageError(
-                f"no temporary directory can be made ({error.strerror}): set TMPDIR"
+                f"no temporary directory can be made ({reason(error)}): set TMPDIR"
             ) from error
         self.path = Path(self._directory.name)
 
@@ -33,7 +33,7 @@ class Scratch:
             if not (shown / name).is_symlink():
                 (shown / name).symlink_to((source / name).absolute())
         except OSError as error:
-            raise StorageError(f"{shown} cannot be written: {error.strerror}") from error
+            raise StorageError(f"{shown} cannot be written: {reason(error)}") from error
         return shown
 
     def remove(self) -> None:

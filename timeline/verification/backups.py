@@ -13,6 +13,7 @@ from pathlib import Path
 from timeline.admin.backup import FILES, read_manifest
 from timeline.admin.progress import Progress, ignore
 from timeline.engine.store.directory import LOG, MARK, ROCKS
+from timeline.errors import reason
 from timeline.formats.manifest import MANIFEST, Manifest
 from timeline.log.file import first_of
 from timeline.storage.files import checksum
@@ -44,7 +45,7 @@ class Backup:
                 elif (place.stat().st_size, checksum(place)) != (file.size, file.crc):
                     yield _lost(f"{place} is not what it was when the backup was made")
             except OSError as error:
-                yield _lost(f"{place} cannot be read: {error.strerror}")
+                yield _lost(f"{place} cannot be read: {reason(error)}")
 
     @contextmanager
     def as_store(self) -> Iterator[Path]:

@@ -30,7 +30,7 @@ from timeline.engine.store.directory import (
     no_store,
 )
 from timeline.engine.store.upgrade import append_copies
-from timeline.errors import CorruptError, NotFoundError, StorageError, UsageError
+from timeline.errors import CorruptError, NotFoundError, StorageError, UsageError, reason
 from timeline.formats import keys
 from timeline.formats.rows import (
     FORMAT,
@@ -156,7 +156,7 @@ def _scaffold(building: Path, target: Path) -> Iterator[None]:
         with sole(building, target):
             yield
     except OSError as error:
-        raise StorageError(f"the repaired store cannot be written: {error}") from error
+        raise StorageError(f"the repaired store cannot be written: {reason(error)}") from error
 
 
 def _build(source: Path, building: Path, step: Step) -> Repair:

@@ -11,7 +11,6 @@ call, 130 stopped by Ctrl-C.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,14 +31,9 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from timeline.errors import printable
+from timeline.errors import printable, reason
 
 _WIDE_COLUMNS = 10_000
-_HINTS = {
-    errno.EACCES: "run as the owner of the store",
-    errno.ENOSPC: "free some space",
-    errno.EFBIG: "a limit on the size of files is set here (ulimit -f)",
-}
 
 Value = str | int | float | bool | bytes | None
 
@@ -69,8 +63,7 @@ def error_line(problem: Exception) -> str:
     """An error in one line, with what to do about it where that is known."""
     if isinstance(problem, OSError) and problem.strerror:
         where = problem.filename and shown(os.fsencode(problem.filename))
-        hint = _HINTS.get(problem.errno or 0)
-        return ": ".join(part for part in (where, problem.strerror, hint) if part)
+        return ": ".join(part for part in (where, reason(problem)) if part)
     return shown(" ".join(str(problem).splitlines()))
 
 

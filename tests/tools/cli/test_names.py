@@ -96,7 +96,7 @@ def test_what_the_system_says_is_a_sentence(store: Path, tmp_path: Path) -> None
                 env={**os.environ, "PYTHONUNBUFFERED": buffered},
                 check=False,
             )
-        assert ran.stderr == b"Error: No space left on device: free some space\n"
+        assert ran.stderr == b"Error: the disk is full: free some space\n"
         assert ran.returncode == 1
     closed: list[str | Path] = ["sh", "-c", '"$0" "$@" >&- <&-', PROGRAM]
     for verb, stream in (("export", b"output"), ("import", b"input")):

@@ -162,7 +162,7 @@ def test_what_is_said_of_mistakes(store: Path, daemon: Daemon, tmp_path: Path) -
 
 def test_a_full_disk(large: Path, exported: Path, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", MIB) as disk:
-        assert "No space left" in refused("export", large, disk / "e")
+        assert "the disk is full: free some space" in refused("export", large, disk / "e")
         assert names(disk) == []
         assert refused("import", disk / "new", exported).endswith(
             "/rocks is full: free some space\n"

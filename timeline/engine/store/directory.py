@@ -16,7 +16,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from timeline.errors import CorruptError, FormatVersionError, NotFoundError, StorageError
+from timeline.errors import CorruptError, FormatVersionError, NotFoundError, StorageError, reason
 from timeline.formats.manifest import MANIFEST
 from timeline.formats.rows import FORMAT, StoreRow, decode_store
 from timeline.storage.files import PRIVATE
@@ -50,7 +50,7 @@ def prepare_directory(path: Path, *, create: bool) -> None:
             f"no permission to write to {barred}: run as its owner, or choose another directory"
         ) from None
     except OSError as error:
-        raise StorageError(f"{path} cannot hold a store: {error.strerror}") from error
+        raise StorageError(f"{path} cannot hold a store: {reason(error)}") from error
 
 
 def _prepare(path: Path, *, create: bool) -> None:

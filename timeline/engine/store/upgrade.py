@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from timeline.engine.store.directory import STORE_KEY
-from timeline.errors import CorruptError, StallError, StorageError
+from timeline.errors import CorruptError, StallError, StorageError, reason
 from timeline.formats import keys
 from timeline.formats.records import Record
 from timeline.formats.rows import FORMAT, StoreRow, decode_progress, encode_store
@@ -71,7 +71,7 @@ def _begin(directory: Path, *, like: Path) -> None:
         directory.chmod(stat.S_IMODE(like.stat().st_mode))
         sync_directory(directory.parent)
     except OSError as error:
-        raise StorageError(f"{directory} cannot be made: {error.strerror}") from error
+        raise StorageError(f"{directory} cannot be made: {reason(error)}") from error
 
 
 def _switch(storage: Storage, epoch: int) -> None:

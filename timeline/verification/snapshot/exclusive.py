@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from timeline.engine.store.directory import LOCK, ROCKS
-from timeline.errors import LockedError, StorageError
+from timeline.errors import LockedError, StorageError, reason
 from timeline.storage.lock import Lock
 
 _FIRST: Final = "stop it before you repair the store"
@@ -38,7 +38,7 @@ def rocks_held(path: Path) -> Iterator[None]:
     try:
         file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StorageError(f"{lock} cannot be opened: {error.strerror}") from error
+        raise StorageError(f"{lock} cannot be opened: {reason(error)}") from error
     try:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
