@@ -8,10 +8,8 @@ A call of `next` looks at a bounded number of bytes, so that one client's pipeli
 waiting. As long as `unread` is not zero there is more to look at, whatever was returned. Every byte
 is looked at one time and copied a bounded number of times, also where bytes come one by one.
 
-There are two readers of the same grammar. `_read_fast` cuts whole commands at the ends of lines,
-all at once, and compares the size of each argument with what was announced. So it reads nothing
-that is not written as clients write it. `_step` reads everything else item by item, and checks
-every announced length before it keeps anything.
+There are two readers of the same grammar. `scan` reads whole commands. `_step` reads everything
+else item by item, and checks every announced length before it keeps anything.
 
 Sentences of errors are those of Redis (networking.c), which clients know.
 """
@@ -20,10 +18,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
 
 from ..errors import ProtocolError
 from .inline import split_inline
+from .scanner import scan
 
 Request = list[bytes]  # the words of one command
 
@@ -31,14 +29,8 @@ _STAR, _DOLLAR = b"*$"
 _PIECE = 32 * 1024  # bytes looked at by one call
 _ITEMS = 8 * 1024  # bytes looked at by one call that reads item by item
 _STEPS = 256  # commands read one by one by one call
-_TRIES = 4  # to find the beginning of a command
 OBJECT_BYTES = 56  # of memory that an argument takes besides its own bytes, about
 _COUNT_LINE = 64  # bytes, longer than any line with a length
-# The lines that announce so many arguments, or so many bytes, ready to be compared.
-_MOST_WORDS: Final = 1_024
-_COUNTS: Final[dict[bytes, int]] = {b"*%d" % count: count for count in range(1, _MOST_WORDS + 1)}
-_KNOWN_SIZES: Final = 4_096
-_SIZES: Final[list[bytes]] = [b"$%d" % size for size in range(_KNOWN_SIZES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +58,6 @@ class Parser:
         "_rest",
         "_start",
         "_taken",
-        "_trusts",
         "kept",
         "limits",
         "unread",
@@ -74,12 +65,6 @@ class Parser:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        # How many bytes may be read at once: as many as break no limit, whatever they are.
-        self._trusts = (
-            min(limits.argument_bytes, limits.request_bytes)
-            if limits.arguments >= _MOST_WORDS
-            else -1
-        )
         # Bytes not looked at yet, `unread` in number: of `_data` from `_position`, then `_later`.
         self._data = b""
         self._position = 0
@@ -112,16 +97,7 @@ class Parser:
         commands: list[Request] = []
         data, begin = self._data, self._position
         try:
-            if begin or self.kept or len(data) > _PIECE:
-                position = self._read_piece(data, begin, commands)
-            elif data[0] == _STAR:  # as it mostly is
-                position = self._read_fast(data, commands)
-                if position == self.unread:
-                    self._data, self.unread = b"", 0
-                    return commands
-                position = self._read_steps(data, position, commands)
-            else:
-                position = self._read_steps(data, 0, commands)
+            position = self._read(data, begin, commands)
         except ProtocolError as error:
             error.commands = commands
             self.forget()
@@ -149,14 +125,30 @@ class Parser:
         self.unread = self.kept = 0
         return items
 
-    def _read_piece(self, data: bytes, position: int, commands: list[Request]) -> int:
+    def _read(self, data: bytes, position: int, commands: list[Request]) -> int:
         """Reads from `position` on; returns where it stopped."""
         if self._rest:
             return self._complete(data, position, commands)
-        end = position + (_ITEMS if self._missing else _PIECE)
-        if end < len(data):
-            end = _boundary(data, position, end)
-        return position + self._read(data[position:end], commands)
+        if not self._missing:
+            limits = self.limits
+            found = scan(
+                data,
+                position,
+                min(len(data), position + _PIECE),
+                commands,
+                limits.arguments,
+                limits.request_bytes,
+                limits.argument_bytes,
+            )
+            if found > position:
+                return found
+        piece = data[position : position + (_ITEMS if self._missing else _PIECE)]
+        done = 0
+        for _ in range(_STEPS):
+            done = self._step(piece, done, commands)
+            if done >= len(piece) or piece[done] == _STAR:  # which may be one for `scan`
+                break
+        return position + done
 
     def _complete(self, data: bytes, position: int, commands: list[Request]) -> int:
         """Goes on with the incomplete item, and reads nothing beyond it."""
@@ -181,52 +173,6 @@ class Parser:
             self._rest = bytearray()
             self._step(bytes(rest), 0, commands)
         return position + size
-
-    def _read(self, data: bytes, commands: list[Request]) -> int:
-        """Reads what `data` begins with; returns how many bytes of it."""
-        position, end = 0, len(data)
-        if self._missing:
-            position = self._step(data, 0, commands)
-        if position < end and data[position] == _STAR:
-            position += self._read_fast(data[position:] if position else data, commands)
-        return self._read_steps(data, position, commands)
-
-    def _read_steps(self, data: bytes, position: int, commands: list[Request]) -> int:
-        """Reads from `position` on, one by one; returns where it stopped."""
-        for _ in range(_STEPS):
-            if position >= len(data):
-                break
-            position = self._step(data, position, commands)
-        return position
-
-    def _read_fast(self, data: bytes, commands: list[Request]) -> int:
-        """Reads the whole commands that `data` begins with, up to one that is written in another
-        way than clients do; returns how many bytes they take.
-        """
-        if len(data) > self._trusts:
-            return 0
-        parts = data.split(b"\r\n")
-        end = len(parts) - 1  # the last one was not ended by a line's end
-        place = 0
-        while place < end:
-            count = _COUNTS.get(parts[place])
-            if count is None:
-                break
-            stop = place + 1 + 2 * count
-            if stop > end:
-                break
-            words = parts[place + 2 : stop : 2]
-            if _sizes_are(parts[place + 1 : stop : 2], words):
-                place = stop
-            else:
-                found = _join_words(parts, place + 1, count)
-                if found is None:
-                    break
-                words, place = found
-            commands.append(words)
-        if place == end and not parts[end]:
-            return len(data)
-        return sum(map(len, parts[:place])) + 2 * place
 
     def _step(self, data: bytes, position: int, commands: list[Request]) -> int:
         """Reads one command, or as much of it as is there; returns where it stopped."""
@@ -320,55 +266,6 @@ class Parser:
         if command:
             commands.append(command)
         return line_end + 1
-
-
-def _boundary(data: bytes, position: int, end: int) -> int:
-    """Where a command seems to begin before `end`, so that mostly none is cut."""
-    cut = end
-    for _ in range(_TRIES):
-        cut = data.rfind(b"\r\n*", position, cut)
-        if cut < 0:
-            break
-        if data[cut + 3 : cut + 4].isdigit():  # and not an argument `*`
-            return cut + 2
-    return end
-
-
-def _sizes_are(lines: list[bytes], words: list[bytes]) -> bool:
-    """Whether each of `lines` announces the size of its word."""
-    for place, word in enumerate(words):
-        size = len(word)
-        if lines[place] != (_SIZES[size] if size < _KNOWN_SIZES else b"$%d" % size):
-            return False
-    return True
-
-
-def _join_words(parts: list[bytes], place: int, count: int) -> tuple[Request, int] | None:
-    """The `count` words that begin at `place`, some of which have ends of lines in them, and the
-    place behind them. None where they are not whole, or not as announced.
-    """
-    words: Request = []
-    last = len(parts) - 2  # that a line's end follows
-    for _ in range(count):
-        size = _integer(parts[place][1:])
-        if parts[place][:1] != b"$" or size is None:
-            return None
-        begin = end = place + 1
-        if begin > last:
-            return None
-        length = len(parts[begin])
-        while length < size:
-            end += 1
-            if end > last:
-                return None
-            length += 2 + len(parts[end])
-        if length != size:
-            return None
-        words.append(b"\r\n".join(parts[begin : end + 1]))
-        place = end + 1
-        if place > last and len(words) < count:
-            return None
-    return words, place
 
 
 def _integer(text: bytes) -> int | None:
