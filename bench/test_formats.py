@@ -29,7 +29,7 @@ def test_encoding_entries_one_by_one(rate: Rate) -> None:
 
 def test_encoding_entries_by_the_run(rate: Rate) -> None:
     columns = [[ITEMS[0]] * COUNT, [ITEMS[1]] * COUNT]
-    parts, _ = rate(lambda: encode_run(SEQS, columns), COUNT, "entries")
+    parts, _ = rate(lambda: encode_run(list(SEQS), columns), COUNT, "entries")
     assert b"".join(parts) == b"".join(PAYLOADS)
 
 

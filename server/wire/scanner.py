@@ -22,6 +22,7 @@ _NINE: Final = 57
 _CR: Final = 13
 _LF: Final = 10
 _NONE: Final = -1  # in place of a number
+_SHORTEST: Final = len(b"$0\r\n\r\n")
 
 
 def scan(
@@ -41,19 +42,20 @@ def scan(
     size: i64
     while place < end and data[place] == _STAR:
         count, at = _number(data, place + 1, end, most_words)
-        words: list[bytes] = []
-        if count < 1:
+        if count < 1 or _SHORTEST * count > end - at:
             return place
-        while count > 0:
+        words: list[bytes] = [b""] * count
+        index: i64 = 0
+        while index < count:
             if at >= end or data[at] != _DOLLAR:
                 return place
             size, at = _number(data, at + 1, end, most_of_word)
             stop = at + size + 2
             if size < 0 or stop > end or stop - place > most_bytes:
                 return place
-            words.append(data[at : at + size])
+            words[index] = data[at : at + size]
             at = stop
-            count -= 1
+            index += 1
         commands.append(words)
         place = at
     return place

@@ -49,7 +49,7 @@ def test_items_are_the_same_however_they_are_split(seq: int, items: list[bytes])
 )
 def test_a_run_is_what_its_entries_are(seqs: list[int], many: list[list[bytes]]) -> None:
     entries = many[: len(seqs)]
-    parts, sizes = encode_run(seqs, list(zip(*entries, strict=True)))
+    parts, sizes = encode_run(seqs, list(map(list, zip(*entries, strict=True))))
     expected = [encode_entry(seq, items) for seq, items in zip(seqs, entries, strict=True)]
     assert b"".join(parts) == b"".join(expected)
     assert sizes == list(map(len, expected))

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
+import timeline
 from tests.server.daemon import Daemon, Start
 from timeline_server.connection.appends import appends_from
 
@@ -284,19 +285,21 @@ def test_a_channel_that_would_never_say_anything_is_refused(daemon: Daemon) -> N
 
 
 def test_a_mixed_pipeline_costs_no_more_than_its_length() -> None:
-    """Counted, not timed: each run of appends ends where the next command is another."""
+    """Counted, not timed, where it is interpreted: each run of appends ends where the next command
+    is another.
+    """
     looks = 0
 
     class Words(list[bytes]):
         __slots__ = ()
 
-        def __iter__(self) -> Iterator[bytes]:
+        def __len__(self) -> int:
             nonlocal looks
             looks += 1
-            return super().__iter__()
+            return super().__len__()
 
     short = Words((b"XADD", b"a", b"*", b"f", b"v"))
     commands: list[list[bytes]] = [short, Words((*short, b"g", b"w"))] * 500
     for place, command in enumerate(commands):
-        assert appends_from(commands, place) == [(word,) for word in command]
-    assert len(commands) < looks < 5 * len(commands)
+        assert appends_from(commands, place) == ([b"a"], [[word] for word in command[3:]])
+    assert timeline.compiled or len(commands) < looks < 5 * len(commands)

@@ -9,7 +9,7 @@ more than storing it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from timeline.commit.draft import Draft
 from timeline.commit.stage import Stage
@@ -17,6 +17,9 @@ from timeline.formats.entries import encode_entry, encode_run
 from timeline.formats.keys import LAST
 from timeline.lsm.timeline import Timeline
 from timeline.options import Options
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 _FRAME: Final = 64  # more than what stands around the items of an entry
 _MANY: Final = 8  # timelines from which on it pays to look them up together
@@ -74,9 +77,7 @@ class Appender:
         group.size += size
         return seq
 
-    def append_run(
-        self, names: Sequence[bytes], columns: Sequence[Sequence[bytes]]
-    ) -> Sequence[int]:
+    def append_run(self, names: list[bytes], columns: Sequence[list[bytes]]) -> list[int]:
         """Stage many entries with equally many items each, every one as a commit of its own.
 
         `columns` are the first items of all, their second items, and so on. Returns the numbers of
@@ -85,9 +86,9 @@ class Appender:
         stage = self._stage
         group = stage.open
         if group.size > self._gate.room:
-            return ()
+            return []
         if not self._fit(columns):
-            return ()
+            return []
         found = list(map(stage.by_name.get, names))
         if not all(found):
             self._find_others(found, names)
@@ -96,7 +97,7 @@ class Appender:
         count = len(seqs)
         if count < len(names):
             if not count:
-                return ()
+                return []
             del timelines[count:]
             columns = [column[:count] for column in columns]
         try:
@@ -115,7 +116,7 @@ class Appender:
         group.size += sum(sizes)
         return seqs
 
-    def _find_others(self, timelines: list[Timeline | None], names: Sequence[bytes]) -> None:
+    def _find_others(self, timelines: list[Timeline | None], names: list[bytes]) -> None:
         """Find those that are not in memory, up to, without, the first that does not exist."""
         if timelines.count(None) >= _MANY:
             unknown = [name for name, each in zip(names, timelines, strict=True) if each is None]
@@ -127,13 +128,15 @@ class Appender:
                     del timelines[place:]
                     return
 
-    def _fit(self, columns: Sequence[Sequence[bytes]]) -> bool:
+    def _fit(self, columns: Sequence[list[bytes]]) -> bool:
         """Whether every entry is surely within the limits."""
         if len(columns) > self._items_limit:
             return False
         room = self._entry_limit - _FRAME
         for place, column in enumerate(columns):
-            longest = max(map(len, column))
+            longest: i64 = 0
+            for item in column:
+                longest = max(longest, len(item))
             room -= longest + _HEAD
             if not place & 1 and longest > self._field_limit:
                 return False

@@ -94,10 +94,10 @@ class Changes(Overlay):
         for items in entries if len(widths) > 1 else entries[:1]:
             stage.check_items(items)
         if len(widths) == 1:
-            columns = list(zip(*entries, strict=True))
+            columns = list(map(list, zip(*entries, strict=True)))
             for names in columns[::2]:
                 stage.check_field(max(names, key=len))
-            parts, sizes = encode_run(seqs, columns)
+            parts, sizes = encode_run(list(seqs), columns)
         else:
             parts = list(map(encode_entry, seqs, entries))
             sizes = list(map(len, parts))

@@ -9,10 +9,12 @@ range of a timeline is a slice of a segment. Fields keep their order and their d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import add
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from timeline.errors import CorruptError
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 # Joining ready parts takes half the time of formatting.
 KNOWN_IDS: Final = 16_384  # below this number ids are ready
@@ -20,7 +22,6 @@ IDS: Final = [b"$%d\r\n%d-0\r\n" % (len(str(seq)) + 2, seq) for seq in range(KNO
 _OPENINGS: Final = [b"*2\r\n" + identity for identity in IDS]
 KNOWN_SIZES: Final = 4_096  # bytes below which heads of items are ready
 SIZES: Final = [b"\r\n$%d\r\n" % size for size in range(KNOWN_SIZES)]
-_SPANS: Final = [size + len(head) for size, head in enumerate(SIZES)]  # of a value with its size
 
 
 def resp_id(seq: int) -> bytes:
@@ -28,11 +29,9 @@ def resp_id(seq: int) -> bytes:
     return IDS[seq] if seq < KNOWN_IDS else b"$%d\r\n%d-0\r\n" % (len(str(seq)) + 2, seq)
 
 
-def resp_ids(seqs: Sequence[int]) -> list[bytes]:
-    """The same of several entries, one at least."""
-    if max(seqs) < KNOWN_IDS:
-        return [IDS[seq] for seq in seqs]
-    return list(map(resp_id, seqs))
+def resp_ids(seqs: list[int]) -> list[bytes]:
+    """The same of several entries."""
+    return [IDS[seq] if seq < KNOWN_IDS else resp_id(seq) for seq in seqs]
 
 
 def resp_size(size: int) -> bytes:
@@ -80,48 +79,62 @@ def encode_shown(identity: bytes, items: Sequence[bytes]) -> bytes:
     return b"".join(parts)
 
 
-def encode_run(
-    seqs: Sequence[int], columns: Sequence[Sequence[bytes]]
-) -> tuple[list[bytes], list[int]]:
+def encode_run(seqs: list[int], columns: Sequence[list[bytes]]) -> tuple[list[bytes], list[int]]:
     """Many entries with equally many items each: the parts that they make when joined, in order,
     and the size of each.
 
     `columns` are the first items of all entries, their second items, and so on. What `encode_entry`
-    does for one, at a third of the cost each.
+    does for one, at a fraction of the cost each.
     """
-    count = len(seqs)
-    if max(seqs) < KNOWN_IDS:
-        openings = [_OPENINGS[seq] for seq in seqs]
-    else:
-        openings = [b"*2\r\n" + resp_id(seq) for seq in seqs]
-    sizes = list(map(len, openings))
-    strands: list[Sequence[bytes]] = [openings]
-    constant = b"*%d" % len(columns)  # what all entries have at this place
+    before, varying, after = _strands(columns)
+    fixed: i64 = len(after) + sum(map(len, before))
+    count: i64 = len(seqs)
+    width: i64 = len(varying)
+    parts = [after] * (count * (3 * width + 2))
+    sizes = [0] * count
+    row: i64 = 0
+    part: i64 = 0
+    while row < count:
+        seq = seqs[row]
+        opening = _OPENINGS[seq] if seq < KNOWN_IDS else b"*2\r\n" + resp_id(seq)
+        parts[part] = opening
+        part += 1
+        size: i64 = fixed + len(opening)
+        place: i64 = 0
+        while place < width:
+            item = varying[place][row]
+            length = len(item)
+            head = SIZES[length] if length < KNOWN_SIZES else resp_size(length)
+            parts[part] = before[place]
+            parts[part + 1] = head
+            parts[part + 2] = item
+            part += 3
+            size += len(head) + length
+            place += 1
+        part += 1  # `after` is there
+        sizes[row] = size
+        row += 1
+    return parts, sizes
+
+
+def _strands(
+    columns: Sequence[list[bytes]],
+) -> tuple[list[bytes], list[list[bytes]], bytes]:
+    """The columns whose items are not all the same, what all entries have in front of each of them,
+    and what all have behind the last.
+    """
+    before: list[bytes] = []
+    varying: list[list[bytes]] = []
+    constant = b"*%d" % len(columns)
     for column in columns:
         first = column[0]
-        if column.count(first) == count:
+        if all(item == first for item in column):
             constant += resp_size(len(first)) + first
-            continue
-        if constant:
-            strands.append([constant] * count)
-            sizes = [size + len(constant) for size in sizes]
-            constant = b""
-        lengths = list(map(len, column))
-        if max(lengths) < KNOWN_SIZES:
-            strands.append([SIZES[length] for length in lengths])
-            sizes = list(map(add, sizes, [_SPANS[length] for length in lengths]))
         else:
-            heads = list(map(resp_size, lengths))
-            strands.append(heads)
-            sizes = [sum(three) for three in zip(sizes, map(len, heads), lengths, strict=True)]
-        strands.append(column)
-    constant += b"\r\n"
-    strands.append([constant] * count)
-    width = len(strands)
-    parts = [constant] * (width * count)
-    for place, strand in enumerate(strands[:-1]):
-        parts[place::width] = strand
-    return parts, [size + len(constant) for size in sizes]
+            before.append(constant)
+            varying.append(column)
+            constant = b""
+    return before, varying, constant + b"\r\n"
 
 
 def decode_id(payload: bytes) -> bytes:
