@@ -1,12 +1,16 @@
-"""Entries in memory, as columns in the order of their commits.
+"""Entries in memory, as rows of numbers in the order of their commits.
 
-Responsibility: keep numbers, LSNs, sizes and places of the entries of many groups without an object
-for each. The entries themselves stay where they were first put together: in the records of the log.
+Responsibility: keep numbers, LSNs, times and places of the entries of many groups without an object
+for each. The entries themselves lie in an arena, as they came.
 
 Rule: a *row* is the place of an entry in the order of commits, counted from the opening of the
 store. A timeline's tail is an array of rows. So an append costs one number, and sealing gathers a
 thousand entries with a few calls. Columns only grow, by whole groups. They do not know what was
 patched or trimmed later: the holders of the rows do.
+
+What is known of an entry lies side by side, so that it is fetched from memory at once:
+
+    place in the arena · number · LSN · time      where the next begins, this entry ends
 """
 
 from __future__ import annotations
@@ -21,13 +25,16 @@ import numpy.typing as npt
 
 from timeline.formats.records import Appends
 from timeline.formats.segments import StoredEntry
+from timeline.lsm.arena import Arena
 
-ROW_BYTES: Final = (
-    40  # bytes of an entry besides its stored form: four columns and a place in a tail
-)
+_PLACE: Final = 0
+_SEQ: Final = 1
+_LSN: Final = 2
+_TIME: Final = 3
+_WIDTH: Final = 4  # numbers in a row
 
-_OFFSET_BITS: Final = 32  # a place is the number of a record, shifted by this, and an offset in it
-_OFFSET_MASK: Final = (1 << _OFFSET_BITS) - 1
+# Bytes of an entry besides its stored form: a row and a place in a tail.
+ROW_BYTES: Final = 8 * _WIDTH + 8
 
 _NUMPY_PAYS: Final = 64  # entries from which on numpy is faster
 
@@ -35,70 +42,67 @@ _NUMPY_PAYS: Final = 64  # entries from which on numpy is faster
 class Columns:
     """The entries of consecutive groups, from row `start` on."""
 
-    __slots__ = ("_places", "_records", "_sizes", "_times", "lsns", "seqs", "start")
+    __slots__ = ("_arena", "_table", "start")
 
     def __init__(self, start: int) -> None:
         self.start = start
-        self.seqs = array("Q")
-        self.lsns = array("Q")
-        self._sizes = array("I")
-        self._places = array("Q")
-        self._records: list[bytes] = []
-        self._times = array("Q")  # of each record
+        self._arena = Arena()
+        self._table = array("Q", (0,))  # the rows, and where the next entry will begin
+
+    def __len__(self) -> int:
+        return len(self._table) // _WIDTH
 
     def extend(
         self, record: bytes, at: int, appends: Appends, lsns: Sequence[int], time: int
     ) -> None:
         """Add the appends of a group; its entries lie in `record` from `at` on."""
-        place = (len(self._records) << _OFFSET_BITS) + at
-        self._records.append(record)
-        self._times.append(time)
-        self.seqs.extend(appends.seqs)
-        self.lsns.extend(array("Q", lsns))
-        self._sizes.extend(appends.sizes)
-        if len(lsns) < _NUMPY_PAYS:
-            self._places.extend(array("Q", accumulate(appends.sizes, initial=place)))
-            self._places.pop()
+        count = len(lsns)
+        ends = array("Q")
+        if count < _NUMPY_PAYS:
+            ends.extend(accumulate(appends.sizes, initial=self._arena.end))
         else:
-            ends = np.cumsum(appends.sizes, dtype=np.uint64)
-            ends += np.uint64(place)
-            self._places.append(place)
-            self._places.frombytes(ends[:-1].tobytes())
+            ends.append(self._arena.end)
+            sums = np.cumsum(appends.sizes, dtype=np.uint64) + np.uint64(self._arena.end)
+            ends.frombytes(sums.tobytes())
+        end = ends.pop()
+        self._arena.put(record, at, at + end - self._arena.end)
+        rows = array("Q", bytes(8 * _WIDTH * count))
+        rows[_PLACE::_WIDTH] = ends
+        rows[_SEQ::_WIDTH] = appends.seqs
+        rows[_LSN::_WIDTH] = array("Q", lsns)
+        rows[_TIME::_WIDTH] = array("Q", (time,)) * count
+        self._table.pop()
+        self._table.extend(rows)
+        self._table.append(end)
+
+    def seq(self, row: int) -> int:
+        return self._table[(row - self.start) * _WIDTH + _SEQ]
+
+    def lsn(self, row: int) -> int:
+        return self._table[(row - self.start) * _WIDTH + _LSN]
+
+    def time(self, row: int) -> int:
+        return self._table[(row - self.start) * _WIDTH + _TIME]
 
     def payloads(self, rows: Sequence[int]) -> list[bytes]:
         """The entries at `rows` in stored form."""
-        start, places, sizes, records = self.start, self._places, self._sizes, self._records
-        return [
-            records[(place := places[row - start]) >> _OFFSET_BITS][
-                (offset := place & _OFFSET_MASK) : offset + sizes[row - start]
-            ]
-            for row in rows
-        ]
-
-    def time(self, row: int) -> int:
-        return self._times[self._places[row - self.start] >> _OFFSET_BITS]
+        start, table, cut = self.start, self._table, self._arena.cut
+        return [cut(table[at := (row - start) * _WIDTH], table[at + _WIDTH]) for row in rows]
 
     def gather(self, rows: bytes) -> tuple[memoryview, memoryview, memoryview, list[bytes]]:
         """Numbers, LSNs, times and stored forms of the entries at `rows` (u64, packed).
 
         For columns that grow no more: what is returned was copied, but growing meanwhile fails.
         """
-        index: npt.NDArray[np.uint64] = np.frombuffer(rows, np.uint64) - np.uint64(self.start)
-        places = np.frombuffer(self._places, np.uint64)[index]
-        numbers = (places >> np.uint64(_OFFSET_BITS)).astype(np.intp)
-        offsets = places & np.uint64(_OFFSET_MASK)
-        ends = (offsets + np.frombuffer(self._sizes, np.uint32)[index]).tolist()
-        records = self._records
+        index = np.frombuffer(rows, np.uint64).astype(np.intp) - self.start
+        table: npt.NDArray[np.uint64] = np.frombuffer(self._table, np.uint64)
+        stops = table[index * _WIDTH + _WIDTH]
+        found = table[:-1].reshape(-1, _WIDTH).take(index, axis=0).T.copy()
         return (
-            np.frombuffer(self.seqs, np.uint64)[index].data,
-            np.frombuffer(self.lsns, np.uint64)[index].data,
-            np.frombuffer(self._times, np.uint64)[numbers].data,
-            [
-                records[number][offset:end]
-                for number, offset, end in zip(
-                    numbers.tolist(), offsets.tolist(), ends, strict=True
-                )
-            ],
+            found[_SEQ].data,
+            found[_LSN].data,
+            found[_TIME].data,
+            self._arena.cut_many(found[_PLACE], stops),
         )
 
 
@@ -121,16 +125,16 @@ class Piece:
         return len(self._rows)
 
     def seq(self, index: int) -> int:
-        return self._columns.seqs[self._rows[index] - self._columns.start]
+        return self._columns.seq(self._rows[index])
 
     def numbers(self, start: int, stop: int) -> Sequence[int]:
-        seqs, base, rows = self._columns.seqs, self._columns.start, self._rows[start:stop]
+        seq, rows = self._columns.seq, self._rows[start:stop]
         if not rows:
             return []
-        first = seqs[rows[0] - base]
-        if seqs[rows[-1] - base] - first == len(rows) - 1:  # ascending, so without a hole
+        first = seq(rows[0])
+        if seq(rows[-1]) - first == len(rows) - 1:  # ascending, so without a hole
             return range(first, first + len(rows))
-        return [seqs[row - base] for row in rows]
+        return list(map(seq, rows))
 
     @property
     def times(self) -> Sequence[int]:
@@ -138,8 +142,7 @@ class Piece:
 
     @property
     def lsns(self) -> Sequence[int]:
-        lsns, base = self._columns.lsns, self._columns.start
-        return [lsns[row - base] for row in self._rows]
+        return list(map(self._columns.lsn, self._rows))
 
     def payloads(self, start: int, stop: int) -> list[bytes]:
         found = self._columns.payloads(self._rows[start:stop])

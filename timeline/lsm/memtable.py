@@ -227,8 +227,7 @@ class Memtable:
         return self.immutable.columns
 
     def seq(self, row: int) -> int:
-        columns = self.columns(row)
-        return columns.seqs[row - columns.start]
+        return self.columns(row).seq(row)
 
     def applied(self, timeline: Timeline) -> int:
         """How many rows of the tail readers may see."""
@@ -312,8 +311,7 @@ class Memtable:
             columns = self.columns(rows[0])
             patched = timeline.patched
             if patched is not None:
-                base, seqs = columns.start, columns.seqs
-                rows = array("Q", [row for row in rows if patched.get(seqs[row - base], b"+")])
+                rows = array("Q", [row for row in rows if patched.get(columns.seq(row), b"+")])
             if rows:
                 yield Piece(columns, rows, patched)
 

@@ -134,7 +134,7 @@ class Sealing:
         self._total = max(
             1,
             generation.tails
-            + len(generation.columns.seqs)
+            + len(generation.columns)
             + len(generation.state)
             + len(generation.patches),
         )
