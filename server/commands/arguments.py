@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from timeline.engine.inboxview import TOP, id_of, last_number, number_of
 from timeline.errors import NoPermissionError, UsageError
@@ -18,9 +18,9 @@ from timeline.formats.keys import MAX
 from ..errors import CommandError, CommandSyntaxError
 from ..registry.lookup import shown
 
-_INTEGER = re.compile(rb"0|-?[1-9][0-9]{0,18}")
-_ID = re.compile(rb"([0-9]{1,20})(?:-([0-9]{1,20}))?")
-_INVALID_ID = "Invalid stream ID specified as stream command argument"
+_INTEGER: Final = re.compile(rb"0|-?[1-9][0-9]{0,18}")
+_ID: Final = re.compile(rb"([0-9]{1,20})(?:-([0-9]{1,20}))?")
+_INVALID_ID: Final = "Invalid stream ID specified as stream command argument"
 
 
 def integer(value: bytes, low: int = -(1 << 63), high: int = (1 << 63) - 1) -> int:
@@ -129,8 +129,8 @@ def _after_reference(value: bytes) -> int:
     return _reference(value) + 1
 
 
-ENTRIES = Ids(range_start, range_end, after_id, lambda seq: b"%d-0" % seq, MAX)
-REFERENCES = Ids(_reference_start, _reference_end, _after_reference, id_of, TOP)
+ENTRIES: Final = Ids(range_start, range_end, after_id, lambda seq: b"%d-0" % seq, MAX)
+REFERENCES: Final = Ids(_reference_start, _reference_end, _after_reference, id_of, TOP)
 
 
 def refuse_reserved() -> NoPermissionError:

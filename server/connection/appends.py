@@ -17,7 +17,7 @@ from timeline.formats.entries import IDS, KNOWN_IDS, resp_id, resp_ids
 from ..wire.parser import Request
 
 ADD: Final = frozenset((b"XADD", b"xadd"))
-_RUN = 4  # how many appends are staged together rather than one by one
+_RUN: Final = 4  # how many appends are staged together rather than one by one
 
 
 class Appends:

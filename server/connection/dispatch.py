@@ -8,6 +8,7 @@ handler has returned.
 from __future__ import annotations
 
 from time import perf_counter
+from typing import Final
 
 from timeline.errors import BusyError, TimelineError
 
@@ -17,14 +18,14 @@ from ..registry.lookup import explained, shown, unknown, unknown_subcommand, wro
 from ..service.session import Session
 from ..wire import replies
 
-_CACHING = ("CLIENT CACHING", "CLIENT TRACKING")
-_WHILE_SUBSCRIBED = frozenset(
+_CACHING: Final = ("CLIENT CACHING", "CLIENT TRACKING")
+_WHILE_SUBSCRIBED: Final = frozenset(
     b"SUBSCRIBE UNSUBSCRIBE PSUBSCRIBE PUNSUBSCRIBE PING QUIT RESET".split()
 )
 # As Redis since 3.2.7. A web page can make a browser post to any local port, and each line of what
 # it posts would be a command. The first line gives it away, or the one that names the host.
-_OF_HTTP = frozenset((b"post", b"host:"))
-_CROSS_PROTOCOL = (
+_OF_HTTP: Final = frozenset((b"post", b"host:"))
+_CROSS_PROTOCOL: Final = (
     "this looks like HTTP (POST or Host:): a page in somebody's browser may be trying to send "
     "commands through it (cross-protocol scripting)"
 )

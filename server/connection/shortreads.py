@@ -7,6 +7,8 @@ ordinary, in what is asked or where it lies, is left to the handler, errors too.
 
 from __future__ import annotations
 
+from typing import Final
+
 from timeline.engine.view import Applied
 from timeline.formats.keys import MAX
 
@@ -15,11 +17,11 @@ from ..errors import CommandError
 from ..wire.parser import Request
 from ..wire.replies import array_header
 
-_FORWARD = frozenset((b"XRANGE", b"xrange"))
-_BACK = frozenset((b"XREVRANGE", b"xrevrange"))
-READS = _FORWARD | _BACK
-_COUNT = frozenset((b"COUNT", b"count"))
-_COUNTS = {b"%d" % count: count for count in range(1, 1000)}  # above, it is no short one
+_FORWARD: Final = frozenset((b"XRANGE", b"xrange"))
+_BACK: Final = frozenset((b"XREVRANGE", b"xrevrange"))
+READS: Final = _FORWARD | _BACK
+_COUNT: Final = frozenset((b"COUNT", b"count"))
+_COUNTS: Final = {b"%d" % count: count for count in range(1, 1000)}  # above, it is no short one
 
 
 def short_reads(view: Applied, commands: list[Request], place: int, room: int) -> tuple[int, bytes]:

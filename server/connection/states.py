@@ -33,5 +33,16 @@ What may be set in each of these:
 
 from __future__ import annotations
 
-NOTHING, TURN, GROUP, ROOM, READER, REPLY = range(6)
-OPEN, ENDED, CLOSING, GONE = range(4)
+from typing import Final
+
+NOTHING: Final = 0
+TURN: Final = 1
+GROUP: Final = 2
+ROOM: Final = 3
+READER: Final = 4
+REPLY: Final = 5
+
+OPEN: Final = 0
+ENDED: Final = 1
+CLOSING: Final = 2
+GONE: Final = 3

@@ -16,7 +16,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from timeline.commit.group import Group
 from timeline.engine.engine import Engine
@@ -24,10 +24,10 @@ from timeline.errors import TimelineError
 
 from ..logs.logger import Logger
 
-_POLLS = 3  # of the sockets before a flush, while more writes arrive
-PAUSE = 0.002  # seconds until what met BUSY or a write stall is tried again
-_BREATH = 0.005  # seconds between slices of background work, while clients write
-_IDLE = 0.05  # seconds between looks for background work when there was none
+_POLLS: Final = 3  # of the sockets before a flush, while more writes arrive
+PAUSE: Final = 0.002  # seconds until what met BUSY or a write stall is tried again
+_BREATH: Final = 0.005  # seconds between slices of background work, while clients write
+_IDLE: Final = 0.05  # seconds between looks for background work when there was none
 
 
 class Writer(Protocol):

@@ -27,6 +27,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from time import perf_counter
+from typing import Final
 
 from timeline.engine.engine import Engine
 from timeline.errors import ClosedError, TimelineError
@@ -44,11 +45,11 @@ from .frames import Frames
 from .rounds import Round, Rounds
 from .subscriber import Subscriber
 
-_AT_A_TIME = 32  # subscribers served in one turn of the loop: others wait for some 0.2 ms
-_READING = 0.0005  # seconds, after which a turn reads for no more of them
-_PAGE_ENTRIES = 128  # entries read for one subscriber at a time
-_PAGE_BYTES = 256 << 10  # bytes after which such a page ends
-_COPIED = 16 << 10  # bytes; longer frames are not copied for each subscriber
+_AT_A_TIME: Final = 32  # subscribers served in one turn of the loop: others wait for some 0.2 ms
+_READING: Final = 0.0005  # seconds, after which a turn reads for no more of them
+_PAGE_ENTRIES: Final = 128  # entries read for one subscriber at a time
+_PAGE_BYTES: Final = 256 << 10  # bytes after which such a page ends
+_COPIED: Final = 16 << 10  # bytes; longer frames are not copied for each subscriber
 
 
 class Push:

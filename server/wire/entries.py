@@ -7,14 +7,15 @@ what the store holds.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from timeline.formats.conversations import KINDS
 from timeline.messaging.delivery.updates import Update, Updates
 
 from . import replies
 
-_KINDS = [replies.bulk(kind.encode()) for kind in KINDS]
-_ENTRY = len(b"*2\r\n")  # what a stored entry begins with
+_KINDS: Final = [replies.bulk(kind.encode()) for kind in KINDS]
+_ENTRY: Final = len(b"*2\r\n")  # what a stored entry begins with
 
 
 def encode_update(update: Update) -> bytes:

@@ -7,12 +7,19 @@ and with '…'.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from ..errors import ProtocolError
 
-_WORD = re.compile(rb"[^\s\"'\0]+")
-_ESCAPES = {ord("n"): b"\n", ord("r"): b"\r", ord("t"): b"\t", ord("b"): b"\b", ord("a"): b"\a"}
-_HEX = re.compile(rb"\\x([0-9a-fA-F]{2})")
+_WORD: Final = re.compile(rb"[^\s\"'\0]+")
+_ESCAPES: Final = {
+    ord("n"): b"\n",
+    ord("r"): b"\r",
+    ord("t"): b"\t",
+    ord("b"): b"\b",
+    ord("a"): b"\a",
+}
+_HEX: Final = re.compile(rb"\\x([0-9a-fA-F]{2})")
 
 
 def split_inline(line: bytes) -> list[bytes]:

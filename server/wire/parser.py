@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
 from ..errors import ProtocolError
 from .inline import split_inline
@@ -25,12 +26,13 @@ from .scanner import scan
 
 Request = list[bytes]  # the words of one command
 
-_STAR, _DOLLAR = b"*$"
-_PIECE = 32 * 1024  # bytes looked at by one call
-_ITEMS = 8 * 1024  # bytes looked at by one call that reads item by item
-_STEPS = 256  # commands read one by one by one call
-OBJECT_BYTES = 56  # of memory that an argument takes besides its own bytes, about
-_COUNT_LINE = 64  # bytes, longer than any line with a length
+_STAR: Final = 42
+_DOLLAR: Final = 36
+_PIECE: Final = 32 * 1024  # bytes looked at by one call
+_ITEMS: Final = 8 * 1024  # bytes looked at by one call that reads item by item
+_STEPS: Final = 256  # commands read one by one by one call
+OBJECT_BYTES: Final = 56  # of memory that an argument takes besides its own bytes, about
+_COUNT_LINE: Final = 64  # bytes, longer than any line with a length
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,7 +279,7 @@ def _integer(text: bytes) -> int | None:
     return int(text)
 
 
-_INTEGER = re.compile(rb"0|-?[1-9][0-9]*")
+_INTEGER: Final = re.compile(rb"0|-?[1-9][0-9]*")
 
 
 def _shown(byte: int) -> str:

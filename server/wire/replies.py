@@ -7,21 +7,22 @@ takes `resp`, 2 or 3; everything else is the same in both. Nothing here knows a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from timeline.errors import TimelineError
 from timeline.form import interpreted
 
-OK = b"+OK\r\n"
-PONG = b"+PONG\r\n"
-QUEUED = b"+QUEUED\r\n"
-RESET = b"+RESET\r\n"
-EMPTY_ARRAY = b"*0\r\n"
-_NIL = b"$-1\r\n"
-_NIL_ARRAY = b"*-1\r\n"
-_NULL = b"_\r\n"
-_MOST = 1 << 63  # the first number that is no integer of RESP
-_SMALL = [b":%d\r\n" % number for number in range(1024)]
-_HEADERS = [b"*%d\r\n" % items for items in range(1024)]
+OK: Final = b"+OK\r\n"
+PONG: Final = b"+PONG\r\n"
+QUEUED: Final = b"+QUEUED\r\n"
+RESET: Final = b"+RESET\r\n"
+EMPTY_ARRAY: Final = b"*0\r\n"
+_NIL: Final = b"$-1\r\n"
+_NIL_ARRAY: Final = b"*-1\r\n"
+_NULL: Final = b"_\r\n"
+_MOST: Final = 1 << 63  # the first number that is no integer of RESP
+_SMALL: Final = [b":%d\r\n" % number for number in range(1024)]
+_HEADERS: Final = [b"*%d\r\n" % items for items in range(1024)]
 
 
 @interpreted

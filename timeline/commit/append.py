@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from timeline.commit.draft import Draft
 from timeline.commit.stage import Stage
-from timeline.formats.entries import encode_entry, encode_run
+from timeline.formats.entries import encode_run, put_entry
 from timeline.formats.keys import LAST
 from timeline.lsm.timeline import Timeline
 from timeline.options import Options
@@ -58,9 +58,12 @@ class Appender:
         seq = timeline.next
         if len(items) != 2 or len(items[0]) > self._field_limit:
             stage.check_items(items)
-        payload = encode_entry(seq, items)
-        size = len(payload)
+        appended = group.appended
+        parts = appended.parts
+        before = len(parts)
+        size = put_entry(parts, seq, items)
         if size > self._entry_limit:
+            del parts[before:]
             stage.check_size(size)
         memtable = stage.memtable
         if timeline.generation != memtable.active.number:
@@ -69,10 +72,9 @@ class Appender:
             group.time = stage.now()
         if group.offsets is not None:
             group.offsets.append(group.next - group.first)
-        appended = group.appended
         timeline.tail.append(group.base + len(appended.seqs))
         timeline.next = seq + 1
-        appended.add(timeline, seq, payload)
+        appended.note(timeline, seq, size)
         group.next += 1
         group.size += size
         return seq

@@ -44,11 +44,15 @@ class Appended:
         return len(self.seqs)
 
     def add(self, timeline: Timeline, seq: int, payload: bytes) -> None:
+        self.parts.append(payload)
+        self.note(timeline, seq, len(payload))
+
+    def note(self, timeline: Timeline, seq: int, size: int) -> None:
+        """An entry of `size` bytes was added to `parts`."""
         self.timelines.append(timeline)
         self.ids.append(timeline.id)
         self.seqs.append(seq)
-        self.sizes.append(len(payload))
-        self.parts.append(payload)
+        self.sizes.append(size)
 
     def add_run(
         self,

@@ -95,16 +95,16 @@ HAS_SETTINGS: Final = 4
 HAS_HIDDEN: Final = 8
 HAS_MENTIONS: Final = 16
 
-_CONVERSATION = Struct("<BBBQQQQ8s")
-_MEMBER = Struct("<BBQQQQ")
+_CONVERSATION: Final = Struct("<BBBQQQQ8s")
+_MEMBER: Final = Struct("<BBQQQQ")
 _SMALL_BYTES: Final = 512  # up to this a row is worth keeping decoded
-_ROSTER = Struct("<BQ")
-_GRAVE = Struct("<Q")
-_DEVICE = Struct("<BQIQ")
-_KEY = Struct("<QQ16s")
-_GENERATION = Struct("<QQQ")
-_RANKED = Struct(">QBQ")
-_THREE = Struct(">QQQ")
+_ROSTER: Final = Struct("<BQ")
+_GRAVE: Final = Struct("<Q")
+_DEVICE: Final = Struct("<BQIQ")
+_KEY: Final = Struct("<QQ16s")
+_GENERATION: Final = Struct("<QQQ")
+_RANKED: Final = Struct(">QBQ")
+_THREE: Final = Struct(">QQQ")
 
 
 class Stretch(NamedTuple):

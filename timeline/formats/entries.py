@@ -47,27 +47,26 @@ def seq_of(payload: bytes) -> int:
 
 def encode_entry(seq: int, items: Sequence[bytes]) -> bytes:
     """The entry of number `seq` with `items` (field, value, field, value, …)."""
-    opening = _OPENINGS[seq] if seq < KNOWN_IDS else b"*2\r\n" + resp_id(seq)
-    if len(items) == 2:
-        field, value = items
-        name, size = len(field), len(value)
-        return b"".join(
-            (
-                opening,
-                b"*2",
-                SIZES[name] if name < KNOWN_SIZES else resp_size(name),
-                field,
-                SIZES[size] if size < KNOWN_SIZES else resp_size(size),
-                value,
-                b"\r\n",
-            )
-        )
-    parts = [opening, b"*%d" % len(items)]
-    for item in items:
-        size = len(item)
-        parts += (SIZES[size] if size < KNOWN_SIZES else resp_size(size), item)
-    parts.append(b"\r\n")
+    parts: list[bytes] = []
+    put_entry(parts, seq, items)
     return b"".join(parts)
+
+
+def put_entry(parts: list[bytes], seq: int, items: Sequence[bytes]) -> int:
+    """Add to `parts` what `encode_entry` joins; how many bytes they are."""
+    opening = _OPENINGS[seq] if seq < KNOWN_IDS else b"*2\r\n" + resp_id(seq)
+    count = b"*2" if len(items) == 2 else b"*%d" % len(items)
+    parts.append(opening)
+    parts.append(count)
+    size: i64 = len(opening) + len(count) + 2
+    for item in items:
+        length = len(item)
+        head = SIZES[length] if length < KNOWN_SIZES else resp_size(length)
+        parts.append(head)
+        parts.append(item)
+        size += len(head) + length
+    parts.append(b"\r\n")
+    return size
 
 
 def encode_shown(identity: bytes, items: Sequence[bytes]) -> bytes:

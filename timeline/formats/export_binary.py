@@ -36,8 +36,8 @@ HEAD: Final = Struct("<BI")
 _DOCUMENT: Final = 1
 _ITEM: Final = 2
 _ROW: Final = 3
-_ITEM_HEAD = Struct("<QQQ")
-_ROW_HEAD = Struct("<BI")
+_ITEM_HEAD: Final = Struct("<QQQ")
+_ROW_HEAD: Final = Struct("<BI")
 
 
 def encode_binary(record: ExportRecord) -> bytes:

@@ -11,8 +11,8 @@ from typing import Final
 
 from timeline.errors import CorruptError
 
-_PAIR = Struct(">QQ")
-_ONE = Struct(">Q")
+_PAIR: Final = Struct(">QQ")
+_ONE: Final = Struct(">Q")
 
 MAX: Final = 2**64 - 1
 LAST: Final = 2**63 - 1  # the highest number given out: integers of RESP and clients are signed

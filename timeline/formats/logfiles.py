@@ -32,9 +32,9 @@ UNSYNCED: Final = 1  # a flag: the frame before it was perhaps not on the disk w
 
 _MOST_COMMITS: Final = np.uint64(2**32 - 1)  # of a record
 _COPY_BYTES: Final = HEADER_BYTES // 2
-_HEADER = Struct("<8sHHIQQ8s")
-_FRAME = Struct("<QQIII")
-_CRC = Struct("<I")
+_HEADER: Final = Struct("<8sHHIQQ8s")
+_FRAME: Final = Struct("<QQIII")
+_CRC: Final = Struct("<I")
 
 
 class FileHeader(NamedTuple):

@@ -34,9 +34,9 @@ from timeline.formats.numbers import Lsn, TimelineId
 VERSION: Final = 1
 SPREAD: Final = 1
 
-_HEADER = Struct("<BBHIIIQQ")
-_OPERATION = Struct("<BIQQI")
-_CRC = Struct("<I")
+_HEADER: Final = Struct("<BBHIIIQQ")
+_OPERATION: Final = Struct("<BIQQI")
+_CRC: Final = Struct("<I")
 
 # Kinds of operations, and what id, argument and body mean.
 PUT: Final = 1  # state: argument = size of the key, body = key ‖ value
@@ -195,8 +195,8 @@ def _decode_appends(value: bytes, count: int, spread: int) -> Appends:
     )
 
 
-_TARGET = Struct("<QBI")
-_OLD_TARGET = Struct("<QB")  # which had no ordinal
+_TARGET: Final = Struct("<QBI")
+_OLD_TARGET: Final = Struct("<QB")  # which had no ordinal
 
 
 class Target(NamedTuple):

@@ -38,10 +38,10 @@ from timeline.formats.numbers import Lsn, Seq, TimelineId
 VERSION: Final = 2
 COMPACT: Final = 3  # the version of a compact segment
 
-_REFERENCE = Struct("<QQQBI")
+_REFERENCE: Final = Struct("<QQQBI")
 _OLD_BYTES: Final = 25  # of a reference of version 1
-_HEADER = Struct("<B3xI")
-_CRC = Struct("<I")
+_HEADER: Final = Struct("<B3xI")
+_CRC: Final = Struct("<I")
 SIZE: Final = _REFERENCE.size  # bytes of a reference
 _ORDINAL_0: Final = bytes(4)  # ordinal 0
 

@@ -25,17 +25,17 @@ FORMAT: Final = 2
 RAW: Final = 0
 INBOX: Final = 1
 
-_ROW = Struct("<BQQQQQ")
-_SKIPPED = Struct("<q")
-_SKIPS = 0x80  # added to the kind: `skipped` stands before the name
-_RETENTION = Struct("<QQQ")
-_STORE = Struct("<8sIQ")
-_PROGRESS = Struct("<QQQQ")
-_EXPIRY = Struct("<QQ")
-_LSN = Struct("<Q")
-_STEP = Struct("<QQ")
-_RANGE = Struct("16s16s")
-_MARK = Struct("<QI")
+_ROW: Final = Struct("<BQQQQQ")
+_SKIPPED: Final = Struct("<q")
+_SKIPS: Final = 0x80  # added to the kind: `skipped` stands before the name
+_RETENTION: Final = Struct("<QQQ")
+_STORE: Final = Struct("<8sIQ")
+_PROGRESS: Final = Struct("<QQQQ")
+_EXPIRY: Final = Struct("<QQ")
+_LSN: Final = Struct("<Q")
+_STEP: Final = Struct("<QQ")
+_RANGE: Final = Struct("16s16s")
+_MARK: Final = Struct("<QI")
 
 
 class TimelineRow(NamedTuple):

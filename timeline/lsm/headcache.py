@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 from timeline.formats.rows import INBOX, TimelineRow, decode_row, encode_row
 
 # Kind, id, head, time of creation; the name follows. Most rows hold nothing else.
-_PLAIN = Struct("<BQQQ")
+_PLAIN: Final = Struct("<BQQQ")
 _WHOLE: Final = 0xFF  # in place of the kind: the encoded row follows
 _HINTS_A_PLACE: Final = 4
 

@@ -46,7 +46,7 @@ from timeline.storage.rocks import INBOXES, Storage
 
 _RUN_REFERENCES: Final = 256  # references in memory that are looked at together, about
 
-OPEN = keys.MAX  # the end of a span that has not ended
+OPEN: Final = keys.MAX  # the end of a span that has not ended
 
 
 class Audience:

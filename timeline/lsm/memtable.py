@@ -39,7 +39,7 @@ VALUE_BYTES: Final = 150  # a value of state, or a patch
 REFERENCE_BYTES: Final = 8  # a reference, which all members share
 
 _PIECE_ROWS: Final = 1_024  # rows looked at before a reader says whether it wants more
-_PAGE_KEYS = 256  # keys of state looked at before that
+_PAGE_KEYS: Final = 256  # keys of state looked at before that
 
 
 class Generation:

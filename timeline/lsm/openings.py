@@ -25,7 +25,7 @@ from timeline.storage.rocks import META, Batch, Storage
 
 OPENINGS_KEY: Final = b"openings"
 
-_MOST_OPENINGS = 1_000  # beyond that the oldest are no longer known
+_MOST_OPENINGS: Final = 1_000  # beyond that the oldest are no longer known
 _TAG_BITS: Final = 20  # of a tag
 
 

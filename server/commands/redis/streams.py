@@ -8,7 +8,7 @@ connection appends it directly.
 from __future__ import annotations
 
 from itertools import islice
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from timeline.commit.draft import Draft
 from timeline.errors import SequenceError
@@ -24,7 +24,7 @@ from .. import arguments
 from ..arguments import syntax_error, writable
 from ..declaring import write
 
-_LEAST_SLACK = 64  # entries too many before `~` trims, at least
+_LEAST_SLACK: Final = 64  # entries too many before `~` trims, at least
 
 
 class Trim:

@@ -5,6 +5,8 @@ Rule: as for conversations: arguments in, one verb of `timeline.messaging`, its 
 
 from __future__ import annotations
 
+from typing import Final
+
 from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.messaging.conversations import sending
@@ -20,9 +22,9 @@ from ..arguments import syntax_error
 from ..declaring import read, write
 from ..options import Options, page_size, paging
 
-_GROUP = "conversation"
+_GROUP: Final = "conversation"
 # Bulk strings: some clients make `true` of a simple one inside an array.
-_STATUSES = {word: replies.bulk(word.encode()) for word in ("stored", "duplicate")}
+_STATUSES: Final = {word: replies.bulk(word.encode()) for word in ("stored", "duplicate")}
 
 
 @write(

@@ -28,6 +28,12 @@ def test_a_refused_pipeline_costs_no_more_than_its_length(
     class Verb(Word):
         """Looked at to tell what the command is."""
 
+        def __eq__(self, other: object) -> bool:
+            type(self).looks += 1
+            return super().__eq__(other)
+
+        __hash__ = Word.__hash__
+
     class Name(Word):
         """Looked at when it is appended to."""
 
@@ -46,5 +52,5 @@ def test_a_refused_pipeline_costs_no_more_than_its_length(
                 taken += done
                 place += done or 1  # what is refused is carried out by itself
     assert taken == sum(command[1] == b"good" for command in commands)
-    assert len(commands) <= Verb.looks <= 3 * len(commands)
+    assert len(commands) <= Verb.looks <= 4 * len(commands)  # comparisons
     assert len(commands) <= Name.looks <= 6 * len(commands)
