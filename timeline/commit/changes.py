@@ -18,7 +18,7 @@ from timeline.errors import CorruptError, NotFoundError, SequenceError, shown
 from timeline.formats import keys
 from timeline.formats.entries import encode_entry, encode_run
 from timeline.formats.numbers import TimelineId
-from timeline.formats.records import DROP, PATCH, TRIM, Operation
+from timeline.formats.records import DROP, PATCH, TRIM, operation
 from timeline.formats.rows import (
     INBOX,
     RAW,
@@ -272,7 +272,7 @@ class Changes(Overlay):
     # --- what they need -----------------------------------------------------------------------
 
     def _operate(self, kind: int, target: TimelineId, argument: int = 0, body: bytes = b"") -> None:
-        self._operations.append(Operation(kind, self.lsn, target, argument, body))
+        self._operations.append(operation(kind, self.lsn, target, argument, body))
 
     def _patch(self, timeline: Timeline, seq: int, payload: bytes) -> None:
         self._operate(PATCH, timeline.id, seq, payload)

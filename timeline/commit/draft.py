@@ -21,7 +21,7 @@ from timeline.commit.stage import Stage
 from timeline.errors import TooLargeError, UsageError
 from timeline.formats import keys
 from timeline.formats.numbers import NO_TIMELINE, TimelineId
-from timeline.formats.records import DELIVER, NOTIFY, PUT, REMOVE, Operation, encode_target
+from timeline.formats.records import DELIVER, NOTIFY, PUT, REMOVE, encode_target, operation
 from timeline.formats.rows import encode_row, encode_spans
 from timeline.lsm.inboxes import OPEN
 from timeline.lsm.timeline import Timeline
@@ -140,16 +140,16 @@ class Draft(Changes):
             if header is not None:
                 self.put(keys.ROW + keys.number(timeline.id), encode_row(header))
         for place, left_out in self._deliveries.left_out():
-            operation = self._operations[place]
-            self._operations[place] = operation._replace(body=operation.body + left_out)
+            before = self._operations[place]
+            self._operations[place] = before._replace(body=before.body + left_out)
         operations = [
-            Operation(REMOVE, self.lsn, NO_TIMELINE, 0, key)
+            operation(REMOVE, self.lsn, NO_TIMELINE, 0, key)
             if value is None
-            else Operation(PUT, self.lsn, NO_TIMELINE, len(key), key + value)
+            else operation(PUT, self.lsn, NO_TIMELINE, len(key), key + value)
             for key, value in self._state.items()
         ]
         operations += self._operations
-        size = self._size + sum(len(operation.body) + 32 for operation in operations)
+        size = self._size + sum(len(each.body) + 32 for each in operations)
         if size > stage.group_limit:
             raise TooLargeError(f"a commit of {size} bytes is above what one group may hold")
         stage.next_id = self._next_id

@@ -7,9 +7,7 @@ Decoding is pure and bounded by a cache: the same few rows are read over and ove
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
-from functools import lru_cache
 from struct import (
     Struct,
     error as StructError,  # noqa: N812  it is a class
@@ -19,6 +17,7 @@ from typing import Final, NamedTuple
 from timeline.errors import CorruptError
 from timeline.formats import keys
 from timeline.formats.entries import decode_items, encode_entry
+from timeline.formats.memo import Memo
 
 # Sub-families of `u`: what the second byte of a key says.
 CONVERSATION: Final = keys.OWN + b"c"  # conversation → its row
@@ -97,7 +96,7 @@ HAS_MENTIONS: Final = 16
 
 _CONVERSATION: Final = Struct("<BBBQQQQ8s")
 _MEMBER: Final = Struct("<BBQQQQ")
-_SMALL_BYTES: Final = 512  # up to this a row is worth keeping decoded
+_STRETCH: Final = Struct("<QQQQQ")
 _ROSTER: Final = Struct("<BQ")
 _GRAVE: Final = Struct("<Q")
 _DEVICE: Final = Struct("<BQIQ")
@@ -156,6 +155,13 @@ class MemberRow(NamedTuple):
     spans: tuple[Stretch, ...]
 
 
+# A user who came and went often has a large row, as has a conversation that changed its way of
+# diffusion often. Such a row is another one each time, and not worth keeping.
+_SMALL_BYTES: Final = 512
+_CONVERSATIONS: Final[Memo[ConversationRow]] = Memo(16_384)
+_MEMBERS: Final[Memo[MemberRow]] = Memo(65_536)
+
+
 class RosterRow(NamedTuple):
     role: int
     joined: int
@@ -201,55 +207,56 @@ def _damaged(what: str) -> CorruptError:
 
 
 def _encode_stretches(stretches: Sequence[Stretch]) -> bytes:
-    return array("Q", [part for stretch in stretches for part in stretch]).tobytes()
+    return b"".join([_STRETCH.pack(*stretch) for stretch in stretches])
 
 
 def _decode_stretches(value: bytes) -> tuple[Stretch, ...]:
-    parts = array("Q", value)  # raises ValueError
-    if len(parts) % 5:
-        raise ValueError
-    return tuple([Stretch(*parts[at : at + 5]) for at in range(0, len(parts), 5)])
+    return tuple([Stretch(*parts) for parts in _STRETCH.iter_unpack(value)])
 
 
 def encode_conversation(row: ConversationRow) -> bytes:
-    return _CONVERSATION.pack(*row[:8]) + _encode_stretches(row.pulled)
+    value = _CONVERSATION.pack(*row[:8]) + _encode_stretches(row.pulled)
+    if len(value) <= _SMALL_BYTES:
+        _CONVERSATIONS.keep(value, row)
+    return value
 
 
 def decode_conversation(value: bytes) -> ConversationRow:
-    # A conversation that changed its way of diffusion often has a large row, not worth keeping.
-    return _decode_conversation(value) if len(value) > _SMALL_BYTES else _decode_small(value)
-
-
-def _decode_conversation(value: bytes) -> ConversationRow:
-    try:
-        parts = _CONVERSATION.unpack_from(value)
-        return ConversationRow._make((*parts, _decode_stretches(value[_CONVERSATION.size :])))
-    except (StructError, ValueError):
-        raise _damaged("a conversation") from None
-
-
-_decode_small = lru_cache(maxsize=16_384)(_decode_conversation)
+    found = _CONVERSATIONS.get(value)
+    if found is None:
+        try:
+            parts = _CONVERSATION.unpack_from(value)
+            found = ConversationRow._make((*parts, _decode_stretches(value[_CONVERSATION.size :])))
+        except (StructError, ValueError):
+            raise _damaged("a conversation") from None
+        if len(value) <= _SMALL_BYTES:
+            _CONVERSATIONS.keep(value, found)
+    return found
 
 
 def encode_member(row: MemberRow) -> bytes:
-    return _MEMBER.pack(*row[:6]) + _encode_stretches(row.spans)
+    value = _MEMBER.pack(*row[:6]) + _encode_stretches(row.spans)
+    if len(value) <= _SMALL_BYTES:
+        _MEMBERS.keep(value, row)
+    return value
 
 
 def decode_member(value: bytes) -> MemberRow:
-    # A user who came and went often has a large row, another each time: not worth keeping.
-    return _decode_member(value) if len(value) > _SMALL_BYTES else _decode_small_member(value)
+    found = _MEMBERS.get(value)
+    if found is None:
+        try:
+            parts = _MEMBER.unpack_from(value)
+            found = MemberRow._make((*parts, _decode_stretches(value[_MEMBER.size :])))
+        except (StructError, ValueError):
+            raise _damaged("a member") from None
+        if len(value) <= _SMALL_BYTES:
+            _MEMBERS.keep(value, found)
+    return found
 
 
-def _decode_member(value: bytes) -> MemberRow:
-    try:
-        return MemberRow._make(
-            (*_MEMBER.unpack_from(value), _decode_stretches(value[_MEMBER.size :]))
-        )
-    except (StructError, ValueError):
-        raise _damaged("a member") from None
-
-
-_decode_small_member = lru_cache(maxsize=65_536)(_decode_member)
+def having_read(row: MemberRow, seq: int) -> MemberRow:
+    """The row with another `read`: each send makes one, and `_replace` costs ten times as much."""
+    return tuple.__new__(MemberRow, (*row[:3], seq, *row[4:]))
 
 
 def encode_roster(row: RosterRow) -> bytes:

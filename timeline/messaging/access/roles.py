@@ -26,6 +26,8 @@ class Action(Enum):
     DESCRIBE = "change what describes it"
     DELETE = "delete it"
 
+    __hash__ = object.__hash__  # an enumeration hashes its name each time
+
 
 _ANYONE: Final = frozenset((NONE, READER, PLAIN, ADMIN))
 _MEMBERS: Final = frozenset((READER, PLAIN, ADMIN))

@@ -29,6 +29,7 @@ from timeline.formats.conversations import (
     RECALL,
     UNCOUNTED,
     KeyRow,
+    having_read,
 )
 from timeline.formats.entries import decode_items
 from timeline.formats.names import USERS
@@ -108,7 +109,7 @@ def send(
     if not conversation.pulled:
         push(draft, conversation.id, conversation.messages, seq, MESSAGE)
     if access is not None and access.inbox is not None and access.member is not None:
-        save_member(draft, access.inbox.id, conversation.id, access.member._replace(read=seq))
+        save_member(draft, access.inbox.id, conversation.id, having_read(access.member, seq))
     if key is not None:
         keys.keep(draft, conversation.id, sender_id, key, KeyRow(seq, draft.time, digest))
     if silent:

@@ -30,6 +30,7 @@ from timeline.formats.conversations import (
     MemberRow,
     decode_settings,
     encode_settings,
+    having_read,
     settings_key,
 )
 from timeline.messaging.access import bitmaps
@@ -49,7 +50,7 @@ def read(draft: Draft, user: bytes, name: bytes, seq: int) -> int:
     seq = min(seq, head_seen(member, draft.extent(conversation.messages).head))
     if seq <= member.read:
         return member.read
-    save_member(draft, inbox.id, conversation.id, member._replace(read=seq))
+    save_member(draft, inbox.id, conversation.id, having_read(member, seq))
     notify(draft, [inbox.id], conversation.messages, seq, READ)
     if conversation.row.kind == DIRECT:
         peers = [each for each, _ in roster(draft, conversation.id) if each != inbox.id]
