@@ -87,5 +87,6 @@ bench: compile
 	$(VENV)/bin/pytest bench --quiet --benchmark-enable --benchmark-only \
 	  --benchmark-columns=median,iqr,rounds --benchmark-sort=fullname $(PYTEST_ARGS)
 	$(VENV)/bin/python -m bench.streams $(BENCH_ARGS)
+	$(VENV)/bin/python -m bench.sealing
 	$(VENV)/bin/python -m bench.conversations
 	$(VENV)/bin/python -m bench.pushes

@@ -41,6 +41,7 @@ class Run:
 
     per_second: float
     cpu_us: float  # of the server, for each command
+    p99_ms: float = 0.0  # of a command's latency, where it was measured
 
 
 @dataclass
@@ -102,4 +103,4 @@ def drive(work: Work, server: Server, requests: int) -> Run:
     if done.returncode or "rror" in done.stderr:
         raise RuntimeError(f"{work.name} on {server.name}: {done.stderr or done.stdout}")
     (row,) = csv.DictReader(done.stdout.splitlines())
-    return Run(float(row["rps"]), cpu / requests * 1e6)
+    return Run(float(row["rps"]), cpu / requests * 1e6, float(row["p99_latency_ms"]))

@@ -116,11 +116,11 @@ def start_redis(directory: Path) -> Server:
     return Server(REDIS, command, port, directory)
 
 
-def start_timelined(directory: Path) -> Server:
-    """Our daemon with the options it has by default."""
+def start_timelined(directory: Path, *options: str) -> Server:
+    """Our daemon with the options it has by default, but for `options`."""
     port = _free_port()
     program = Path(sys.executable).with_name(TIMELINED)
-    command = [str(program), "--data", str(directory / "data"), "--port", str(port)]
+    command = [str(program), "--data", str(directory / "data"), "--port", str(port), *options]
     return Server(TIMELINED, command, port, directory)
 
 
