@@ -1,8 +1,12 @@
 """A store of a million timelines: what it costs to fill, to keep in memory, to open, to store.
 
 Run by `python -m bench.scale` (minutes, and some gigabytes of disk); smaller with `--timelines`.
-Each step is a process of its own, so that its memory is its own: fill and close, open, append at
-full speed until killed, open again, compact. Everything is fsynced; options are the defaults.
+Each step is a process of its own, so that its memory is its own: fill and close, open, read,
+compact, read, append at full speed until killed, open again. Everything is fsynced; options are the
+defaults.
+
+To read is to take the newest ten entries of a timeline, of many at random: cold, with nothing in
+the caches of the system or of ours, and the same ones again, warm.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from typing import Final
 
 import numpy as np
 
+import timeline
 from timeline.admin import compact as compaction
 from timeline.engine.engine import Engine
 from timeline.options import MIB, Options
@@ -29,6 +34,8 @@ _RUN: Final = 1_000  # entries staged together, one group
 _WORDS: Final = 5_000
 _PAGE: Final = 10_000  # texts made together
 _KILL_SECONDS: Final = 10.0
+_READS: Final = 2_000
+_PAGE_ENTRIES: Final = 10
 
 
 def texts(seed: int) -> Iterator[bytes]:
@@ -109,6 +116,7 @@ def fill(path: Path, timelines: int, entries: int) -> None:
     print(f"made {timelines / (made - begin):,.0f} timelines/s")
     print(f"appended {(entries - timelines) / took:,.0f} entries/s to timelines at random")
     print(f"resident {memory / MIB:.0f} MiB at the end, at most {resident(line='VmHWM') / MIB:.0f}")
+    print(f"wrote {written() / raw:.1f} bytes to the disk for each byte of a message")
     print(f"raw {raw}", flush=True)
 
 
@@ -118,6 +126,30 @@ def reopen(path: Path) -> None:
     took = time.perf_counter() - begin
     print(f"opened in {took:.2f} s, {resident() / MIB:.0f} MiB resident", flush=True)
     engine.close()
+
+
+def written() -> int:
+    """Bytes that this process has had written to the disk, log and compactions included."""
+    return int(Path("/proc/self/io").read_text("ascii").split("\nwrite_bytes: ")[1].split()[0])
+
+
+def read(path: Path, timelines: int) -> None:
+    for file in path.rglob("*.sst"):
+        with file.open("rb") as opened:
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    chosen = random.Random(4).sample(range(timelines), min(_READS, timelines // 10))
+    with timeline.open(path, search=False) as db:
+        for state in ("cold", "warm"):
+            took = []
+            for number in chosen:
+                begin = time.perf_counter()
+                page = list(db.timeline(f"room:{number}").range(reverse=True, limit=_PAGE_ENTRIES))
+                took.append(time.perf_counter() - begin)
+                assert page
+            took.sort()
+            middle, high = took[len(took) // 2], took[len(took) * 99 // 100]
+            print(f"{state} page: median {middle * 1e6:.0f} µs, p99 {high * 1e6:.0f} µs", end="; ")
+    print(f"{resident() / MIB:.0f} MiB resident", flush=True)
 
 
 def overload(path: Path, timelines: int) -> None:
@@ -171,6 +203,8 @@ def main() -> None:
         fill(arguments.path, timelines, entries)
     elif arguments.step == "reopen":
         reopen(arguments.path)
+    elif arguments.step == "read":
+        read(arguments.path, timelines)
     elif arguments.step == "overload":
         overload(arguments.path, timelines)
     elif arguments.step == "compact":
@@ -188,12 +222,16 @@ def run(timelines: int, entries: int) -> None:
         told, _, raw = said.rpartition("raw ")
         print(told.strip())
         print(f"after a clean close: {step('--step', 'reopen', *where)}", flush=True)
-        before = disk(path)
+        print(f"as filled, {step('--step', 'read', *where)}", flush=True)
+        before = disk(path / "rocks")
         print(f"{step('--step', 'compact', *where)}: from {before / MIB:.0f} MiB", end=" ")
         print(
-            f"to {disk(path) / MIB:.0f} MiB, {disk(path) / int(raw):.2f} of the raw bytes",
+            f"to {disk(path / 'rocks') / MIB:.0f} MiB, "
+            f"{disk(path / 'rocks') / int(raw):.2f} of the raw bytes; "
+            f"the log takes {disk(path / 'log') / MIB:.0f} MiB besides",
             flush=True,
         )
+        print(f"compacted, {step('--step', 'read', *where)}", flush=True)
         kill_under_load(path, timelines)
         print(f"after the kill: {step('--step', 'reopen', *where)}", flush=True)
 
