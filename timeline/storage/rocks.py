@@ -43,6 +43,7 @@ from timeline.options import MIB, Options
 from timeline.storage.descriptors import keep_standard
 from timeline.storage.failures import translate
 from timeline.storage.files import seclude
+from timeline.storage.owners import Pair, pairs_of_owners
 from timeline.storage.tuning import block_cache, database_options, family_options
 
 META: Final = "default"  # what the store is, progress of sealing, checkpoints
@@ -207,6 +208,27 @@ class Storage:
         except Exception as error:
             translate(error, self.path)
         return found
+
+    def owned(
+        self,
+        family: str,
+        owners: Sequence[int],
+        position: int,
+        *,
+        most: int,
+        most_bytes: int,
+    ) -> Iterator[tuple[list[Pair], bool]]:
+        """The pairs of each owner in turn, as they were when this began; see `pairs_of_owners`."""
+        how = ReadOptions()
+        how.set_iterate_upper_bound(pair(owners[-1] + 1, 0))
+        how.set_total_order_seek(True)
+        try:
+            iterator = self._families[family].iter(how)
+            yield from pairs_of_owners(iterator, owners, position, most, most_bytes)
+        except CorruptError:
+            raise
+        except Exception as error:
+            translate(error, self.path)
 
     def at_or_after(self, family: str, key: bytes, stop: bytes) -> tuple[bytes, bytes] | None:
         """The first pair from `key` up to, without, `stop`."""
