@@ -33,7 +33,7 @@ from timeline.engine.openedreadonly import ReadOnlyEngine
 from timeline.entry import Fields, Value, encode_name
 from timeline.formats.entries import decode_items, seq_of
 from timeline.formats.manifest import Manifest
-from timeline.lsm.upkeep.compaction import Gain
+from timeline.lsm.upkeep.merging import Gain
 from timeline.options import Options
 from timeline.search.finder import find_entries, find_timelines
 from timeline.search.serving import Serving

@@ -33,7 +33,7 @@ from timeline.errors import ClosedError, WrongTypeError
 from timeline.formats import keys
 from timeline.formats.rows import Retention
 from timeline.lsm.ranges import Extent
-from timeline.lsm.upkeep.compaction import Gain
+from timeline.lsm.upkeep.merging import Gain
 
 _FIRST_ENTRIES: Final = 64  # entries read at first, which is often all; then
 _PAGE_ENTRIES: Final = 1_000  # entries read at a time, with the lock held

@@ -10,7 +10,7 @@ nothing cached of the timeline is older than the store. The caller holds the eng
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -94,6 +94,23 @@ class Timelines:
                 row = decode_row(value)
                 self._loaded_as(timeline_id, row, _head(row, on_disk[timeline_id]))
         return absent
+
+    def firsts(self, timeline_ids: Sequence[int]) -> list[int | None]:
+        """The lowest number that each may still hold, None where it was dropped. They are given by
+        id and ascending, and are not loaded for that.
+        """
+        by_id = self.by_id
+        cold = [keys.ROW + keys.number(each) for each in timeline_ids if each not in by_id]
+        values = iter(self._state.get_many(cold) if cold else ())
+        found: list[int | None] = []
+        for timeline_id in timeline_ids:
+            timeline = by_id.get(timeline_id)
+            if timeline is not None:
+                found.append(None if timeline.row is None else timeline.row.first)
+            else:
+                value = next(values)
+                found.append(None if value is None else decode_row(value).first)
+        return found
 
     def load_named(self, names: Iterable[bytes]) -> None:
         """Load those called `names` that are not in memory. For many of them a fraction of the cost

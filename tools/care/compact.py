@@ -12,7 +12,7 @@ import click
 import timeline
 from timeline.admin import compact as compaction
 from timeline.admin.progress import Progress
-from timeline.lsm.upkeep.compaction import Gain
+from timeline.lsm.upkeep.merging import Gain
 from timeline.options import Options
 
 from ..cli.console import Output, size
@@ -58,10 +58,9 @@ def compact(
             assert directory is not None
             with timeline.open(directory, options, search=False, read_only=dry_run) as database:
                 engine = database.engine
-                gain = compaction.gain(engine, one, prefix=many, progress=progress)
-                fewer = 0
-                if not dry_run:
-                    fewer = compaction.compact(engine, one, prefix=many, progress=progress)
+                do = compaction.gain if dry_run else compaction.compact_measured
+                gain = do(engine, one, prefix=many, progress=progress)
+                fewer = gain.segments - gain.after
     if dry_run:
         output.line(
             f"segments: {gain.segments:,} would become {gain.after:,}; {size(gain.freed)} of "

@@ -18,77 +18,25 @@ segments as they are.
 from __future__ import annotations
 
 import time
-from array import array
 from collections import OrderedDict
-from collections.abc import Iterator
-from itertools import islice
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from timeline.errors import CorruptError
 from timeline.formats import keys
 from timeline.formats.keys import pair, split_pair
-from timeline.formats.segments import Segment, encode_segments
+from timeline.formats.segments import Segment
 from timeline.lsm.memtable import Memtable
 from timeline.lsm.segmentcache import read_segment
 from timeline.lsm.timelines import Timelines
 from timeline.lsm.upkeep.erasure import Erasure
+from timeline.lsm.upkeep.merging import Gain, Merging, StoredSegment, Tally
+from timeline.lsm.upkeep.traversal import Traversal
 from timeline.options import Options
 from timeline.storage.rocks import PATCHES, SEGMENTS, Batch, Storage
 
 _STEP_SEGMENTS: Final = 64  # segments read in one step at most
 _NOTED_TIMELINES: Final = 100_000  # timelines remembered to have small segments at most
-
-
-class Gain(NamedTuple):
-    """What compacting does: `segments` of `size` bytes become `after`, and `freed` bytes go."""
-
-    segments: int
-    after: int
-    size: int
-    freed: int
-
-    def plus(self, other: Gain) -> Gain:
-        return Gain(*(one + more for one, more in zip(self, other, strict=True)))
-
-
-NO_GAIN: Final = Gain(0, 0, 0, 0)
-
-
-class Sink(Protocol):
-    """What a merge writes to."""
-
-    def put(self, family: str, key: bytes, value: bytes) -> None: ...
-
-    def delete(self, family: str, key: bytes) -> None: ...
-
-
-class _Tally:
-    """Counts what would be written."""
-
-    def __init__(self) -> None:
-        self.written = 0
-
-    def put(self, family: str, key: bytes, value: bytes) -> None:  # noqa: ARG002  as `Sink` has it
-        self.written += len(value)
-
-    def delete(self, family: str, key: bytes) -> None:
-        pass
-
-
-class StoredSegment(NamedTuple):
-    """A stored segment, verified and patched, and the bytes that it takes on the disk."""
-
-    key: bytes
-    segment: Segment
-    patched: bool
-    size: int
-
-
-class Replaced(NamedTuple):
-    """The segments that a merge replaced, and how many took their place."""
-
-    segments: list[StoredSegment]
-    after: int
 
 
 class Compaction:
@@ -105,6 +53,7 @@ class Compaction:
         self._memtable = memtable
         self._timelines = timelines
         self._options = options
+        self._merging = Merging(options)
         self._small: OrderedDict[int, int] = OrderedDict()  # timeline → small segments noted
         self._ready: OrderedDict[int, None] = OrderedDict()
         self.merged = 0
@@ -139,55 +88,43 @@ class Compaction:
             return
         timeline_id, _ = self._ready.popitem(last=False)
         segments = self._newest(timeline_id)
-        if len(segments) > 1:
+        (first,) = self._timelines.firsts([timeline_id])
+        if len(segments) > 1 and first is not None:
             batch = self._storage.batch()
-            replaced = self._merge(timeline_id, segments, batch)
-            self.merged += len(replaced.segments)
-            self._note_erased(timeline_id, replaced.segments)
-            self._write(timeline_id, batch)
+            replaced = self._merging.merge(timeline_id, first, segments, batch, Tally())
+            self._unpatch(timeline_id, replaced, batch)
+            self._write(batch, [timeline_id], len(replaced))
 
     def gain(self, timeline_id: int) -> Iterator[Gain]:
         """What `whole` would do, a part at a time. Nothing is written."""
-        for segments, _ in self._parts(timeline_id):
-            tally = _Tally()
-            replaced = self._merge(timeline_id, segments, tally)
-            size = sum(stored.size for stored in segments)
-            went = sum(stored.size for stored in replaced.segments)
-            before = len(segments)
-            after = before - len(replaced.segments) + replaced.after
-            yield Gain(before, after, size, max(0, went - tally.written))
+        traversal = self.traversal([timeline_id], dry=True)
+        while not traversal.ended:
+            yield traversal.slice()
 
     def whole(self, timeline_id: int) -> Iterator[int]:
         """Compact every segment of a timeline; each step yields how many segments went.
 
         At the end no patch is left on the disk, also none of an entry that no segment holds.
         """
-        low = 0
-        for segments, more in self._parts(timeline_id):
-            batch = self._storage.batch()
-            replaced = self._merge(timeline_id, segments, batch)
-            self.merged += len(replaced.segments)
-            self._note_erased(timeline_id, replaced.segments)
-            done = split_pair(segments[-1].key)[1] + 1 if more else 0
-            start = pair(timeline_id, low)
-            stop = pair(timeline_id, done) if more else pair(timeline_id + 1, 0)
-            if self._storage.clear(batch, PATCHES, start, stop):
-                self._erasure.note(start, stop, self._memtable.reached)
-            low = done
-            self._write(timeline_id, batch)
-            yield len(replaced.segments) - replaced.after
+        traversal = self.traversal([timeline_id])
+        while not traversal.ended:
+            gain = traversal.slice()
+            yield gain.segments - gain.after
 
-    def _parts(self, timeline_id: int) -> Iterator[tuple[list[StoredSegment], bool]]:
-        """The segments of a timeline some at a time, and whether others follow."""
-        position = 0
-        more = True
-        while more:
-            segments = list(islice(self._stored_from(timeline_id, position), _STEP_SEGMENTS))
-            # The last one may be merged with what follows, unless nothing does.
-            more = len(segments) == _STEP_SEGMENTS
-            if more:
-                position = split_pair(segments.pop().key)[1]
-            yield segments, more
+    def traversal(self, timeline_ids: Sequence[int], *, dry: bool = False) -> Traversal:
+        """To compact every segment of many timelines, whose ids ascend, as `whole` does. With `dry`
+        it only counts what that would gain.
+        """
+        return Traversal(
+            self._storage,
+            self._memtable,
+            self._timelines,
+            self._erasure,
+            self._merging,
+            None if dry else self._write,
+            timeline_ids,
+            most_segments=_STEP_SEGMENTS,
+        )
 
     def erase(self, deadline: float) -> bool | None:
         """Fold patches on the disk into their segments, until `deadline`.
@@ -227,38 +164,32 @@ class Compaction:
         """
         batch = self._storage.batch()
         start, stop = pair(timeline_id, seq), pair(timeline_id + 1, 0)
-        timeline = self._timelines.load(timeline_id)
+        (first,) = self._timelines.firsts([timeline_id])
         found = self._storage.at_or_after(SEGMENTS, start, stop)
-        stored = None if found is None else self._stored(timeline_id, *found)
-        if stored is not None and (timeline is None or timeline.row is None):
-            stored = None
-        if stored is not None and stored.segment.low <= seq:
-            assert timeline is not None
-            assert timeline.row is not None
-            self._replace(timeline_id, [stored], timeline.row.first, batch)
-            self._note_erased(timeline_id, [stored])
-            stop = pair(timeline_id, stored.segment.last + 1)
-        elif stored is not None:
-            stop = pair(timeline_id, stored.segment.low)
+        if found is not None and first is not None:
+            stored = self._stored(timeline_id, *found)
+            if stored.segment.low <= seq:
+                self._merging.replace(timeline_id, [stored], first, batch, Tally())
+                self._unpatch(timeline_id, [stored], batch)
+                stop = pair(timeline_id, stored.segment.last + 1)
+            else:
+                stop = pair(timeline_id, stored.segment.low)
         if self._storage.clear(batch, PATCHES, start, stop):
             self._erasure.note(start, stop, self._memtable.reached)
-        self._write(timeline_id, batch)
+        self._write(batch, [timeline_id], 0)
         return stop
 
-    def _note_erased(self, timeline_id: int, segments: list[StoredSegment]) -> None:
-        """What patches replaced in these segments is now to leave the files."""
+    def _unpatch(self, timeline_id: int, segments: list[StoredSegment], batch: Batch) -> None:
+        """The patches applied to these segments go, and what they replaced is to be erased."""
         for stored in segments:
             if stored.patched:
                 start = pair(timeline_id, stored.segment.low)
                 stop = pair(timeline_id, stored.segment.last + 1)
+                for key in self._storage.keys(PATCHES, start, stop):
+                    batch.delete(PATCHES, key)
                 self._erasure.note(start, stop, self._memtable.reached)
 
-    # --- merging ------------------------------------------------------------------------------
-
-    def _stored_from(self, timeline_id: int, position: int) -> Iterator[StoredSegment]:
-        stop = pair(timeline_id + 1, 0)
-        for key, value in self._storage.scan(SEGMENTS, pair(timeline_id, position), stop):
-            yield self._stored(timeline_id, key, value)
+    # --- segments ---------------------------------------------------------------------------
 
     def _stored(self, timeline_id: int, key: bytes, value: bytes) -> StoredSegment:
         segment = read_segment(self._storage, self._memtable, timeline_id, key, value)
@@ -277,7 +208,7 @@ class Compaction:
             if found is None:
                 break
             stored = self._stored(timeline_id, *found)
-            if self._full(stored) or (len(segments) >= 2 and stored.size > 2 * total):
+            if self._merging.full(stored) or (len(segments) >= 2 and stored.size > 2 * total):
                 break
             segments.append(stored)
             total += stored.size
@@ -287,72 +218,17 @@ class Compaction:
         segments.reverse()
         return segments
 
-    def _full(self, stored: StoredSegment) -> bool:
-        return (
-            2 * stored.segment.count >= self._options.segment_entries
-            or 2 * stored.size >= self._options.segment_bytes
-        )
-
-    def _merge(self, timeline_id: int, segments: list[StoredSegment], batch: Sink) -> Replaced:
-        """Replace runs of neighbours that are not full."""
-        replaced: list[StoredSegment] = []
-        after = 0
-        timeline = self._timelines.load(timeline_id)
-        if timeline is None or timeline.row is None:
-            return Replaced(replaced, after)
-        first = timeline.row.first
-        run: list[StoredSegment] = []
-        for stored in [*segments, None]:
-            if stored is not None and (
-                not self._full(stored) or stored.patched or stored.segment.low < first
-            ):
-                run.append(stored)
-                continue
-            if len(run) > 1 or any(part.patched or part.segment.low < first for part in run):
-                replaced += run
-                after += self._replace(timeline_id, run, first, batch)
-            run = []
-        return Replaced(replaced, after)
-
-    def _replace(self, timeline_id: int, run: list[StoredSegment], first: int, batch: Sink) -> int:
-        options = self._options
-        seqs, lsns, times = array("Q"), array("Q"), array("Q")
-        payloads: list[bytes] = []
-        for stored in run:
-            batch.delete(SEGMENTS, stored.key)
-            segment = stored.segment
-            start = segment.index(first)
-            seqs.extend(segment.numbers(start, segment.count))
-            lsns.extend(segment.lsns[start:])
-            times.extend(segment.times[start:])
-            payloads += segment.payloads(start, segment.count)
-            if stored.patched:
-                low, last = segment.low, segment.last
-                begin, stop = pair(timeline_id, low), pair(timeline_id, last + 1)
-                for key in self._storage.keys(PATCHES, begin, stop):
-                    batch.delete(PATCHES, key)
-        count = 0
-        for key, value, _ in encode_segments(
-            timeline_id,
-            seqs,
-            lsns,
-            times,
-            payloads,
-            options.segment_entries,
-            options.segment_bytes,
-        ):
-            batch.put(SEGMENTS, key, value)
-            count += 1
-        return count
-
-    def _write(self, timeline_id: int, batch: Batch) -> None:
+    def _write(self, batch: Batch, timeline_ids: Sequence[int], merged: int) -> None:
+        """Write what was done to the segments of some timelines, `merged` of which went."""
         if len(batch):
             self._erasure.keep(batch)
             self._storage.write(batch)
             self._erasure.kept()
-            timeline = self._timelines.load(timeline_id)
-            if timeline is not None:
-                self._timelines.ranges.cache.forget(timeline)
+            self.merged += merged
+            for timeline_id in timeline_ids:
+                timeline = self._timelines.by_id.get(timeline_id)
+                if timeline is not None:
+                    self._timelines.ranges.cache.forget(timeline)
 
     # --- retention ----------------------------------------------------------------------------
 
