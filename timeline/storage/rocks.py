@@ -401,6 +401,7 @@ def families_options(options: Options, cache: Cache, where: Path) -> dict[str, R
             cache,
             mostly_missed=name == STATE,
             owner_bytes=_OWNER_BYTES if name in _OWNED else 0,
+            dictionary=name == SEGMENTS,
         )
         for name in names
     }
