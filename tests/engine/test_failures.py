@@ -141,6 +141,18 @@ def test_a_callback_that_raises_harms_nobody_else(db: Database) -> None:
     assert told == [1]
 
 
+def test_an_append_that_cannot_be_encoded_leaves_nothing(db: Database) -> None:
+    with db.engine.lock:
+        with pytest.raises(TypeError):
+            db.engine.appender.append(b"a", [b"f", b"1", b"g", 2])  # type: ignore[list-item]
+        db.engine.appender.append(b"a", [b"f", b"1"])
+        with pytest.raises(TypeError):
+            db.engine.appender.append(b"a", [b"f", b"1", b"g", 2])  # type: ignore[list-item]
+        assert db.engine.appender.append(b"a", [b"f", b"2"]) == 2
+    db.flush()
+    assert [entry.text("f") for entry in db.timeline("a").range()] == ["1", "2"]
+
+
 @pytest.mark.skipif(timeline.compiled, reason="compiled, memory cannot be made to run out here")
 def test_a_run_that_cannot_be_encoded_leaves_nothing(
     db: Database, monkeypatch: pytest.MonkeyPatch

@@ -58,12 +58,9 @@ class Appender:
         seq = timeline.next
         if len(items) != 2 or len(items[0]) > self._field_limit:
             stage.check_items(items)
-        appended = group.appended
-        parts = appended.parts
-        before = len(parts)
+        parts: list[bytes] = []
         size = put_entry(parts, seq, items)
         if size > self._entry_limit:
-            del parts[before:]
             stage.check_size(size)
         memtable = stage.memtable
         if timeline.generation != memtable.active.number:
@@ -72,9 +69,10 @@ class Appender:
             group.time = stage.now()
         if group.offsets is not None:
             group.offsets.append(group.next - group.first)
+        appended = group.appended
         timeline.tail.append(group.base + len(appended.seqs))
         timeline.next = seq + 1
-        appended.note(timeline, seq, size)
+        appended.add_parts(timeline, seq, parts, size)
         group.next += 1
         group.size += size
         return seq

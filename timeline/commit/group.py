@@ -44,11 +44,11 @@ class Appended:
         return len(self.seqs)
 
     def add(self, timeline: Timeline, seq: int, payload: bytes) -> None:
-        self.parts.append(payload)
-        self.note(timeline, seq, len(payload))
+        self.add_parts(timeline, seq, [payload], len(payload))
 
-    def note(self, timeline: Timeline, seq: int, size: int) -> None:
-        """An entry of `size` bytes was added to `parts`."""
+    def add_parts(self, timeline: Timeline, seq: int, parts: list[bytes], size: int) -> None:
+        """An entry of `size` bytes, in parts."""
+        self.parts += parts
         self.timelines.append(timeline)
         self.ids.append(timeline.id)
         self.seqs.append(seq)
