@@ -290,6 +290,21 @@ def test_every_reader_is_told_in_the_order_of_making(model_examples: int) -> Non
     )
 
 
+def test_who_came_back_and_left_in_one_commit_hears_nothing_after_that() -> None:
+    machine = Machine()
+    machine.begin()
+    machine.transact(parts=[("leave", b"two", b"bob", 0)])
+    machine.transact(parts=[("join", b"two", b"cat", 0)])
+    machine.transact(
+        parts=[
+            ("join", b"two", b"bob", 0),
+            ("leave", b"two", b"bob", 0),
+            ("describe", b"two", b"ann", 0),
+        ]
+    )
+    machine.teardown()  # which reads everything
+
+
 def without_ordinals(record: Record) -> Record:
     """As the first stores wrote it."""
 

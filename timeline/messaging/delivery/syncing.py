@@ -306,13 +306,16 @@ class _Resolver:
                 kinds[at] = kind or MESSAGE
 
     def _events(self, seen: _Seen, timeline_id: int, rows: Sequence[int], found: Updates) -> None:
-        """Rows of the events of a conversation."""
+        """Rows of the events of a conversation. Who left hears of none after that, also where they
+        came back and left again in one commit, which brought them what they had missed.
+        """
         conversation, member, visibility, _ = seen
+        last = member.spans[-1].last_event
         timeline = self._view.load(timeline_id)
         entries = {} if timeline is None else self._read(timeline, [found.seqs[at] for at in rows])
         for at in rows:
             payload = entries.get(found.seqs[at])
-            if payload:
+            if payload and found.seqs[at] <= last:
                 position = found.position(at)
                 update = self._event(
                     conversation, member, visibility, found.kinds[at], position, payload
