@@ -158,8 +158,8 @@ class MemberRow(NamedTuple):
 # A user who came and went often has a large row, as has a conversation that changed its way of
 # diffusion often. Such a row is another one each time, and not worth keeping.
 _SMALL_BYTES: Final = 512
-_CONVERSATIONS: Final[Memo[ConversationRow]] = Memo(16_384)
-_MEMBERS: Final[Memo[MemberRow]] = Memo(65_536)
+_CONVERSATIONS: Final[Memo[ConversationRow]] = Memo(16_384, _SMALL_BYTES)
+_MEMBERS: Final[Memo[MemberRow]] = Memo(65_536, _SMALL_BYTES)
 
 
 class RosterRow(NamedTuple):
@@ -216,8 +216,7 @@ def _decode_stretches(value: bytes) -> tuple[Stretch, ...]:
 
 def encode_conversation(row: ConversationRow) -> bytes:
     value = _CONVERSATION.pack(*row[:8]) + _encode_stretches(row.pulled)
-    if len(value) <= _SMALL_BYTES:
-        _CONVERSATIONS.keep(value, row)
+    _CONVERSATIONS.keep(value, row)
     return value
 
 
@@ -229,15 +228,13 @@ def decode_conversation(value: bytes) -> ConversationRow:
             found = ConversationRow._make((*parts, _decode_stretches(value[_CONVERSATION.size :])))
         except (StructError, ValueError):
             raise _damaged("a conversation") from None
-        if len(value) <= _SMALL_BYTES:
-            _CONVERSATIONS.keep(value, found)
+        _CONVERSATIONS.keep(value, found)
     return found
 
 
 def encode_member(row: MemberRow) -> bytes:
     value = _MEMBER.pack(*row[:6]) + _encode_stretches(row.spans)
-    if len(value) <= _SMALL_BYTES:
-        _MEMBERS.keep(value, row)
+    _MEMBERS.keep(value, row)
     return value
 
 
@@ -249,8 +246,7 @@ def decode_member(value: bytes) -> MemberRow:
             found = MemberRow._make((*parts, _decode_stretches(value[_MEMBER.size :])))
         except (StructError, ValueError):
             raise _damaged("a member") from None
-        if len(value) <= _SMALL_BYTES:
-            _MEMBERS.keep(value, found)
+        _MEMBERS.keep(value, found)
     return found
 
 

@@ -13,9 +13,10 @@ Row = TypeVar("Row")
 
 
 class Memo(Generic[Row]):
-    def __init__(self, limit: int) -> None:
-        """It holds at most `limit` rows."""
+    def __init__(self, limit: int, longest: int) -> None:
+        """It holds at most `limit` rows, of at most `longest` bytes in stored form."""
         self._half = limit // 2
+        self._longest = longest
         self._new: dict[bytes, Row] = {}
         self._old: dict[bytes, Row] = {}
 
@@ -29,6 +30,8 @@ class Memo(Generic[Row]):
         return found
 
     def keep(self, value: bytes, row: Row) -> None:
+        if len(value) > self._longest:
+            return
         if len(self._new) >= self._half:
             self._old, self._new = self._new, {}
         self._new[value] = row
