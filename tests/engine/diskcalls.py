@@ -11,7 +11,6 @@ call.
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.engine.stores import INDEX, wait_for_background
+from tests.engine.stores import copy_files, wait_for_background
 from timeline.engine.store.store import Store
 from timeline.storage.mark import DurableMark
 from timeline.storage.rocks import Storage
@@ -113,10 +112,8 @@ class DiskCalls:
 
 def copy_in_call(store: Store | None, path: Path, target: Path) -> Path:
     """In a hook: copy the directory `path`, of `store` if it is open by now, as a kill at this
-    moment would leave it. A file of the log that is being made meanwhile is left out: an opening
-    removes it.
+    moment would leave it.
     """
     if store is not None:
         wait_for_background(store)
-    left_out = shutil.ignore_patterns(INDEX, ".spare.partial")
-    return Path(shutil.copytree(path, target, ignore=left_out))
+    return copy_files(path, target)

@@ -37,6 +37,7 @@ from timeline.storage.rocks import FAMILIES
 
 SHM = Path("/dev/shm")
 INDEX = "index"  # where a store keeps its search index
+SPARE_IN_MAKING = ".spare.partial"
 
 SMALL = Options(
     unsealed_bytes=6_000,
@@ -111,17 +112,30 @@ def copy_between_calls(db: Database, target: Path) -> Path:
 
 def copy_store(store: Store, target: Path) -> Path:
     store.end_rewriting()  # who holds the locks lets no other begin
-    store.log._ledger._spare.wait()  # type: ignore[attr-defined]
+    wait_for_spare(store)
     wait_for_background(store)
-    shutil.copytree(store.path, target, ignore=shutil.ignore_patterns(INDEX))
-    return target
+    return copy_files(store.path, target)
+
+
+def wait_for_spare(store: Store) -> None:
+    """Wait until the file of the log that a thread makes ahead has its name."""
+    store.log._ledger._spare.wait()  # type: ignore[attr-defined]
+
+
+def copy_files(path: Path, target: Path) -> Path:
+    """Copy the directory of a store that stands still, but for the file of its log that a thread
+    makes meanwhile and an opening removes.
+    """
+    return Path(
+        shutil.copytree(path, target, ignore=shutil.ignore_patterns(INDEX, SPARE_IN_MAKING))
+    )
 
 
 def copy_store_but_log(db: Database, target: Path) -> None:
     """The same without the log, for a disk of which more is known."""
     store = db.engine.store
     store.end_rewriting()
-    store.log._ledger._spare.wait()  # type: ignore[attr-defined]
+    wait_for_spare(store)
     wait_for_background(store)
     shutil.copytree(store.path, target, ignore=shutil.ignore_patterns(INDEX, "log"))
 

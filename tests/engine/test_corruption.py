@@ -399,7 +399,7 @@ def test_what_rocksdb_finds_its_files_by_is_damage_when_it_is_lost(
     """Whoever opens it, and whatever RocksDB calls it. The log is whole."""
     with timeline.open(directory / "store", INLINE) as db:
         db.timeline("a").append({"n": "1"})
-        shutil.copytree(directory / "store", directory / "copy")
+        copy_as_killed(db, directory / "copy")
     name, how = lost.split()
     for file in (directory / "copy" / "rocks").glob(name):
         if how == "gone":

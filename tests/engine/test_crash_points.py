@@ -228,7 +228,7 @@ def test_a_kill_at_any_call_of_an_opening_that_cuts_a_torn_write_leaves_it_cut_o
         for _ in range(5):
             db.timeline("a").append({"v": "1" * 300})
         db.log.move("r", 3)
-        shutil.copytree(path, directory / "torn")
+        copy_as_killed(db, directory / "torn")
     path = directory / "torn"
     log = max((path / "log").glob("*.log"))
     content = log.read_bytes()

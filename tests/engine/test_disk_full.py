@@ -22,7 +22,7 @@ import redis
 
 import timeline
 from tests.disks import small_disk
-from tests.engine.stores import abandon, healed
+from tests.engine.stores import abandon, copy_files, healed
 from tests.server.daemon import Client, Daemon
 from timeline.embedded.database import Database
 from timeline.embedded.handle import TimelineHandle
@@ -159,7 +159,7 @@ def test_a_disk_that_is_full_when_rocksdb_flushes_leaves_nobody_in_doubt(
         assert readable(db) == list(range(1, acknowledged + 1))
         killed = tmp_path / "killed"
         with db.engine.standing_still():  # RocksDB has given up, and changes nothing
-            shutil.copytree(small_disk / "store", killed)
+            copy_files(small_disk / "store", killed)
         ballast.unlink()
         assert healed(db, SECONDS)
         acknowledged = append(db, acknowledged + 1)

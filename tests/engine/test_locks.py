@@ -19,6 +19,7 @@ import pytest
 
 import timeline
 from tests.engine.others import opening
+from tests.engine.stores import wait_for_spare
 from timeline.engine.store.directory import LOCK
 from timeline.errors import LockedError
 from timeline.storage import files
@@ -60,6 +61,7 @@ def test_a_directory_that_its_own_process_reads_stays_locked(
     store: Path, read: Callable[[Path], None]
 ) -> None:
     with timeline.open(store, search=False) as db:
+        wait_for_spare(db.engine.store)
         read(store)
         holder = f"another process (pid {os.getpid()})"
         advice = "stop it, or talk to it over the network"

@@ -16,6 +16,7 @@ from tests.engine.stores import (
     SMALL,
     copy_as_killed,
     state_of,
+    wait_for_spare,
 )
 from tests.engine.test_corruption import Forgetful, flip, frames_of, spoil
 from tests.engine.twin import Twin, picture_of
@@ -104,6 +105,7 @@ def test_damage_that_comes_while_it_is_read_is_told_and_what_was_read_stays(
     with opened(directory / "copy") as db:
         for number in range(3):
             twin.do(("append", b"a", b"later %d" % number))
+        wait_for_spare(twin.db.engine.store)
         shutil.copytree(twin.path / "log", directory / "copy" / "log", dirs_exist_ok=True)
         shutil.copy(twin.path / "MARK", directory / "copy" / "MARK")
         frame = next(each for each in frames_of(directory / "copy") if each.last > db.log.head)
