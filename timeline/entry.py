@@ -6,13 +6,11 @@ for. They are decoded from the stored form then.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from timeline.errors import UsageError, shown
+from timeline.errors import shown
 from timeline.formats.entries import decode_id, decode_items
-
-Value = bytes | str
-FieldsLike = Mapping[str, Value] | Mapping[bytes, Value] | Iterable[tuple[Value, Value]]
+from timeline.formats.given import Value, as_bytes
 
 
 class Fields(Sequence[tuple[bytes, bytes]]):
@@ -35,14 +33,14 @@ class Fields(Sequence[tuple[bytes, bytes]]):
     def __getitem__(self, key: object) -> bytes:  # type: ignore[override]
         if isinstance(key, int):
             raise TypeError("fields are looked up by name; list(fields) gives them by position")
-        name = _bytes(key)
+        name = as_bytes(key)
         for index in range(len(self._items) - 2, -1, -2):
             if self._items[index] == name:
                 return self._items[index + 1]
         raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, (bytes, str)) and _bytes(key) in self._items[::2]
+        return isinstance(key, (bytes, str)) and as_bytes(key) in self._items[::2]
 
     def get(self, key: Value, default: bytes | None = None) -> bytes | None:
         """The last value of field `key`, or `default`."""
@@ -62,8 +60,8 @@ class Fields(Sequence[tuple[bytes, bytes]]):
             return default
         there = ", ".join(map(shown, self.keys())) or "none"
         raise KeyError(
-            f"there is no field {shown(_bytes(key))}; there are: {there}. "
-            f"text({shown(_bytes(key))}, '') gives an empty text then"
+            f"there is no field {shown(as_bytes(key))}; there are: {there}. "
+            f"text({shown(as_bytes(key))}, '') gives an empty text then"
         )
 
     def keys(self) -> Sequence[bytes]:
@@ -79,7 +77,7 @@ class Fields(Sequence[tuple[bytes, bytes]]):
         if isinstance(other, Fields):
             return list(self._items) == list(other._items)
         if isinstance(other, Mapping):
-            return dict(self) == {_bytes(key): _bytes(value) for key, value in other.items()}
+            return dict(self) == {as_bytes(key): as_bytes(value) for key, value in other.items()}
         return NotImplemented
 
     def __hash__(self) -> int:
@@ -127,35 +125,3 @@ class Entry:
 
     def __repr__(self) -> str:
         return f"Entry(seq={self.seq}, time={self.time}, fields={list(self.fields)!r})"
-
-
-def encode_fields(fields: FieldsLike) -> list[bytes]:
-    """Field, value, field, value, … as bytes; text becomes UTF-8. Raises `UsageError`."""
-    mapping = type(fields) is dict or isinstance(fields, Mapping)
-    items: list[bytes] = []
-    add = items.append
-    try:
-        for field, value in fields.items() if mapping else fields:  # type: ignore[union-attr, str-unpack]
-            add(field.encode() if type(field) is str else _bytes(field))
-            add(value.encode() if type(value) is str else _bytes(value))
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"fields are pairs of bytes or str: {error}") from None
-    return items
-
-
-def encode_name(value: Value) -> bytes:
-    """A name, an id or a key as bytes; text becomes UTF-8. Raises `UsageError`."""
-    try:
-        return _bytes(value)
-    except TypeError as error:
-        raise UsageError(f"a name is bytes or str: {error}") from None
-
-
-def _bytes(value: object) -> bytes:
-    if type(value) is bytes:
-        return value
-    if isinstance(value, str):
-        return value.encode()
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return bytes(value)
-    raise TypeError(f"bytes or str are wanted, not {type(value).__name__}")

@@ -30,8 +30,9 @@ from timeline.embedded.messaging import Messaging
 from timeline.embedded.transaction import Transaction
 from timeline.engine.engine import Engine
 from timeline.engine.openedreadonly import ReadOnlyEngine
-from timeline.entry import Fields, Value, encode_name
+from timeline.entry import Fields
 from timeline.formats.entries import decode_items, seq_of
+from timeline.formats.given import Value, encode_name
 from timeline.formats.manifest import Manifest
 from timeline.lsm.upkeep.merging import Gain
 from timeline.options import Options

@@ -17,9 +17,9 @@ from timeline.commit.group import Group
 from timeline.embedded.calls.arguments import amount, whole, writable
 from timeline.embedded.reader import TimelineReader
 from timeline.engine.callbacks import Outcome
-from timeline.entry import FieldsLike, encode_fields
 from timeline.errors import NotFoundError, shown
 from timeline.formats import keys
+from timeline.formats.given import FieldsLike, encode_fields
 from timeline.formats.names import CONVERSATIONS
 from timeline.formats.rows import Retention
 

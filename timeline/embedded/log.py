@@ -12,8 +12,8 @@ from typing import Final
 from timeline.embedded.calls import arguments
 from timeline.embedded.calls.lease import Lease
 from timeline.embedded.calls.reading import Reading
-from timeline.entry import Value, encode_name
 from timeline.errors import ClosedError
+from timeline.formats.given import Value, encode_name
 from timeline.lsm.log import LogCommit, consumer_name
 from timeline.messaging.delivery.waiting import LOG, Waiters
 

@@ -12,8 +12,8 @@ from timeline.commit.draft import Draft
 from timeline.commit.group import Group
 from timeline.embedded.calls.arguments import whole, writable
 from timeline.embedded.calls.lease import Lease
-from timeline.entry import FieldsLike, Value, encode_fields, encode_name
 from timeline.errors import ClosedError
+from timeline.formats.given import FieldsLike, Value, encode_fields, encode_name
 
 
 class Transaction:

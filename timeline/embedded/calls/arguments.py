@@ -10,8 +10,8 @@ import operator
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from timeline.entry import Value, encode_name
 from timeline.errors import NoPermissionError, UsageError
+from timeline.formats.given import Value, encode_name
 from timeline.formats.keys import MAX
 
 _LATEST: Final = (1 << 63) - 1  # milliseconds since the epoch

@@ -11,8 +11,8 @@ from typing import Final
 from timeline.embedded.calls.arguments import names
 from timeline.embedded.calls.lease import Lease
 from timeline.embedded.calls.reading import Reading
-from timeline.entry import FieldsLike, Value, encode_fields
 from timeline.errors import UsageError
+from timeline.formats.given import FieldsLike, Value, encode_fields
 from timeline.messaging.conversations.multicommit import MultiCommit
 from timeline.messaging.delivery.updates import Update
 from timeline.messaging.pages import SyncEntry

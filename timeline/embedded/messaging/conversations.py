@@ -9,8 +9,9 @@ from __future__ import annotations
 from timeline.embedded.calls import arguments
 from timeline.embedded.messaging import calls
 from timeline.embedded.messaging.calls import DEFAULT_LIMIT, Calls, Ids
-from timeline.entry import Entry, FieldsLike, Value, encode_fields, encode_name
+from timeline.entry import Entry
 from timeline.formats.conversations import BINARY, CONVERSATION_KINDS, HISTORIES, ROLES
+from timeline.formats.given import FieldsLike, Value, encode_fields, encode_name
 from timeline.messaging.conversations import bulk, lifecycle, membership, sending
 from timeline.messaging.conversations.sending import Sent
 from timeline.messaging.delivery import history

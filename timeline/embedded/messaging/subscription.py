@@ -20,8 +20,8 @@ from typing import Any, Protocol, Self
 from timeline.embedded.calls import arguments
 from timeline.embedded.messaging import calls
 from timeline.engine.engine import Engine
-from timeline.entry import Value, encode_name
 from timeline.errors import ClosedError, UsageError
+from timeline.formats.given import Value, encode_name
 from timeline.messaging.access.names import check_device
 from timeline.messaging.delivery.subscription import Subscribers
 from timeline.messaging.delivery.waiting import BlockedRead

@@ -15,8 +15,9 @@ from timeline.embedded.calls import arguments
 from timeline.embedded.messaging import calls
 from timeline.embedded.messaging.calls import DEFAULT_LIMIT, Calls
 from timeline.embedded.messaging.subscription import Devices, Subscription, check_call
-from timeline.entry import Fields, FieldsLike, Value, encode_fields, encode_name
+from timeline.entry import Fields
 from timeline.formats.entries import decode_items, seq_of
+from timeline.formats.given import FieldsLike, Value, encode_fields, encode_name
 from timeline.messaging.access.access import find_user
 from timeline.messaging.access.names import check_device
 from timeline.messaging.conversations import lifecycle, userstate
