@@ -31,7 +31,7 @@ FLOORS: Final[dict[str, tuple[set[str], ...]]] = {
         {"lsm"},
         {"commit"},
         {"engine"},
-        {"fanout", "search", "admin"},
+        {"fanout", "idempotency", "identity", "search", "admin"},
         {"messaging"},
         {"embedded", "verification"},
         {"__init__"},

@@ -17,6 +17,7 @@ from timeline.engine.engine import Engine
 from timeline.engine.view import Applied
 from timeline.formats.conversations import DYING, HAS_HIDDEN, MemberRow
 from timeline.formats.entries import decode_items
+from timeline.identity import check_user
 from timeline.messaging.access.access import (
     Conversation,
     enter_as_user,
@@ -24,7 +25,6 @@ from timeline.messaging.access.access import (
     load_conversation,
 )
 from timeline.messaging.access.entries import find_entry, value_of
-from timeline.messaging.access.names import check_user
 from timeline.messaging.access.visibility import Visibility
 from timeline.messaging.lists.cache import ListCache
 from timeline.search.index.index import Index

@@ -13,8 +13,8 @@ from timeline.commit.draft import Draft
 from timeline.engine.engine import Engine
 from timeline.errors import UsageError
 from timeline.formats.names import CONVERSATIONS
+from timeline.idempotency import Keys
 from timeline.messaging.conversations import tombstones
-from timeline.messaging.conversations.idempotency import Keys
 from timeline.messaging.conversations.retention import tell_trimmed
 from timeline.messaging.delivery.presence import Presence
 from timeline.messaging.delivery.syncing import Reader

@@ -16,8 +16,8 @@ from functools import partial
 
 from timeline.engine.view import View
 from timeline.errors import UsageError
+from timeline.identity import check_device, check_user
 from timeline.messaging.access.access import find_user
-from timeline.messaging.access.names import check_device, check_user
 
 from ...errors import CommandError
 from ...registry.command import Arguments

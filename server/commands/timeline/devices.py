@@ -10,8 +10,8 @@ from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.errors import NotFoundError, TimelineError, TrimmedError, UsageError
 from timeline.fanout import Position
+from timeline.identity import check_user
 from timeline.messaging.access.access import find_user
-from timeline.messaging.access.names import check_user
 from timeline.messaging.delivery import devices
 from timeline.messaging.delivery.syncing import Page
 from timeline.messaging.delivery.updates import Updates

@@ -22,7 +22,7 @@ from timeline.embedded.messaging import calls
 from timeline.engine.engine import Engine
 from timeline.errors import ClosedError, UsageError
 from timeline.formats.given import Value, encode_name
-from timeline.messaging.access.names import check_device
+from timeline.identity import check_device
 from timeline.messaging.delivery.subscription import Subscribers
 from timeline.messaging.delivery.waiting import BlockedRead
 from timeline.messaging.pages import SyncPage, Update

@@ -18,8 +18,8 @@ from timeline.embedded.messaging.subscription import Devices, Subscription, chec
 from timeline.entry import Fields
 from timeline.formats.entries import decode_items, seq_of
 from timeline.formats.given import FieldsLike, Value, encode_fields, encode_name
+from timeline.identity import check_device
 from timeline.messaging.access.access import find_user
-from timeline.messaging.access.names import check_device
 from timeline.messaging.conversations import lifecycle, userstate
 from timeline.messaging.delivery import devices, syncing
 from timeline.messaging.delivery.updates import Updates

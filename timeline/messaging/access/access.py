@@ -31,8 +31,9 @@ from timeline.formats.conversations import (
 from timeline.formats.names import CONVERSATIONS, USERS
 from timeline.formats.numbers import TimelineId
 from timeline.formats.rows import INBOX
+from timeline.identity import APPLICATION, check_actor, check_user
 from timeline.lsm.timeline import Timeline
-from timeline.messaging.access.names import APPLICATION, check_actor, check_user, conversation_of
+from timeline.messaging.access.names import conversation_of
 from timeline.messaging.access.roles import Action, allows, application_may
 
 _EVERYTHING: Final = Stretch(1, OPEN, 1, OPEN, OPEN)

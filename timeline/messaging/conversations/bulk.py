@@ -23,9 +23,10 @@ from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.fanout import notify
 from timeline.formats.conversations import JOIN, LEAVE
+from timeline.identity import check_user
 from timeline.messaging.access.access import Conversation, enter, find_or_create_user
 from timeline.messaging.access.entries import record_event
-from timeline.messaging.access.names import check_user, user_of
+from timeline.messaging.access.names import user_of
 from timeline.messaging.access.roles import Action
 from timeline.messaging.conversations.membership import admit, announce, dismiss, no_room, room_of
 from timeline.options import Options

@@ -48,6 +48,8 @@ from timeline.formats.conversations import (
 )
 from timeline.formats.keys import number
 from timeline.formats.names import CONVERSATIONS, EVENTS
+from timeline.idempotency import digest_of
+from timeline.identity import APPLICATION, check_actor, check_user
 from timeline.messaging.access import bitmaps
 from timeline.messaging.access.access import (
     Conversation,
@@ -58,17 +60,10 @@ from timeline.messaging.access.access import (
     member_of,
 )
 from timeline.messaging.access.entries import check_own_fields, record_event
-from timeline.messaging.access.names import (
-    APPLICATION,
-    check_actor,
-    check_new_conversation,
-    check_user,
-    direct_id,
-)
+from timeline.messaging.access.names import check_new_conversation, direct_id
 from timeline.messaging.access.roles import Action
 from timeline.messaging.access.visibility import head_seen
 from timeline.messaging.conversations.bulk import Bulk
-from timeline.messaging.conversations.idempotency import digest_of
 from timeline.messaging.conversations.membership import admit, forget_pulled, make_admin
 from timeline.messaging.conversations.tombstones import bury
 from timeline.options import Options

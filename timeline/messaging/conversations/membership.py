@@ -58,6 +58,7 @@ from timeline.formats.conversations import (
 from timeline.formats.keys import MAX, number, split_number
 from timeline.formats.names import USERS
 from timeline.formats.numbers import TimelineId
+from timeline.identity import check_user
 from timeline.messaging.access.access import (
     Conversation,
     enter,
@@ -68,7 +69,7 @@ from timeline.messaging.access.access import (
     save_member,
 )
 from timeline.messaging.access.entries import record_event
-from timeline.messaging.access.names import check_user, user_of
+from timeline.messaging.access.names import user_of
 from timeline.messaging.access.roles import Action
 from timeline.options import Options
 

@@ -11,10 +11,10 @@ from timeline.commit.draft import Draft
 from timeline.fanout import push
 from timeline.formats.conversations import CLEAR, DYING
 from timeline.formats.names import CONVERSATIONS
+from timeline.identity import APPLICATION
 from timeline.lsm.timeline import Timeline
 from timeline.messaging.access.access import Conversation, open_conversation
 from timeline.messaging.access.entries import record_event, split_event
-from timeline.messaging.access.names import APPLICATION
 
 
 def tell_trimmed(draft: Draft, timeline: Timeline) -> None:

@@ -33,6 +33,8 @@ from timeline.formats.conversations import (
 )
 from timeline.formats.entries import decode_items
 from timeline.formats.names import USERS
+from timeline.idempotency import Keys, digest_of
+from timeline.identity import APPLICATION, SYSTEM, check_user
 from timeline.messaging.access import bitmaps
 from timeline.messaging.access.access import (
     Access,
@@ -51,10 +53,8 @@ from timeline.messaging.access.entries import (
     record_event,
     value_of,
 )
-from timeline.messaging.access.names import APPLICATION, SYSTEM, check_user
 from timeline.messaging.access.roles import Action
 from timeline.messaging.access.visibility import Visibility
-from timeline.messaging.conversations.idempotency import Keys, digest_of
 from timeline.options import Options
 
 MOST_MENTIONS: Final = 64

@@ -35,10 +35,10 @@ from timeline.formats.conversations import (
     encode_settings,
 )
 from timeline.formats.numbers import Lsn
+from timeline.identity import check_device
 from timeline.lsm.openings import Openings
 from timeline.messaging.access.access import find_user
 from timeline.messaging.access.entries import check_own_fields
-from timeline.messaging.access.names import check_device
 from timeline.messaging.delivery.presence import Presence
 from timeline.options import Options
 
