@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from timeline.errors import CorruptError
 from timeline.formats import conversations as rows
-from timeline.formats.conversations import OPEN, Stretch
+from timeline.formats.stretches import OPEN, Stretch
 
 numbers = st.integers(0, 2**64 - 1)
 bytes_ = st.integers(0, 255)

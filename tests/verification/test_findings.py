@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from timeline.formats.conversations import OPEN, Stretch
+from timeline.formats.stretches import OPEN, Stretch
 from timeline.verification import Finding, Report
 from timeline.verification.snapshot.findings import within
 

@@ -18,6 +18,7 @@ from timeline.errors import CorruptError
 from timeline.formats import keys
 from timeline.formats.entries import decode_items, encode_entry
 from timeline.formats.memo import Memo
+from timeline.formats.stretches import Stretch, decode_stretches, encode_stretches
 
 # Sub-families of `u`: what the second byte of a key says.
 CONVERSATION: Final = keys.OWN + b"c"  # conversation → its row
@@ -41,7 +42,6 @@ FAMILIES: Final = (
     GENERATION, UNCOUNTED, CALLED, HIDDEN, MENTIONED,
 )  # fmt: skip
 
-OPEN: Final = keys.MAX  # the end of a stretch that has not ended
 CHUNK_BITS: Final = 16
 
 # Kinds of references, and so of the updates that a device gets.
@@ -96,7 +96,6 @@ HAS_MENTIONS: Final = 16
 
 _CONVERSATION: Final = Struct("<BBBQQQQ8s")
 _MEMBER: Final = Struct("<BBQQQQ")
-_STRETCH: Final = Struct("<QQQQQ")
 _ROSTER: Final = Struct("<BQ")
 _GRAVE: Final = Struct("<Q")
 _DEVICE: Final = Struct("<BQIQ")
@@ -104,23 +103,6 @@ _KEY: Final = Struct("<QQ16s")
 _GENERATION: Final = Struct("<QQQ")
 _RANKED: Final = Struct(">QBQ")
 _THREE: Final = Struct(">QQQ")
-
-
-class Stretch(NamedTuple):
-    """Part of a conversation: messages and events by number, both ends inclusive, and the LSN at
-    which it ended (`OPEN`: it has not). One whose numbers are 0 holds nothing: it stands for those
-    that ended at or below `ended` and were forgotten.
-    """
-
-    first: int
-    last: int
-    first_event: int
-    last_event: int
-    ended: int
-
-    @property
-    def forgotten(self) -> bool:
-        return self.first == 0
 
 
 class ConversationRow(NamedTuple):
@@ -206,16 +188,8 @@ def _damaged(what: str) -> CorruptError:
     return CorruptError(f"the row of {what} is damaged: run `timeline verify`")
 
 
-def _encode_stretches(stretches: Sequence[Stretch]) -> bytes:
-    return b"".join([_STRETCH.pack(*stretch) for stretch in stretches])
-
-
-def _decode_stretches(value: bytes) -> tuple[Stretch, ...]:
-    return tuple([Stretch(*parts) for parts in _STRETCH.iter_unpack(value)])
-
-
 def encode_conversation(row: ConversationRow) -> bytes:
-    value = _CONVERSATION.pack(*row[:8]) + _encode_stretches(row.pulled)
+    value = _CONVERSATION.pack(*row[:8]) + encode_stretches(row.pulled)
     _CONVERSATIONS.keep(value, row)
     return value
 
@@ -225,7 +199,7 @@ def decode_conversation(value: bytes) -> ConversationRow:
     if found is None:
         try:
             parts = _CONVERSATION.unpack_from(value)
-            found = ConversationRow._make((*parts, _decode_stretches(value[_CONVERSATION.size :])))
+            found = ConversationRow._make((*parts, decode_stretches(value[_CONVERSATION.size :])))
         except (StructError, ValueError):
             raise _damaged("a conversation") from None
         _CONVERSATIONS.keep(value, found)
@@ -233,7 +207,7 @@ def decode_conversation(value: bytes) -> ConversationRow:
 
 
 def encode_member(row: MemberRow) -> bytes:
-    value = _MEMBER.pack(*row[:6]) + _encode_stretches(row.spans)
+    value = _MEMBER.pack(*row[:6]) + encode_stretches(row.spans)
     _MEMBERS.keep(value, row)
     return value
 
@@ -243,7 +217,7 @@ def decode_member(value: bytes) -> MemberRow:
     if found is None:
         try:
             parts = _MEMBER.unpack_from(value)
-            found = MemberRow._make((*parts, _decode_stretches(value[_MEMBER.size :])))
+            found = MemberRow._make((*parts, decode_stretches(value[_MEMBER.size :])))
         except (StructError, ValueError):
             raise _damaged("a member") from None
         _MEMBERS.keep(value, found)

@@ -27,7 +27,6 @@ from timeline.formats.conversations import (
     HISTORIES,
     MEMBER,
     MUTED,
-    OPEN,
     PINNED,
     PULLED_COUNT,
     ROLES,
@@ -38,6 +37,7 @@ from timeline.formats.conversations import (
     second_id,
 )
 from timeline.formats.entries import decode_items
+from timeline.formats.stretches import OPEN
 from timeline.lsm.timeline import Timeline
 from timeline.messaging.access.access import (
     Conversation,

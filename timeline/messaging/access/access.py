@@ -16,11 +16,9 @@ from timeline.errors import CorruptError, NoPermissionError, NotFoundError, show
 from timeline.formats.conversations import (
     DYING,
     NONE,
-    OPEN,
     ROLES,
     ConversationRow,
     MemberRow,
-    Stretch,
     conversation_key,
     decode_conversation,
     decode_member,
@@ -31,6 +29,7 @@ from timeline.formats.conversations import (
 from timeline.formats.names import CONVERSATIONS, USERS
 from timeline.formats.numbers import TimelineId
 from timeline.formats.rows import INBOX
+from timeline.formats.stretches import OPEN, Stretch
 from timeline.identity import APPLICATION, check_actor, check_user
 from timeline.lsm.timeline import Timeline
 from timeline.messaging.access.names import conversation_of

@@ -36,7 +36,6 @@ from timeline.formats.conversations import (
     EVERYTHING,
     LEAVE,
     NONE,
-    OPEN,
     PLAIN,
     PULLED,
     PULLED_COUNT,
@@ -44,7 +43,6 @@ from timeline.formats.conversations import (
     ROLES,
     MemberRow,
     RosterRow,
-    Stretch,
     between,
     decode_device,
     decode_roster,
@@ -58,6 +56,7 @@ from timeline.formats.conversations import (
 from timeline.formats.keys import MAX, number, split_number
 from timeline.formats.names import USERS
 from timeline.formats.numbers import TimelineId
+from timeline.formats.stretches import OPEN, Stretch
 from timeline.identity import check_user
 from timeline.messaging.access.access import (
     Conversation,

@@ -28,13 +28,13 @@ from timeline.formats.conversations import (
     MESSAGE,
     PULLED,
     ROSTER,
-    Stretch,
     between,
     second_id,
     split_roster_key,
 )
 from timeline.formats.keys import number, split_number, split_pair
 from timeline.formats.records import DELIVER, NOTIFY, decode_target
+from timeline.formats.stretches import Stretch
 from timeline.messaging.access.access import Conversation, is_current, load_conversation, member_of
 from timeline.messaging.access.entries import OF_MEMBERSHIP, split_event
 

@@ -20,7 +20,6 @@ from timeline.formats.conversations import (
     CONVERSATION_KINDS,
     DIRECT,
     MEMBER,
-    OPEN,
     PINNED,
     ROLES,
     MemberRow,
@@ -29,6 +28,7 @@ from timeline.formats.conversations import (
     second_id,
 )
 from timeline.formats.keys import number
+from timeline.formats.stretches import OPEN
 from timeline.messaging.access.access import Conversation, is_current, member_of
 from timeline.messaging.access.names import peer_in, user_of
 from timeline.messaging.access.visibility import Ranges, Visibility, head_seen, shown_ranges

@@ -22,11 +22,9 @@ from timeline.formats.conversations import (
     GROUP,
     HAS_CALLED,
     HAS_UNCOUNTED,
-    OPEN,
     ROSTER,
     UNCOUNTED,
     ConversationRow,
-    Stretch,
     conversation_key,
     decode_conversation,
     encode_conversation,
@@ -42,6 +40,7 @@ from timeline.formats.rows import (
     encode_row,
     encode_spans,
 )
+from timeline.formats.stretches import OPEN, Stretch
 from timeline.lsm.upkeep.sealing import PROGRESS_KEY
 from timeline.messaging.access.names import conversation_of
 from timeline.storage.rocks import META, STATE

@@ -23,7 +23,6 @@ from timeline.formats.conversations import (
     MEMBER,
     MENTIONED,
     NONE,
-    OPEN,
     PULLED,
     PULLED_COUNT,
     ROLES,
@@ -32,7 +31,6 @@ from timeline.formats.conversations import (
     ConversationRow,
     MemberRow,
     RosterRow,
-    Stretch,
     decode_member,
     decode_roster,
     decode_settings,
@@ -45,6 +43,7 @@ from timeline.formats.conversations import (
     split_roster_key,
 )
 from timeline.formats.rows import INBOX
+from timeline.formats.stretches import OPEN, Stretch
 from timeline.storage.rocks import STATE
 from timeline.verification.snapshot.findings import Finding, Put, put, remove, within
 from timeline.verification.snapshot.snapshot import Snapshot

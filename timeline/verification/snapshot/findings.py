@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from timeline.errors import shown
-from timeline.formats.conversations import OPEN, Stretch
+from timeline.formats.stretches import OPEN, Stretch
 
 FILES = "files"  # the family of what RocksDB itself cannot read
 LOG = "log"

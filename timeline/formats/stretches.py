@@ -1,0 +1,43 @@
+"""Stretches: parts of a conversation or a feed, by numbers.
+
+stretch   first u64 · last u64 · first event u64 · last event u64 · ended LSN u64
+(40 bytes, little-endian); rows end with as many as there are
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from struct import Struct
+from typing import Final, NamedTuple
+
+from timeline.formats import keys
+
+OPEN: Final = keys.MAX  # the end of a stretch that has not ended
+
+_STRETCH: Final = Struct("<QQQQQ")
+
+
+class Stretch(NamedTuple):
+    """Part of a conversation or a feed: messages or posts, and events, by number, both ends
+    inclusive, and the LSN at which it ended (`OPEN`: it has not). One whose numbers are 0 holds
+    nothing: it stands for those that ended at or below `ended` and were forgotten.
+    """
+
+    first: int
+    last: int
+    first_event: int
+    last_event: int
+    ended: int
+
+    @property
+    def forgotten(self) -> bool:
+        return self.first == 0
+
+
+def encode_stretches(stretches: Sequence[Stretch]) -> bytes:
+    return b"".join([_STRETCH.pack(*stretch) for stretch in stretches])
+
+
+def decode_stretches(value: bytes) -> tuple[Stretch, ...]:
+    """Raises `struct.error` unless `value` is made of whole stretches."""
+    return tuple([Stretch(*parts) for parts in _STRETCH.iter_unpack(value)])
