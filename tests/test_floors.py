@@ -31,8 +31,8 @@ FLOORS: Final[dict[str, tuple[set[str], ...]]] = {
         {"lsm"},
         {"commit"},
         {"engine"},
-        {"fanout", "idempotency", "identity", "search", "admin"},
-        {"messaging"},
+        {"fanout", "fields", "idempotency", "identity", "pullback", "search", "admin"},
+        {"feeds", "messaging"},
         {"embedded", "verification"},
         {"__init__"},
     ),
@@ -58,7 +58,7 @@ FLOORS: Final[dict[str, tuple[set[str], ...]]] = {
     "timeline.embedded": (
         {"__init__", "calls"},
         {"reader", "transaction", "log"},
-        {"handle", "messaging"},
+        {"feeds", "handle", "messaging"},
         {"database"},
     ),
     "server": (

@@ -244,12 +244,13 @@ def _entries(view: View, outlet: Outlet, lsn: Lsn) -> Iterator[Arrival]:
     timeline, low, last = outlet
     first = first_above(view, timeline, lsn, low, min(last, view.extent(timeline).head))
     for seq, at, _, payload in view.stored(timeline, first, last):
-        ordinal = _ordinal_of(payload) if ORDINAL in payload else 0
-        yield Lsn(at), timeline.id, Seq(seq), 0, ordinal
+        yield Lsn(at), timeline.id, Seq(seq), 0, ordinal_of(payload)
 
 
-def _ordinal_of(payload: bytes) -> int:
+def ordinal_of(payload: bytes) -> int:
     """The ordinal of an entry in stored form; 0 when it holds none."""
+    if ORDINAL not in payload:
+        return 0
     items = decode_items(payload)
     for field, value in zip(items[::2], items[1::2], strict=True):
         if field == ORDINAL and value.isdigit():

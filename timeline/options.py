@@ -17,7 +17,13 @@ KIB = 1024
 MIB = 1024 * KIB
 DAY = 24 * 60 * 60 * 1000
 
-_MAY_BE_ZERO = ("deleted_names", "inbox_age_ms", "inbox_references")
+_MAY_BE_ZERO = (
+    "deleted_names",
+    "feed_backfill",
+    "feed_diffusion_limit",
+    "inbox_age_ms",
+    "inbox_references",
+)
 
 
 def _option(default: Any, text: str) -> Any:  # noqa: ANN401  as each option has it
@@ -141,6 +147,13 @@ class Options:
         64 * MIB, "memory of conversation lists, for users who asked for theirs recently"
     )
 
+    # Feeds.
+    feed_diffusion_limit: int = _option(
+        500, "a feed with more followers is read-diffused; at most 1000, 0: each feed is"
+    )
+    feed_backfill: int = _option(100, "posts from before the follow that a home shows of an author")
+    following_limit: int = _option(10_000, "authors that one user may follow")
+
     # Search.
     search: bool = _option(True, "keep a search index of messages and metadata")
     search_fields: tuple[str, ...] = _option(
@@ -179,8 +192,9 @@ class Options:
             raise UsageError("search_fields names at least one field; search=False turns it off")
         if any(prefix[:1] in ("", "@") for prefix in self.search_prefixes):
             raise UsageError("search_prefixes are beginnings of names of raw timelines, never of @")
-        if self.diffusion_limit > 1_000:
-            raise UsageError("diffusion_limit is at most 1000: what a switch writes is one commit")
+        for name in ("diffusion_limit", "feed_diffusion_limit"):
+            if getattr(self, name) > 1_000:
+                raise UsageError(f"{name} is at most 1000: what a switch writes is one commit")
         if self.segment_entries > 65_535:
             raise UsageError("segment_entries is at most 65535, the width of a segment's count")
 

@@ -1,7 +1,9 @@
-"""How the names of timelines begin that the store makes for conversations and users.
+"""How the names of timelines begin that the store makes for conversations, users and feeds.
 
 Rule: conversation `c` is the timeline `@conv:c` (its messages) and `@event:c` (what happened
-besides them), user `u` is the in-box `@user:u`. No other names begin with `@`.
+besides them), user `u` is the in-box `@user:u`. What user `u` publishes lies in `@feed:u`, and what
+happened to it in `@feedevent:u`; their home, where they read others, is the in-box `@home:u`. No
+other names begin with `@`.
 """
 
 from __future__ import annotations
@@ -11,3 +13,8 @@ from typing import Final
 CONVERSATIONS: Final = b"@conv:"
 EVENTS: Final = b"@event:"
 USERS: Final = b"@user:"
+FEEDS: Final = b"@feed:"
+FEED_EVENTS: Final = b"@feedevent:"
+HOMES: Final = b"@home:"
+
+INBOXES: Final = (USERS, HOMES)  # whose timelines hold references

@@ -14,6 +14,7 @@ from timeline.engine.engine import Engine
 from timeline.engine.inboxview import InboxView
 from timeline.engine.view import View
 from timeline.errors import NotFoundError, UsageError, shown
+from timeline.fields import value_of
 from timeline.formats import keys
 from timeline.formats.conversations import (
     BINARY,
@@ -46,7 +47,6 @@ from timeline.messaging.access.access import (
     load_conversation,
 )
 from timeline.messaging.access.bitmaps import Bitmaps, count
-from timeline.messaging.access.entries import value_of
 from timeline.messaging.access.visibility import Visibility
 from timeline.messaging.conversations.userstate import is_listed
 from timeline.messaging.delivery.devices import devices_of

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from timeline.engine.engine import Engine
 from timeline.engine.view import Applied
+from timeline.fields import value_of
 from timeline.formats.conversations import DYING, HAS_HIDDEN, MemberRow
 from timeline.formats.entries import decode_items
 from timeline.identity import check_user
@@ -24,7 +25,7 @@ from timeline.messaging.access.access import (
     find_user,
     load_conversation,
 )
-from timeline.messaging.access.entries import find_entry, value_of
+from timeline.messaging.access.entries import find_entry
 from timeline.messaging.access.visibility import Visibility
 from timeline.messaging.lists.cache import ListCache
 from timeline.search.index.index import Index

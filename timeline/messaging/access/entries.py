@@ -19,6 +19,7 @@ from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.errors import CorruptError, TooLargeError, UsageError
 from timeline.fanout import stamp
+from timeline.fields import check_own_fields
 from timeline.formats.conversations import BINARY, JOIN, KINDS, LEAVE, ROLE
 from timeline.formats.entries import decode_items
 from timeline.lsm.timeline import Timeline
@@ -36,18 +37,6 @@ def check_fields(conversation: Conversation, items: Sequence[bytes], most: int) 
     if len(items) > 2 * most:
         raise TooLargeError(f"a message has at most {most} fields of its own")
     check_own_fields(items, text=not conversation.row.flags & BINARY)
-
-
-def check_own_fields(items: Sequence[bytes], *, text: bool = True) -> None:
-    """Raise when a name begins with `@`, or what must be text is not UTF-8."""
-    for field in items[::2]:
-        if field[:1] == b"@":
-            raise UsageError("names of fields that begin with `@` belong to the store")
-    try:
-        for item in items if text else items[::2]:
-            item.decode()
-    except UnicodeDecodeError:
-        raise UsageError("fields must be UTF-8, and values too unless made BINARY") from None
 
 
 def record_event(
@@ -82,11 +71,3 @@ def find_entry(view: View, timeline: Timeline, seq: int) -> bytes | None:
     """The present stored form of entry `seq`; None when there is none."""
     row = next(view.stored(timeline, seq, seq), None)
     return None if row is None else row[3]
-
-
-def value_of(items: Sequence[bytes], field: bytes) -> bytes | None:
-    """The value of a field of the store that an entry has once at most."""
-    for at in range(0, len(items), 2):
-        if items[at] == field:
-            return items[at + 1]
-    return None

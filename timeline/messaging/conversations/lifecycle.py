@@ -16,6 +16,7 @@ from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.errors import ExistsError, UsageError
 from timeline.fanout import notify, push
+from timeline.fields import check_own_fields
 from timeline.formats.conversations import (
     BINARY,
     CALLED,
@@ -59,7 +60,7 @@ from timeline.messaging.access.access import (
     is_current,
     member_of,
 )
-from timeline.messaging.access.entries import check_own_fields, record_event
+from timeline.messaging.access.entries import record_event
 from timeline.messaging.access.names import check_new_conversation, direct_id
 from timeline.messaging.access.roles import Action
 from timeline.messaging.access.visibility import head_seen

@@ -17,6 +17,7 @@ from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.errors import NoPermissionError, NotFoundError, TooLargeError, UsageError
 from timeline.fanout import ORDINAL, push, stamp
+from timeline.fields import value_of
 from timeline.formats.conversations import (
     CALLED,
     DYING,
@@ -46,13 +47,7 @@ from timeline.messaging.access.access import (
     no_such_conversation,
     save_member,
 )
-from timeline.messaging.access.entries import (
-    EVERYBODY,
-    check_fields,
-    find_entry,
-    record_event,
-    value_of,
-)
+from timeline.messaging.access.entries import EVERYBODY, check_fields, find_entry, record_event
 from timeline.messaging.access.roles import Action
 from timeline.messaging.access.visibility import Visibility
 from timeline.options import Options

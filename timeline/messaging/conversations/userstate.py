@@ -15,6 +15,7 @@ from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.errors import NotFoundError, TooLargeError, UsageError
 from timeline.fanout import notify
+from timeline.fields import check_own_fields
 from timeline.formats.conversations import (
     CLEAR,
     DIRECT,
@@ -35,7 +36,6 @@ from timeline.formats.conversations import (
 )
 from timeline.messaging.access import bitmaps
 from timeline.messaging.access.access import enter_as_user, save_member
-from timeline.messaging.access.entries import check_own_fields
 from timeline.messaging.access.visibility import Visibility, head_seen
 from timeline.messaging.conversations.membership import roster
 from timeline.messaging.conversations.sending import check_seen

@@ -23,6 +23,7 @@ from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.errors import NotFoundError, TooLargeError, UsageError
 from timeline.fanout import Position
+from timeline.fields import check_own_fields
 from timeline.formats import keys
 from timeline.formats.conversations import (
     DEVICE,
@@ -38,7 +39,6 @@ from timeline.formats.numbers import Lsn
 from timeline.identity import check_device
 from timeline.lsm.openings import Openings
 from timeline.messaging.access.access import find_user
-from timeline.messaging.access.entries import check_own_fields
 from timeline.messaging.delivery.presence import Presence
 from timeline.options import Options
 

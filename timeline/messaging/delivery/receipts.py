@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from timeline.engine.view import View
 from timeline.errors import NotFoundError, UsageError
+from timeline.fields import value_of
 from timeline.formats import keys
 from timeline.formats.conversations import DEVICE, between, decode_device
 from timeline.formats.entries import decode_items
 from timeline.messaging.access.access import enter, member_of
-from timeline.messaging.access.entries import value_of
 from timeline.messaging.access.names import user_of
 from timeline.messaging.access.roles import Action
 from timeline.messaging.access.visibility import Visibility

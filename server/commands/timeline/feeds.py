@@ -1,0 +1,195 @@
+"""FEED.*: what users publish, whom they follow, and what they read in their homes.
+
+Rule: as for conversations: arguments in, one verb of `timeline.feeds`, its result out.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from timeline.commit.draft import Draft
+from timeline.engine.view import View
+from timeline.errors import UsageError
+from timeline.feeds import following, home, posts, profile, publishing
+from timeline.feeds.following import FollowPage, Relation
+
+from ...registry.command import Arguments
+from ...service.session import Session
+from ...wire import replies
+from ...wire.entries import encode_map
+from ...wire.posts import encode_post, encode_posts
+from ..declaring import read, write
+from ..options import Options, paging
+
+_GROUP: Final = "feed"
+_STATUSES: Final = {word: replies.bulk(word.encode()) for word in ("stored", "duplicate")}
+
+
+@write(
+    "FEED.PUBLISH",
+    "author [KEY post-key] * (field value)...",
+    "Publishes a post and answers its number, its time, and stored or duplicate.",
+    group=_GROUP,
+    flags="write denyoom fast",
+)
+def publish(session: Session, args: Arguments, draft: Draft) -> bytes:
+    options = Options(args, 2)
+    key: bytes | None = None
+    while (word := options.word()) is not None:
+        if word == b"KEY":
+            key = options.value()
+        else:
+            raise options.unknown()
+    messages = session.service.messages
+    done = publishing.publish(
+        draft, args[1], options.fields(), keys=messages.keys, options=messages.options, key=key
+    )
+    return b"*3\r\n:%d\r\n:%d\r\n%b" % (done.seq, done.time, _STATUSES[done.status])
+
+
+@read(
+    "FEED.GET",
+    "viewer post...",
+    "Posts by their names, which are author/number; null for one that is not there.",
+    group=_GROUP,
+    flags="readonly",
+    complexity="O(N) for N posts",
+)
+def get(session: Session, args: Arguments, view: View) -> bytes:
+    found = posts.get(view, args[1], args[2:])
+    nothing = replies.nil_array(session.resp)
+    return replies.array([nothing if post is None else encode_post(post) for post in found])
+
+
+@read(
+    "FEED.PROFILE",
+    "viewer author [AFTER token] [COUNT count]",
+    "What an author published, newest first, a page at a time.",
+    group=_GROUP,
+    flags="readonly",
+    complexity="O(M) for M posts returned",
+)
+def profile_(session: Session, args: Arguments, view: View) -> bytes:
+    after, count = paging(session, args, 3)
+    page = profile.profile(view, args[1], args[2], after or b"", count)
+    pairs = [(b"posts", encode_posts(page.posts)), (b"cursor", replies.bulk(page.cursor))]
+    return encode_map(pairs, session.resp)
+
+
+@read(
+    "FEED.HOME",
+    "user [AFTER token] [COUNT count]",
+    "What those published whom a user follows, and the user, newest first, a page at a time. It is "
+    "refused in a transaction that writes.",
+    group=_GROUP,
+    flags="readonly",
+    complexity="O(N + M log N) for N authors followed and M posts returned",
+)
+def home_(session: Session, args: Arguments, view: View) -> bytes:
+    after, count = paging(session, args, 2)
+    if view.is_draft:
+        raise UsageError(
+            "what this transaction stages has no place in a home yet: read it outside, or in one "
+            "that only reads"
+        )
+    page = home.read_home(session.service.engine.view, args[1], after or b"", count)
+    pairs = [(b"posts", encode_posts(page.posts)), (b"cursor", replies.bulk(page.cursor))]
+    return encode_map(pairs, session.resp)
+
+
+@write(
+    "FEED.FOLLOW",
+    "user author...",
+    "Follows authors, at most 100. Answers how many were not followed before, and how many were "
+    "asked and have to answer.",
+    group=_GROUP,
+    flags="write denyoom",
+    complexity="O(N) for N authors",
+)
+def follow(session: Session, args: Arguments, draft: Draft) -> bytes:
+    done = following.follow(draft, args[1], args[2:], session.service.messages.options)
+    return replies.encode([done.followed, done.requested], session.resp)
+
+
+@write(
+    "FEED.UNFOLLOW",
+    "user author...",
+    "Follows authors no longer, at most 100, and answers how many were followed.",
+    group=_GROUP,
+    flags="write",
+    complexity="O(N) for N authors",
+)
+def unfollow(session: Session, args: Arguments, draft: Draft) -> bytes:
+    options = session.service.messages.options
+    return replies.integer(following.unfollow(draft, args[1], args[2:], options))
+
+
+@read(
+    "FEED.FOLLOWERS",
+    "viewer user [AFTER token] [COUNT count]",
+    "Who follows a user, and since when, the newest first, a page at a time.",
+    group=_GROUP,
+    flags="readonly",
+    complexity="O(M) for M users returned",
+)
+def followers(session: Session, args: Arguments, view: View) -> bytes:
+    after, count = paging(session, args, 3)
+    return _listed(session, following.followers(view, args[1], args[2], after or b"", count))
+
+
+@read(
+    "FEED.FOLLOWING",
+    "viewer user [AFTER token] [COUNT count]",
+    "Whom a user follows, and since when, the newest first, a page at a time.",
+    group=_GROUP,
+    flags="readonly",
+    complexity="O(N log N) for N authors followed",
+)
+def following_(session: Session, args: Arguments, view: View) -> bytes:
+    after, count = paging(session, args, 3)
+    return _listed(session, following.following(view, args[1], args[2], after or b"", count))
+
+
+def _listed(session: Session, page: FollowPage) -> bytes:
+    users: list[replies.Value] = [[each.user, each.since] for each in page.users]
+    return replies.encode(
+        {"users": users, "total": page.total, "cursor": page.cursor}, session.resp
+    )
+
+
+@read(
+    "FEED.RELATION",
+    "user other...",
+    "What a user has with others: for each an array of following and follows.",
+    group=_GROUP,
+    flags="readonly",
+    complexity="O(N) for N others",
+)
+def relation(session: Session, args: Arguments, view: View) -> bytes:
+    found = following.relations(view, args[1], args[2:])
+    return replies.encode([_words(each) for each in found], session.resp)
+
+
+@read(
+    "FEED.INFO",
+    "viewer author",
+    "How many posts and followers an author has, how many they follow, and what the viewer has "
+    "with them.",
+    group=_GROUP,
+    flags="readonly fast",
+)
+def info(session: Session, args: Arguments, view: View) -> bytes:
+    found = profile.info(view, args[1], args[2])
+    return replies.encode(
+        {
+            "posts": found.posts,
+            "followers": found.followers,
+            "following": found.following,
+            "relation": _words(found.relation),
+        },
+        session.resp,
+    )
+
+
+def _words(relation: Relation) -> list[replies.Value]:
+    return [name for name, so in relation._asdict().items() if so]

@@ -1,0 +1,185 @@
+"""The Python API of feeds: `db.feeds`.
+
+Rule: as for `db.messaging`: the verbs of the wire with types, arguments in its order. A call that
+writes returns when its commit is durable. Ids come back as `str`, values as `bytes`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from timeline.embedded.calls import arguments
+from timeline.embedded.calls.lease import Lease
+from timeline.embedded.calls.reading import Reading
+from timeline.entry import Fields
+from timeline.feeds import following, home, posts, profile, publishing
+from timeline.feeds.following import Followed, Relation
+from timeline.feeds.profile import AuthorInfo
+from timeline.feeds.publishing import Published
+from timeline.formats.given import FieldsLike, Value, encode_fields, encode_name
+from timeline.idempotency import Keys
+
+_DEFAULT_LIMIT: Final = 100  # posts or users of a page, where no `limit` is given
+
+
+class Post(NamedTuple):
+    """Post `seq` of `author`."""
+
+    kind: str
+    author: str
+    seq: int
+    fields: Fields
+
+    @property
+    def id(self) -> str:
+        return f"{self.seq}-0"
+
+    @property
+    def name(self) -> str:
+        """The post as `get` takes it."""
+        return f"{self.author}/{self.seq}"
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """The value of field `name` as text; where there is none `default`, if one is given. Raises
+        `KeyError`, or `UnicodeDecodeError`.
+        """
+        return self.fields.text(name, default)
+
+
+class PostPage(NamedTuple):
+    """Posts, the newest first; the cursor, empty at the end, begins the next page."""
+
+    posts: list[Post]
+    cursor: str
+
+
+class Listed(NamedTuple):
+    """A follower, or an author who is followed, and since when (ms since the epoch)."""
+
+    user: str
+    since: int
+
+
+class FollowPage(NamedTuple):
+    """The newest first, of `total`; the cursor, empty at the end, begins the next page."""
+
+    users: list[Listed]
+    total: int
+    cursor: str
+
+
+class Feeds:
+    """What the users of one store publish, whom they follow, what they read."""
+
+    def __init__(self, lease: Lease, keys: Keys) -> None:
+        self._lease = lease
+        self._engine = lease.engine
+        self._options = lease.engine.options
+        self._keys = keys
+
+    # --- posts --------------------------------------------------------------------------------
+
+    def publish(self, author: Value, fields: FieldsLike, *, key: Value | None = None) -> Published:
+        """Publish a post; with `key`, publishing it again stores nothing and says `duplicate`.
+        Raises `ConflictError` when the key stored other content.
+        """
+        who, content = encode_name(author), encode_fields(fields)
+        once = None if key is None else encode_name(key)
+        return self._engine.commit(
+            lambda draft: publishing.publish(
+                draft, who, content, keys=self._keys, options=self._options, key=once
+            )
+        )
+
+    def get(self, viewer: Value, names: Iterable[Value]) -> list[Post | None]:
+        """Posts by their names, `author/number`; None for one that is not there."""
+        who, wanted = encode_name(viewer), arguments.names(names, "posts")
+        with self._reading():
+            found = posts.get(self._engine.view, who, wanted)
+        return [None if post is None else _shown(post) for post in found]
+
+    def profile(
+        self, viewer: Value, author: Value, *, after: Value = "", limit: int = _DEFAULT_LIMIT
+    ) -> PostPage:
+        """A page of what an author published. Raises `NotFoundError`."""
+        who, whose, token = encode_name(viewer), encode_name(author), encode_name(after)
+        count = arguments.page(limit)
+        with self._reading():
+            page = profile.profile(self._engine.view, who, whose, token, count)
+        return PostPage([_shown(post) for post in page.posts], page.cursor.decode())
+
+    def home(self, user: Value, *, after: Value = "", limit: int = _DEFAULT_LIMIT) -> PostPage:
+        """A page of what those published whom a user follows, and the user themselves. Raises
+        `NotFoundError`.
+        """
+        who, token, count = encode_name(user), encode_name(after), arguments.page(limit)
+        with self._reading():
+            page = home.read_home(self._engine.view, who, token, count)
+        return PostPage([_shown(post) for post in page.posts], page.cursor.decode())
+
+    # --- following ----------------------------------------------------------------------------
+
+    def follow(self, user: Value, authors: Iterable[Value]) -> Followed:
+        """Follow authors, at most 100. Raises `NotFoundError`, `TooLargeError`."""
+        who, wanted = encode_name(user), _authors(authors)
+        return self._engine.commit(
+            lambda draft: following.follow(draft, who, wanted, self._options)
+        )
+
+    def unfollow(self, user: Value, authors: Iterable[Value]) -> int:
+        """Follow authors no longer, at most 100; how many were followed."""
+        who, wanted = encode_name(user), _authors(authors)
+        return self._engine.commit(
+            lambda draft: following.unfollow(draft, who, wanted, self._options)
+        )
+
+    def followers(
+        self, viewer: Value, user: Value, *, after: Value = "", limit: int = _DEFAULT_LIMIT
+    ) -> FollowPage:
+        """A page of those who follow a user. Raises `NotFoundError`."""
+        who, whose, token = encode_name(viewer), encode_name(user), encode_name(after)
+        count = arguments.page(limit)
+        with self._reading():
+            page = following.followers(self._engine.view, who, whose, token, count)
+        return _list(page)
+
+    def following(
+        self, viewer: Value, user: Value, *, after: Value = "", limit: int = _DEFAULT_LIMIT
+    ) -> FollowPage:
+        """A page of those whom a user follows. Raises `NotFoundError`."""
+        who, whose, token = encode_name(viewer), encode_name(user), encode_name(after)
+        count = arguments.page(limit)
+        with self._reading():
+            page = following.following(self._engine.view, who, whose, token, count)
+        return _list(page)
+
+    def relation(self, user: Value, others: Iterable[Value]) -> list[Relation]:
+        """What a user has with each of the others."""
+        who, wanted = encode_name(user), _authors(others)
+        with self._reading():
+            return following.relations(self._engine.view, who, wanted)
+
+    def info(self, viewer: Value, author: Value) -> AuthorInfo:
+        """How many posts and followers an author has, and what the viewer has with them. Raises
+        `NotFoundError`.
+        """
+        who, whose = encode_name(viewer), encode_name(author)
+        with self._reading():
+            return profile.info(self._engine.view, who, whose)
+
+    def _reading(self) -> Reading:
+        return Reading(self._engine)
+
+
+def _authors(values: Iterable[Value]) -> list[bytes]:
+    return arguments.names(values, "users")
+
+
+def _shown(post: posts.Post) -> Post:
+    return Post(post.kind, post.author.decode(), post.seq, post.fields)
+
+
+def _list(page: following.FollowPage) -> FollowPage:
+    users = [Listed(each.user.decode(), each.since) for each in page.users]
+    return FollowPage(users, page.total, page.cursor.decode())

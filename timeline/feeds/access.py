@@ -1,0 +1,121 @@
+"""Access: from the name of a user to their feed and to their home.
+
+Rule: a user is known here as soon as they publish or follow, or are a user of conversations. Their
+feed is made when they first publish or are followed, their home when they first follow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from timeline.commit.draft import Draft
+from timeline.engine.view import View
+from timeline.errors import CorruptError, NotFoundError, shown
+from timeline.formats.feeds import (
+    FeedRow,
+    FollowRow,
+    HomeRow,
+    decode_feed,
+    decode_follow,
+    decode_home,
+    encode_feed,
+    feed_key,
+    follow_key,
+    home_key,
+)
+from timeline.formats.names import FEED_EVENTS, FEEDS, HOMES, USERS
+from timeline.formats.numbers import TimelineId
+from timeline.formats.rows import INBOX
+from timeline.formats.stretches import OPEN
+from timeline.identity import check_user
+from timeline.lsm.timeline import Timeline
+
+
+@dataclass(slots=True)
+class Feed:
+    """The feed of an author as one view shows it."""
+
+    view: View
+    posts: Timeline
+    row: FeedRow
+
+    @property
+    def id(self) -> TimelineId:
+        return self.posts.id
+
+    @property
+    def author(self) -> bytes:
+        return author_of(self.posts.name)
+
+    @property
+    def head(self) -> int:
+        """The number of the newest post, 0 for none."""
+        return self.view.extent(self.posts).head
+
+    @property
+    def pulled(self) -> bool:
+        """Whether it is read-diffused now."""
+        return bool(self.row.pulled) and self.row.pulled[-1].ended == OPEN
+
+    def save(self, draft: Draft) -> None:
+        draft.put(feed_key(self.id), encode_feed(self.row))
+
+
+def author_of(timeline_name: bytes) -> bytes:
+    return timeline_name[len(FEEDS) :]
+
+
+def owner_of(timeline_name: bytes) -> bytes:
+    """Whose home has this name."""
+    return timeline_name[len(HOMES) :]
+
+
+def is_known(view: View, user: bytes) -> bool:
+    return any(view.find(prefix + user) is not None for prefix in (FEEDS, HOMES, USERS))
+
+
+def check_known(view: View, user: bytes) -> bytes:
+    """Raises `UsageError`, or `NotFoundError` for a user nobody has heard of."""
+    if not is_known(view, check_user(user)):
+        raise NotFoundError(f"there is no user {shown(user)}: who publishes or follows becomes one")
+    return user
+
+
+def find_feed(view: View, author: bytes) -> Feed | None:
+    """The feed of an author; None when they have neither posts nor followers."""
+    posts = view.find(FEEDS + author)
+    return None if posts is None else open_feed(view, posts)
+
+
+def open_feed(view: View, posts: Timeline) -> Feed:
+    """The feed whose posts these are."""
+    value = view.get(feed_key(posts.id))
+    if value is None:
+        raise CorruptError(f"feed {shown(posts.name)} has lost its row: run `timeline verify`")
+    return Feed(view, posts, decode_feed(value))
+
+
+def find_or_create_feed(draft: Draft, author: bytes) -> Feed:
+    found = find_feed(draft, author)
+    if found is None:
+        posts = draft.create(FEEDS + author)
+        events = draft.create(FEED_EVENTS + author)
+        found = Feed(draft, posts, FeedRow(0, 0, draft.time, events.id, ()))
+        found.save(draft)
+    return found
+
+
+def find_or_create_home(draft: Draft, user: bytes) -> Timeline:
+    name = HOMES + user
+    return draft.find(name) or draft.create(name, INBOX)
+
+
+def home_row(view: View, home: int) -> HomeRow:
+    value = view.get(home_key(home))
+    return HomeRow(0, 0) if value is None else decode_home(value)
+
+
+def follow_of(view: View, home: int, feed: int) -> FollowRow | None:
+    """What a reader has of a feed; None when they do not follow it."""
+    value = view.get(follow_key(home, feed))
+    return None if value is None else decode_follow(value)

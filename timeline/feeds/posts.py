@@ -1,0 +1,66 @@
+"""Posts as readers get them: who published them, their number, their fields as they are now.
+
+Rule: the fields stay in stored form together with the id, so that what goes to a socket is not
+built again.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from timeline.engine.view import View
+from timeline.entry import Fields
+from timeline.errors import UsageError, shown
+from timeline.feeds.access import find_feed
+from timeline.formats.entries import decode_items
+from timeline.identity import check_user
+
+MOST_POSTS = 100  # that one command asks for by name
+
+
+class Post(NamedTuple):
+    """Post `seq` of `author`. `payload` is the stored form of an entry with that number."""
+
+    author: bytes
+    seq: int
+    payload: bytes
+
+    @property
+    def kind(self) -> str:
+        return "post"
+
+    @property
+    def id(self) -> str:
+        return f"{self.seq}-0"
+
+    @property
+    def fields(self) -> Fields:
+        return Fields(decode_items(self.payload))
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """The value of field `name` as text; where there is none `default`, if one is given. Raises
+        `KeyError`, or `UnicodeDecodeError`.
+        """
+        return self.fields.text(name, default)
+
+
+def split_post(name: bytes) -> tuple[bytes, int]:
+    """(author, number) of a post, which is written `author/number`. Raises `UsageError`."""
+    author, slash, seq = name.rpartition(b"/")
+    if not slash or not seq.isdigit() or len(seq) > 19:
+        raise UsageError(f"a post is written author/number, as in ann/17, not {shown(name)}")
+    return check_user(author), int(seq)
+
+
+def get(view: View, viewer: bytes, names: list[bytes]) -> list[Post | None]:
+    """The posts of these names; None for what is not there. Raises `UsageError`."""
+    check_user(viewer)
+    if len(names) > MOST_POSTS:
+        raise UsageError(f"one command asks for at most {MOST_POSTS} posts")
+    return [find_post(view, *split_post(name)) for name in names]
+
+
+def find_post(view: View, author: bytes, seq: int) -> Post | None:
+    feed = find_feed(view, author)
+    found = None if feed is None else next(view.stored(feed.posts, seq, seq), None)
+    return None if found is None else Post(author, seq, found[3])

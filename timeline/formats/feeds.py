@@ -1,0 +1,153 @@
+"""State of feeds: keys that begin with `u` and a capital letter, and their rows.
+
+Rule: as for conversations. Ids, never names: the id of an author is that of the timeline of their
+posts, the id of a reader that of their home. Integers in values are little-endian, in keys
+big-endian. A decoder raises `CorruptError`.
+
+    feed       flags u8 · followers u64 · created u64 · id of its events u64 · stretches that are
+               read-diffused
+    home       flags u8 · following u64
+    follow     flags u8 · first u64 · head u64 · LSN of post `head` u64 · LSN of the follow u64 ·
+               its time u64
+    follower   nothing: its key says all
+
+The key of a follower holds the complement of the LSN of the follow, so that the newest come first.
+"""
+
+from __future__ import annotations
+
+from struct import (
+    Struct,
+    error as StructError,  # noqa: N812  it is a class
+)
+from typing import Final, NamedTuple
+
+from timeline.errors import CorruptError
+from timeline.formats import keys
+from timeline.formats.memo import Memo
+from timeline.formats.stretches import Stretch, decode_stretches, encode_stretches
+
+# Sub-families of `u`: what the second byte of a key says.
+FEED: Final = keys.OWN + b"A"  # feed → its row
+HOME: Final = keys.OWN + b"H"  # home → its row
+FOLLOW: Final = keys.OWN + b"F"  # home, feed → what the reader has of the feed
+FOLLOWER: Final = keys.OWN + b"W"  # feed, ~LSN of the follow, home
+FAMILIES: Final = (FEED, HOME, FOLLOW, FOLLOWER)
+
+# Kinds of references in a home, above those of conversations.
+POST: Final = 32
+KINDS: Final = {POST: "post"}
+
+_FEED: Final = Struct("<BQQQ")
+_HOME: Final = Struct("<BQ")
+_FOLLOW: Final = Struct("<BQQQQQ")
+_THREE: Final = Struct(">QQQ")
+
+# Rows of feeds that changed their way of diffusion often are large, and not worth keeping.
+_SMALL_BYTES: Final = 512
+_FEEDS: Final[Memo[FeedRow]] = Memo(16_384, _SMALL_BYTES)
+
+
+class FeedRow(NamedTuple):
+    """`events` is the id of the timeline of what happened besides posts. `pulled` are the
+    stretches that are read-diffused: a post in one of them is pulled by whoever reads it, even if
+    it was delivered too.
+    """
+
+    flags: int
+    followers: int
+    created: int
+    events: int
+    pulled: tuple[Stretch, ...]
+
+
+class HomeRow(NamedTuple):
+    """How many authors the owner of a home follows."""
+
+    flags: int
+    following: int
+
+
+class FollowRow(NamedTuple):
+    """What a reader has of a feed: the posts from `first` on. Those up to `head`, which commit
+    `newest` made, were there when they followed it, by commit `lsn` at `since` (ms).
+    """
+
+    flags: int
+    first: int
+    head: int
+    newest: int
+    lsn: int
+    since: int
+
+
+def _damaged(what: str) -> CorruptError:
+    return CorruptError(f"the row of {what} is damaged: run `timeline verify`")
+
+
+def encode_feed(row: FeedRow) -> bytes:
+    value = _FEED.pack(*row[:4]) + encode_stretches(row.pulled)
+    _FEEDS.keep(value, row)
+    return value
+
+
+def decode_feed(value: bytes) -> FeedRow:
+    found = _FEEDS.get(value)
+    if found is None:
+        try:
+            parts = _FEED.unpack_from(value)
+            found = FeedRow._make((*parts, decode_stretches(value[_FEED.size :])))
+        except (StructError, ValueError):
+            raise _damaged("a feed") from None
+        _FEEDS.keep(value, found)
+    return found
+
+
+def encode_home(row: HomeRow) -> bytes:
+    return _HOME.pack(*row)
+
+
+def decode_home(value: bytes) -> HomeRow:
+    try:
+        return HomeRow(*_HOME.unpack(value))
+    except StructError:
+        raise _damaged("a home") from None
+
+
+def encode_follow(row: FollowRow) -> bytes:
+    return _FOLLOW.pack(*row)
+
+
+def decode_follow(value: bytes) -> FollowRow:
+    try:
+        return FollowRow(*_FOLLOW.unpack(value))
+    except StructError:
+        raise _damaged("a follow") from None
+
+
+# --- keys -----------------------------------------------------------------------------------------
+
+
+def feed_key(feed: int) -> bytes:
+    return FEED + keys.number(feed)
+
+
+def home_key(home: int) -> bytes:
+    return HOME + keys.number(home)
+
+
+def follow_key(home: int, feed: int) -> bytes:
+    return FOLLOW + keys.pair(home, feed)
+
+
+def follower_key(feed: int, lsn: int, home: int) -> bytes:
+    return FOLLOWER + _THREE.pack(feed, keys.MAX - lsn, home)
+
+
+def split_follower_key(key: bytes) -> tuple[int, int, int]:
+    """(feed, LSN of the follow, home)."""
+    try:
+        feed, complement, home = _THREE.unpack(key[2:])
+    except StructError:
+        raise _damaged("a follower") from None
+    return feed, keys.MAX - complement, home
