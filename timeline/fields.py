@@ -29,3 +29,10 @@ def value_of(items: Sequence[bytes], field: bytes) -> bytes | None:
         if items[at] == field:
             return items[at + 1]
     return None
+
+
+def event_fields(kind: str, seq: int, actor: bytes, time: int) -> list[bytes]:
+    """The fields of an event: what happened, to which message or post, by whom, when."""
+    return [
+        b"@kind", kind.encode(), b"@id", b"%d" % seq, b"@from", actor, b"@time", b"%d" % time,
+    ]  # fmt: skip

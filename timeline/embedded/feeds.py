@@ -92,6 +92,21 @@ class Feeds:
             )
         )
 
+    def edit(self, author: Value, seq: int, actor: Value = "-", fields: FieldsLike = ()) -> None:
+        """Replace the fields of a post, as its author or as the application. Raises
+        `NotFoundError`, `NoPermissionError`.
+        """
+        whose, who, content = encode_name(author), encode_name(actor), encode_fields(fields)
+        which = arguments.sequence(seq)
+        self._engine.commit(
+            lambda draft: publishing.edit(draft, whose, which, who, content, self._options)
+        )
+
+    def delete(self, author: Value, seq: int, actor: Value = "-") -> None:
+        """Delete a post; again it does nothing. Raises `NotFoundError`, `NoPermissionError`."""
+        whose, who, which = encode_name(author), encode_name(actor), arguments.sequence(seq)
+        self._engine.commit(lambda draft: publishing.delete(draft, whose, which, who))
+
     def get(self, viewer: Value, names: Iterable[Value]) -> list[Post | None]:
         """Posts by their names, `author/number`; None for one that is not there."""
         who, wanted = encode_name(viewer), arguments.names(names, "posts")

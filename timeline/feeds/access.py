@@ -44,6 +44,21 @@ class Feed:
         return self.posts.id
 
     @property
+    def events(self) -> Timeline:
+        """What happened besides posts."""
+        events = self.view.load(self.row.events)
+        if events is None:
+            raise CorruptError(
+                f"feed {shown(self.posts.name)} has lost its events: run `timeline verify`"
+            )
+        return events
+
+    @property
+    def heads(self) -> tuple[int, int]:
+        """The numbers of the newest post and of the newest event, 0 for none."""
+        return self.head, self.view.extent(self.events).head
+
+    @property
     def author(self) -> bytes:
         return author_of(self.posts.name)
 
@@ -93,6 +108,12 @@ def open_feed(view: View, posts: Timeline) -> Feed:
     if value is None:
         raise CorruptError(f"feed {shown(posts.name)} has lost its row: run `timeline verify`")
     return Feed(view, posts, decode_feed(value))
+
+
+def find_post(view: View, feed: Feed, seq: int) -> bytes | None:
+    """The present stored form of post `seq`; None when there is none."""
+    row = next(view.stored(feed.posts, seq, seq), None)
+    return None if row is None else row[3]
 
 
 def find_or_create_feed(draft: Draft, author: bytes) -> Feed:

@@ -182,18 +182,16 @@ def _count(draft: Draft, feed: Feed, change: int, options: Options) -> None:
 def _begin_pulling(draft: Draft, feed: Feed) -> None:
     """From the next post on, followers pull."""
     draft.leave(feed.id, [home for _, home in _followers(draft, feed.id)])
-    events = draft.load(feed.row.events)
-    last_event = 0 if events is None else draft.extent(events).head
-    stretch = Stretch(feed.head + 1, OPEN, last_event + 1, OPEN, OPEN)
+    head, last_event = feed.heads
+    stretch = Stretch(head + 1, OPEN, last_event + 1, OPEN, OPEN)
     feed.row = feed.row._replace(pulled=_bounded((*feed.row.pulled, stretch)))
 
 
 def _end_pulling(draft: Draft, feed: Feed) -> None:
     """From the next post on, posts are delivered to the followers."""
-    events = draft.load(feed.row.events)
-    last_event = 0 if events is None else draft.extent(events).head
     *before, last = feed.row.pulled
-    ended = last._replace(last=feed.head, last_event=last_event, ended=draft.lsn)
+    head, last_event = feed.heads
+    ended = last._replace(last=head, last_event=last_event, ended=draft.lsn)
     feed.row = feed.row._replace(pulled=(*before, ended))
     draft.join(feed.id, [home for _, home in _followers(draft, feed.id)])
 

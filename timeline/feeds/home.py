@@ -24,10 +24,10 @@ from typing import Final, NamedTuple
 
 from timeline.engine.view import Applied
 from timeline.errors import UsageError
-from timeline.feeds.access import Feed, author_of, check_known, find_feed, open_feed
+from timeline.feeds.access import Feed, author_of, check_known, find_feed, find_post, open_feed
 from timeline.feeds.following import follows_of
 from timeline.feeds.posts import Post
-from timeline.formats.feeds import FollowRow
+from timeline.formats.feeds import POST, FollowRow
 from timeline.formats.keys import MAX
 from timeline.formats.names import HOMES
 from timeline.formats.numbers import NO_TIMELINE, TimelineId
@@ -103,11 +103,10 @@ class _Reader:
         if feed is None:
             return None
         payload = thing.payload
-        if thing.kind:
-            if not self._delivered(feed, thing.seq):
+        if thing.kind:  # a reference
+            if thing.kind != POST or not self._delivered(feed, thing.seq):
                 return None
-            found = next(self._view.stored(feed.posts, thing.seq, thing.seq), None)
-            payload = b"" if found is None else found[3]
+            payload = find_post(self._view, feed, thing.seq) or b""
         return Post(author_of(feed.posts.name), thing.seq, payload) if payload else None
 
     def _delivered(self, feed: Feed, seq: int) -> bool:

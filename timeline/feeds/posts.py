@@ -11,7 +11,7 @@ from typing import NamedTuple
 from timeline.engine.view import View
 from timeline.entry import Fields
 from timeline.errors import UsageError, shown
-from timeline.feeds.access import find_feed
+from timeline.feeds.access import find_feed, find_post
 from timeline.formats.entries import decode_items
 from timeline.identity import check_user
 
@@ -57,10 +57,9 @@ def get(view: View, viewer: bytes, names: list[bytes]) -> list[Post | None]:
     check_user(viewer)
     if len(names) > MOST_POSTS:
         raise UsageError(f"one command asks for at most {MOST_POSTS} posts")
-    return [find_post(view, *split_post(name)) for name in names]
-
-
-def find_post(view: View, author: bytes, seq: int) -> Post | None:
-    feed = find_feed(view, author)
-    found = None if feed is None else next(view.stored(feed.posts, seq, seq), None)
-    return None if found is None else Post(author, seq, found[3])
+    found: list[Post | None] = []
+    for author, seq in map(split_post, names):
+        feed = find_feed(view, author)
+        payload = None if feed is None else find_post(view, feed, seq)
+        found.append(None if payload is None else Post(author, seq, payload))
+    return found

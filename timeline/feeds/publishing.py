@@ -1,8 +1,11 @@
-"""Publishing: a post is stored once, and reaches whoever follows its author.
+"""Publishing, and changing what was published: publish, edit, delete.
 
 Rule: a post is one commit with everything it means: the entry, one delivery to all followers (none
 in a read-diffused feed, where they pull it), the key. Nothing is written for each follower, so a
 post costs the same whatever their number.
+
+An edit is a patch of the one entry that there is, and so is a deletion, which leaves nothing but
+the number. So no home can hold a stale copy. Devices hear of both as they hear of a post.
 """
 
 from __future__ import annotations
@@ -11,14 +14,15 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from timeline.commit.draft import Draft
-from timeline.errors import TooLargeError, UsageError
+from timeline.errors import NoPermissionError, NotFoundError, TooLargeError, UsageError, shown
 from timeline.fanout import push, stamp
-from timeline.feeds.access import find_or_create_feed
-from timeline.fields import check_own_fields
+from timeline.feeds.access import Feed, find_feed, find_or_create_feed, find_post
+from timeline.fields import check_own_fields, event_fields
 from timeline.formats.conversations import KeyRow
-from timeline.formats.feeds import POST
+from timeline.formats.entries import decode_items
+from timeline.formats.feeds import DELETE, EDIT, KINDS, POST
 from timeline.idempotency import Keys, digest_of
-from timeline.identity import check_user
+from timeline.identity import APPLICATION, check_actor, check_user
 from timeline.options import Options
 
 _STORE_FIELDS: Final = 8  # that a post may have, at most
@@ -63,6 +67,55 @@ def publish(
     if key is not None:
         keys.keep(draft, feed.id, _ANYBODY, key, KeyRow(seq, draft.time, digest))
     return Published(seq, draft.time, "stored")
+
+
+def edit(
+    draft: Draft, author: bytes, seq: int, actor: bytes, items: Sequence[bytes], options: Options
+) -> None:
+    """Replace the fields of a post. Raises `NotFoundError` when it is not there or was deleted,
+    `NoPermissionError` unless `actor` is its author or the application.
+    """
+    feed = _feed_of(draft, author, actor)
+    _check_fields(items, options.entry_fields - _STORE_FIELDS)
+    payload = None if feed is None else find_post(draft, feed, seq)
+    if feed is None or payload is None:
+        raise _no_post(author, seq)
+    current = decode_items(payload)
+    kept: list[bytes] = []
+    for field, value in zip(current[::2], current[1::2], strict=True):
+        if field[:1] == b"@" and field != b"@edited":
+            kept += (field, value)
+    draft.replace(feed.posts, seq, [*kept, b"@edited", b"%d" % draft.time, *items])
+    _tell(draft, feed, EDIT, actor, seq)
+
+
+def delete(draft: Draft, author: bytes, seq: int, actor: bytes) -> None:
+    """Delete a post; one that was deleted stays so. Raises `NotFoundError` for one that never was,
+    `NoPermissionError` unless `actor` is its author or the application.
+    """
+    feed = _feed_of(draft, author, actor)
+    if feed is None or not 0 < seq <= feed.head:
+        raise _no_post(author, seq)
+    if draft.delete(feed.posts, [seq]):
+        _tell(draft, feed, DELETE, actor, seq)
+
+
+def _feed_of(draft: Draft, author: bytes, actor: bytes) -> Feed | None:
+    if check_actor(actor) not in (check_user(author), APPLICATION):
+        raise NoPermissionError("only its author, or the application as `-`, may change a post")
+    return find_feed(draft, author)
+
+
+def _no_post(author: bytes, seq: int) -> NotFoundError:
+    return NotFoundError(f"there is no post {shown(b'%b/%d' % (author, seq))}")
+
+
+def _tell(draft: Draft, feed: Feed, kind: int, actor: bytes, seq: int) -> None:
+    """Record what happened to a post, for the devices of those who may hold it."""
+    fields = event_fields(KINDS[kind], seq, actor, draft.time)
+    draft.append(feed.events, [*fields, *stamp(draft)])
+    if not feed.pulled:
+        push(draft, feed.id, feed.posts, seq, kind)
 
 
 def _check_fields(items: Sequence[bytes], most: int) -> None:

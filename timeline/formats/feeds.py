@@ -36,7 +36,9 @@ FAMILIES: Final = (FEED, HOME, FOLLOW, FOLLOWER)
 
 # Kinds of references in a home, above those of conversations.
 POST: Final = 32
-KINDS: Final = {POST: "post"}
+EDIT: Final = 33
+DELETE: Final = 34
+KINDS: Final = {POST: "post", EDIT: "edit", DELETE: "delete"}
 
 _FEED: Final = Struct("<BQQQ")
 _HOME: Final = Struct("<BQ")

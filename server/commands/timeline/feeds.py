@@ -18,6 +18,7 @@ from ...service.session import Session
 from ...wire import replies
 from ...wire.entries import encode_map
 from ...wire.posts import encode_post, encode_posts
+from .. import arguments
 from ..declaring import read, write
 from ..options import Options, paging
 
@@ -45,6 +46,33 @@ def publish(session: Session, args: Arguments, draft: Draft) -> bytes:
         draft, args[1], options.fields(), keys=messages.keys, options=messages.options, key=key
     )
     return b"*3\r\n:%d\r\n:%d\r\n%b" % (done.seq, done.time, _STATUSES[done.status])
+
+
+@write(
+    "FEED.EDIT",
+    "author seq actor * (field value)...",
+    "Replaces all fields of a post. The actor is its author, or - for the application.",
+    group=_GROUP,
+    flags="write denyoom fast",
+)
+def edit(session: Session, args: Arguments, draft: Draft) -> bytes:
+    seq = arguments.message(args[2])
+    fields = Options(args, 4).fields()
+    options = session.service.messages.options
+    publishing.edit(draft, args[1], seq, args[3], fields, options)
+    return replies.OK
+
+
+@write(
+    "FEED.DELETE",
+    "author seq actor",
+    "Deletes a post; its number stays. The actor is its author, or - for the application.",
+    group=_GROUP,
+    flags="write fast",
+)
+def delete(session: Session, args: Arguments, draft: Draft) -> bytes:
+    publishing.delete(draft, args[1], arguments.message(args[2]), args[3])
+    return replies.OK
 
 
 @read(

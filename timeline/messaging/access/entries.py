@@ -19,7 +19,7 @@ from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.errors import CorruptError, TooLargeError, UsageError
 from timeline.fanout import stamp
-from timeline.fields import check_own_fields
+from timeline.fields import check_own_fields, event_fields
 from timeline.formats.conversations import BINARY, JOIN, KINDS, LEAVE, ROLE
 from timeline.formats.entries import decode_items
 from timeline.lsm.timeline import Timeline
@@ -49,13 +49,8 @@ def record_event(
 ) -> int:
     """Append what happened to the conversation's events; the number of the event."""
     ordinal = stamp(draft) if conversation.pulled else []
-    return draft.append(
-        conversation.events,
-        [
-            b"@kind", KINDS[kind].encode(), b"@id", b"%d" % seq,
-            b"@from", actor, b"@time", b"%d" % draft.time, *ordinal, *items,
-        ],
-    )  # fmt: skip
+    fields = event_fields(KINDS[kind], seq, actor, draft.time)
+    return draft.append(conversation.events, [*fields, *ordinal, *items])
 
 
 def split_event(payload: bytes) -> tuple[int, int, list[bytes]]:
