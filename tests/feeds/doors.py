@@ -1,0 +1,191 @@
+"""One set of verbs for feeds, through both doors: embedded and over the wire.
+
+Rule: as in tests/messaging/doors: a door only translates. Ids are text, a refusal is a `Refused`
+that begins with the code of contract.md.
+"""
+
+# ruff: noqa: ANN401  what redis-py and the embedded API give
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+from tests.engine.adapters import refusals
+from tests.messaging.doors.door import pairs_of
+from tests.messaging.doors.embedded import EmbeddedDoor
+from tests.messaging.doors.wire import WireDoor
+
+
+class Post(NamedTuple):
+    name: str
+    kind: str
+    fields: tuple[tuple[bytes, bytes], ...]
+
+    @property
+    def text(self) -> str:
+        return dict(self.fields)[b"text"].decode()
+
+
+class Page(NamedTuple):
+    posts: list[Post]
+    cursor: str
+
+    @property
+    def names(self) -> list[str]:
+        return [post.name for post in self.posts]
+
+
+class Users(NamedTuple):
+    users: list[str]
+    total: int
+    cursor: str
+
+
+class Door(Protocol):
+    def publish(self, author: str, text: str, *, key: str | None = None) -> tuple[str, str]:
+        """(name of the post, status)."""
+
+    def edit_post(self, author: str, seq: int, text: str, actor: str = "-") -> None: ...
+    def delete_post(self, author: str, seq: int, actor: str = "-") -> None: ...
+    def get(self, viewer: str, *names: str) -> list[Post | None]: ...
+    def profile(self, viewer: str, author: str, after: str = "", limit: int = 100) -> Page: ...
+    def home(self, user: str, after: str = "", limit: int = 100) -> Page: ...
+    def follow(self, user: str, *authors: str) -> tuple[int, int]: ...
+    def unfollow(self, user: str, *authors: str) -> int: ...
+    def followers(self, user: str, after: str = "", limit: int = 100) -> Users: ...
+    def following(self, user: str, after: str = "", limit: int = 100) -> Users: ...
+    def relation(self, user: str, *others: str) -> list[list[str]]: ...
+    def author(self, viewer: str, author: str) -> dict[str, Any]: ...
+    def restart(self) -> None: ...
+    def kill(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class EmbeddedFeeds(EmbeddedDoor):
+    def publish(self, author: str, text: str, *, key: str | None = None) -> tuple[str, str]:
+        with refusals():
+            done = self.db.feeds.publish(author, {"text": text}, key=key)
+        return f"{author}/{done.seq}", done.status
+
+    def edit_post(self, author: str, seq: int, text: str, actor: str = "-") -> None:
+        with refusals():
+            self.db.feeds.edit(author, seq, actor, {"text": text})
+
+    def delete_post(self, author: str, seq: int, actor: str = "-") -> None:
+        with refusals():
+            self.db.feeds.delete(author, seq, actor)
+
+    def get(self, viewer: str, *names: str) -> list[Post | None]:
+        with refusals():
+            found = self.db.feeds.get(viewer, names)
+        return [None if each is None else _embedded(each) for each in found]
+
+    def profile(self, viewer: str, author: str, after: str = "", limit: int = 100) -> Page:
+        with refusals():
+            page = self.db.feeds.profile(viewer, author, after=after, limit=limit)
+        return Page([_embedded(each) for each in page.posts], page.cursor)
+
+    def home(self, user: str, after: str = "", limit: int = 100) -> Page:
+        with refusals():
+            page = self.db.feeds.home(user, after=after, limit=limit)
+        return Page([_embedded(each) for each in page.posts], page.cursor)
+
+    def follow(self, user: str, *authors: str) -> tuple[int, int]:
+        with refusals():
+            followed, requested = self.db.feeds.follow(user, authors)
+        return followed, requested
+
+    def unfollow(self, user: str, *authors: str) -> int:
+        with refusals():
+            return self.db.feeds.unfollow(user, authors)
+
+    def followers(self, user: str, after: str = "", limit: int = 100) -> Users:
+        with refusals():
+            page = self.db.feeds.followers("somebody", user, after=after, limit=limit)
+        return Users([each.user for each in page.users], page.total, page.cursor)
+
+    def following(self, user: str, after: str = "", limit: int = 100) -> Users:
+        with refusals():
+            page = self.db.feeds.following("somebody", user, after=after, limit=limit)
+        return Users([each.user for each in page.users], page.total, page.cursor)
+
+    def relation(self, user: str, *others: str) -> list[list[str]]:
+        with refusals():
+            found = self.db.feeds.relation(user, others)
+        return [[name for name, so in each._asdict().items() if so] for each in found]
+
+    def author(self, viewer: str, author: str) -> dict[str, Any]:
+        with refusals():
+            found = self.db.feeds.info(viewer, author)._asdict()
+        words = [name for name, so in found["relation"]._asdict().items() if so]
+        return {**found, "relation": words}
+
+
+class WireFeeds(WireDoor):
+    def publish(self, author: str, text: str, *, key: str | None = None) -> tuple[str, str]:
+        words = [] if key is None else ["KEY", key]
+        seq, _, status = self.do("FEED.PUBLISH", author, *words, "*", "text", text)
+        return f"{author}/{seq}", status.decode()
+
+    def edit_post(self, author: str, seq: int, text: str, actor: str = "-") -> None:
+        self.do("FEED.EDIT", author, seq, actor, "*", "text", text)
+
+    def delete_post(self, author: str, seq: int, actor: str = "-") -> None:
+        self.do("FEED.DELETE", author, seq, actor)
+
+    def get(self, viewer: str, *names: str) -> list[Post | None]:
+        found = self.do("FEED.GET", viewer, *names)
+        return [None if each is None else _of_wire(each) for each in found]
+
+    def profile(self, viewer: str, author: str, after: str = "", limit: int = 100) -> Page:
+        return _page(self.do("FEED.PROFILE", viewer, author, *_paging(after, limit)))
+
+    def home(self, user: str, after: str = "", limit: int = 100) -> Page:
+        return _page(self.do("FEED.HOME", user, *_paging(after, limit)))
+
+    def follow(self, user: str, *authors: str) -> tuple[int, int]:
+        followed, requested = self.do("FEED.FOLLOW", user, *authors)
+        return followed, requested
+
+    def unfollow(self, user: str, *authors: str) -> int:
+        return int(self.do("FEED.UNFOLLOW", user, *authors))
+
+    def followers(self, user: str, after: str = "", limit: int = 100) -> Users:
+        return _users(self.do("FEED.FOLLOWERS", "somebody", user, *_paging(after, limit)))
+
+    def following(self, user: str, after: str = "", limit: int = 100) -> Users:
+        return _users(self.do("FEED.FOLLOWING", "somebody", user, *_paging(after, limit)))
+
+    def relation(self, user: str, *others: str) -> list[list[str]]:
+        found = self.do("FEED.RELATION", user, *others)
+        return [[word.decode() for word in each] for each in found]
+
+    def author(self, viewer: str, author: str) -> dict[str, Any]:
+        found = {
+            name.decode(): value for name, value in self.do("FEED.INFO", viewer, author).items()
+        }
+        return {**found, "relation": [word.decode() for word in found["relation"]]}
+
+
+def _paging(after: str, limit: int) -> list[Any]:
+    return [*(("AFTER", after) if after else ()), "COUNT", limit]
+
+
+def _page(found: Any) -> Page:
+    return Page([_of_wire(each) for each in found[b"posts"]], found[b"cursor"].decode())
+
+
+def _users(found: Any) -> Users:
+    users = [user.decode() for user, _ in found[b"users"]]
+    return Users(users, found[b"total"], found[b"cursor"].decode())
+
+
+def _of_wire(each: Any) -> Post:
+    kind, author, post_id, items, counts, own = each
+    assert counts == own == []
+    name = f"{author.decode()}/{post_id.decode().removesuffix('-0')}"
+    return Post(name, kind.decode(), pairs_of(items))
+
+
+def _embedded(each: Any) -> Post:
+    return Post(each.name, each.kind, tuple(each.fields))
