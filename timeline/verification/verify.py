@@ -15,11 +15,14 @@ from typing import Literal
 from timeline.errors import CorruptError, StorageError
 from timeline.options import Options, anchored
 from timeline.verification.backups import Backup, is_backup
-from timeline.verification.checks.conversations import check_audiences, check_conversations
+from timeline.verification.checks.audiences import check_audiences
+from timeline.verification.checks.conversations import check_conversations
 from timeline.verification.checks.deleted import check_deleted
-from timeline.verification.checks.deliveries import check_deliveries
+from timeline.verification.checks.deliveries import check_deliveries, check_posts
 from timeline.verification.checks.entries import Entries
+from timeline.verification.checks.feeds import check_feeds
 from timeline.verification.checks.files import check_files
+from timeline.verification.checks.homes import check_followers, check_follows, check_homes
 from timeline.verification.checks.index import check_index
 from timeline.verification.checks.members import check_members, check_pulled, check_roster
 from timeline.verification.checks.messages import check_messages
@@ -135,6 +138,11 @@ def check(
         ("members", lambda: check_members(snapshot)),
         ("deliveries", lambda: check_deliveries(snapshot)),
         ("diffusion", lambda: check_pulled(snapshot)),
+        ("feeds", lambda: check_feeds(snapshot)),
+        ("homes", lambda: check_homes(snapshot)),
+        ("follows", lambda: check_follows(snapshot)),
+        ("followers", lambda: check_followers(snapshot)),
+        ("deliveries of posts", lambda: check_posts(snapshot)),
         ("devices", lambda: check_devices(snapshot)),
         ("idempotency keys", lambda: check_keys(snapshot)),
         ("tombstones", lambda: check_tombstones(snapshot)),

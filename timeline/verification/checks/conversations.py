@@ -1,4 +1,4 @@
-"""Conversations: their rows, their two timelines, and their audiences.
+"""Conversations: their rows, their two timelines, and their audiences (`audiences`).
 
 Checked: each conversation has a timeline of messages and one of events, and each such timeline has
 a conversation. Its number of members and its flags are right. While it is write-diffused, its
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from timeline.errors import CorruptError, shown
+from timeline.errors import CorruptError
 from timeline.formats import keys
 from timeline.formats.conversations import (
     CALLED,
@@ -31,23 +31,15 @@ from timeline.formats.conversations import (
     split_roster_key,
 )
 from timeline.formats.names import CONVERSATIONS, EVENTS
-from timeline.formats.rows import (
-    INBOX,
-    RAW,
-    TimelineRow,
-    decode_spans,
-    encode_progress,
-    encode_row,
-    encode_spans,
-)
 from timeline.formats.stretches import OPEN, Stretch
-from timeline.lsm.upkeep.sealing import PROGRESS_KEY
 from timeline.messaging.access.names import conversation_of
-from timeline.storage.rocks import META, STATE
-from timeline.verification.checks.names import LOST, renamed
+from timeline.storage.rocks import STATE
+from timeline.verification.checks.audiences import Wording, check_audience
+from timeline.verification.checks.names import renamed, with_events
 from timeline.verification.snapshot.findings import Finding, Put, put, remove, within
 from timeline.verification.snapshot.snapshot import Snapshot
 
+_WORDING = Wording("messages", "member", "they are no member")
 _FLAGS = ((HAS_UNCOUNTED, UNCOUNTED), (HAS_CALLED, CALLED))
 
 
@@ -156,30 +148,11 @@ def _mended(
 def _with_events(
     snapshot: Snapshot, conversation: int, row: ConversationRow, name: bytes
 ) -> tuple[Put, ...]:
-    """Give it its events: the timeline of that name; else the one that its row names, if that
-    belongs to nothing else; else a new one.
-    """
-    known = snapshot.get(keys.NAME + name)
-    if known is not None and snapshot.row(_id(known)) is not None:
-        better = row._replace(events=_id(known))
-        return put(STATE, conversation_key(conversation), encode_conversation(better))
-    events, there = row.events, snapshot.row(row.events)
-    more: tuple[Put, ...] = ()
-    if there is None or not there.name.startswith(LOST):
-        there = TimelineRow(RAW, 0, 1, 0, 0, 0, name)
-        if not 0 < events < snapshot.next_id or snapshot.row(events) is not None:
-            events = snapshot.next_id
-            progress = snapshot.progress._replace(next_id=events + 1)
-            better = row._replace(events=events)
-            more = (
-                Put(META, PROGRESS_KEY, encode_progress(progress)),
-                Put(STATE, conversation_key(conversation), encode_conversation(better)),
-            )
-    return (
-        Put(STATE, keys.ROW + keys.number(events), encode_row(there._replace(name=name))),
-        Put(STATE, keys.NAME + name, keys.number(events)),
-        *more,
-    )
+    def save(events: int) -> Put:
+        better = encode_conversation(row._replace(events=events))
+        return Put(STATE, conversation_key(conversation), better)
+
+    return with_events(snapshot, row.events, name, save)
 
 
 def _made_again(snapshot: Snapshot, conversation: int, name: bytes) -> tuple[Put, ...]:
@@ -209,59 +182,13 @@ def _made_again(snapshot: Snapshot, conversation: int, name: bytes) -> tuple[Put
 def _check_audience(
     snapshot: Snapshot, conversation: int, name: bytes, row: ConversationRow
 ) -> Iterator[Finding]:
+    members = {
+        split_roster_key(key)[2]
+        for key, _ in snapshot.scan(ROSTER + keys.number(conversation))
+        if len(key) == 19 and key[10] < 2
+    }
     pulled = bool(row.pulled) and row.pulled[-1].ended == OPEN
-    members = set()
-    for key, _ in snapshot.scan(ROSTER + keys.number(conversation)):
-        if len(key) == 19 and key[10] < 2:
-            members.add(split_roster_key(key)[2])
-    reached = set()
-    for key, value in snapshot.scan(keys.AUDIENCE + keys.number(conversation)):
-        try:
-            inbox = keys.split_pair(key[1:])[1]
-            spans = decode_spans(value)
-            ends = [end for span in spans for end in span]
-            if not spans or ends != sorted(ends) or spans[-1][0] > snapshot.applied:
-                raise CorruptError("a row of membership is out of order")
-        except CorruptError as error:
-            yield Finding(STATE, str(error), key, name, fix=remove(STATE, key))
-            continue
-        if spans[-1][1] == OPEN:
-            reached.add(inbox)
-            if pulled or inbox not in members:
-                why = "it is read-diffused" if pulled else "they are no member"
-                yield Finding(
-                    STATE,
-                    f"user {shown(snapshot.name(inbox))} is delivered its messages, although {why}",
-                    key,
-                    name,
-                    fix=remove(STATE, key),
-                )
-    for inbox in sorted(members - reached) if not pulled else ():
-        key = keys.AUDIENCE + keys.pair(conversation, inbox)
-        yield Finding(
-            STATE,
-            f"member {shown(snapshot.name(inbox))} is not delivered its messages",
-            key,
-            name,
-            fix=put(STATE, key, encode_spans([(snapshot.applied, OPEN)])),
-        )
-
-
-def check_audiences(snapshot: Snapshot) -> Iterator[Finding]:
-    """Each membership of an audience names an audience and an in-box that are there."""
-    for key, _ in snapshot.scan(keys.AUDIENCE):
-        if len(key) != 17:
-            yield Finding(STATE, "this key is no membership", key, fix=remove(STATE, key))
-            continue
-        audience, inbox = keys.split_pair(key[1:])
-        row = snapshot.row(inbox)
-        if not 0 < audience < snapshot.next_id or row is None or row.kind != INBOX:
-            yield Finding(
-                STATE,
-                f"in-box {inbox} is in audience {audience}, and one of the two is not there",
-                key,
-                fix=remove(STATE, key),
-            )
+    yield from check_audience(snapshot, conversation, name, members, _WORDING, pulled=pulled)
 
 
 def _id(value: bytes) -> int:

@@ -8,12 +8,19 @@ Example: the name `a` leads to timeline 7, and the row of timeline 7 says `b`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from timeline.errors import CorruptError, shown
 from timeline.formats import keys
 from timeline.formats.conversations import CONVERSATION, MEMBER, decode_conversation
-from timeline.formats.names import CONVERSATIONS, EVENTS, USERS
+from timeline.formats.feeds import FEED, FOLLOW, HOME, decode_feed
+from timeline.formats.names import (
+    CONVERSATIONS,
+    EVENTS,
+    FEED_EVENTS,
+    FEEDS,
+    INBOXES as INBOX_NAMES,
+)
 from timeline.formats.rows import (
     INBOX,
     RAW,
@@ -21,10 +28,11 @@ from timeline.formats.rows import (
     decode_metadata,
     decode_retention,
     decode_row,
+    encode_progress,
     encode_row,
 )
-from timeline.messaging.access.names import conversation_of
-from timeline.storage.rocks import INBOXES, SEGMENTS, STATE
+from timeline.lsm.upkeep.sealing import PROGRESS_KEY
+from timeline.storage.rocks import INBOXES, META, SEGMENTS, STATE
 from timeline.verification.snapshot.findings import Finding, Put, put, remove
 from timeline.verification.snapshot.snapshot import Snapshot
 
@@ -150,7 +158,7 @@ def _sense(snapshot: Snapshot, timeline_id: int, row: TimelineRow) -> str:
     wrong = {
         f"id {timeline_id} was never given out": not 0 < timeline_id < snapshot.next_id,
         f"there is no kind {row.kind} of timelines": row.kind not in (RAW, INBOX),
-        "its kind does not fit its name": (row.kind == INBOX) != row.name.startswith(USERS),
+        "its kind does not fit its name": (row.kind == INBOX) != row.name.startswith(INBOX_NAMES),
         "it has no name": not row.name,
         "it was made after the last commit": row.created > snapshot.time
         and not snapshot.clock.steps,
@@ -167,43 +175,56 @@ def rebuilt(snapshot: Snapshot, timeline_id: int, name: bytes) -> TimelineRow | 
     storage = snapshot.storage
     start, stop = keys.pair(timeline_id, 0), keys.pair(timeline_id + 1, 0)
     try:
-        if name.startswith(USERS):
+        if name.startswith(INBOX_NAMES):
             known = storage.at_or_after(INBOXES, start, stop) is not None
             return (
                 TimelineRow(INBOX, 0, 0, 0, 0, 0, name)
-                if known or _is_member(snapshot, timeline_id)
+                if known or _is_reader(snapshot, timeline_id)
                 else None
             )
         found = storage.at_or_after(SEGMENTS, start, stop)
         if found is None:
-            kept = name.startswith((CONVERSATIONS, EVENTS))
+            kept = name.startswith((CONVERSATIONS, EVENTS, FEEDS, FEED_EVENTS))
             return TimelineRow(RAW, 0, 1, 0, 0, 0, name) if kept else None
         return TimelineRow(RAW, 0, 1, 0, 0, 0, name)
     except CorruptError:
         return TimelineRow(RAW, 0, 1, 0, 0, 0, name)
 
 
-def _is_member(snapshot: Snapshot, inbox: int) -> bool:
-    return next(snapshot.scan(MEMBER + keys.number(inbox)), None) is not None
+def _is_reader(snapshot: Snapshot, inbox: int) -> bool:
+    """Whether the owner of an in-box is a member of anything, or follows anybody."""
+    owner = keys.number(inbox)
+    return any(snapshot.holds(family + owner) for family in (MEMBER, FOLLOW, HOME))
 
 
 def lost_name(snapshot: Snapshot, timeline_id: int) -> bytes:
     """The name that a timeline without name and row must have had, as far as can be known."""
-    own = snapshot.conversation(timeline_id)
-    if own is not None:
-        events = snapshot.name(own.events)
-        name = CONVERSATIONS + conversation_of(events)
-        free = snapshot.get(keys.NAME + name) in (None, keys.number(timeline_id))
-        return name if events and free else CONVERSATIONS + b"lost-%d" % timeline_id
-    for key, value in snapshot.scan(CONVERSATION):
-        try:
-            if decode_conversation(value).events == timeline_id:
-                messages = snapshot.name(keys.split_number(key[2:]))
-                if messages:
-                    return EVENTS + conversation_of(messages)
-        except CorruptError:
-            continue
+    conversation, feed = snapshot.conversation(timeline_id), snapshot.feed(timeline_id)
+    if conversation is not None:
+        return _beside(snapshot, timeline_id, conversation.events, EVENTS, CONVERSATIONS)
+    if feed is not None:
+        return _beside(snapshot, timeline_id, feed.events, FEED_EVENTS, FEEDS)
+    for family, decode, theirs, own in (
+        (CONVERSATION, decode_conversation, CONVERSATIONS, EVENTS),
+        (FEED, decode_feed, FEEDS, FEED_EVENTS),
+    ):
+        for key, value in snapshot.scan(family):
+            try:
+                if decode(value).events == timeline_id:
+                    name = snapshot.name(keys.split_number(key[2:]))
+                    if name.startswith(theirs):
+                        return own + name.removeprefix(theirs)
+            except CorruptError:
+                continue
     return LOST + b"%d" % timeline_id
+
+
+def _beside(snapshot: Snapshot, timeline_id: int, events: int, theirs: bytes, own: bytes) -> bytes:
+    """What messages or posts are called whose events have another id."""
+    name = snapshot.name(events)
+    better = own + name.removeprefix(theirs)
+    free = snapshot.get(keys.NAME + better) in (None, keys.number(timeline_id))
+    return better if name.startswith(theirs) and free else own + b"lost-%d" % timeline_id
 
 
 def renamed(snapshot: Snapshot, timeline_id: int, row: TimelineRow) -> tuple[Put, ...]:
@@ -214,6 +235,31 @@ def renamed(snapshot: Snapshot, timeline_id: int, row: TimelineRow) -> tuple[Put
         Put(STATE, _row_key(timeline_id), encode_row(row._replace(name=name))),
         Put(STATE, keys.NAME + name, keys.number(timeline_id)),
         *(remove(STATE, keys.NAME + row.name) if leads else ()),
+    )
+
+
+def with_events(
+    snapshot: Snapshot, events: int, name: bytes, save: Callable[[int], Put]
+) -> tuple[Put, ...]:
+    """Give a conversation or a feed its events: the timeline of that name; else the one that its
+    row names, `events`, if that belongs to nothing else; else a new one. `save` makes the row that
+    has them.
+    """
+    known = int.from_bytes(snapshot.get(keys.NAME + name) or b"", "big")
+    if snapshot.row(known) is not None:
+        return (save(known),)
+    there = snapshot.row(events)
+    more: tuple[Put, ...] = ()
+    if there is None or not there.name.startswith(LOST):
+        there = TimelineRow(RAW, 0, 1, 0, 0, 0, name)
+        if not 0 < events < snapshot.next_id or snapshot.row(events) is not None:
+            events = snapshot.next_id
+            progress = snapshot.progress._replace(next_id=events + 1)
+            more = (Put(META, PROGRESS_KEY, encode_progress(progress)), save(events))
+    return (
+        Put(STATE, _row_key(events), encode_row(there._replace(name=name))),
+        Put(STATE, keys.NAME + name, keys.number(events)),
+        *more,
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from timeline.errors import CorruptError, shown
-from timeline.formats import keys
+from timeline.formats import feeds, keys
 from timeline.formats.conversations import (
     CALLED,
     CHUNK_BITS,
@@ -45,7 +45,7 @@ from timeline.verification.snapshot.findings import Finding, Put, remove
 from timeline.verification.snapshot.snapshot import Snapshot
 
 _KNOWN: Final = {*keys.FAMILIES}
-_OWN: Final = {*FAMILIES}
+_OWN: Final = {*FAMILIES, *feeds.FAMILIES}
 
 
 def check_devices(snapshot: Snapshot) -> Iterator[Finding]:
@@ -100,7 +100,7 @@ def check_keys(snapshot: Snapshot) -> Iterator[Finding]:
             head = snapshot.head(conversation)
             if head is not None and row_.seq > head:
                 raise CorruptError(
-                    f"it names message {row_.seq} of {shown(snapshot.name(conversation))}, "
+                    f"it names number {row_.seq} of {shown(snapshot.name(conversation))}, "
                     f"which ends at {head}"
                 )
         except CorruptError as error:

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from timeline.errors import CorruptError, shown
-from timeline.formats import keys
+from timeline.formats import feeds, keys
 from timeline.formats.conversations import CLEAR, DELETE, KINDS, READ, RECALL
-from timeline.formats.names import CONVERSATIONS, EVENTS
+from timeline.formats.names import CONVERSATIONS, EVENTS, FEEDS
 from timeline.formats.references import (
     REPLAY,
     Reference,
@@ -108,7 +108,8 @@ class References:
         fix = self._without(key, kept) if key else ()
         for reference, problem in bad:
             head = self._target(reference.timeline_id)
-            beyond = head is not None and 0 < reference.kind <= RECALL and reference.seq > head[1]
+            numbered = 0 < reference.kind <= RECALL or reference.kind in feeds.KINDS
+            beyond = head is not None and numbered and reference.seq > head[1]
             yield Finding(
                 INBOXES,
                 problem,
@@ -163,11 +164,17 @@ def misleading(reference: Reference, target: tuple[bytes, int] | None) -> str:
     timeline that it leads to, None when that is gone.
     """
     _, _, seq, kind, _ = reference
-    if not 0 < kind < len(KINDS) and kind != REPLAY:
+    if not 0 < kind < len(KINDS) and kind != REPLAY and kind not in feeds.KINDS:
         return f"a reference is of kind {kind}, which there is not"
     if target is None or kind == DELETE:
         return ""  # rightly gone
     name, head = target
+    if kind in feeds.KINDS:  # each names a post: the one that was published, edited, deleted
+        if not name.startswith(FEEDS):
+            return (
+                f"a reference of kind {feeds.KINDS[kind]} leads to {shown(name)}, which is no feed"
+            )
+        return _beyond(name, seq, head)
     event = RECALL < kind < READ and seq > 0
     if kind in (CLEAR, REPLAY):  # a clear by retention leads to events, one by a user not
         event = name.startswith(EVENTS)
@@ -175,9 +182,13 @@ def misleading(reference: Reference, target: tuple[bytes, int] | None) -> str:
         what = "holds no events" if event else "is no conversation"
         word = "replay" if kind == REPLAY else KINDS[kind]
         return f"a reference of kind {word} leads to {shown(name)}, which {what}"
-    if (event or kind < READ or kind == REPLAY) and seq > head:
-        return f"a reference leads to number {seq} of {shown(name)}, which ends at {head}"
-    return ""
+    return _beyond(name, seq, head) if event or kind < READ or kind == REPLAY else ""
+
+
+def _beyond(name: bytes, seq: int, head: int) -> str:
+    if seq <= head:
+        return ""
+    return f"a reference leads to number {seq} of {shown(name)}, which ends at {head}"
 
 
 def _disorder(found: list[Reference], position: int, last: int, applied: int) -> str:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from timeline.errors import CorruptError, shown
-from timeline.formats import conversations, keys
-from timeline.formats.names import CONVERSATIONS, EVENTS, USERS
+from timeline.formats import conversations, feeds, keys
+from timeline.formats.names import CONVERSATIONS, EVENTS, FEED_EVENTS, FEEDS, HOMES, USERS
 from timeline.formats.rows import INBOX, decode_row
 from timeline.storage.rocks import FORMER_LOG, INBOXES, META, PATCHES, SEGMENTS, STATE
 from timeline.verification.snapshot.snapshot import Snapshot
@@ -46,6 +46,18 @@ _STATE: Final = {
     conversations.ROSTER: "lists of members",
     conversations.SETTINGS: "settings",
     conversations.UNCOUNTED: "recalled and silent messages",
+    feeds.FEED: "feeds",
+    feeds.FOLLOW: "who follows whom",
+    feeds.FOLLOWER: "lists of followers",
+    feeds.HOME: "how many authors users follow",
+}
+_CALLED: Final = {
+    CONVERSATIONS: "conversation",
+    EVENTS: "events of",
+    USERS: "user",
+    FEEDS: "feed",
+    FEED_EVENTS: "events of feed",
+    HOMES: "home of",
 }
 
 
@@ -66,8 +78,8 @@ def affected(snapshot: Snapshot, family: str, start: bytes, stop: bytes | None) 
     if family == INBOXES:
         names = _names(snapshot, low, high, lambda kind: kind == INBOX)
         return (
-            f"it may have held what reached {_listed(names)}; no message is lost with it, and "
-            "their devices start over"
+            f"it may have held what reached {_listed(names)}; no message is lost with it and no "
+            "post, and their devices start over"
         )
     assert family in (SEGMENTS, PATCHES)
     names = _names(snapshot, low, high, lambda kind: kind != INBOX)
@@ -93,7 +105,7 @@ def _names(snapshot: Snapshot, low: int, high: int, chosen: Callable[[int], bool
 
 
 def _called(name: bytes) -> str:
-    for prefix, what in ((CONVERSATIONS, "conversation"), (EVENTS, "events of"), (USERS, "user")):
+    for prefix, what in _CALLED.items():
         if name.startswith(prefix):
             return f"{what} {shown(name[len(prefix) :])}"
     return f"timeline {shown(name)}"

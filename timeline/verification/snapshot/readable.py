@@ -14,7 +14,7 @@ from typing import Final
 
 from timeline.engine.store.directory import STORE_KEY
 from timeline.errors import CorruptError
-from timeline.formats import conversations, keys
+from timeline.formats import conversations, feeds, keys
 from timeline.formats.entries import decode_items
 from timeline.formats.references import decode_floor, packed_references
 from timeline.formats.rows import (
@@ -54,6 +54,9 @@ _OWN: Final[dict[bytes, Callable[[bytes], object]]] = {
     conversations.CALLED: highest,
     conversations.HIDDEN: highest,
     conversations.MENTIONED: highest,
+    feeds.FEED: feeds.decode_feed,
+    feeds.HOME: feeds.decode_home,
+    feeds.FOLLOW: feeds.decode_follow,
 }
 _STATE: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.ROW: decode_row,

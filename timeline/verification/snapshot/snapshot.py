@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from timeline.commit.replay import Replay
 from timeline.engine.store.directory import (
@@ -42,6 +42,14 @@ from timeline.formats.conversations import (
     decode_conversation,
     decode_member,
     member_key,
+)
+from timeline.formats.feeds import (
+    FeedRow,
+    FollowRow,
+    decode_feed,
+    decode_follow,
+    feed_key,
+    follow_key,
 )
 from timeline.formats.rows import (
     FORMAT,
@@ -71,6 +79,8 @@ from timeline.verification.snapshot.walk import LAST, Pair, walk
 
 _TRIES: Final = 25  # to open files that a daemon changes meanwhile
 _REPORTED_ROWS: Final = 500  # between two calls of `on_rows`
+
+_Row = TypeVar("_Row")
 
 
 class Snapshot:
@@ -338,11 +348,7 @@ class Snapshot:
         """The row of a timeline; None when there is none, or none that can be read."""
         if not 0 < timeline_id <= keys.MAX:
             return None
-        value = self.get(keys.ROW + keys.number(timeline_id))
-        try:
-            return None if value is None else decode_row(value)
-        except CorruptError:
-            return None
+        return self._decoded(keys.ROW + keys.number(timeline_id), decode_row)
 
     def timeline(self, timeline_id: int) -> Timeline | None:
         """The timeline itself; None when there is none, or when its row cannot be read."""
@@ -362,17 +368,24 @@ class Snapshot:
         """The row of a conversation; None when there is none, or none that can be read."""
         if not 0 < conversation <= keys.MAX:
             return None
-        value = self.get(conversation_key(conversation))
-        try:
-            return None if value is None else decode_conversation(value)
-        except CorruptError:
-            return None
+        return self._decoded(conversation_key(conversation), decode_conversation)
 
     def member(self, inbox: int, conversation: int) -> MemberRow | None:
         """The row that a user has of a conversation; None as for `conversation`."""
-        value = self.get(member_key(inbox, conversation))
+        return self._decoded(member_key(inbox, conversation), decode_member)
+
+    def feed(self, feed: int) -> FeedRow | None:
+        """The row of a feed; None as for `conversation`."""
+        return self._decoded(feed_key(feed), decode_feed) if 0 < feed <= keys.MAX else None
+
+    def follow(self, home: int, feed: int) -> FollowRow | None:
+        """The row that a reader has of a feed; None as for `conversation`."""
+        return self._decoded(follow_key(home, feed), decode_follow)
+
+    def _decoded(self, key: bytes, decode: Callable[[bytes], _Row]) -> _Row | None:
+        value = self.get(key)
         try:
-            return None if value is None else decode_member(value)
+            return None if value is None else decode(value)
         except CorruptError:
             return None
 
