@@ -56,7 +56,7 @@ class Tracker:
         if client.waiter is not None:
             self._late[client] = found
         for key in found:
-            if command.name.startswith(("CONV.", "USER.")) or key.startswith(b"@"):
+            if command.name.startswith(("CONV.", "USER.", "FEED.")) or key.startswith(b"@"):
                 self._other.setdefault(client, {})[key] = None
             else:
                 self._raw.setdefault(client, {})[key] = None

@@ -9,6 +9,7 @@ import pytest
 
 import timeline
 from timeline.admin.inspection import (
+    ReferenceFacts,
     inspect_segment,
     inspect_store,
     inspect_timeline,
@@ -16,6 +17,7 @@ from timeline.admin.inspection import (
     plain,
 )
 from timeline.errors import NotFoundError
+from timeline.formats.feeds import POST
 
 
 @pytest.fixture
@@ -63,6 +65,28 @@ def test_a_name_tells_the_kind() -> None:
     assert [kind_of(name) for name in names] == [
         "timeline", "timeline", "conversation", "events", "inbox",
     ]  # fmt: skip
+    names_of_feeds = (b"@feed:ann", b"@feedevent:ann", b"@home:ann")
+    assert [kind_of(name) for name in names_of_feeds] == ["feed", "feed-events", "home"]
+
+
+def test_a_home_tells_its_references(db: timeline.Database) -> None:
+    db.feeds.publish("zoe", {"text": "hello"})
+    db.feeds.follow("bob", ["zoe"])
+    for text in ("one", "two"):
+        db.feeds.publish("zoe", {"text": text})
+    facts = inspect_timeline(db.engine, b"@home:bob")
+    assert (facts.kind, facts.length, facts.head) == ("home", 2, db.log.head)
+    db.engine.seal()
+    (segment,) = inspect_timeline(db.engine, b"@home:bob").segments
+    found = inspect_segment(db.engine, b"@home:bob", segment.last)
+    rows = [row for row in found.rows if isinstance(row, ReferenceFacts)]
+    assert [(row.kind, row.seq) for row in rows] == [(POST, 2), (POST, 3)]
+
+
+def test_a_feed_that_may_be_meant_is_told(db: timeline.Database) -> None:
+    db.feeds.publish("zoe", {"text": "hello"})
+    with pytest.raises(NotFoundError, match="@feed:zoe"):
+        inspect_timeline(db.engine, b"zoe")
 
 
 def test_facts_are_plain_values(db: timeline.Database) -> None:

@@ -72,6 +72,12 @@ def fill(db: timeline.Database) -> None:
             draft.commit()
         db.flush()
     im.set("bob", "busy", {"@mute": "1"})
+    for author in ("zoe", "yan"):
+        db.feeds.publish(author, {"text": "before"})
+    db.feeds.follow("xia", ["zoe", "yan"])
+    for number in range(20):
+        db.feeds.publish("zoe", {"text": f"post {number}"})
+    db.feeds.edit("zoe", 3, "zoe", {"text": "another"})
     im.search("ann", "nine", wait=20.0)
 
 

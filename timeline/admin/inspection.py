@@ -19,7 +19,7 @@ from timeline.engine.engine import Engine
 from timeline.engine.inboxview import InboxView, is_inbox
 from timeline.errors import CorruptError, NotFoundError, shown
 from timeline.formats import keys
-from timeline.formats.names import CONVERSATIONS, EVENTS, USERS
+from timeline.formats.names import CONVERSATIONS, EVENTS, FEED_EVENTS, FEEDS, HOMES, USERS
 from timeline.formats.references import count_references, decode_references, packed_references
 from timeline.formats.rows import FORMAT, Retention
 from timeline.formats.segments import Segment
@@ -31,7 +31,14 @@ _STEP_SEGMENTS: Final = 64  # read under one hold of the lock
 _LISTED_SEGMENTS: Final = 1_000  # the newest ones; all are counted
 
 # The kind of a timeline, by the beginning of its name.
-_KINDS: Final = {CONVERSATIONS: "conversation", EVENTS: "events", USERS: "inbox"}
+KINDS: Final = {
+    CONVERSATIONS: "conversation",
+    EVENTS: "events",
+    USERS: "inbox",
+    FEEDS: "feed",
+    FEED_EVENTS: "feed-events",
+    HOMES: "home",
+}
 
 
 class FamilyFacts(NamedTuple):
@@ -86,8 +93,8 @@ class SegmentFacts(NamedTuple):
 
 
 class TimelineFacts(NamedTuple):
-    """A timeline. `kind` is timeline, conversation, events or inbox. `tail` counts the entries, or
-    references, that are not sealed yet. `segments` are the newest thousand.
+    """A timeline. `kind` is as `kind_of` says. `tail` counts the entries, or references, that are
+    not sealed yet. `segments` are the newest thousand.
     """
 
     name: bytes
@@ -199,8 +206,8 @@ def inspect_store(engine: Engine, index: dict[str, int | str]) -> StoreFacts:
 
 
 def kind_of(name: bytes) -> str:
-    """timeline, conversation, events or inbox."""
-    return _KINDS.get(name[: name.find(b":") + 1], "timeline")
+    """timeline, conversation, events, inbox, feed, feed-events or home."""
+    return KINDS.get(name[: name.find(b":") + 1], "timeline")
 
 
 # --- a timeline -----------------------------------------------------------------------------------
@@ -288,7 +295,7 @@ def find_timeline(engine: Engine, name: bytes) -> Timeline:
 
 def _meant(engine: Engine, name: bytes) -> str:
     """A suggestion for a name that no timeline has; empty where there is none."""
-    others = [prefix + name for prefix in _KINDS if engine.view.find(prefix + name) is not None]
+    others = [prefix + name for prefix in KINDS if engine.view.find(prefix + name) is not None]
     return f": did you mean {shown(others[0])}?" if others else ""
 
 

@@ -28,7 +28,7 @@ timeline cat data audit                          all entries, oldest first
 timeline cat data audit --reverse --limit 10     the newest ten
 timeline cat data @conv:team --since 2h          messages of the last two hours
 timeline cat data team --events                  what else happened in a conversation
-timeline cat data @user:bob                      references in an in-box
+timeline cat data @user:bob                      references in an in-box; @home:bob
 timeline cat data --log --from 1000 --limit 5    commits from LSN 1000 on
 timeline cat --connect :7420 audit --json        for scripts, an object a line""",
 )
@@ -58,8 +58,9 @@ def cat(
 ) -> None:
     """Print the entries of the timeline NAME. Bounds are inclusive.
 
-    The messages of conversation ID are the timeline @conv:ID. The in-box of user ID is @user:ID: it
-    has references, and its numbers are LSNs.
+    The messages of conversation ID are the timeline @conv:ID. The in-box of user ID is @user:ID:
+    it has references, and its numbers are LSNs. Likewise the posts of ID are @feed:ID, and @home:ID
+    refers to those of whom they follow.
     """
     check_named(name, log=log, events=events)
     if log and (reverse or since is not None or until is not None):

@@ -126,7 +126,7 @@ def _timeline(output: Output, facts: Facts) -> None:
     if output.as_json:
         output.document(facts)
         return
-    inbox = as_text(facts["kind"]) == "inbox"
+    inbox = as_text(facts["kind"]) in ("inbox", "home")
     values: dict[str, Value] = {
         "name": facts["name"],
         "kind": facts["kind"],

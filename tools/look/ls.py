@@ -12,8 +12,7 @@ from sys import maxsize
 
 import click
 
-from timeline.admin.inspection import kind_of
-from timeline.formats.names import CONVERSATIONS, EVENTS, USERS
+from timeline.admin.inspection import KINDS, kind_of
 
 from ..cli.console import Output, escaped
 from ..cli.names import Name, as_bytes
@@ -21,21 +20,21 @@ from ..cli.verb import verb
 from ..sources.opening import source_of
 from ..sources.wire import Wire
 
-_PREFIXES = {"conversation": CONVERSATIONS, "events": EVENTS, "inbox": USERS}
+_PREFIXES = {kind: prefix for prefix, kind in KINDS.items()}
 
 
 @verb(
     "ls",
     examples="""
 timeline ls data                        all timelines, without conversations
-timeline ls data --kind conversation    conversations; in-boxes with --kind inbox
+timeline ls data --kind conversation    conversations; likewise inbox, feed, home
 timeline ls data audit:                 timelines that begin with audit:
 timeline ls data --kind all --json      everything, an object a line""",
 )
 @click.argument("prefix", type=Name(), default="")
 @click.option(
     "--kind",
-    type=click.Choice(["timeline", "conversation", "events", "inbox", "all"]),
+    type=click.Choice(["timeline", *_PREFIXES, "all"]),
     help="Which to list. Default: timeline; all if PREFIX begins with @.",
 )
 @click.option("--limit", type=click.IntRange(1, maxsize), help="At most this many.")
@@ -50,7 +49,7 @@ def ls(
 ) -> None:
     """List timelines whose names begin with PREFIX: first number, head, entries, kind, name.
 
-    For an in-box, numbers are LSNs, and entries are references.
+    For an in-box or a home, numbers are LSNs, and entries are references.
     """
     wanted = as_bytes(prefix)
     if kind is None:

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from timeline.formats.keys import MAX
-from timeline.formats.names import USERS
+from timeline.formats.names import INBOXES
 
 from .source import PAGE_ITEMS, Bounds, Commit, Facts, Found, Hits, Line, Query, TimelineSpan
 from .wire import Refused, Wire
@@ -89,7 +89,7 @@ class Daemon:
     ) -> Iterator[Line]:
         check_timeline(self._wire, name)
         times = bounds.since is not None or bounds.until is not None
-        if name.startswith(USERS) and not times:
+        if name.startswith(INBOXES) and not times:
             return self._references(name, bounds, limit, reverse=reverse)
         return self._entries(name, bounds, limit, reverse=reverse)
 
@@ -128,7 +128,7 @@ class Daemon:
             start, end = (start, f"({page[-1].id}") if reverse else (f"({page[-1].id}", end)
 
     def entries_after(self, places: Mapping[bytes, str]) -> dict[bytes, list[Line]]:
-        inbox = any(name.startswith(USERS) for name in places)
+        inbox = any(name.startswith(INBOXES) for name in places)
         count = (
             PAGE_ITEMS if inbox else 1
         )  # only to be woken: entries with their times are read below

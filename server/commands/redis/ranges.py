@@ -3,7 +3,7 @@
 Rule: entries are stored as they are sent, so a range is a header and slices of the store. No reply
 grows beyond `reply_bytes`: a read that would is refused, and COUNT asks for less. A reply of more
 than a page is made in turns, between those of others. Even so it shows the timeline as it was at
-one moment. In-boxes (`@user:…`) are read the same way and show references.
+one moment. In-boxes (`@user:…`, `@home:…`) are read the same way and show references.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator
 
 from timeline.engine.inboxview import TOP, InboxView
 from timeline.engine.view import Source, View
-from timeline.formats.names import USERS
+from timeline.formats.names import INBOXES
 from timeline.lsm.timeline import Timeline
 
 from ...errors import CommandError
@@ -33,7 +33,7 @@ _REFERENCES = 100_000  # guessed to be in an in-box: counting them would cost to
 
 def source(session: Session, view: View, name: bytes) -> tuple[Source, Ids]:
     """What to read the timeline called `name` from, and how its ids are read and shown."""
-    if name.startswith(USERS):
+    if name.startswith(INBOXES):
         return InboxView(session.service.engine.view), REFERENCES
     return view, ENTRIES
 

@@ -1,14 +1,14 @@
 """XREAD: what several raw timelines hold after given ids, and the wait for the first of it.
 
-Rule: as for ranges. Each timeline is read at a moment of its own. In-boxes (`@user:…`) are read the
-same way and show references.
+Rule: as for ranges. Each timeline is read at a moment of its own. In-boxes (`@user:…`,
+`@home:…`) are read the same way and show references.
 """
 
 from __future__ import annotations
 
 from timeline.engine.inboxview import InboxView
 from timeline.engine.view import View
-from timeline.formats.names import USERS
+from timeline.formats.names import INBOXES
 
 from ...clients.blocking import BlockedRead, Shared
 from ...errors import CommandError
@@ -37,7 +37,7 @@ class StreamRead(BlockedRead):
         self._session = session
         self._positions = positions
         self._count = count
-        self._inboxes = [name for name, _ in positions if name.startswith(USERS)]
+        self._inboxes = [name for name, _ in positions if name.startswith(INBOXES)]
         self._watched: dict[bytes, int] = {}
 
     def read(self, shared: Shared) -> bytes | None:

@@ -123,6 +123,15 @@ def test_answers_about_conversations_and_users_may_change_with_anything(
     assert tracking.hears() == [[b"bob"]]
 
 
+def test_answers_about_feeds_may_change_with_anything(tracking: Tracking, writer: Client) -> None:
+    writer.execute_command("FEED.PUBLISH", "ann", "*", "text", "hi")
+    writer.execute_command("FEED.FOLLOW", "bob", "ann")
+    tracking("CLIENT TRACKING ON", "FEED.HOME bob", "FEED.RELATION bob ann", "XLEN @home:bob")
+    writer.execute_command("FEED.PUBLISH", "ann", "*", "text", "ho")
+    (told,) = tracking.hears()
+    assert sorted(told) == [b"@home:bob", b"bob"]
+
+
 def test_an_answer_during_which_something_changed_is_not_kept(
     tracking: Tracking, writer: Client
 ) -> None:

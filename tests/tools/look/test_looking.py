@@ -34,6 +34,14 @@ LOOKS = [
     ["cat", "@user:bob"],
     ["cat", "@user:carol"],
     ["cat", "@user:carol", "--reverse"],
+    ["inspect", "@home:xia"],
+    ["inspect", "@feed:zoe"],
+    ["cat", "@home:xia"],
+    ["cat", "@home:xia", "--reverse", "--limit", "3"],
+    ["cat", "@feed:zoe", "--limit", "3"],
+    ["tail", "@home:xia", "-n", "3"],
+    ["ls", "--kind", "home"],
+    ["ls", "@feed"],
     ["cat", "team", "--events"],
     ["cat", "--log"],
     ["tail", "@conv:team", "-n", "3"],
@@ -119,6 +127,13 @@ def test_ls_lists_by_prefix_and_kind(where: list[str]) -> None:
         "@conv:team",
     ]
     assert [each["kind"] for each in documents("ls", *where, "@user:")] == ["inbox"] * 3
+    assert [each["name"] for each in documents("ls", *where, "--kind", "feed")] == [
+        "@feed:yan",
+        "@feed:zoe",
+    ]
+    (home,) = documents("ls", *where, "--kind", "home")
+    assert (home["name"], home["kind"], home["length"]) == ("@home:xia", "home", 21)
+    assert [each["kind"] for each in documents("ls", *where, "@feedevent:")] == ["feed-events"] * 2
     heading, one, two = printed("ls", *where, "room:", "--limit", "2").splitlines()
     assert heading.split() == ["first", "head", "entries", "kind", "name"]
     assert one.split() == ["11", "3,000", "2,990", "timeline", "room:000"]
@@ -137,6 +152,17 @@ def test_cat_prints_every_entry_once_in_both_directions(where: list[str]) -> Non
     assert [each["id"] for each in documents("cat", *where, "@user:carol", "--reverse")] == (
         inbox[::-1]
     )
+
+
+def test_a_home_shows_references_to_posts(where: list[str]) -> None:
+    found = documents("cat", *where, "@home:xia")
+    assert len(found) == 21
+    assert found[0]["fields"] == [["kind", "post"], ["timeline", "@feed:zoe"], ["seq", "2"]]
+    assert found[-1]["fields"] == [["kind", "edit"], ["timeline", "@feed:zoe"], ["seq", "3"]]
+    assert documents("tail", *where, "@home:xia", "-n", "3") == found[-3:]
+    text = printed("inspect", *where, "@home:xia")
+    assert "floor" in text
+    assert re.search("kind +home", text)
 
 
 def test_cat_bounds_by_number_and_by_time(where: list[str]) -> None:

@@ -42,20 +42,30 @@ class Followed:
 
 
 @pytest.mark.parametrize("of", ["daemon", "directory"])
-@pytest.mark.parametrize("what", ["timeline", "inbox", "log"])
+@pytest.mark.parametrize("what", ["timeline", "inbox", "home", "log"])
 def test_tail_follows_what_comes_until_ctrl_c(daemon: Daemon, of: str, what: str) -> None:
     client = daemon.client(decode_responses=True)
     where = ["--connect", f":{daemon.port}"] if of == "daemon" else [str(daemon.data)]
     head = client.execute_command("XADD", "followed", "*", "n", "0")
     client.execute_command("CONV.CREATE", "talk", "-", "MEMBERS", 1, "zoe")
     client.execute_command("CONV.SEND", "talk", "zoe", "*", "text", "before")
-    named = {"timeline": ["followed"], "inbox": ["@user:zoe"], "log": ["--log"]}[what]
+    client.execute_command("FEED.PUBLISH", "ann", "*", "text", "older")
+    client.execute_command("FEED.FOLLOW", "zoe", "ann")
+    client.execute_command("FEED.PUBLISH", "ann", "*", "text", "before")
+    named = {
+        "timeline": ["followed"],
+        "inbox": ["@user:zoe"],
+        "home": ["@home:zoe"],
+        "log": ["--log"],
+    }[what]
     following = Followed(*where, *named, "-n", "1")
     try:
         shown = [following.line()]
         for number in range(3):
             if what == "inbox":
                 client.execute_command("CONV.SEND", "talk", "zoe", "*", "text", str(number))
+            elif what == "home":
+                client.execute_command("FEED.PUBLISH", "ann", "*", "text", str(number))
             else:
                 client.execute_command("XADD", "followed", "*", "n", str(number))
             shown.append(following.line())
