@@ -1,8 +1,8 @@
 """The promise: a sound store has no findings, whatever was done to it before, whether it is closed,
 was killed, or is open at the moment; and repair changes no answer of it.
 
-The state machines of the engine and of conversations go through their histories, and the store is
-verified in passing.
+The state machines of the engine, of conversations and of feeds go through their histories, and the
+store is verified in passing.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 import timeline
 from tests.engine import test_model as engine_model
 from tests.engine.stores import Clock, copy_as_killed
+from tests.feeds import test_model as feeds_model
 from tests.messaging import test_model as messaging_model
 from tests.verification.damage import state
 from timeline.verification import repair, verify
@@ -116,6 +117,10 @@ class Messaging(_Verified, messaging_model.Machine):
     repair_as_killed = None  # type: ignore[assignment]  # it tells devices to begin anew
 
 
+class Feeds(_Verified, feeds_model.Machine):
+    pass
+
+
 def run(machine: type[RuleBasedStateMachine], examples: int) -> None:
     run_state_machine_as_test(
         machine,
@@ -138,3 +143,8 @@ def test_any_operations_on_timelines_leave_a_sound_store(model_examples: int) ->
 @pytest.mark.timeout(0)
 def test_any_history_of_conversations_leaves_a_sound_store(model_examples: int) -> None:
     run(Messaging, max(1, model_examples // 12))
+
+
+@pytest.mark.timeout(0)
+def test_any_history_of_feeds_leaves_a_sound_store(model_examples: int) -> None:
+    run(Feeds, max(1, model_examples // 12))

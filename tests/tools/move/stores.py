@@ -12,7 +12,7 @@ BYTES = bytes(range(256))
 
 
 def fill(path: Path, entries: int) -> Path:
-    """A store of timelines and conversations of all kinds, `entries` in each timeline."""
+    """A store of timelines, conversations and feeds of all kinds, `entries` in each timeline."""
     with timeline.open(path, search=False) as db:
         for number in range(TIMELINES):
             handle = db.timeline(f"room:{number:03}")
@@ -34,4 +34,11 @@ def fill(path: Path, entries: int) -> Path:
                 im.send(f"g{number}", "ann", {"text": f"{each}"}, key=f"k{each}")
             im.recall(f"g{number}", 3, "ann")
             im.read("bob", f"g{number}", 10)
+        for number in range(10):
+            db.feeds.publish(f"author{number}", {"text": "before"})
+            db.feeds.follow("bob", [f"author{number}"])
+            for each in range(10):
+                db.feeds.publish(f"author{number}", {"text": f"{each}"}, key=f"k{each}")
+            db.feeds.edit(f"author{number}", 3, "-", {"text": "edited"})
+            db.feeds.delete(f"author{number}", 4)
     return path

@@ -1,0 +1,100 @@
+"""The promise: whatever is made of a store with feeds, everybody reads the same in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import timeline
+from tests.admin.exports import exported
+from tests.engine.stores import SMALL
+from tests.verification.homes import OPTIONS, fill, homes, publish
+from timeline.admin.compact import compact
+from timeline.admin.load import load
+from timeline.admin.merge import EngineDestination, merge
+from timeline.errors import UsageError
+from timeline.verification import repair_in_place, verify
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    path = tmp_path / "data"
+    fill(path)
+    return path
+
+
+def same(path: Path, other: Path) -> None:
+    """Both stores are sound and answer alike, also about what is published from now on."""
+    answers = []
+    for each in (path, other):
+        assert verify(each).findings == []
+        with timeline.open(each, OPTIONS) as db:
+            before = homes(db)
+            publish(db, "later")
+            after = homes(db)
+            texts = {
+                user: [(name, dict(fields)[b"text"]) for name, fields in after[user]]
+                for user in ("bob", "cat", "gus")
+            }
+            answers.append((before, texts))
+        assert verify(each).findings == []
+    assert answers[0] == answers[1]
+
+
+def test_a_load_makes_the_same_store(store: Path, tmp_path: Path) -> None:
+    records = exported(store)
+    (tmp_path / "new").mkdir()
+    load(tmp_path / "new", iter(records))
+    assert exported(tmp_path / "new")[1:] == records[1:]
+    same(store, tmp_path / "new")
+
+
+def test_an_export_is_the_same_however_the_store_lies(store: Path) -> None:
+    records = exported(store)
+    with timeline.open(store, OPTIONS) as db:
+        db.engine.seal()
+        db.compact()
+    assert exported(store) == records
+
+
+def test_a_backup_is_the_same_store(store: Path, tmp_path: Path) -> None:
+    with timeline.open(store, OPTIONS) as db:
+        db.backup(tmp_path / "backup")
+    assert verify(tmp_path / "backup").findings == []
+    timeline.restore(tmp_path / "backup", tmp_path / "new")
+    same(store, tmp_path / "new")
+
+
+def test_a_repair_in_place_leaves_the_same_store(store: Path, tmp_path: Path) -> None:
+    with timeline.open(store, OPTIONS) as db:
+        db.backup(tmp_path / "backup")
+    timeline.restore(tmp_path / "backup", tmp_path / "other")
+    done = repair_in_place(store)
+    assert done.found == []
+    assert done.left == []
+    same(store, tmp_path / "other")
+
+
+def test_compaction_changes_no_answer(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    fill(path)
+    for number in range(3):  # of each feed some segments
+        with timeline.open(path, OPTIONS) as db:
+            publish(db, f"more {number}")
+            db.engine.seal()
+    with timeline.open(path, OPTIONS) as db:
+        before = homes(db)
+        segments = len(db.timeline("@feed:ann").inspect().segments)
+        assert compact(db.engine) > 0
+        assert len(db.timeline("@feed:ann").inspect().segments) < segments
+        assert homes(db) == before
+    assert verify(path).findings == []
+
+
+def test_feeds_come_with_a_store_of_their_own(store: Path, tmp_path: Path) -> None:
+    """As conversations do: nothing of them is added to a store that is there."""
+    with timeline.open(tmp_path / "new", SMALL) as db:
+        with pytest.raises(UsageError, match="belong to the store"):
+            merge(EngineDestination(db.engine), exported(store))
+        assert list(db.timelines("@")) == []
