@@ -14,7 +14,7 @@ from timeline.log.file import LogFile
 from timeline.options import Options
 from timeline.storage.rocks import Storage
 
-OPTIONS = Options(segment_entries=16, diffusion_limit=8)
+OPTIONS = Options(segment_entries=16, diffusion_limit=8, feed_diffusion_limit=3)
 
 
 def fill(path: Path) -> None:
@@ -45,6 +45,7 @@ def fill(path: Path) -> None:
         im.read("bob", "team", 10)
         im.leave("team", users=["cat"])
         im.delete("old")
+        fill_feeds(db)
         im.ack("bob", "phone", im.conversations("bob").position)
         im.search("ann", "word", wait=10.0)
         audit.delete(30)
@@ -53,6 +54,25 @@ def fill(path: Path) -> None:
     # What is changed once it is in a segment; nothing works beside it, so that patches stay.
     with timeline.open(path, OPTIONS, fsync="inline") as db:
         db.timeline("audit").delete(40)
+
+
+def fill_feeds(db: timeline.Database) -> None:
+    """Of `zoe` posts are delivered, of `star` they are pulled, since more follow them."""
+    feeds = db.feeds
+    for author in ("zoe", "star"):
+        feeds.publish(author, {"text": "first"}, key="k")
+    feeds.follow("bob", ["zoe", "star"])
+    for user in ("ann", "cat", "yan", "xia"):
+        feeds.follow(user, ["star"])
+    for number in range(20):
+        for author in ("zoe", "star"):
+            feeds.publish(author, {"text": f"post {number}"})
+    feeds.follow("cat", ["zoe"])
+    feeds.unfollow("xia", ["star"])
+    for author in ("zoe", "star"):
+        feeds.publish(author, {"text": "last"})
+        feeds.delete(author, 4)
+        feeds.edit(author, 5, author, {"text": "edited"})
 
 
 @contextmanager

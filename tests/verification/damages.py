@@ -108,6 +108,16 @@ def row_of(name: str, **changes: object) -> Callable[[Path], object]:
     return do
 
 
+def row_like(name: str, other: str) -> Callable[[Path], object]:
+    """The row of a timeline is that of another."""
+
+    def do(path: Path) -> None:
+        rows = [keys.ROW + keys.number(id_of(path, each)) for each in (name, other)]
+        put(path, "state", rows[0], dict(pairs(path, "state", rows[1]))[rows[1]])
+
+    return do
+
+
 def without_row(name: str) -> Callable[[Path], object]:
     return lambda path: put(path, "state", keys.ROW + keys.number(id_of(path, name)), None)
 
@@ -286,6 +296,8 @@ DAMAGES = {
     "name of messages gone": Damage("state", one("state", b"n@conv:team", gone)),
     "row cut": Damage("state", one("state", b"t", lambda value: value[:20])),
     "rows swapped": Damage("state", swapped("state", b"t")),
+    "row of a user is a conversation's": Damage("state", row_like("@user:bob", "@conv:team")),
+    "row of a conversation is a user's": Damage("state", row_like("@conv:team", "@user:bob")),
     "row gone": Damage("state", without_row("audit")),
     "row of messages gone": Damage("state", without_row("@conv:team")),
     "row of events gone": Damage("state", without_row("@event:team")),

@@ -13,6 +13,7 @@ import pytest
 import timeline
 from tests.verification.damage import fill, flipped, log_files, pairs, put, state
 from tests.verification.damages import DAMAGES, Damage, row_of
+from timeline.embedded.database import Database
 from timeline.errors import CorruptError
 from timeline.storage.rocks import FAMILIES
 from timeline.verification import repair, verify
@@ -127,7 +128,25 @@ def test_whatever_is_spoilt_is_mended(seed: int, store: Path, tmp_path: Path) ->
             user = name.removeprefix(b"@user:")
             db.messaging.conversations(user)
             db.messaging.sync(user, "new")
+        read_feeds(db)
     assert verify(tmp_path / "new").findings == [], where
+
+
+def read_feeds(db: Database) -> None:
+    """All feeds and homes, to their ends; and publish a post in each."""
+    for name in list(db.timelines("@feed:")):
+        author = name.removeprefix(b"@feed:")
+        sent = db.feeds.publish(author, {"text": "on"})
+        assert db.feeds.profile(author, author).posts[0].seq == sent.seq
+        for reader in db.feeds.followers(author, author).users:
+            posts = db.feeds.home(reader.user).posts
+            assert any((each.author, each.seq) == (author.decode(), sent.seq) for each in posts)
+    for name in list(db.timelines("@home:")):
+        user = name.removeprefix(b"@home:")
+        followed = {each.user for each in db.feeds.following(user, user).users} | {user.decode()}
+        found = [(each.author, each.seq) for each in db.feeds.home(user, limit=1_000).posts]
+        assert len(set(found)) == len(found)
+        assert {author for author, _ in found} <= followed
 
 
 def test_an_index_that_may_not_be_read_is_told(

@@ -7,6 +7,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple
 
 import pytest
@@ -21,6 +22,7 @@ from tests.verification.damages import (
     id_of,
     nothing,
     one,
+    row_like,
     row_of,
     swapped,
     without_row,
@@ -214,6 +216,12 @@ DAMAGES = {
     "home of nobody": Damage("no home", added("state", home_key(9_999), bytes(9))),
     "row of a home gone": Damage("it has no row", without_row("@home:bob")),
     "name of a home gone": Damage("leads to nothing", one("state", b"n@home:bob", gone)),
+    "row of a home is another's": Damage(
+        "is called '@feed:ann'", row_like("@home:bob", "@feed:ann")
+    ),
+    "row of a feed is another's": Damage(
+        "is called '@home:bob'", row_like("@feed:ann", "@home:bob")
+    ),
     "kind of a home": Damage("its kind does not fit", row_of("@home:bob", kind=RAW)),
     "follow cut": Damage("the row of a follow is damaged", one("state", FOLLOW, cut), more=True),
     "follow of nobody": Damage(
@@ -268,6 +276,13 @@ DAMAGES = {
     "stretch beyond the head": Damage(
         "beyond the head",
         stretches("was", lambda found: [found[0]._replace(last=900, ended=found[0].ended)]),
+    ),
+    "stretch beyond the events": Damage(
+        "beyond the head", stretches("was", lambda found: [found[0]._replace(last_event=900)])
+    ),
+    "events of a stretch": Damage(
+        "out of order",
+        stretches("star", lambda found: [found[0]._replace(first_event=0), *found[1:]]),
     ),
     "stretch that ended too early": Damage(
         "ended", stretches("was", lambda found: [found[0]._replace(ended=3)])
@@ -336,6 +351,65 @@ def test_damage_is_told_and_mended_and_no_home_loses_a_post(
             new = 3 * len(authors & {"ann", "star", "was"})
             assert len(db.feeds.home(user).posts) == len(found[user]) + new
     assert verify(tmp_path / "new").findings == []
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "seed" in metafunc.fixturenames:
+        metafunc.parametrize("seed", range(metafunc.config.getoption("--damage-cases")))
+
+
+SPOILT = [
+    ("state", FEED),
+    ("state", HOME),
+    ("state", FOLLOW),
+    ("state", FOLLOWER),
+    ("state", keys.AUDIENCE),
+    ("state", keys.NAME),
+    ("state", keys.ROW),
+    ("inboxes", b""),
+    ("segments", b""),
+]
+
+
+def spoil(path: Path, random: Random) -> list[tuple[str, bytes, str]]:
+    """One to eight raw writes to rows of feeds; where, and what."""
+    where: list[tuple[str, bytes, str]] = []
+    for _ in range(random.choice([1, 1, 2, 4, 8])):
+        family, prefix = random.choice(SPOILT)
+        found = pairs(path, family, prefix)
+        if not found:
+            continue
+        (key, value), (_, other) = random.choice(found), random.choice(found)
+        at = random.randrange(len(value) + 1)
+        noise = value[:at] + random.randbytes(min(8, len(value) - at)) + value[at + 8 :]
+        kinds = {"remove": None, "swap": other, "cut": value[:at], "noise": noise}
+        kind = random.choice(list(kinds))
+        put(path, family, key, kinds[kind])
+        where.append((family, key, kind))
+    return where
+
+
+def test_whatever_is_spoilt_is_mended(seed: int, store: Path, tmp_path: Path) -> None:
+    where = spoil(store, Random(seed))
+    verify(store)
+    done = repair(store, tmp_path / "new")
+    assert done.left == [], where
+    assert verify(tmp_path / "new").findings == [], where
+    with timeline.open(tmp_path / "new", OPTIONS) as db:
+        for name in list(db.timelines("@home:")):
+            user = name.removeprefix(b"@home:")
+            followed = {each.user for each in db.feeds.following(user, user).users}
+            found = [(each.author, each.seq) for each in db.feeds.home(user).posts]
+            assert len(set(found)) == len(found), where
+            assert {author for author, _ in found} <= followed | {user.decode()}, where
+            for author in followed:
+                sent = db.feeds.publish(author, {"text": "on"})
+                assert db.feeds.home(user).posts[0].name == f"{author}/{sent.seq}", where
+                other = followed - {author}
+                assert db.feeds.unfollow(user, [author]) == 1, where
+                assert {each.user for each in db.feeds.following(user, user).users} == other
+                assert db.feeds.follow(user, [author]).followed == 1, where
+    assert verify(tmp_path / "new").findings == [], where
 
 
 @pytest.mark.parametrize("family", [FEED, HOME, FOLLOW, FOLLOWER])

@@ -123,9 +123,9 @@ def _mended(snapshot: Snapshot, feed: int, row: FeedRow) -> tuple[FeedRow, list[
     followers = len(_followers(snapshot, feed))
     if followers != row.followers:
         wrong.append(f"it has {followers} followers, not {row.followers}")
-    pulled = within(row.pulled, snapshot.head(feed) or 0)
+    pulled = _within(row.pulled, snapshot.head(feed) or 0, snapshot.head(row.events) or 0)
     if pulled != row.pulled:
-        wrong.append("posts beyond the head are read-diffused")
+        wrong.append("posts or events beyond the head are read-diffused")
     if _disordered(pulled):
         wrong.append("what is read-diffused of it is out of order")
         pulled = _ordered(pulled)
@@ -135,15 +135,27 @@ def _mended(snapshot: Snapshot, feed: int, row: FeedRow) -> tuple[FeedRow, list[
     return row._replace(followers=followers, pulled=ended), wrong
 
 
+def _within(stretches: Sequence[Stretch], head: int, events: int) -> tuple[Stretch, ...]:
+    """The stretches of a feed, cut off at its newest post and event."""
+    return tuple(
+        each._replace(
+            first_event=min(each.first_event, events + 1),
+            last_event=OPEN if each.ended == OPEN else min(each.last_event, events),
+        )
+        for each in within(stretches, head)
+    )
+
+
 def _disordered(stretches: Sequence[Stretch]) -> bool:
-    below = 0  # how far those before reach
-    for at, (first, last, _, _, ended) in enumerate(stretches, 1):
-        closed = ended != OPEN
-        if first <= below or last + 1 < first or (last == OPEN) == closed:
+    below = below_event = 0  # how far those before reach
+    for at, (first, last, first_event, last_event, ended) in enumerate(stretches, 1):
+        if first <= below or last + 1 < first:
             return True
-        if not closed and at < len(stretches):
+        if first_event <= below_event or last_event + 1 < first_event:
             return True
-        below = max(below, last)
+        if ended == OPEN and at < len(stretches):
+            return True
+        below, below_event = max(below, last), max(below_event, last_event)
     return False
 
 
@@ -153,15 +165,16 @@ def _ordered(stretches: Sequence[Stretch]) -> tuple[Stretch, ...]:
     finds what is neither.
     """
     found: list[Stretch] = []
-    below = 0
+    below = below_event = 0
     opened = [each for each in stretches if each.ended == OPEN][-1:]
-    closed = [each for each in stretches if OPEN not in (each.last, each.ended)]
-    for each in (*sorted(closed), *opened):
+    for each in (*sorted(each for each in stretches if each.ended != OPEN), *opened):
         first = max(each.first, below + 1)
-        last = OPEN if each.ended == OPEN else each.last
-        if first <= last:
-            found.append(each._replace(first=first, last=last))
-            below = last
+        first_event = max(each.first_event, below_event + 1)
+        last = max(each.last, first - 1)
+        last_event = max(each.last_event, first_event - 1)
+        if last >= first or last_event >= first_event:
+            found.append(Stretch(first, last, first_event, last_event, each.ended))
+            below, below_event = last, last_event
     return tuple(found)
 
 

@@ -56,16 +56,16 @@ def check_names(snapshot: Snapshot) -> Iterator[Finding]:
         if row is None:
             yield _nameless(snapshot, key, name, timeline_id)
         elif row.name != name:
-            # Where nothing leads to the name in the row, it is the row that is wrong.
-            astray = snapshot.get(keys.NAME + row.name) is not None
-            better = encode_row(row._replace(name=name))
+            better = _rightly_called(snapshot, timeline_id, row, name)
             yield Finding(
                 STATE,
                 f"this name leads to a timeline that is called {shown(row.name)}",
                 key,
                 name,
                 timeline_id,
-                fix=remove(STATE, key) if astray else put(STATE, _row_key(timeline_id), better),
+                fix=remove(STATE, key)
+                if better is None
+                else put(STATE, _row_key(timeline_id), encode_row(better)),
             )
     yield from _check_rows(snapshot)
     counted = snapshot.get(keys.COUNT) or keys.number(0)
@@ -76,6 +76,21 @@ def check_names(snapshot: Snapshot) -> Iterator[Finding]:
             keys.COUNT,
             fix=(Put(STATE, keys.COUNT, keys.number(raw)),),
         )
+
+
+def _rightly_called(
+    snapshot: Snapshot, timeline_id: int, row: TimelineRow, name: bytes
+) -> TimelineRow | None:
+    """The row of the timeline to which `name` leads, where it is the row that is wrong: nothing
+    leads to the name in it, or it is the row of another timeline, which has it too. Else None.
+    """
+    known = snapshot.get(keys.NAME + row.name)
+    if known is None:
+        return row._replace(name=name)
+    other = int.from_bytes(known, "big")
+    if other != timeline_id and snapshot.name(other) == row.name:
+        return rebuilt(snapshot, timeline_id, name)
+    return None
 
 
 def _nameless(snapshot: Snapshot, key: bytes, name: bytes, timeline_id: int) -> Finding:
