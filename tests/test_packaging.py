@@ -223,6 +223,7 @@ def test_constants_of_what_compiles_are_final() -> None:
     ]
     assert loose == [
         "server/connection/connection.py: _SECONDS",
+        "timeline/feeds/following.py: _STRETCHES",
         "timeline/messaging/conversations/membership.py: _PULLED_STRETCHES",
     ]
 

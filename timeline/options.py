@@ -153,6 +153,9 @@ class Options:
     )
     feed_backfill: int = _option(100, "posts from before the follow that a home shows of an author")
     following_limit: int = _option(10_000, "authors that one user may follow")
+    home_cache_bytes: int = _option(
+        64 * MIB, "memory of whom those follow who read their homes recently"
+    )
 
     # Search.
     search: bool = _option(True, "keep a search index of messages and metadata")

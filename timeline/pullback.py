@@ -3,9 +3,9 @@
 Responsibility: merge an in-box and the timelines that its reader pulls, against the order of
 commits, from a place on down.
 
-Rule: each part of a timeline says first which commit made its newest entry, or one above. A heap
-keeps the parts by that, and a part is opened only when its turn comes. So the ten newest
-things of a reader who pulls 5,000 timelines open some ten of them.
+Rule: each part of a timeline says which commit made its newest entry, or one above. The parts come
+in that order, and one is opened only when its turn comes. So the ten newest things of a reader who
+pulls 5,000 timelines open some ten of them.
 
     newest known      a: 90    b: 70    c: 20
     taken so far      90 of a, 80 of a, 70 of b            c was not opened
@@ -15,17 +15,20 @@ As in `fanout`, this knows neither users nor posts. The caller holds the engine'
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from heapq import heapify, heappop, heapreplace
+from collections.abc import Iterable, Iterator
+from heapq import heappop, heappush, heapreplace
 from typing import Final, NamedTuple
 
 from timeline.engine.view import Applied
 from timeline.fanout import first_above, ordinal_of
 from timeline.formats.keys import MAX
 from timeline.formats.numbers import Lsn, TimelineId
+from timeline.formats.segments import StoredEntry
+from timeline.lsm.timeline import Timeline
 
 _FIRST_PAGE: Final = 64  # references of an in-box that are read at a time, at first
 _PAGE: Final = 1_024
+_PASSED: Final = 16  # entries that are passed before the place to begin at is searched for
 
 
 class Place(NamedTuple):
@@ -57,25 +60,34 @@ class Thing(NamedTuple):
 
 
 def newest_first(
-    view: Applied, inbox: int, parts: Sequence[Part], before: Place
+    view: Applied, inbox: TimelineId, parts: Iterable[Part], before: Place
 ) -> Iterator[Thing]:
-    """What stands below `before`, from the in-box down to its floor, and from the parts."""
-    sources: list[Iterator[Thing] | None] = [_references(view, inbox, before)]
-    sources += [None] * len(parts)
-    # The next thing of each source, the highest place first. One that was not opened may have any
-    # thing of the commit that it names.
-    heap: list[tuple[int, int, int, Thing | None]] = [(-before.lsn, -MAX, 0, None)]
-    for number, part in enumerate(parts, 1):
-        heap.append((-min(part.newest, before.lsn), -MAX, number, None))
-    heapify(heap)
-    while heap:
-        _, _, number, thing = heap[0]
+    """What stands below `before`, from the in-box down to its floor, and from the parts, which come
+    in order: those with the newest entries first.
+    """
+    waiting = iter(parts)
+    part = next(waiting, None)
+    sources: list[Iterator[Thing]] = []
+    # The next thing of each source that was opened, the highest place first.
+    heap: list[tuple[int, int, int, Thing]] = []
+
+    def add(source: Iterator[Thing]) -> None:
+        thing = next(source, None)
         if thing is not None:
-            yield thing
-        source = sources[number]
-        if source is None:
-            source = sources[number] = _entries(view, parts[number - 1], before)
-        following = next(source, None)
+            heappush(heap, (-thing.place.lsn, -thing.place.ordinal, len(sources), thing))
+            sources.append(source)
+
+    if inbox:
+        add(_references(view, inbox, before))
+    while True:
+        while part is not None and (not heap or -heap[0][0] <= part.newest):
+            add(_entries(view, part, before))
+            part = next(waiting, None)
+        if not heap:
+            return
+        _, _, number, thing = heap[0]
+        yield thing
+        following = next(sources[number], None)
         if following is None:
             heappop(heap)
         else:
@@ -83,7 +95,7 @@ def newest_first(
             heapreplace(heap, (-lsn, -ordinal, number, following))
 
 
-def _references(view: Applied, inbox: int, before: Place) -> Iterator[Thing]:
+def _references(view: Applied, inbox: TimelineId, before: Place) -> Iterator[Thing]:
     lsn, number = Lsn(before.lsn), MAX
     most = _FIRST_PAGE
     while True:
@@ -103,10 +115,28 @@ def _entries(view: Applied, part: Part, before: Place) -> Iterator[Thing]:
     timeline = view.load(part.timeline_id)
     if timeline is None:
         return
-    last = min(part.last, view.extent(timeline).head)
-    if part.newest > before.lsn:
-        last = first_above(view, timeline, Lsn(before.lsn), part.first, last) - 1
-    for seq, lsn, _, payload in view.stored(timeline, part.first, last, reverse=True):
+    for seq, lsn, _, payload in _rows_back(view, timeline, part, before):
         place = Place(lsn, ordinal_of(payload))
         if place < before:
             yield Thing(place, timeline.id, seq, 0, payload)
+
+
+def _rows_back(
+    view: Applied, timeline: Timeline, part: Part, before: Place
+) -> Iterator[StoredEntry]:
+    """The entries of a part, newest first, from about `before` on. Whoever pages has had the newest
+    few of each part, so it is looked for among these first.
+    """
+    last = min(part.last, view.extent(timeline).head)
+    passed = 0
+    for row in view.stored(timeline, part.first, last, reverse=True):
+        if row[1] <= before.lsn:
+            yield row
+        elif passed == _PASSED:
+            break
+        else:
+            passed += 1
+    else:
+        return
+    last = first_above(view, timeline, Lsn(before.lsn), part.first, last) - 1
+    yield from view.stored(timeline, part.first, last, reverse=True)

@@ -16,6 +16,7 @@ from typing import Final
 from timeline.commit.group import Group
 from timeline.engine.engine import Engine
 from timeline.errors import TimelineError
+from timeline.feeds.service import Feeds
 from timeline.messaging.service import Messages
 
 from ..clients.blocking import LOG, Reader, Waiters
@@ -66,6 +67,7 @@ class Service:
     making: Making = field(init=False)
     threads: Threads = field(init=False)
     messages: Messages = field(init=False)
+    feeds: Feeds = field(init=False)
     push: Push = field(init=False)
     channels: Channels = field(init=False)
     tracker: Tracker = field(init=False)
@@ -90,6 +92,7 @@ class Service:
         self.making = Making(self.engine, self.turns, self.holdings, self.waiters, self.refuse_late)
         self.threads = Threads(self.loop, self.waiters, self.refuse_late)
         self.messages = Messages(self.engine)
+        self.feeds = Feeds(self.engine, self.messages.keys)
         self.push = Push(self.loop, self.engine, self.messages)
         self.engine.observers.on_reload(self._reloaded)
         self.channels = Channels(self.loop)

@@ -24,7 +24,7 @@ from timeline.admin.inspection import StoreFacts, inspect_store
 from timeline.admin.progress import Progress, ignore
 from timeline.embedded.calls.arguments import names
 from timeline.embedded.calls.lease import Lease
-from timeline.embedded.feeds import Feeds
+from timeline.embedded.feeds import FeedCalls
 from timeline.embedded.handle import TimelineHandle
 from timeline.embedded.log import LogView
 from timeline.embedded.messaging import Messaging
@@ -71,7 +71,7 @@ class Database:
         self.engine = engine
         self._lease = lease = Lease(engine)
         self.messaging = Messaging(lease)
-        self.feeds = Feeds(lease, self.messaging.messages.keys)
+        self.feeds = FeedCalls(lease, self.messaging.messages.keys)
         self.log = LogView(lease, self.messaging.messages.waiters)
 
     def timeline(self, name: Value) -> TimelineHandle:

@@ -17,6 +17,7 @@ from timeline.feeds import following, home, posts, profile, publishing
 from timeline.feeds.following import Followed, Relation
 from timeline.feeds.profile import AuthorInfo
 from timeline.feeds.publishing import Published
+from timeline.feeds.service import Feeds
 from timeline.formats.given import FieldsLike, Value, encode_fields, encode_name
 from timeline.idempotency import Keys
 
@@ -69,14 +70,14 @@ class FollowPage(NamedTuple):
     cursor: str
 
 
-class Feeds:
+class FeedCalls:
     """What the users of one store publish, whom they follow, what they read."""
 
     def __init__(self, lease: Lease, keys: Keys) -> None:
         self._lease = lease
         self._engine = lease.engine
         self._options = lease.engine.options
-        self._keys = keys
+        self.feeds = Feeds(lease.engine, keys)
 
     # --- posts --------------------------------------------------------------------------------
 
@@ -88,7 +89,7 @@ class Feeds:
         once = None if key is None else encode_name(key)
         return self._engine.commit(
             lambda draft: publishing.publish(
-                draft, who, content, keys=self._keys, options=self._options, key=once
+                draft, who, content, keys=self.feeds.keys, options=self._options, key=once
             )
         )
 
@@ -130,7 +131,7 @@ class Feeds:
         """
         who, token, count = encode_name(user), encode_name(after), arguments.page(limit)
         with self._reading():
-            page = home.read_home(self._engine.view, who, token, count)
+            page = home.read_home(self.feeds, who, token, count)
         return PostPage([_shown(post) for post in page.posts], page.cursor.decode())
 
     # --- following ----------------------------------------------------------------------------

@@ -59,7 +59,7 @@ from timeline.lsm.timeline import Timeline
 from timeline.options import Options
 
 _MOST_AUTHORS: Final = 100  # that one command follows or unfollows
-_STRETCHES: Final = 128  # that a feed lists, at most
+_STRETCHES = 128  # that a feed lists, at most
 _TOKEN: Final = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})")
 
 

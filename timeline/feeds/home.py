@@ -20,16 +20,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import chain, takewhile
 from typing import Final, NamedTuple
 
 from timeline.engine.view import Applied
 from timeline.errors import UsageError
-from timeline.feeds.access import Feed, author_of, check_known, find_feed, find_post, open_feed
-from timeline.feeds.following import follows_of
+from timeline.feeds.access import author_of, check_known
+from timeline.feeds.cache import KeptHome
 from timeline.feeds.posts import Post
-from timeline.formats.feeds import POST, FollowRow
+from timeline.feeds.service import Feeds
+from timeline.formats.feeds import POST
 from timeline.formats.keys import MAX
-from timeline.formats.names import HOMES
+from timeline.formats.names import FEEDS, HOMES
 from timeline.formats.numbers import NO_TIMELINE, TimelineId
 from timeline.pullback import Part, Place, Thing, newest_first
 
@@ -46,12 +48,12 @@ class HomePage(NamedTuple):
     cursor: bytes
 
 
-def read_home(view: Applied, user: bytes, after: bytes, count: int) -> HomePage:
+def read_home(feeds: Feeds, user: bytes, after: bytes, count: int) -> HomePage:
     """A page of a home. Raises `NotFoundError`, `UsageError`."""
+    view = feeds.view
     home = view.find(HOMES + check_known(view, user))
-    inbox = NO_TIMELINE if home is None else home.id
     before = _decode(after) if after else Place(view.log.applied + 1, 0)
-    reader = _Reader(view, inbox, find_feed(view, user))
+    reader = _Reader(view, feeds.homes.of(NO_TIMELINE if home is None else home.id), user)
     posts: list[Post] = []
     budget = _LEAST_LOOKS + _LOOKS_PER_POST * count
     size = 0
@@ -76,76 +78,49 @@ def _decode(token: bytes) -> Place:
 class _Reader:
     """A home as it is now: whom its owner follows, and what they pull."""
 
-    def __init__(self, view: Applied, home: TimelineId, own: Feed | None) -> None:
+    def __init__(self, view: Applied, home: KeptHome, owner: bytes) -> None:
         self._view = view
         self._home = home
-        self._own = own
-        self._follows = follows_of(view, home)
-        self._feeds: dict[int, Feed | None] = {}
+        self._own = view.find(FEEDS + owner)
 
     def things(self, before: Place) -> Iterator[Thing]:
         """What may be shown, newest first: above the floor of the home what was delivered and what
         is pulled, below it everything is pulled.
         """
-        floor = self._view.inboxes.floor_of(self._home)
+        view, inbox = self._view, TimelineId(self._home.home)
+        floor = view.inboxes.floor_of(inbox)
         if before.lsn > floor:
-            for thing in newest_first(self._view, self._home, self._pulled(floor), before):
+            parts = chain(self._own_part(MAX), self._home.parts())
+            above = takewhile(lambda part: part.newest > floor, parts)
+            for thing in newest_first(view, inbox, above, before):
                 if thing.place.lsn <= floor:
                     break
                 yield thing
             before = Place(floor + 1, 0)
         if floor:
-            yield from newest_first(self._view, NO_TIMELINE, self._everything(floor), before)
+            follows = self._home.follows.items()
+            everything = (Part(TimelineId(id_), row.first, MAX, floor) for id_, row in follows)
+            parts = chain(self._own_part(floor), everything)
+            yield from newest_first(view, NO_TIMELINE, parts, before)
+
+    def _own_part(self, newest: int) -> list[Part]:
+        return [] if self._own is None else [Part(self._own.id, 1, MAX, newest)]
 
     def post(self, thing: Thing) -> Post | None:
         """The post that a thing is; None when it is gone, or pulled in another place."""
-        feed = self._feed(thing.timeline_id)
-        if feed is None:
+        posts = self._view.load(thing.timeline_id)
+        if posts is None:
             return None
         payload = thing.payload
         if thing.kind:  # a reference
-            if thing.kind != POST or not self._delivered(feed, thing.seq):
+            if thing.kind != POST or not self._delivered(thing.timeline_id, thing.seq):
                 return None
-            payload = find_post(self._view, feed, thing.seq) or b""
-        return Post(author_of(feed.posts.name), thing.seq, payload) if payload else None
+            payload = next((row[3] for row in self._view.stored(posts, thing.seq, thing.seq)), b"")
+        return Post(author_of(posts.name), thing.seq, payload) if payload else None
 
-    def _delivered(self, feed: Feed, seq: int) -> bool:
-        follow = self._follows.get(feed.id)
-        if follow is None or seq <= follow.head:
+    def _delivered(self, feed: int, seq: int) -> bool:
+        """Whether the home has a post by its reference."""
+        follow, row = self._home.follows.get(feed), self._home.row(feed)
+        if follow is None or row is None or seq <= follow.head:
             return False
-        return not any(each.first <= seq <= each.last for each in feed.row.pulled)
-
-    def _pulled(self, floor: int) -> list[Part]:
-        """What is pulled above the floor."""
-        found: list[Part] = []
-        if self._own is not None:
-            found += _above(floor, Part(self._own.id, 1, self._own.head, MAX))
-        for feed_id, follow in self._follows.items():
-            found += _above(floor, _backlog(feed_id, follow))
-            feed = self._feed(feed_id)
-            for each in () if feed is None else feed.row.pulled:
-                first = max(each.first, follow.head + 1)
-                found += _above(floor, Part(TimelineId(feed_id), first, each.last, each.ended))
-        return found
-
-    def _everything(self, floor: int) -> list[Part]:
-        """What there is at the floor and below."""
-        found = [] if self._own is None else [Part(self._own.id, 1, self._own.head, floor)]
-        for feed_id, follow in self._follows.items():
-            found.append(Part(TimelineId(feed_id), follow.first, MAX, floor))
-        return found
-
-    def _feed(self, feed_id: int) -> Feed | None:
-        if feed_id not in self._feeds:
-            posts = self._view.load(feed_id)
-            self._feeds[feed_id] = None if posts is None else open_feed(self._view, posts)
-        return self._feeds[feed_id]
-
-
-def _backlog(feed_id: int, follow: FollowRow) -> Part:
-    """The posts of before a follow that a home shows."""
-    return Part(TimelineId(feed_id), follow.first, follow.head, follow.newest)
-
-
-def _above(floor: int, part: Part) -> list[Part]:
-    return [part] if part.first <= part.last and part.newest > floor else []
+        return not any(each.first <= seq <= each.last for each in row.pulled)

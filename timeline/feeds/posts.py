@@ -6,7 +6,7 @@ built again.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from timeline.engine.view import View
 from timeline.entry import Fields
@@ -15,7 +15,7 @@ from timeline.feeds.access import find_feed, find_post
 from timeline.formats.entries import decode_items
 from timeline.identity import check_user
 
-MOST_POSTS = 100  # that one command asks for by name
+MOST_POSTS: Final = 100  # that one command asks for by name
 
 
 class Post(NamedTuple):

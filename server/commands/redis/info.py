@@ -196,6 +196,7 @@ def _timeline(service: Service) -> Section:
         found.update(service.engine.figures().shown())
         with suppress(ClosedError):
             found.update(service.messages.stats())
+            found.update(service.feeds.stats())
         push, pipeline, refusal = service.push, service.pipeline, service.engine.refusal
         found |= {
             "refusing": "" if refusal is None else refusal.code,

@@ -41,9 +41,9 @@ def publish(session: Session, args: Arguments, draft: Draft) -> bytes:
             key = options.value()
         else:
             raise options.unknown()
-    messages = session.service.messages
+    feeds = session.service.feeds
     done = publishing.publish(
-        draft, args[1], options.fields(), keys=messages.keys, options=messages.options, key=key
+        draft, args[1], options.fields(), keys=feeds.keys, options=feeds.options, key=key
     )
     return b"*3\r\n:%d\r\n:%d\r\n%b" % (done.seq, done.time, _STATUSES[done.status])
 
@@ -58,7 +58,7 @@ def publish(session: Session, args: Arguments, draft: Draft) -> bytes:
 def edit(session: Session, args: Arguments, draft: Draft) -> bytes:
     seq = arguments.message(args[2])
     fields = Options(args, 4).fields()
-    options = session.service.messages.options
+    options = session.service.feeds.options
     publishing.edit(draft, args[1], seq, args[3], fields, options)
     return replies.OK
 
@@ -120,7 +120,7 @@ def home_(session: Session, args: Arguments, view: View) -> bytes:
             "what this transaction stages has no place in a home yet: read it outside, or in one "
             "that only reads"
         )
-    page = home.read_home(session.service.engine.view, args[1], after or b"", count)
+    page = home.read_home(session.service.feeds, args[1], after or b"", count)
     pairs = [(b"posts", encode_posts(page.posts)), (b"cursor", replies.bulk(page.cursor))]
     return encode_map(pairs, session.resp)
 
@@ -135,7 +135,7 @@ def home_(session: Session, args: Arguments, view: View) -> bytes:
     complexity="O(N) for N authors",
 )
 def follow(session: Session, args: Arguments, draft: Draft) -> bytes:
-    done = following.follow(draft, args[1], args[2:], session.service.messages.options)
+    done = following.follow(draft, args[1], args[2:], session.service.feeds.options)
     return replies.encode([done.followed, done.requested], session.resp)
 
 
@@ -148,7 +148,7 @@ def follow(session: Session, args: Arguments, draft: Draft) -> bytes:
     complexity="O(N) for N authors",
 )
 def unfollow(session: Session, args: Arguments, draft: Draft) -> bytes:
-    options = session.service.messages.options
+    options = session.service.feeds.options
     return replies.integer(following.unfollow(draft, args[1], args[2:], options))
 
 

@@ -1,0 +1,23 @@
+"""The service: what the verbs of one store share. Options, idempotency keys, the cache of homes.
+
+Rule: one per engine, whoever asks, as for messaging.
+"""
+
+from __future__ import annotations
+
+from timeline.engine.engine import Engine
+from timeline.feeds.cache import HomeCache
+from timeline.idempotency import Keys
+
+
+class Feeds:
+    def __init__(self, engine: Engine, keys: Keys) -> None:
+        self.engine = engine
+        self.options = engine.options
+        self.view = engine.view
+        self.keys = keys
+        self.homes = HomeCache(engine, engine.options.home_cache_bytes)
+
+    def stats(self) -> dict[str, int]:
+        """What INFO shows; the caller holds the engine's lock."""
+        return self.homes.stats()
