@@ -94,9 +94,11 @@ class KeptHome:
     def parts(self) -> Iterator[Part]:
         """What is pulled, the newest first."""
         settled = self._settle() if self.settled is None else self.settled
-        live = sorted(self.live, key=_age_of_live)
-        pulled = (Part(each.feed, first, OPEN, each.newest) for each, first in live)
-        return merge(settled, pulled, key=_age)
+        return merge(settled, self._live_parts(), key=_age)
+
+    def _live_parts(self) -> Iterator[Part]:
+        for summary, first in sorted(self.live, key=_age_of_live):
+            yield Part(summary.feed, first, OPEN, summary.newest)
 
 
 def _age(part: Part) -> int:

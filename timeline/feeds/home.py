@@ -32,7 +32,7 @@ from timeline.feeds.service import Feeds
 from timeline.formats.feeds import POST
 from timeline.formats.keys import MAX
 from timeline.formats.names import FEEDS, HOMES
-from timeline.formats.numbers import NO_TIMELINE, TimelineId
+from timeline.formats.numbers import NO_TIMELINE, Lsn, TimelineId
 from timeline.pullback import Part, Place, Thing, newest_first
 
 _LOOKS_PER_POST: Final = 4  # things looked at for each post asked for, and
@@ -98,10 +98,13 @@ class _Reader:
                 yield thing
             before = Place(floor + 1, 0)
         if floor:
-            follows = self._home.follows.items()
-            everything = (Part(TimelineId(id_), row.first, MAX, floor) for id_, row in follows)
-            parts = chain(self._own_part(floor), everything)
-            yield from newest_first(view, NO_TIMELINE, parts, before)
+            yield from newest_first(view, NO_TIMELINE, self._everything(floor), before)
+
+    def _everything(self, floor: Lsn) -> Iterator[Part]:
+        """What there is at the floor and below."""
+        yield from self._own_part(floor)
+        for feed, follow in self._home.follows.items():
+            yield Part(TimelineId(feed), follow.first, MAX, floor)
 
     def _own_part(self, newest: int) -> list[Part]:
         return [] if self._own is None else [Part(self._own.id, 1, MAX, newest)]
