@@ -46,6 +46,31 @@ def test_a_mention_that_an_edit_took_back_leaves_nothing_behind(
     sound(path)
 
 
+def test_what_in_boxes_have_forgotten_by_age_is_not_missed(tmp_path: Path) -> None:
+    """Nor is what lies in the log only, and is as old."""
+    path = tmp_path / "store"
+    with (
+        Clock().installed() as clock,
+        timeline.open(
+            path, search=False, fsync="inline", inbox_age_ms=1_000, retention_check_ms=1
+        ) as db,
+    ):
+        db.messaging.create("team", "ann", members=["bob"])
+        db.feeds.publish("zoe", {"text": "before"})
+        db.feeds.follow("bob", ["zoe"])
+        for _ in range(3):
+            db.messaging.send("team", "ann", {"text": "hello"})
+            db.feeds.publish("zoe", {"text": "hello"})
+            db.engine.seal()
+            clock.now += 2_000
+        db.engine.store.expiry._next_round = 0.0
+        while db.engine.work():
+            pass
+        assert db.engine.view.inboxes.floor > 0
+        sound(copy_as_killed(db, tmp_path / "killed"))
+    sound(path)
+
+
 def test_a_moved_checkpoint_may_be_younger_than_the_commit_that_follows(tmp_path: Path) -> None:
     """Which was begun before it, and took its time then."""
     path = tmp_path / "store"

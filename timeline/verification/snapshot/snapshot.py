@@ -51,10 +51,12 @@ from timeline.formats.feeds import (
     feed_key,
     follow_key,
 )
+from timeline.formats.numbers import NO_LSN, Lsn
 from timeline.formats.rows import (
     FORMAT,
     ProgressRow,
     TimelineRow,
+    decode_expiry,
     decode_progress,
     decode_row,
     encode_row,
@@ -67,6 +69,7 @@ from timeline.lsm.log import Log
 from timeline.lsm.openings import Openings
 from timeline.lsm.state import merge
 from timeline.lsm.timeline import Timeline
+from timeline.lsm.upkeep.expiry import EXPIRY_KEY
 from timeline.lsm.upkeep.sealing import PROGRESS_KEY
 from timeline.options import Options
 from timeline.storage.mark import read_mark
@@ -190,6 +193,7 @@ class Snapshot:
         self.memtable, self.state, self.timelines, self.inboxes = layers(
             self.storage, self.options, self.clock, self.progress
         )
+        self.inboxes.floor = self._read_floor()
         self.log = Log(self.commits, self.checkpoints)
         self.applied, self.next_id, self.time = (
             self.progress.sealed, self.progress.next_id, self.progress.time,
@@ -230,6 +234,14 @@ class Snapshot:
             return Clock(self.storage, self.progress.time, certain=certain)
         except CorruptError:  # the check of what the store says of itself tells of it
             return Clock(self.storage, self.progress.time, certain=certain, steps=())
+
+    def _read_floor(self) -> Lsn:
+        """The LSN up to which all in-boxes have forgotten what was delivered."""
+        try:
+            value = self.storage.get(META, EXPIRY_KEY)
+            return NO_LSN if value is None else Lsn(decode_expiry(value).floor)
+        except CorruptError:  # the same tells of it
+            return NO_LSN
 
     def _read_checkpoints(self) -> Checkpoints:
         """Those that can be read. The check of what the store says of itself tells of others."""
