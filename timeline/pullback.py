@@ -32,7 +32,11 @@ _PASSED: Final = 16  # entries that are passed before the place to begin at is s
 
 
 class Place(NamedTuple):
-    """Where a thing stands among all: its commit, and how many things that had made before."""
+    """Where a thing stands among all: its commit, and how many things that had made before.
+
+    A reference is made right after its entry and stands where that does. So a thing has the same
+    place whichever way it comes.
+    """
 
     lsn: int
     ordinal: int
@@ -101,7 +105,7 @@ def _references(view: Applied, inbox: TimelineId, before: Place) -> Iterator[Thi
     while True:
         page = view.inboxes.read_back(inbox, lsn, number, most)
         for reference, _ in page:
-            place = Place(reference.lsn, reference.ordinal)
+            place = Place(reference.lsn, reference.ordinal - 1)
             if place < before:
                 yield Thing(place, reference.timeline_id, reference.seq, reference.kind, b"")
         if len(page) < most:

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 import timeline
+from tests.engine.stores import Clock
+from timeline.commit.draft import Draft
 from timeline.embedded.database import Database
 from timeline.errors import UsageError
-from timeline.feeds import following
+from timeline.feeds import following, publishing
 from timeline.feeds.access import find_feed
 
 
@@ -61,3 +63,36 @@ def test_with_a_limit_of_0_everything_is_pulled_and_nothing_delivered(tmp_path: 
 def test_a_limit_beyond_what_one_commit_can_switch_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="feed_diffusion_limit is at most 1000"):
         timeline.open(tmp_path, feed_diffusion_limit=1_001)
+
+
+def test_a_page_that_ends_within_a_commit_goes_on_there_when_the_home_has_forgotten_it(
+    tmp_path: Path,
+) -> None:
+    """What was delivered is pulled then."""
+    clock = Clock()
+    with (
+        clock.installed(),
+        timeline.open(tmp_path, search=False, fsync="inline", inbox_age_ms=1_000) as db,
+    ):
+        for author in ("ann", "bob"):
+            db.feeds.publish(author, {"text": "0"})
+        db.feeds.follow("cat", ["ann", "bob"])
+        keys = db.messaging.messages.keys
+
+        def publish_three(draft: Draft) -> None:
+            for author in (b"ann", b"bob", b"ann"):
+                items = [b"text", author]
+                publishing.publish(draft, author, items, keys=keys, options=db.engine.options)
+
+        db.engine.commit(publish_three)
+        whole = [post.name for post in db.feeds.home("cat").posts]
+        assert whole == ["ann/3", "bob/2", "ann/2", "bob/1", "ann/1"]
+        for limit in (1, 2, 3):
+            page = db.feeds.home("cat", limit=limit)
+            clock.now += 2_000
+            db.compact()
+            db.engine.store.expiry._next_round = 0.0
+            while db.engine.work():
+                pass
+            rest = db.feeds.home("cat", after=page.cursor)
+            assert [post.name for post in [*page.posts, *rest.posts]] == whole

@@ -206,9 +206,15 @@ class Machine(RuleBasedStateMachine):
             assert len(page.posts) == limit
         assert found == self.oracle.home(user)
 
-    @rule(user=users, other=users, limit=st.integers(1, 4), at=st.integers(0, 40))
+    @rule(
+        user=users,
+        other=users,
+        limit=st.integers(1, 4),
+        at=st.integers(0, 40),
+        forgets=st.booleans(),
+    )
     def look_while_others_publish_and_delete(
-        self, user: str, other: str, limit: int, at: int
+        self, user: str, other: str, limit: int, at: int, forgets: bool
     ) -> None:
         before = self.oracle.home(user)
         page = self.feeds.home(user, limit=limit)
@@ -216,6 +222,8 @@ class Machine(RuleBasedStateMachine):
         while page.cursor:
             self.publish(other)
             self.delete(at)
+            if forgets:  # what was delivered before is pulled now
+                self.let_homes_forget(500)
             page = self.feeds.home(user, after=page.cursor, limit=limit)
             found += [(post.author, post.seq) for post in page.posts]
         assert len(set(found)) == len(found)

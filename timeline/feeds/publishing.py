@@ -62,7 +62,7 @@ def publish(
     # In both ways of diffusion, since who follows later pulls it in any case.
     stamped += stamp(draft)
     seq = draft.append(feed.posts, [*stamped, *items])
-    if not feed.pulled:
+    if not feed.pulled:  # right behind its entry, see `pullback.Place`
         push(draft, feed.id, feed.posts, seq, POST)
     if key is not None:
         keys.keep(draft, feed.id, _ANYBODY, key, KeyRow(seq, draft.time, digest))
