@@ -58,7 +58,7 @@ def questions(
     for conversation in conversations:
         asked |= _of_conversation(db, conversation, users)
     for user in users:
-        asked |= _of_user(db, user)
+        asked |= _of_user(db, user) | _of_feeds(db, user)
     return asked
 
 
@@ -108,4 +108,25 @@ def _of_user(db: Database, user: str) -> Questions:
         f"{user} unread": partial(im.unread, user),
         f"{user} devices": partial(im.devices, user),
         f"{user} meta": partial(im.user_meta, user),
+    }
+
+
+def _of_feeds(db: Database, user: str) -> Questions:
+    feeds = db.feeds
+
+    def home() -> list[object]:
+        """Every page."""
+        found: list[object] = []
+        page = feeds.home(user, limit=10)
+        while page.cursor:
+            found += page.posts
+            page = feeds.home(user, after=page.cursor, limit=10)
+        return [*found, *page.posts]
+
+    return {
+        f"{user} home": home,
+        f"{user} profile": partial(feeds.profile, user, user),
+        f"{user} followers": partial(feeds.followers, user, user),
+        f"{user} following": partial(feeds.following, user, user),
+        f"{user} as an author": partial(feeds.info, user, user),
     }

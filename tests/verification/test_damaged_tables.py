@@ -29,6 +29,8 @@ OPTIONS = Options(
     segment_entries=16,
     diffusion_limit=8,
     receipts_limit=20,
+    feed_diffusion_limit=3,
+    feed_backfill=5,
     search=False,
     fsync="inline",
     compact_after=10**6,
@@ -95,6 +97,7 @@ def write_phase(db: Database, phase: int) -> None:
     im.hide("bob", "team", 6 + 20 * phase)
     im.set("bob", "team", {"@pin": "1", "draft": f"so {phase}"})
     im.read("bob", "team", 10 + 20 * phase)
+    write_feeds(db, phase)
     if phase == 1:
         im.leave("team", users=["cat"])
         im.join("late", users=["cat", "dan"])
@@ -102,6 +105,20 @@ def write_phase(db: Database, phase: int) -> None:
         audit.trim(before=9)
     audit.delete(30 + 40 * phase)
     audit.replace(31 + 40 * phase, {"n": "changed"})
+
+
+def write_feeds(db: Database, phase: int) -> None:
+    """Posts of `bob` are delivered, those of `ann` are pulled."""
+    feeds = db.feeds
+    pad = random.Random(phase).randbytes(60).hex()
+    for number in range(8):
+        feeds.publish("ann", {"text": f"{number} {pad}"})
+        feeds.publish("bob", {"text": f"{number} {pad}"})
+    for user in ("bob", "cat", "dan", "user3"):
+        feeds.follow(user, ["ann"])
+    feeds.follow(["cat", "dan", "user3"][phase], ["bob"])
+    feeds.edit("bob", 2 + 8 * phase, "bob", {"text": "edited"})
+    feeds.delete("ann", 3 + 8 * phase)
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +224,7 @@ def entries_of(db: Database) -> dict[bytes, dict[int, object]]:
     """Every entry of every timeline, by name and number."""
     return {
         name: {entry.seq: list(entry.fields.items()) for entry in db.timeline(name)}
-        for prefix in ("", "@conv:", "@event:")
+        for prefix in ("", "@conv:", "@event:", "@feed:", "@feedevent:")
         for name in db.timelines(prefix)
     }
 

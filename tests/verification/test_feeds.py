@@ -412,6 +412,41 @@ def test_whatever_is_spoilt_is_mended(seed: int, store: Path, tmp_path: Path) ->
     assert verify(tmp_path / "new").findings == [], where
 
 
+def test_a_feed_whose_names_are_lost_keeps_its_posts_events_and_followers(
+    store: Path, tmp_path: Path
+) -> None:
+    author = f"lost-{id_of(store, '@feed:ann')}"
+    for name in ("@feed:ann", "@feedevent:ann"):
+        without_row(name)(store)
+    for key in (b"n@feed:ann", b"n@feedevent:ann"):
+        put(store, "state", key, None)
+    done = repair(store, tmp_path / "new")
+    assert done.left == []
+    with timeline.open(tmp_path / "new", OPTIONS) as db:
+        assert list(db.timelines("lost")) == []
+        assert len(db.feeds.profile(author, author).posts) == 21
+        assert len(db.timeline(f"@feedevent:{author}")) == 1
+        assert {each.user for each in db.feeds.followers(author, author).users} == {
+            "bob",
+            "cat",
+            "dan",
+        }
+
+
+def test_the_row_of_a_feed_and_the_name_of_its_events_are_known_from_its_posts(
+    store: Path, expected: Homes, tmp_path: Path
+) -> None:
+    without(FEED, author="ann")(store)
+    without_row("@feedevent:ann")(store)
+    put(store, "state", b"n@feedevent:ann", None)
+    done = repair(store, tmp_path / "new")
+    assert done.left == []
+    with timeline.open(tmp_path / "new", OPTIONS) as db:
+        assert homes(db) == expected
+        assert len(db.timeline("@feedevent:ann")) == 1
+        assert list(db.timelines("lost")) == []
+
+
 @pytest.mark.parametrize("family", [FEED, HOME, FOLLOW, FOLLOWER])
 def test_rows_that_are_cut_are_found_whichever_they_are(
     family: bytes, store: Path, tmp_path: Path

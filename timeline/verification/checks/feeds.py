@@ -31,7 +31,7 @@ from timeline.formats.feeds import (
 from timeline.formats.names import FEED_EVENTS, FEEDS
 from timeline.formats.rows import RAW, TimelineRow, encode_row
 from timeline.formats.stretches import OPEN, Stretch
-from timeline.storage.rocks import STATE
+from timeline.storage.rocks import SEGMENTS, STATE
 from timeline.verification.checks.audiences import Wording, check_audience
 from timeline.verification.checks.names import lost_name, renamed, with_events
 from timeline.verification.snapshot.findings import Finding, Put, put, remove, within
@@ -104,23 +104,25 @@ def _check_feed(snapshot: Snapshot, key: bytes, value: bytes) -> Iterator[Findin
             lost=True,
             fix=_with_events(snapshot, feed, row, expected),
         )
-    followers = {split_follower_key(each)[2] for each in _followers(snapshot, feed)}
+    followers = _followers(snapshot, feed)
     pulled = bool(row.pulled) and row.pulled[-1].ended == OPEN
     yield from check_audience(snapshot, feed, name, followers, _WORDING, pulled=pulled)
-    better, wrong = _mended(snapshot, feed, row)
+    better, wrong = _mended(snapshot, feed, row, len(followers))
     if wrong:
         yield Finding(STATE, "; ".join(wrong), key, name, fix=put(STATE, key, encode_feed(better)))
 
 
-def _followers(snapshot: Snapshot, feed: int) -> list[bytes]:
-    """The keys that say who follows a feed. The check of homes tells of others."""
-    return [key for key, _ in snapshot.scan(FOLLOWER + keys.number(feed)) if len(key) == 26]
+def _followers(snapshot: Snapshot, feed: int) -> set[int]:
+    """The homes of those who follow a feed, by what it knows. `homes` tells of damaged keys."""
+    rows = snapshot.scan(FOLLOWER + keys.number(feed))
+    return {split_follower_key(key)[2] for key, _ in rows if len(key) == 26}
 
 
-def _mended(snapshot: Snapshot, feed: int, row: FeedRow) -> tuple[FeedRow, list[str]]:
+def _mended(
+    snapshot: Snapshot, feed: int, row: FeedRow, followers: int
+) -> tuple[FeedRow, list[str]]:
     """The row of a feed as it should be, and what is wrong with it."""
     wrong = []
-    followers = len(_followers(snapshot, feed))
     if followers != row.followers:
         wrong.append(f"it has {followers} followers, not {row.followers}")
     pulled = _within(row.pulled, snapshot.head(feed) or 0, snapshot.head(row.events) or 0)
@@ -205,6 +207,7 @@ def _made_again(snapshot: Snapshot, feed: int, name: bytes) -> FeedRow:
     """The row of a feed from what else is known. Everything that there is, is pulled."""
     posts = snapshot.row(feed)
     events = _id(snapshot.get(keys.NAME + FEED_EVENTS + name.removeprefix(FEEDS)) or b"")
+    events = events or feed + 1  # they were made one after the other
     followers = len(_followers(snapshot, feed))
     head, last_event = snapshot.head(feed) or 0, snapshot.head(events) or 0
     pulled: tuple[Stretch, ...] = ()
@@ -216,10 +219,17 @@ def _made_again(snapshot: Snapshot, feed: int, name: bytes) -> FeedRow:
 
 
 def _with_posts(snapshot: Snapshot, feed: int, row: FeedRow) -> tuple[Put, ...]:
-    """Give a feed its timeline of posts again, where its events say whose they are."""
-    key = feed_key(feed)
-    if not 0 < feed < snapshot.next_id or not snapshot.name(row.events).startswith(FEED_EVENTS):
-        return remove(STATE, key)
+    """Give a feed its timeline of posts again, unless nothing else knows of it. Its events may say
+    whose it is.
+    """
+    start, stop = keys.pair(feed, 0), keys.pair(feed, keys.MAX)
+    known = (
+        snapshot.name(row.events).startswith(FEED_EVENTS)
+        or snapshot.holds(FOLLOWER + keys.number(feed))
+        or snapshot.storage.at_or_after(SEGMENTS, start, stop) is not None
+    )
+    if not 0 < feed < snapshot.next_id or not known:
+        return remove(STATE, feed_key(feed))
     name = lost_name(snapshot, feed)
     posts = encode_row(TimelineRow(RAW, 0, 1, 0, 0, 0, name))
     return (
