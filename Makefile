@@ -89,4 +89,5 @@ bench: compile
 	$(VENV)/bin/python -m bench.streams $(BENCH_ARGS)
 	$(VENV)/bin/python -m bench.sealing
 	$(VENV)/bin/python -m bench.conversations
+	$(VENV)/bin/python -m bench.feeds
 	$(VENV)/bin/python -m bench.pushes

@@ -287,7 +287,7 @@ def test_any_history_gives_the_oracles_answers(model_examples: int) -> None:
         Machine,
         settings=settings(
             max_examples=model_examples,
-            stateful_step_count=60,
+            stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),

@@ -118,7 +118,7 @@ class _Reader:
         if thing.kind:  # a reference
             if thing.kind != POST or not self._delivered(thing.timeline_id, thing.seq):
                 return None
-            payload = next((row[3] for row in self._view.stored(posts, thing.seq, thing.seq)), b"")
+            payload = self._view.payloads(posts, thing.seq, thing.seq).get(thing.seq, b"")
         return Post(author_of(posts.name), thing.seq, payload) if payload else None
 
     def _delivered(self, feed: int, seq: int) -> bool:
