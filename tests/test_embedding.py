@@ -14,6 +14,7 @@ import pytest
 
 import timeline
 from timeline import Database, LogView, TimelineHandle, Transaction, verification
+from timeline.embedded.feeds import FeedCalls
 from timeline.embedded.messaging import Messaging
 from timeline.embedded.messaging.subscription import Subscription
 from timeline.entry import Fields
@@ -80,7 +81,7 @@ def function_signature(call: Callable[..., object]) -> str:
 
 def test_every_call_is_there_as_it_is_to_be_called() -> None:
     shown = [line.partition("  #")[0] for text in blocks("signatures") for line in text.split("\n")]
-    owners = (Messaging, Subscription, Database, TimelineHandle, Transaction, LogView)
+    owners = (Messaging, FeedCalls, Subscription, Database, TimelineHandle, Transaction, LogView)
     expected = [
         signature(owner, name)
         for owner in owners

@@ -248,6 +248,7 @@ def _commands(service: Service) -> Iterator[Metric]:
 def _memory(service: Service) -> Iterator[Metric]:
     options, figures = service.engine.options, service.engine.figures()
     lists = service.messages.lists
+    homes = service.feeds.homes
     yield _gauge(
         "unsealed_bytes", "Bytes in memory that are not sealed yet.", figures.unsealed_bytes
     )
@@ -270,13 +271,21 @@ def _memory(service: Service) -> Iterator[Metric]:
         "cache_bytes",
         "Bytes in caches.",
         "cache",
-        {"segments": figures.segment_cache_bytes, "lists": lists.size},
+        {
+            "segments": figures.segment_cache_bytes,
+            "lists": lists.size,
+            "homes": homes.size,
+        },
     )
     yield _gauges(
         "cache_bytes_limit",
         "Bytes that caches may hold.",
         "cache",
-        {"segments": options.segment_cache_bytes, "lists": options.list_cache_bytes},
+        {
+            "segments": options.segment_cache_bytes,
+            "lists": options.list_cache_bytes,
+            "homes": options.home_cache_bytes,
+        },
     )
     yield _counter(
         "segment_cache_hits", "Segments that were in the cache.", figures.segment_cache_hits
@@ -289,6 +298,7 @@ def _memory(service: Service) -> Iterator[Metric]:
         "loaded_timelines_limit", "Timelines that may be ready in memory.", options.timeline_cache
     )
     yield _gauge("cached_lists", "Lists of conversations in memory.", len(lists))
+    yield _gauge("cached_homes", "Homes in memory: whom their owners follow.", len(homes))
 
 
 def _background(service: Service) -> Iterator[Metric]:

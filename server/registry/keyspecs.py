@@ -1,9 +1,9 @@
 """Where the keys of a command lie among its words. Proxies and clients of a cluster route by them.
 
 Rule: the syntax says it. The first argument of a command is a key if it is called `key`,
-`conversation` or `user`, since everything of a conversation lies together, and so does everything
-of a user. Other users and conversations that a command names are not keys. In two syntaxes the keys
-lie elsewhere. Clients learn of these from COMMAND INFO, or ask COMMAND GETKEYS:
+`conversation`, `user` or `author`, since everything of a conversation lies together, and so does
+everything of a user. Other users and conversations that a command names are not keys. In two
+syntaxes the keys lie elsewhere. Clients learn of these from COMMAND INFO, or ask COMMAND GETKEYS:
 
     [COUNT count] STREAMS key... id...    the first half of what follows the word
     [key | PREFIX prefix]                 a key if nothing follows it

@@ -18,7 +18,7 @@ from ..wire.replies import Set, Status, Value
 
 _TOKENS = re.compile(r"\.\.\.|[\[\]()|]|(?:(?!\.\.\.)[^\s\[\]()|])+")
 _SIGNS = frozenset("*=~$-+")
-_OWNERS = ("conversation", "user")  # a command that begins with one belongs to it
+_OWNERS = ("author", "conversation", "user")  # a command that begins with one belongs to it
 _INTEGERS = frozenset(
     (
         "bytes",

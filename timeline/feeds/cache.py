@@ -119,8 +119,13 @@ class HomeCache:
         self._followed = engine.applied  # the last LSN of the last group seen
         engine.observers.on_apply(self._follow)
 
-    def stats(self) -> dict[str, int]:
-        return {"cached_homes": len(self._homes), "cached_homes_bytes": self._size}
+    def __len__(self) -> int:
+        return len(self._homes)
+
+    @property
+    def size(self) -> int:
+        """About what they take in memory, in bytes."""
+        return self._size
 
     def of(self, home: int) -> KeptHome:
         """The home with this in-box; the caller holds the engine's lock."""

@@ -20,4 +20,4 @@ class Feeds:
 
     def stats(self) -> dict[str, int]:
         """What INFO shows; the caller holds the engine's lock."""
-        return self.homes.stats()
+        return {"cached_homes": len(self.homes), "cached_homes_bytes": self.homes.size}
