@@ -50,6 +50,8 @@ def test_a_conversation_and_a_user_are_keys_and_so_is_a_timeline(asking: Client)
         "CONV.DIRECT ann bob": ["ann"],
         "USER.ONLINE ann bob cem": ["ann", "bob", "cem"],
         "USER.READ ann team 5": ["ann"],
+        "FEED.PUBLISH ann * text hi": ["ann"],
+        "FEED.FOLLOW cat ann bob": ["cat"],
         "TIMELINE.INSPECT t 5": ["t"],
         "TIMELINE.COMPACT PREFIX t": [],
         "TIMELINE.GAIN t": ["t"],
