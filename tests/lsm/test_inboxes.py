@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,31 @@ def floor(tmp_path: Path) -> Iterator[Floor]:
     storage = Storage(tmp_path, Options())
     yield Floor(storage)
     storage.close()
+
+
+def test_whom_a_commit_reaches_is_asked_in_any_order_while_many_come_and_go(floor: Floor) -> None:
+    draw = random.Random(7)
+    members: dict[int, list[tuple[int, int]]] = {}
+    for _ in range(300):
+        inbox = draw.randrange(1, 12)
+        spans: list[tuple[int, int]] = []
+        at = draw.randrange(5)
+        while at < 60 and draw.random() < 0.7:
+            end = at + draw.randrange(9)
+            spans.append((at, end))
+            at = end + draw.randrange(1, 9)
+        if spans and draw.random() < 0.5:
+            spans[-1] = (spans[-1][0], OPEN)
+        if spans:
+            members[inbox] = spans
+            floor.join(inbox, *spans)
+        for lsn in [*draw.choices(range(70), k=4), 20, 20, 21]:
+            expected = [
+                inbox
+                for inbox, its in sorted(members.items())
+                if any(start <= lsn <= end for start, end in its)
+            ]
+            assert floor.reached(lsn) == expected
 
 
 def test_a_delivery_reaches_those_with_a_span_around_its_lsn(floor: Floor) -> None:

@@ -56,19 +56,28 @@ class Audience:
         self.spans = spans  # in-box id → (in-box, its encoded spans)
         self.current: list[Inbox] | None = None  # None: to be settled
         self._settled = 0
+        # The LSNs below it at which somebody came or went, and whom commits between two of them
+        # reach: worked out for one such interval, since commits ask in order.
+        self._edges: list[int] = []
+        self._before: tuple[int, list[Inbox]] | None = None
 
     def reached(self, lsn: Lsn) -> list[Inbox]:
         """The in-boxes that commit `lsn` is delivered to."""
         if lsn >= self._settled and self.current is not None:
             return self.current
-        return [
-            inbox
-            for inbox, value in self.spans.values()
-            if any(start <= lsn <= end for start, end in decode_spans(value))
-        ]
+        interval = bisect_right(self._edges, lsn)
+        before = self._before
+        if before is None or before[0] != interval:
+            found = [
+                inbox
+                for inbox, value in self.spans.values()
+                if any(start <= lsn <= end for start, end in decode_spans(value))
+            ]
+            before = self._before = (interval, found)
+        return before[1]
 
     def change(self, inbox: Inbox, value: bytes | None) -> None:
-        self.current = None
+        self.current = self._before = None
         if value is None:
             self.spans.pop(inbox.id, None)
         else:
@@ -79,9 +88,14 @@ class Audience:
         after LSN `sealed`.
         """
         current, settled, gone = [], 0, []
+        edges: set[int] = set()
         for inbox, value in self.spans.values():
             start = int.from_bytes(value[-16:-8], "little")
             end = int.from_bytes(value[-8:], "little")
+            if start > sealed or sealed < end < OPEN:
+                for span_start, span_end in decode_spans(value):
+                    edges.add(span_start)
+                    edges.add(span_end + 1)
             if end == OPEN:
                 current.append(inbox)
                 settled = max(settled, start)
@@ -92,6 +106,7 @@ class Audience:
         for inbox_id in gone:
             del self.spans[inbox_id]
         self.current, self._settled = current, settled
+        self._edges, self._before = sorted(edges), None
 
 
 class Inboxes:
