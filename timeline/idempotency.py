@@ -79,7 +79,13 @@ class Keys:
         self._staged = _NOTHING  # what `_added` becomes with it
 
     def find(
-        self, view: View, conversation: int, sender: int, key: bytes, digest: bytes
+        self,
+        view: View,
+        conversation: int,
+        sender: int,
+        key: bytes,
+        digest: bytes,
+        what: str = "message",
     ) -> KeyRow | None:
         """What `key` stored; None for nothing. Raises `ConflictError` for other content."""
         if not 1 <= len(key) <= LONGEST_KEY_BYTES:
@@ -91,8 +97,8 @@ class Keys:
                 found = decode_key(value)
                 if found.digest != digest:
                     raise ConflictError(
-                        f"this key stored message {found.seq} with other content: "
-                        "give every message a key of its own"
+                        f"this key stored {what} {found.seq} with other content: "
+                        f"give every {what} a key of its own"
                     )
                 return found
         return None

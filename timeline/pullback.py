@@ -3,7 +3,7 @@
 Responsibility: merge an in-box and the timelines that its reader pulls, against the order of
 commits, from a place on down.
 
-Rule: each part of a timeline says which commit made its newest entry, or one above. The parts come
+Rule: each part has an LSN `newest`: none of its entries was made by a later commit. The parts come
 in that order, and one is opened only when its turn comes. So the ten newest things of a reader who
 pulls 5,000 timelines open some ten of them.
 
@@ -32,7 +32,7 @@ _PASSED: Final = 16  # entries that are passed before the place to begin at is s
 
 
 class Place(NamedTuple):
-    """Where a thing stands among all: its commit, and how many things that had made before.
+    """Where a thing stands among all: its commit, and how many things that made before this one.
 
     A reference is made right after its entry and stands where that does. So a thing has the same
     place whichever way it comes.
@@ -128,8 +128,8 @@ def _entries(view: Applied, part: Part, before: Place) -> Iterator[Thing]:
 def _rows_back(
     view: Applied, timeline: Timeline, part: Part, before: Place
 ) -> Iterator[StoredEntry]:
-    """The entries of a part, newest first, from about `before` on. Whoever pages has had the newest
-    few of each part, so it is looked for among these first.
+    """The entries of a part, newest first, from about `before` on. A reader who pages has usually
+    seen only the newest few entries of a part. So we search there first.
     """
     last = min(part.last, view.extent(timeline).head)
     passed = 0

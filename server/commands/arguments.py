@@ -170,11 +170,11 @@ def how_many(value: bytes) -> int:
     return _number(value, 0, "a list begins with how many follow, as in MENTIONS 2 ann bob")
 
 
-def message(value: bytes) -> int:
-    """The number of a message, `5` or `5-0`, or a position in its conversation."""
+def message(value: bytes, what: str = "message") -> int:
+    """The number of a message or a post, `5` or `5-0`, or a position in its conversation."""
     match = _ID.fullmatch(value)
     if match is None or (number := int(match[1])) > MAX or int(match[2] or 0):
-        raise UsageError(f"the number of a message is written 5 or 5-0, not {shown(value)}")
+        raise UsageError(f"the number of a {what} is written 5 or 5-0, not {shown(value)}")
     return number
 
 

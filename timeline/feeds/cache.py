@@ -4,12 +4,12 @@ Responsibility: say for a home which parts of which feeds it pulls, without a lo
 
 Rule: as for the cache of lists. What a group changes is noted when it is applied, under the lock
 that readers need, so an answer is exact. If a group was applied that was not seen here, all is
-forgotten. Beyond a number of bytes, the homes used longest ago are.
+forgotten. Beyond a number of bytes, the homes used longest ago are forgotten.
 
     settled   parts that end: what was there before a follow, and stretches that are over. They are
               in order, and made again when the follows change or a feed changes its diffusion.
-    live      feeds that are read-diffused now. Of each it is known by which commit it got its
-              newest post, or one above; publishing moves that, and nothing else.
+    live      feeds that are read-diffused now. For each we keep an LSN: none of its posts was made
+              by a later commit. Only publishing raises it.
 """
 
 from __future__ import annotations
@@ -31,12 +31,16 @@ from timeline.formats.records import DROP
 from timeline.formats.stretches import OPEN
 from timeline.pullback import Part
 
-_HOME_BYTES: Final = 1_000  # that a home takes in memory, measured; and
-_FOLLOW_BYTES: Final = 600  # each feed that is followed
+# What things take in memory, measured.
+_HOME_BYTES: Final = 1_000
+_FOLLOW_BYTES: Final = 500  # a feed that is followed
+_PART_BYTES: Final = 120  # a part that is pulled, of a feed's row and of a home
 
 
 class FeedSummary:
-    """A feed as far as homes need it. No commit above `newest` made a post of it."""
+    """A feed as far as homes need it. No commit above `newest` made a post of it; `MAX` where
+    nobody has asked.
+    """
 
     __slots__ = ("feed", "homes", "newest", "row")
 
@@ -45,22 +49,20 @@ class FeedSummary:
         self.homes: set[KeptHome] = set()
         value = view.get(feed_key(feed))
         self.row: FeedRow | None = None if value is None else decode_feed(value)
-        self.newest = MAX if self.pulled else 0  # of one that is delivered nobody asks
-        posts = view.load(feed) if self.pulled else None
+        self.newest = MAX
+
+    def look(self, view: View) -> None:
+        """Find `newest` if it is not known."""
+        posts = view.load(self.feed) if self.newest == MAX else None
         if posts is not None:
             newest = next(view.stored(posts, 1, view.extent(posts).head, reverse=True), None)
             self.newest = newest[1] if newest else 0
-
-    @property
-    def pulled(self) -> bool:
-        """Whether it is read-diffused now."""
-        return self.row is not None and bool(self.row.pulled) and self.row.pulled[-1].ended == OPEN
 
 
 class KeptHome:
     """Whom the owner of one home follows."""
 
-    __slots__ = ("changed", "follows", "home", "live", "settled", "summaries")
+    __slots__ = ("changed", "follows", "home", "live", "settled", "size", "summaries")
 
     def __init__(self, home: int) -> None:
         self.home = home
@@ -69,40 +71,59 @@ class KeptHome:
         self.changed: set[int] = set()  # feeds that were followed or left since
         self.settled: list[Part] | None = None  # None: to be made
         self.live: list[tuple[FeedSummary, int]] = []  # and the first number that is pulled
+        self.size = 0
 
     def row(self, feed: int) -> FeedRow | None:
         summary = self.summaries.get(feed)
         return None if summary is None else summary.row
 
-    def _settle(self) -> list[Part]:
+    def settle(self, view: View) -> None:
+        """Make the parts, unless they are made."""
+        if self.settled is not None:
+            return
         settled: list[Part] = []
         live: list[tuple[FeedSummary, int]] = []
+        stretches = 0
         for feed, follow in self.follows.items():
             if follow.first <= follow.head:
                 settled.append(Part(TimelineId(feed), follow.first, follow.head, follow.newest))
             summary = self.summaries[feed]
             for each in () if summary.row is None else summary.row.pulled:
+                stretches += 1
                 first = max(each.first, follow.head + 1)
                 if each.ended == OPEN:
+                    summary.look(view)
                     live.append((summary, first))
                 elif first <= each.last:
                     settled.append(Part(TimelineId(feed), first, each.last, each.ended))
         settled.sort(key=_age)
         self.settled, self.live = settled, live
-        return settled
+        parts = stretches + len(settled) + len(live)
+        self.size = _HOME_BYTES + _FOLLOW_BYTES * len(self.follows) + _PART_BYTES * parts
 
     def parts(self) -> Iterator[Part]:
-        """What is pulled, the newest first."""
-        settled = self._settle() if self.settled is None else self.settled
-        return merge(settled, self._live_parts(), key=_age)
+        """What is pulled above the floor of the home, the newest first."""
+        return merge(self.settled or [], self._live_parts(), key=_age)
 
     def _live_parts(self) -> Iterator[Part]:
         for summary, first in sorted(self.live, key=_age_of_live):
             yield Part(summary.feed, first, OPEN, summary.newest)
 
+    def parts_below(self, view: View, floor: int) -> Iterator[Part]:
+        """All that is shown of each feed, at the floor and below: everything is pulled there."""
+        for summary in self.summaries.values():
+            summary.look(view)
+        for summary in sorted(self.summaries.values(), key=_age_of_feed):
+            newest = min(summary.newest, floor)
+            yield Part(summary.feed, self.follows[summary.feed].first, MAX, newest)
+
 
 def _age(part: Part) -> int:
     return -part.newest
+
+
+def _age_of_feed(summary: FeedSummary) -> int:
+    return -summary.newest
 
 
 def _age_of_live(live: tuple[FeedSummary, int]) -> int:
@@ -132,17 +153,23 @@ class HomeCache:
         if self._followed != self._engine.applied:
             self._clear()
         view = self._engine.view
-        found = self._homes.get(home)
-        if found is None:
-            found = self._homes[home] = KeptHome(home)
-            self._size += _HOME_BYTES
-            for feed, row in follows_of(view, home).items():
-                self._set(found, feed, row)
-        else:
-            self._homes.move_to_end(home)
+        found = self._homes.get(home) or KeptHome(home)
+        try:
+            if home not in self._homes:
+                for feed, row in follows_of(view, home).items():
+                    self._set(found, feed, row)
             for feed in found.changed:
                 self._set(found, feed, follow_of(view, home, feed))
             found.changed.clear()
+            before = found.size
+            found.settle(view)
+        except BaseException:  # damage, say: what is half done must not answer the next time
+            self._homes.pop(home, None)
+            self._close(found)
+            raise
+        self._homes[home] = found
+        self._homes.move_to_end(home)
+        self._size += found.size - before
         while self._size > self._limit and len(self._homes) > 1:
             self._close(self._homes.popitem(last=False)[1])
         return found
@@ -159,20 +186,18 @@ class HomeCache:
                 summary = self._feeds[feed] = FeedSummary(self._engine.view, feed)
             summary.homes.add(home)
             home.summaries[feed] = summary
-            self._size += _FOLLOW_BYTES
         home.follows[feed] = row
 
     def _release(self, home: KeptHome, feed: int) -> None:
         summary = home.summaries.pop(feed)
         summary.homes.discard(home)
-        self._size -= _FOLLOW_BYTES
         if not summary.homes:
             del self._feeds[feed]
 
     def _close(self, home: KeptHome) -> None:
         for feed in list(home.summaries):
             self._release(home, feed)
-        self._size -= _HOME_BYTES
+        self._size -= home.size
 
     def _clear(self) -> None:
         self._homes.clear()
@@ -185,7 +210,6 @@ class HomeCache:
         if not self._homes or group.first != self._followed + 1:
             self._clear()
             return
-        self._followed = group.last
         for feed in self._feeds.keys() & group.appended.ids:
             self._feeds[feed].newest = group.last
         for key, value in group.state.items():
@@ -199,12 +223,12 @@ class HomeCache:
         for each in group.operations:
             if each.kind == DROP and each.id in self._feeds:
                 self._change(self._feeds[each.id], None)
+        self._followed = group.last  # only now: what raises above is not taken for seen
 
     def _change(self, summary: FeedSummary, value: bytes | None) -> None:
         """The row of a feed is another one."""
         before = summary.row
         summary.row = None if value is None else decode_feed(value)
         if before is None or summary.row is None or before.pulled != summary.row.pulled:
-            summary.newest = self._followed if summary.pulled else 0
             for home in summary.homes:
                 home.settled = None

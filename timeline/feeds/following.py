@@ -11,15 +11,14 @@ already; those are pulled. Later posts come as the feed's diffusion says.
     341 –     the feed has become read-diffused: she pulls them
 
 Above `feed_diffusion_limit` followers a feed becomes read-diffused. It is write-diffused again at
-four fifths of that, so that one who comes and goes does not switch it back and forth. Followers of
-a feed that was just followed or left hold at the very next read: the row is there, or it is not.
+four fifths of that, so that one who comes and goes does not switch it back and forth. A follow or
+an unfollow takes effect at the next read, because each read looks for the row.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import islice
 from typing import Final, NamedTuple
 
 from timeline.commit.draft import Draft
@@ -58,13 +57,16 @@ from timeline.identity import check_user
 from timeline.lsm.timeline import Timeline
 from timeline.options import Options
 
-_MOST_AUTHORS: Final = 100  # that one command follows or unfollows
-_STRETCHES = 128  # that a feed lists, at most
+_MOST_USERS: Final = 100  # that one command names
+# Feeds that one command switches at most: each writes a row for each of its followers. Those beyond
+# that stay as they are until the next follower comes or goes, and no reader can tell.
+_MOST_SWITCHES: Final = 4
+_STRETCHES = 128  # that a feed lists, at most; tests make it smaller
 _TOKEN: Final = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})")
 
 
 class Followed(NamedTuple):
-    """How many authors were not followed before, and how many were asked and have to answer."""
+    """How many authors were not followed before, and how many requests wait for an answer."""
 
     followed: int
     requested: int
@@ -97,15 +99,19 @@ class FollowPage(NamedTuple):
 
 def follow(draft: Draft, user: bytes, authors: Sequence[bytes], options: Options) -> Followed:
     """Follow authors. Raises `NotFoundError` for one who is nobody, `TooLargeError`."""
-    wanted = _check_authors(user, authors)
+    wanted = list(dict.fromkeys(_check_users(user, authors)))
     for author in wanted:
         if author == user:
             raise UsageError("a user sees their own posts without following themselves")
         if not is_known(draft, author):
-            raise NotFoundError(f"there is no author {shown(author)}: who publishes becomes one")
+            raise NotFoundError(
+                f"there is no author {shown(author)}: who publishes or follows becomes one"
+            )
+    if not wanted:
+        return Followed(0, 0)
     home = find_or_create_home(draft, user)
     before = home_row(draft, home.id).following
-    followed = 0
+    followed = switched = 0
     for author in wanted:
         feed = find_or_create_feed(draft, author)
         if follow_of(draft, home.id, feed.id) is not None:
@@ -115,7 +121,7 @@ def follow(draft: Draft, user: bytes, authors: Sequence[bytes], options: Options
                 f"a user may follow {options.following_limit} authors (option following_limit): "
                 "unfollow some first"
             )
-        _begin(draft, home, feed, options)
+        switched += _begin(draft, home, feed, options, may_switch=switched < _MOST_SWITCHES)
         followed += 1
     if followed:
         draft.put(home_key(home.id), encode_home(HomeRow(0, before + followed)))
@@ -125,12 +131,13 @@ def follow(draft: Draft, user: bytes, authors: Sequence[bytes], options: Options
 def unfollow(draft: Draft, user: bytes, authors: Sequence[bytes], options: Options) -> int:
     """Follow authors no longer; how many were followed."""
     home = draft.find(HOMES + check_user(user))
-    gone = 0
-    for author in _check_authors(user, authors):
+    gone = switched = 0
+    for author in dict.fromkeys(_check_users(user, authors)):
         feed = find_feed(draft, author)
         row = None if home is None or feed is None else follow_of(draft, home.id, feed.id)
         if home is not None and feed is not None and row is not None:
-            _end(draft, home, feed, row, options)
+            may_switch = switched < _MOST_SWITCHES
+            switched += _end(draft, home, feed, row, options, may_switch=may_switch)
             gone += 1
     if home is not None and gone:
         left = home_row(draft, home.id).following - gone
@@ -138,14 +145,17 @@ def unfollow(draft: Draft, user: bytes, authors: Sequence[bytes], options: Optio
     return gone
 
 
-def _check_authors(user: bytes, authors: Sequence[bytes]) -> list[bytes]:
+def _check_users(user: bytes, others: Sequence[bytes]) -> Sequence[bytes]:
     check_user(user)
-    if len(authors) > _MOST_AUTHORS:
-        raise TooLargeError(f"one command names at most {_MOST_AUTHORS} authors: give several")
-    return list(dict.fromkeys(check_user(author) for author in authors))
+    if len(others) > _MOST_USERS:
+        raise TooLargeError(f"one command names at most {_MOST_USERS} users: give several")
+    for other in others:
+        check_user(other)
+    return others
 
 
-def _begin(draft: Draft, home: Timeline, feed: Feed, options: Options) -> None:
+def _begin(draft: Draft, home: Timeline, feed: Feed, options: Options, *, may_switch: bool) -> bool:
+    """Follow a feed; whether that switched it."""
     head = feed.head
     first = max(1, head - options.feed_backfill + 1)
     newest = next(draft.stored(feed.posts, first, head, reverse=True), None)
@@ -154,29 +164,43 @@ def _begin(draft: Draft, home: Timeline, feed: Feed, options: Options) -> None:
     draft.put(follower_key(feed.id, draft.lsn, home.id), b"")
     if not feed.pulled:
         draft.join(feed.id, [home.id])
-    _count(draft, feed, 1, options)
+    return _count(draft, feed, 1, options, may_switch=may_switch)
 
 
-def _end(draft: Draft, home: Timeline, feed: Feed, row: FollowRow, options: Options) -> None:
+def _end(
+    draft: Draft,
+    home: Timeline,
+    feed: Feed,
+    row: FollowRow,
+    options: Options,
+    *,
+    may_switch: bool,
+) -> bool:
+    """Follow a feed no longer; whether that switched it."""
     draft.remove(follow_key(home.id, feed.id))
     draft.remove(follower_key(feed.id, row.lsn, home.id))
     if not feed.pulled:
         draft.leave(feed.id, [home.id])
-    _count(draft, feed, -1, options)
+    return _count(draft, feed, -1, options, may_switch=may_switch)
 
 
 # --- diffusion ------------------------------------------------------------------------------------
 
 
-def _count(draft: Draft, feed: Feed, change: int, options: Options) -> None:
-    """Count followers who came or went, and change the diffusion if that is due."""
+def _count(draft: Draft, feed: Feed, change: int, options: Options, *, may_switch: bool) -> bool:
+    """Count a follower who came or went, and change the diffusion if that is due and may be;
+    whether it was.
+    """
     count, limit = feed.row.followers + change, options.feed_diffusion_limit
     feed.row = feed.row._replace(followers=count)
-    if not feed.pulled and count > limit:
+    begins = may_switch and not feed.pulled and count > limit
+    ends = may_switch and feed.pulled and limit > 0 and count <= limit * 4 // 5
+    if begins:
         _begin_pulling(draft, feed)
-    elif feed.pulled and limit and count <= limit * 4 // 5:
+    elif ends:
         _end_pulling(draft, feed)
     feed.save(draft)
+    return begins or ends
 
 
 def _begin_pulling(draft: Draft, feed: Feed) -> None:
@@ -192,13 +216,14 @@ def _end_pulling(draft: Draft, feed: Feed) -> None:
     *before, last = feed.row.pulled
     head, last_event = feed.heads
     ended = last._replace(last=head, last_event=last_event, ended=draft.lsn)
-    feed.row = feed.row._replace(pulled=(*before, ended))
+    empty = ended.first > ended.last and ended.first_event > ended.last_event
+    feed.row = feed.row._replace(pulled=tuple(before) if empty else (*before, ended))
     draft.join(feed.id, [home for _, home in _followers(draft, feed.id)])
 
 
 def _bounded(stretches: tuple[Stretch, ...]) -> tuple[Stretch, ...]:
-    """When there are very many, the oldest two become one, with what lies between them: that was
-    delivered, and is pulled from now on.
+    """When there are very many, the oldest two are joined. The posts between them were delivered;
+    from now on they are pulled.
     """
     if len(stretches) <= _STRETCHES:
         return stretches
@@ -218,15 +243,16 @@ def _followers(view: View, feed: int) -> list[tuple[int, int]]:
 def followers(view: View, viewer: bytes, user: bytes, after: bytes, count: int) -> FollowPage:
     """A page of those who follow `user`. Raises `NotFoundError`, `UsageError`."""
     check_user(viewer)
+    place = _place(after) if after else None
     feed = find_feed(view, check_known(view, user))
     if feed is None:
         return FollowPage([], 0, b"")
     start, stop = between(FOLLOWER + number(feed.id))
-    if after:
-        start = follower_key(feed.id, *_split_token(after)) + b"\0"
+    if place is not None:
+        start = follower_key(feed.id, *place) + b"\0"
     found: list[Listed] = []
     token = b""
-    for key, _ in islice(view.scan(start, stop), count + 1):
+    for key, _ in view.scan(start, stop):
         if len(found) == count:
             return FollowPage(found, feed.row.followers, token)
         _, lsn, home_id = split_follower_key(key)
@@ -240,21 +266,22 @@ def followers(view: View, viewer: bytes, user: bytes, after: bytes, count: int) 
 def following(view: View, viewer: bytes, user: bytes, after: bytes, count: int) -> FollowPage:
     """A page of those whom `user` follows. Raises `NotFoundError`, `UsageError`."""
     check_user(viewer)
+    last_lsn, last_feed = _place(after) if after else (OPEN, 0)
     home = view.find(HOMES + check_known(view, user))
     if home is None:
         return FollowPage([], 0, b"")
     rows = [
-        (row.lsn, feed, row.since)
+        (-row.lsn, feed, row.since)
         for feed, row in follows_of(view, home.id).items()
-        if not after or (row.lsn, -feed) < _below(after)
+        if (-row.lsn, feed) > (-last_lsn, last_feed)
     ]
-    rows.sort(key=lambda row: (-row[0], row[1]))
+    rows.sort()
     found: list[Listed] = []
     for _, feed, since in rows[:count]:
         posts = view.load(feed)
         if posts is not None:
             found.append(Listed(author_of(posts.name), since))
-    cursor = b"%d-%d" % rows[count - 1][:2] if len(rows) > count else b""
+    cursor = b"%d-%d" % (-rows[count - 1][0], rows[count - 1][1]) if len(rows) > count else b""
     return FollowPage(found, home_row(view, home.id).following, cursor)
 
 
@@ -268,11 +295,8 @@ def follows_of(view: View, home: int) -> dict[int, FollowRow]:
 
 def relations(view: View, user: bytes, others: Sequence[bytes]) -> list[Relation]:
     """What `user` has with each of the others; nothing with those who are nobody."""
-    check_user(user)
-    return [
-        Relation(follows(view, user, other), follows(view, other, user))
-        for other in map(check_user, others)
-    ]
+    _check_users(user, others)
+    return [Relation(follows(view, user, other), follows(view, other, user)) for other in others]
 
 
 def follows(view: View, user: bytes, author: bytes) -> bool:
@@ -280,13 +304,8 @@ def follows(view: View, user: bytes, author: bytes) -> bool:
     return home is not None and feed is not None and follow_of(view, home.id, feed.id) is not None
 
 
-def _split_token(token: bytes) -> tuple[int, int]:
+def _place(token: bytes) -> tuple[int, int]:
     match = _TOKEN.fullmatch(token)
-    if match is None or max(numbers := (int(match[1]), int(match[2]))) > OPEN:
+    if match is None or max(place := (int(match[1]), int(match[2]))) > OPEN:
         raise UsageError("a token of a list of followers is the cursor of the page before")
-    return numbers
-
-
-def _below(token: bytes) -> tuple[int, int]:
-    lsn, feed = _split_token(token)
-    return lsn, -feed
+    return place

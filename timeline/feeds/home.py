@@ -3,10 +3,14 @@
 Responsibility: say which parts of which feeds a home pulls, merge them with what was delivered, and
 leave out what is not the reader's to see any more.
 
-Rule: a post reaches a home in one of two ways, which its number alone decides. It is pulled if it
-was there before the follow, if it lies in a stretch in which its feed was read-diffused, or if the
-home has forgotten what commits as old delivered. Otherwise there is a reference. A reference to
-what is pulled is passed over, so following again and again repeats nothing.
+Rule: a post reaches a home in one of two ways, and its number alone decides which. It is pulled if
+
+    it was there before the follow,
+    it lies in a stretch in which its feed was read-diffused,
+    or it is so old that the home no longer holds references of its time.
+
+Otherwise there is a reference. A reference to what is pulled is passed over, so following again and
+again repeats nothing.
 
 A page begins below a place in the order of commits. So what is published meanwhile is above the
 first page, and no page repeats or misses anything, also when a feed changes its way of diffusion
@@ -27,17 +31,17 @@ from timeline.engine.view import Applied
 from timeline.errors import UsageError
 from timeline.feeds.access import author_of, check_known
 from timeline.feeds.cache import KeptHome
-from timeline.feeds.posts import Post
+from timeline.feeds.posts import PAGE_BYTES, Post
 from timeline.feeds.service import Feeds
 from timeline.formats.feeds import POST
 from timeline.formats.keys import MAX
 from timeline.formats.names import FEEDS, HOMES
-from timeline.formats.numbers import NO_TIMELINE, Lsn, TimelineId
+from timeline.formats.numbers import NO_TIMELINE, TimelineId
 from timeline.pullback import Part, Place, Thing, newest_first
 
 _LOOKS_PER_POST: Final = 4  # things looked at for each post asked for, and
 _LEAST_LOOKS: Final = 512  # for any page
-_PAGE_BYTES: Final = 4 << 20  # after which a page ends
+_COST_OF_POST: Final = 16  # of a look at it, beside that of telling an edit apart
 _TOKEN: Final = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})")
 
 
@@ -51,16 +55,17 @@ class HomePage(NamedTuple):
 def read_home(feeds: Feeds, user: bytes, after: bytes, count: int) -> HomePage:
     """A page of a home. Raises `NotFoundError`, `UsageError`."""
     view = feeds.view
-    home = view.find(HOMES + check_known(view, user))
     before = _decode(after) if after else Place(view.log.applied + 1, 0)
+    home = view.find(HOMES + check_known(view, user))
     reader = _Reader(view, feeds.homes.of(NO_TIMELINE if home is None else home.id), user)
     posts: list[Post] = []
-    budget = _LEAST_LOOKS + _LOOKS_PER_POST * count
+    budget = _COST_OF_POST * (_LEAST_LOOKS + _LOOKS_PER_POST * count)
     size = 0
-    for looked, thing in enumerate(reader.things(before)):
-        if len(posts) == count or looked == budget or size >= _PAGE_BYTES:
+    for thing in reader.things(before):
+        if len(posts) == count or budget <= 0 or size >= PAGE_BYTES:
             return HomePage(posts, b"%d-%d" % before)
         before = thing.place
+        budget -= _COST_OF_POST if thing.kind in (0, POST) else 1
         post = reader.post(thing)
         if post is not None:
             posts.append(post)
@@ -98,13 +103,8 @@ class _Reader:
                 yield thing
             before = Place(floor + 1, 0)
         if floor:
-            yield from newest_first(view, NO_TIMELINE, self._everything(floor), before)
-
-    def _everything(self, floor: Lsn) -> Iterator[Part]:
-        """What there is at the floor and below."""
-        yield from self._own_part(floor)
-        for feed, follow in self._home.follows.items():
-            yield Part(TimelineId(feed), follow.first, MAX, floor)
+            parts = chain(self._own_part(floor), self._home.parts_below(view, floor))
+            yield from newest_first(view, NO_TIMELINE, parts, before)
 
     def _own_part(self, newest: int) -> list[Part]:
         return [] if self._own is None else [Part(self._own.id, 1, MAX, newest)]

@@ -8,7 +8,7 @@ from timeline.engine.view import View
 from timeline.errors import UsageError
 from timeline.feeds.access import check_known, find_feed, home_row
 from timeline.feeds.following import Relation, relations
-from timeline.feeds.posts import Post
+from timeline.feeds.posts import PAGE_BYTES, Post
 from timeline.formats.names import HOMES
 from timeline.identity import check_user
 
@@ -34,17 +34,19 @@ class AuthorInfo(NamedTuple):
 def profile(view: View, viewer: bytes, author: bytes, after: bytes, count: int) -> PostPage:
     """A page of an author's posts. Raises `NotFoundError`, `UsageError`."""
     check_user(viewer)
+    if after and (not after.isdigit() or len(after) > 19):
+        raise UsageError("a token of a profile is the cursor of the page before")
     feed = find_feed(view, check_known(view, author))
     if feed is None:
         return PostPage([], b"")
-    if after and (not after.isdigit() or len(after) > 19):
-        raise UsageError("a token of a profile is the cursor of the page before")
     last = int(after) - 1 if after else feed.head
     posts: list[Post] = []
+    size = 0
     for seq, _, _, payload in view.stored(feed.posts, 1, last, reverse=True):
-        if len(posts) == count:
+        if len(posts) == count or size >= PAGE_BYTES:
             return PostPage(posts, b"%d" % posts[-1].seq)
         posts.append(Post(author, seq, payload))
+        size += len(payload)
     return PostPage(posts, b"")
 
 

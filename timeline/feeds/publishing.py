@@ -1,11 +1,11 @@
 """Publishing, and changing what was published: publish, edit, delete.
 
-Rule: a post is one commit with everything it means: the entry, one delivery to all followers (none
-in a read-diffused feed, where they pull it), the key. Nothing is written for each follower, so a
-post costs the same whatever their number.
+Rule: one commit stores a post and everything that belongs to it: the entry, one delivery to all
+followers (none in a read-diffused feed, where they pull it), the key. Nothing is written for each
+follower, so a post costs the same whatever their number.
 
 An edit is a patch of the one entry that there is, and so is a deletion, which leaves nothing but
-the number. So no home can hold a stale copy. Devices hear of both as they hear of a post.
+the number. So no home can hold a stale copy. Devices learn of both in the same way as of a post.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def publish(
     digest = b""
     if key is not None:
         digest = digest_of((items,))
-        before = keys.find(draft, feed.id, _ANYBODY, key, digest)
+        before = keys.find(draft, feed.id, _ANYBODY, key, digest, "post")
         if before is not None:
             return Published(before.seq, before.time, "duplicate")
     stamped = [b"@time", b"%d" % draft.time]

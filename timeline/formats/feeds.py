@@ -71,8 +71,9 @@ class HomeRow(NamedTuple):
 
 
 class FollowRow(NamedTuple):
-    """What a reader has of a feed: the posts from `first` on. Those up to `head`, which commit
-    `newest` made, were there when they followed it, by commit `lsn` at `since` (ms).
+    """What a reader has of a feed. `first`: the oldest post shown. `head`: the newest number at the
+    time of the follow; no post up to it was made above commit `newest`. `lsn`, `since`: commit and
+    time (ms) of the follow.
     """
 
     flags: int

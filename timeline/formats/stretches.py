@@ -1,7 +1,7 @@
 """Stretches: parts of a conversation or a feed, by numbers.
 
 stretch   first u64 · last u64 · first event u64 · last event u64 · ended LSN u64
-(40 bytes, little-endian); rows end with as many as there are
+(40 bytes, little-endian); a row ends with any number of them
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _STRETCH: Final = Struct("<QQQQQ")
 class Stretch(NamedTuple):
     """Part of a conversation or a feed: messages or posts, and events, by number, both ends
     inclusive, and the LSN at which it ended (`OPEN`: it has not). One whose numbers are 0 holds
-    nothing: it stands for those that ended at or below `ended` and were forgotten.
+    nothing: it replaces forgotten stretches; the last of them ended at `ended`.
     """
 
     first: int

@@ -56,7 +56,7 @@ def publish(session: Session, args: Arguments, draft: Draft) -> bytes:
     flags="write denyoom fast",
 )
 def edit(session: Session, args: Arguments, draft: Draft) -> bytes:
-    seq = arguments.message(args[2])
+    seq = arguments.message(args[2], "post")
     fields = Options(args, 4).fields()
     options = session.service.feeds.options
     publishing.edit(draft, args[1], seq, args[3], fields, options)
@@ -71,7 +71,7 @@ def edit(session: Session, args: Arguments, draft: Draft) -> bytes:
     flags="write fast",
 )
 def delete(session: Session, args: Arguments, draft: Draft) -> bytes:
-    publishing.delete(draft, args[1], arguments.message(args[2]), args[3])
+    publishing.delete(draft, args[1], arguments.message(args[2], "post"), args[3])
     return replies.OK
 
 
@@ -84,7 +84,8 @@ def delete(session: Session, args: Arguments, draft: Draft) -> bytes:
     complexity="O(N) for N posts",
 )
 def get(session: Session, args: Arguments, view: View) -> bytes:
-    found = posts.get(view, args[1], args[2:])
+    most_bytes = session.service.configuration.settings.reply_bytes
+    found = posts.get(view, args[1], args[2:], most_bytes)
     nothing = replies.nil_array(session.resp)
     return replies.array([nothing if post is None else encode_post(post) for post in found])
 
@@ -117,8 +118,8 @@ def home_(session: Session, args: Arguments, view: View) -> bytes:
     after, count = paging(session, args, 2)
     if view.is_draft:
         raise UsageError(
-            "what this transaction stages has no place in a home yet: read it outside, or in one "
-            "that only reads"
+            "what this transaction stages has no place in a home before it is committed: read the "
+            "home outside, or in a transaction that only reads"
         )
     page = home.read_home(session.service.feeds, args[1], after or b"", count)
     pairs = [(b"posts", encode_posts(page.posts)), (b"cursor", replies.bulk(page.cursor))]
@@ -128,8 +129,8 @@ def home_(session: Session, args: Arguments, view: View) -> bytes:
 @write(
     "FEED.FOLLOW",
     "user author...",
-    "Follows authors, at most 100. Answers how many were not followed before, and how many were "
-    "asked and have to answer.",
+    "Follows authors, at most 100. Answers how many were not followed before, and how many "
+    "requests wait for an answer.",
     group=_GROUP,
     flags="write denyoom",
     complexity="O(N) for N authors",
@@ -142,7 +143,7 @@ def follow(session: Session, args: Arguments, draft: Draft) -> bytes:
 @write(
     "FEED.UNFOLLOW",
     "user author...",
-    "Follows authors no longer, at most 100, and answers how many were followed.",
+    "Unfollows authors, at most 100, and answers how many were followed.",
     group=_GROUP,
     flags="write",
     complexity="O(N) for N authors",
