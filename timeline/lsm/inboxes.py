@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -50,63 +50,86 @@ OPEN: Final = keys.MAX  # the end of a span that has not ended
 
 
 class Audience:
-    """The members of one audience in memory, ready to be delivered to."""
+    """The members of one audience in memory, ready to be delivered to.
+
+    Commits ask in their order. So when somebody has come or gone, only those who did so since the
+    last question are looked at one by one.
+    """
 
     def __init__(self, spans: dict[TimelineId, tuple[Inbox, bytes]]) -> None:
         self.spans = spans  # in-box id → (in-box, its encoded spans)
         self.current: list[Inbox] | None = None  # None: to be settled
-        self._settled = 0
-        # The LSNs below it at which somebody came or went, and whom commits between two of them
-        # reach: worked out for one such interval, since commits ask in order.
-        self._edges: list[int] = []
-        self._before: tuple[int, list[Inbox]] | None = None
+        self._asked = 0  # the highest LSN that somebody asked for
+        self._base = 0  # what that was when the members were settled; and from there on:
+        self._settled = 0  # the LSN from which on `current` is right
+        self._steady: list[Inbox] = []  # members up to there, and after
+        self._moved: list[tuple[Inbox, bytes]] = []  # who came or went in between
+        self._edges: list[int] = []  # when they did
+        self._between: tuple[int, list[Inbox]] | None = None  # members between two of these
 
     def reached(self, lsn: Lsn) -> list[Inbox]:
         """The in-boxes that commit `lsn` is delivered to."""
+        self._asked = max(self._asked, lsn)
         if lsn >= self._settled and self.current is not None:
             return self.current
+        if lsn < self._base:
+            return _members_at(lsn, self.spans.values())
         interval = bisect_right(self._edges, lsn)
-        before = self._before
-        if before is None or before[0] != interval:
-            found = [
-                inbox
-                for inbox, value in self.spans.values()
-                if any(start <= lsn <= end for start, end in decode_spans(value))
-            ]
-            before = self._before = (interval, found)
-        return before[1]
+        between = self._between
+        if between is None or between[0] != interval:
+            between = self._between = (interval, self._steady + _members_at(lsn, self._moved))
+        return between[1]
 
     def change(self, inbox: Inbox, value: bytes | None) -> None:
-        self.current = self._before = None
+        self.current = None
         if value is None:
             self.spans.pop(inbox.id, None)
         else:
             self.spans[inbox.id] = (inbox, value)
 
     def settle(self, sealed: int) -> None:
-        """Find the members from some LSN on, until the next change. Forget those who were none
-        after LSN `sealed`.
+        """Find the members from now on, until the next change. Forget those who were none after LSN
+        `sealed`.
         """
-        current, settled, gone = [], 0, []
-        edges: set[int] = set()
+        base = settled = self._asked
+        current: list[Inbox] = []
+        steady: list[Inbox] = []
+        moved: list[tuple[Inbox, bytes]] = []
+        gone: list[TimelineId] = []
         for inbox, value in self.spans.values():
             start = int.from_bytes(value[-16:-8], "little")
             end = int.from_bytes(value[-8:], "little")
-            if start > sealed or sealed < end < OPEN:
-                for span_start, span_end in decode_spans(value):
-                    edges.add(span_start)
-                    edges.add(span_end + 1)
             if end == OPEN:
                 current.append(inbox)
-                settled = max(settled, start)
-            elif end > sealed:
-                settled = max(settled, end + 1)
-            else:
+                if start <= base:
+                    steady.append(inbox)
+                else:
+                    moved.append((inbox, value))
+                    settled = max(settled, start)
+            elif end <= sealed:
                 gone.append(inbox.id)
+            elif end >= base:
+                moved.append((inbox, value))
+                settled = max(settled, end + 1)
         for inbox_id in gone:
             del self.spans[inbox_id]
-        self.current, self._settled = current, settled
-        self._edges, self._before = sorted(edges), None
+        edges: set[int] = set()
+        for _, value in moved:
+            for start, end in decode_spans(value):
+                edges.add(start)
+                edges.add(end + 1)
+        self.current, self._base, self._settled = current, base, settled
+        self._steady, self._moved, self._edges = steady, moved, sorted(edges)
+        self._between = None
+
+
+def _members_at(lsn: int, members: Iterable[tuple[Inbox, bytes]]) -> list[Inbox]:
+    """Those of `members` of whom a span contains `lsn`."""
+    return [
+        inbox
+        for inbox, value in members
+        if any(start <= lsn <= end for start, end in decode_spans(value))
+    ]
 
 
 class Inboxes:
