@@ -26,7 +26,7 @@ from timeline.formats.feeds import (
 from timeline.formats.names import FEED_EVENTS, FEEDS, HOMES, USERS
 from timeline.formats.numbers import TimelineId
 from timeline.formats.rows import INBOX
-from timeline.formats.stretches import OPEN
+from timeline.formats.stretches import is_open
 from timeline.identity import check_user
 from timeline.lsm.timeline import Timeline
 
@@ -59,10 +59,6 @@ class Feed:
         return self.head, self.view.extent(self.events).head
 
     @property
-    def author(self) -> bytes:
-        return author_of(self.posts.name)
-
-    @property
     def head(self) -> int:
         """The number of the newest post, 0 for none."""
         return self.view.extent(self.posts).head
@@ -70,7 +66,7 @@ class Feed:
     @property
     def pulled(self) -> bool:
         """Whether it is read-diffused now."""
-        return bool(self.row.pulled) and self.row.pulled[-1].ended == OPEN
+        return is_open(self.row.pulled)
 
     def save(self, draft: Draft) -> None:
         draft.put(feed_key(self.id), encode_feed(self.row))

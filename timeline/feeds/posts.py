@@ -32,18 +32,8 @@ class Post(NamedTuple):
         return "post"
 
     @property
-    def id(self) -> str:
-        return f"{self.seq}-0"
-
-    @property
     def fields(self) -> Fields:
         return Fields(decode_items(self.payload))
-
-    def text(self, name: str, default: str | None = None) -> str:
-        """The value of field `name` as text; where there is none `default`, if one is given. Raises
-        `KeyError`, or `UnicodeDecodeError`.
-        """
-        return self.fields.text(name, default)
 
 
 def split_post(name: bytes) -> tuple[bytes, int]:

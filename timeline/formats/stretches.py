@@ -34,6 +34,11 @@ class Stretch(NamedTuple):
         return self.first == 0
 
 
+def is_open(stretches: Sequence[Stretch]) -> bool:
+    """Whether the last of them has not ended, so that what they stand for is so now."""
+    return bool(stretches) and stretches[-1].ended == OPEN
+
+
 def encode_stretches(stretches: Sequence[Stretch]) -> bytes:
     return b"".join([_STRETCH.pack(*stretch) for stretch in stretches])
 

@@ -29,7 +29,7 @@ from timeline.formats.conversations import (
 from timeline.formats.names import CONVERSATIONS, USERS
 from timeline.formats.numbers import TimelineId
 from timeline.formats.rows import INBOX
-from timeline.formats.stretches import OPEN, Stretch
+from timeline.formats.stretches import OPEN, Stretch, is_open
 from timeline.identity import APPLICATION, check_actor, check_user
 from timeline.lsm.timeline import Timeline
 from timeline.messaging.access.names import conversation_of
@@ -65,7 +65,7 @@ class Conversation:
     @property
     def pulled(self) -> bool:
         """Whether it is read-diffused now."""
-        return bool(self.row.pulled) and self.row.pulled[-1].ended == OPEN
+        return is_open(self.row.pulled)
 
     def save(self, draft: Draft) -> None:
         draft.put(conversation_key(self.id), encode_conversation(self.row))

@@ -31,7 +31,7 @@ from timeline.formats.conversations import (
     split_roster_key,
 )
 from timeline.formats.names import CONVERSATIONS, EVENTS
-from timeline.formats.stretches import OPEN, Stretch
+from timeline.formats.stretches import OPEN, Stretch, is_open
 from timeline.messaging.access.names import conversation_of
 from timeline.storage.rocks import STATE
 from timeline.verification.checks.audiences import Wording, check_audience
@@ -187,7 +187,7 @@ def _check_audience(
         for key, _ in snapshot.scan(ROSTER + keys.number(conversation))
         if len(key) == 19 and key[10] < 2
     }
-    pulled = bool(row.pulled) and row.pulled[-1].ended == OPEN
+    pulled = is_open(row.pulled)
     yield from check_audience(snapshot, conversation, name, members, _WORDING, pulled=pulled)
 
 

@@ -30,7 +30,7 @@ from timeline.formats.feeds import (
 )
 from timeline.formats.names import FEED_EVENTS, FEEDS
 from timeline.formats.rows import RAW, TimelineRow, encode_row
-from timeline.formats.stretches import OPEN, Stretch
+from timeline.formats.stretches import OPEN, Stretch, is_open
 from timeline.storage.rocks import SEGMENTS, STATE
 from timeline.verification.checks.audiences import Wording, check_audience
 from timeline.verification.checks.names import lost_name, renamed, with_events
@@ -105,7 +105,7 @@ def _check_feed(snapshot: Snapshot, key: bytes, value: bytes) -> Iterator[Findin
             fix=_with_events(snapshot, feed, row, expected),
         )
     followers = _followers(snapshot, feed)
-    pulled = bool(row.pulled) and row.pulled[-1].ended == OPEN
+    pulled = is_open(row.pulled)
     yield from check_audience(snapshot, feed, name, followers, _WORDING, pulled=pulled)
     better, wrong = _mended(snapshot, feed, row, len(followers))
     if wrong:

@@ -43,7 +43,7 @@ from timeline.formats.conversations import (
     split_roster_key,
 )
 from timeline.formats.rows import INBOX
-from timeline.formats.stretches import OPEN, Stretch
+from timeline.formats.stretches import OPEN, Stretch, is_open
 from timeline.storage.rocks import STATE
 from timeline.verification.snapshot.findings import Finding, Put, put, remove, within
 from timeline.verification.snapshot.snapshot import Snapshot
@@ -187,7 +187,7 @@ def _check_member(
             name,
             fix=put(STATE, expected, encode_roster(RosterRow(member.role, member.joined))),
         )
-    pulled = bool(place.pulled) and place.pulled[-1].ended == OPEN
+    pulled = is_open(place.pulled)
     here = member.role != NONE
     if pulled and here and snapshot.get(pulled_key(inbox, conversation)) is None:
         yield Finding(
