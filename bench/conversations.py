@@ -11,19 +11,14 @@ The rest has no peer and is told as it is: quantiles of single requests, one at 
 
 from __future__ import annotations
 
-import argparse
-import json
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
 from statistics import quantiles
 from typing import Any, Final
 
-from bench import report
+from bench import beside
 from bench.pairs import Comparison, Run, Work, drive
-from bench.servers import Server, missing_programs, start_redis, start_timelined
+from bench.servers import Server
 
 TEXT: Final = "x" * 100
 SIZES: Final = (2, 50, 500, 5_000, 100_000)
@@ -185,38 +180,8 @@ def lists(server: Server) -> Iterator[tuple[str, dict[str, float]]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.conversations", description=__doc__)
-    parser.add_argument("--pairs", type=int, default=5, help="runs of each side (default 5)")
-    parser.add_argument("--out", type=Path, default=Path("bench/results"), metavar="DIR")
-    arguments = parser.parse_args()
-    if missing := missing_programs():
-        print(f"skipped: {' and '.join(missing)} not found (Debian: redis-server, redis-tools)")
-        return
-    works = [send(size, 30_000) for size in SIZES] + [catch_up]
-    rows = []
-    for work in works:
-        with ExitStack() as stack:
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-            for side in ("peer", "ours"):
-                (directory / side).mkdir()
-            peer = stack.enter_context(start_redis(directory / "peer"))
-            ours = stack.enter_context(start_timelined(directory / "ours"))
-            rows.append(work(peer, ours, arguments.pairs))
-        print(report.line(rows[-1]), flush=True)
-    alone: dict[str, dict[str, float]] = {}
-    with ExitStack() as stack:
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
-        ours = stack.enter_context(start_timelined(Path(scratch)))
-        for part in (single_sends(ours), lists(ours)):
-            for name, figures in part:
-                alone[name] = figures
-                print(name, figures, flush=True)
-    print("\n" + report.table(rows))
-    for path in report.write(rows, "Conversations beside Redis", arguments.out, "conversations"):
-        print(f"written: {path}")
-    target = arguments.out / "conversations-alone.json"
-    target.write_text(json.dumps(alone, indent=2) + "\n", "utf-8")
-    print(f"written: {target}")
+    works = [*(send(size, 30_000) for size in SIZES), catch_up]
+    beside.run("conversations", __doc__, "Conversations beside Redis", works, [single_sends, lists])
 
 
 if __name__ == "__main__":

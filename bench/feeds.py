@@ -13,20 +13,15 @@ The rest is not compared with anything: quantiles of single requests, one at a t
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, Final
 
-from bench import report
+from bench import beside
 from bench.conversations import TEXT, listed, quantile, user
 from bench.pairs import Comparison, Run, Work, drive
-from bench.servers import Server, missing_programs, start_redis, start_timelined
+from bench.servers import Server
 
 FOLLOWERS: Final = (10, 500, 5_000, 100_000)
 AUTHORS: Final = 5_000  # that one user follows, of which
@@ -197,37 +192,8 @@ def follows(server: Server) -> Iterator[tuple[str, dict[str, float]]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.feeds", description=__doc__)
-    parser.add_argument("--pairs", type=int, default=5, help="runs of each side (default 5)")
-    parser.add_argument("--out", type=Path, default=Path("bench/results"), metavar="DIR")
-    arguments = parser.parse_args()
-    if missing := missing_programs():
-        print(f"skipped: {' and '.join(missing)} not found (Debian: redis-server, redis-tools)")
-        return
-    rows = []
-    for work in [publish(followers, 30_000) for followers in FOLLOWERS] + [read_homes]:
-        with ExitStack() as stack:
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-            for side in ("peer", "ours"):
-                (directory / side).mkdir()
-            peer = stack.enter_context(start_redis(directory / "peer"))
-            ours = stack.enter_context(start_timelined(directory / "ours"))
-            rows.append(work(peer, ours, arguments.pairs))
-        print(report.line(rows[-1]), flush=True)
-    alone: dict[str, dict[str, float]] = {}
-    with ExitStack() as stack:
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
-        ours = stack.enter_context(start_timelined(Path(scratch)))
-        for part in (single_posts(ours), follows(ours), single_homes(ours)):
-            for name, figures in part:
-                alone[name] = figures
-                print(name, figures, flush=True)
-    print("\n" + report.table(rows))
-    for path in report.write(rows, "Feeds beside Redis", arguments.out, "feeds"):
-        print(f"written: {path}")
-    target = arguments.out / "feeds-alone.json"
-    target.write_text(json.dumps(alone, indent=2) + "\n", "utf-8")
-    print(f"written: {target}")
+    works = [*(publish(followers, 30_000) for followers in FOLLOWERS), read_homes]
+    beside.run("feeds", __doc__, "Feeds beside Redis", works, [single_posts, follows, single_homes])
 
 
 if __name__ == "__main__":
