@@ -113,25 +113,33 @@ class Disk:
         self._count()
         if source.parent != self._directory:
             return self._rename(source, target)
-        replaced = target.read_bytes() if target.exists() else None
-        found = self._rename(source, target)
-        with self._lock:
+        with self._lock:  # no copy is made meanwhile
+            replaced = target.read_bytes() if target.exists() else None
+            found = self._rename(source, target)
             self._names.append(Rename(source, target, replaced))
         return found
 
     def unlink(self, path: Path, *, missing_ok: bool) -> None:
         self._count()
-        removed = path.suffix == ".log" and path.parent == self._directory and path.exists()
-        content = path.read_bytes() if removed else b""
-        self._unlink(path, missing_ok=missing_ok)
-        if removed:
-            with self._lock:
+        with self._lock:  # no copy is made meanwhile
+            removed = path.suffix == ".log" and path.parent == self._directory and path.exists()
+            content = path.read_bytes() if removed else b""
+            self._unlink(path, missing_ok=missing_ok)
+            if removed:
                 self._names.append(Removal(path, content))
 
     # --- power --------------------------------------------------------------------------------
 
     def restore_power(self, choice: random.Random) -> None:
-        """The machine is on again, with what was durable and some of what was pending."""
+        """The machine is on again, with what was durable and some of what was pending.
+
+        No thread of the process that lost it goes on.
+        """
+        with self._lock:
+            self.calls_left = 0
+        for thread in threading.enumerate():
+            if thread.name == "timeline-log":  # it makes the next file of a log
+                thread.join()
         self.calls_left = None
         self._mix(self._directory, choice)
         self._writes.clear()
