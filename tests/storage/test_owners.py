@@ -93,8 +93,9 @@ class Rows(RuleBasedStateMachine):
 
     @rule(key=KEYS, start=KEYS)
     def look_back(self, key: bytes, start: bytes) -> None:
-        below = reversed(self.within(start, key + b"\0"))
-        assert self.storage.at_or_before(SEGMENTS, key, start) == next(below, None)
+        below = self.within(start, key + b"\0")[::-1]
+        assert self.storage.at_or_before(SEGMENTS, key, start) == next(iter(below), None)
+        assert list(self.storage.scan_back(SEGMENTS, key, start)) == below
 
     @rule(start=st.binary(max_size=9), stop=st.binary(max_size=9))
     def look_between_any_bounds(self, start: bytes, stop: bytes) -> None:

@@ -31,7 +31,10 @@ def span_of(key: bytes, value: bytes) -> tuple[int, int, int, bool]:
     count = value[2] | value[3] << 8
     payload = len(value) - _HEADER_BYTES - _CRC_BYTES - _ENTRY_BYTES * count
     if not value[1] & SPARSE:
-        return split_pair(key)[1] - count + 1, count, payload, True
+        first = split_pair(key)[1] - count + 1
+        if first < 0:
+            raise damaged(key)
+        return first, count, payload, True
     numbers = _HEADER_BYTES + 16 * count
     first = int.from_bytes(value[numbers : numbers + _NUMBER_BYTES], "little")
     return first, count, payload - _NUMBER_BYTES * count, False

@@ -352,6 +352,13 @@ class Memtable:
                         found[seq] = payload
         return found
 
+    def has_patches(self, timeline_id: int, seqs: range) -> bool:
+        """Whether `patches` would find any."""
+        immutable = self.immutable
+        if not self.active.patches and (immutable is None or not immutable.patches):
+            return False
+        return bool(self.patches(timeline_id, seqs))
+
     # --- turning over -------------------------------------------------------------------------
 
     def rotate(self, upto: int, staged: Iterable[Timeline]) -> Generation:

@@ -243,23 +243,29 @@ class Storage:
         return None
 
     def at_or_before(self, family: str, key: bytes, start: bytes) -> tuple[bytes, bytes] | None:
-        """The last pair from `start` up to and with `key`.
+        """The last pair from `start` up to and with `key`."""
+        return next(self.scan_back(family, key, start), None)
+
+    def scan_back(self, family: str, key: bytes, start: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Pairs from `key` back to `start`, both included, as they were when the scan began.
 
         The binding's lower bound acts as an upper one (rocksdict 0.3.29), so `start` is checked
-        here; a run of deleted keys before `key` is walked over.
+        here; a run of deleted keys is walked over. Close it as `scan`.
         """
         try:
             how = ReadOptions()
             how.set_total_order_seek(not _of_one_owner(start, key))
             iterator = self._families[family].iter(how)
             iterator.seek_for_prev(key)
-            if iterator.valid():
+            while iterator.valid():
                 found = iterator.key()
-                return (found, iterator.value()) if found >= start else None
+                if found < start:
+                    return
+                yield found, iterator.value()
+                iterator.prev()
             iterator.status()
         except Exception as error:
             translate(error, self.path)
-        return None
 
     def scan(self, family: str, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Pairs from `start` up to, without, `stop`, as they were when the scan began.

@@ -24,15 +24,16 @@ from typing import Final
 
 from timeline.errors import CorruptError
 from timeline.formats import keys
+from timeline.formats.joining import span_of
 from timeline.formats.keys import pair, split_pair
-from timeline.formats.segments import Segment
 from timeline.lsm.memtable import Memtable
 from timeline.lsm.segmentcache import read_segment
 from timeline.lsm.timelines import Timelines
 from timeline.lsm.upkeep.erasure import Erasure
-from timeline.lsm.upkeep.merging import Gain, Merging, StoredSegment, Tally
+from timeline.lsm.upkeep.merging import Gain, Merging, StoredSegment, Tally, numbers_of
 from timeline.lsm.upkeep.traversal import Traversal
 from timeline.options import Options
+from timeline.storage.owners import Pair
 from timeline.storage.rocks import PATCHES, SEGMENTS, Batch, Storage
 
 _STEP_SEGMENTS: Final = 64  # segments read in one step at most
@@ -87,13 +88,18 @@ class Compaction:
         if not self._ready:
             return
         timeline_id, _ = self._ready.popitem(last=False)
-        segments = self._newest(timeline_id)
+        pairs = self._newest(timeline_id)
         (first,) = self._timelines.firsts([timeline_id])
-        if len(segments) > 1 and first is not None:
-            batch = self._storage.batch()
-            replaced = self._merging.merge(timeline_id, first, segments, batch, Tally())
+        if len(pairs) < 2 or first is None:
+            return
+        batch, tally = self._storage.batch(), Tally()
+        if self._is_patched(timeline_id, pairs):
+            segments = [self._stored(timeline_id, *each) for each in pairs]
+            replaced = self._merging.merge(timeline_id, first, segments, batch, tally)
             self._unpatch(timeline_id, replaced, batch)
-            self._write(batch, [timeline_id], len(replaced))
+        else:
+            self._merging.merge_pairs(timeline_id, first, pairs, batch, tally)
+        self._write(batch, [timeline_id], tally.replaced)
 
     def gain(self, timeline_id: int) -> Iterator[Gain]:
         """What `whole` would do, a part at a time. Nothing is written."""
@@ -196,27 +202,32 @@ class Compaction:
         # Only a patched segment has lost the fixed form it was stored in.
         return StoredSegment(key, segment, segment.changed, len(value))
 
-    def _newest(self, timeline_id: int) -> list[StoredSegment]:
+    def _is_patched(self, timeline_id: int, pairs: Sequence[Pair]) -> bool:
+        numbers = numbers_of(pairs)
+        start, stop = pair(timeline_id, numbers.start), pair(timeline_id, numbers.stop)
+        return self._memtable.has_patches(timeline_id, numbers) or (
+            self._storage.at_or_after(PATCHES, start, stop) is not None
+        )
+
+    def _newest(self, timeline_id: int) -> list[Pair]:
         """The newest segments, back to one that is full, or more than twice what follows it."""
-        segments: list[StoredSegment] = []
+        found: list[Pair] = []
         total = 0
-        position = keys.MAX
-        while len(segments) < _STEP_SEGMENTS:
-            found = self._storage.at_or_before(
-                SEGMENTS, pair(timeline_id, position), pair(timeline_id, 0)
-            )
-            if found is None:
+        for key, value in self._segments_back(timeline_id):
+            size = len(value)
+            count = span_of(key, value)[1]
+            if self._merging.full(count, size) or (len(found) >= 2 and size > 2 * total):
                 break
-            stored = self._stored(timeline_id, *found)
-            if self._merging.full(stored) or (len(segments) >= 2 and stored.size > 2 * total):
+            found.append((key, value))
+            if len(found) == _STEP_SEGMENTS:
                 break
-            segments.append(stored)
-            total += stored.size
-            position = split_pair(stored.key)[1] - 1
-            if position < 0:
-                break
-        segments.reverse()
-        return segments
+            total += size
+        found.reverse()
+        return found
+
+    def _segments_back(self, timeline_id: int) -> Iterator[Pair]:
+        """As they are stored, the newest first."""
+        return self._storage.scan_back(SEGMENTS, pair(timeline_id, keys.MAX), pair(timeline_id, 0))
 
     def _write(self, batch: Batch, timeline_ids: Sequence[int], merged: int) -> None:
         """Write what was done to the segments of some timelines, `merged` of which went."""
@@ -235,21 +246,8 @@ class Compaction:
     def kept_bytes(self, timeline_id: int, size: int) -> int:
         """The lowest number such that the segments from it on hold at most `size` bytes."""
         total = 0
-        position = keys.MAX
-        while True:
-            found = self._storage.at_or_before(
-                SEGMENTS, pair(timeline_id, position), pair(timeline_id, 0)
-            )
-            if found is None:
-                return 0
-            key, value = found
+        for key, value in self._segments_back(timeline_id):
             total += len(value)
-            last = split_pair(key)[1]
             if total > size:
-                return last + 1
-            try:
-                position = Segment(key, value).first - 1
-            except CorruptError:
-                position = last - 1
-            if position < 0:
-                return 0
+                return split_pair(key)[1] + 1
+        return 0

@@ -71,10 +71,8 @@ class Merging:
         self._most_entries = options.segment_entries
         self._most_bytes = options.segment_bytes
 
-    def full(self, stored: StoredSegment) -> bool:
-        return self._full(stored.segment.count, stored.size)
-
-    def _full(self, count: int, size: int) -> bool:
+    def full(self, count: int, size: int) -> bool:
+        """Whether a segment of `count` entries, `size` bytes as it is stored, stays as it is."""
         return 2 * count >= self._most_entries or 2 * size >= self._most_bytes
 
     # --- of segments as they are stored -------------------------------------------------------
@@ -91,7 +89,7 @@ class Merging:
         for key, value in pairs:
             low, count, size, contiguous = span_of(key, value)
             cut = low < first
-            if not cut and self._full(count, len(value)):
+            if not cut and self.full(count, len(value)):
                 if len(run) > 1 or trimmed:
                     self._replace_run(timeline_id, first, run, sink, tally, join=joinable)
                 run = []
@@ -153,7 +151,9 @@ class Merging:
         run: list[StoredSegment] = []
         for stored in [*segments, None]:
             if stored is not None and (
-                not self.full(stored) or stored.patched or stored.segment.low < first
+                stored.patched
+                or stored.segment.low < first
+                or not self.full(stored.segment.count, stored.size)
             ):
                 run.append(stored)
                 continue
@@ -195,3 +195,8 @@ class Merging:
 def number_of(pair: Pair) -> int:
     """The last number of a stored segment, or that of a patch."""
     return split_pair(pair[0])[1]
+
+
+def numbers_of(pairs: Sequence[Pair]) -> range:
+    """The numbers from the first to the last of stored segments, which are one at least."""
+    return range(span_of(*pairs[0])[0], number_of(pairs[-1]) + 1)

@@ -16,14 +16,21 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from timeline.formats.joining import span_of
 from timeline.formats.keys import pair, split_pair
 from timeline.formats.segments import Segment
 from timeline.lsm.memtable import Memtable
 from timeline.lsm.segmentcache import read_segment
 from timeline.lsm.timelines import Timelines
 from timeline.lsm.upkeep.erasure import Erasure
-from timeline.lsm.upkeep.merging import Gain, Merging, Sink, StoredSegment, Tally, number_of
+from timeline.lsm.upkeep.merging import (
+    Gain,
+    Merging,
+    Sink,
+    StoredSegment,
+    Tally,
+    number_of,
+    numbers_of,
+)
 from timeline.options import KIB
 from timeline.storage.owners import Pair
 from timeline.storage.rocks import PATCHES, SEGMENTS, Batch, Storage
@@ -143,12 +150,7 @@ class Traversal:
     # --- timelines with patches ---------------------------------------------------------------
 
     def _patched_in_memory(self, timeline_id: int, pairs: Sequence[Pair]) -> bool:
-        memtable = self._memtable
-        immutable = memtable.immutable
-        if not pairs or not (memtable.active.patches or (immutable and immutable.patches)):
-            return False
-        numbers = range(span_of(*pairs[0])[0], number_of(pairs[-1]) + 1)
-        return bool(memtable.patches(timeline_id, numbers))
+        return bool(pairs) and self._memtable.has_patches(timeline_id, numbers_of(pairs))
 
     def _fold(self, part: _Part, first: int | None, sink: Sink, tally: Tally) -> None:
         """Merge the segments of a part with their patches applied."""
