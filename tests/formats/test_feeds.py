@@ -10,7 +10,8 @@ from hypothesis import given, strategies as st
 
 from tests.formats.samples import FORMAT
 from timeline.errors import CorruptError
-from timeline.formats import feeds as rows, names
+from timeline.formats import feeds as rows, names, posts
+from timeline.formats.entries import encode_entry
 from timeline.formats.stretches import Stretch
 
 numbers = st.integers(0, 2**64 - 1)
@@ -29,6 +30,12 @@ ROWS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], bytes], Callable[[
         rows.encode_follow,
         rows.decode_follow,
     ),
+    "repost": (numbers, posts.encode_repost, posts.decode_repost),
+    "counts": (
+        st.builds(posts.Counts, *[numbers] * 3),
+        posts.encode_counts,
+        posts.decode_counts,
+    ),
 }
 
 
@@ -42,7 +49,7 @@ def test_a_row_comes_back_and_short_or_long_ones_are_refused(
     value = encode(row)
     assert decode(value) == row
     with pytest.raises(CorruptError):
-        decode(value[: data.draw(st.integers(0, 8))])
+        decode(value[: data.draw(st.integers(0, 7))])
     with pytest.raises(CorruptError):
         decode(value + b"x")
 
@@ -53,6 +60,35 @@ def test_the_newest_followers_come_first() -> None:
     assert rows.split_follower_key(newest) == (7, 12, 3)
     with pytest.raises(CorruptError):
         rows.split_follower_key(newest[:-1])
+
+
+def test_replies_are_in_the_order_of_commits() -> None:
+    older, newer = posts.Link(7, 3, 11, 9, 4), posts.Link(7, 3, 12, 2, 1)
+    keys = [posts.link_key(posts.REPLY, each) for each in (older, newer)]
+    assert keys[0] < keys[1] < posts.link_key(posts.REPLY, older._replace(seq=4))
+    assert [posts.split_link_key(key) for key in keys] == [older, newer]
+    assert posts.split_repost_key(posts.repost_key(7, 3, 9)) == (7, 3, 9)
+    for split in (posts.split_link_key, posts.split_repost_key):
+        with pytest.raises(CorruptError):
+            split(keys[0][:-1])
+
+
+def test_a_post_is_what_its_fields_of_the_store_say() -> None:
+    def header(*items: bytes) -> posts.Header:
+        return posts.header_of(encode_entry(1, items))
+
+    assert header(b"@time", b"1", b"text", b"@for all") == posts.Header(b"", b"", b"", False, ())
+    named = header(b"@for", b"named", b"@mentions", b"bob", b"@mentions", b"cat", b"text", b"x")
+    assert named == posts.Header(posts.NAMED, b"", b"", False, (b"bob", b"cat"))
+    assert header(b"@repost", b"ann/1").kind == "repost"
+    assert header(b"@repost", b"ann/1", b"text", b"x").kind == "post"
+    assert header(b"@reply", b"ann/1", b"text", b"x").kind == "reply"
+
+
+def test_a_name_of_a_post_is_split_at_the_last_slash() -> None:
+    assert posts.split_post_name(posts.post_name(b"a/b", 12)) == (b"a/b", 12)
+    for name in (b"ann", b"ann/", b"/1", b"ann/01", b"ann/0", b"ann/x"):
+        assert posts.split_post_name(name) is None
 
 
 def test_a_follow_is_laid_out_as_described() -> None:
@@ -68,7 +104,7 @@ def test_a_follow_is_laid_out_as_described() -> None:
 
 def test_every_row_kind_and_name_is_described() -> None:
     page = FORMAT.read_text("utf-8").partition("### Feeds")[2].partition("\n## ")[0]
-    for family in rows.FAMILIES:
+    for family in (*rows.FAMILIES, *posts.FAMILIES):
         assert f"`{family.decode()}`" in page
     for kind, word in rows.KINDS.items():
         assert f"{kind} {word}" in page

@@ -1,0 +1,179 @@
+"""Posts: how one names another, and the state of what others did with it.
+
+Rule: a post holds by name what it replies to or reposts, in a field of the store. The rows here
+lead the other way, from a post to those that name it. They are written in the commit of the post
+that names, and removed in the commit that deletes it. So the counts are what the rows say, exactly.
+
+    reply     empty; key: feed, post, LSN of the reply, feed and number of the reply
+    quote     empty; key: the same of a quote
+    repost    number u64 of the repost; key: feed, post, feed of whoever reposted it
+    counts    replies u64 · reposts u64 · quotes u64; key: feed, post
+
+Integers in values are little-endian, in keys big-endian. A decoder raises `CorruptError`.
+"""
+
+from __future__ import annotations
+
+import re
+from struct import (
+    Struct,
+    error as StructError,  # noqa: N812  it is a class
+)
+from typing import Final, NamedTuple
+
+from timeline.errors import CorruptError
+from timeline.formats import keys
+from timeline.formats.entries import decode_items
+
+REPLY: Final = keys.OWN + b"R"
+QUOTE: Final = keys.OWN + b"Q"
+REPOST: Final = keys.OWN + b"P"
+COUNTS: Final = keys.OWN + b"C"
+FAMILIES: Final = (REPLY, QUOTE, REPOST, COUNTS)
+
+# Who may see a post, as the field `@for` says; without it everybody.
+EVERYBODY: Final = b""
+FOLLOWERS: Final = b"followers"
+NAMED: Final = b"named"  # whom it mentions
+
+_NUMBER: Final = Struct("<Q")
+_COUNTS: Final = Struct("<QQQ")
+_THREE: Final = Struct(">QQQ")
+_FIVE: Final = Struct(">QQQQQ")
+_NAME: Final = re.compile(rb"(.+)/([1-9][0-9]{0,18})", re.DOTALL)
+
+
+class Header(NamedTuple):
+    """What a post is, by its fields of the store. `reply` and `repost` name posts; they are empty
+    for none. One that is `plain` reposts and says nothing itself.
+    """
+
+    audience: bytes
+    reply: bytes
+    repost: bytes
+    plain: bool
+    mentions: tuple[bytes, ...]
+
+    @property
+    def kind(self) -> str:
+        if self.plain:
+            return "repost"
+        return "reply" if self.reply else "post"
+
+
+class Counts(NamedTuple):
+    """How many replies, plain reposts and quotes a post has."""
+
+    replies: int
+    reposts: int
+    quotes: int
+
+
+class Link(NamedTuple):
+    """A post names another: post `by_seq` of feed `by`, made by commit `lsn`, names post `seq` of
+    `feed`.
+    """
+
+    feed: int
+    seq: int
+    lsn: int
+    by: int
+    by_seq: int
+
+
+_FOR_ALL: Final = Header(EVERYBODY, b"", b"", False, ())
+NO_COUNTS: Final = Counts(0, 0, 0)
+
+
+def header_of(payload: bytes) -> Header:
+    """What a post in stored form is."""
+    if b"@for" not in payload and b"@re" not in payload:
+        return _FOR_ALL
+    items = decode_items(payload)
+    audience, reply, repost, plain = EVERYBODY, b"", b"", True
+    mentions: list[bytes] = []
+    for field, value in zip(items[::2], items[1::2], strict=True):
+        if field[:1] != b"@":
+            plain = False
+        elif field == b"@for":
+            audience = value
+        elif field == b"@reply":
+            reply = value
+        elif field == b"@repost":
+            repost = value
+        elif field == b"@mentions":
+            mentions.append(value)
+    return Header(audience, reply, repost, plain and bool(repost), tuple(mentions))
+
+
+def post_name(author: bytes, seq: int) -> bytes:
+    """`author/number`."""
+    return b"%b/%d" % (author, seq)
+
+
+def split_post_name(name: bytes) -> tuple[bytes, int] | None:
+    """(author, number); None unless it is such a name."""
+    match = _NAME.fullmatch(name)
+    return None if match is None else (match[1], int(match[2]))
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+def encode_repost(seq: int) -> bytes:
+    return _NUMBER.pack(seq)
+
+
+def decode_repost(value: bytes) -> int:
+    try:
+        seq: int = _NUMBER.unpack(value)[0]
+    except StructError:
+        raise _damaged("a repost") from None
+    return seq
+
+
+def encode_counts(counts: Counts) -> bytes:
+    return _COUNTS.pack(*counts)
+
+
+def decode_counts(value: bytes) -> Counts:
+    try:
+        return Counts(*_COUNTS.unpack(value))
+    except StructError:
+        raise _damaged("the counts of a post") from None
+
+
+def _damaged(what: str) -> CorruptError:
+    return CorruptError(f"the row of {what} is damaged: run `timeline verify`")
+
+
+# --- keys -----------------------------------------------------------------------------------------
+
+
+def link_key(family: bytes, link: Link) -> bytes:
+    """The key of a reply or a quote."""
+    return family + _FIVE.pack(*link)
+
+
+def split_link_key(key: bytes) -> Link:
+    try:
+        return Link(*_FIVE.unpack(key[2:]))
+    except StructError:
+        raise _damaged("a reply or a quote") from None
+
+
+def repost_key(feed: int, seq: int, by: int) -> bytes:
+    return REPOST + _THREE.pack(feed, seq, by)
+
+
+def split_repost_key(key: bytes) -> tuple[int, int, int]:
+    """(feed, post, feed of whoever reposted it)."""
+    try:
+        feed, seq, by = _THREE.unpack(key[2:])
+    except StructError:
+        raise _damaged("a repost") from None
+    return feed, seq, by
+
+
+def counts_key(feed: int, seq: int) -> bytes:
+    return COUNTS + keys.pair(feed, seq)
