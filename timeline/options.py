@@ -23,6 +23,7 @@ _MAY_BE_ZERO = (
     "feed_diffusion_limit",
     "inbox_age_ms",
     "inbox_references",
+    "repost_window",
 )
 
 
@@ -153,6 +154,9 @@ class Options:
     )
     feed_backfill: int = _option(100, "posts from before the follow that a home shows of an author")
     following_limit: int = _option(10_000, "authors that one user may follow")
+    repost_window: int = _option(
+        40, "a home leaves a repost out if the same post is among so many next older ones"
+    )
     home_cache_bytes: int = _option(
         64 * MIB, "memory of whom those follow who read their homes recently"
     )

@@ -10,19 +10,57 @@ from collections.abc import Sequence
 from typing import Final
 
 from timeline.feeds.posts import Post
+from timeline.feeds.profile import PostPage
 
 from . import replies
-from .entries import encode_stored
+from .entries import encode_map, encode_stored
 
 _HEADER: Final = replies.array_header(6)
-_NOTHING: Final = replies.EMPTY_ARRAY * 2  # no counts, no reactions
+_NO_REACTIONS: Final = replies.EMPTY_ARRAY
 
 
 def encode_post(post: Post) -> bytes:
     """`[kind, author, id, [field, value, …], [count-name, n, …], [own reaction, …]]`"""
-    beginning = _HEADER + replies.bulk(post.kind.encode()) + replies.bulk(post.author)
-    return beginning + encode_stored(post.payload) + _NOTHING
+    return b"".join(
+        (
+            _HEADER,
+            replies.bulk(post.header.kind.encode()),
+            replies.bulk(post.author),
+            encode_stored(post.payload),
+            _counts(post),
+            _NO_REACTIONS,
+        )
+    )
 
 
-def encode_posts(posts: Sequence[Post]) -> bytes:
-    return replies.array([encode_post(post) for post in posts])
+def _counts(post: Post) -> bytes:
+    """What there is any of."""
+    counts = post.counts._asdict()
+    return replies.array(
+        [
+            part
+            for name, number in counts.items()
+            if number
+            for part in (replies.bulk(name.encode()), replies.integer(number))
+        ]
+    )
+
+
+def encode_found(posts: Sequence[Post | None], resp: int) -> bytes:
+    """Posts that were asked for by name; null for what is not there."""
+    nothing = replies.nil_array(resp)
+    return replies.array([nothing if post is None else encode_post(post) for post in posts])
+
+
+def encode_page(page: PostPage, resp: int) -> bytes:
+    """A map of `posts`, `refs` and `cursor`."""
+    nothing = replies.nil_array(resp)
+    refs = [
+        (name, nothing if post is None else encode_post(post)) for name, post in page.refs.items()
+    ]
+    pairs = [
+        (b"posts", replies.array([encode_post(post) for post in page.posts])),
+        (b"refs", encode_map(refs, resp)),
+        (b"cursor", replies.bulk(page.cursor)),
+    ]
+    return encode_map(pairs, resp)

@@ -20,14 +20,19 @@ class Post(NamedTuple):
     name: str
     kind: str
     fields: tuple[tuple[bytes, bytes], ...]
+    counts: dict[str, int]
 
     @property
     def text(self) -> str:
         return dict(self.fields)[b"text"].decode()
 
+    def values(self, field: str) -> list[str]:
+        return [value.decode() for name, value in self.fields if name.decode() == field]
+
 
 class Page(NamedTuple):
     posts: list[Post]
+    refs: dict[str, Post | None]
     cursor: str
 
     @property
@@ -42,13 +47,16 @@ class Users(NamedTuple):
 
 
 class Door(Protocol):
-    def publish(self, author: str, text: str, *, key: str | None = None) -> tuple[str, str]:
-        """(name of the post, status)."""
+    def publish(self, author: str, text: str | None, **options: Any) -> tuple[str, str]:
+        """(name of the post, status); without a text it has no fields."""
 
     def edit_post(self, author: str, seq: int, text: str, actor: str = "-") -> None: ...
     def delete_post(self, author: str, seq: int, actor: str = "-") -> None: ...
     def get(self, viewer: str, *names: str) -> list[Post | None]: ...
-    def profile(self, viewer: str, author: str, after: str = "", limit: int = 100) -> Page: ...
+    def profile(
+        self, viewer: str, author: str, after: str = "", limit: int = 100, without: str = ""
+    ) -> Page: ...
+    def replies(self, viewer: str, post: str, after: str = "", limit: int = 100) -> Page: ...
     def home(self, user: str, after: str = "", limit: int = 100) -> Page: ...
     def follow(self, user: str, *authors: str) -> tuple[int, int]: ...
     def unfollow(self, user: str, *authors: str) -> int: ...
@@ -62,9 +70,10 @@ class Door(Protocol):
 
 
 class EmbeddedFeeds(EmbeddedDoor):
-    def publish(self, author: str, text: str, *, key: str | None = None) -> tuple[str, str]:
+    def publish(self, author: str, text: str | None, **options: Any) -> tuple[str, str]:
         with refusals():
-            done = self.db.feeds.publish(author, {"text": text}, key=key)
+            fields = {} if text is None else {"text": text}
+            done = self.db.feeds.publish(author, fields, **options)
         return f"{author}/{done.seq}", done.status
 
     def edit_post(self, author: str, seq: int, text: str, actor: str = "-") -> None:
@@ -80,15 +89,23 @@ class EmbeddedFeeds(EmbeddedDoor):
             found = self.db.feeds.get(viewer, names)
         return [None if each is None else _embedded(each) for each in found]
 
-    def profile(self, viewer: str, author: str, after: str = "", limit: int = 100) -> Page:
+    def profile(
+        self, viewer: str, author: str, after: str = "", limit: int = 100, without: str = ""
+    ) -> Page:
         with refusals():
-            page = self.db.feeds.profile(viewer, author, after=after, limit=limit)
-        return Page([_embedded(each) for each in page.posts], page.cursor)
+            page = self.db.feeds.profile(viewer, author, without=without, after=after, limit=limit)
+        return _of_pages(page)
+
+    def replies(self, viewer: str, post: str, after: str = "", limit: int = 100) -> Page:
+        author, _, seq = post.rpartition("/")
+        with refusals():
+            page = self.db.feeds.replies(viewer, author, int(seq), after=after, limit=limit)
+        return _of_pages(page)
 
     def home(self, user: str, after: str = "", limit: int = 100) -> Page:
         with refusals():
             page = self.db.feeds.home(user, after=after, limit=limit)
-        return Page([_embedded(each) for each in page.posts], page.cursor)
+        return _of_pages(page)
 
     def follow(self, user: str, *authors: str) -> tuple[int, int]:
         with refusals():
@@ -122,9 +139,13 @@ class EmbeddedFeeds(EmbeddedDoor):
 
 
 class WireFeeds(WireDoor):
-    def publish(self, author: str, text: str, *, key: str | None = None) -> tuple[str, str]:
-        words = [] if key is None else ["KEY", key]
-        seq, _, status = self.do("FEED.PUBLISH", author, *words, "*", "text", text)
+    def publish(self, author: str, text: str | None, **options: Any) -> tuple[str, str]:
+        words: list[Any] = []
+        for option, value in options.items():
+            words.append("FOR" if option == "audience" else option.upper())
+            words += [len(value), *value] if isinstance(value, list) else [value]
+        words += [] if text is None else ["*", "text", text]
+        seq, _, status = self.do("FEED.PUBLISH", author, *words)
         return f"{author}/{seq}", status.decode()
 
     def edit_post(self, author: str, seq: int, text: str, actor: str = "-") -> None:
@@ -137,8 +158,15 @@ class WireFeeds(WireDoor):
         found = self.do("FEED.GET", viewer, *names)
         return [None if each is None else _of_wire(each) for each in found]
 
-    def profile(self, viewer: str, author: str, after: str = "", limit: int = 100) -> Page:
-        return _page(self.do("FEED.PROFILE", viewer, author, *_paging(after, limit)))
+    def profile(
+        self, viewer: str, author: str, after: str = "", limit: int = 100, without: str = ""
+    ) -> Page:
+        words = ["WITHOUT", without] if without else []
+        return _page(self.do("FEED.PROFILE", viewer, author, *words, *_paging(after, limit)))
+
+    def replies(self, viewer: str, post: str, after: str = "", limit: int = 100) -> Page:
+        author, _, seq = post.rpartition("/")
+        return _page(self.do("FEED.REPLIES", viewer, author, seq, *_paging(after, limit)))
 
     def home(self, user: str, after: str = "", limit: int = 100) -> Page:
         return _page(self.do("FEED.HOME", user, *_paging(after, limit)))
@@ -172,7 +200,11 @@ def _paging(after: str, limit: int) -> list[Any]:
 
 
 def _page(found: Any) -> Page:
-    return Page([_of_wire(each) for each in found[b"posts"]], found[b"cursor"].decode())
+    refs = {
+        name.decode(): None if each is None else _of_wire(each)
+        for name, each in found[b"refs"].items()
+    }
+    return Page([_of_wire(each) for each in found[b"posts"]], refs, found[b"cursor"].decode())
 
 
 def _users(found: Any) -> Users:
@@ -182,10 +214,16 @@ def _users(found: Any) -> Users:
 
 def _of_wire(each: Any) -> Post:
     kind, author, post_id, items, counts, own = each
-    assert counts == own == []
+    assert own == []
     name = f"{author.decode()}/{post_id.decode().removesuffix('-0')}"
-    return Post(name, kind.decode(), pairs_of(items))
+    counted = {what.decode(): n for what, n in zip(counts[::2], counts[1::2], strict=True)}
+    return Post(name, kind.decode(), pairs_of(items), counted)
+
+
+def _of_pages(page: Any) -> Page:
+    refs = {name: None if each is None else _embedded(each) for name, each in page.refs.items()}
+    return Page([_embedded(each) for each in page.posts], refs, page.cursor)
 
 
 def _embedded(each: Any) -> Post:
-    return Post(each.name, each.kind, tuple(each.fields))
+    return Post(each.name, each.kind, tuple(each.fields), each.counts)

@@ -11,7 +11,7 @@ import timeline
 from timeline.embedded.database import Database
 from timeline.embedded.feeds import PostPage
 from timeline.errors import CorruptError, NotFoundError, TooLargeError, UsageError
-from timeline.feeds import posts
+from timeline.feeds import profile
 from timeline.feeds.access import find_feed
 from timeline.formats.keys import pair
 from timeline.storage.rocks import SEGMENTS
@@ -51,7 +51,7 @@ def test_a_page_of_large_posts_ends_sooner_and_goes_on(db: Database) -> None:
         assert not page.cursor
     names = [b"ann/%d" % number for number in range(1, 8)]
     with pytest.raises(TooLargeError, match="exceed 3000000 bytes: ask for fewer"):
-        posts.get(db.engine.view, b"bob", names, 3_000_000)
+        profile.get(db.engine.view, b"bob", names, 3_000_000)
 
 
 def test_edits_of_a_post_do_not_push_others_off_the_page(db: Database) -> None:

@@ -9,7 +9,7 @@ the group of the commit is done. The caller holds the engine's lock.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import ClassVar
 
@@ -160,6 +160,9 @@ class Overlay:
 
     def get(self, key: bytes) -> bytes | None:
         return self._state[key] if key in self._state else self._stage.get(key)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        return [self.get(key) for key in keys]
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
         return merge(self._stage.scan(start, stop), select(self._state, start, stop))

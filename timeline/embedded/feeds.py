@@ -13,7 +13,7 @@ from timeline.embedded.calls import arguments
 from timeline.embedded.calls.lease import Lease
 from timeline.embedded.calls.reading import Reading
 from timeline.entry import Fields
-from timeline.feeds import following, home, posts, profile, publishing
+from timeline.feeds import following, home, posts, profile, publishing, replies
 from timeline.feeds.following import Followed, Relation
 from timeline.feeds.profile import AuthorInfo
 from timeline.feeds.publishing import Published
@@ -25,12 +25,15 @@ _DEFAULT_LIMIT: Final = 100  # posts or users of a page, where no `limit` is giv
 
 
 class Post(NamedTuple):
-    """Post `seq` of `author`."""
+    """Post `seq` of `author`. `kind` is `post`, `reply` or `repost`. `counts` says how many
+    `replies`, `reposts` and `quotes` it has, of what it has any.
+    """
 
     kind: str
     author: str
     seq: int
     fields: Fields
+    counts: dict[str, int]
 
     @property
     def id(self) -> str:
@@ -49,9 +52,13 @@ class Post(NamedTuple):
 
 
 class PostPage(NamedTuple):
-    """Posts, the newest first; the cursor, empty at the end, begins the next page."""
+    """Posts; those of a home and a profile come newest first, replies oldest first. `refs` are the
+    posts that these name, by name; None for one that is not there, or not the viewer's to see. The
+    cursor, empty at the end, begins the next page.
+    """
 
     posts: list[Post]
+    refs: dict[str, Post | None]
     cursor: str
 
 
@@ -81,15 +88,45 @@ class FeedCalls:
 
     # --- posts --------------------------------------------------------------------------------
 
-    def publish(self, author: Value, fields: FieldsLike, *, key: Value | None = None) -> Published:
+    def publish(
+        self,
+        author: Value,
+        fields: FieldsLike = (),
+        *,
+        key: Value | None = None,
+        audience: str = "everybody",
+        reply: Value | None = None,
+        repost: Value | None = None,
+        mentions: Iterable[Value] = (),
+        tags: Iterable[Value] = (),
+    ) -> Published:
         """Publish a post; with `key`, publishing it again stores nothing and says `duplicate`.
-        Raises `ConflictError` when the key stored other content.
+
+        The audience is `everybody`, `followers`, or `named`: those whom it mentions. `reply` and
+        `repost` name posts, `author/number`. With `repost` and no fields it is a repost, of which
+        an author has one at most of each post; with fields it is a quote.
+
+        Raises `ConflictError` when the key stored other content, `NotFoundError` when somebody
+        mentioned is nobody, `NoPermissionError` when the author may not see a post that it names.
         """
         who, content = encode_name(author), encode_fields(fields)
         once = None if key is None else encode_name(key)
+        frame = publishing.Frame(
+            publishing.audience_of(encode_name(audience)),
+            _post(reply),
+            _post(repost),
+            arguments.names(mentions, "users"),
+            arguments.names(tags, "tags"),
+        )
         return self._engine.commit(
             lambda draft: publishing.publish(
-                draft, who, content, keys=self.feeds.keys, options=self._options, key=once
+                draft,
+                who,
+                content,
+                keys=self.feeds.keys,
+                options=self._options,
+                key=once,
+                frame=frame,
             )
         )
 
@@ -112,18 +149,44 @@ class FeedCalls:
         """Posts by their names, `author/number`; None for one that is not there."""
         who, wanted = encode_name(viewer), arguments.names(names, "posts")
         with self._reading():
-            found = posts.get(self._engine.view, who, wanted)
+            found = profile.get(self._engine.view, who, wanted)
         return [None if post is None else _shown(post) for post in found]
 
     def profile(
-        self, viewer: Value, author: Value, *, after: Value = "", limit: int = _DEFAULT_LIMIT
+        self,
+        viewer: Value,
+        author: Value,
+        *,
+        without: str = "",
+        after: Value = "",
+        limit: int = _DEFAULT_LIMIT,
     ) -> PostPage:
-        """A page of what an author published. Raises `NotFoundError`."""
+        """A page of what an author published, newest first, without their `replies` or `reposts`
+        if `without` says so. Raises `NotFoundError`.
+        """
         who, whose, token = encode_name(viewer), encode_name(author), encode_name(after)
-        count = arguments.page(limit)
+        count, hidden = arguments.page(limit), encode_name(without)
         with self._reading():
-            page = profile.profile(self._engine.view, who, whose, token, count)
-        return PostPage([_shown(post) for post in page.posts], page.cursor.decode())
+            page = profile.profile(self._engine.view, who, whose, token, count, hidden)
+        return _page(page)
+
+    def replies(
+        self,
+        viewer: Value,
+        author: Value,
+        seq: int,
+        *,
+        after: Value = "",
+        limit: int = _DEFAULT_LIMIT,
+    ) -> PostPage:
+        """A page of replies to a post, oldest first. Raises `NoPermissionError` when the viewer may
+        not see that post.
+        """
+        who, whose, token = encode_name(viewer), encode_name(author), encode_name(after)
+        which, count = arguments.sequence(seq), arguments.page(limit)
+        with self._reading():
+            page = replies.replies(self._engine.view, who, whose, which, token, count)
+        return _page(page)
 
     def home(self, user: Value, *, after: Value = "", limit: int = _DEFAULT_LIMIT) -> PostPage:
         """A page of what those published whom a user follows, and the user themselves. Raises
@@ -132,7 +195,7 @@ class FeedCalls:
         who, token, count = encode_name(user), encode_name(after), arguments.page(limit)
         with self._reading():
             page = home.read_home(self.feeds, who, token, count)
-        return PostPage([_shown(post) for post in page.posts], page.cursor.decode())
+        return _page(page)
 
     # --- following ----------------------------------------------------------------------------
 
@@ -192,8 +255,25 @@ def _authors(values: Iterable[Value]) -> list[bytes]:
     return arguments.names(values, "users")
 
 
+def _post(name: Value | None) -> bytes:
+    """The name of a post, or nothing."""
+    if name is None:
+        return b""
+    encoded = encode_name(name)
+    posts.split_post(encoded)
+    return encoded
+
+
 def _shown(post: posts.Post) -> Post:
-    return Post(post.kind, post.author.decode(), post.seq, post.fields)
+    counts = {name: number for name, number in post.counts._asdict().items() if number}
+    return Post(post.header.kind, post.author.decode(), post.seq, post.fields, counts)
+
+
+def _page(page: profile.PostPage) -> PostPage:
+    refs = {
+        name.decode(): None if post is None else _shown(post) for name, post in page.refs.items()
+    }
+    return PostPage([_shown(post) for post in page.posts], refs, page.cursor.decode())
 
 
 def _list(page: following.FollowPage) -> FollowPage:

@@ -16,7 +16,7 @@ finishes or closes every iterator before releasing that lock.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import ClassVar, Final, Protocol
 
@@ -86,6 +86,9 @@ class View(Source, Protocol):
 
     def get(self, key: bytes) -> bytes | None:
         """The state under `key`."""
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The state under each key. For ascending keys a fraction of the cost of `get` for each."""
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
         """State from `start` up to, without, `stop`, in order of keys."""
@@ -224,6 +227,9 @@ class Applied:
 
     def get(self, key: bytes) -> bytes | None:
         return self._state.get(key)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        return self._state.get_many(keys)
 
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
         return self._state.scan(start, stop)

@@ -16,6 +16,10 @@ A page begins below a place in the order of commits. So what is published meanwh
 first page, and no page repeats or misses anything, also when a feed changes its way of diffusion
 between two pages.
 
+A plain repost is left out if the same post, or another repost of it, stands among the next
+`repost_window` older posts of the home. This depends on what is below it alone, so pages of any
+size show the same.
+
 A page looks at a bounded number of things. When many lead to nothing it comes back short, with a
 cursor to go on from; only an empty cursor is the end.
 """
@@ -23,6 +27,7 @@ cursor to go on from; only an empty cursor is the end.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from itertools import chain, takewhile
 from typing import Final, NamedTuple
@@ -32,7 +37,9 @@ from timeline.errors import UsageError
 from timeline.feeds.access import author_of, check_known
 from timeline.feeds.cache import KeptHome
 from timeline.feeds.posts import PAGE_BYTES, Post
+from timeline.feeds.profile import PostPage, page_of
 from timeline.feeds.service import Feeds
+from timeline.feeds.sight import Sight
 from timeline.formats.feeds import POST
 from timeline.formats.keys import MAX
 from timeline.formats.names import FEEDS, HOMES
@@ -40,37 +47,77 @@ from timeline.formats.numbers import NO_TIMELINE, TimelineId
 from timeline.pullback import Part, Place, Thing, newest_first
 
 _LOOKS_PER_POST: Final = 4  # things looked at for each post asked for, and
-_LEAST_LOOKS: Final = 512  # for any page
+_LEAST_LOOKS: Final = 512  # for any page; and to find one post among the older ones
 _COST_OF_POST: Final = 16  # of a look at it, beside that of telling an edit apart
 _TOKEN: Final = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})")
 
 
-class HomePage(NamedTuple):
-    """Posts, the newest first; the cursor is empty at the end."""
-
-    posts: list[Post]
-    cursor: bytes
-
-
-def read_home(feeds: Feeds, user: bytes, after: bytes, count: int) -> HomePage:
+def read_home(feeds: Feeds, user: bytes, after: bytes, count: int) -> PostPage:
     """A page of a home. Raises `NotFoundError`, `UsageError`."""
     view = feeds.view
     before = _decode(after) if after else Place(view.log.applied + 1, 0)
     home = view.find(HOMES + check_known(view, user))
-    reader = _Reader(view, feeds.homes.of(NO_TIMELINE if home is None else home.id), user)
+    sight = Sight(view, user)
+    reader = _Reader(view, feeds.homes.of(NO_TIMELINE if home is None else home.id), sight)
+    ahead = _Ahead(reader.looks(before))
     posts: list[Post] = []
     budget = _COST_OF_POST * (_LEAST_LOOKS + _LOOKS_PER_POST * count)
     size = 0
-    for thing in reader.things(before):
+    while (look := ahead.take()) is not None:
         if len(posts) == count or budget <= 0 or size >= PAGE_BYTES:
-            return HomePage(posts, b"%d-%d" % before)
-        before = thing.place
-        budget -= _COST_OF_POST if thing.kind in (0, POST) else 1
-        post = reader.post(thing)
-        if post is not None:
+            return page_of(view, sight, posts, b"%d-%d" % before)
+        before = look.place
+        budget -= look.cost
+        post = look.post
+        if post is not None and not ahead.repeats(look, feeds.options.repost_window):
             posts.append(post)
-            size += len(post.payload)
-    return HomePage(posts, b"")
+            size += sight.weigh(post)
+    return page_of(view, sight, posts, b"")
+
+
+class _Look(NamedTuple):
+    """One thing that was looked at; `post` is None when it is not shown. `original` is the name of
+    what a plain repost reposts, and of any other post its own.
+    """
+
+    place: Place
+    cost: int
+    post: Post | None
+    original: bytes
+    plain: bool
+
+
+class _Ahead:
+    """What a home holds below a place, looked at when it is needed."""
+
+    def __init__(self, looks: Iterator[_Look]) -> None:
+        self._looks = looks
+        self._waiting: deque[_Look] = deque()
+
+    def take(self) -> _Look | None:
+        return self._waiting.popleft() if self._waiting else next(self._looks, None)
+
+    def repeats(self, look: _Look, window: int) -> bool:
+        """Whether it is a plain repost of what is also among the next `window` posts. It is taken
+        for none when that would take very many looks.
+        """
+        if not look.plain:
+            return False
+        for at in range(_LEAST_LOOKS):
+            if at == len(self._waiting):
+                following = next(self._looks, None)
+                if following is None:
+                    return False
+                self._waiting.append(following)
+            older = self._waiting[at]
+            if older.post is None:
+                continue
+            if window == 0:
+                return False
+            window -= 1
+            if older.original == look.original:
+                return True
+        return False
 
 
 def _decode(token: bytes) -> Place:
@@ -83,10 +130,24 @@ def _decode(token: bytes) -> Place:
 class _Reader:
     """A home as it is now: whom its owner follows, and what they pull."""
 
-    def __init__(self, view: Applied, home: KeptHome, owner: bytes) -> None:
+    def __init__(self, view: Applied, home: KeptHome, sight: Sight) -> None:
+        """`sight` is that of its owner."""
         self._view = view
         self._home = home
-        self._own = view.find(FEEDS + owner)
+        self._sight = sight
+        self._own = view.find(FEEDS + sight.viewer)
+
+    def looks(self, before: Place) -> Iterator[_Look]:
+        """What may be shown below a place, newest first."""
+        for thing in self.things(before):
+            cost = _COST_OF_POST if thing.kind in (0, POST) else 1
+            post = self.post(thing)
+            if post is None or not self._sight.sees(post):
+                yield _Look(thing.place, cost, None, b"", plain=False)
+                continue
+            header = post.header
+            original = header.repost if header.plain else post.name
+            yield _Look(thing.place, cost, post, original, header.plain)
 
     def things(self, before: Place) -> Iterator[Thing]:
         """What may be shown, newest first: above the floor of the home what was delivered and what
@@ -119,7 +180,9 @@ class _Reader:
             if thing.kind != POST or not self._delivered(thing.timeline_id, thing.seq):
                 return None
             payload = self._view.payloads(posts, thing.seq, thing.seq).get(thing.seq, b"")
-        return Post(author_of(posts.name), thing.seq, payload) if payload else None
+        if not payload:
+            return None
+        return Post(author_of(posts.name), thing.timeline_id, thing.seq, payload)
 
     def _delivered(self, feed: int, seq: int) -> bool:
         """Whether the home has a post by its reference."""

@@ -5,61 +5,72 @@ Rule: the fields stay in stored form together with the id, so that a reply copie
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from timeline.engine.view import View
 from timeline.entry import Fields
-from timeline.errors import TooLargeError, UsageError, shown
-from timeline.feeds.access import find_feed, find_post
+from timeline.errors import UsageError, shown
 from timeline.formats.entries import decode_items
+from timeline.formats.posts import (
+    NO_COUNTS,
+    Counts,
+    Header,
+    counts_key,
+    decode_counts,
+    header_of,
+    post_name,
+    split_post_name,
+)
 from timeline.identity import check_user
 
 PAGE_BYTES: Final = 4 << 20  # of posts, after which a page ends
-_MOST_POSTS: Final = 100  # that one command asks for by name
-_NAME: Final = re.compile(rb"(.+)/([1-9][0-9]{0,18})", re.DOTALL)
 
 
 class Post(NamedTuple):
-    """Post `seq` of `author`. `payload` is the stored form of an entry with that number."""
+    """Post `seq` of `author`, whose feed has the id `feed`. `payload` is the stored form of an
+    entry with that number.
+    """
 
     author: bytes
+    feed: int
     seq: int
     payload: bytes
+    counts: Counts = NO_COUNTS
 
     @property
-    def kind(self) -> str:
-        return "post"
+    def name(self) -> bytes:
+        return post_name(self.author, self.seq)
+
+    @property
+    def header(self) -> Header:
+        return header_of(self.payload)
 
     @property
     def fields(self) -> Fields:
         return Fields(decode_items(self.payload))
 
 
+# What posts name, by name. None: it is not there, or not the viewer's to see.
+References = dict[bytes, Post | None]
+
+
 def split_post(name: bytes) -> tuple[bytes, int]:
     """(author, number) of a post, which is written `author/number`. Raises `UsageError`."""
-    match = _NAME.fullmatch(name)
-    if match is None:
+    found = split_post_name(name)
+    if found is None:
         raise UsageError(f"a post is written author/number, as in ann/17, not {shown(name)}")
-    return check_user(match[1]), int(match[2])
+    check_user(found[0])
+    return found
 
 
-def get(
-    view: View, viewer: bytes, names: list[bytes], most_bytes: int = 64 << 20
-) -> list[Post | None]:
-    """The posts of these names; None for what is not there. Raises `UsageError`, or
-    `TooLargeError`.
-    """
-    check_user(viewer)
-    if len(names) > _MOST_POSTS:
-        raise UsageError(f"one command asks for at most {_MOST_POSTS} posts")
-    found: list[Post | None] = []
-    size = 0
-    for author, seq in map(split_post, names):
-        feed = find_feed(view, author)
-        payload = None if feed is None else find_post(view, feed, seq)
-        found.append(None if payload is None else Post(author, seq, payload))
-        size += len(payload or b"")
-        if size > most_bytes:
-            raise TooLargeError(f"these posts exceed {most_bytes} bytes: ask for fewer at a time")
+def count(view: View, posts: Iterable[Post | None]) -> list[Post | None]:
+    """The same posts, with what others did with them."""
+    found = list(posts)
+    keys = sorted({counts_key(post.feed, post.seq) for post in found if post is not None})
+    rows = dict(zip(keys, view.get_many(keys), strict=True)) if keys else {}
+    for at, post in enumerate(found):
+        row = None if post is None else rows[counts_key(post.feed, post.seq)]
+        if post is not None and row is not None:
+            found[at] = post._replace(counts=decode_counts(row))
     return found

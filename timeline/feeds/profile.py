@@ -1,23 +1,40 @@
-"""A profile: what one author published, newest first, and what is known of them."""
+"""A profile: what one author published, newest first, single posts, and what is known of an author.
+
+Rule: a page looks at a bounded number of posts. When a viewer may see few of them it comes back
+short, with a cursor to go on from; only an empty cursor is the end.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from timeline.engine.view import View
-from timeline.errors import UsageError
+from timeline.errors import TooLargeError, UsageError, shown
 from timeline.feeds.access import check_known, find_feed, home_row
 from timeline.feeds.following import Relation, relations
-from timeline.feeds.posts import PAGE_BYTES, Post
+from timeline.feeds.posts import PAGE_BYTES, Post, References, count
+from timeline.feeds.sight import Sight
 from timeline.formats.names import HOMES
 from timeline.identity import check_user
 
+_LEAST_LOOKS: Final = 512  # at posts, for any page, and
+_LOOKS_PER_POST: Final = 4  # for each one asked for
+_MOST_NAMED: Final = 100  # posts that one command asks for by name
+HIDEABLE: Final = {b"replies": "reply", b"reposts": "repost"}  # what WITHOUT names, and its kind
+
 
 class PostPage(NamedTuple):
-    """Posts, the newest first; the cursor is empty at the end."""
+    """Posts, in the order of the page, and what they name. The cursor is empty at the end."""
 
     posts: list[Post]
+    refs: References
     cursor: bytes
+
+
+def page_of(view: View, sight: Sight, posts: list[Post], cursor: bytes) -> PostPage:
+    """A page of posts that were found."""
+    counted = [post for post in count(view, posts) if post is not None]
+    return PostPage(counted, sight.references(posts), cursor)
 
 
 class AuthorInfo(NamedTuple):
@@ -31,23 +48,56 @@ class AuthorInfo(NamedTuple):
     relation: Relation
 
 
-def profile(view: View, viewer: bytes, author: bytes, after: bytes, count: int) -> PostPage:
-    """A page of an author's posts. Raises `NotFoundError`, `UsageError`."""
-    check_user(viewer)
+def profile(
+    view: View, viewer: bytes, author: bytes, after: bytes, most: int, without: bytes = b""
+) -> PostPage:
+    """A page of at most `most` posts of an author, without their replies or their reposts if those
+    are named. Raises `NotFoundError`, `UsageError`.
+    """
+    sight = Sight(view, viewer)
+    if without and without not in HIDEABLE:
+        raise UsageError(f"a profile can be without replies or reposts, not {shown(without)}")
     if after and (not after.isdigit() or len(after) > 19):
         raise UsageError("a token of a profile is the cursor of the page before")
     feed = find_feed(view, check_known(view, author))
     if feed is None:
-        return PostPage([], b"")
+        return PostPage([], {}, b"")
     last = int(after) - 1 if after else feed.head
+    hidden = HIDEABLE.get(without)
     posts: list[Post] = []
     size = 0
+    looks = _LEAST_LOOKS + _LOOKS_PER_POST * most
+    reached = 0
     for seq, _, _, payload in view.stored(feed.posts, 1, last, reverse=True):
-        if len(posts) == count or size >= PAGE_BYTES:
-            return PostPage(posts, b"%d" % posts[-1].seq)
-        posts.append(Post(author, seq, payload))
-        size += len(payload)
-    return PostPage(posts, b"")
+        if len(posts) == most or size >= PAGE_BYTES or looks <= 0:
+            return page_of(view, sight, posts, b"%d" % reached)
+        reached = seq
+        looks -= 1
+        post = Post(author, feed.id, seq, payload)
+        if post.header.kind != hidden and sight.sees(post):
+            posts.append(post)
+            size += sight.weigh(post)
+    return page_of(view, sight, posts, b"")
+
+
+def get(
+    view: View, viewer: bytes, names: list[bytes], most_bytes: int = 64 << 20
+) -> list[Post | None]:
+    """The posts of these names; None for what is not there, or not the viewer's to see. Raises
+    `UsageError`, or `TooLargeError`.
+    """
+    sight = Sight(view, viewer)
+    if len(names) > _MOST_NAMED:
+        raise UsageError(f"one command asks for at most {_MOST_NAMED} posts")
+    found: list[Post | None] = []
+    size = 0
+    for name in names:
+        post = sight.find(name)
+        found.append(post)
+        size += 0 if post is None else len(post.payload)
+        if size > most_bytes:
+            raise TooLargeError(f"these posts exceed {most_bytes} bytes: ask for fewer at a time")
+    return count(view, found)
 
 
 def info(view: View, viewer: bytes, author: bytes) -> AuthorInfo:

@@ -12,12 +12,12 @@ from timeline.engine.view import View
 from timeline.errors import UsageError
 from timeline.feeds import following, home, posts, profile, publishing
 from timeline.feeds.following import FollowPage, Relation
+from timeline.feeds.replies import replies as feed_replies
 
 from ...registry.command import Arguments
 from ...service.session import Session
 from ...wire import replies
-from ...wire.entries import encode_map
-from ...wire.posts import encode_post, encode_posts
+from ...wire.posts import encode_found, encode_page
 from .. import arguments
 from ..declaring import read, write
 from ..options import Options, paging
@@ -28,24 +28,44 @@ _STATUSES: Final = {word: replies.bulk(word.encode()) for word in ("stored", "du
 
 @write(
     "FEED.PUBLISH",
-    "author [KEY post-key] * (field value)...",
-    "Publishes a post and answers its number, its time, and stored or duplicate.",
+    "author [KEY post-key] [FOR everybody|followers|named] [REPLY post] [REPOST post] "
+    "[MENTIONS count user...] [TAGS count tag...] [* (field value)...]",
+    "Publishes a post and answers its number, its time, and stored or duplicate. With REPOST and "
+    "no fields it reposts another as it is, with fields it quotes it.",
     group=_GROUP,
     flags="write denyoom fast",
 )
 def publish(session: Session, args: Arguments, draft: Draft) -> bytes:
     options = Options(args, 2)
     key: bytes | None = None
+    frame = publishing.Frame()
     while (word := options.word()) is not None:
         if word == b"KEY":
             key = options.value()
+        elif word == b"FOR":
+            frame = frame._replace(audience=publishing.audience_of(options.value().lower()))
+        elif word == b"REPLY":
+            frame = frame._replace(reply=_post(options.value()))
+        elif word == b"REPOST":
+            frame = frame._replace(repost=_post(options.value()))
+        elif word == b"MENTIONS":
+            frame = frame._replace(mentions=options.values())
+        elif word == b"TAGS":
+            frame = frame._replace(tags=options.values())
         else:
             raise options.unknown()
+    items = options.fields(needed=not frame.repost)
     feeds = session.service.feeds
     done = publishing.publish(
-        draft, args[1], options.fields(), keys=feeds.keys, options=feeds.options, key=key
+        draft, args[1], items, keys=feeds.keys, options=feeds.options, key=key, frame=frame
     )
     return b"*3\r\n:%d\r\n:%d\r\n%b" % (done.seq, done.time, _STATUSES[done.status])
+
+
+def _post(name: bytes) -> bytes:
+    """An empty name is none of a post, and not the same as no option."""
+    posts.split_post(name)
+    return name
 
 
 @write(
@@ -78,31 +98,48 @@ def delete(session: Session, args: Arguments, draft: Draft) -> bytes:
 @read(
     "FEED.GET",
     "viewer post...",
-    "Posts by their names, which are author/number; null for one that is not there.",
+    "Posts by their names, which are author/number; null for one that is not there, or not the "
+    "viewer's to see.",
     group=_GROUP,
     flags="readonly",
     complexity="O(N) for N posts",
 )
 def get(session: Session, args: Arguments, view: View) -> bytes:
     most_bytes = session.service.configuration.settings.reply_bytes
-    found = posts.get(view, args[1], args[2:], most_bytes)
-    nothing = replies.nil_array(session.resp)
-    return replies.array([nothing if post is None else encode_post(post) for post in found])
+    return encode_found(profile.get(view, args[1], args[2:], most_bytes), session.resp)
 
 
 @read(
     "FEED.PROFILE",
-    "viewer author [AFTER token] [COUNT count]",
+    "viewer author [WITHOUT replies|reposts] [AFTER token] [COUNT count]",
     "What an author published, newest first, a page at a time.",
     group=_GROUP,
     flags="readonly",
     complexity="O(M) for M posts returned",
 )
 def profile_(session: Session, args: Arguments, view: View) -> bytes:
-    after, count = paging(session, args, 3)
-    page = profile.profile(view, args[1], args[2], after or b"", count)
-    pairs = [(b"posts", encode_posts(page.posts)), (b"cursor", replies.bulk(page.cursor))]
-    return encode_map(pairs, session.resp)
+    without, at = b"", 3
+    if len(args) > at and args[at].upper() == b"WITHOUT":
+        options = Options(args, at + 1)
+        without, at = options.value().lower(), options.at
+    after, count = paging(session, args, at)
+    page = profile.profile(view, args[1], args[2], after or b"", count, without)
+    return encode_page(page, session.resp)
+
+
+@read(
+    "FEED.REPLIES",
+    "viewer author seq [AFTER token] [COUNT count]",
+    "Replies to a post, oldest first, a page at a time.",
+    group=_GROUP,
+    flags="readonly",
+    complexity="O(M) for M posts returned",
+)
+def replies_(session: Session, args: Arguments, view: View) -> bytes:
+    seq = arguments.message(args[3], "post")
+    after, count = paging(session, args, 4)
+    page = feed_replies(view, args[1], args[2], seq, after or b"", count)
+    return encode_page(page, session.resp)
 
 
 @read(
@@ -122,8 +159,7 @@ def home_(session: Session, args: Arguments, view: View) -> bytes:
             "home outside, or in a transaction that only reads"
         )
     page = home.read_home(session.service.feeds, args[1], after or b"", count)
-    pairs = [(b"posts", encode_posts(page.posts)), (b"cursor", replies.bulk(page.cursor))]
-    return encode_map(pairs, session.resp)
+    return encode_page(page, session.resp)
 
 
 @write(
