@@ -13,9 +13,10 @@ A failure prints the steps and a `@reproduce_failure` line; `--model-examples N`
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings, strategies as st
@@ -35,48 +36,18 @@ from tests.engine.stores import (
     scratch_directory,
     small_steps,
 )
+from tests.feeds.oracle import Oracle, Published
 from timeline.commit.draft import Draft
+from timeline.embedded.feeds import Post, PostPage
+from timeline.errors import NoPermissionError
 from timeline.feeds import following, publishing
+from timeline.feeds.publishing import Published as PublishedPost
 
 USERS = ["ann", "bob", "cat", "dan"]
 LIMITS = [0, 1, 2, 500]
 
 users = st.sampled_from(USERS)
 some = st.lists(users, min_size=1, max_size=3, unique=True)
-
-
-class Published(NamedTuple):
-    author: str
-    seq: int
-    text: str
-
-
-@dataclass
-class Oracle:
-    """Plain lists of posts and sets of follows."""
-
-    posts: list[Published] = field(default_factory=list)  # in the order of commits
-    heads: dict[str, int] = field(default_factory=dict)
-    follows: dict[tuple[str, str], int] = field(default_factory=dict)  # → the first post shown
-
-    def publish(self, author: str, text: str) -> None:
-        self.heads[author] = self.heads.get(author, 0) + 1
-        self.posts.append(Published(author, self.heads[author], text))
-
-    def follow(self, user: str, author: str, backfill: int) -> None:
-        first = max(1, self.heads.get(author, 0) - backfill + 1)
-        self.follows.setdefault((user, author), first)
-
-    def home(self, user: str) -> list[Published]:
-        return [
-            post
-            for post in reversed(self.posts)
-            if post.author == user
-            or post.seq >= self.follows.get((user, post.author), post.seq + 1)
-        ]
-
-    def profile(self, author: str) -> list[Published]:
-        return [post for post in reversed(self.posts) if post.author == author]
 
 
 class Machine(RuleBasedStateMachine):
@@ -89,8 +60,11 @@ class Machine(RuleBasedStateMachine):
         patch.setattr(following, "_STRETCHES", 3)
         self.directory = scratch_directory()
         self.stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
+        self.window = 3
+        self.viewer = USERS[0]  # who reads now
         self.options = replace(
             SMALL,
+            repost_window=self.window,
             fsync="inline",
             feed_diffusion_limit=2,
             feed_backfill=3,
@@ -125,21 +99,82 @@ class Machine(RuleBasedStateMachine):
         self.feeds.publish(author, {"text": text})
         self.oracle.publish(author, text)
 
+    @rule(
+        author=users,
+        at=st.integers(0, 40),
+        names=st.sampled_from(["reply", "quote", "repost", "repost", "both"]),
+        audience=st.sampled_from(["everybody", "everybody", "followers", "named"]),
+        other=users,
+    )
+    def publish_naming(self, author: str, at: int, names: str, audience: str, other: str) -> None:
+        """A post that names one of any user, which its author may see or not."""
+        if not self.oracle.posts:
+            return
+        name = self.oracle.posts[at % len(self.oracle.posts)].name
+        plain = names == "repost"
+        if plain and audience == "named":
+            audience = "followers"
+        reply = name if names in ("reply", "both") else None
+        repost = name if names in ("quote", "repost", "both") else None
+        mentions = () if plain else (other,)
+        text = "" if plain else self.text()
+
+        def publish() -> PublishedPost:
+            return self.feeds.publish(
+                author,
+                {"text": text} if text else {},
+                audience=audience,
+                reply=reply,
+                repost=repost,
+                mentions=mentions,
+            )
+
+        target = self.oracle.target(author, name)
+        if target is None:
+            with pytest.raises(NoPermissionError):
+                publish()
+            return
+        before = self.oracle.reposted(author, target.name) if plain else None
+        done = publish()
+        if before is not None:
+            assert (done.seq, done.status) == (before.seq, "duplicate")
+            return
+        post = self.oracle.publish(
+            author,
+            text,
+            audience=audience,
+            reply=target.name if reply else "",
+            repost=target.name if repost else "",
+            mentions=mentions,
+        )
+        assert (done.seq, done.status) == (post.seq, "stored")
+
+    @rule(author=users, other=users, audience=st.sampled_from(["followers", "named"]))
+    def publish_for_some(self, author: str, other: str, audience: str) -> None:
+        text = self.text()
+        self.feeds.publish(author, {"text": text}, audience=audience, mentions=[other])
+        self.oracle.publish(author, text, audience=audience, mentions=(other,))
+
     @rule(authors=st.lists(users, min_size=2, max_size=4), user=users, other=users)
     def do_several_in_one_commit(self, authors: list[str], user: str, other: str) -> None:
-        """Publish, with a follow or an unfollow in the midst of it."""
+        """Publish, with a follow or an unfollow in the midst of it. The later posts reply to the
+        first.
+        """
         texts = [self.text() for _ in authors]
 
         def work(draft: Draft) -> None:
+            first = ""
             for at, (author, text) in enumerate(zip(authors, texts, strict=True)):
-                publishing.publish(
+                done = publishing.publish(
                     draft,
                     author.encode(),
                     [b"text", text.encode()],
                     keys=self.db.messaging.messages.keys,
                     options=self.options,
+                    frame=publishing.Frame(reply=first.encode()),
                 )
-                self.oracle.publish(author, text)
+                self.oracle.publish(author, text, reply=first)
+                first = first or f"{author}/{done.seq}"
                 if at == 0 and user != other:
                     change(draft, user.encode(), [other.encode()], self.options)
                     if change is following.follow:
@@ -154,6 +189,8 @@ class Machine(RuleBasedStateMachine):
     def edit(self, at: int) -> None:
         if self.oracle.posts:
             at %= len(self.oracle.posts)
+            if self.oracle.posts[at].plain:
+                return
             post = self.oracle.posts[at]._replace(text=self.text())
             self.feeds.edit(post.author, post.seq, post.author, {"text": post.text})
             self.oracle.posts[at] = post
@@ -192,19 +229,41 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def homes_are_the_oracles(self) -> None:
         for user in USERS:
+            self.viewer = user
             self.look(user, 1 + self.number % 7)
 
     def look(self, user: str, limit: int) -> None:
+        found = self.read(lambda after: self.feeds.home(user, after=after, limit=limit), limit)
+        assert found == self.oracle.home(user, self.window)
+
+    def read(self, page_after: Callable[[str], PostPage], limit: int) -> list[Published]:
+        """All pages, each of which must be full and hold what its posts name."""
         found: list[Published] = []
         cursor = ""
         while True:
-            page = self.feeds.home(user, after=cursor, limit=limit)
-            found += [Published(post.author, post.seq, post.text("text")) for post in page.posts]
+            page = page_after(cursor)
+            posts = [self.shown(post) for post in page.posts]
+            found += posts
             cursor = page.cursor
+            refs = {name: post and self.shown(post) for name, post in page.refs.items()}
+            assert refs == self.oracle.refs(self.viewer, posts)
             if not cursor:
-                break
+                return found
             assert len(page.posts) == limit
-        assert found == self.oracle.home(user)
+
+    def shown(self, post: Post) -> Published:
+        """A post as the oracle has it."""
+        said: dict[str, Any] = dict.fromkeys(("reply", "repost"), "")
+        said |= {"text": "", "audience": "everybody", "mentions": ()}
+        for field, value in post.fields:
+            name = field.decode().removeprefix("@").replace("for", "audience")
+            if name == "mentions":
+                said[name] += (value.decode(),)
+            elif name in said:
+                said[name] = value.decode()
+        found = Published(post.author, post.seq, **said)
+        assert (post.kind, post.counts) == (found.kind, self.oracle.counts(found.name))
+        return found
 
     @rule(
         user=users,
@@ -216,7 +275,7 @@ class Machine(RuleBasedStateMachine):
     def look_while_others_publish_and_delete(
         self, user: str, other: str, limit: int, at: int, forgets: bool
     ) -> None:
-        before = self.oracle.home(user)
+        before, whole = self.oracle.home(user, self.window), self.oracle.whole_home(user)
         page = self.feeds.home(user, limit=limit)
         found = [(post.author, post.seq) for post in page.posts]
         while page.cursor:
@@ -227,23 +286,29 @@ class Machine(RuleBasedStateMachine):
             page = self.feeds.home(user, after=page.cursor, limit=limit)
             found += [(post.author, post.seq) for post in page.posts]
         assert len(set(found)) == len(found)
-        left = {(post.author, post.seq) for post in self.oracle.posts}
         shown = set(found)
-        places = [(post.author, post.seq) for post in before]
-        assert found == [place for place in places if place in shown]
-        assert all(place in shown for place in places if place in left)
+        assert found == [place for post in whole if (place := (post.author, post.seq)) in shown]
+        # Of a repost, what stands below it now decides whether it is left out.
+        left = {post.name for post in self.oracle.posts if self.oracle.sees(user, post)}
+        for post in before:
+            assert post.plain or post.name not in left or (post.author, post.seq) in shown
 
-    @rule(author=users, limit=st.integers(1, 4))
-    def look_at_an_author(self, author: str, limit: int) -> None:
-        found: list[Published] = []
-        cursor = ""
-        while True:
-            page = self.feeds.profile("ann", author, after=cursor, limit=limit)
-            found += [Published(post.author, post.seq, post.text("text")) for post in page.posts]
-            cursor = page.cursor
-            if not cursor:
-                break
-        assert found == self.oracle.profile(author)
+    @rule(
+        viewer=users,
+        author=users,
+        limit=st.integers(1, 4),
+        without=st.sampled_from(["", "replies", "reposts"]),
+    )
+    def look_at_an_author(self, viewer: str, author: str, limit: int, without: str) -> None:
+        self.viewer = viewer
+        found = self.read(
+            lambda after: self.feeds.profile(
+                viewer, author, without=without, after=after, limit=limit
+            ),
+            limit,
+        )
+        hidden = {"replies": "reply", "reposts": "repost"}.get(without, "")
+        assert found == self.oracle.profile(viewer, author, hidden)
         fans = {user for user, whom in self.oracle.follows if whom == author}
         followed = {whom for user, whom in self.oracle.follows if user == author}
         followers = self.feeds.followers("ann", author)
@@ -251,7 +316,27 @@ class Machine(RuleBasedStateMachine):
         assert ({each.user for each in followers.users}, followers.total) == (fans, len(fans))
         assert ({each.user for each in whom.users}, whom.total) == (followed, len(followed))
         info = self.feeds.info("ann", author)
-        assert info[:3] == (len(found), len(fans), len(followed))
+        assert info[:3] == (len(self.oracle.by(author)), len(fans), len(followed))
+
+    @rule(viewer=users, at=st.integers(0, 40), limit=st.integers(1, 4))
+    def look_at_replies(self, viewer: str, at: int, limit: int) -> None:
+        if not self.oracle.posts:
+            return
+        post = self.oracle.posts[at % len(self.oracle.posts)]
+        self.viewer = viewer
+
+        def page_after(after: str) -> PostPage:
+            return self.feeds.replies(viewer, post.author, post.seq, after=after, limit=limit)
+
+        if self.oracle.sees(viewer, post):
+            assert self.read(page_after, limit) == self.oracle.replies(viewer, post.name)
+            assert [post and post.name for post in self.feeds.get(viewer, [post.name])] == [
+                post.name
+            ]
+        else:
+            with pytest.raises(NoPermissionError):
+                page_after("")
+            assert self.feeds.get(viewer, [post.name]) == [None]
 
     # --- what changes no answer -----------------------------------------------------------------
 

@@ -63,7 +63,7 @@ def test_the_newest_followers_come_first() -> None:
 
 
 def test_replies_are_in_the_order_of_commits() -> None:
-    older, newer = posts.Link(7, 3, 11, 9, 4), posts.Link(7, 3, 12, 2, 1)
+    older, newer = posts.Link(7, 3, 11, 2, 9, 4), posts.Link(7, 3, 11, 3, 2, 1)
     keys = [posts.link_key(posts.REPLY, each) for each in (older, newer)]
     assert keys[0] < keys[1] < posts.link_key(posts.REPLY, older._replace(seq=4))
     assert [posts.split_link_key(key) for key in keys] == [older, newer]

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from timeline.commit.draft import Draft
 from timeline.engine.view import View
+from timeline.fanout import ordinal_of
 from timeline.feeds.access import Feed, find_feed
 from timeline.feeds.posts import Post
 from timeline.feeds.sight import Sight
@@ -66,9 +67,9 @@ def repost_of(view: View, place: Place, by: int) -> int | None:
     return None if value is None else decode_repost(value)
 
 
-def link(draft: Draft, targets: Targets, by: Feed, seq: int) -> None:
-    """Post `seq` of feed `by`, which this commit makes, names these."""
-    for place, key, change in _rows(targets, by.id, draft.lsn, seq):
+def link(draft: Draft, targets: Targets, by: Feed, ordinal: int, seq: int) -> None:
+    """Post `seq` of feed `by`, thing number `ordinal` of this commit, names these."""
+    for place, key, change in _rows(targets, draft.lsn, ordinal, by.id, seq):
         draft.put(key, encode_repost(seq) if targets.plain else b"")
         _count(draft, place, change, 1)
 
@@ -77,7 +78,8 @@ def unlink(draft: Draft, payload: bytes, by: Feed, lsn: int, seq: int) -> None:
     """Post `seq` of feed `by`, made by commit `lsn`, is being deleted."""
     header = header_of(payload)
     reply, repost = _place(draft, header.reply), _place(draft, header.repost)
-    for place, key, change in _rows(Targets(reply, repost, header.plain), by.id, lsn, seq):
+    targets = Targets(reply, repost, header.plain)
+    for place, key, change in _rows(targets, lsn, ordinal_of(payload), by.id, seq):
         if draft.get(key) is not None:
             draft.remove(key)
             _count(draft, place, change, -1)
@@ -89,15 +91,17 @@ def _place(draft: Draft, name: bytes) -> Place | None:
     return None if found is None or feed is None else Place(feed.id, found[1])
 
 
-def _rows(targets: Targets, by: int, lsn: int, seq: int) -> Iterator[tuple[Place, bytes, Counts]]:
+def _rows(
+    targets: Targets, lsn: int, ordinal: int, by: int, seq: int
+) -> Iterator[tuple[Place, bytes, Counts]]:
     """For each post that is named: where it is, the key of the row, what there is one more of."""
     reply, repost, plain = targets
     if reply is not None:
-        yield reply, link_key(REPLY, Link(*reply, lsn, by, seq)), Counts(1, 0, 0)
+        yield reply, link_key(REPLY, Link(*reply, lsn, ordinal, by, seq)), Counts(1, 0, 0)
     if repost is not None and plain:
         yield repost, repost_key(*repost, by), Counts(0, 1, 0)
     elif repost is not None:
-        yield repost, link_key(QUOTE, Link(*repost, lsn, by, seq)), Counts(0, 0, 1)
+        yield repost, link_key(QUOTE, Link(*repost, lsn, ordinal, by, seq)), Counts(0, 0, 1)
 
 
 def _count(draft: Draft, place: Place, change: Counts, sign: int) -> None:

@@ -119,11 +119,12 @@ def publish(
         stamped += (b"@key", key)
     stamped += _stored(frame)
     # In both ways of diffusion, since who follows later pulls it in any case.
+    ordinal = draft.made
     stamped += stamp(draft)
     seq = draft.append(feed.posts, [*stamped, *items])
     if not feed.pulled:  # right behind its entry, see `pullback.Place`
         push(draft, feed.id, feed.posts, seq, POST)
-    link(draft, targets, feed, seq)
+    link(draft, targets, feed, ordinal, seq)
     if key is not None:
         keys.keep(draft, feed.id, _ANYBODY, key, KeyRow(seq, draft.time, digest))
     return Published(seq, draft.time, "stored")

@@ -17,7 +17,7 @@ from timeline.formats.posts import REPLY, Link, link_key, post_name, split_link_
 
 _LEAST_LOOKS: Final = 512  # at replies, for any page, and
 _LOOKS_PER_POST: Final = 4  # for each post asked for
-_TOKEN: Final = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,20})")
+_TOKEN: Final = re.compile(rb"([0-9]{1,20})" + rb"-([0-9]{1,20})" * 3)
 
 
 def replies(
@@ -39,8 +39,8 @@ def replies(
     for key, _ in view.scan(start, stop):
         if len(found) == count or looks <= 0 or size >= PAGE_BYTES:
             return page_of(view, sight, found, token)
-        _, _, lsn, by, by_seq = split_link_key(key)
-        token = b"%d-%d-%d" % (lsn, by, by_seq)
+        _, _, lsn, ordinal, by, by_seq = split_link_key(key)
+        token = b"%d-%d-%d-%d" % (lsn, ordinal, by, by_seq)
         looks -= 1
         posts = view.load(by)
         name = None if posts is None else post_name(author_of(posts.name), by_seq)
@@ -51,8 +51,11 @@ def replies(
     return page_of(view, sight, found, b"")
 
 
-def _decode(token: bytes) -> tuple[int, int, int]:
+def _decode(token: bytes) -> tuple[int, int, int, int]:
     match = _TOKEN.fullmatch(token)
-    if match is None or max(place := (int(match[1]), int(match[2]), int(match[3]))) > MAX:
+    if (
+        match is None
+        or max(place := (int(match[1]), int(match[2]), int(match[3]), int(match[4]))) > MAX
+    ):
         raise UsageError("a token of replies is the cursor of the page before")
     return place

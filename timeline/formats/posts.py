@@ -4,7 +4,7 @@ Rule: a post holds by name what it replies to or reposts, in a field of the stor
 lead the other way, from a post to those that name it. They are written in the commit of the post
 that names, and removed in the commit that deletes it. So the counts are what the rows say, exactly.
 
-    reply     empty; key: feed, post, LSN of the reply, feed and number of the reply
+    reply     empty; key: feed, post, LSN of the reply, its ordinal, its feed, its number
     quote     empty; key: the same of a quote
     repost    number u64 of the repost; key: feed, post, feed of whoever reposted it
     counts    replies u64 · reposts u64 · quotes u64; key: feed, post
@@ -39,7 +39,7 @@ NAMED: Final = b"named"  # whom it mentions
 _NUMBER: Final = Struct("<Q")
 _COUNTS: Final = Struct("<QQQ")
 _THREE: Final = Struct(">QQQ")
-_FIVE: Final = Struct(">QQQQQ")
+_SIX: Final = Struct(">QQQQQQ")
 _NAME: Final = re.compile(rb"(.+)/([1-9][0-9]{0,18})", re.DOTALL)
 
 
@@ -70,13 +70,14 @@ class Counts(NamedTuple):
 
 
 class Link(NamedTuple):
-    """A post names another: post `by_seq` of feed `by`, made by commit `lsn`, names post `seq` of
-    `feed`.
+    """A post names another: post `by_seq` of feed `by` names post `seq` of `feed`. It is thing
+    number `ordinal` of commit `lsn`, see `fanout`.
     """
 
     feed: int
     seq: int
     lsn: int
+    ordinal: int
     by: int
     by_seq: int
 
@@ -152,12 +153,12 @@ def _damaged(what: str) -> CorruptError:
 
 def link_key(family: bytes, link: Link) -> bytes:
     """The key of a reply or a quote."""
-    return family + _FIVE.pack(*link)
+    return family + _SIX.pack(*link)
 
 
 def split_link_key(key: bytes) -> Link:
     try:
-        return Link(*_FIVE.unpack(key[2:]))
+        return Link(*_SIX.unpack(key[2:]))
     except StructError:
         raise _damaged("a reply or a quote") from None
 
