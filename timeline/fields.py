@@ -31,6 +31,12 @@ def value_of(items: Sequence[bytes], field: bytes) -> bytes | None:
     return None
 
 
+def merge_fields(before: dict[bytes, bytes], items: Sequence[bytes]) -> list[bytes]:
+    """Fields with some of them changed; an empty value removes."""
+    merged = before | dict(zip(items[::2], items[1::2], strict=True))
+    return [item for pair in merged.items() if pair[1] for item in pair]
+
+
 def event_fields(kind: str, seq: int, actor: bytes, time: int) -> list[bytes]:
     """The fields of an event: what happened, to which message or post, by whom, when."""
     return [

@@ -60,8 +60,22 @@ class Door(Protocol):
     def home(self, user: str, after: str = "", limit: int = 100) -> Page: ...
     def follow(self, user: str, *authors: str) -> tuple[int, int]: ...
     def unfollow(self, user: str, *authors: str) -> int: ...
-    def followers(self, user: str, after: str = "", limit: int = 100) -> Users: ...
-    def following(self, user: str, after: str = "", limit: int = 100) -> Users: ...
+    def followers(
+        self, user: str, after: str = "", limit: int = 100, viewer: str = "somebody"
+    ) -> Users: ...
+    def following(
+        self, user: str, after: str = "", limit: int = 100, viewer: str = "somebody"
+    ) -> Users: ...
+    def requests(self, author: str, after: str = "", limit: int = 100) -> Users: ...
+    def blocked(self, user: str, after: str = "", limit: int = 100) -> Users: ...
+    def answer(self, author: str, user: str, word: str) -> None: ...
+    def remove(self, author: str, *followers: str) -> int: ...
+    def block(self, user: str, *others: str) -> int: ...
+    def unblock(self, user: str, *others: str) -> int: ...
+    def set_about(self, user: str, author: str, **fields: str) -> None:
+        """Names of the store's settings without their `@`."""
+
+    def set_own(self, user: str, **fields: str) -> None: ...
     def relation(self, user: str, *others: str) -> list[list[str]]: ...
     def author(self, viewer: str, author: str) -> dict[str, Any]: ...
     def restart(self) -> None: ...
@@ -116,15 +130,49 @@ class EmbeddedFeeds(EmbeddedDoor):
         with refusals():
             return self.db.feeds.unfollow(user, authors)
 
-    def followers(self, user: str, after: str = "", limit: int = 100) -> Users:
+    def followers(
+        self, user: str, after: str = "", limit: int = 100, viewer: str = "somebody"
+    ) -> Users:
         with refusals():
-            page = self.db.feeds.followers("somebody", user, after=after, limit=limit)
-        return Users([each.user for each in page.users], page.total, page.cursor)
+            return _listed(self.db.feeds.followers(viewer, user, after=after, limit=limit))
 
-    def following(self, user: str, after: str = "", limit: int = 100) -> Users:
+    def following(
+        self, user: str, after: str = "", limit: int = 100, viewer: str = "somebody"
+    ) -> Users:
         with refusals():
-            page = self.db.feeds.following("somebody", user, after=after, limit=limit)
-        return Users([each.user for each in page.users], page.total, page.cursor)
+            return _listed(self.db.feeds.following(viewer, user, after=after, limit=limit))
+
+    def requests(self, author: str, after: str = "", limit: int = 100) -> Users:
+        with refusals():
+            return _listed(self.db.feeds.requests(author, after=after, limit=limit))
+
+    def blocked(self, user: str, after: str = "", limit: int = 100) -> Users:
+        with refusals():
+            return _listed(self.db.feeds.blocked(user, after=after, limit=limit))
+
+    def answer(self, author: str, user: str, word: str) -> None:
+        with refusals():
+            self.db.feeds.answer(author, user, accept=word == "accept")
+
+    def remove(self, author: str, *followers: str) -> int:
+        with refusals():
+            return self.db.feeds.remove(author, followers)
+
+    def block(self, user: str, *others: str) -> int:
+        with refusals():
+            return self.db.feeds.block(user, others)
+
+    def unblock(self, user: str, *others: str) -> int:
+        with refusals():
+            return self.db.feeds.unblock(user, others)
+
+    def set_about(self, user: str, author: str, **fields: str) -> None:
+        with refusals():
+            self.db.feeds.set(user, author, {f"@{name}": text for name, text in fields.items()})
+
+    def set_own(self, user: str, **fields: str) -> None:
+        with refusals():
+            self.db.feeds.set(user, user, fields)
 
     def relation(self, user: str, *others: str) -> list[list[str]]:
         with refusals():
@@ -135,7 +183,7 @@ class EmbeddedFeeds(EmbeddedDoor):
         with refusals():
             found = self.db.feeds.info(viewer, author)._asdict()
         words = [name for name, so in found["relation"]._asdict().items() if so]
-        return {**found, "relation": words}
+        return {**found, "protected": int(found["protected"]), "relation": words}
 
 
 class WireFeeds(WireDoor):
@@ -178,11 +226,41 @@ class WireFeeds(WireDoor):
     def unfollow(self, user: str, *authors: str) -> int:
         return int(self.do("FEED.UNFOLLOW", user, *authors))
 
-    def followers(self, user: str, after: str = "", limit: int = 100) -> Users:
-        return _users(self.do("FEED.FOLLOWERS", "somebody", user, *_paging(after, limit)))
+    def followers(
+        self, user: str, after: str = "", limit: int = 100, viewer: str = "somebody"
+    ) -> Users:
+        return _users(self.do("FEED.FOLLOWERS", viewer, user, *_paging(after, limit)))
 
-    def following(self, user: str, after: str = "", limit: int = 100) -> Users:
-        return _users(self.do("FEED.FOLLOWING", "somebody", user, *_paging(after, limit)))
+    def following(
+        self, user: str, after: str = "", limit: int = 100, viewer: str = "somebody"
+    ) -> Users:
+        return _users(self.do("FEED.FOLLOWING", viewer, user, *_paging(after, limit)))
+
+    def requests(self, author: str, after: str = "", limit: int = 100) -> Users:
+        return _users(self.do("FEED.REQUESTS", author, *_paging(after, limit)))
+
+    def blocked(self, user: str, after: str = "", limit: int = 100) -> Users:
+        return _users(self.do("FEED.BLOCKED", user, *_paging(after, limit)))
+
+    def answer(self, author: str, user: str, word: str) -> None:
+        self.do("FEED.ANSWER", author, user, word)
+
+    def remove(self, author: str, *followers: str) -> int:
+        return int(self.do("FEED.REMOVE", author, *followers))
+
+    def block(self, user: str, *others: str) -> int:
+        return int(self.do("FEED.BLOCK", user, *others))
+
+    def unblock(self, user: str, *others: str) -> int:
+        return int(self.do("FEED.UNBLOCK", user, *others))
+
+    def set_about(self, user: str, author: str, **fields: str) -> None:
+        items = [item for name, text in fields.items() for item in (f"@{name}", text)]
+        self.do("FEED.SET", user, author, "*", *items)
+
+    def set_own(self, user: str, **fields: str) -> None:
+        items = [item for pair in fields.items() for item in pair]
+        self.do("FEED.SET", user, user, "*", *items)
 
     def relation(self, user: str, *others: str) -> list[list[str]]:
         found = self.do("FEED.RELATION", user, *others)
@@ -205,6 +283,10 @@ def _page(found: Any) -> Page:
         for name, each in found[b"refs"].items()
     }
     return Page([_of_wire(each) for each in found[b"posts"]], refs, found[b"cursor"].decode())
+
+
+def _listed(page: Any) -> Users:
+    return Users([each.user for each in page.users], page.total, page.cursor)
 
 
 def _users(found: Any) -> Users:

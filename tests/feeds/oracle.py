@@ -42,6 +42,11 @@ class Oracle:
     posts: list[Published] = field(default_factory=list)  # in the order of commits
     heads: dict[str, int] = field(default_factory=dict)
     follows: dict[tuple[str, str], int] = field(default_factory=dict)  # → the first post shown
+    requests: list[tuple[str, str]] = field(default_factory=list)  # user, author
+    blocks: set[tuple[str, str]] = field(default_factory=set)
+    mutes: set[tuple[str, str]] = field(default_factory=set)
+    left_out: set[tuple[str, str, str]] = field(default_factory=set)  # user, author, kind
+    protected: set[str] = field(default_factory=set)
 
     def publish(
         self,
@@ -61,8 +66,37 @@ class Oracle:
     def follow(self, user: str, author: str, backfill: int) -> None:
         first = max(1, self.heads.get(author, 0) - backfill + 1)
         self.follows.setdefault((user, author), first)
+        self.withdraw(user, author)
+
+    def unfollow(self, user: str, author: str) -> bool:
+        """Whether they followed, or had asked to."""
+        self.left_out = {each for each in self.left_out if each[:2] != (user, author)}
+        return self.follows.pop((user, author), None) is not None or self.withdraw(user, author)
+
+    def withdraw(self, user: str, author: str) -> bool:
+        if (user, author) not in self.requests:
+            return False
+        self.requests.remove((user, author))
+        return True
+
+    def block(self, user: str, other: str) -> None:
+        self.blocks.add((user, other))
+        self.unfollow(user, other)
+        self.unfollow(other, user)
 
     # --- answers ------------------------------------------------------------------------------
+
+    def barred(self, one: str, other: str) -> bool:
+        return bool({(one, other), (other, one)} & self.blocks)
+
+    def enters(self, viewer: str, author: str) -> bool:
+        """Whether a viewer may look at the profile and the lists of an author."""
+        if self.barred(viewer, author):
+            return False
+        return author not in self.protected or self.knows(viewer, author)
+
+    def knows(self, viewer: str, author: str) -> bool:
+        return viewer == author or (viewer, author) in self.follows
 
     def find(self, name: str) -> Published | None:
         return next((post for post in self.posts if post.name == name), None)
@@ -71,11 +105,11 @@ class Oracle:
         if post is None:
             return False
         meant = {
-            "everybody": True,
-            "followers": (viewer, post.author) in self.follows,
-            "named": viewer in post.mentions,
+            "everybody": post.author not in self.protected or self.knows(viewer, post.author),
+            "followers": self.knows(viewer, post.author),
+            "named": viewer in post.mentions or viewer == post.author,
         }[post.audience]
-        if not meant and viewer != post.author:
+        if not meant or self.barred(viewer, post.author):
             return False
         return not post.plain or self.sees(viewer, self.find(post.repost))
 
@@ -96,8 +130,18 @@ class Oracle:
             for post in reversed(self.posts)
             if post.author == user
             or post.seq >= self.follows.get((user, post.author), post.seq + 1)
-            if self.sees(user, post)
+            if self.sees(user, post) and self.wants(user, post)
         ]
+
+    def wants(self, user: str, post: Published) -> bool:
+        if post.author == user:
+            return True
+        if (user, post.author) in self.mutes or (user, post.author, post.kind) in self.left_out:
+            return False
+        if (user, post.author, "reply") in self.left_out and post.reply:
+            return False
+        original = self.find(post.original)
+        return original is None or (user, original.author) not in self.mutes
 
     def home(self, user: str, window: int) -> list[Published]:
         whole = self.whole_home(user)

@@ -39,7 +39,7 @@ from tests.engine.stores import (
 from tests.feeds.oracle import Oracle, Published
 from timeline.commit.draft import Draft
 from timeline.embedded.feeds import Post, PostPage
-from timeline.errors import NoPermissionError
+from timeline.errors import NoPermissionError, NotFoundError
 from timeline.feeds import following, publishing
 from timeline.feeds.publishing import Published as PublishedPost
 
@@ -165,23 +165,27 @@ class Machine(RuleBasedStateMachine):
         def work(draft: Draft) -> None:
             first = ""
             for at, (author, text) in enumerate(zip(authors, texts, strict=True)):
+                sees = self.oracle.sees(author, self.oracle.find(first))
+                reply = first if sees else ""
                 done = publishing.publish(
                     draft,
                     author.encode(),
                     [b"text", text.encode()],
                     keys=self.db.messaging.messages.keys,
                     options=self.options,
-                    frame=publishing.Frame(reply=first.encode()),
+                    frame=publishing.Frame(reply=reply.encode()),
                 )
-                self.oracle.publish(author, text, reply=first)
+                self.oracle.publish(author, text, reply=reply)
                 first = first or f"{author}/{done.seq}"
-                if at == 0 and user != other:
+                if at == 0 and may_change:
                     change(draft, user.encode(), [other.encode()], self.options)
                     if change is following.follow:
                         self.oracle.follow(user, other, self.options.feed_backfill)
                     else:
-                        self.oracle.follows.pop((user, other), None)
+                        self.oracle.unfollow(user, other)
 
+        may_change = user != other and not self.oracle.barred(user, other)
+        may_change = may_change and other not in self.oracle.protected
         change = following.unfollow if (user, other) in self.oracle.follows else following.follow
         self.db.engine.commit(work)
 
@@ -203,22 +207,81 @@ class Machine(RuleBasedStateMachine):
 
     @rule(user=users, authors=some)
     def follow(self, user: str, authors: list[str]) -> None:
+        oracle = self.oracle
         wanted = [author for author in authors if author != user]
-        fresh = [author for author in wanted if (user, author) not in self.oracle.follows]
-        assert self.feeds.follow(user, wanted) == (len(fresh), 0)
+        fresh = [author for author in wanted if (user, author) not in oracle.follows]
+        if any(oracle.barred(user, author) for author in fresh):
+            with pytest.raises(NoPermissionError):
+                self.feeds.follow(user, wanted)
+            return
+        asked = [author for author in fresh if author in oracle.protected]
+        assert self.feeds.follow(user, wanted) == (len(fresh) - len(asked), len(asked))
         for author in fresh:
-            self.oracle.follow(user, author, self.options.feed_backfill)
+            if author not in asked:
+                oracle.follow(user, author, self.options.feed_backfill)
+            elif (user, author) not in oracle.requests:
+                oracle.requests.append((user, author))
 
     @rule(user=users, authors=some)
     def unfollow(self, user: str, authors: list[str]) -> None:
-        there = [author for author in authors if (user, author) in self.oracle.follows]
-        assert self.feeds.unfollow(user, authors) == len(there)
-        for author in there:
-            del self.oracle.follows[user, author]
+        gone = self.feeds.unfollow(user, authors)
+        assert gone == sum([self.oracle.unfollow(user, author) for author in authors])
+
+    @rule(author=users, user=users, accept=st.booleans())
+    def answer(self, author: str, user: str, accept: bool) -> None:
+        if (user, author) in self.oracle.requests:
+            self.feeds.answer(author, user, accept=accept)
+            self.oracle.withdraw(user, author)
+            if accept:
+                self.oracle.follow(user, author, self.options.feed_backfill)
+        elif not accept or (user, author) not in self.oracle.follows:
+            with pytest.raises(NotFoundError):
+                self.feeds.answer(author, user, accept=accept)
+
+    @rule(author=users, followers=some)
+    def remove(self, author: str, followers: list[str]) -> None:
+        there = [user for user in followers if (user, author) in self.oracle.follows]
+        assert self.feeds.remove(author, followers) == len(there)
+        for user in there:
+            self.oracle.unfollow(user, author)
+
+    @rule(author=users, protected=st.booleans())
+    def protect(self, author: str, protected: bool) -> None:
+        self.feeds.set(author, author, {"@protected": str(int(protected))})
+        (self.oracle.protected.add if protected else self.oracle.protected.discard)(author)
+
+    @rule(user=users, others=some)
+    def block(self, user: str, others: list[str]) -> None:
+        others = [other for other in others if other != user]
+        fresh = [other for other in others if (user, other) not in self.oracle.blocks]
+        assert self.feeds.block(user, others) == len(fresh)
+        for other in others:
+            self.oracle.block(user, other)
+
+    @rule(user=users, others=some)
+    def unblock(self, user: str, others: list[str]) -> None:
+        there = {(user, other) for other in others} & self.oracle.blocks
+        assert self.feeds.unblock(user, others) == len(there)
+        self.oracle.blocks -= there
+
+    @rule(user=users, other=users, muted=st.booleans())
+    def mute(self, user: str, other: str, muted: bool) -> None:
+        if user != other:
+            self.feeds.set(user, other, {"@mute": str(int(muted))})
+            pair = (user, other)
+            (self.oracle.mutes.add if muted else self.oracle.mutes.discard)(pair)
+
+    @rule(user=users, other=users, kind=st.sampled_from(["reply", "repost"]), shown=st.booleans())
+    def leave_out(self, user: str, other: str, kind: str, shown: bool) -> None:
+        if (user, other) in self.oracle.follows:
+            name = "@replies" if kind == "reply" else "@reposts"
+            self.feeds.set(user, other, {name: str(int(shown))})
+            left_out = self.oracle.left_out
+            (left_out.discard if shown else left_out.add)((user, other, kind))
 
     @rule(user=users, author=users)
     def come_back(self, user: str, author: str) -> None:
-        if user != author:
+        if user != author and not self.oracle.barred(user, author):
             self.follow(user, [author])
             self.publish(author)
             self.unfollow(user, [author])
@@ -301,6 +364,30 @@ class Machine(RuleBasedStateMachine):
     )
     def look_at_an_author(self, viewer: str, author: str, limit: int, without: str) -> None:
         self.viewer = viewer
+        oracle = self.oracle
+        info = self.feeds.info(author, author)
+        fans = {user for user, whom in oracle.follows if whom == author}
+        followed = {whom for user, whom in oracle.follows if user == author}
+        assert info[:3] == (len(oracle.by(author)), len(fans), len(followed))
+        asked = [user for user, whom in reversed(oracle.requests) if whom == author]
+        requests = self.feeds.requests(author)
+        assert ([each.user for each in requests.users], requests.total) == (asked, len(asked))
+        blocked = {other for user, other in oracle.blocks if user == author}
+        listed = self.feeds.blocked(author)
+        assert ({each.user for each in listed.users}, listed.total) == (blocked, len(blocked))
+        relation = self.feeds.relation(viewer, [author])[0] if viewer != author else None
+        assert relation is None or relation == (
+            viewer in fans,
+            viewer in followed,
+            (viewer, author) in oracle.requests,
+            (viewer, author) in oracle.mutes,
+            (viewer, author) in oracle.blocks,
+        )
+        if not oracle.enters(viewer, author):
+            for look in (self.feeds.profile, self.feeds.followers, self.feeds.following):
+                with pytest.raises(NoPermissionError):
+                    look(viewer, author)
+            return
         found = self.read(
             lambda after: self.feeds.profile(
                 viewer, author, without=without, after=after, limit=limit
@@ -309,14 +396,12 @@ class Machine(RuleBasedStateMachine):
         )
         hidden = {"replies": "reply", "reposts": "repost"}.get(without, "")
         assert found == self.oracle.profile(viewer, author, hidden)
-        fans = {user for user, whom in self.oracle.follows if whom == author}
-        followed = {whom for user, whom in self.oracle.follows if user == author}
-        followers = self.feeds.followers("ann", author)
-        whom = self.feeds.following("ann", author)
-        assert ({each.user for each in followers.users}, followers.total) == (fans, len(fans))
-        assert ({each.user for each in whom.users}, whom.total) == (followed, len(followed))
-        info = self.feeds.info("ann", author)
-        assert info[:3] == (len(self.oracle.by(author)), len(fans), len(followed))
+        followers = self.feeds.followers(viewer, author)
+        whom = self.feeds.following(viewer, author)
+        fans_seen = {user for user in fans if not oracle.barred(viewer, user)}
+        seen = {user for user in followed if not oracle.barred(viewer, user)}
+        assert ({each.user for each in followers.users}, followers.total) == (fans_seen, len(fans))
+        assert ({each.user for each in whom.users}, whom.total) == (seen, len(followed))
 
     @rule(viewer=users, at=st.integers(0, 40), limit=st.integers(1, 4))
     def look_at_replies(self, viewer: str, at: int, limit: int) -> None:

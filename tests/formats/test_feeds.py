@@ -20,11 +20,12 @@ stretches = st.lists(st.builds(Stretch, *[numbers] * 5), max_size=3).map(tuple)
 
 ROWS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], bytes], Callable[[bytes], Any]]] = {
     "feed": (
-        st.builds(rows.FeedRow, bytes_, *[numbers] * 3, stretches),
+        st.builds(rows.FeedRow, bytes_, *[numbers] * 5, stretches),
         rows.encode_feed,
         rows.decode_feed,
     ),
-    "home": (st.builds(rows.HomeRow, bytes_, numbers), rows.encode_home, rows.decode_home),
+    "home": (st.builds(rows.HomeRow, bytes_, *[numbers] * 2), rows.encode_home, rows.decode_home),
+    "tie": (st.builds(rows.TieRow, bytes_, *[numbers] * 2), rows.encode_tie, rows.decode_tie),
     "follow": (
         st.builds(rows.FollowRow, bytes_, *[numbers] * 5),
         rows.encode_follow,
@@ -58,6 +59,7 @@ def test_the_newest_followers_come_first() -> None:
     newest, older = rows.follower_key(7, 12, 3), rows.follower_key(7, 11, 1)
     assert newest < rows.follower_key(7, 12, 4) < older < rows.follower_key(8, 99, 1)
     assert rows.split_follower_key(newest) == (7, 12, 3)
+    assert rows.split_listed_key(rows.listed_key(rows.BLOCK, 9, 12, 7)) == (9, 12, 7)
     with pytest.raises(CorruptError):
         rows.split_follower_key(newest[:-1])
 

@@ -13,8 +13,20 @@ from timeline.embedded.calls import arguments
 from timeline.embedded.calls.lease import Lease
 from timeline.embedded.calls.reading import Reading
 from timeline.entry import Fields
-from timeline.feeds import following, home, posts, profile, publishing, replies
-from timeline.feeds.following import Followed, Relation
+from timeline.feeds import (
+    blocking,
+    following,
+    home,
+    lists,
+    posts,
+    profile,
+    publishing,
+    replies,
+    requests,
+    settings,
+)
+from timeline.feeds.following import Followed
+from timeline.feeds.lists import Relation
 from timeline.feeds.profile import AuthorInfo
 from timeline.feeds.publishing import Published
 from timeline.feeds.service import Feeds
@@ -63,13 +75,13 @@ class PostPage(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """A follower, or an author who is followed, and since when (ms since the epoch)."""
+    """A user, and since when (ms since the epoch)."""
 
     user: str
     since: int
 
 
-class FollowPage(NamedTuple):
+class UserPage(NamedTuple):
     """The newest first, of `total`; the cursor, empty at the end, begins the next page."""
 
     users: list[Listed]
@@ -200,48 +212,104 @@ class FeedCalls:
     # --- following ----------------------------------------------------------------------------
 
     def follow(self, user: Value, authors: Iterable[Value]) -> Followed:
-        """Follow authors, at most 100. Raises `NotFoundError`, `TooLargeError`."""
-        who, wanted = encode_name(user), _authors(authors)
+        """Follow authors, at most 100; of those who are protected it asks. Raises `NotFoundError`,
+        `NoPermissionError` where one blocks the other, `TooLargeError`.
+        """
+        who, wanted = encode_name(user), _users(authors)
         return self._engine.commit(
             lambda draft: following.follow(draft, who, wanted, self._options)
         )
 
     def unfollow(self, user: Value, authors: Iterable[Value]) -> int:
-        """Follow authors no longer, at most 100; how many were followed."""
-        who, wanted = encode_name(user), _authors(authors)
+        """Follow authors no longer, at most 100, and take requests back; of how many that was
+        so.
+        """
+        who, wanted = encode_name(user), _users(authors)
         return self._engine.commit(
             lambda draft: following.unfollow(draft, who, wanted, self._options)
         )
 
     def followers(
         self, viewer: Value, user: Value, *, after: Value = "", limit: int = _DEFAULT_LIMIT
-    ) -> FollowPage:
-        """A page of those who follow a user. Raises `NotFoundError`."""
+    ) -> UserPage:
+        """A page of those who follow a user. Raises `NotFoundError`, `NoPermissionError`."""
         who, whose, token = encode_name(viewer), encode_name(user), encode_name(after)
         count = arguments.page(limit)
         with self._reading():
-            page = following.followers(self._engine.view, who, whose, token, count)
+            page = lists.followers(self._engine.view, who, whose, token, count)
         return _list(page)
 
     def following(
         self, viewer: Value, user: Value, *, after: Value = "", limit: int = _DEFAULT_LIMIT
-    ) -> FollowPage:
-        """A page of those whom a user follows. Raises `NotFoundError`."""
+    ) -> UserPage:
+        """A page of those whom a user follows. Raises `NotFoundError`, `NoPermissionError`."""
         who, whose, token = encode_name(viewer), encode_name(user), encode_name(after)
         count = arguments.page(limit)
         with self._reading():
-            page = following.following(self._engine.view, who, whose, token, count)
+            page = lists.following(self._engine.view, who, whose, token, count)
         return _list(page)
 
     def relation(self, user: Value, others: Iterable[Value]) -> list[Relation]:
         """What a user has with each of the others."""
-        who, wanted = encode_name(user), _authors(others)
+        who, wanted = encode_name(user), _users(others)
         with self._reading():
-            return following.relations(self._engine.view, who, wanted)
+            return lists.relations(self._engine.view, who, wanted)
+
+    def requests(
+        self, author: Value, *, after: Value = "", limit: int = _DEFAULT_LIMIT
+    ) -> UserPage:
+        """A page of those who asked to follow a protected author. Raises `NotFoundError`."""
+        who, token, count = encode_name(author), encode_name(after), arguments.page(limit)
+        with self._reading():
+            page = lists.requests(self._engine.view, who, token, count)
+        return _list(page)
+
+    def answer(self, author: Value, user: Value, *, accept: bool) -> None:
+        """Answer a request to follow. Raises `NotFoundError` when there is none."""
+        whose, who = encode_name(author), encode_name(user)
+        self._engine.commit(
+            lambda draft: requests.answer(draft, whose, who, self._options, accept=accept)
+        )
+
+    def remove(self, author: Value, followers: Iterable[Value]) -> int:
+        """Have users follow an author no longer, at most 100; how many did."""
+        whose, wanted = encode_name(author), _users(followers)
+        return self._engine.commit(
+            lambda draft: requests.remove(draft, whose, wanted, self._options)
+        )
+
+    # --- blocks and settings ------------------------------------------------------------------
+
+    def block(self, user: Value, others: Iterable[Value]) -> int:
+        """Block users, at most 100: neither sees the other any more, and neither follows the other.
+        How many were not blocked before. Raises `NotFoundError`.
+        """
+        who, wanted = encode_name(user), _users(others)
+        return self._engine.commit(lambda draft: blocking.block(draft, who, wanted, self._options))
+
+    def unblock(self, user: Value, others: Iterable[Value]) -> int:
+        """Block users no longer, at most 100; how many were blocked."""
+        who, wanted = encode_name(user), _users(others)
+        return self._engine.commit(lambda draft: blocking.unblock(draft, who, wanted))
+
+    def blocked(self, user: Value, *, after: Value = "", limit: int = _DEFAULT_LIMIT) -> UserPage:
+        """A page of those whom a user blocks. Raises `NotFoundError`."""
+        who, token, count = encode_name(user), encode_name(after), arguments.page(limit)
+        with self._reading():
+            page = lists.blocked(self._engine.view, who, token, count)
+        return _list(page)
+
+    def set(self, user: Value, author: Value, fields: FieldsLike) -> None:
+        """Change settings. About oneself: `@protected`, `@pin`, and fields of one's own. About
+        another author: `@mute`, `@reposts`, `@replies`. An empty value removes. Raises
+        `NotFoundError`, `TooLargeError`.
+        """
+        who, whose, items = encode_name(user), encode_name(author), encode_fields(fields)
+        self._engine.commit(lambda draft: settings.set_fields(draft, who, whose, items))
 
     def info(self, viewer: Value, author: Value) -> AuthorInfo:
-        """How many posts and followers an author has, and what the viewer has with them. Raises
-        `NotFoundError`.
+        """How many posts and followers an author has, whether they are protected, what the viewer
+        has with them, and what they say of themselves. Raises `NotFoundError`, `NoPermissionError`.
         """
         who, whose = encode_name(viewer), encode_name(author)
         with self._reading():
@@ -251,7 +319,7 @@ class FeedCalls:
         return Reading(self._engine)
 
 
-def _authors(values: Iterable[Value]) -> list[bytes]:
+def _users(values: Iterable[Value]) -> list[bytes]:
     return arguments.names(values, "users")
 
 
@@ -276,6 +344,6 @@ def _page(page: profile.PostPage) -> PostPage:
     return PostPage([_shown(post) for post in page.posts], refs, page.cursor.decode())
 
 
-def _list(page: following.FollowPage) -> FollowPage:
+def _list(page: lists.UserPage) -> UserPage:
     users = [Listed(each.user.decode(), each.since) for each in page.users]
-    return FollowPage(users, page.total, page.cursor.decode())
+    return UserPage(users, page.total, page.cursor.decode())

@@ -12,16 +12,23 @@ from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.errors import CorruptError, NotFoundError, shown
 from timeline.formats.feeds import (
+    NO_HOME,
+    NO_TIE,
+    PROTECTED,
     FeedRow,
     FollowRow,
     HomeRow,
+    TieRow,
     decode_feed,
     decode_follow,
     decode_home,
+    decode_tie,
     encode_feed,
+    encode_home,
     feed_key,
     follow_key,
     home_key,
+    tie_key,
 )
 from timeline.formats.names import FEED_EVENTS, FEEDS, HOMES, USERS
 from timeline.formats.numbers import TimelineId
@@ -68,6 +75,11 @@ class Feed:
         """Whether it is read-diffused now."""
         return is_open(self.row.pulled)
 
+    @property
+    def protected(self) -> bool:
+        """Whether only followers see its posts."""
+        return bool(self.row.flags & PROTECTED)
+
     def save(self, draft: Draft) -> None:
         draft.put(feed_key(self.id), encode_feed(self.row))
 
@@ -88,8 +100,13 @@ def is_known(view: View, user: bytes) -> bool:
 def check_known(view: View, user: bytes) -> bytes:
     """Raises `UsageError`, or `NotFoundError` for a user nobody has heard of."""
     if not is_known(view, check_user(user)):
-        raise NotFoundError(f"there is no user {shown(user)}: who publishes or follows becomes one")
+        raise NotFoundError(nobody(user))
     return user
+
+
+def nobody(user: bytes) -> str:
+    """What is said of a user who does not exist, and of one who is blocked."""
+    return f"there is no user {shown(user)}: who publishes or follows becomes one"
 
 
 def find_feed(view: View, author: bytes) -> Feed | None:
@@ -117,7 +134,7 @@ def find_or_create_feed(draft: Draft, author: bytes) -> Feed:
     if found is None:
         posts = draft.create(FEEDS + author)
         events = draft.create(FEED_EVENTS + author)
-        found = Feed(draft, posts, FeedRow(0, 0, draft.time, events.id, ()))
+        found = Feed(draft, posts, FeedRow(0, 0, 0, 0, draft.time, events.id, ()))
         found.save(draft)
     return found
 
@@ -129,10 +146,23 @@ def find_or_create_home(draft: Draft, user: bytes) -> Timeline:
 
 def home_row(view: View, home: int) -> HomeRow:
     value = view.get(home_key(home))
-    return HomeRow(0, 0) if value is None else decode_home(value)
+    return NO_HOME if value is None else decode_home(value)
+
+
+def change_home(draft: Draft, home: int, *, following: int = 0, blocked: int = 0) -> None:
+    """The owner of a home follows or blocks so many more."""
+    row = home_row(draft, home)
+    row = row._replace(following=row.following + following, blocked=row.blocked + blocked)
+    draft.put(home_key(home), encode_home(row))
 
 
 def follow_of(view: View, home: int, feed: int) -> FollowRow | None:
     """What a reader has of a feed; None when they do not follow it."""
     value = view.get(follow_key(home, feed))
     return None if value is None else decode_follow(value)
+
+
+def tie_of(view: View, home: int, feed: int) -> TieRow:
+    """What else a reader has with an author."""
+    value = view.get(tie_key(home, feed))
+    return NO_TIE if value is None else decode_tie(value)

@@ -57,8 +57,9 @@ def read_home(feeds: Feeds, user: bytes, after: bytes, count: int) -> PostPage:
     view = feeds.view
     before = _decode(after) if after else Place(view.log.applied + 1, 0)
     home = view.find(HOMES + check_known(view, user))
-    sight = Sight(view, user)
-    reader = _Reader(view, feeds.homes.of(NO_TIMELINE if home is None else home.id), sight)
+    kept = feeds.homes.of(NO_TIMELINE if home is None else home.id)
+    sight = Sight(view, user, kept.follows)
+    reader = _Reader(view, kept, sight)
     ahead = _Ahead(reader.looks(before))
     posts: list[Post] = []
     budget = _COST_OF_POST * (_LEAST_LOOKS + _LOOKS_PER_POST * count)
@@ -142,7 +143,7 @@ class _Reader:
         for thing in self.things(before):
             cost = _COST_OF_POST if thing.kind in (0, POST) else 1
             post = self.post(thing)
-            if post is None or not self._sight.sees(post):
+            if post is None or not (self._sight.sees(post) and self._sight.wants(post)):
                 yield _Look(thing.place, cost, None, b"", plain=False)
                 continue
             header = post.header

@@ -6,17 +6,20 @@ short, with a cursor to go on from; only an empty cursor is the end.
 
 from __future__ import annotations
 
+import re
 from typing import Final, NamedTuple
 
 from timeline.engine.view import View
 from timeline.errors import TooLargeError, UsageError, shown
-from timeline.feeds.access import check_known, find_feed, home_row
-from timeline.feeds.following import Relation, relations
+from timeline.feeds.access import Feed, find_post, home_row
+from timeline.feeds.lists import Relation, relations
 from timeline.feeds.posts import PAGE_BYTES, Post, References, count
+from timeline.feeds.settings import fields_of
 from timeline.feeds.sight import Sight
+from timeline.formats.keys import MAX
 from timeline.formats.names import HOMES
-from timeline.identity import check_user
 
+_TOKEN: Final = re.compile(rb"([1-9][0-9]{0,18})-([0-9]{1,19})")
 _LEAST_LOOKS: Final = 512  # at posts, for any page, and
 _LOOKS_PER_POST: Final = 4  # for each one asked for
 _MOST_NAMED: Final = 100  # posts that one command asks for by name
@@ -38,46 +41,72 @@ def page_of(view: View, sight: Sight, posts: list[Post], cursor: bytes) -> PostP
 
 
 class AuthorInfo(NamedTuple):
-    """How many posts an author has, how many follow them, how many they follow, and what the one
-    who asks has with them.
+    """How many posts an author has, how many follow them, how many they follow, whether they are
+    protected, what the one who asks has with them, and what they say of themselves.
     """
 
     posts: int
     followers: int
     following: int
+    protected: bool
     relation: Relation
+    meta: dict[bytes, bytes]
 
 
 def profile(
     view: View, viewer: bytes, author: bytes, after: bytes, most: int, without: bytes = b""
 ) -> PostPage:
     """A page of at most `most` posts of an author, without their replies or their reposts if those
-    are named. Raises `NotFoundError`, `UsageError`.
+    are named. The first page begins with the pinned post, which later pages leave out, if it is
+    the same. Raises `NotFoundError`, `NoPermissionError`, `UsageError`.
     """
     sight = Sight(view, viewer)
     if without and without not in HIDEABLE:
         raise UsageError(f"a profile can be without replies or reposts, not {shown(without)}")
-    if after and (not after.isdigit() or len(after) > 19):
-        raise UsageError("a token of a profile is the cursor of the page before")
-    feed = find_feed(view, check_known(view, author))
+    last, pinned = _decode(after)
+    feed = sight.visit(author)
     if feed is None:
         return PostPage([], {}, b"")
-    last = int(after) - 1 if after else feed.head
     hidden = HIDEABLE.get(without)
     posts: list[Post] = []
     size = 0
+    if not after:
+        post = _pinned(view, sight, feed, author)
+        if post is not None and post.header.kind != hidden:
+            pinned = post.seq
+            posts.append(post)
+            size += sight.weigh(post)
     looks = _LEAST_LOOKS + _LOOKS_PER_POST * most
-    reached = 0
-    for seq, _, _, payload in view.stored(feed.posts, 1, last, reverse=True):
+    reached = last + 1
+    for seq, _, _, payload in view.stored(feed.posts, 1, min(last, feed.head), reverse=True):
         if len(posts) == most or size >= PAGE_BYTES or looks <= 0:
-            return page_of(view, sight, posts, b"%d" % reached)
+            return page_of(view, sight, posts, b"%d-%d" % (reached, pinned))
         reached = seq
         looks -= 1
+        if seq == pinned:
+            continue
         post = Post(author, feed.id, seq, payload)
         if post.header.kind != hidden and sight.sees(post):
             posts.append(post)
             size += sight.weigh(post)
     return page_of(view, sight, posts, b"")
+
+
+def _decode(token: bytes) -> tuple[int, int]:
+    """The number below which a page begins, less one, and that of the pinned post, 0 for none."""
+    if not token:
+        return MAX - 1, 0
+    match = _TOKEN.fullmatch(token)
+    if match is None:
+        raise UsageError("a token of a profile is the cursor of the page before")
+    return int(match[1]) - 1, int(match[2])
+
+
+def _pinned(view: View, sight: Sight, feed: Feed, author: bytes) -> Post | None:
+    seq = feed.row.pinned
+    payload = find_post(view, feed, seq) if seq else None
+    post = None if payload is None else Post(author, feed.id, seq, payload)
+    return post if post is not None and sight.sees(post) else None
 
 
 def get(
@@ -101,12 +130,18 @@ def get(
 
 
 def info(view: View, viewer: bytes, author: bytes) -> AuthorInfo:
-    """Raises `NotFoundError`, `UsageError`."""
-    check_user(viewer)
-    feed = find_feed(view, check_known(view, author))
+    """Raises `NotFoundError`, `NoPermissionError`, `UsageError`."""
+    feed = Sight(view, viewer).meet(author)
     home = view.find(HOMES + author)
     posts = followers = 0
     if feed is not None:
         posts, followers = view.extent(feed.posts).length, feed.row.followers
     following = 0 if home is None else home_row(view, home.id).following
-    return AuthorInfo(posts, followers, following, relations(view, viewer, [author])[0])
+    return AuthorInfo(
+        posts,
+        followers,
+        following,
+        feed is not None and feed.protected,
+        relations(view, viewer, [author])[0],
+        {} if feed is None else fields_of(view, feed),
+    )

@@ -236,6 +236,9 @@ def delete(draft: Draft, author: bytes, seq: int, actor: bytes) -> None:
     if row is not None:
         draft.delete(feed.posts, [seq])
         unlink(draft, row[3], feed, row[1], seq)
+        if feed.row.pinned == seq:
+            feed.row = feed.row._replace(pinned=0)
+            feed.save(draft)
         _tell(draft, feed, DELETE, actor, seq)
 
 

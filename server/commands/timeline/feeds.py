@@ -1,4 +1,4 @@
-"""FEED.*: what users publish, whom they follow, and what they read in their homes.
+"""FEED.*: what users publish, and what they read in homes and profiles. `follows` has the others.
 
 Rule: as for conversations: arguments in, one verb of `timeline.feeds`, its result out.
 """
@@ -10,8 +10,7 @@ from typing import Final
 from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.errors import UsageError
-from timeline.feeds import following, home, posts, profile, publishing
-from timeline.feeds.following import FollowPage, Relation
+from timeline.feeds import home, posts, profile, publishing
 from timeline.feeds.replies import replies as feed_replies
 
 from ...registry.command import Arguments
@@ -21,6 +20,7 @@ from ...wire.posts import encode_found, encode_page
 from .. import arguments
 from ..declaring import read, write
 from ..options import Options, paging
+from .follows import words_of
 
 _GROUP: Final = "feed"
 _STATUSES: Final = {word: replies.bulk(word.encode()) for word in ("stored", "duplicate")}
@@ -162,84 +162,11 @@ def home_(session: Session, args: Arguments, view: View) -> bytes:
     return encode_page(page, session.resp)
 
 
-@write(
-    "FEED.FOLLOW",
-    "user author...",
-    "Follows authors, at most 100. Answers how many were not followed before, and how many "
-    "requests wait for an answer.",
-    group=_GROUP,
-    flags="write denyoom",
-    complexity="O(N) for N authors",
-)
-def follow(session: Session, args: Arguments, draft: Draft) -> bytes:
-    done = following.follow(draft, args[1], args[2:], session.service.feeds.options)
-    return replies.encode([done.followed, done.requested], session.resp)
-
-
-@write(
-    "FEED.UNFOLLOW",
-    "user author...",
-    "Unfollows authors, at most 100, and answers how many were followed.",
-    group=_GROUP,
-    flags="write",
-    complexity="O(N) for N authors",
-)
-def unfollow(session: Session, args: Arguments, draft: Draft) -> bytes:
-    options = session.service.feeds.options
-    return replies.integer(following.unfollow(draft, args[1], args[2:], options))
-
-
-@read(
-    "FEED.FOLLOWERS",
-    "viewer user [AFTER token] [COUNT count]",
-    "Who follows a user, and since when, the newest first, a page at a time.",
-    group=_GROUP,
-    flags="readonly",
-    complexity="O(M) for M users returned",
-)
-def followers(session: Session, args: Arguments, view: View) -> bytes:
-    after, count = paging(session, args, 3)
-    return _listed(session, following.followers(view, args[1], args[2], after or b"", count))
-
-
-@read(
-    "FEED.FOLLOWING",
-    "viewer user [AFTER token] [COUNT count]",
-    "Whom a user follows, and since when, the newest first, a page at a time.",
-    group=_GROUP,
-    flags="readonly",
-    complexity="O(N log N) for N authors followed",
-)
-def following_(session: Session, args: Arguments, view: View) -> bytes:
-    after, count = paging(session, args, 3)
-    return _listed(session, following.following(view, args[1], args[2], after or b"", count))
-
-
-def _listed(session: Session, page: FollowPage) -> bytes:
-    users: list[replies.Value] = [[each.user, each.since] for each in page.users]
-    return replies.encode(
-        {"users": users, "total": page.total, "cursor": page.cursor}, session.resp
-    )
-
-
-@read(
-    "FEED.RELATION",
-    "user other...",
-    "What a user has with others: for each an array of following and follows.",
-    group=_GROUP,
-    flags="readonly",
-    complexity="O(N) for N others",
-)
-def relation(session: Session, args: Arguments, view: View) -> bytes:
-    found = following.relations(view, args[1], args[2:])
-    return replies.encode([_words(each) for each in found], session.resp)
-
-
 @read(
     "FEED.INFO",
     "viewer author",
-    "How many posts and followers an author has, how many they follow, and what the viewer has "
-    "with them.",
+    "How many posts and followers an author has, how many they follow, whether they are protected, "
+    "what the viewer has with them, and what they say of themselves.",
     group=_GROUP,
     flags="readonly fast",
 )
@@ -250,11 +177,9 @@ def info(session: Session, args: Arguments, view: View) -> bytes:
             "posts": found.posts,
             "followers": found.followers,
             "following": found.following,
-            "relation": _words(found.relation),
+            "protected": int(found.protected),
+            "relation": words_of(found.relation),
+            "meta": {name.decode(): value for name, value in found.meta.items()},
         },
         session.resp,
     )
-
-
-def _words(relation: Relation) -> list[replies.Value]:
-    return [name for name, so in relation._asdict().items() if so]

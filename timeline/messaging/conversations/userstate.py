@@ -15,7 +15,7 @@ from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.errors import NotFoundError, TooLargeError, UsageError
 from timeline.fanout import notify
-from timeline.fields import check_own_fields
+from timeline.fields import check_own_fields, merge_fields
 from timeline.formats.conversations import (
     CLEAR,
     DIRECT,
@@ -125,8 +125,7 @@ def _merge(
     draft: Draft, inbox: int, conversation: int, member: MemberRow, own: Sequence[bytes]
 ) -> MemberRow:
     key = settings_key(inbox, conversation)
-    merged = decode_settings(draft.get(key)) | dict(zip(own[::2], own[1::2], strict=True))
-    items = [item for pair in merged.items() if pair[1] for item in pair]
+    items = merge_fields(decode_settings(draft.get(key)), own)
     if not items:
         if member.flags & HAS_SETTINGS:
             draft.remove(key)

@@ -22,6 +22,7 @@ from timeline.formats import keys
 from timeline.formats.feeds import (
     FEED,
     FOLLOWER,
+    REQUEST,
     FeedRow,
     decode_feed,
     encode_feed,
@@ -215,7 +216,9 @@ def _made_again(snapshot: Snapshot, feed: int, name: bytes) -> FeedRow:
         pulled = (Stretch(1, OPEN, 1, OPEN, OPEN),)
     elif head:
         pulled = (Stretch(1, head, 1, last_event, snapshot.applied),)
-    return FeedRow(0, followers, 0 if posts is None else posts.created, events, pulled)
+    created = 0 if posts is None else posts.created
+    requests = sum(1 for _ in snapshot.scan(REQUEST + keys.number(feed)))
+    return FeedRow(0, followers, requests, 0, created, events, pulled)
 
 
 def _with_posts(snapshot: Snapshot, feed: int, row: FeedRow) -> tuple[Put, ...]:

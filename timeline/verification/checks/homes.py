@@ -17,9 +17,12 @@ from collections.abc import Iterator
 from timeline.errors import CorruptError, shown
 from timeline.formats import keys
 from timeline.formats.feeds import (
+    BLOCK,
     FOLLOW,
     FOLLOWER,
+    HAS_TIES,
     HOME,
+    TIE,
     FollowRow,
     HomeRow,
     decode_follow,
@@ -52,7 +55,7 @@ def check_homes(snapshot: Snapshot) -> Iterator[Finding]:
         try:
             row = decode_home(value)
         except CorruptError as error:
-            better = encode_home(HomeRow(0, following))
+            better = encode_home(_home_again(snapshot, home))
             yield Finding(STATE, str(error), key, name, fix=put(STATE, key, better))
             continue
         if row.following != following:
@@ -73,9 +76,16 @@ def check_homes(snapshot: Snapshot) -> Iterator[Finding]:
                 f"they follow {following} authors, which is not noted",
                 home_key(home),
                 snapshot.name(home),
-                fix=put(STATE, home_key(home), encode_home(HomeRow(0, following))),
+                fix=put(STATE, home_key(home), encode_home(_home_again(snapshot, home))),
             )
         owner = home
+
+
+def _home_again(snapshot: Snapshot, home: int) -> HomeRow:
+    """The row of a home from what else is known."""
+    has_ties = snapshot.holds(TIE + keys.number(home))
+    blocked = sum(1 for _ in snapshot.scan(BLOCK + keys.number(home)))
+    return HomeRow(HAS_TIES if has_ties else 0, _following(snapshot, home), blocked)
 
 
 def _following(snapshot: Snapshot, home: int) -> int:
