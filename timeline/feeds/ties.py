@@ -7,6 +7,8 @@ same commit. When nothing is left, the row goes.
 
 from __future__ import annotations
 
+from typing import Final
+
 from timeline.commit.draft import Draft
 from timeline.errors import NoPermissionError, shown
 from timeline.feeds.access import Feed, change_home, home_row, nobody, tie_of
@@ -26,7 +28,7 @@ from timeline.formats.feeds import (
     tie_key,
 )
 
-BARRED = BLOCKS | BLOCKED  # one of the two blocks the other
+BARRED: Final = BLOCKS | BLOCKED  # one of the two blocks the other
 
 
 def save(draft: Draft, home: int, feed: int, tie: TieRow) -> None:
