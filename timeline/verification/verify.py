@@ -24,6 +24,7 @@ from timeline.verification.checks.feeds import check_feeds
 from timeline.verification.checks.files import check_files
 from timeline.verification.checks.homes import check_followers, check_follows, check_homes
 from timeline.verification.checks.index import check_index
+from timeline.verification.checks.links import Links
 from timeline.verification.checks.members import check_members, check_pulled, check_roster
 from timeline.verification.checks.messages import check_messages
 from timeline.verification.checks.names import check_names
@@ -142,6 +143,7 @@ def check(
         ("homes", lambda: check_homes(snapshot)),
         ("follows", lambda: check_follows(snapshot)),
         ("followers", lambda: check_followers(snapshot)),
+        ("replies and reposts", Links(snapshot).check),
         ("deliveries of posts", lambda: check_posts(snapshot)),
         ("devices", lambda: check_devices(snapshot)),
         ("idempotency keys", lambda: check_keys(snapshot)),

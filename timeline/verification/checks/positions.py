@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from timeline.errors import CorruptError, shown
-from timeline.formats import feeds, keys
+from timeline.formats import feeds, keys, posts
 from timeline.formats.conversations import (
     CALLED,
     CHUNK_BITS,
@@ -45,7 +45,7 @@ from timeline.verification.snapshot.findings import Finding, Put, remove
 from timeline.verification.snapshot.snapshot import Snapshot
 
 _KNOWN: Final = {*keys.FAMILIES}
-_OWN: Final = {*FAMILIES, *feeds.FAMILIES}
+_OWN: Final = {*FAMILIES, *feeds.FAMILIES, *posts.FAMILIES}
 
 
 def check_devices(snapshot: Snapshot) -> Iterator[Finding]:

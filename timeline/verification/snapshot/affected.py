@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from timeline.errors import CorruptError, shown
-from timeline.formats import conversations, feeds, keys
+from timeline.formats import conversations, feeds, keys, posts
 from timeline.formats.names import CONVERSATIONS, EVENTS, FEED_EVENTS, FEEDS, HOMES, USERS
 from timeline.formats.rows import INBOX, decode_row
 from timeline.storage.rocks import FORMER_LOG, INBOXES, META, PATCHES, SEGMENTS, STATE
@@ -50,6 +50,10 @@ _STATE: Final = {
     feeds.FOLLOW: "who follows whom",
     feeds.FOLLOWER: "lists of followers",
     feeds.HOME: "how many authors users follow",
+    posts.COUNTS: "how many replies, reposts and quotes posts have",
+    posts.QUOTE: "lists of quotes",
+    posts.REPLY: "lists of replies",
+    posts.REPOST: "lists of reposts",
 }
 _CALLED: Final = {
     CONVERSATIONS: "conversation",

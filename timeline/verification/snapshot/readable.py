@@ -14,7 +14,7 @@ from typing import Final
 
 from timeline.engine.store.directory import STORE_KEY
 from timeline.errors import CorruptError
-from timeline.formats import conversations, feeds, keys
+from timeline.formats import conversations, feeds, keys, posts
 from timeline.formats.entries import decode_items
 from timeline.formats.references import decode_floor, packed_references
 from timeline.formats.rows import (
@@ -57,6 +57,8 @@ _OWN: Final[dict[bytes, Callable[[bytes], object]]] = {
     feeds.FEED: feeds.decode_feed,
     feeds.HOME: feeds.decode_home,
     feeds.FOLLOW: feeds.decode_follow,
+    posts.REPOST: posts.decode_repost,
+    posts.COUNTS: posts.decode_counts,
 }
 _STATE: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.ROW: decode_row,

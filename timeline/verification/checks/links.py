@@ -1,0 +1,362 @@
+"""Replies, quotes and reposts: the rows that lead from a post to those that name it, and how many
+there are.
+
+Checked: each post that names another has a row there, and each such row has its post. Every post
+that is named was published. Nobody reposts a post twice. The counts of a post are those of its
+rows.
+
+Example: cat/2 replies to ann/3, and no row of ann/3 leads to it.
+
+A repair believes posts over rows, and rows over counts. Of two reposts it keeps the one that the
+row names. A number beyond the head of its feed was given out, so the head moves up to it. A name
+that leads nowhere is taken out of its post: somebody may be called so later. That waits for the
+repair of names and feeds, which may lead to it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cached_property
+from heapq import merge
+from itertools import chain, groupby
+from typing import Final
+
+from timeline.errors import CorruptError, shown
+from timeline.fanout import ordinal_of
+from timeline.formats import keys
+from timeline.formats.entries import decode_items, encode_entry
+from timeline.formats.feeds import FEED
+from timeline.formats.names import FEEDS
+from timeline.formats.posts import (
+    COUNTS,
+    NO_COUNTS,
+    QUOTE,
+    REPLY,
+    REPOST,
+    Counts,
+    Link,
+    decode_counts,
+    decode_repost,
+    encode_counts,
+    encode_repost,
+    header_of,
+    link_key,
+    post_name,
+    repost_key,
+    split_link_key,
+    split_post_name,
+    split_repost_key,
+)
+from timeline.formats.rows import encode_row
+from timeline.formats.segments import StoredEntry
+from timeline.storage.rocks import PATCHES, SEGMENTS, STATE
+from timeline.verification.checks.feeds import check_feeds
+from timeline.verification.checks.names import check_names
+from timeline.verification.snapshot.findings import Finding, Put, put, remove
+from timeline.verification.snapshot.snapshot import Snapshot, grow
+from timeline.verification.snapshot.walk import Pair
+
+_PAGE_ENTRIES: Final = 256  # of a feed, read at a time
+_MOST_KNOWN: Final = 100_000  # feeds of which id and head are remembered
+_MOST_A_COMMIT: Final = 16  # posts that one commit publishes, where a number is beyond the head
+_KEY_BYTES: Final = {REPLY: 50, QUOTE: 50, REPOST: 26, COUNTS: 18}
+_LINKS: Final = (REPLY, QUOTE, REPOST)
+_DOES: Final = {REPLY: "replies to", QUOTE: "quotes", REPOST: "reposts"}
+_AMONG: Final = {REPLY: "replies", QUOTE: "quotes", REPOST: "reposts"}
+
+Named = tuple[bytes, bytes]  # the family of the row that a post must have, and the name in it
+
+
+class Links:
+    """One walk over all posts, and one over all rows. Only where these do not come out equally many
+    is the post of each row looked for.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._known: dict[bytes, tuple[int, int] | None] = {}  # author → id and head of their feed
+        self._beyond: dict[int, Finding] = {}  # of each feed the highest number beyond its head
+        self._right = 0  # rows that are as a post says
+        self._rows = 0
+
+    def check(self) -> Iterator[Finding]:
+        for key, _ in self._snapshot.scan(FEED):
+            feed = int.from_bytes(key[2:10], "big")
+            name = self._snapshot.name(feed)
+            if name.startswith(FEEDS):
+                yield from self._check_feed(feed, name.removeprefix(FEEDS))
+        yield from self._beyond.values()
+        yield from self._check_counts()
+        if self._rows != self._right:
+            yield from self._strays()
+
+    # --- posts --------------------------------------------------------------------------------
+
+    def _check_feed(self, feed: int, author: bytes) -> Iterator[Finding]:
+        surplus: dict[int, Finding] = {}  # reposts that go
+        with suppress(CorruptError, ValueError):  # the check of entries tells of it
+            for seq, lsn, _, payload in self._posts(feed):
+                for family, name in _named(payload):
+                    what = f"{shown(post_name(author, seq))} {_DOES[family]} {shown(name)}"
+                    link = self._link(name, Link(0, 0, lsn, ordinal_of(payload), feed, seq), what)
+                    if link is not None:
+                        yield from self._check_post(family, link, what, surplus)
+                    elif self._settled:
+                        what += ", which is not there"
+                        finding = Finding(SEGMENTS, what, b"", FEEDS + author, seq, lost=True)
+                        if family == REPOST:  # nothing would be left of it
+                            surplus[seq] = finding
+                        else:
+                            yield finding._replace(fix=_without(feed, seq, payload, name))
+        if surplus:
+            yield self._surplus(feed, surplus)
+
+    def _posts(self, feed: int) -> Iterator[StoredEntry]:
+        """The posts of a feed that may name others."""
+        first = 0
+        while True:
+            posts = self._snapshot.timeline(feed)  # anew: others may be loaded between two pages
+            if posts is None:
+                return
+            ranges = self._snapshot.timelines.ranges
+            page = ranges.stored(posts, first, keys.MAX, _PAGE_ENTRIES, reverse=False)
+            for entry in page:
+                if b"@re" in entry[3]:
+                    yield entry
+            if len(page) < _PAGE_ENTRIES:
+                return
+            first = page[-1][0] + 1
+
+    def _link(self, name: bytes, link: Link, what: str) -> Link | None:
+        """The link that a post makes by naming another; None where that was never there. `link`
+        says all of it but the target.
+        """
+        split = split_post_name(name)
+        target = None if split is None else self._feed(split[0])
+        if split is None or target is None:
+            return None
+        author, number = split
+        named, head = target
+        if number > head:
+            if number > min(self._snapshot.applied * _MOST_A_COMMIT, keys.LAST):
+                return None
+            before = self._beyond.get(named)
+            if before is None or before.number < number:
+                self._beyond[named] = Finding(
+                    SEGMENTS,
+                    f"{what}, and the posts of {shown(author)} end at {head}",
+                    b"",
+                    FEEDS + author,
+                    number,
+                    lost=True,
+                    fix=grow(self._snapshot, named, number),
+                )
+        return link._replace(feed=named, seq=number)
+
+    def _feed(self, author: bytes) -> tuple[int, int] | None:
+        if author not in self._known:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            feed = int.from_bytes(self._snapshot.get(keys.NAME + FEEDS + author) or b"", "big")
+            head = self._snapshot.head(feed)
+            self._known[author] = None if head is None else (feed, head)
+        return self._known[author]
+
+    @cached_property
+    def _settled(self) -> bool:
+        """Whether every feed has its name, so that a name which leads nowhere now always will."""
+        wrong = chain(check_names(self._snapshot), check_feeds(self._snapshot))
+        return next(wrong, None) is None
+
+    def _check_post(
+        self, family: bytes, link: Link, what: str, surplus: dict[int, Finding]
+    ) -> Iterator[Finding]:
+        key, value = _row(family, link)
+        there = self._snapshot.get(key)
+        name = self._snapshot.name(link.feed)
+        if there == value:
+            self._right += 1
+        elif there is None:
+            yield Finding(
+                STATE,
+                f"{what}, and is not among its {_AMONG[family]}",
+                key,
+                name,
+                link.seq,
+                fix=put(STATE, key, value),
+            )
+        elif family == REPOST and not self._wrong(key, there):
+            what += ", and so does an earlier or later post of theirs"
+            name = self._snapshot.name(link.by)
+            surplus[link.by_seq] = Finding(SEGMENTS, what, b"", name, link.by_seq)
+        # else the row is another's: that is told when the post of each row is looked for
+
+    def _surplus(self, feed: int, surplus: dict[int, Finding]) -> Finding:
+        """Delete reposts of a feed, all at once: one row says how many are deleted."""
+        first = next(iter(surplus.values()))
+        text = first.text + (f" (one of {len(surplus)} such reposts)" if len(surplus) > 1 else "")
+        fix = [Put(PATCHES, keys.pair(feed, seq), b"") for seq in surplus]
+        row, head = self._snapshot.row(feed), self._snapshot.head(feed)
+        if row is not None and head is not None:
+            better = row._replace(
+                floor=max(row.floor, head),
+                holes=row.holes + len(surplus),
+                deleted=max(row.deleted, *surplus),
+            )
+            fix.append(Put(STATE, keys.ROW + keys.number(feed), encode_row(better)))
+        lost = any(each.lost for each in surplus.values())
+        return first._replace(text=text, lost=lost, fix=tuple(fix))
+
+    # --- rows ---------------------------------------------------------------------------------
+
+    def _strays(self) -> Iterator[Finding]:
+        """Rows that no post stands for."""
+        for family in _LINKS:
+            for key, value in self._snapshot.scan(family):
+                wrong = self._wrong(key, value)
+                if wrong:
+                    name, seq = self._where(key)
+                    yield Finding(STATE, wrong, key, name, seq, fix=remove(STATE, key))
+
+    def _wrong(self, key: bytes, value: bytes) -> str:
+        """What is wrong with a row; empty where its post stands for it, or cannot be read now."""
+        family = key[:2]
+        try:
+            link = _split(key, value)
+        except CorruptError as error:
+            return str(error)
+        wrong = self._problem(family, link)
+        if not wrong:
+            return ""
+        post, target = self._called(link.by, link.by_seq), self._called(link.feed, link.seq)
+        return f"{post} is among the {_AMONG[family]} of {target}{wrong}"
+
+    def _problem(self, family: bytes, link: Link) -> str:
+        snapshot = self._snapshot
+        posts = snapshot.timeline(link.by)
+        if posts is None or not posts.name.startswith(FEEDS):
+            lost = snapshot.feed(link.by) is not None or snapshot.name(link.by).startswith(FEEDS)
+            return "" if lost else ", and there is no such feed"
+        try:
+            ranges = snapshot.timelines.ranges
+            found = ranges.stored(posts, link.by_seq, link.by_seq, 1, reverse=False)
+            named = _named(found[0][3]) if found else ()
+            ordinal = ordinal_of(found[0][3]) if named else 0
+        except (CorruptError, ValueError):
+            return ""  # the check of entries tells of it
+        if not found:
+            return ", and is not there"
+        if not any(each == family and self._leads(name, link) for each, name in named):
+            return ", and does not name it so"
+        if family != REPOST and (found[0][1], ordinal) != (link.lsn, link.ordinal):
+            as_noted = f" as thing {link.ordinal} of commit {link.lsn}"
+            return f"{as_noted}, and is thing {ordinal} of commit {found[0][1]}"
+        return ""
+
+    def _leads(self, name: bytes, link: Link) -> bool:
+        """Whether a name is that of the post to which a link leads."""
+        split = split_post_name(name)
+        if split is None or split[1] != link.seq:
+            return False
+        called = FEEDS + split[0]
+        named = self._snapshot.get(keys.NAME + called)
+        return named == keys.number(link.feed) or self._snapshot.name(link.feed) == called
+
+    def _where(self, key: bytes) -> tuple[bytes, int]:
+        """Name and number of the post that a row is of; nothing where it is of none."""
+        name = self._snapshot.name(int.from_bytes(key[2:10], "big"))
+        return (name, int.from_bytes(key[10:18], "big")) if name.startswith(FEEDS) else (b"", 0)
+
+    def _called(self, feed: int, seq: int) -> str:
+        name = self._snapshot.name(feed)
+        if not name.startswith(FEEDS):
+            return f"post {seq} of feed {feed}"
+        return shown(post_name(name.removeprefix(FEEDS), seq))
+
+    # --- counts -------------------------------------------------------------------------------
+
+    def _check_counts(self) -> Iterator[Finding]:
+        families = map(self._snapshot.scan, _KEY_BYTES)
+        for place, pairs in groupby(merge(*families, key=_place), key=_place):
+            found = dict.fromkeys(_LINKS, 0)
+            noted: bytes | None = None
+            for key, value in pairs:
+                family = key[:2]
+                whole = len(key) == _KEY_BYTES[family]
+                if family != COUNTS:
+                    self._rows += 1
+                    found[family] += whole
+                elif whole:
+                    noted = value
+                else:
+                    yield Finding(STATE, "these counts are of no post", key, fix=remove(STATE, key))
+            if len(place) == 16:
+                counts = Counts(found[REPLY], found[REPOST], found[QUOTE])
+                yield from self._check_count(*keys.split_pair(place), counts, noted)
+
+    def _check_count(
+        self, feed: int, seq: int, counts: Counts, noted: bytes | None
+    ) -> Iterator[Finding]:
+        if noted == (None if counts == NO_COUNTS else encode_counts(counts)):
+            return
+        key = COUNTS + keys.pair(feed, seq)
+        text = f"the replies, reposts and quotes of {self._called(feed, seq)} are {_shown(counts)}"
+        if noted is None:
+            text += ", which is not noted"
+        else:
+            try:
+                text += f", and {_shown(decode_counts(noted))} are noted"
+            except CorruptError as error:
+                text += f", and {error}"
+        fix = remove(STATE, key)
+        if counts != NO_COUNTS:
+            fix = put(STATE, key, encode_counts(counts))
+        yield Finding(STATE, text, key, *self._where(key), fix=fix)
+
+
+def _named(payload: bytes) -> tuple[Named, ...]:
+    """What a post names. Raises `CorruptError`."""
+    header = header_of(payload)
+    found = []
+    if header.reply:
+        found.append((REPLY, header.reply))
+    if header.repost:
+        found.append((REPOST if header.plain else QUOTE, header.repost))
+    return tuple(found)
+
+
+def _without(feed: int, seq: int, payload: bytes, name: bytes) -> tuple[Put, ...]:
+    """A post that no longer names what is not there."""
+    items = decode_items(payload)
+    kept: list[bytes] = []
+    for field, value in zip(items[::2], items[1::2], strict=True):
+        if field not in (b"@reply", b"@repost") or value != name:
+            kept += (field, value)
+    return put(PATCHES, keys.pair(feed, seq), encode_entry(seq, kept))
+
+
+def _row(family: bytes, link: Link) -> Pair:
+    """The row of a link."""
+    if family == REPOST:
+        return repost_key(link.feed, link.seq, link.by), encode_repost(link.by_seq)
+    return link_key(family, link), b""
+
+
+def _split(key: bytes, value: bytes) -> Link:
+    """The link of a row; that of a repost does not say its commit. Raises `CorruptError`."""
+    if key[:2] == REPOST:
+        feed, seq, by = split_repost_key(key)
+        return Link(feed, seq, 0, 0, by, decode_repost(value))
+    if value:
+        raise CorruptError("the row of a reply or a quote is damaged: it holds more than a key")
+    return split_link_key(key)
+
+
+def _place(pair: Pair) -> bytes:
+    """The post of a row: feed and number, where its key is whole."""
+    return pair[0][2:18]
+
+
+def _shown(counts: Counts) -> str:
+    return "{}, {} and {}".format(*counts)
