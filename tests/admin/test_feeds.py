@@ -9,6 +9,7 @@ import pytest
 import timeline
 from tests.admin.exports import exported
 from tests.engine.stores import SMALL
+from tests.verification import linked
 from tests.verification.homes import OPTIONS, fill, homes, publish
 from timeline.admin.compact import compact
 from timeline.admin.load import load
@@ -48,6 +49,16 @@ def test_a_load_makes_the_same_store(store: Path, tmp_path: Path) -> None:
     load(tmp_path / "new", iter(records))
     assert exported(tmp_path / "new")[1:] == records[1:]
     same(store, tmp_path / "new")
+
+
+def test_a_load_makes_the_same_replies_and_reposts(tmp_path: Path) -> None:
+    linked.fill(tmp_path / "data")
+    records = exported(tmp_path / "data")
+    (tmp_path / "new").mkdir()
+    load(tmp_path / "new", iter(records))
+    assert linked.rows(tmp_path / "new") == linked.rows(tmp_path / "data")
+    assert exported(tmp_path / "new")[1:] == records[1:]
+    assert verify(tmp_path / "new").findings == []
 
 
 def test_an_export_is_the_same_however_the_store_lies(store: Path) -> None:
