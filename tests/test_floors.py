@@ -31,7 +31,7 @@ FLOORS: Final[dict[str, tuple[set[str], ...]]] = {
         {"lsm"},
         {"commit"},
         {"engine"},
-        {"fanout", "fields", "idempotency", "identity", "pullback", "search", "admin"},
+        {"bitmaps", "fanout", "fields", "idempotency", "identity", "pullback", "search", "admin"},
         {"feeds", "messaging"},
         {"embedded", "verification"},
         {"__init__"},
@@ -89,7 +89,7 @@ INSTALLED: Final = {"timeline_server": "server", "timeline_tools": "tools"}
 SOLE_IMPORTERS: Final = {
     "rocksdict": "timeline/storage/",
     "tantivy": "timeline/search/",
-    "pyroaring": "timeline/messaging/access/bitmaps.py",
+    "pyroaring": "timeline/bitmaps.py",
 }
 
 # What an embedder must never be given: event loops and sockets.

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from timeline.feeds.posts import Post
+from timeline.feeds.posts import Post, counts_shown
 from timeline.feeds.profile import PostPage
 
 from . import replies
 from .entries import encode_map, encode_stored
 
 _HEADER: Final = replies.array_header(6)
-_NO_REACTIONS: Final = replies.EMPTY_ARRAY
 
 
 def encode_post(post: Post) -> bytes:
@@ -28,22 +27,17 @@ def encode_post(post: Post) -> bytes:
             replies.bulk(post.author),
             encode_stored(post.payload),
             _counts(post),
-            _NO_REACTIONS,
+            replies.array([replies.bulk(name) for name in post.own]),
         )
     )
 
 
 def _counts(post: Post) -> bytes:
     """What there is any of."""
-    counts = post.counts._asdict()
-    return replies.array(
-        [
-            part
-            for name, number in counts.items()
-            if number
-            for part in (replies.bulk(name.encode()), replies.integer(number))
-        ]
-    )
+    parts: list[bytes] = []
+    for name, number in counts_shown(post.counts).items():
+        parts += (replies.bulk(name), replies.integer(number))
+    return replies.array(parts)
 
 
 def encode_found(posts: Sequence[Post | None], resp: int) -> bytes:

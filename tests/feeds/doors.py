@@ -21,6 +21,7 @@ class Post(NamedTuple):
     kind: str
     fields: tuple[tuple[bytes, bytes], ...]
     counts: dict[str, int]
+    own: list[str]
 
     @property
     def text(self) -> str:
@@ -78,6 +79,10 @@ class Door(Protocol):
     def set_own(self, user: str, **fields: str) -> None: ...
     def relation(self, user: str, *others: str) -> list[list[str]]: ...
     def author(self, viewer: str, author: str) -> dict[str, Any]: ...
+    def react(self, post: str, user: str, reaction: str, *, remove: bool = False) -> int: ...
+    def reactors(
+        self, viewer: str, post: str, reaction: str, after: str = "", limit: int = 100
+    ) -> Users: ...
     def restart(self) -> None: ...
     def kill(self) -> None: ...
     def close(self) -> None: ...
@@ -179,6 +184,21 @@ class EmbeddedFeeds(EmbeddedDoor):
             found = self.db.feeds.relation(user, others)
         return [[name for name, so in each._asdict().items() if so] for each in found]
 
+    def react(self, post: str, user: str, reaction: str, *, remove: bool = False) -> int:
+        author, _, seq = post.rpartition("/")
+        with refusals():
+            return self.db.feeds.react(author, int(seq), user, reaction, remove=remove)
+
+    def reactors(
+        self, viewer: str, post: str, reaction: str, after: str = "", limit: int = 100
+    ) -> Users:
+        author, _, seq = post.rpartition("/")
+        with refusals():
+            page = self.db.feeds.reactors(
+                viewer, author, int(seq), reaction, after=after, limit=limit
+            )
+        return Users(*page)
+
     def author(self, viewer: str, author: str) -> dict[str, Any]:
         with refusals():
             found = self.db.feeds.info(viewer, author)._asdict()
@@ -266,6 +286,20 @@ class WireFeeds(WireDoor):
         found = self.do("FEED.RELATION", user, *others)
         return [[word.decode() for word in each] for each in found]
 
+    def react(self, post: str, user: str, reaction: str, *, remove: bool = False) -> int:
+        author, _, seq = post.rpartition("/")
+        words = ["REMOVE"] if remove else []
+        return int(self.do("FEED.REACT", author, seq, user, reaction, *words))
+
+    def reactors(
+        self, viewer: str, post: str, reaction: str, after: str = "", limit: int = 100
+    ) -> Users:
+        author, _, seq = post.rpartition("/")
+        words = _paging(after, limit)
+        found = self.do("FEED.REACTORS", viewer, author, seq, reaction, *words)
+        users = [user.decode() for user in found[b"users"]]
+        return Users(users, found[b"total"], found[b"cursor"].decode())
+
     def author(self, viewer: str, author: str) -> dict[str, Any]:
         found = {
             name.decode(): value for name, value in self.do("FEED.INFO", viewer, author).items()
@@ -296,10 +330,9 @@ def _users(found: Any) -> Users:
 
 def _of_wire(each: Any) -> Post:
     kind, author, post_id, items, counts, own = each
-    assert own == []
     name = f"{author.decode()}/{post_id.decode().removesuffix('-0')}"
     counted = {what.decode(): n for what, n in zip(counts[::2], counts[1::2], strict=True)}
-    return Post(name, kind.decode(), pairs_of(items), counted)
+    return Post(name, kind.decode(), pairs_of(items), counted, [each.decode() for each in own])
 
 
 def _of_pages(page: Any) -> Page:
@@ -308,4 +341,4 @@ def _of_pages(page: Any) -> Page:
 
 
 def _embedded(each: Any) -> Post:
-    return Post(each.name, each.kind, tuple(each.fields), each.counts)
+    return Post(each.name, each.kind, tuple(each.fields), each.counts, each.own)

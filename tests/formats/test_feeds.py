@@ -33,7 +33,13 @@ ROWS: dict[str, tuple[st.SearchStrategy[Any], Callable[[Any], bytes], Callable[[
     ),
     "repost": (numbers, posts.encode_repost, posts.decode_repost),
     "counts": (
-        st.builds(posts.Counts, *[numbers] * 3),
+        st.builds(
+            posts.Counts,
+            *[numbers] * 3,
+            st.lists(
+                st.builds(posts.Reaction, bytes_, numbers, st.binary(max_size=255)), max_size=3
+            ).map(tuple),
+        ),
         posts.encode_counts,
         posts.decode_counts,
     ),
@@ -70,7 +76,8 @@ def test_replies_are_in_the_order_of_commits() -> None:
     assert keys[0] < keys[1] < posts.link_key(posts.REPLY, older._replace(seq=4))
     assert [posts.split_link_key(key) for key in keys] == [older, newer]
     assert posts.split_repost_key(posts.repost_key(7, 3, 9)) == (7, 3, 9)
-    for split in (posts.split_link_key, posts.split_repost_key):
+    assert posts.split_reaction_key(posts.reaction_key(7, 3, 2, 5)) == (7, 3, 2, 5)
+    for split in (posts.split_link_key, posts.split_repost_key, posts.split_reaction_key):
         with pytest.raises(CorruptError):
             split(keys[0][:-1])
 

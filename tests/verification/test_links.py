@@ -117,7 +117,7 @@ def repost(target: tuple[str, int], by: str, seq: int) -> Callable[[Path], objec
 def counts(author: str, seq: int, *amounts: int) -> Callable[[Path], object]:
     def do(path: Path) -> None:
         key = counts_key(feed(path, author), seq)
-        put(path, "state", key, encode_counts(Counts(*amounts)))
+        put(path, "state", key, encode_counts(Counts(amounts[0], amounts[1], amounts[2])))
 
     return do
 

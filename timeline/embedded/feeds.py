@@ -21,6 +21,7 @@ from timeline.feeds import (
     posts,
     profile,
     publishing,
+    reactions,
     replies,
     requests,
     settings,
@@ -38,7 +39,8 @@ _DEFAULT_LIMIT: Final = 100  # posts or users of a page, where no `limit` is giv
 
 class Post(NamedTuple):
     """Post `seq` of `author`. `kind` is `post`, `reply` or `repost`. `counts` says how many
-    `replies`, `reposts` and `quotes` it has, of what it has any.
+    `replies`, `reposts`, `quotes` and reactions of each name it has, of what it has any. `own` are
+    the reactions of the viewer.
     """
 
     kind: str
@@ -46,6 +48,7 @@ class Post(NamedTuple):
     seq: int
     fields: Fields
     counts: dict[str, int]
+    own: list[str]
 
     @property
     def id(self) -> str:
@@ -85,6 +88,16 @@ class UserPage(NamedTuple):
     """The newest first, of `total`; the cursor, empty at the end, begins the next page."""
 
     users: list[Listed]
+    total: int
+    cursor: str
+
+
+class ReactorPage(NamedTuple):
+    """Some of the `total` users who have a reaction; the cursor, empty at the end, begins the next
+    page.
+    """
+
+    users: list[str]
     total: int
     cursor: str
 
@@ -199,6 +212,38 @@ class FeedCalls:
         with self._reading():
             page = replies.replies(self._engine.view, who, whose, which, token, count)
         return _page(page)
+
+    def react(
+        self, author: Value, seq: int, user: Value, reaction: Value, *, remove: bool = False
+    ) -> int:
+        """Give a post a reaction of a user, or take it back; how many have it now. Raises
+        `NoPermissionError` when the user may not see the post, `TooLargeError`.
+        """
+        whose, who, what = encode_name(author), encode_name(user), encode_name(reaction)
+        which = arguments.sequence(seq)
+        act = reactions.unreact if remove else reactions.react
+        return self._engine.commit(lambda draft: act(draft, whose, which, who, what))
+
+    def reactors(
+        self,
+        viewer: Value,
+        author: Value,
+        seq: int,
+        reaction: Value,
+        *,
+        after: Value = "",
+        limit: int = _DEFAULT_LIMIT,
+    ) -> ReactorPage:
+        """A page of those who have a reaction to a post, in the order in which they became users.
+        Raises `NoPermissionError`.
+        """
+        who, whose, what = encode_name(viewer), encode_name(author), encode_name(reaction)
+        which, token = arguments.sequence(seq), encode_name(after)
+        count = arguments.page(limit)
+        with self._reading():
+            view = self._engine.view
+            page = reactions.reactors(view, who, whose, which, what, token, count)
+        return ReactorPage([user.decode() for user in page.users], page.total, page.cursor.decode())
 
     def home(self, user: Value, *, after: Value = "", limit: int = _DEFAULT_LIMIT) -> PostPage:
         """A page of what those published whom a user follows, and the user themselves. Raises
@@ -333,8 +378,9 @@ def _post(name: Value | None) -> bytes:
 
 
 def _shown(post: posts.Post) -> Post:
-    counts = {name: number for name, number in post.counts._asdict().items() if number}
-    return Post(post.header.kind, post.author.decode(), post.seq, post.fields, counts)
+    counts = {name.decode(): n for name, n in posts.counts_shown(post.counts).items()}
+    own = [name.decode() for name in post.own]
+    return Post(post.header.kind, post.author.decode(), post.seq, post.fields, counts, own)
 
 
 def _page(page: profile.PostPage) -> PostPage:

@@ -66,14 +66,14 @@ def read_home(feeds: Feeds, user: bytes, after: bytes, count: int) -> PostPage:
     size = 0
     while (look := ahead.take()) is not None:
         if len(posts) == count or budget <= 0 or size >= PAGE_BYTES:
-            return page_of(view, sight, posts, b"%d-%d" % before)
+            return page_of(sight, posts, b"%d-%d" % before)
         before = look.place
         budget -= look.cost
         post = look.post
         if post is not None and not ahead.repeats(look, feeds.options.repost_window):
             posts.append(post)
             size += sight.weigh(post)
-    return page_of(view, sight, posts, b"")
+    return page_of(sight, posts, b"")
 
 
 class _Look(NamedTuple):

@@ -105,10 +105,23 @@ def _rows(
 
 
 def _count(draft: Draft, place: Place, change: Counts, sign: int) -> None:
+    before = counts_of(draft, place)
+    after = before._replace(
+        replies=before.replies + sign * change.replies,
+        reposts=before.reposts + sign * change.reposts,
+        quotes=before.quotes + sign * change.quotes,
+    )
+    save_counts(draft, place, after)
+
+
+def counts_of(view: View, place: Place) -> Counts:
+    """What others did with a post."""
+    value = view.get(counts_key(*place))
+    return NO_COUNTS if value is None else decode_counts(value)
+
+
+def save_counts(draft: Draft, place: Place, counts: Counts) -> None:
     key = counts_key(*place)
-    value = draft.get(key)
-    before = NO_COUNTS if value is None else decode_counts(value)
-    counts = Counts(*(one + sign * more for one, more in zip(before, change, strict=True)))
     if counts == NO_COUNTS:
         draft.remove(key)
     else:

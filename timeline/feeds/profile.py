@@ -13,7 +13,7 @@ from timeline.engine.view import View
 from timeline.errors import TooLargeError, UsageError, shown
 from timeline.feeds.access import Feed, find_post, home_row
 from timeline.feeds.lists import Relation, relations
-from timeline.feeds.posts import PAGE_BYTES, Post, References, count
+from timeline.feeds.posts import PAGE_BYTES, Post, References
 from timeline.feeds.settings import fields_of
 from timeline.feeds.sight import Sight
 from timeline.formats.keys import MAX
@@ -34,9 +34,9 @@ class PostPage(NamedTuple):
     cursor: bytes
 
 
-def page_of(view: View, sight: Sight, posts: list[Post], cursor: bytes) -> PostPage:
+def page_of(sight: Sight, posts: list[Post], cursor: bytes) -> PostPage:
     """A page of posts that were found."""
-    counted = [post for post in count(view, posts) if post is not None]
+    counted = [post for post in sight.count(posts) if post is not None]
     return PostPage(counted, sight.references(posts), cursor)
 
 
@@ -80,7 +80,7 @@ def profile(
     reached = last + 1
     for seq, _, _, payload in view.stored(feed.posts, 1, min(last, feed.head), reverse=True):
         if len(posts) == most or size >= PAGE_BYTES or looks <= 0:
-            return page_of(view, sight, posts, b"%d-%d" % (reached, pinned))
+            return page_of(sight, posts, b"%d-%d" % (reached, pinned))
         reached = seq
         looks -= 1
         if seq == pinned:
@@ -89,7 +89,7 @@ def profile(
         if post.header.kind != hidden and sight.sees(post):
             posts.append(post)
             size += sight.weigh(post)
-    return page_of(view, sight, posts, b"")
+    return page_of(sight, posts, b"")
 
 
 def _decode(token: bytes) -> tuple[int, int]:
@@ -126,7 +126,7 @@ def get(
         size += 0 if post is None else len(post.payload)
         if size > most_bytes:
             raise TooLargeError(f"these posts exceed {most_bytes} bytes: ask for fewer at a time")
-    return count(view, found)
+    return sight.count(found)
 
 
 def info(view: View, viewer: bytes, author: bytes) -> AuthorInfo:

@@ -38,7 +38,7 @@ def replies(
     token = after
     for key, _ in view.scan(start, stop):
         if len(found) == count or looks <= 0 or size >= PAGE_BYTES:
-            return page_of(view, sight, found, token)
+            return page_of(sight, found, token)
         _, _, lsn, ordinal, by, by_seq = split_link_key(key)
         token = b"%d-%d-%d-%d" % (lsn, ordinal, by, by_seq)
         looks -= 1
@@ -48,7 +48,7 @@ def replies(
         if post is not None:
             found.append(post)
             size += sight.weigh(post)
-    return page_of(view, sight, found, b"")
+    return page_of(sight, found, b"")
 
 
 def _decode(token: bytes) -> tuple[int, int, int, int]:

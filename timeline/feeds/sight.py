@@ -188,6 +188,10 @@ class Sight:
             raise NoPermissionError(f"there is no post {shown(name)}, or none that {who} may see")
         return found
 
+    def count(self, posts: Iterable[Post | None]) -> list[Post | None]:
+        """The same posts, with what others and the viewer did with them."""
+        return count(self._view, posts, 0 if self._home is None else self._home.id)
+
     # --- what posts name ----------------------------------------------------------------------
 
     def weigh(self, post: Post) -> int:
@@ -203,7 +207,7 @@ class Sight:
         found = dict.fromkeys(
             name for post in posts if post is not None for name in self._named(post)
         )
-        counted = count(self._view, [self.find(name) for name in found])
+        counted = self.count([self.find(name) for name in found])
         return dict(zip(found, counted, strict=True))
 
     def _named(self, post: Post) -> list[bytes]:

@@ -7,7 +7,9 @@ that names, and removed in the commit that deletes it. So the counts are what th
     reply     empty; key: feed, post, LSN of the reply, its ordinal, its feed, its number
     quote     empty; key: the same of a quote
     repost    number u64 of the repost; key: feed, post, feed of whoever reposted it
-    counts    replies u64 · reposts u64 · quotes u64; key: feed, post
+    reaction  who has it: a bitmap of 4,096 homes; key: feed, post, kind u8, home / 4,096
+    counts    replies u64 · reposts u64 · quotes u64, then for each kind of reaction: kind u8 ·
+              count u64 · length u8 · name; key: feed, post
 
 Integers in values are little-endian, in keys big-endian. A decoder raises `CorruptError`.
 """
@@ -29,13 +31,16 @@ REPLY: Final = keys.OWN + b"R"
 QUOTE: Final = keys.OWN + b"Q"
 REPOST: Final = keys.OWN + b"P"
 COUNTS: Final = keys.OWN + b"C"
-FAMILIES: Final = (REPLY, QUOTE, REPOST, COUNTS)
+REACTION: Final = keys.OWN + b"E"
+FAMILIES: Final = (REPLY, QUOTE, REPOST, COUNTS, REACTION)
+REACTION_BITS: Final = 12  # of a home's id, which say where it is in its bitmap
 
 # Who may see a post, as the field `@for` says; without it everybody.
 EVERYBODY: Final = b""
 FOLLOWERS: Final = b"followers"
 NAMED: Final = b"named"  # whom it mentions
 
+_REACTION: Final = Struct("<BQB")
 _NUMBER: Final = Struct("<Q")
 _COUNTS: Final = Struct("<QQQ")
 _THREE: Final = Struct(">QQQ")
@@ -61,12 +66,21 @@ class Header(NamedTuple):
         return "reply" if self.reply else "post"
 
 
+class Reaction(NamedTuple):
+    """A kind of reaction that a post has: its number there, how many users have it, its name."""
+
+    kind: int
+    users: int
+    name: bytes
+
+
 class Counts(NamedTuple):
-    """How many replies, plain reposts and quotes a post has."""
+    """How many replies, plain reposts, quotes and reactions a post has."""
 
     replies: int
     reposts: int
     quotes: int
+    reactions: tuple[Reaction, ...] = ()
 
 
 class Link(NamedTuple):
@@ -134,14 +148,28 @@ def decode_repost(value: bytes) -> int:
 
 
 def encode_counts(counts: Counts) -> bytes:
-    return _COUNTS.pack(*counts)
+    parts = [_COUNTS.pack(*counts[:3])]
+    for kind, users, name in counts.reactions:
+        parts += (_REACTION.pack(kind, users, len(name)), name)
+    return b"".join(parts)
 
 
 def decode_counts(value: bytes) -> Counts:
+    reactions: list[Reaction] = []
     try:
-        return Counts(*_COUNTS.unpack(value))
+        replies, reposts, quotes = _COUNTS.unpack_from(value)
+        at = _COUNTS.size
+        while at < len(value):
+            kind, users, length = _REACTION.unpack_from(value, at)
+            at += _REACTION.size
+            name = value[at : at + length]
+            if len(name) < length:
+                raise _damaged("the counts of a post")
+            at += length
+            reactions.append(Reaction(kind, users, name))
     except StructError:
         raise _damaged("the counts of a post") from None
+    return Counts(replies, reposts, quotes, tuple(reactions))
 
 
 def _damaged(what: str) -> CorruptError:
@@ -178,3 +206,20 @@ def split_repost_key(key: bytes) -> tuple[int, int, int]:
 
 def counts_key(feed: int, seq: int) -> bytes:
     return COUNTS + keys.pair(feed, seq)
+
+
+def reaction_key(feed: int, seq: int, kind: int, chunk: int) -> bytes:
+    return reactions_of(feed, seq, kind) + keys.number(chunk)
+
+
+def reactions_of(feed: int, seq: int, kind: int) -> bytes:
+    """What the keys of all who have a reaction begin with."""
+    return REACTION + keys.pair(feed, seq) + bytes((kind,))
+
+
+def split_reaction_key(key: bytes) -> tuple[int, int, int, int]:
+    """(feed, post, kind, chunk)."""
+    if len(key) != 27:
+        raise _damaged("a reaction")
+    feed, seq = keys.split_pair(key[2:18])
+    return feed, seq, key[18], keys.split_number(key[19:])

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final, NamedTuple
 
+from timeline.bitmaps import Bitmaps, count
 from timeline.engine.engine import Engine
 from timeline.engine.inboxview import InboxView
 from timeline.engine.view import View
@@ -46,7 +47,6 @@ from timeline.messaging.access.access import (
     find_user,
     load_conversation,
 )
-from timeline.messaging.access.bitmaps import Bitmaps, count
 from timeline.messaging.access.visibility import Visibility
 from timeline.messaging.conversations.userstate import is_listed
 from timeline.messaging.delivery.devices import devices_of

@@ -10,7 +10,7 @@ from typing import Final
 from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.errors import UsageError
-from timeline.feeds import home, posts, profile, publishing
+from timeline.feeds import home, posts, profile, publishing, reactions
 from timeline.feeds.replies import replies as feed_replies
 
 from ...registry.command import Arguments
@@ -140,6 +140,41 @@ def replies_(session: Session, args: Arguments, view: View) -> bytes:
     after, count = paging(session, args, 4)
     page = feed_replies(view, args[1], args[2], seq, after or b"", count)
     return encode_page(page, session.resp)
+
+
+@write(
+    "FEED.REACT",
+    "author seq user reaction [REMOVE]",
+    "Gives a post a reaction of a user, or takes it back, and answers how many have it now.",
+    group=_GROUP,
+    flags="write denyoom fast",
+)
+def react(session: Session, args: Arguments, draft: Draft) -> bytes:
+    seq = arguments.message(args[2], "post")
+    act = reactions.react
+    if len(args) > 5:
+        if len(args) > 6 or args[5].upper() != b"REMOVE":
+            raise arguments.syntax_error()
+        act = reactions.unreact
+    return replies.integer(act(draft, args[1], seq, args[3], args[4]))
+
+
+@read(
+    "FEED.REACTORS",
+    "viewer author seq reaction [AFTER token] [COUNT count]",
+    "Who has a reaction to a post, in the order in which they became users, a page at a time.",
+    group=_GROUP,
+    flags="readonly",
+    complexity="O(M) for M users returned",
+)
+def reactors_(session: Session, args: Arguments, view: View) -> bytes:
+    seq = arguments.message(args[3], "post")
+    after, count = paging(session, args, 5)
+    page = reactions.reactors(view, args[1], args[2], seq, args[4], after or b"", count)
+    users: list[replies.Value] = list(page.users)
+    return replies.encode(
+        {"users": users, "total": page.total, "cursor": page.cursor}, session.resp
+    )
 
 
 @read(

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from timeline.bitmaps import Bitmaps
 from timeline.engine.view import View
 from timeline.formats.conversations import EVERYTHING, HAS_HIDDEN, HIDDEN, MemberRow
 from timeline.formats.stretches import Stretch
 from timeline.lsm.ranges import Extent
 from timeline.messaging.access.access import Conversation
-from timeline.messaging.access.bitmaps import Bitmaps
 
 Ranges = list[tuple[int, int]]
 

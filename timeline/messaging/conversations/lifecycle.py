@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
+from timeline import bitmaps
 from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.errors import ExistsError, UsageError
@@ -51,7 +52,6 @@ from timeline.formats.keys import number
 from timeline.formats.names import CONVERSATIONS, EVENTS
 from timeline.idempotency import digest_of
 from timeline.identity import APPLICATION, check_actor, check_user
-from timeline.messaging.access import bitmaps
 from timeline.messaging.access.access import (
     Conversation,
     enter,

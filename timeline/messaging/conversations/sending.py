@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from timeline import bitmaps
 from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.errors import NoPermissionError, NotFoundError, TooLargeError, UsageError
@@ -36,7 +37,6 @@ from timeline.formats.entries import decode_items
 from timeline.formats.names import USERS
 from timeline.idempotency import Keys, digest_of
 from timeline.identity import APPLICATION, SYSTEM, check_user
-from timeline.messaging.access import bitmaps
 from timeline.messaging.access.access import (
     Access,
     Conversation,

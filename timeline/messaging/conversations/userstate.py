@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from timeline import bitmaps
 from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.errors import NotFoundError, TooLargeError, UsageError
@@ -34,7 +35,6 @@ from timeline.formats.conversations import (
     having_read,
     settings_key,
 )
-from timeline.messaging.access import bitmaps
 from timeline.messaging.access.access import enter_as_user, save_member
 from timeline.messaging.access.visibility import Visibility, head_seen
 from timeline.messaging.conversations.membership import roster

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
+from timeline.bitmaps import runs
 from timeline.engine.view import View
 from timeline.errors import TooLargeError, UsageError
 from timeline.fanout import Position, first_since
@@ -18,7 +19,6 @@ from timeline.formats.numbers import Lsn
 from timeline.formats.segments import StoredEntry
 from timeline.lsm.ranges import Extent
 from timeline.messaging.access.access import Conversation, enter
-from timeline.messaging.access.bitmaps import runs
 from timeline.messaging.access.entries import split_event
 from timeline.messaging.access.roles import Action
 from timeline.messaging.access.visibility import Visibility

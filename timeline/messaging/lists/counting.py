@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from timeline.bitmaps import Bitmaps, count
 from timeline.engine.view import View
 from timeline.formats.conversations import (
     CALLED,
@@ -24,7 +25,6 @@ from timeline.formats.conversations import (
 )
 from timeline.lsm.ranges import Extent
 from timeline.messaging.access.access import Conversation, enter_as_user
-from timeline.messaging.access.bitmaps import Bitmaps, count
 from timeline.messaging.access.visibility import Visibility
 
 

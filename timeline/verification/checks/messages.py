@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
+from timeline.bitmaps import encoded, members
 from timeline.errors import CorruptError
 from timeline.fields import value_of
 from timeline.formats import keys
 from timeline.formats.conversations import CALLED, CHUNK_BITS, CONVERSATION, UNCOUNTED, chunk_key
 from timeline.formats.entries import decode_items, encode_entry
-from timeline.messaging.access.bitmaps import encoded, members
 from timeline.storage.rocks import PATCHES, STATE
 from timeline.verification.snapshot.findings import Finding, Put
 from timeline.verification.snapshot.snapshot import Snapshot

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from timeline.bitmaps import highest
 from timeline.errors import CorruptError, shown
 from timeline.formats import feeds, keys, posts
 from timeline.formats.conversations import (
@@ -39,7 +40,6 @@ from timeline.formats.conversations import (
     split_grave_key,
 )
 from timeline.formats.rows import INBOX
-from timeline.messaging.access.bitmaps import highest
 from timeline.storage.rocks import STATE
 from timeline.verification.snapshot.findings import Finding, Put, remove
 from timeline.verification.snapshot.snapshot import Snapshot

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from timeline.bitmaps import highest
 from timeline.engine.store.directory import STORE_KEY
 from timeline.errors import CorruptError
 from timeline.formats import conversations, feeds, keys, posts
@@ -36,7 +37,6 @@ from timeline.lsm.openings import OPENINGS_KEY
 from timeline.lsm.upkeep.erasure import ERASURE_KEY
 from timeline.lsm.upkeep.expiry import EXPIRY_KEY
 from timeline.lsm.upkeep.sealing import PROGRESS_KEY
-from timeline.messaging.access.bitmaps import highest
 from timeline.storage.rocks import INBOXES, META, PATCHES, SEGMENTS, STATE, Storage
 from timeline.verification.snapshot.commits import Run, run_from
 from timeline.verification.snapshot.walk import walk

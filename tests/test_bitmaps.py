@@ -8,8 +8,8 @@ import pytest
 from pyroaring import BitMap
 
 import timeline
+from timeline import bitmaps
 from timeline.formats.conversations import MENTIONED
-from timeline.messaging.access import bitmaps
 
 
 class OneChunk(bitmaps.Bitmaps):

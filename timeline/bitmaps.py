@@ -1,7 +1,8 @@
-"""Sets of message numbers, as bitmaps: what is hidden, not counted, mentioned.
+"""Sets of numbers, as bitmaps: messages that are hidden, not counted, mentioned; who reacted.
 
-Responsibility: keep such a set as chunks of 65,536 numbers, one row each. Count the numbers of a
-range that are in none of some sets, and step through them.
+Responsibility: keep a set of message numbers as chunks of 65,536, one row each. Count the numbers
+of a range that are in none of some sets, and step through them. Change one chunk by itself, for
+whoever cuts a set in another way.
 
 Rule: a row is small (at most 8 KiB) however many numbers the set has. Rows whose numbers have all
 been trimmed are removed when a later row is made.
@@ -61,6 +62,29 @@ def encoded(numbers: Iterable[int]) -> bytes:
     bits = BitMap(numbers)
     bits.run_optimize()
     return bits.serialize()
+
+
+def with_number(value: bytes | None, number: int) -> bytes | None:
+    """A stored chunk with one number more; None when it has that."""
+    bits = BitMap() if value is None else _decode(value)
+    if number in bits:
+        return None
+    bits.add(number)
+    bits.run_optimize()
+    return bits.serialize()
+
+
+def without_number(value: bytes, number: int) -> bytes:
+    """A stored chunk with one number less; empty when that was the last."""
+    bits = _decode(value)
+    bits.discard(number)
+    bits.run_optimize()
+    return bits.serialize() if bits else b""
+
+
+def holds(value: bytes | None, number: int) -> bool:
+    """Whether a stored chunk has a number, counted from its first."""
+    return value is not None and number in _decode(value)
 
 
 def highest(value: bytes) -> int:

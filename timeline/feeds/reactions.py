@@ -1,0 +1,162 @@
+"""Reactions: likes and their kin, each user's at most once of a kind to a post.
+
+Responsibility: give a post a reaction and take it back, list who has it.
+
+Rule: who has a reaction is a bitmap of the ids of homes, in chunks, so a million likes are some
+hundred rows. The count changes in the commit that changes the bitmap, and only if it does. The
+kinds of reactions that a post has are numbered; a kind that nobody has any more gives its number
+back.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from timeline.bitmaps import holds, members, with_number, without_number
+from timeline.commit.draft import Draft
+from timeline.engine.view import View
+from timeline.errors import TooLargeError, UsageError
+from timeline.feeds.access import find_or_create_home, owner_of
+from timeline.feeds.links import Place, counts_of, find_target, save_counts
+from timeline.feeds.sight import Sight
+from timeline.formats.keys import MAX
+from timeline.formats.names import HOMES
+from timeline.formats.posts import (
+    REACTION_BITS,
+    Counts,
+    Reaction,
+    post_name,
+    reaction_key,
+)
+from timeline.identity import check_id
+
+_MOST_KINDS: Final = 32  # of reactions that a post has
+_MOST_OWN: Final = 5  # of them that one user has
+_LEAST_LOOKS: Final = 512  # at users who may not be shown, for any page
+_COUNTED: Final = frozenset(name.encode() for name in Counts._fields)
+_MASK: Final = (1 << REACTION_BITS) - 1
+
+
+class ReactorPage(NamedTuple):
+    """Some of the `total` users who have a reaction; the cursor is empty at the end."""
+
+    users: list[bytes]
+    total: int
+    cursor: bytes
+
+
+def react(draft: Draft, author: bytes, seq: int, user: bytes, name: bytes) -> int:
+    """Give a post a reaction of `user`, who may have it already; how many have it now. Raises
+    `UsageError`, `TooLargeError`, or `NoPermissionError` when they may not see the post.
+    """
+    place = _place(Sight(draft, user), author, seq, name)
+    home = find_or_create_home(draft, user).id
+    counts = counts_of(draft, place)
+    reaction = _find(counts, name)
+    if reaction is not None and _has(draft, place, reaction, home):
+        return reaction.users
+    if sum([_has(draft, place, each, home) for each in counts.reactions]) >= _MOST_OWN:
+        raise TooLargeError(f"a user has at most {_MOST_OWN} reactions to a post: remove one first")
+    if reaction is None:
+        if len(counts.reactions) >= _MOST_KINDS:
+            raise TooLargeError(f"a post has at most {_MOST_KINDS} kinds of reactions")
+        taken = {each.kind for each in counts.reactions}
+        free = [kind for kind in range(_MOST_KINDS) if kind not in taken]
+        reaction = Reaction(free[0], 0, name)
+        counts = counts._replace(reactions=(*counts.reactions, reaction))
+    key = _key(place, reaction, home)
+    value = with_number(draft.get(key), home & _MASK)
+    if value is not None:
+        draft.put(key, value)
+        counts = _counted(counts, reaction, 1)
+        save_counts(draft, place, counts)
+    return reaction.users + 1
+
+
+def unreact(draft: Draft, author: bytes, seq: int, user: bytes, name: bytes) -> int:
+    """Take a reaction of `user` back, if they have it; how many have it now. Raises as `react`."""
+    place = _place(Sight(draft, user), author, seq, name)
+    home = draft.find(HOMES + user)
+    counts = counts_of(draft, place)
+    reaction = _find(counts, name)
+    if reaction is None:
+        return 0
+    key = b"" if home is None else _key(place, reaction, home.id)
+    value = draft.get(key) if key else None
+    if home is None or value is None or not holds(value, home.id & _MASK):
+        return reaction.users
+    left = without_number(value, home.id & _MASK)
+    if left:
+        draft.put(key, left)
+    else:
+        draft.remove(key)
+    save_counts(draft, place, _counted(counts, reaction, -1))
+    return reaction.users - 1
+
+
+def reactors(
+    view: View, viewer: bytes, author: bytes, seq: int, name: bytes, after: bytes, count: int
+) -> ReactorPage:
+    """A page of those who have a reaction to a post, in the order in which they became users.
+    Raises as `react`.
+    """
+    if after and (not after.isdigit() or int(after) > MAX):
+        raise UsageError("a token of those who reacted is the cursor of the page before")
+    sight = Sight(view, viewer)
+    place = _place(sight, author, seq, name)
+    reaction = _find(counts_of(view, place), name)
+    if reaction is None:
+        return ReactorPage([], 0, b"")
+    least = int(after) + 1 if after else 0
+    start = reaction_key(*place, reaction.kind, least >> REACTION_BITS)
+    found: list[bytes] = []
+    looks = _LEAST_LOOKS + count
+    last = least
+    for key, value in view.scan(start, reaction_key(*place, reaction.kind + 1, 0)):
+        base = int.from_bytes(key[-8:], "big") << REACTION_BITS
+        for bit in members(value):
+            home = base + bit
+            if home < least:
+                continue
+            if len(found) == count or looks <= 0:
+                return ReactorPage(found, reaction.users, b"%d" % last)
+            looks -= 1
+            last = home
+            timeline = view.load(home)
+            user = None if timeline is None else owner_of(timeline.name)
+            if user is not None and not sight.is_kept_from(user):
+                found.append(user)
+    return ReactorPage(found, reaction.users, b"")
+
+
+def _place(sight: Sight, author: bytes, seq: int, name: bytes) -> Place:
+    """Where the post is that a reaction is to, for whoever may see it."""
+    check_id(name, "reaction")
+    if name in _COUNTED:
+        raise UsageError(f"no reaction is called {name.decode()}: that is counted by itself")
+    post = find_target(sight, post_name(author, seq))
+    return Place(post.feed, post.seq)
+
+
+def _find(counts: Counts, name: bytes) -> Reaction | None:
+    for each in counts.reactions:
+        if each.name == name:
+            return each
+    return None
+
+
+def _has(view: View, place: Place, reaction: Reaction, home: int) -> bool:
+    return holds(view.get(_key(place, reaction, home)), home & _MASK)
+
+
+def _key(place: Place, reaction: Reaction, home: int) -> bytes:
+    return reaction_key(*place, reaction.kind, home >> REACTION_BITS)
+
+
+def _counted(counts: Counts, reaction: Reaction, change: int) -> Counts:
+    """With so many more of a reaction; one that nobody has is none."""
+    changed = [
+        each._replace(users=each.users + change) if each.kind == reaction.kind else each
+        for each in counts.reactions
+    ]
+    return counts._replace(reactions=tuple([each for each in changed if each.users]))
