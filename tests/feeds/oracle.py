@@ -47,6 +47,7 @@ class Oracle:
     mutes: set[tuple[str, str]] = field(default_factory=set)
     left_out: set[tuple[str, str, str]] = field(default_factory=set)  # user, author, kind
     protected: set[str] = field(default_factory=set)
+    reactions: set[tuple[str, str, str]] = field(default_factory=set)  # post, user, reaction
 
     def publish(
         self,
@@ -168,7 +169,13 @@ class Oracle:
             "reposts": sum(post.repost == name and post.plain for post in self.posts),
             "quotes": sum(post.repost == name and not post.plain for post in self.posts),
         }
+        for post, _, reaction in self.reactions:
+            if post == name:
+                found[reaction] = found.get(reaction, 0) + 1
         return {what: number for what, number in found.items() if number}
+
+    def own(self, user: str, name: str) -> set[str]:
+        return {each[2] for each in self.reactions if each[:2] == (name, user)}
 
     def refs(self, viewer: str, posts: list[Published]) -> dict[str, Published | None]:
         return {

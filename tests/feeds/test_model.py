@@ -205,6 +205,26 @@ class Machine(RuleBasedStateMachine):
             post = self.oracle.posts.pop(at % len(self.oracle.posts))
             self.feeds.delete(post.author, post.seq)
 
+    @rule(
+        user=users,
+        at=st.integers(0, 40),
+        reaction=st.sampled_from(["like", "laugh"]),
+        remove=st.booleans(),
+    )
+    def react(self, user: str, at: int, reaction: str, remove: bool) -> None:
+        if not self.oracle.posts:
+            return
+        post = self.oracle.posts[at % len(self.oracle.posts)]
+        target = self.oracle.target(user, post.name)
+        if target is None:
+            with pytest.raises(NoPermissionError):
+                self.feeds.react(post.author, post.seq, user, reaction, remove=remove)
+            return
+        has = self.feeds.react(post.author, post.seq, user, reaction, remove=remove)
+        each = (target.name, user, reaction)
+        (self.oracle.reactions.discard if remove else self.oracle.reactions.add)(each)
+        assert has == self.oracle.counts(target.name).get(reaction, 0)
+
     @rule(user=users, authors=some)
     def follow(self, user: str, authors: list[str]) -> None:
         oracle = self.oracle
@@ -326,6 +346,7 @@ class Machine(RuleBasedStateMachine):
                 said[name] = value.decode()
         found = Published(post.author, post.seq, **said)
         assert (post.kind, post.counts) == (found.kind, self.oracle.counts(found.name))
+        assert set(post.own) == self.oracle.own(self.viewer, found.name)
         return found
 
     @rule(
