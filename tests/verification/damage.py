@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from typing import NamedTuple
 
 import timeline
@@ -195,6 +196,28 @@ def spoil_header(file: Path, *copies: int) -> None:
     for copy in copies:
         content[copy * half : (copy + 1) * half] = bytes(half)
     file.write_bytes(content)
+
+
+def spoil(
+    path: Path, random: Random, places: list[tuple[str, bytes]]
+) -> list[tuple[str, bytes, str]]:
+    """One to eight raw writes to rows of some families and prefixes; where, and what."""
+    where: list[tuple[str, bytes, str]] = []
+    for _ in range(random.choice([1, 1, 2, 4, 8])):
+        family, prefix = random.choice(places)
+        found = pairs(path, family, prefix)
+        if not found:
+            continue
+        (key, value), (_, other) = random.choice(found), random.choice(found)
+        at = random.randrange(len(value) + 1)
+        noise = value[:at] + random.randbytes(min(8, len(value) - at)) + value[at + 8 :]
+        kinds = {"remove": None, "swap": other, "cut": value[:at], "noise": noise, "more": value}
+        kind = random.choice(list(kinds))
+        if kind == "more":
+            key = key[:-1] + random.randbytes(random.choice([0, 1, 2]))
+        put(path, family, key, kinds[kind])
+        where.append((family, key, kind))
+    return where
 
 
 def flipped(value: bytes) -> bytes:

@@ -14,7 +14,7 @@ import pytest
 
 import timeline
 from tests.engine.stores import copy_as_killed
-from tests.verification.damage import change, flipped, pairs, put, state
+from tests.verification.damage import change, flipped, pairs, put, spoil, state
 from tests.verification.damages import (
     added,
     cut,
@@ -27,19 +27,25 @@ from tests.verification.damages import (
     swapped,
     without_row,
 )
-from tests.verification.homes import OPTIONS, USERS, Homes, fill, homes, publish
+from tests.verification.homes import (
+    OPTIONS,
+    USERS,
+    Change,
+    Homes,
+    feed,
+    fill,
+    follow,
+    home,
+    homes,
+    publish,
+    without,
+)
 from timeline.formats import keys
 from timeline.formats.feeds import (
     FEED,
     FOLLOW,
     FOLLOWER,
     HOME,
-    decode_feed,
-    decode_follow,
-    decode_home,
-    encode_feed,
-    encode_follow,
-    encode_home,
     feed_key,
     follow_key,
     follower_key,
@@ -85,37 +91,8 @@ class Damage(NamedTuple):
     more: bool = False
 
 
-Change = Callable[[Any], Any]
-
-
-def feed(name: str, change_it: Change) -> Callable[[Path], object]:
-    def do(path: Path) -> None:
-        key = feed_key(id_of(path, f"@feed:{name}"))
-        change(path, "state", key, lambda value: encode_feed(change_it(decode_feed(value))))
-
-    return do
-
-
 def stretches(name: str, change_it: Change) -> Callable[[Path], object]:
     return feed(name, lambda row: row._replace(pulled=tuple(change_it(list(row.pulled)))))
-
-
-def home(user: str, **changes: int) -> Callable[[Path], object]:
-    def do(path: Path) -> None:
-        key = home_key(id_of(path, f"@home:{user}"))
-        change(
-            path, "state", key, lambda value: encode_home(decode_home(value)._replace(**changes))
-        )
-
-    return do
-
-
-def follow(user: str, author: str, change_it: Change) -> Callable[[Path], object]:
-    def do(path: Path) -> None:
-        key = follow_key(id_of(path, f"@home:{user}"), id_of(path, f"@feed:{author}"))
-        change(path, "state", key, lambda value: encode_follow(change_it(decode_follow(value))))
-
-    return do
 
 
 def follower(author: str, user: str, lsn: int, value: bytes = b"") -> Callable[[Path], object]:
@@ -124,22 +101,6 @@ def follower(author: str, user: str, lsn: int, value: bytes = b"") -> Callable[[
     def do(path: Path) -> None:
         ids = id_of(path, f"@feed:{author}"), id_of(path, f"@home:{user}")
         put(path, "state", follower_key(ids[0], lsn, ids[1]), value)
-
-    return do
-
-
-def without(family: bytes, user: str = "", author: str = "") -> Callable[[Path], object]:
-    """The row of a feed, a home, a follow or a follower goes."""
-
-    def do(path: Path) -> None:
-        key = family
-        if author and family != FOLLOW:
-            key += keys.number(id_of(path, f"@feed:{author}"))
-        if user:
-            key += keys.number(id_of(path, f"@home:{user}"))
-        if author and family == FOLLOW:
-            key += keys.number(id_of(path, f"@feed:{author}"))
-        change(path, "state", key, gone)
 
     return do
 
@@ -198,8 +159,8 @@ DAMAGES = {
     "feed that was pulled gone": Damage("is missing", without(FEED, author="was")),
     "feeds gone": Damage("the row of this feed is missing", nothing("state", FEED)),
     "feeds swapped": Damage("are not there", swapped("state", FEED)),
-    "feed of nobody": Damage("has no posts", added("state", feed_key(9_999), bytes(25))),
-    "feed key": Damage("no number", added("state", FEED + b"x", bytes(33))),
+    "feed of nobody": Damage("has no posts", added("state", feed_key(9_999), bytes(41))),
+    "feed key": Damage("no number", added("state", FEED + b"x", bytes(41))),
     "followers miscounted": Damage(
         "it has 3 followers, not 77", feed("ann", lambda row: row._replace(followers=77))
     ),
@@ -213,7 +174,7 @@ DAMAGES = {
     "home cut": Damage("the row of a home is damaged", one("state", HOME, cut)),
     "home gone": Damage("follow 3 authors, which is not noted", without(HOME, user="bob")),
     "home miscounted": Damage("follow 3 authors, and 9", home("bob", following=9)),
-    "home of nobody": Damage("no home", added("state", home_key(9_999), bytes(9))),
+    "home of nobody": Damage("no home", added("state", home_key(9_999), bytes(17))),
     "row of a home gone": Damage("it has no row", without_row("@home:bob")),
     "name of a home gone": Damage("leads to nothing", one("state", b"n@home:bob", gone)),
     "row of a home is another's": Damage(
@@ -371,26 +332,8 @@ SPOILT = [
 ]
 
 
-def spoil(path: Path, random: Random) -> list[tuple[str, bytes, str]]:
-    """One to eight raw writes to rows of feeds; where, and what."""
-    where: list[tuple[str, bytes, str]] = []
-    for _ in range(random.choice([1, 1, 2, 4, 8])):
-        family, prefix = random.choice(SPOILT)
-        found = pairs(path, family, prefix)
-        if not found:
-            continue
-        (key, value), (_, other) = random.choice(found), random.choice(found)
-        at = random.randrange(len(value) + 1)
-        noise = value[:at] + random.randbytes(min(8, len(value) - at)) + value[at + 8 :]
-        kinds = {"remove": None, "swap": other, "cut": value[:at], "noise": noise}
-        kind = random.choice(list(kinds))
-        put(path, family, key, kinds[kind])
-        where.append((family, key, kind))
-    return where
-
-
 def test_whatever_is_spoilt_is_mended(seed: int, store: Path, tmp_path: Path) -> None:
-    where = spoil(store, Random(seed))
+    where = spoil(store, Random(seed), SPOILT)
     verify(store)
     done = repair(store, tmp_path / "new")
     assert done.left == [], where

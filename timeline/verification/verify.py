@@ -37,6 +37,7 @@ from timeline.verification.checks.positions import (
 )
 from timeline.verification.checks.records import check_log, check_meta, check_reached
 from timeline.verification.checks.references import References
+from timeline.verification.checks.ties import Ties, check_fields
 from timeline.verification.snapshot.findings import FILES, Finding, Report
 from timeline.verification.snapshot.snapshot import Snapshot
 
@@ -143,6 +144,8 @@ def check(
         ("homes", lambda: check_homes(snapshot)),
         ("follows", lambda: check_follows(snapshot)),
         ("followers", lambda: check_followers(snapshot)),
+        ("mutes, blocks and requests", Ties(snapshot).check),
+        ("fields of authors", lambda: check_fields(snapshot)),
         ("replies and reposts", Links(snapshot).check),
         ("deliveries of posts", lambda: check_posts(snapshot)),
         ("devices", lambda: check_devices(snapshot)),

@@ -1,9 +1,9 @@
 """Feeds: their rows, their two timelines, how they are diffused, and their audiences (`audiences`).
 
 Checked: each feed has a timeline of posts and one of events, and each such timeline has a feed. Its
-number of followers is right. The stretches in which it was read-diffused follow one another, and
-none is said to have ended before its posts were made. While it is write-diffused, its audience is
-the homes of its followers; else it is empty.
+numbers of followers and of requests are right, and the post that is pinned is there. The stretches
+in which it was read-diffused follow one another, and none is said to have ended before its posts
+were made. While it is write-diffused, its audience is the homes of its followers; else it is empty.
 
 Example: 5 users follow ann, and the row of her feed says 4.
 
@@ -21,7 +21,9 @@ from timeline.errors import CorruptError
 from timeline.formats import keys
 from timeline.formats.feeds import (
     FEED,
+    FIELDS,
     FOLLOWER,
+    PROTECTED,
     REQUEST,
     FeedRow,
     decode_feed,
@@ -48,9 +50,11 @@ def check_feeds(snapshot: Snapshot) -> Iterator[Finding]:
             there = snapshot.get(feed_key(feed)) is not None
             yield Finding(
                 STATE,
-                "the row of this feed is " + ("damaged" if there else "missing"),
+                f"the row of this feed is {'damaged' if there else 'missing'}: whether it was "
+                "protected, and what was pinned, is lost",
                 feed_key(feed),
                 key[1:],
+                lost=True,
                 fix=put(STATE, feed_key(feed), encode_feed(_made_again(snapshot, feed, key[1:]))),
             )
     for key, value in snapshot.scan(keys.NAME + FEED_EVENTS):
@@ -126,6 +130,13 @@ def _mended(
     wrong = []
     if followers != row.followers:
         wrong.append(f"it has {followers} followers, not {row.followers}")
+    requests = _requests(snapshot, feed)
+    if requests != row.requests:
+        wrong.append(f"{requests} ask to follow it, not {row.requests}")
+    pinned = row.pinned
+    if pinned and not _is_there(snapshot, feed, pinned):
+        wrong.append(f"post {pinned} is pinned, and is not there")
+        pinned = 0
     pulled = _within(row.pulled, snapshot.head(feed) or 0, snapshot.head(row.events) or 0)
     if pulled != row.pulled:
         wrong.append("posts or events beyond the head are read-diffused")
@@ -135,7 +146,23 @@ def _mended(
     ended = tuple(_ended(snapshot, feed, each) for each in pulled)
     if ended != pulled:
         wrong.append("what was read-diffused of it ended before its posts, or after all commits")
-    return row._replace(followers=followers, pulled=ended), wrong
+    better = row._replace(followers=followers, requests=requests, pinned=pinned, pulled=ended)
+    return better, wrong
+
+
+def _requests(snapshot: Snapshot, feed: int) -> int:
+    return sum(1 for _ in snapshot.scan(REQUEST + keys.number(feed)))
+
+
+def _is_there(snapshot: Snapshot, feed: int, seq: int) -> bool:
+    """Whether a feed has a post, or one that cannot be read."""
+    timeline = snapshot.timeline(feed)
+    if timeline is None or seq > snapshot.memtable.head(timeline):
+        return False
+    try:
+        return bool(snapshot.timelines.ranges.stored(timeline, seq, seq, 1, reverse=False))
+    except CorruptError:
+        return True  # the check of entries tells of it
 
 
 def _within(stretches: Sequence[Stretch], head: int, events: int) -> tuple[Stretch, ...]:
@@ -217,8 +244,9 @@ def _made_again(snapshot: Snapshot, feed: int, name: bytes) -> FeedRow:
     elif head:
         pulled = (Stretch(1, head, 1, last_event, snapshot.applied),)
     created = 0 if posts is None else posts.created
-    requests = sum(1 for _ in snapshot.scan(REQUEST + keys.number(feed)))
-    return FeedRow(0, followers, requests, 0, created, events, pulled)
+    requests = _requests(snapshot, feed)
+    flags = PROTECTED if requests else 0  # nobody need ask another
+    return FeedRow(flags, followers, requests, 0, created, events, pulled)
 
 
 def _with_posts(snapshot: Snapshot, feed: int, row: FeedRow) -> tuple[Put, ...]:
@@ -228,7 +256,7 @@ def _with_posts(snapshot: Snapshot, feed: int, row: FeedRow) -> tuple[Put, ...]:
     start, stop = keys.pair(feed, 0), keys.pair(feed, keys.MAX)
     known = (
         snapshot.name(row.events).startswith(FEED_EVENTS)
-        or snapshot.holds(FOLLOWER + keys.number(feed))
+        or any(snapshot.holds(each + keys.number(feed)) for each in (FOLLOWER, REQUEST, FIELDS))
         or snapshot.storage.at_or_after(SEGMENTS, start, stop) is not None
     )
     if not 0 < feed < snapshot.next_id or not known:

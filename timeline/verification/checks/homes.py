@@ -1,8 +1,9 @@
-"""Homes: whom their owners follow, and what they have of each feed.
+"""Homes: whom their owners follow, what they have of each feed, and what is counted of both.
 
 Checked: each follow is of a home and a feed that are there, and is also among the followers of the
-feed, and the other way round. It begins at a post that the feed has. How many authors a user
-follows is right.
+feed, and the other way round. It begins at a post that the feed has. Nobody follows whom a block
+keeps from them. How many authors a user follows is right, how many users they block, and whether
+they have ties (`ties`).
 
 Example: bob follows ann since commit 90, and the feed of ann knows nothing of it.
 
@@ -13,8 +14,12 @@ from the follower, which shows at least as much as the one before.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from heapq import merge
+from itertools import groupby
 
 from timeline.errors import CorruptError, shown
+from timeline.feeds.ties import BARRED
 from timeline.formats import keys
 from timeline.formats.feeds import (
     BLOCK,
@@ -22,11 +27,14 @@ from timeline.formats.feeds import (
     FOLLOWER,
     HAS_TIES,
     HOME,
+    NO_HOME,
+    NO_TIE,
     TIE,
     FollowRow,
     HomeRow,
     decode_follow,
     decode_home,
+    decode_tie,
     encode_follow,
     encode_home,
     follow_key,
@@ -44,56 +52,56 @@ from timeline.verification.snapshot.snapshot import Snapshot
 
 
 def check_homes(snapshot: Snapshot) -> Iterator[Finding]:
-    """How many authors users follow."""
-    for key, value in snapshot.scan(HOME):
-        home = _id(key[2:])
-        if len(key) != 10 or not _is_home(snapshot, home):
-            yield Finding(STATE, "it is of no home", key, fix=remove(STATE, key))
-            continue
-        following = _following(snapshot, home)
-        name = snapshot.name(home)
-        try:
-            row = decode_home(value)
-        except CorruptError as error:
-            better = encode_home(_home_again(snapshot, home))
-            yield Finding(STATE, str(error), key, name, fix=put(STATE, key, better))
-            continue
-        if row.following != following:
-            yield Finding(
-                STATE,
-                f"they follow {following} authors, and {row.following} is noted",
-                key,
-                name,
-                fix=put(STATE, key, encode_home(row._replace(following=following))),
-            )
-    owner = 0
-    for key, _ in snapshot.scan(FOLLOW):
-        home = _id(key[2:10])
-        if home != owner and _is_home(snapshot, home) and snapshot.get(home_key(home)) is None:
-            following = _following(snapshot, home)
-            yield Finding(
-                STATE,
-                f"they follow {following} authors, which is not noted",
-                home_key(home),
-                snapshot.name(home),
-                fix=put(STATE, home_key(home), encode_home(_home_again(snapshot, home))),
-            )
-        owner = home
+    """How many authors users follow, how many users they block, and whether they have ties."""
+    families = map(snapshot.scan, (HOME, FOLLOW, BLOCK, TIE))
+    for place, pairs in groupby(merge(*families, key=_owner), key=_owner):
+        found = dict.fromkeys((FOLLOW, BLOCK, TIE), 0)
+        noted: bytes | None = None
+        for key, value in pairs:
+            if key[:2] != HOME:
+                found[key[:2]] += 1
+            elif len(key) == 10 and _is_home(snapshot, _id(place)):
+                noted = value
+            else:
+                yield Finding(STATE, "it is of no home", key, fix=remove(STATE, key))
+        if len(place) == 8 and _is_home(snapshot, _id(place)):
+            counts = HomeRow(HAS_TIES if found[TIE] else 0, found[FOLLOW], found[BLOCK])
+            yield from _check_home(snapshot, _id(place), counts, noted)
 
 
-def _home_again(snapshot: Snapshot, home: int) -> HomeRow:
-    """The row of a home from what else is known."""
-    has_ties = snapshot.holds(TIE + keys.number(home))
-    blocked = sum(1 for _ in snapshot.scan(BLOCK + keys.number(home)))
-    return HomeRow(HAS_TIES if has_ties else 0, _following(snapshot, home), blocked)
+def _owner(pair: tuple[bytes, bytes]) -> bytes:
+    """Whose home a row is of."""
+    return pair[0][2:10]
 
 
-def _following(snapshot: Snapshot, home: int) -> int:
-    return sum(1 for _ in snapshot.scan(FOLLOW + keys.number(home)))
+def _check_home(
+    snapshot: Snapshot, home: int, counts: HomeRow, noted: bytes | None
+) -> Iterator[Finding]:
+    key, name = home_key(home), snapshot.name(home)
+    try:
+        row = NO_HOME if noted is None else decode_home(noted)
+    except CorruptError as error:
+        yield Finding(STATE, str(error), key, name, fix=put(STATE, key, encode_home(counts)))
+        return
+    better = counts._replace(flags=counts.flags | row.flags)  # they may have had ties
+    wrong = []
+    if row.following != counts.following:
+        wrong.append(f"they follow {counts.following} authors, {_noted(noted, row.following)}")
+    if row.blocked != counts.blocked:
+        wrong.append(f"they block {counts.blocked} users, {_noted(noted, row.blocked)}")
+    if counts.flags & ~row.flags:
+        wrong.append("they mute or block somebody, or ask to follow them, which is not noted")
+    if wrong:
+        yield Finding(STATE, "; ".join(wrong), key, name, fix=put(STATE, key, encode_home(better)))
+
+
+def _noted(value: bytes | None, number: int) -> str:
+    return "which is not noted" if value is None else f"and {number} is noted"
 
 
 def check_follows(snapshot: Snapshot) -> Iterator[Finding]:
     """What readers have of feeds."""
+    owner, barred = 0, set[int]()
     for key, value in snapshot.scan(FOLLOW):
         if len(key) != 18:
             yield Finding(STATE, "this key is of no follow", key, fix=remove(STATE, key))
@@ -105,7 +113,7 @@ def check_follows(snapshot: Snapshot) -> Iterator[Finding]:
             name = snapshot.name(feed)
             yield Finding(STATE, str(error), key, name, lost=True, fix=remove(STATE, key))
             continue
-        if not _may_be_home(snapshot, home) or not _may_be_feed(snapshot, feed):
+        if not may_be_home(snapshot, home) or not may_be_feed(snapshot, feed):
             yield Finding(
                 STATE,
                 f"home {home} follows feed {feed}, and one of the two is not there",
@@ -113,9 +121,31 @@ def check_follows(snapshot: Snapshot) -> Iterator[Finding]:
                 fix=remove(STATE, key),
             )
             continue
+        if home != owner:
+            owner, barred = home, _barred(snapshot, home)
+        if feed in barred:
+            yield Finding(
+                STATE,
+                f"{shown(snapshot.name(home))} follows it, although one of the two blocks the "
+                "other",
+                key,
+                snapshot.name(feed),
+                fix=remove(STATE, key, follower_key(feed, row.lsn, home)),
+            )
+            continue
         posts = snapshot.timeline(feed)
         if posts is not None and snapshot.row(home) is not None:
             yield from _check_follow(snapshot, key, home, posts, row)
+
+
+def _barred(snapshot: Snapshot, home: int) -> set[int]:
+    """The feeds of those whom a block keeps from the owner of a home."""
+    found = set()
+    for key, value in snapshot.scan(TIE + keys.number(home)):
+        with suppress(CorruptError):  # the check of ties tells of it
+            if decode_tie(value).flags & BARRED:
+                found.add(_id(key[10:]))
+    return found
 
 
 def _check_follow(
@@ -203,7 +233,7 @@ def check_followers(snapshot: Snapshot) -> Iterator[Finding]:
             continue
         name, user = snapshot.name(feed), shown(snapshot.name(home))
         row = snapshot.follow(home, feed)
-        if not _may_be_home(snapshot, home) or not _may_be_feed(snapshot, feed):
+        if not may_be_home(snapshot, home) or not may_be_feed(snapshot, feed):
             yield Finding(
                 STATE,
                 f"home {home} is a follower of feed {feed}, and one of the two is not there",
@@ -215,6 +245,14 @@ def check_followers(snapshot: Snapshot) -> Iterator[Finding]:
                 STATE, f"the row of follower {user} is damaged: it holds nothing else than a key",
                 key, name, fix=put(STATE, key, b""),
             )  # fmt: skip
+        elif row is None and (snapshot.tie(home, feed) or NO_TIE).flags & BARRED:
+            yield Finding(
+                STATE,
+                f"{user} is among its followers, although one of the two blocks the other",
+                key,
+                name,
+                fix=remove(STATE, key),
+            )
         elif row is None:
             yield from _followed_again(snapshot, key, feed, lsn, home)
         elif row.lsn != lsn and 0 < row.lsn <= snapshot.applied:
@@ -252,6 +290,12 @@ def _followed_again(
     )
 
 
+def time_at(snapshot: Snapshot, posts: Timeline, lsn: int) -> int:
+    """When commit `lsn` was, about, by the posts of a feed."""
+    at = _since(snapshot, posts, FollowRow(0, 0, 0, 0, lsn, 0))
+    return _time_of(snapshot, posts, at.head)
+
+
 def _time_of(snapshot: Snapshot, posts: Timeline, head: int) -> int:
     """When the feed had come to post `head`, about."""
     created = 0 if posts.row is None else posts.row.created
@@ -267,12 +311,12 @@ def _is_home(snapshot: Snapshot, home: int) -> bool:
     return row is not None and row.kind == INBOX and row.name.startswith(HOMES)
 
 
-def _may_be_home(snapshot: Snapshot, home: int) -> bool:
+def may_be_home(snapshot: Snapshot, home: int) -> bool:
     """Whether it is a home, or one whose kind is damaged."""
     return snapshot.name(home).startswith(HOMES)
 
 
-def _may_be_feed(snapshot: Snapshot, feed: int) -> bool:
+def may_be_feed(snapshot: Snapshot, feed: int) -> bool:
     """Whether it is a feed, or one that has lost something."""
     return snapshot.name(feed).startswith(FEEDS) or snapshot.feed(feed) is not None
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from timeline.errors import CorruptError, shown
 from timeline.formats import keys
 from timeline.formats.conversations import CONVERSATION, MEMBER, decode_conversation
-from timeline.formats.feeds import FEED, FOLLOW, HOME, decode_feed
+from timeline.formats.feeds import BLOCK, FEED, FOLLOW, HOME, REQUEST, TIE, decode_feed
 from timeline.formats.names import (
     CONVERSATIONS,
     EVENTS,
@@ -207,9 +207,14 @@ def rebuilt(snapshot: Snapshot, timeline_id: int, name: bytes) -> TimelineRow | 
 
 
 def _is_reader(snapshot: Snapshot, inbox: int) -> bool:
-    """Whether the owner of an in-box is a member of anything, or follows anybody."""
+    """Whether the owner of an in-box is a member of anything, or follows, mutes or blocks anybody,
+    or asks to follow them.
+    """
     owner = keys.number(inbox)
-    return any(snapshot.holds(family + owner) for family in (MEMBER, FOLLOW, HOME))
+    families = MEMBER, FOLLOW, HOME, TIE, BLOCK
+    return any(snapshot.holds(family + owner) for family in families) or any(
+        key[18:] == owner for key, _ in snapshot.scan(REQUEST)
+    )
 
 
 def lost_name(snapshot: Snapshot, timeline_id: int) -> bytes:

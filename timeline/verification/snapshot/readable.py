@@ -57,6 +57,8 @@ _OWN: Final[dict[bytes, Callable[[bytes], object]]] = {
     feeds.FEED: feeds.decode_feed,
     feeds.HOME: feeds.decode_home,
     feeds.FOLLOW: feeds.decode_follow,
+    feeds.TIE: feeds.decode_tie,
+    feeds.FIELDS: conversations.decode_settings,
     posts.REPOST: posts.decode_repost,
     posts.COUNTS: posts.decode_counts,
 }

@@ -46,10 +46,13 @@ from timeline.formats.conversations import (
 from timeline.formats.feeds import (
     FeedRow,
     FollowRow,
+    TieRow,
     decode_feed,
     decode_follow,
+    decode_tie,
     feed_key,
     follow_key,
+    tie_key,
 )
 from timeline.formats.numbers import NO_LSN, Lsn
 from timeline.formats.rows import (
@@ -393,6 +396,10 @@ class Snapshot:
     def follow(self, home: int, feed: int) -> FollowRow | None:
         """The row that a reader has of a feed; None as for `conversation`."""
         return self._decoded(follow_key(home, feed), decode_follow)
+
+    def tie(self, home: int, feed: int) -> TieRow | None:
+        """What else a reader has with an author; None as for `conversation`."""
+        return self._decoded(tie_key(home, feed), decode_tie)
 
     def _decoded(self, key: bytes, decode: Callable[[bytes], _Row]) -> _Row | None:
         value = self.get(key)
