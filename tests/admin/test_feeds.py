@@ -9,12 +9,12 @@ import pytest
 import timeline
 from tests.admin.exports import exported
 from tests.engine.stores import SMALL
-from tests.verification import linked
+from tests.verification import linked, tied
 from tests.verification.homes import OPTIONS, fill, homes, publish
 from timeline.admin.compact import compact
 from timeline.admin.load import load
 from timeline.admin.merge import EngineDestination, merge
-from timeline.errors import UsageError
+from timeline.errors import NoPermissionError, UsageError
 from timeline.verification import repair_in_place, verify
 
 
@@ -109,3 +109,53 @@ def test_feeds_come_with_a_store_of_their_own(store: Path, tmp_path: Path) -> No
         with pytest.raises(UsageError, match="belong to the store"):
             merge(EngineDestination(db.engine), exported(store))
         assert list(db.timelines("@")) == []
+
+
+@pytest.fixture(scope="module")
+def with_ties(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ties") / "data"
+    tied.fill(path)
+    return path
+
+
+def test_a_load_makes_the_same_blocks_requests_and_fields(with_ties: Path, tmp_path: Path) -> None:
+    records = exported(with_ties)
+    (tmp_path / "new").mkdir()
+    load(tmp_path / "new", iter(records))
+    assert exported(tmp_path / "new")[1:] == records[1:]
+    same_ties(with_ties, tmp_path / "new")
+
+
+def test_a_backup_has_the_same_blocks_requests_and_fields(with_ties: Path, tmp_path: Path) -> None:
+    with timeline.open(with_ties, OPTIONS) as db:
+        db.backup(tmp_path / "backup")
+    assert verify(tmp_path / "backup").findings == []
+    timeline.restore(tmp_path / "backup", tmp_path / "new")
+    same_ties(with_ties, tmp_path / "new")
+
+
+def same_ties(path: Path, other: Path) -> None:
+    assert tied.rows(path) == tied.rows(other)
+    assert verify(other).findings == []
+    found = []
+    for each in (path, other):
+        with timeline.open(each, OPTIONS, read_only=True) as db:
+            found.append(tied.answers(db))
+    assert found[0] == found[1]
+
+
+def test_a_reader_beside_the_owner_sees_blocks_as_soon_as_it_moves_on(tmp_path: Path) -> None:
+    with timeline.open(tmp_path / "data", OPTIONS) as db:
+        for user in ("ann", "bob"):
+            db.feeds.publish(user, {"text": "hello"})
+        with timeline.open(tmp_path / "data", OPTIONS, read_only=True) as reader:
+            db.feeds.set("ann", "ann", {"name": "Ann"})
+            db.feeds.block("ann", ["bob"])
+            reader.refresh()
+            assert reader.feeds.info("ann", "ann").meta == {b"name": b"Ann"}
+            assert [each.user for each in reader.feeds.blocked("ann").users] == ["bob"]
+            with pytest.raises(NoPermissionError):
+                reader.feeds.info("bob", "ann")
+            db.feeds.unblock("ann", ["bob"])
+            reader.refresh()
+            assert reader.feeds.info("bob", "ann").posts == 1
