@@ -46,6 +46,8 @@ from timeline.formats.feeds import (
     FOLLOW,
     FOLLOWER,
     HOME,
+    FeedRow,
+    encode_feed,
     feed_key,
     follow_key,
     follower_key,
@@ -113,6 +115,16 @@ def audience(author: str, user: str, value: bytes | None) -> Callable[[Path], ob
     return do
 
 
+def feed_row_of(name: str) -> Callable[[Path], object]:
+    """A timeline of another kind has the row of a feed too."""
+
+    def do(path: Path) -> None:
+        row = FeedRow(0, 0, 0, 0, 0, id_of(path, "@feedevent:ann"), ())
+        put(path, "state", feed_key(id_of(path, name)), encode_feed(row))
+
+    return do
+
+
 def timeline_of_nobody(name: str) -> Callable[[Path], object]:
     """Called like a timeline of somebody who has no others."""
 
@@ -161,6 +173,9 @@ DAMAGES = {
     "feeds swapped": Damage("are not there", swapped("state", FEED)),
     "feed of nobody": Damage("has no posts", added("state", feed_key(9_999), bytes(41))),
     "feed key": Damage("no number", added("state", FEED + b"x", bytes(41))),
+    "feed of a user of conversations": Damage("this is no feed", feed_row_of("@user:bob")),
+    "feed of a home": Damage("this is no feed", feed_row_of("@home:bob")),
+    "feed of events": Damage("this is no feed", feed_row_of("@feedevent:ann")),
     "followers miscounted": Damage(
         "it has 3 followers, not 77", feed("ann", lambda row: row._replace(followers=77))
     ),

@@ -31,7 +31,7 @@ from timeline.formats.feeds import (
     feed_key,
     split_follower_key,
 )
-from timeline.formats.names import FEED_EVENTS, FEEDS
+from timeline.formats.names import CONVERSATIONS, EVENTS, FEED_EVENTS, FEEDS, INBOXES
 from timeline.formats.rows import RAW, TimelineRow, encode_row
 from timeline.formats.stretches import OPEN, Stretch, is_open
 from timeline.storage.rocks import SEGMENTS, STATE
@@ -40,6 +40,7 @@ from timeline.verification.checks.names import lost_name, renamed, with_events
 from timeline.verification.snapshot.findings import Finding, Put, put, remove, within
 from timeline.verification.snapshot.snapshot import Snapshot
 
+_OTHERS: Final = (CONVERSATIONS, EVENTS, FEED_EVENTS, *INBOXES)
 _WORDING: Final = Wording("posts", "follower", "they do not follow it")
 
 
@@ -88,6 +89,11 @@ def _check_feed(snapshot: Snapshot, key: bytes, value: bytes) -> Iterator[Findin
         )  # fmt: skip
         return
     name = posts.name
+    if name.startswith(_OTHERS) and snapshot.get(keys.NAME + name) == keys.number(feed):
+        yield Finding(
+            STATE, "this is no feed, and has the row of one", key, name, fix=remove(STATE, key)
+        )
+        return
     if not name.startswith(FEEDS):
         yield Finding(
             STATE,
