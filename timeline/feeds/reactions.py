@@ -52,25 +52,32 @@ def react(draft: Draft, author: bytes, seq: int, user: bytes, name: bytes) -> in
     place = _place(Sight(draft, user), author, seq, name)
     home = find_or_create_home(draft, user).id
     counts = counts_of(draft, place)
+    rows = [draft.get(_key(place, each, home)) for each in counts.reactions]
+    own = [
+        each for each, row in zip(counts.reactions, rows, strict=True) if holds(row, home & _MASK)
+    ]
     reaction = _find(counts, name)
-    if reaction is not None and _has(draft, place, reaction, home):
+    if reaction is not None and reaction in own:
         return reaction.users
-    if sum([_has(draft, place, each, home) for each in counts.reactions]) >= _MOST_OWN:
+    if len(own) >= _MOST_OWN:
         raise TooLargeError(f"a user has at most {_MOST_OWN} reactions to a post: remove one first")
     if reaction is None:
-        if len(counts.reactions) >= _MOST_KINDS:
-            raise TooLargeError(f"a post has at most {_MOST_KINDS} kinds of reactions")
-        taken = {each.kind for each in counts.reactions}
-        free = [kind for kind in range(_MOST_KINDS) if kind not in taken]
-        reaction = Reaction(free[0], 0, name)
+        reaction = _new_kind(counts, name)
         counts = counts._replace(reactions=(*counts.reactions, reaction))
-    key = _key(place, reaction, home)
-    value = with_number(draft.get(key), home & _MASK)
-    if value is not None:
-        draft.put(key, value)
-        counts = _counted(counts, reaction, 1)
-        save_counts(draft, place, counts)
+        rows.append(None)
+    row = with_number(rows[counts.reactions.index(reaction)], home & _MASK)
+    if row is not None:
+        draft.put(_key(place, reaction, home), row)
+        save_counts(draft, place, _counted(counts, reaction, 1))
     return reaction.users + 1
+
+
+def _new_kind(counts: Counts, name: bytes) -> Reaction:
+    if len(counts.reactions) >= _MOST_KINDS:
+        raise TooLargeError(f"a post has at most {_MOST_KINDS} kinds of reactions")
+    taken = {each.kind for each in counts.reactions}
+    free = [kind for kind in range(_MOST_KINDS) if kind not in taken]
+    return Reaction(free[0], 0, name)
 
 
 def unreact(draft: Draft, author: bytes, seq: int, user: bytes, name: bytes) -> int:
@@ -143,10 +150,6 @@ def _find(counts: Counts, name: bytes) -> Reaction | None:
         if each.name == name:
             return each
     return None
-
-
-def _has(view: View, place: Place, reaction: Reaction, home: int) -> bool:
-    return holds(view.get(_key(place, reaction, home)), home & _MASK)
 
 
 def _key(place: Place, reaction: Reaction, home: int) -> bytes:

@@ -23,10 +23,18 @@ class State:
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The value of each key. For ascending keys a fraction of the cost of `get` for each."""
-        values = self._storage.get_many(STATE, keys)
+        values: list[bytes | None] = []
+        below: list[int] = []  # places of those that only the storage may know
         for place, key in enumerate(keys):
             known, value = self._memtable.state(key)
-            if known:
+            values.append(value)
+            if not known:
+                below.append(place)
+        if len(below) == 1:
+            values[below[0]] = self._storage.get(STATE, keys[below[0]])
+        elif below:
+            stored = self._storage.get_many(STATE, [keys[place] for place in below])
+            for place, value in zip(below, stored, strict=True):
                 values[place] = value
         return values
 
