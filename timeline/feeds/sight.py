@@ -170,6 +170,7 @@ class Sight:
         `UsageError` for what is no name of a post.
         """
         if name not in self._found:
+            self._found[name] = None  # what damage made name itself is not looked for again
             author, seq = split_post(name)
             feed = self._feed(author)
             payload = None if feed is None else find_post(self._view, feed, seq)

@@ -290,16 +290,16 @@ class Inboxes:
                 yield b"".join(run)
         boundary = lsn_of(memory[-1][0]) if memory else OPEN
         at = min(lsn, boundary - 1)
-        start, stop_key = keys.pair(inbox_id, floor + 1), keys.pair(inbox_id + 1, 0)
-        found = None
-        if at > floor:  # the segment that holds `at` is the one that ends there or later
-            found = self._storage.at_or_after(INBOXES, keys.pair(inbox_id, at), stop_key)
-            if found is None:
-                found = self._storage.at_or_before(INBOXES, keys.pair(inbox_id, at), start)
-        while found is not None:
+        if at <= floor:
+            return
+        # The segment that holds `at` is the one that ends there or later.
+        below, end = keys.pair(inbox_id, at), keys.pair(inbox_id + 1, 0)
+        found = self._storage.at_or_after(INBOXES, below, end)
+        if found is not None:
             yield _below(*found, boundary)
-            before = keys.pair(inbox_id, keys.split_pair(found[0])[1] - 1)
-            found = self._storage.at_or_before(INBOXES, before, start)
+            below = keys.pair(inbox_id, keys.split_pair(found[0])[1] - 1)
+        for key, value in self._storage.scan_back(INBOXES, below, keys.pair(inbox_id, floor + 1)):
+            yield _below(key, value, boundary)
 
     def everything(self, inbox_id: int) -> Iterator[bytes]:
         """Every reference above the floor, packed, some whole commits at a time."""

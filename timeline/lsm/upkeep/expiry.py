@@ -127,21 +127,20 @@ class Expiry:
         as are kept. Returns the position and count to go on with, None when all is done.
         """
         start = pair(inbox_id, 1)
-        for _ in range(_SLICE_SEGMENTS):
-            found = self._storage.at_or_before(INBOXES, pair(inbox_id, position), start)
-            if found is None:
-                return None
-            last = split_pair(found[0])[1]
+        segments = self._storage.scan_back(INBOXES, pair(inbox_id, position), start)
+        for looked, (key, value) in enumerate(segments):
+            if looked == _SLICE_SEGMENTS:
+                return position, count
+            last = split_pair(key)[1]
             if count >= self._most:
                 batch = self._storage.batch()
-                key = pair(inbox_id, 0)
-                batch.put(INBOXES, key, encode_floor(key, last))
+                batch.put(INBOXES, pair(inbox_id, 0), encode_floor(pair(inbox_id, 0), last))
                 self._storage.clear(batch, INBOXES, start, pair(inbox_id, last + 1))
                 self._storage.write(batch)
                 self._inboxes.inbox(inbox_id).floor = Lsn(last)
                 return None
-            position, count = last - 1, count + count_references(found[1])
-        return position, count
+            position, count = last - 1, count + count_references(value)
+        return None
 
     def _sweep(self) -> None:
         """Delete the rows below the floor of the next in-boxes."""
