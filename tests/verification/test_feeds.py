@@ -41,6 +41,7 @@ from tests.verification.homes import (
     without,
 )
 from timeline.formats import keys
+from timeline.formats.conversations import CONVERSATION, conversation_key
 from timeline.formats.feeds import (
     FEED,
     FOLLOW,
@@ -125,6 +126,16 @@ def feed_row_of(name: str) -> Callable[[Path], object]:
     return do
 
 
+def conversation_row_of(name: str) -> Callable[[Path], object]:
+    """A timeline of another kind has the row of a conversation too."""
+
+    def do(path: Path) -> None:
+        ((_, row),) = pairs(path, "state", CONVERSATION)
+        put(path, "state", conversation_key(id_of(path, name)), row)
+
+    return do
+
+
 def timeline_of_nobody(name: str) -> Callable[[Path], object]:
     """Called like a timeline of somebody who has no others."""
 
@@ -175,6 +186,8 @@ DAMAGES = {
     "feed key": Damage("no number", added("state", FEED + b"x", bytes(41))),
     "feed of a user of conversations": Damage("this is no feed", feed_row_of("@user:bob")),
     "feed of a home": Damage("this is no feed", feed_row_of("@home:bob")),
+    "conversation of a feed": Damage("this is no conversation", conversation_row_of("@feed:ann")),
+    "conversation of a home": Damage("this is no conversation", conversation_row_of("@home:bob")),
     "feed of events": Damage("this is no feed", feed_row_of("@feedevent:ann")),
     "followers miscounted": Damage(
         "it has 3 followers, not 77", feed("ann", lambda row: row._replace(followers=77))

@@ -30,15 +30,16 @@ from timeline.formats.conversations import (
     encode_conversation,
     split_roster_key,
 )
-from timeline.formats.names import CONVERSATIONS, EVENTS
+from timeline.formats.names import CONVERSATIONS, EVENTS, FEED_EVENTS, FEEDS, INBOXES
 from timeline.formats.stretches import OPEN, Stretch, is_open
 from timeline.messaging.access.names import conversation_of
 from timeline.storage.rocks import STATE
 from timeline.verification.checks.audiences import Wording, check_audience
-from timeline.verification.checks.names import renamed, with_events
+from timeline.verification.checks.names import is_called, renamed, with_events
 from timeline.verification.snapshot.findings import Finding, Put, put, remove, within
 from timeline.verification.snapshot.snapshot import Snapshot
 
+_OTHERS = (EVENTS, FEEDS, FEED_EVENTS, *INBOXES)
 _WORDING = Wording("messages", "member", "they are no member")
 _FLAGS = ((HAS_UNCOUNTED, UNCOUNTED), (HAS_CALLED, CALLED))
 
@@ -88,6 +89,10 @@ def _check_conversation(snapshot: Snapshot, key: bytes, value: bytes) -> Iterato
         )  # fmt: skip
         return
     name = messages.name
+    if not name.startswith(CONVERSATIONS) and is_called(snapshot, conversation, _OTHERS):
+        text = "this is no conversation, and has the row of one"
+        yield Finding(STATE, text, key, name, fix=remove(STATE, key))
+        return
     if not name.startswith(CONVERSATIONS):
         yield Finding(
             STATE,

@@ -36,7 +36,7 @@ from timeline.formats.rows import RAW, TimelineRow, encode_row
 from timeline.formats.stretches import OPEN, Stretch, is_open
 from timeline.storage.rocks import SEGMENTS, STATE
 from timeline.verification.checks.audiences import Wording, check_audience
-from timeline.verification.checks.names import lost_name, renamed, with_events
+from timeline.verification.checks.names import is_called, lost_name, renamed, with_events
 from timeline.verification.snapshot.findings import Finding, Put, put, remove, within
 from timeline.verification.snapshot.snapshot import Snapshot
 
@@ -89,10 +89,9 @@ def _check_feed(snapshot: Snapshot, key: bytes, value: bytes) -> Iterator[Findin
         )  # fmt: skip
         return
     name = posts.name
-    if name.startswith(_OTHERS) and snapshot.get(keys.NAME + name) == keys.number(feed):
-        yield Finding(
-            STATE, "this is no feed, and has the row of one", key, name, fix=remove(STATE, key)
-        )
+    if not name.startswith(FEEDS) and is_called(snapshot, feed, _OTHERS):
+        text = "this is no feed, and has the row of one"
+        yield Finding(STATE, text, key, name, fix=remove(STATE, key))
         return
     if not name.startswith(FEEDS):
         yield Finding(

@@ -247,6 +247,12 @@ def _beside(snapshot: Snapshot, timeline_id: int, events: int, theirs: bytes, ow
     return better if name.startswith(theirs) and free else own + b"lost-%d" % timeline_id
 
 
+def is_called(snapshot: Snapshot, timeline_id: int, kinds: tuple[bytes, ...]) -> bool:
+    """Whether a timeline has a name that begins like one of these, and the name leads to it."""
+    name = snapshot.name(timeline_id)
+    return name.startswith(kinds) and snapshot.get(keys.NAME + name) == keys.number(timeline_id)
+
+
 def renamed(snapshot: Snapshot, timeline_id: int, row: TimelineRow) -> tuple[Put, ...]:
     """Give a timeline the name that it must have had."""
     name = lost_name(snapshot, timeline_id)
