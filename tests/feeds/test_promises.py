@@ -205,7 +205,8 @@ def test_lists_of_both_sides_show_the_newest_first_by_pages(
         ["following", "follows"], ["following"], [],
     ]  # fmt: skip
     assert door.author(fans[1], ann) == {
-        "posts": 1, "followers": 4, "following": 5, "relation": ["follows"],
+        "posts": 1, "followers": 4, "following": 5, "protected": 0, "relation": ["follows"],
+        "meta": {},
     }  # fmt: skip
 
 

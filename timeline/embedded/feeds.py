@@ -27,6 +27,7 @@ from timeline.feeds import (
     settings,
 )
 from timeline.feeds.following import Followed
+from timeline.feeds.inspection import FeedUserFacts, inspect_user
 from timeline.feeds.lists import Relation
 from timeline.feeds.profile import AuthorInfo
 from timeline.feeds.publishing import Published
@@ -359,6 +360,14 @@ class FeedCalls:
         who, whose = encode_name(viewer), encode_name(author)
         with self._reading():
             return profile.info(self._engine.view, who, whose)
+
+    def inspect(self, user: Value, *, post: Value | None = None) -> FeedUserFacts:
+        """What a user is as an author and a reader, and why a post is in their home or not. Raises
+        `NotFoundError`.
+        """
+        who, which = encode_name(user), None if post is None else encode_name(post)
+        with self._reading():
+            return inspect_user(self.feeds, who, which)
 
     def _reading(self) -> Reading:
         return Reading(self._engine)

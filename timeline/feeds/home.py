@@ -59,8 +59,7 @@ def read_home(feeds: Feeds, user: bytes, after: bytes, count: int) -> PostPage:
     home = view.find(HOMES + check_known(view, user))
     kept = feeds.homes.of(NO_TIMELINE if home is None else home.id)
     sight = Sight(view, user, kept.follows)
-    reader = _Reader(view, kept, sight)
-    ahead = _Ahead(reader.looks(before))
+    ahead = Ahead(Reader(view, kept, sight).looks(before))
     posts: list[Post] = []
     budget = _COST_OF_POST * (_LEAST_LOOKS + _LOOKS_PER_POST * count)
     size = 0
@@ -76,7 +75,7 @@ def read_home(feeds: Feeds, user: bytes, after: bytes, count: int) -> PostPage:
     return page_of(sight, posts, b"")
 
 
-class _Look(NamedTuple):
+class Look(NamedTuple):
     """One thing that was looked at; `post` is None when it is not shown. `original` is the name of
     what a plain repost reposts, and of any other post its own.
     """
@@ -88,17 +87,17 @@ class _Look(NamedTuple):
     plain: bool
 
 
-class _Ahead:
+class Ahead:
     """What a home holds below a place, looked at when it is needed."""
 
-    def __init__(self, looks: Iterator[_Look]) -> None:
+    def __init__(self, looks: Iterator[Look]) -> None:
         self._looks = looks
-        self._waiting: deque[_Look] = deque()
+        self._waiting: deque[Look] = deque()
 
-    def take(self) -> _Look | None:
+    def take(self) -> Look | None:
         return self._waiting.popleft() if self._waiting else next(self._looks, None)
 
-    def repeats(self, look: _Look, window: int) -> bool:
+    def repeats(self, look: Look, window: int) -> bool:
         """Whether it is a plain repost of what is also among the next `window` posts. It is taken
         for none when that would take very many looks.
         """
@@ -128,7 +127,7 @@ def _decode(token: bytes) -> Place:
     return place
 
 
-class _Reader:
+class Reader:
     """A home as it is now: whom its owner follows, and what they pull."""
 
     def __init__(self, view: Applied, home: KeptHome, sight: Sight) -> None:
@@ -138,17 +137,17 @@ class _Reader:
         self._sight = sight
         self._own = view.find(FEEDS + sight.viewer)
 
-    def looks(self, before: Place) -> Iterator[_Look]:
+    def looks(self, before: Place) -> Iterator[Look]:
         """What may be shown below a place, newest first."""
         for thing in self.things(before):
             cost = _COST_OF_POST if thing.kind in (0, POST) else 1
             post = self.post(thing)
             if post is None or not (self._sight.sees(post) and self._sight.wants(post)):
-                yield _Look(thing.place, cost, None, b"", plain=False)
+                yield Look(thing.place, cost, None, b"", plain=False)
                 continue
             header = post.header
             original = header.repost if header.plain else post.name
-            yield _Look(thing.place, cost, post, original, header.plain)
+            yield Look(thing.place, cost, post, original, header.plain)
 
     def things(self, before: Place) -> Iterator[Thing]:
         """What may be shown, newest first: above the floor of the home what was delivered and what

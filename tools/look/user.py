@@ -1,5 +1,5 @@
 """`timeline user`: the in-box and devices of a user, and why each conversation has its unread
-count.
+count; or their feed and home, and why a post is in it or not.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from ..cli.console import Output, when
 from ..cli.names import Name, as_bytes
 from ..cli.verb import verb
 from ..sources.opening import source_of
+from ..sources.source import Facts
 from ..sources.wire import Wire
 
 _TERMS = (
@@ -27,12 +28,23 @@ _TERMS = (
     examples="""
 timeline user data bob
 timeline user data bob --unread                 only conversations with unread messages
+timeline user data bob --feeds                  what they are as an author and a reader
+timeline user data bob --post ann/17            why that post is in their home, or not
 timeline user --connect :7420 bob --json""",
 )
 @click.argument("user", type=Name(USERS))
 @click.option("--unread", is_flag=True, help="Only conversations with something unread.")
+@click.option("--feeds", is_flag=True, help="Their feed and their home, not their conversations.")
+@click.option("--post", metavar="AUTHOR/NUMBER", help="Why this post is in their home, or not.")
 def user_verb(
-    *, directory: Path | None, daemon: Wire | None, output: Output, user: str, unread: bool
+    *,
+    directory: Path | None,
+    daemon: Wire | None,
+    output: Output,
+    user: str,
+    unread: bool,
+    feeds: bool,
+    post: str | None,
 ) -> None:
     """Show a USER: the in-box, the devices and how far each is behind, and the conversations.
 
@@ -41,8 +53,12 @@ def user_verb(
     (older ones were trimmed). Uncounted ones were recalled, or sent silently. Hidden ones the user
     hid.
     """
+    name = as_bytes(user).removeprefix(USERS)
     with source_of(directory, daemon) as source:
-        facts = source.user(as_bytes(user).removeprefix(USERS))
+        if feeds or post is not None:
+            _show_feeds(output, source.feeds(name, None if post is None else post.encode()))
+            return
+        facts = source.user(name)
     rows = [each for each in facts["conversations"] if each["unread"] or not unread]
     if output.as_json:
         output.document({**facts, "conversations": rows})
@@ -90,6 +106,38 @@ def user_verb(
             ],
             title="\nConversations: unread = above - uncounted - hidden",
         )
+
+
+def _show_feeds(output: Output, facts: Facts) -> None:
+    if output.as_json:
+        output.document(facts)
+        return
+    feed, home, post = facts["feed"], facts["home"], facts["post"]
+    values: dict[str, str | bool] = {"user": facts["id"]}
+    if feed is not None:
+        stretches = [
+            f"{first:,} to {f'{last:,}' if last else 'now'}"
+            for first, last in feed["read_diffused"]
+        ]
+        values |= {
+            "feed": f"timeline {feed['timeline']}, since {when(feed['created'])}",
+            "posts": f"{feed['posts']:,}, the last is number {feed['head']:,}",
+            "followers": f"{feed['followers']:,}, and {feed['requests']:,} ask to follow",
+            "protected": bool(feed["protected"]),
+            "diffusion": f"{feed['diffusion']}, delivered to {feed['delivered_to']:,} homes",
+            "pulled posts": ", ".join(stretches) or "none",
+        }
+    if home is not None:
+        values |= {
+            "home": f"timeline {home['timeline']}, {home['references']:,} references above LSN "
+            f"{home['floor']:,}, and {home['pulled']:,} parts of feeds",
+            "follows": f"{home['following']:,} authors",
+            "blocks": f"{home['blocked']:,} users",
+        }
+    if post is not None:
+        shown = "in the home" if post["shown"] else "not in the home"
+        values |= {"post": f"{post['post']} is {shown}: {post['why']}"}
+    output.values(values)
 
 
 def _counts(facts: dict[str, Any]) -> bool:

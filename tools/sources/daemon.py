@@ -61,6 +61,10 @@ class Daemon:
         found["cursor"] = ""  # that was the last page
         return found
 
+    def feeds(self, name: bytes, post: bytes | None) -> Facts:
+        words: list[str | bytes] = [] if post is None else ["POST", post]
+        return _facts(self._ask("FEED.INSPECT", name, *words))
+
     def timelines(self, prefix: bytes) -> Iterator[TimelineSpan]:
         after: list[bytes] = []
         while True:

@@ -61,6 +61,9 @@ class Directory:
             found["conversations"] += _facts(page)["conversations"]
         return found
 
+    def feeds(self, name: bytes, post: bytes | None) -> Facts:
+        return _facts(self._db.feeds.inspect(name, post=post))
+
     def timelines(self, prefix: bytes) -> Iterator[TimelineSpan]:
         engine = self._db.engine
         for name, _ in engine.view.each(prefix):

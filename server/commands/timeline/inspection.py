@@ -1,5 +1,4 @@
-"""TIMELINE.INSPECT, CONV.INSPECT and USER.INSPECT: what things are made of, for those who run the
-store.
+"""The commands that end in INSPECT: what things are made of, for those who run the store.
 
 Rule: facts are as `timeline.admin.inspection` gathers them, a map each. A client that may ask is
 shown everything. Nothing here is part of a commit. What may take long is done on another thread.
@@ -10,6 +9,7 @@ from __future__ import annotations
 from timeline.admin.inspection import inspect_segment, inspect_store, inspect_timeline, plain
 from timeline.engine.view import View
 from timeline.errors import UsageError
+from timeline.feeds.inspection import inspect_user as inspect_feeds
 from timeline.messaging.inspection import inspect_conversation, inspect_user
 
 from ...registry.command import Arguments
@@ -83,3 +83,23 @@ def user(session: Session, args: Arguments, _: View) -> bytes:
     return replies.encode(
         plain(inspect_user(engine, messages, args[1], after, count)), session.resp
     )
+
+
+@read(
+    "FEED.INSPECT",
+    "user [POST post]",
+    "What a user is as an author and as a reader, and why a post is in their home or not.",
+    group="feed",
+    flags="readonly",
+    complexity="O(N) for N followers and references",
+)
+def feed(session: Session, args: Arguments, view: View) -> bytes:
+    options = Options(args, 2)
+    post: bytes | None = None
+    while (word := options.word()) is not None:
+        if word != b"POST":
+            raise options.unknown()
+        post = options.value()
+    if view.is_draft:
+        raise UsageError("FEED.INSPECT is not part of a commit: call it outside MULTI")
+    return replies.encode(plain(inspect_feeds(session.service.feeds, args[1], post)), session.resp)

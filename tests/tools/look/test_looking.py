@@ -232,6 +232,26 @@ def test_unread_is_explained_term_by_term(where: list[str]) -> None:
     assert "unread = above - uncounted - hidden" in text
 
 
+def test_a_home_is_explained_post_by_post(tmp_path: Path, daemon: Daemon) -> None:
+    path = tmp_path / "data"
+    with timeline.open(path, search=False) as db, daemon.client() as client:
+        for author in ("ann", "bob"):
+            db.feeds.publish(author, {"text": "x"})
+            client.execute_command("FEED.PUBLISH", author, "*", "text", "x")
+        db.feeds.follow("bob", ["ann"])
+        client.execute_command("FEED.FOLLOW", "bob", "ann")
+    for where in ([str(path)], ["--connect", f":{daemon.port}"]):
+        (found,) = documents("user", *where, "bob", "--feeds")
+        assert (found["id"], found["post"]) == ("bob", None)
+        assert (found["feed"]["posts"], found["home"]["following"]) == (1, 1)
+        text = printed("user", *where, "bob", "--post", "ann/1")
+        assert "ann/1 is in the home: it is pulled: it was there when they followed" in text
+        (found,) = documents("user", *where, "ann", "--post", "bob/1")
+        assert (bool(found["post"]["shown"]), found["home"]) == (False, None)
+        assert found["post"]["why"] == "they do not follow its author"
+        assert run("user", *where, "ann", "--post", "x").exit_code != 0
+
+
 def test_stats_are_grouped(where: list[str], daemon: Daemon) -> None:
     (found,) = documents("stats", *where)
     assert int(found["timeline"]["lsn"]) > ROOMS
