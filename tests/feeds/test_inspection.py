@@ -1,4 +1,4 @@
-"""The promise: whoever runs the store learns why a post is in a home, or not; what is said is true."""
+"""The promise: whoever runs the store learns why a post is in a home, or not, and it is true."""
 
 from __future__ import annotations
 
@@ -93,6 +93,11 @@ def test_feeds_and_homes_are_described(db: Database) -> None:
     home = feeds.inspect("bob").home
     assert home is not None
     assert (home.blocked, home.ties) == (1, True)
+    feeds.follow("bob", ["dan"])
+    feeds.unfollow("bob", ["dan"])
+    feed = feeds.inspect("dan").feed
+    assert feed is not None
+    assert (feed.followers, feed.delivered_to) == (0, 0)
     with pytest.raises(NotFoundError):
         feeds.inspect("zoe")
     with pytest.raises(UsageError):

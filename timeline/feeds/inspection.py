@@ -21,6 +21,7 @@ from timeline.formats.feeds import HAS_TIES
 from timeline.formats.keys import AUDIENCE, number
 from timeline.formats.names import HOMES
 from timeline.formats.numbers import NO_TIMELINE, TimelineId
+from timeline.formats.rows import decode_spans
 from timeline.formats.segments import StoredEntry
 from timeline.formats.stretches import OPEN
 from timeline.pullback import Place
@@ -105,8 +106,14 @@ def _feed(view: Applied, feed: Feed) -> FeedFacts:
         row.pinned,
         "read" if feed.pulled else "write",
         [[each.first, 0 if each.last == OPEN else each.last] for each in row.pulled],
-        sum(1 for _ in view.scan(*between(AUDIENCE + number(feed.id)))) if not feed.pulled else 0,
+        _delivered_to(view, feed.id),
     )
+
+
+def _delivered_to(view: Applied, feed: TimelineId) -> int:
+    """How many homes get a reference to each post. Who has left keeps a row for a while."""
+    rows = view.scan(*between(AUDIENCE + number(feed)))
+    return sum([decode_spans(value)[-1][1] == OPEN for _, value in rows])
 
 
 def _home(feeds: Feeds, home: TimelineId) -> HomeFacts:

@@ -17,6 +17,7 @@ from ..cli.verb import verb
 from ..sources.opening import source_of
 from ..sources.source import Facts
 from ..sources.wire import Wire
+from .printing import as_text
 
 _TERMS = (
     "head", "read", "cleared", "first", "above", "uncounted", "hidden", "unread", "mentions",
@@ -124,7 +125,8 @@ def _show_feeds(output: Output, facts: Facts) -> None:
             "posts": f"{feed['posts']:,}, the last is number {feed['head']:,}",
             "followers": f"{feed['followers']:,}, and {feed['requests']:,} ask to follow",
             "protected": bool(feed["protected"]),
-            "diffusion": f"{feed['diffusion']}, delivered to {feed['delivered_to']:,} homes",
+            "diffusion": as_text(feed["diffusion"])
+            + f", delivered to {feed['delivered_to']:,} homes",
             "pulled posts": ", ".join(stretches) or "none",
         }
     if home is not None:
@@ -136,7 +138,7 @@ def _show_feeds(output: Output, facts: Facts) -> None:
         }
     if post is not None:
         shown = "in the home" if post["shown"] else "not in the home"
-        values |= {"post": f"{post['post']} is {shown}: {post['why']}"}
+        values |= {"post": f"{as_text(post['post'])} is {shown}: {as_text(post['why'])}"}
     output.values(values)
 
 
