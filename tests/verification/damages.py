@@ -302,6 +302,7 @@ DAMAGES = {
     "row of messages gone": Damage("state", without_row("@conv:team")),
     "row of events gone": Damage("state", without_row("@event:team")),
     "head too high": Damage("segments", row_of("audit", floor=5_000)),
+    "head above every number": Damage("state", row_of("audit", floor=2**63)),
     "first too high": Damage("state", row_of("audit", first=5_000)),
     "first too low": Damage("segments", row_of("audit", first=1)),
     "holes too many": Damage("segments", row_of("audit", holes=70)),

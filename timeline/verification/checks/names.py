@@ -179,6 +179,7 @@ def _sense(snapshot: Snapshot, timeline_id: int, row: TimelineRow) -> str:
         and not snapshot.clock.steps,
         f"its first number, {row.first}, is above its head, {head}": row.first > head + 1,
         "more was deleted than was ever there": row.deleted > head,
+        f"its head, {row.floor}, is above every number": row.floor > keys.LAST,
     }
     return "; ".join(text for text, so in wrong.items() if so)
 
