@@ -37,22 +37,16 @@ from timeline.formats.posts import (
     Counts,
     Link,
     decode_counts,
-    decode_repost,
     encode_counts,
-    encode_repost,
-    header_of,
-    link_key,
     post_name,
-    repost_key,
-    split_link_key,
     split_post_name,
-    split_repost_key,
 )
 from timeline.formats.rows import encode_row
 from timeline.formats.segments import StoredEntry
 from timeline.storage.rocks import PATCHES, SEGMENTS, STATE
 from timeline.verification.checks.feeds import check_feeds
 from timeline.verification.checks.names import check_names
+from timeline.verification.checks.posts import LINKS, entry_of, link_of, named, row_of
 from timeline.verification.snapshot.findings import Finding, Put, put, remove
 from timeline.verification.snapshot.snapshot import Snapshot, grow
 from timeline.verification.snapshot.walk import Pair
@@ -61,11 +55,8 @@ _PAGE_ENTRIES: Final = 256  # of a feed, read at a time
 _MOST_KNOWN: Final = 100_000  # feeds of which id and head are remembered
 _MOST_A_COMMIT: Final = 16  # posts that one commit publishes, where a number is beyond the head
 _KEY_BYTES: Final = {REPLY: 50, QUOTE: 50, REPOST: 26, COUNTS: 18}
-_LINKS: Final = (REPLY, QUOTE, REPOST)
 _DOES: Final = {REPLY: "replies to", QUOTE: "quotes", REPOST: "reposts"}
 _AMONG: Final = {REPLY: "replies", QUOTE: "quotes", REPOST: "reposts"}
-
-Named = tuple[bytes, bytes]  # the family of the row that a post must have, and the name in it
 
 
 class Links:
@@ -83,9 +74,8 @@ class Links:
     def check(self) -> Iterator[Finding]:
         for key, _ in self._snapshot.scan(FEED):
             feed = int.from_bytes(key[2:10], "big")
-            name = self._snapshot.name(feed)
-            if name.startswith(FEEDS):
-                yield from self._check_feed(feed, name.removeprefix(FEEDS))
+            if self._snapshot.name(feed).startswith(FEEDS):
+                yield from self._check_feed(feed)
         yield from self._beyond.values()
         yield from self._check_counts()
         if self._rows != self._right:
@@ -93,18 +83,19 @@ class Links:
 
     # --- posts --------------------------------------------------------------------------------
 
-    def _check_feed(self, feed: int, author: bytes) -> Iterator[Finding]:
+    def _check_feed(self, feed: int) -> Iterator[Finding]:
         surplus: dict[int, Finding] = {}  # reposts that go
         with suppress(CorruptError, ValueError):  # the check of entries tells of it
             for seq, lsn, _, payload in self._posts(feed):
-                for family, name in _named(payload):
-                    what = f"{shown(post_name(author, seq))} {_DOES[family]} {shown(name)}"
-                    link = self._link(name, Link(0, 0, lsn, ordinal_of(payload), feed, seq), what)
-                    if link is not None:
-                        yield from self._check_post(family, link, what, surplus)
+                for family, name in named(payload):
+                    link = Link(0, 0, lsn, ordinal_of(payload), feed, seq)
+                    target = self._target(family, name, link)
+                    if target is not None:
+                        link = link._replace(feed=target[0], seq=target[1])
+                        yield from self._check_post(family, name, link, surplus)
                     elif self._settled:
-                        what += ", which is not there"
-                        finding = Finding(SEGMENTS, what, b"", FEEDS + author, seq, lost=True)
+                        text = f"{self._says(family, name, link)}, which is not there"
+                        finding = self._of_post(link, text, lost=True)
                         if family == REPOST:  # nothing would be left of it
                             surplus[seq] = finding
                         else:
@@ -128,31 +119,33 @@ class Links:
                 return
             first = page[-1][0] + 1
 
-    def _link(self, name: bytes, link: Link, what: str) -> Link | None:
-        """The link that a post makes by naming another; None where that was never there. `link`
-        says all of it but the target.
+    def _target(self, family: bytes, name: bytes, link: Link) -> tuple[int, int] | None:
+        """Feed and number that a name leads to; None where that was never there. `link` is of the
+        post that holds the name.
         """
         split = split_post_name(name)
         target = None if split is None else self._feed(split[0])
         if split is None or target is None:
             return None
         author, number = split
-        named, head = target
-        if number > head:
-            if number > min(self._snapshot.applied * _MOST_A_COMMIT, keys.LAST):
-                return None
-            before = self._beyond.get(named)
-            if before is None or before.number < number:
-                self._beyond[named] = Finding(
-                    SEGMENTS,
-                    f"{what}, and the posts of {shown(author)} end at {head}",
-                    b"",
-                    FEEDS + author,
-                    number,
-                    lost=True,
-                    fix=grow(self._snapshot, named, number),
-                )
-        return link._replace(feed=named, seq=number)
+        feed, head = target
+        if number <= head:
+            return feed, number
+        if number > min(self._snapshot.applied * _MOST_A_COMMIT, keys.LAST):
+            return None
+        before = self._beyond.get(feed)
+        if before is None or before.number < number:
+            says = self._says(family, name, link)
+            self._beyond[feed] = Finding(
+                SEGMENTS,
+                f"{says}, and the posts of {shown(author)} end at {head}",
+                b"",
+                FEEDS + author,
+                number,
+                lost=True,
+                fix=grow(self._snapshot, feed, number),
+            )
+        return feed, number
 
     def _feed(self, author: bytes) -> tuple[int, int] | None:
         if author not in self._known:
@@ -170,27 +163,25 @@ class Links:
         return next(wrong, None) is None
 
     def _check_post(
-        self, family: bytes, link: Link, what: str, surplus: dict[int, Finding]
+        self, family: bytes, name: bytes, link: Link, surplus: dict[int, Finding]
     ) -> Iterator[Finding]:
-        key, value = _row(family, link)
+        key, value = row_of(family, link)
         there = self._snapshot.get(key)
-        name = self._snapshot.name(link.feed)
         if there == value:
             self._right += 1
         elif there is None:
-            yield Finding(
-                STATE,
-                f"{what}, and is not among its {_AMONG[family]}",
-                key,
-                name,
-                link.seq,
-                fix=put(STATE, key, value),
-            )
+            text = f"{self._says(family, name, link)}, and is not among its {_AMONG[family]}"
+            yield Finding(STATE, text, key, *self._where(key), fix=put(STATE, key, value))
         elif family == REPOST and not self._wrong(key, there):
-            what += ", and so does an earlier or later post of theirs"
-            name = self._snapshot.name(link.by)
-            surplus[link.by_seq] = Finding(SEGMENTS, what, b"", name, link.by_seq)
+            text = f"{self._says(family, name, link)}, and so does another post of theirs"
+            surplus[link.by_seq] = self._of_post(link, text)
         # else the row is another's: that is told when the post of each row is looked for
+
+    def _says(self, family: bytes, name: bytes, link: Link) -> str:
+        return f"{self._called(link.by, link.by_seq)} {_DOES[family]} {shown(name)}"
+
+    def _of_post(self, link: Link, text: str, *, lost: bool = False) -> Finding:
+        return Finding(SEGMENTS, text, b"", self._snapshot.name(link.by), link.by_seq, lost=lost)
 
     def _surplus(self, feed: int, surplus: dict[int, Finding]) -> Finding:
         """Delete reposts of a feed, all at once: one row says how many are deleted."""
@@ -212,7 +203,7 @@ class Links:
 
     def _strays(self) -> Iterator[Finding]:
         """Rows that no post stands for."""
-        for family in _LINKS:
+        for family in LINKS:
             for key, value in self._snapshot.scan(family):
                 wrong = self._wrong(key, value)
                 if wrong:
@@ -223,7 +214,7 @@ class Links:
         """What is wrong with a row; empty where its post stands for it, or cannot be read now."""
         family = key[:2]
         try:
-            link = _split(key, value)
+            link = link_of(key, value)
         except CorruptError as error:
             return str(error)
         wrong = self._problem(family, link)
@@ -239,19 +230,18 @@ class Links:
             lost = snapshot.feed(link.by) is not None or snapshot.name(link.by).startswith(FEEDS)
             return "" if lost else ", and there is no such feed"
         try:
-            ranges = snapshot.timelines.ranges
-            found = ranges.stored(posts, link.by_seq, link.by_seq, 1, reverse=False)
-            named = _named(found[0][3]) if found else ()
-            ordinal = ordinal_of(found[0][3]) if named else 0
+            entry = entry_of(snapshot, link)
+            if entry is None:
+                return ", and is not there"
+            _, lsn, _, payload = entry
+            names, ordinal = named(payload), ordinal_of(payload)
         except (CorruptError, ValueError):
             return ""  # the check of entries tells of it
-        if not found:
-            return ", and is not there"
-        if not any(each == family and self._leads(name, link) for each, name in named):
+        if not any(each == family and self._leads(name, link) for each, name in names):
             return ", and does not name it so"
-        if family != REPOST and (found[0][1], ordinal) != (link.lsn, link.ordinal):
+        if family != REPOST and (lsn, ordinal) != (link.lsn, link.ordinal):
             as_noted = f" as thing {link.ordinal} of commit {link.lsn}"
-            return f"{as_noted}, and is thing {ordinal} of commit {found[0][1]}"
+            return f"{as_noted}, and is thing {ordinal} of commit {lsn}"
         return ""
 
     def _leads(self, name: bytes, link: Link) -> bool:
@@ -279,7 +269,7 @@ class Links:
     def _check_counts(self) -> Iterator[Finding]:
         families = map(self._snapshot.scan, _KEY_BYTES)
         for place, pairs in groupby(merge(*families, key=_place), key=_place):
-            found = dict.fromkeys(_LINKS, 0)
+            found = dict.fromkeys(LINKS, 0)
             noted: bytes | None = None
             for key, value in pairs:
                 family = key[:2]
@@ -315,17 +305,6 @@ class Links:
         yield Finding(STATE, text, key, *self._where(key), fix=fix)
 
 
-def _named(payload: bytes) -> tuple[Named, ...]:
-    """What a post names. Raises `CorruptError`."""
-    header = header_of(payload)
-    found = []
-    if header.reply:
-        found.append((REPLY, header.reply))
-    if header.repost:
-        found.append((REPOST if header.plain else QUOTE, header.repost))
-    return tuple(found)
-
-
 def _without(feed: int, seq: int, payload: bytes, name: bytes) -> tuple[Put, ...]:
     """A post that no longer names what is not there."""
     items = decode_items(payload)
@@ -334,23 +313,6 @@ def _without(feed: int, seq: int, payload: bytes, name: bytes) -> tuple[Put, ...
         if field not in (b"@reply", b"@repost") or value != name:
             kept += (field, value)
     return put(PATCHES, keys.pair(feed, seq), encode_entry(seq, kept))
-
-
-def _row(family: bytes, link: Link) -> Pair:
-    """The row of a link."""
-    if family == REPOST:
-        return repost_key(link.feed, link.seq, link.by), encode_repost(link.by_seq)
-    return link_key(family, link), b""
-
-
-def _split(key: bytes, value: bytes) -> Link:
-    """The link of a row; that of a repost does not say its commit. Raises `CorruptError`."""
-    if key[:2] == REPOST:
-        feed, seq, by = split_repost_key(key)
-        return Link(feed, seq, 0, 0, by, decode_repost(value))
-    if value:
-        raise CorruptError("the row of a reply or a quote is damaged: it holds more than a key")
-    return split_link_key(key)
 
 
 def _place(pair: Pair) -> bytes:

@@ -33,6 +33,7 @@ from timeline.formats.rows import (
 )
 from timeline.lsm.upkeep.sealing import PROGRESS_KEY
 from timeline.storage.rocks import INBOXES, META, SEGMENTS, STATE
+from timeline.verification.checks.posts import called_by_others
 from timeline.verification.snapshot.findings import Finding, Put, put, remove
 from timeline.verification.snapshot.snapshot import Snapshot
 
@@ -222,9 +223,11 @@ def lost_name(snapshot: Snapshot, timeline_id: int) -> bytes:
     """The name that a timeline without name and row must have had, as far as can be known."""
     conversation, feed = snapshot.conversation(timeline_id), snapshot.feed(timeline_id)
     if conversation is not None:
-        return _beside(snapshot, timeline_id, conversation.events, EVENTS, CONVERSATIONS)
+        name = _beside(snapshot, timeline_id, conversation.events, EVENTS, CONVERSATIONS)
+        return name or CONVERSATIONS + b"lost-%d" % timeline_id
     if feed is not None:
-        return _beside(snapshot, timeline_id, feed.events, FEED_EVENTS, FEEDS)
+        name = _beside(snapshot, timeline_id, feed.events, FEED_EVENTS, FEEDS)
+        return name or _called(snapshot, timeline_id) or FEEDS + b"lost-%d" % timeline_id
     for family, decode, theirs, own in (
         (CONVERSATION, decode_conversation, CONVERSATIONS, EVENTS),
         (FEED, decode_feed, FEEDS, FEED_EVENTS),
@@ -241,11 +244,22 @@ def lost_name(snapshot: Snapshot, timeline_id: int) -> bytes:
 
 
 def _beside(snapshot: Snapshot, timeline_id: int, events: int, theirs: bytes, own: bytes) -> bytes:
-    """What messages or posts are called whose events have another id."""
+    """What messages or posts are called whose events have another id; nothing where that is not
+    known.
+    """
     name = snapshot.name(events)
     better = own + name.removeprefix(theirs)
-    free = snapshot.get(keys.NAME + better) in (None, keys.number(timeline_id))
-    return better if name.startswith(theirs) and free else own + b"lost-%d" % timeline_id
+    return better if name.startswith(theirs) and _is_free(snapshot, better, timeline_id) else b""
+
+
+def _called(snapshot: Snapshot, feed: int) -> bytes:
+    """What the posts of a feed are called by those who name one of them; nothing if nobody does."""
+    author = called_by_others(snapshot, feed)
+    return FEEDS + author if author and _is_free(snapshot, FEEDS + author, feed) else b""
+
+
+def _is_free(snapshot: Snapshot, name: bytes, timeline_id: int) -> bool:
+    return snapshot.get(keys.NAME + name) in (None, keys.number(timeline_id))
 
 
 def is_called(snapshot: Snapshot, timeline_id: int, kinds: tuple[bytes, ...]) -> bool:
