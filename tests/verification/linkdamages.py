@@ -18,19 +18,24 @@ from tests.verification.damages import (
     swapped,
     without_row,
 )
+from timeline.bitmaps import encoded
 from timeline.formats import keys
 from timeline.formats.entries import encode_entry
 from timeline.formats.posts import (
     COUNTS,
     QUOTE,
+    REACTION,
     REPLY,
     REPOST,
     Counts,
     Link,
+    Reaction,
     counts_key,
+    decode_counts,
     encode_counts,
     encode_repost,
     link_key,
+    reaction_key,
     repost_key,
     split_link_key,
 )
@@ -78,6 +83,10 @@ def moved(changed: Callable[[Link], Link]) -> Callable[[Path], object]:
     return do
 
 
+def reacted_by_nobody(seq: int, kind: int) -> Callable[[Path], object]:
+    return lambda path: put(path, "state", reaction_key(feed(path, "ann"), seq, kind, 0), None)
+
+
 def repost(target: tuple[str, int], by: str, seq: int) -> Callable[[Path], object]:
     def do(path: Path) -> None:
         key = repost_key(feed(path, target[0]), target[1], feed(path, by))
@@ -90,6 +99,35 @@ def counts(author: str, seq: int, *amounts: int) -> Callable[[Path], object]:
     def do(path: Path) -> None:
         key = counts_key(feed(path, author), seq)
         put(path, "state", key, encode_counts(Counts(amounts[0], amounts[1], amounts[2])))
+
+    return do
+
+
+def recounted(change_it: Callable[[Counts], Counts]) -> Callable[[Path], object]:
+    """The counts of ann/3 are others."""
+
+    def do(path: Path) -> None:
+        key = counts_key(feed(path, "ann"), 3)
+        change(path, "state", key, lambda value: encode_counts(change_it(decode_counts(value))))
+
+    return do
+
+
+def reactions(change_it: Callable[[list[Reaction]], list[Reaction]]) -> Callable[[Path], object]:
+    """The reactions that ann/3 is counted to have are others."""
+    return recounted(
+        lambda found: found._replace(reactions=tuple(change_it(list(found.reactions))))
+    )
+
+
+def reacted(
+    seq: int, kind: int, *users: str | int, chunk: int = 0, author: str = "ann"
+) -> Callable[[Path], object]:
+    """By one row these have a reaction to a post."""
+
+    def do(path: Path) -> None:
+        ids = [each if isinstance(each, int) else id_of(path, f"@home:{each}") for each in users]
+        put(path, "state", reaction_key(feed(path, author), seq, kind, chunk), encoded(ids))
 
     return do
 
@@ -127,12 +165,13 @@ DAMAGES = {
     "replies gone": Damage("is not among its replies", nothing("state", REPLY)),
     "quotes gone": Damage("is not among its quotes", nothing("state", QUOTE)),
     "reposts gone": Damage("is not among its reposts", nothing("state", REPOST)),
-    "all counts gone": Damage("which is not noted", nothing("state", COUNTS)),
+    "all counts gone": Damage("which is not noted", nothing("state", COUNTS), other=True),
     "counts gone": Damage(
-        "the replies, reposts and quotes of 'ann/3' are 5, 4 and 1, which is not noted",
+        "are 5, 4 and 1 (reactions: 3 'lost-0', 1 'lost-1'), which is not noted",
         without(COUNTS, "ann", 3),
+        other=True,
     ),
-    "miscounted": Damage("5, 4 and 1, and 6, 0 and 1 are noted", counts("ann", 3, 6, 0, 1)),
+    "miscounted": Damage("are 1, 1 and 0, and 6, 0 and 1 are noted", counts("cat", 2, 6, 0, 1)),
     "counts of nothing": Damage("0, 0 and 0, and 1, 0 and 0 are noted", counts("ann", 7, 1, 0, 0)),
     "counts of zero": Damage("0, 0 and 0, and 0, 0 and 0 are noted", counts("ann", 7, 0, 0, 0)),
     "counts beyond the head": Damage("'ann/900' are 0", counts("ann", 900, 0, 0, 2)),
@@ -140,9 +179,68 @@ DAMAGES = {
         "post 3 of feed 9999", added("state", counts_key(9_999, 3), bytes(24))
     ),
     "counts cut": Damage("the row of the counts of a post is damaged", one("state", COUNTS, cut)),
+    "reactions miscounted": Damage(
+        "3 'like', 1 'wow'), and 5, 4 and 1 (reactions: 3 'like', 7 'wow') are",
+        reactions(lambda found: [found[0], found[1]._replace(users=7)]),
+    ),
+    "reaction that nobody has": Damage(
+        "1 'wow', 2 'ha') are noted", reactions(lambda found: [*found, Reaction(2, 2, b"ha")])
+    ),
+    "reaction that is not counted": Damage(
+        "3 'like', 1 'lost-1'), and", reactions(lambda found: found[:1]), other=True
+    ),
+    "reactions of one name": Damage(
+        "3 'like', 1 'lost-1'), and",
+        reactions(lambda found: [found[0], found[1]._replace(name=b"like")]),
+        other=True,
+    ),
+    "reaction of one kind twice": Damage(
+        "1 'wow', 3 'ha') are noted",
+        reactions(lambda found: [*found, found[0]._replace(name=b"ha")]),
+    ),
+    "reaction without a name": Damage(
+        "3 'like', 1 'lost-1'), and",
+        reactions(lambda found: [found[0], found[1]._replace(name=b"")]),
+        other=True,
+    ),
+    "reaction called as what is counted by itself": Damage(
+        "3 'like', 1 'lost-1'), and",
+        reactions(lambda found: [found[0], found[1]._replace(name=b"replies")]),
+        other=True,
+    ),
+    "names of reactions that are taken": Damage(
+        "3 'lost-1', 1 'lost-1-'), and",
+        reactions(lambda found: [found[0]._replace(name=b"lost-1")]),
+        other=True,
+    ),
+    "row of a reaction gone": Damage(
+        "1 (reactions: 3 'like'), and", reacted_by_nobody(3, 1), other=True
+    ),
+    "row of a reaction cut": Damage(
+        "a row of the reactions to 'ann/3' is damaged", one("state", REACTION, cut), other=True
+    ),
+    "row of a reaction empty": Damage("is damaged", reacted(12, 0), other=True),
+    "reaction of a kind that cannot be": Damage("'ann/3' is damaged", reacted(3, 40, "bob")),
+    "reaction beyond a chunk": Damage("'ann/3' is damaged", reacted(3, 4, 5_000)),
+    "reaction of users to come": Damage("'ann/3' is damaged", reacted(3, 4, 1, chunk=2**52 - 1)),
+    "reaction of no user": Damage(
+        "1 of the reactions to 'ann/3' are of nobody", reacted(3, 1, "dan", 1)
+    ),
+    "reactions of no user": Damage(
+        "2 of the reactions to 'ann/3' are of nobody", reacted(3, 4, 1, 2)
+    ),
+    "reaction to what is not there": Damage(
+        "1 of the reactions to 'ann/900' are left", reacted(900, 0, "bob")
+    ),
+    "reaction to no feed": Damage(
+        "1 of the reactions to post 3 of feed 9999 are left",
+        added("state", reaction_key(9_999, 3, 0, 0), encoded([5])),
+    ),
+    "key of a reaction": Damage("this key is of no post", added("state", REACTION + b"x", b"x")),
+    "row of a home that only reacted gone": Damage("it has no row", without_row("@home:gus")),
     "counts swapped": Damage("are noted", swapped("state", COUNTS)),
-    "key of counts": Damage("are of no post", added("state", COUNTS + b"x", bytes(24))),
-    "long key of counts": Damage("are of no post", added("state", COUNTS + bytes(17), bytes(24))),
+    "key of counts": Damage("is of no post", added("state", COUNTS + b"x", bytes(24))),
+    "long key of counts": Damage("is of no post", added("state", COUNTS + bytes(17), bytes(24))),
     "reply by a feed that is not there": Damage(
         "post 2 of feed 9999 is among the replies of 'ann/3', and there is no such",
         moved(lambda row: row._replace(by=9_999)),

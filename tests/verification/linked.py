@@ -1,4 +1,4 @@
-"""A store in which posts name one another, and the rows that lead back."""
+"""A store in which posts name one another and have reactions, and the rows that say so."""
 
 from __future__ import annotations
 
@@ -41,6 +41,13 @@ def fill(path: Path) -> None:
         feeds.delete("eve", gone)
         feeds.delete("eve", feeds.publish("eve", repost="ann/9").seq)
         feeds.publish("eve", {"text": "of what is gone soon"}, reply="ann/10", repost="ann/10")
+        for user in ("bob", "dan", "eve"):
+            feeds.react("ann", 3, user, "like")
+            feeds.react("ann", 10, user, "like")
+        feeds.react("ann", 3, "dan", "wow")
+        feeds.react("ann", 9, "dan", "wow")
+        feeds.react("ann", 9, "dan", "wow", remove=True)
+        feeds.react("ann", 12, "gus", "like")  # who does nothing else
         feeds.delete("ann", 10)
         feeds.edit("cat", 4, "cat", {"text": "edited"})
         publish_together(db)
@@ -62,5 +69,5 @@ def publish_together(db: Database) -> None:
 
 
 def rows(path: Path) -> Rows:
-    """What leads from the posts of a closed store to those that name them, and the counts."""
+    """Who names a post in a closed store, and who reacted to it; and the counts."""
     return {key: value for family in FAMILIES for key, value in pairs(path, "state", family)}

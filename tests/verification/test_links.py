@@ -17,7 +17,7 @@ from tests.verification.damages import cut, one, without_row
 from tests.verification.linkdamages import DAMAGES, Damage, post, without
 from tests.verification.linked import OPTIONS, Rows, fill, rows
 from timeline.formats import keys
-from timeline.formats.posts import FAMILIES, REPOST
+from timeline.formats.posts import COUNTS, FAMILIES, REPOST
 from timeline.verification import repair, verify
 
 
@@ -41,7 +41,7 @@ def store(filled: Path, tmp_path: Path) -> Path:
 def test_a_store_whose_posts_name_one_another_is_sound(
     store: Path, expected: Rows, tmp_path: Path
 ) -> None:
-    assert len(expected) == 32
+    assert len(expected) == 37
     before = state(store)
     assert verify(store).findings == []
     assert state(store) == before
@@ -87,10 +87,10 @@ def texts(path: Path) -> list[str]:
 
 
 def test_a_row_that_is_missing_is_told_of_once(store: Path) -> None:
-    without(REPOST, "ann", 3)(store)
+    without(REPOST, "cat", 2)(store)
     assert texts(store) == [
-        "'ann/21' reposts 'ann/3', and is not among its reposts",
-        "the replies, reposts and quotes of 'ann/3' are 5, 3 and 1, and 5, 4 and 1 are noted",
+        "'bob/2' reposts 'cat/2', and is not among its reposts",
+        "the replies, reposts and quotes of 'cat/2' are 1, 0 and 0, and 1, 1 and 0 are noted",
     ]
 
 
@@ -152,6 +152,17 @@ def test_a_number_that_was_named_is_not_given_out_again(store: Path, tmp_path: P
     assert repair(store, tmp_path / "new").left == []
     with timeline.open(tmp_path / "new", OPTIONS) as db:
         assert db.feeds.publish("ann", {"text": "later"}).seq == 81
+
+
+def test_reactions_that_lost_their_names_stay_with_those_who_have_them(
+    store: Path, tmp_path: Path
+) -> None:
+    without(COUNTS, "ann", 3)(store)
+    done = repair(store, tmp_path / "new")
+    assert [(each.timeline, each.number) for each in done.lost] == [(b"@feed:ann", 3)]
+    with timeline.open(tmp_path / "new", OPTIONS) as db:
+        assert list(db.feeds.reactors("ann", "ann", 3, "lost-0").users) == ["bob", "dan", "eve"]
+        assert db.feeds.react("ann", 3, "bob", "lost-0", remove=True) == 2
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -218,5 +229,6 @@ def test_whatever_is_spoilt_is_mended(seed: int, store: Path, tmp_path: Path) ->
             named = f"{author}/{sent}"
             other = db.feeds.publish("gus", {"text": "so"}, reply=named, repost=named).seq
             db.feeds.publish("gus", repost=named)
+            assert db.feeds.react(author, sent, "gus", "like") == 1
             db.feeds.delete("gus", other)
     assert verify(tmp_path / "new").findings == [], where

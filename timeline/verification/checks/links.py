@@ -18,8 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cached_property
-from heapq import merge
-from itertools import chain, groupby
+from itertools import chain
 from typing import Final
 
 from timeline.errors import CorruptError, shown
@@ -30,26 +29,29 @@ from timeline.formats.feeds import FEED
 from timeline.formats.names import FEEDS
 from timeline.formats.posts import (
     COUNTS,
-    NO_COUNTS,
     QUOTE,
     REPLY,
     REPOST,
-    Counts,
     Link,
-    decode_counts,
-    encode_counts,
-    post_name,
     split_post_name,
 )
 from timeline.formats.rows import encode_row
 from timeline.formats.segments import StoredEntry
 from timeline.storage.rocks import PATCHES, SEGMENTS, STATE
+from timeline.verification.checks.counts import CountsOfPosts
 from timeline.verification.checks.feeds import check_feeds
 from timeline.verification.checks.names import check_names
-from timeline.verification.checks.posts import LINKS, entry_of, link_of, named, row_of
+from timeline.verification.checks.posts import (
+    LINKS,
+    entry_of,
+    link_of,
+    named,
+    post_called,
+    row_of,
+    where,
+)
 from timeline.verification.snapshot.findings import Finding, Put, put, remove
 from timeline.verification.snapshot.snapshot import Snapshot, grow
-from timeline.verification.snapshot.walk import Pair
 
 _PAGE_ENTRIES: Final = 256  # of a feed, read at a time
 _MOST_KNOWN: Final = 100_000  # feeds of which id and head are remembered
@@ -69,7 +71,6 @@ class Links:
         self._known: dict[bytes, tuple[int, int] | None] = {}  # author → id and head of their feed
         self._beyond: dict[int, Finding] = {}  # of each feed the highest number beyond its head
         self._right = 0  # rows that are as a post says
-        self._rows = 0
 
     def check(self) -> Iterator[Finding]:
         for key, _ in self._snapshot.scan(FEED):
@@ -77,8 +78,9 @@ class Links:
             if self._snapshot.name(feed).startswith(FEEDS):
                 yield from self._check_feed(feed)
         yield from self._beyond.values()
-        yield from self._check_counts()
-        if self._rows != self._right:
+        counts = CountsOfPosts(self._snapshot, lambda: self._settled, self._reached)
+        yield from counts.check()
+        if counts.rows != self._right:
             yield from self._strays()
 
     # --- posts --------------------------------------------------------------------------------
@@ -156,6 +158,11 @@ class Links:
             self._known[author] = None if head is None else (feed, head)
         return self._known[author]
 
+    def _reached(self, feed: int) -> int:
+        """Up to which number a feed has given out posts, also if its row is yet to say so."""
+        beyond = self._beyond.get(feed)
+        return beyond.number if beyond is not None else self._snapshot.head(feed) or 0
+
     @cached_property
     def _settled(self) -> bool:
         """Whether every feed has its name, so that a name which leads nowhere now always will."""
@@ -171,14 +178,14 @@ class Links:
             self._right += 1
         elif there is None:
             text = f"{self._says(family, name, link)}, and is not among its {_AMONG[family]}"
-            yield Finding(STATE, text, key, *self._where(key), fix=put(STATE, key, value))
+            yield Finding(STATE, text, key, *where(self._snapshot, key), fix=put(STATE, key, value))
         elif family == REPOST and not self._wrong(key, there):
             text = f"{self._says(family, name, link)}, and so does another post of theirs"
             surplus[link.by_seq] = self._of_post(link, text)
         # else the row is another's: that is told when the post of each row is looked for
 
     def _says(self, family: bytes, name: bytes, link: Link) -> str:
-        return f"{self._called(link.by, link.by_seq)} {_DOES[family]} {shown(name)}"
+        return f"{post_called(self._snapshot, link.by, link.by_seq)} {_DOES[family]} {shown(name)}"
 
     def _of_post(self, link: Link, text: str, *, lost: bool = False) -> Finding:
         return Finding(SEGMENTS, text, b"", self._snapshot.name(link.by), link.by_seq, lost=lost)
@@ -207,7 +214,7 @@ class Links:
             for key, value in self._snapshot.scan(family):
                 wrong = self._wrong(key, value)
                 if wrong:
-                    name, seq = self._where(key)
+                    name, seq = where(self._snapshot, key)
                     yield Finding(STATE, wrong, key, name, seq, fix=remove(STATE, key))
 
     def _wrong(self, key: bytes, value: bytes) -> str:
@@ -220,7 +227,10 @@ class Links:
         wrong = self._problem(family, link)
         if not wrong:
             return ""
-        post, target = self._called(link.by, link.by_seq), self._called(link.feed, link.seq)
+        post, target = (
+            post_called(self._snapshot, link.by, link.by_seq),
+            post_called(self._snapshot, link.feed, link.seq),
+        )
         return f"{post} is among the {_AMONG[family]} of {target}{wrong}"
 
     def _problem(self, family: bytes, link: Link) -> str:
@@ -253,57 +263,6 @@ class Links:
         named = self._snapshot.get(keys.NAME + called)
         return named == keys.number(link.feed) or self._snapshot.name(link.feed) == called
 
-    def _where(self, key: bytes) -> tuple[bytes, int]:
-        """Name and number of the post that a row is of; nothing where it is of none."""
-        name = self._snapshot.name(int.from_bytes(key[2:10], "big"))
-        return (name, int.from_bytes(key[10:18], "big")) if name.startswith(FEEDS) else (b"", 0)
-
-    def _called(self, feed: int, seq: int) -> str:
-        name = self._snapshot.name(feed)
-        if not name.startswith(FEEDS):
-            return f"post {seq} of feed {feed}"
-        return shown(post_name(name.removeprefix(FEEDS), seq))
-
-    # --- counts -------------------------------------------------------------------------------
-
-    def _check_counts(self) -> Iterator[Finding]:
-        families = map(self._snapshot.scan, _KEY_BYTES)
-        for place, pairs in groupby(merge(*families, key=_place), key=_place):
-            found = dict.fromkeys(LINKS, 0)
-            noted: bytes | None = None
-            for key, value in pairs:
-                family = key[:2]
-                whole = len(key) == _KEY_BYTES[family]
-                if family != COUNTS:
-                    self._rows += 1
-                    found[family] += whole
-                elif whole:
-                    noted = value
-                else:
-                    yield Finding(STATE, "these counts are of no post", key, fix=remove(STATE, key))
-            if len(place) == 16:
-                counts = Counts(found[REPLY], found[REPOST], found[QUOTE])
-                yield from self._check_count(*keys.split_pair(place), counts, noted)
-
-    def _check_count(
-        self, feed: int, seq: int, counts: Counts, noted: bytes | None
-    ) -> Iterator[Finding]:
-        if noted == (None if counts == NO_COUNTS else encode_counts(counts)):
-            return
-        key = COUNTS + keys.pair(feed, seq)
-        text = f"the replies, reposts and quotes of {self._called(feed, seq)} are {_shown(counts)}"
-        if noted is None:
-            text += ", which is not noted"
-        else:
-            try:
-                text += f", and {_shown(decode_counts(noted))} are noted"
-            except CorruptError as error:
-                text += f", and {error}"
-        fix = remove(STATE, key)
-        if counts != NO_COUNTS:
-            fix = put(STATE, key, encode_counts(counts))
-        yield Finding(STATE, text, key, *self._where(key), fix=fix)
-
 
 def _without(feed: int, seq: int, payload: bytes, name: bytes) -> tuple[Put, ...]:
     """A post that no longer names what is not there."""
@@ -313,12 +272,3 @@ def _without(feed: int, seq: int, payload: bytes, name: bytes) -> tuple[Put, ...
         if field not in (b"@reply", b"@repost") or value != name:
             kept += (field, value)
     return put(PATCHES, keys.pair(feed, seq), encode_entry(seq, kept))
-
-
-def _place(pair: Pair) -> bytes:
-    """The post of a row: feed and number, where its key is whole."""
-    return pair[0][2:18]
-
-
-def _shown(counts: Counts) -> str:
-    return "{}, {} and {}".format(*counts)

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator
 from timeline.errors import CorruptError, shown
 from timeline.formats import keys
 from timeline.formats.conversations import CONVERSATION, MEMBER, decode_conversation
-from timeline.formats.feeds import BLOCK, FEED, FOLLOW, HOME, REQUEST, TIE, decode_feed
+from timeline.formats.feeds import FEED, decode_feed
 from timeline.formats.names import (
     CONVERSATIONS,
     EVENTS,
     FEED_EVENTS,
     FEEDS,
+    HOMES,
     INBOXES as INBOX_NAMES,
 )
 from timeline.formats.rows import (
@@ -193,12 +194,13 @@ def rebuilt(snapshot: Snapshot, timeline_id: int, name: bytes) -> TimelineRow | 
     start, stop = keys.pair(timeline_id, 0), keys.pair(timeline_id + 1, 0)
     try:
         if name.startswith(INBOX_NAMES):
-            known = storage.at_or_after(INBOXES, start, stop) is not None
-            return (
-                TimelineRow(INBOX, 0, 0, 0, 0, 0, name)
-                if known or _is_reader(snapshot, timeline_id)
-                else None
+            # A home may be of somebody who has only reacted to posts, which nothing tells by it.
+            known = (
+                name.startswith(HOMES)
+                or storage.at_or_after(INBOXES, start, stop) is not None
+                or snapshot.holds(MEMBER + keys.number(timeline_id))
             )
+            return TimelineRow(INBOX, 0, 0, 0, 0, 0, name) if known else None
         found = storage.at_or_after(SEGMENTS, start, stop)
         if found is None:
             kept = name.startswith((CONVERSATIONS, EVENTS, FEEDS, FEED_EVENTS))
@@ -206,17 +208,6 @@ def rebuilt(snapshot: Snapshot, timeline_id: int, name: bytes) -> TimelineRow | 
         return TimelineRow(RAW, 0, 1, 0, 0, 0, name)
     except CorruptError:
         return TimelineRow(RAW, 0, 1, 0, 0, 0, name)
-
-
-def _is_reader(snapshot: Snapshot, inbox: int) -> bool:
-    """Whether the owner of an in-box is a member of anything, or follows, mutes or blocks anybody,
-    or asks to follow them.
-    """
-    owner = keys.number(inbox)
-    families = MEMBER, FOLLOW, HOME, TIE, BLOCK
-    return any(snapshot.holds(family + owner) for family in families) or any(
-        key[18:] == owner for key, _ in snapshot.scan(REQUEST)
-    )
 
 
 def lost_name(snapshot: Snapshot, timeline_id: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Posts that name others: which rows they must have, and whom they name.
+"""Posts that name others: which rows they must have, and whom they name. What posts are called.
 
 Rule: this finds nothing wrong. `links` compares posts with these rows, and `names` asks what the
 author of a feed is called by others.
@@ -11,8 +11,9 @@ from contextlib import suppress
 from itertools import islice
 from typing import Final
 
-from timeline.errors import CorruptError
+from timeline.errors import CorruptError, shown
 from timeline.formats import keys
+from timeline.formats.names import FEEDS
 from timeline.formats.posts import (
     QUOTE,
     REPLY,
@@ -22,6 +23,7 @@ from timeline.formats.posts import (
     encode_repost,
     header_of,
     link_key,
+    post_name,
     repost_key,
     split_link_key,
     split_post_name,
@@ -73,6 +75,20 @@ def entry_of(snapshot: Snapshot, link: Link) -> StoredEntry | None:
     ranges = snapshot.timelines.ranges
     found = ranges.stored(posts, link.by_seq, link.by_seq, 1, reverse=False)
     return found[0] if found else None
+
+
+def post_called(snapshot: Snapshot, feed: int, seq: int) -> str:
+    """A post as people call it."""
+    name = snapshot.name(feed)
+    if not name.startswith(FEEDS):
+        return f"post {seq} of feed {feed}"
+    return shown(post_name(name.removeprefix(FEEDS), seq))
+
+
+def where(snapshot: Snapshot, key: bytes) -> tuple[bytes, int]:
+    """Timeline and number of the post that a row is of; nothing where it is of none."""
+    name = snapshot.name(int.from_bytes(key[2:10], "big"))
+    return (name, int.from_bytes(key[10:18], "big")) if name.startswith(FEEDS) else (b"", 0)
 
 
 def called_by_others(snapshot: Snapshot, feed: int) -> bytes:

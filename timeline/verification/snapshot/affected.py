@@ -54,8 +54,9 @@ _STATE: Final = {
     feeds.HOME: "how many authors users follow, and how many users they block",
     feeds.REQUEST: "lists of requests to follow",
     feeds.TIE: "mutes, blocks and requests to follow",
-    posts.COUNTS: "how many replies, reposts and quotes posts have",
+    posts.COUNTS: "how many replies, reposts, quotes and reactions posts have",
     posts.QUOTE: "lists of quotes",
+    posts.REACTION: "reactions to posts",
     posts.REPLY: "lists of replies",
     posts.REPOST: "lists of reposts",
 }

@@ -61,6 +61,7 @@ _OWN: Final[dict[bytes, Callable[[bytes], object]]] = {
     feeds.FIELDS: conversations.decode_settings,
     posts.REPOST: posts.decode_repost,
     posts.COUNTS: posts.decode_counts,
+    posts.REACTION: highest,
 }
 _STATE: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.ROW: decode_row,
