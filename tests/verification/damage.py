@@ -58,7 +58,9 @@ def fill(path: Path) -> None:
 
 
 def fill_feeds(db: timeline.Database) -> None:
-    """Of `zoe` posts are delivered, of `star` they are pulled, since more follow them."""
+    """Of `zoe` posts are delivered, of `star` they are pulled, since more follow them. `yan` mutes
+    `zoe` and asks to follow them; `zoe` blocks `xia`.
+    """
     feeds = db.feeds
     for author in ("zoe", "star"):
         feeds.publish(author, {"text": "first"}, key="k")
@@ -74,6 +76,10 @@ def fill_feeds(db: timeline.Database) -> None:
         feeds.publish(author, {"text": "last"})
         feeds.delete(author, 4)
         feeds.edit(author, 5, author, {"text": "edited"})
+    feeds.set("zoe", "zoe", {"@protected": "1", "name": "Zoe"})
+    feeds.set("yan", "zoe", {"@mute": "1"})
+    feeds.follow("yan", ["zoe"])
+    feeds.block("zoe", ["xia"])
 
 
 @contextmanager

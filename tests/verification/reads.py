@@ -129,4 +129,7 @@ def _of_feeds(db: Database, user: str) -> Questions:
         f"{user} followers": partial(feeds.followers, user, user),
         f"{user} following": partial(feeds.following, user, user),
         f"{user} as an author": partial(feeds.info, user, user),
+        f"{user} requests": partial(feeds.requests, user),
+        f"{user} blocked": partial(feeds.blocked, user),
+        f"{user} relations": partial(feeds.relation, user, ["zoe", "star", "bob", "xia"]),
     }
