@@ -23,6 +23,14 @@ def check_own_fields(items: Sequence[bytes], *, text: bool = True) -> None:
         raise UsageError("fields must be UTF-8, and values too unless made BINARY") from None
 
 
+def check_text(value: bytes, what: str) -> None:
+    """Raise unless a value is UTF-8, as everybody is shown it."""
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        raise UsageError(f"{what} must be UTF-8") from None
+
+
 def value_of(items: Sequence[bytes], field: bytes) -> bytes | None:
     """The value of a field of the store that an entry has once at most."""
     for at in range(0, len(items), 2):

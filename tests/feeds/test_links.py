@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+import timeline
 from tests.engine.adapters import Refused
 from tests.feeds.doors import Door, Page
 from tests.messaging.promises import Own
+from timeline.commit.draft import Draft
+from timeline.feeds import publishing
 
 Restart = Callable[[Door], None]
 
@@ -139,6 +143,18 @@ def test_a_reposts_key_answers_even_when_the_post_is_gone(door: Door, own: Own) 
     assert door.publish(bob, "so it is", reply=post, key="k", audience="everybody")[0] == first
 
 
+def test_a_key_of_a_repost_that_was_there_stands_for_it(door: Door, own: Own) -> None:
+    ann, bob = own("ann"), own("bob")
+    (post,) = publish(door, ann, "x")
+    name = repost(door, bob, post)
+    assert door.publish(bob, None, repost=post, key="k") == (name, "duplicate")
+    delete(door, name)
+    assert door.publish(bob, None, repost=post, key="k") == (name, "duplicate")
+    with pytest.raises(Refused, match="CONFLICT"):
+        door.publish(bob, "another", key="k")
+    assert counts(door, post) == {}
+
+
 def test_an_edit_keeps_what_a_post_names(door: Door, own: Own) -> None:
     ann, bob = own("ann"), own("bob")
     (post,) = publish(door, ann, "x")
@@ -236,6 +252,31 @@ def test_a_repost_is_left_out_when_the_same_stands_close_below(door: Door, own: 
         ]
     door.delete_post(ann, 4)  # now it stands close enough
     assert name not in door.home(eve).names
+
+
+@pytest.mark.parametrize("limit", [500, 0])
+def test_what_is_no_post_does_not_part_a_repost_from_what_it_reposts(
+    tmp_path: Path, limit: int
+) -> None:
+    """Edits come to a home only where posts are delivered, and no reader may tell."""
+    with timeline.open(tmp_path, search=False, feed_diffusion_limit=limit) as db:
+        feeds = db.feeds
+        for author in ("ann", "bob", "cat"):
+            feeds.publish(author, {"text": "x"})
+        feeds.follow("eve", ["ann", "bob", "cat"])
+        post = feeds.publish("ann", {"text": "news"})
+
+        def edit_often(draft: Draft) -> None:
+            for number in range(1_000):
+                items = [b"text", b"%d" % number]
+                publishing.edit(draft, b"ann", 1, b"-", items, db.engine.options)
+
+        db.engine.commit(edit_often)
+        for _ in range(100):  # nobody sees these
+            feeds.publish("cat", {"text": "x"}, audience="named", mentions=["bob"])
+        feeds.publish("bob", repost=f"ann/{post.seq}")
+        names = [each.name for each in feeds.home("eve").posts]
+        assert names == ["ann/2", "cat/1", "bob/1", "ann/1"]
 
 
 def test_who_is_unfollowed_stays_in_what_friends_repost(door: Door, own: Own) -> None:

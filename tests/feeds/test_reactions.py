@@ -85,8 +85,27 @@ def test_who_reacted_is_listed_a_page_at_a_time(door: Door, own: Own, disturb: R
     seen_by_blocked = door.reactors(users[4], post, "like")
     assert (seen_by_blocked.users, seen_by_blocked.total) == ([users[1], *users[3:]], 5)
     assert door.reactors(ann, post, "none") == ([], 0, "")
-    with pytest.raises(Refused, match="ERR a token of those who reacted"):
-        door.reactors(ann, post, "like", "x")
+    for token in ("x", "9" * 21, "9" * 5_000):
+        with pytest.raises(Refused, match="ERR a token of those who reacted"):
+            door.reactors(ann, post, "like", token)
+
+
+def test_a_reaction_can_be_taken_back_by_whoever_sees_the_post_no_more(
+    door: Door, own: Own
+) -> None:
+    ann, bob, cat = own("ann"), own("bob"), own("cat")
+    post, _ = door.publish(ann, "x")
+    repost, _ = door.publish(cat, None, repost=post)
+    for user in (bob, cat):
+        door.publish(user, "y")
+        door.react(post, user, "like")
+    door.block(ann, bob)
+    with pytest.raises(Refused, match="NOPERM there is no post"):
+        door.react(post, bob, "laugh")
+    assert door.react(repost, bob, "like", remove=True) == 1
+    with pytest.raises(Refused, match="NOPERM there is no post"):
+        door.react(post, bob, "like", remove=True)
+    assert door.reactors(ann, post, "like") == ([cat], 1, "")
 
 
 def test_reactions_that_cannot_be_are_refused_and_nothing_changes(door: Door, own: Own) -> None:

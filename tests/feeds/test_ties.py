@@ -65,6 +65,11 @@ def test_a_block_ends_follows_and_neither_sees_the_other_any_more(
         door.follow(bob, ann)
     with pytest.raises(Refused, match=f"NOPERM '{bob}' is blocked: unblock them first"):
         door.follow(ann, bob)
+    for audience in ("everybody", "named"):
+        with pytest.raises(Refused, match=f"NOPERM there is no user '{ann}'"):
+            door.publish(bob, "x", mentions=[ann], audience=audience)
+    with pytest.raises(Refused, match=f"NOPERM there is no user '{ann}'"):
+        door.set_about(bob, ann, mute="1")
     assert door.replies(ann, f"{ann}/1").names == []
     assert door.replies(cat, f"{ann}/1").names == [reply]
 
@@ -290,6 +295,9 @@ def test_a_pinned_post_comes_first_and_once(door: Door, own: Own, disturb: Resta
     rest = door.profile(bob, ann, page.cursor)
     assert rest.names == [names[3], names[2], names[0]]
     assert door.profile(bob, ann).names[0] == names[3]
+    one = door.profile(bob, ann, limit=1)
+    assert one.names == [names[3]]
+    assert door.profile(bob, ann, one.cursor).names == [names[at] for at in (4, 2, 1, 0)]
     door.delete_post(ann, 4)
     assert door.profile(bob, ann).names == [names[4], names[2], names[1], names[0]]
     door.set_own(ann, **{"@pin": "1"})

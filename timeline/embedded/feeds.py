@@ -191,7 +191,7 @@ class FeedCalls:
         if `without` says so. Raises `NotFoundError`.
         """
         who, whose, token = encode_name(viewer), encode_name(author), encode_name(after)
-        count, hidden = arguments.page(limit), encode_name(without)
+        count, hidden = arguments.page(limit), encode_name(without) or None
         with self._reading():
             page = profile.profile(self._engine.view, who, whose, token, count, hidden)
         return _page(page)

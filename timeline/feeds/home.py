@@ -47,7 +47,10 @@ from timeline.formats.numbers import NO_TIMELINE, TimelineId
 from timeline.pullback import Part, Place, Thing, newest_first
 
 _LOOKS_PER_POST: Final = 4  # things looked at for each post asked for, and
-_LEAST_LOOKS: Final = 512  # for any page; and to find one post among the older ones
+_LEAST_LOOKS: Final = 512  # for any page
+# What is passed to find a post among the older ones: posts that are not shown, and all things.
+_MOST_HIDDEN: Final = 512
+_MOST_AHEAD: Final = 8_192
 _COST_OF_POST: Final = 16  # of a look at it, beside that of telling an edit apart
 _TOKEN: Final = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})")
 
@@ -76,12 +79,14 @@ def read_home(feeds: Feeds, user: bytes, after: bytes, count: int) -> PostPage:
 
 
 class Look(NamedTuple):
-    """One thing that was looked at; `post` is None when it is not shown. `original` is the name of
-    what a plain repost reposts, and of any other post its own.
+    """One thing that was looked at; `post` is None when it is not shown, `there` says whether there
+    is a post at all. `original` is the name of what a plain repost reposts, and of any other post
+    its own.
     """
 
     place: Place
     cost: int
+    there: bool
     post: Post | None
     original: bytes
     plain: bool
@@ -99,11 +104,13 @@ class Ahead:
 
     def repeats(self, look: Look, window: int) -> bool:
         """Whether it is a plain repost of what is also among the next `window` posts. It is taken
-        for none when that would take very many looks.
+        for none when that would take very many looks. Only posts count, and only those that are
+        there: others come by one way of diffusion alone.
         """
         if not look.plain:
             return False
-        for at in range(_LEAST_LOOKS):
+        hidden = 0
+        for at in range(_MOST_AHEAD):
             if at == len(self._waiting):
                 following = next(self._looks, None)
                 if following is None:
@@ -111,6 +118,9 @@ class Ahead:
                 self._waiting.append(following)
             older = self._waiting[at]
             if older.post is None:
+                hidden += older.there
+                if hidden > _MOST_HIDDEN:
+                    return False
                 continue
             if window == 0:
                 return False
@@ -143,11 +153,11 @@ class Reader:
             cost = _COST_OF_POST if thing.kind in (0, POST) else 1
             post = self.post(thing)
             if post is None or not (self._sight.sees(post) and self._sight.wants(post)):
-                yield Look(thing.place, cost, None, b"", plain=False)
+                yield Look(thing.place, cost, post is not None, None, b"", plain=False)
                 continue
             header = post.header
             original = header.repost if header.plain else post.name
-            yield Look(thing.place, cost, post, original, header.plain)
+            yield Look(thing.place, cost, True, post, original, header.plain)
 
     def things(self, before: Place) -> Iterator[Thing]:
         """What may be shown, newest first: above the floor of the home what was delivered and what

@@ -54,20 +54,20 @@ class AuthorInfo(NamedTuple):
 
 
 def profile(
-    view: View, viewer: bytes, author: bytes, after: bytes, most: int, without: bytes = b""
+    view: View, viewer: bytes, author: bytes, after: bytes, most: int, without: bytes | None = None
 ) -> PostPage:
     """A page of at most `most` posts of an author, without their replies or their reposts if those
     are named. The first page begins with the pinned post, which later pages leave out, if it is
     the same. Raises `NotFoundError`, `NoPermissionError`, `UsageError`.
     """
     sight = Sight(view, viewer)
-    if without and without not in HIDEABLE:
+    if without is not None and without not in HIDEABLE:
         raise UsageError(f"a profile can be without replies or reposts, not {shown(without)}")
     last, pinned = _decode(after)
     feed = sight.visit(author)
     if feed is None:
         return PostPage([], {}, b"")
-    hidden = HIDEABLE.get(without)
+    hidden = None if without is None else HIDEABLE[without]
     posts: list[Post] = []
     size = 0
     if not after:
@@ -77,7 +77,7 @@ def profile(
             posts.append(post)
             size += sight.weigh(post)
     looks = _LEAST_LOOKS + _LOOKS_PER_POST * most
-    reached = last + 1
+    reached = min(last, feed.head) + 1
     for seq, _, _, payload in view.stored(feed.posts, 1, min(last, feed.head), reverse=True):
         if len(posts) == most or size >= PAGE_BYTES or looks <= 0:
             return page_of(sight, posts, b"%d-%d" % (reached, pinned))
@@ -117,7 +117,7 @@ def get(
     """
     sight = Sight(view, viewer)
     if len(names) > _MOST_NAMED:
-        raise UsageError(f"one command asks for at most {_MOST_NAMED} posts")
+        raise TooLargeError(f"one command asks for at most {_MOST_NAMED} posts: give several")
     found: list[Post | None] = []
     size = 0
     for name in names:

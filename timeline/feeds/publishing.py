@@ -21,7 +21,6 @@ from timeline.errors import NoPermissionError, NotFoundError, TooLargeError, Usa
 from timeline.fanout import push, stamp
 from timeline.feeds.access import (
     Feed,
-    check_known,
     find_feed,
     find_or_create_feed,
     find_post,
@@ -29,7 +28,7 @@ from timeline.feeds.access import (
 from timeline.feeds.links import Place, Targets, find_target, link, repost_of, unlink
 from timeline.feeds.posts import Post, split_post
 from timeline.feeds.sight import Sight
-from timeline.fields import check_own_fields, event_fields
+from timeline.fields import check_own_fields, check_text, event_fields
 from timeline.formats.conversations import KeyRow
 from timeline.formats.entries import decode_items
 from timeline.formats.feeds import DELETE, EDIT, KINDS, POST
@@ -93,6 +92,8 @@ def publish(
     not see what it replies to or reposts.
     """
     check_user(author)
+    if key is not None:
+        check_text(key, "an idempotency key")
     frame = _checked(frame, items, options)
     feed = find_or_create_feed(draft, author)
     digest = b""
@@ -102,18 +103,22 @@ def publish(
         if before is not None:
             return Published(before.seq, before.time, "duplicate")
     targets = _NOWHERE
-    if frame.reply or frame.repost:
-        sight = Sight(draft, author)
+    sight = Sight(draft, author) if any(frame) else None
+    if sight is not None and (frame.reply or frame.repost):
         reply = find_target(sight, frame.reply) if frame.reply else None
         repost = find_target(sight, frame.repost) if frame.repost else None
         if repost is not None and not items:
             again = _reposted(draft, feed, repost)
             if again is not None:
+                if key is not None:
+                    row = KeyRow(again.seq, again.time, digest)
+                    keys.keep(draft, feed.id, _ANYBODY, key, row)
                 return again
         targets = Targets(_place(reply), _place(repost), not items)
         frame = frame._replace(reply=_name(reply), repost=_name(repost))
-    for user in frame.mentions:
-        check_known(draft, user)
+    if sight is not None:
+        for user in frame.mentions:
+            sight.meet(user)
     stamped = [b"@time", b"%d" % draft.time]
     if key is not None:
         stamped += (b"@key", key)

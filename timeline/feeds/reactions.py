@@ -16,7 +16,7 @@ from timeline.bitmaps import holds, members, with_number, without_number
 from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.errors import TooLargeError, UsageError
-from timeline.feeds.access import find_or_create_home, owner_of
+from timeline.feeds.access import find_feed, find_or_create_home, find_post, owner_of
 from timeline.feeds.links import Place, counts_of, find_target, save_counts
 from timeline.feeds.sight import Sight
 from timeline.formats.keys import MAX
@@ -25,15 +25,18 @@ from timeline.formats.posts import (
     REACTION_BITS,
     Counts,
     Reaction,
+    header_of,
     post_name,
     reaction_key,
+    split_post_name,
 )
 from timeline.identity import check_id
 
 _MOST_KINDS: Final = 32  # of reactions that a post has
 _MOST_OWN: Final = 5  # of them that one user has
 _LEAST_LOOKS: Final = 512  # at users who may not be shown, for any page
-_COUNTED: Final = frozenset(name.encode() for name in Counts._fields)
+_TOKEN_DIGITS: Final = 20
+_COUNTED: Final = (b"replies", b"reposts", b"quotes")
 _MASK: Final = (1 << REACTION_BITS) - 1
 
 
@@ -81,24 +84,43 @@ def _new_kind(counts: Counts, name: bytes) -> Reaction:
 
 
 def unreact(draft: Draft, author: bytes, seq: int, user: bytes, name: bytes) -> int:
-    """Take a reaction of `user` back, if they have it; how many have it now. Raises as `react`."""
-    place = _place(Sight(draft, user), author, seq, name)
-    home = draft.find(HOMES + user)
-    counts = counts_of(draft, place)
-    reaction = _find(counts, name)
-    if reaction is None:
-        return 0
-    key = b"" if home is None else _key(place, reaction, home.id)
-    value = draft.get(key) if key else None
-    if home is None or value is None or not holds(value, home.id & _MASK):
-        return reaction.users
-    left = without_number(value, home.id & _MASK)
-    if left:
-        draft.put(key, left)
-    else:
-        draft.remove(key)
-    save_counts(draft, place, _counted(counts, reaction, -1))
-    return reaction.users - 1
+    """Take a reaction of `user` back, if they have it; how many have it now. Who has it may do so
+    although they may not see the post any more. Raises as `react`.
+    """
+    sight = Sight(draft, user)
+    _check_name(name)
+    place, home = _place_of(draft, author, seq), draft.find(HOMES + user)
+    if place is not None and home is not None:
+        counts = counts_of(draft, place)
+        reaction = _find(counts, name)
+        key = b"" if reaction is None else _key(place, reaction, home.id)
+        row = draft.get(key) if key else None
+        if reaction is not None and row is not None and holds(row, home.id & _MASK):
+            left = without_number(row, home.id & _MASK)
+            if left:
+                draft.put(key, left)
+            else:
+                draft.remove(key)
+            save_counts(draft, place, _counted(counts, reaction, -1))
+            return reaction.users - 1
+    reaction = _find(counts_of(draft, _place(sight, author, seq, name)), name)
+    return 0 if reaction is None else reaction.users
+
+
+def _place_of(view: View, author: bytes, seq: int) -> Place | None:
+    """Where the post is, whoever may see it; for a repost that of what it reposts."""
+    name = post_name(author, seq)
+    for _ in range(2):
+        found = split_post_name(name)
+        feed = None if found is None else find_feed(view, found[0])
+        payload = None if found is None or feed is None else find_post(view, feed, found[1])
+        if found is None or feed is None or payload is None:
+            return None
+        header = header_of(payload)
+        if not header.plain:
+            return Place(feed.id, found[1])
+        name = header.repost
+    return None
 
 
 def reactors(
@@ -107,7 +129,7 @@ def reactors(
     """A page of those who have a reaction to a post, in the order in which they became users.
     Raises as `react`.
     """
-    if after and (not after.isdigit() or int(after) > MAX):
+    if after and (len(after) > _TOKEN_DIGITS or not after.isdigit() or int(after) > MAX):
         raise UsageError("a token of those who reacted is the cursor of the page before")
     sight = Sight(view, viewer)
     place = _place(sight, author, seq, name)
@@ -138,11 +160,15 @@ def reactors(
 
 def _place(sight: Sight, author: bytes, seq: int, name: bytes) -> Place:
     """Where the post is that a reaction is to, for whoever may see it."""
+    _check_name(name)
+    post = find_target(sight, post_name(author, seq))
+    return Place(post.feed, post.seq)
+
+
+def _check_name(name: bytes) -> None:
     check_id(name, "reaction")
     if name in _COUNTED:
         raise UsageError(f"no reaction is called {name.decode()}: that is counted by itself")
-    post = find_target(sight, post_name(author, seq))
-    return Place(post.feed, post.seq)
 
 
 def _find(counts: Counts, name: bytes) -> Reaction | None:

@@ -16,12 +16,12 @@ from timeline.engine.view import View
 from timeline.errors import NotFoundError, TooLargeError, UsageError, shown
 from timeline.feeds.access import (
     Feed,
-    check_known,
     find_or_create_feed,
     find_or_create_home,
     find_post,
     follow_of,
 )
+from timeline.feeds.sight import Sight
 from timeline.feeds.ties import mute
 from timeline.fields import check_own_fields, merge_fields
 from timeline.formats.conversations import decode_settings, encode_settings
@@ -105,7 +105,7 @@ def _keep(draft: Draft, feed: Feed, own: Sequence[bytes]) -> None:
 def _set_about(
     draft: Draft, user: bytes, author: bytes, pairs: Sequence[tuple[bytes, bytes]]
 ) -> None:
-    check_known(draft, author)
+    Sight(draft, user).meet(author)
     for field, value in pairs:
         if field != b"@mute" and field not in _LEFT_OUT:
             raise UsageError(

@@ -118,7 +118,8 @@ def get(session: Session, args: Arguments, view: View) -> bytes:
     complexity="O(M) for M posts returned",
 )
 def profile_(session: Session, args: Arguments, view: View) -> bytes:
-    without, at = b"", 3
+    without: bytes | None = None
+    at = 3
     if len(args) > at and args[at].upper() == b"WITHOUT":
         options = Options(args, at + 1)
         without, at = options.value().lower(), options.at

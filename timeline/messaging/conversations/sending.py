@@ -18,8 +18,9 @@ from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.errors import NoPermissionError, NotFoundError, TooLargeError, UsageError
 from timeline.fanout import ORDINAL, push, stamp
-from timeline.fields import value_of
+from timeline.fields import check_text, value_of
 from timeline.formats.conversations import (
+    BINARY,
     CALLED,
     DYING,
     EDIT,
@@ -85,6 +86,8 @@ def send(
     sender_id = 0 if access is None or access.inbox is None else access.inbox.id
     digest = b""
     if key is not None:
+        if not conversation.row.flags & BINARY:
+            check_text(key, "an idempotency key")
         digest = digest_of((items, mentions, (b"%d%d" % (mention_all, silent),)))
         before = keys.find(draft, conversation.id, sender_id, key, digest)
         if before is not None:
