@@ -130,7 +130,7 @@ class Machine(RuleBasedStateMachine):
             )
 
         target = self.oracle.target(author, name)
-        if target is None:
+        if target is None or (mentions and self.oracle.barred(author, other)):
             with pytest.raises(NoPermissionError):
                 publish()
             return
@@ -152,6 +152,10 @@ class Machine(RuleBasedStateMachine):
     @rule(author=users, other=users, audience=st.sampled_from(["followers", "named"]))
     def publish_for_some(self, author: str, other: str, audience: str) -> None:
         text = self.text()
+        if self.oracle.barred(author, other):
+            with pytest.raises(NoPermissionError):
+                self.feeds.publish(author, {"text": text}, mentions=[other])
+            return
         self.feeds.publish(author, {"text": text}, audience=audience, mentions=[other])
         self.oracle.publish(author, text, audience=audience, mentions=(other,))
 
@@ -216,6 +220,10 @@ class Machine(RuleBasedStateMachine):
             return
         post = self.oracle.posts[at % len(self.oracle.posts)]
         target = self.oracle.target(user, post.name)
+        original = self.oracle.find(post.original)
+        if remove and target is None and original is not None:
+            if (original.name, user, reaction) in self.oracle.reactions:
+                target = original
         if target is None:
             with pytest.raises(NoPermissionError):
                 self.feeds.react(post.author, post.seq, user, reaction, remove=remove)
@@ -286,7 +294,10 @@ class Machine(RuleBasedStateMachine):
 
     @rule(user=users, other=users, muted=st.booleans())
     def mute(self, user: str, other: str, muted: bool) -> None:
-        if user != other:
+        if user != other and self.oracle.barred(user, other):
+            with pytest.raises(NoPermissionError):
+                self.feeds.set(user, other, {"@mute": str(int(muted))})
+        elif user != other:
             self.feeds.set(user, other, {"@mute": str(int(muted))})
             pair = (user, other)
             (self.oracle.mutes.add if muted else self.oracle.mutes.discard)(pair)
