@@ -221,9 +221,9 @@ class Machine(RuleBasedStateMachine):
         post = self.oracle.posts[at % len(self.oracle.posts)]
         target = self.oracle.target(user, post.name)
         original = self.oracle.find(post.original)
-        if remove and target is None and original is not None:
-            if (original.name, user, reaction) in self.oracle.reactions:
-                target = original
+        had = original is not None and (original.name, user, reaction) in self.oracle.reactions
+        if remove and target is None and had:  # they may see it no more
+            target = original
         if target is None:
             with pytest.raises(NoPermissionError):
                 self.feeds.react(post.author, post.seq, user, reaction, remove=remove)
