@@ -6,7 +6,8 @@ a ZADD to the home of each follower, and a ZREMRANGEBYRANK that keeps the newest
 are run one after the other, as long pipelines, and their times are added. A rate counts posts.
 
 Homes: a page of 50 of 5,000 authors, by one client in Python. Beside it a ZREVRANGE, and a pipeline
-of an HGETALL for each post. Both sides fsync before they acknowledge.
+of an HGETALL for each post. Reactions of up to a million users to one post, each a new one for the
+store as well; beside it a SADD. All sides fsync before they acknowledge.
 
 The rest is not compared with anything: quantiles of single requests, one at a time.
 """
@@ -104,6 +105,21 @@ def read_homes(peer: Server, ours: Server, pairs: int) -> Comparison:
     return rows
 
 
+def react(peer: Server, ours: Server, pairs: int) -> Comparison:
+    with ours.connect() as client:
+        client.execute_command("FEED.PUBLISH", "liked", "*", "text", TEXT)
+    fan = "fan__rand_int__"
+    adding, reacting = (
+        Work(name=command[0], command=command, requests=50_000, pipeline=16, random_up_to=1_000_000)
+        for command in (("SADD", "liked", fan), ("FEED.REACT", "liked", "1", fan, "like"))
+    )
+    rows = Comparison("reactions to one post")
+    for _ in range(pairs):
+        rows.peer.append(drive(adding, peer, adding.requests))
+        rows.ours.append(drive(reacting, ours, reacting.requests))
+    return rows
+
+
 def fill(client: Any) -> None:  # noqa: ANN401  a Redis client
     """`me` follows all authors. The popular ones are above the limit, and so are pulled."""
     authors = [f"a{number}" for number in range(AUTHORS)]
@@ -192,7 +208,7 @@ def follows(server: Server) -> Iterator[tuple[str, dict[str, float]]]:
 
 
 def main() -> None:
-    works = [*(publish(followers, 30_000) for followers in FOLLOWERS), read_homes]
+    works = [*(publish(followers, 30_000) for followers in FOLLOWERS), read_homes, react]
     beside.run("feeds", __doc__, "Feeds beside Redis", works, [single_posts, follows, single_homes])
 
 
