@@ -211,19 +211,28 @@ def spoil(
     where: list[tuple[str, bytes, str]] = []
     for _ in range(random.choice([1, 1, 2, 4, 8])):
         family, prefix = random.choice(places)
-        found = pairs(path, family, prefix)
-        if not found:
-            continue
-        (key, value), (_, other) = random.choice(found), random.choice(found)
-        at = random.randrange(len(value) + 1)
-        noise = value[:at] + random.randbytes(min(8, len(value) - at)) + value[at + 8 :]
-        kinds = {"remove": None, "swap": other, "cut": value[:at], "noise": noise, "more": value}
-        kind = random.choice(list(kinds))
-        if kind == "more":
-            key = key[:-1] + random.randbytes(random.choice([0, 1, 2]))
-        put(path, family, key, kinds[kind])
-        where.append((family, key, kind))
+        done = spoil_one(path, random, family, prefix)
+        if done is not None:
+            where.append(done)
     return where
+
+
+def spoil_one(
+    path: Path, random: Random, family: str, prefix: bytes
+) -> tuple[str, bytes, str] | None:
+    """One raw write to a row; where, and what. None when there is no row."""
+    found = pairs(path, family, prefix)
+    if not found:
+        return None
+    (key, value), (_, other) = random.choice(found), random.choice(found)
+    at = random.randrange(len(value) + 1)
+    noise = value[:at] + random.randbytes(min(8, len(value) - at)) + value[at + 8 :]
+    kinds = {"remove": None, "swap": other, "cut": value[:at], "noise": noise, "more": value}
+    kind = random.choice(list(kinds))
+    if kind == "more":
+        key = key[:-1] + random.randbytes(random.choice([0, 1, 2]))
+    put(path, family, key, kinds[kind])
+    return family, key, kind
 
 
 def flipped(value: bytes) -> bytes:

@@ -21,6 +21,7 @@ from tests.verification.damage import (
     put,
     put_record,
     spoil_header,
+    state,
     swap_records,
     take_out,
 )
@@ -45,6 +46,7 @@ from timeline.formats.rows import (
 from timeline.log.file import name_of
 from timeline.search.index.schema import entry_document, entry_key
 from timeline.search.text import analysis
+from timeline.verification import repair, verify
 
 
 def id_of(path: Path, name: str) -> int:
@@ -372,3 +374,15 @@ DAMAGES = {
     "a document gone": Damage("index", without_document),
     "a document too many": Damage("index", document_too_many),
 }
+
+
+def check_mended(store: Path, words: str, target: Path) -> None:
+    """`verify` tells of damage in these words, and the repair at `target` is sound."""
+    before = state(store)
+    told = [each.text for each in verify(store).findings]
+    assert any(words in each for each in told), told
+    assert not [each for each in told if "b'@" in each], "as Python has it"
+    done = repair(store, target)
+    assert state(store) == before, "neither changes a byte of the damaged store"
+    assert done.left == []
+    assert verify(target).findings == []

@@ -12,8 +12,8 @@ import pytest
 
 import timeline
 from tests.engine.stores import copy_as_killed
-from tests.verification.damage import pairs, put, state
-from tests.verification.damages import cut, one, without_row
+from tests.verification.damage import put, spoil_one, state
+from tests.verification.damages import check_mended, cut, one, without_row
 from tests.verification.linkdamages import DAMAGES, Damage, post, without
 from tests.verification.linked import OPTIONS, Rows, fill, rows
 from timeline.formats import keys
@@ -65,14 +65,7 @@ def test_damage_is_told_and_mended(
     damage: Damage, store: Path, expected: Rows, tmp_path: Path
 ) -> None:
     damage.do(store)
-    before = state(store)
-    told = [each.text for each in verify(store).findings]
-    assert any(damage.words in each for each in told), told
-    assert not [each for each in told if "b'@" in each], "as Python has it"
-    done = repair(store, tmp_path / "new")
-    assert state(store) == before, "neither changes a byte of the damaged store"
-    assert done.left == []
-    assert verify(tmp_path / "new").findings == []
+    check_mended(store, damage.words, tmp_path / "new")
     assert damage.other or rows(tmp_path / "new") == expected
     with timeline.open(tmp_path / "new", OPTIONS) as db:
         sent = db.feeds.publish("ann", {"text": "later"}).seq
@@ -188,18 +181,9 @@ def spoil(path: Path, random: Random) -> list[tuple[str, bytes, str]]:
         if family == "posts":
             where.append((family, named_anew(path, random), ""))
             continue
-        found = pairs(path, family, prefix)
-        if not found:
-            continue
-        (key, value), (_, other) = random.choice(found), random.choice(found)
-        at = random.randrange(len(value) + 1)
-        noise = value[:at] + random.randbytes(min(8, len(value) - at)) + value[at + 8 :]
-        kinds = {"remove": None, "swap": other, "cut": value[:at], "noise": noise, "more": value}
-        kind = random.choice(list(kinds))
-        if kind == "more":
-            key = key[:-1] + random.randbytes(random.choice([0, 1, 2]))
-        put(path, family, key, kinds[kind])
-        where.append((family, key, kind))
+        done = spoil_one(path, random, family, prefix)
+        if done is not None:
+            where.append(done)
     return where
 
 
