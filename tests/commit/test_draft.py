@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from timeline.commit.draft import Draft
 from timeline.engine.engine import Engine
+from timeline.engine.view import View
 from timeline.errors import TooLargeError
 from timeline.formats.numbers import NO_LSN, TimelineId
 from timeline.formats.rows import INBOX
@@ -41,6 +43,56 @@ def test_a_timeline_is_loaded_by_id_before_it_is_applied(engine: Engine) -> None
     engine.flush()
     with engine.lock:
         assert engine.begin().load(made.id) is None
+
+
+@given(
+    layers=st.lists(
+        st.lists(
+            st.tuples(st.sampled_from(["append", "replace", "delete", "trim"]), st.integers(1, 8))
+        ),
+        min_size=3,
+        max_size=3,
+    ),
+    sealed=st.booleans(),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_an_entry_by_its_number_is_that_of_the_range(
+    engine: Engine, layers: list[list[tuple[str, int]]], *, sealed: bool
+) -> None:
+    """Whether it was applied, staged or drafted, and what became of it in each of these."""
+
+    def change(draft: Draft, action: str, seq: int) -> None:
+        there = next(draft.stored(t, seq, seq), None) is not None
+        if action == "append":
+            draft.append(t, [b"n", b"%d" % seq])
+        elif action == "trim":
+            draft.trim(t, seq)
+        elif there and action == "replace":
+            draft.replace(t, seq, [b"n", b"again"])
+        elif there:
+            draft.delete(t, [seq])
+
+    def compare(view: View) -> None:
+        for seq in range(12):
+            assert view.entry(t, seq) == next(view.stored(t, seq, seq), None)
+
+    with engine.lock:
+        draft = engine.begin()
+        t = draft.create(b"t%d" % draft.lsn)
+        for number, layer in enumerate(layers):
+            for action, seq in layer:
+                change(draft, action, seq)
+                compare(draft)
+            if number < len(layers) - 1:
+                draft.commit()
+                compare(engine.begin())
+                if number == 0:
+                    engine.flush()
+                    if sealed:
+                        engine.store.begin_pass()
+                        engine.store.finish_pass()
+                    compare(engine.view)
+                draft = engine.begin()
 
 
 def test_a_delivery_reaches_those_who_are_members_when_it_is_made(engine: Engine) -> None:

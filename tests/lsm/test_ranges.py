@@ -74,6 +74,13 @@ def test_payloads_by_number_are_those_of_the_range(
     assert ranges.payloads(t, first, last) == {seq: payload for seq, _, _, payload in stored}
 
 
+def test_an_entry_by_its_number_is_that_of_the_range(found: tuple[Ranges, Timeline]) -> None:
+    ranges, t = found
+    stored = {row[0]: row for row in ranges.stored(t, 0, keys.MAX, None, reverse=False)}
+    for seq in (0, *range(1, COUNT + 3), keys.MAX):
+        assert ranges.entry(t, seq) == stored.get(seq)
+
+
 @pytest.mark.parametrize(("first", "last"), BOUNDS)
 def test_counting_agrees_with_reading(
     found: tuple[Ranges, Timeline], first: int, last: int

@@ -141,8 +141,8 @@ class EngineDestination:
             timeline = engine.view.find(name)
             if timeline is None:
                 return None
-            found = engine.view.ranges.stored(timeline, seq, seq, 1, reverse=False)
-        return decode_items(found[0][3]) if found else None
+            found = engine.view.entry(timeline, seq)
+        return None if found is None else decode_items(found[3])
 
     def append(self, name: bytes, items: list[EntryRecord]) -> None:
         def work(draft: Draft) -> None:

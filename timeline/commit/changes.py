@@ -158,7 +158,7 @@ class Changes(Overlay):
         """Delete single entries; how many of `seqs` were there."""
         removed = 0
         for seq in dict.fromkeys(seqs):
-            if next(self.stored(timeline, seq, seq), None) is not None:
+            if self.entry(timeline, seq) is not None:
                 header = self._header(timeline)
                 self._headers[timeline] = header._replace(
                     floor=self._next(timeline) - 1,
@@ -172,7 +172,7 @@ class Changes(Overlay):
     def replace(self, timeline: Timeline, seq: int, items: Sequence[bytes]) -> None:
         """Give entry `seq` other fields. Raises `NotFoundError` when there is none."""
         self._stage.check_items(items)
-        if next(self.stored(timeline, seq, seq), None) is None:
+        if self.entry(timeline, seq) is None:
             raise NotFoundError(f"there is no entry {seq} to replace")
         payload = encode_entry(seq, items)
         self._stage.check_size(len(payload))

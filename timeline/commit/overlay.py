@@ -117,7 +117,7 @@ class Overlay:
         """Entries numbered `first` to `last`, inclusive, one by one."""
         header = self._header(timeline)
         first = max(first, header.first)
-        stage, own, patches = self._stage, self._appended, self._patches
+        stage, own = self._stage, self._appended
         extra = stage.staged(timeline, first, last)
         extra += [
             (own.seqs[index], self.lsn, self.time, own.payload(index))
@@ -128,13 +128,39 @@ class Overlay:
         parts = (iter(extra[::-1]), applied) if reverse else (applied, iter(extra))
         for part in parts:
             for seq, lsn, at, payload in part:
-                present = patches.get((timeline.id, seq))
-                if present is None:
-                    present = stage.patch(timeline, seq)
-                if present is None:
-                    present = payload
+                present = self._present(timeline, seq, payload)
                 if present:
                     yield seq, lsn, at, present
+
+    def entry(self, timeline: Timeline, seq: int) -> StoredEntry | None:
+        """Entry number `seq`; None when there is none."""
+        if seq < self._header(timeline).first:
+            return None
+        found = self._stage.timelines.ranges.entry(timeline, seq)
+        if found is None:
+            found = self._staged_entry(timeline, seq)
+        if found is None:
+            return None
+        present = self._present(timeline, seq, found[3])
+        return (seq, found[1], found[2], present) if present else None
+
+    def _staged_entry(self, timeline: Timeline, seq: int) -> StoredEntry | None:
+        """Entry `seq` as it was appended, if that was not applied yet."""
+        if timeline in self._nexts and seq >= timeline.next:
+            own = self._appended
+            for index, owner in enumerate(own.timelines):
+                if owner is timeline and own.seqs[index] == seq:
+                    return seq, self.lsn, self.time, own.payload(index)
+            return None
+        staged = self._stage.staged(timeline, seq, seq)
+        return staged[0] if staged else None
+
+    def _present(self, timeline: Timeline, seq: int, payload: bytes) -> bytes:
+        """What patches that are not applied make of an entry; nothing when it is deleted."""
+        present = self._patches.get((timeline.id, seq))
+        if present is None:
+            present = self._stage.patch(timeline, seq)
+        return payload if present is None else present
 
     def read(
         self,

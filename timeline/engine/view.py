@@ -84,6 +84,9 @@ class View(Source, Protocol):
     ) -> Iterator[StoredEntry]:
         """Entries numbered `first` to `last`, inclusive, one by one."""
 
+    def entry(self, timeline: Timeline, seq: int) -> StoredEntry | None:
+        """Entry number `seq`, for a fraction of what `stored` costs; None when there is none."""
+
     def get(self, key: bytes) -> bytes | None:
         """The state under `key`."""
 
@@ -218,6 +221,9 @@ class Applied:
         self, timeline: Timeline, first: int, last: int, *, reverse: bool = False
     ) -> Iterator[StoredEntry]:
         return self.ranges.each(timeline, first, last, reverse=reverse)
+
+    def entry(self, timeline: Timeline, seq: int) -> StoredEntry | None:
+        return self.ranges.entry(timeline, seq)
 
     def payloads(self, timeline: Timeline, first: int, last: int) -> dict[int, bytes]:
         """Entries numbered `first` to `last`, inclusive, in stored form, by number: all at once."""

@@ -125,7 +125,7 @@ def open_feed(view: View, posts: Timeline) -> Feed:
 
 def find_post(view: View, feed: Feed, seq: int) -> bytes | None:
     """The present stored form of post `seq`; None when there is none."""
-    row = next(view.stored(feed.posts, seq, seq), None)
+    row = view.entry(feed.posts, seq)
     return None if row is None else row[3]
 
 

@@ -30,6 +30,7 @@ from sortedcontainers import SortedList
 
 from timeline.formats import keys
 from timeline.formats.records import Appends
+from timeline.formats.segments import StoredEntry
 from timeline.lsm.columns import ROW_BYTES, Columns, Piece
 from timeline.lsm.timeline import Inbox, Timeline
 
@@ -255,6 +256,20 @@ class Memtable:
         if self.seq(tail[count - 1]) - first == count - 1:
             return min(max(seq - first, 0), count)
         return bisect_left(tail, seq, 0, count, key=self.seq)
+
+    def entry(self, timeline: Timeline, seq: int) -> StoredEntry | None:
+        """Entry number `seq` if it lies in memory and was not deleted."""
+        at = self.index(timeline, seq)
+        if at == self.applied(timeline):
+            return None
+        row = timeline.tail[at]
+        columns = self.columns(row)
+        if columns.seq(row) != seq:
+            return None
+        payload = columns.payloads((row,))[0]
+        if timeline.patched is not None:
+            payload = timeline.patched.get(seq, payload)
+        return (seq, columns.lsn(row), columns.time(row), payload) if payload else None
 
     def stretch(
         self, timeline: Timeline, first: int, last: int, most: int, *, reverse: bool

@@ -165,6 +165,19 @@ class Ranges:
             found += part
         return found
 
+    def entry(self, timeline: Timeline, seq: int) -> StoredEntry | None:
+        """Entry number `seq`; None when there is none."""
+        row = timeline.row
+        if row is None or seq < row.first:
+            return None
+        if seq >= self._memtable.first(timeline):
+            return self._memtable.entry(timeline, seq)
+        if seq > timeline.floor:
+            return None
+        for source, start, stop in self._sealed_runs(timeline, seq, seq, reverse=False):
+            return next(source.stored(start, stop))
+        return None
+
     def payloads(self, timeline: Timeline, first: int, last: int) -> dict[int, bytes]:
         """As `read` without a limit, by number."""
         if timeline.tail:

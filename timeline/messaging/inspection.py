@@ -183,8 +183,9 @@ def _uncounted(view: View, conversation: Conversation) -> tuple[int, int, int]:
     total = count([(extent.first, extent.head)], [bitmaps], [])
     recalled = silent = 0
     for seq in islice(_backwards(bitmaps, extent.first, extent.head), _EXPLAINED):
-        for _, _, _, payload in view.stored(conversation.messages, seq, seq):
-            gone = value_of(decode_items(payload), b"@recalled") is not None
+        row = view.entry(conversation.messages, seq)
+        if row is not None:
+            gone = value_of(decode_items(row[3]), b"@recalled") is not None
             recalled += gone
             silent += not gone
     return total, recalled, silent

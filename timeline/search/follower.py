@@ -181,9 +181,6 @@ class Follower:
         view = self._engine.view
         try:
             timeline = view.load(timeline_id)
-            found = None
-            if timeline is not None:
-                found = view.ranges.stored(timeline, seq, seq, 1, reverse=False)
+            return None if timeline is None else view.entry(timeline, seq)
         except CorruptError as error:
             return error
-        return found[0] if found else None

@@ -64,5 +64,5 @@ def split_event(payload: bytes) -> tuple[int, int, list[bytes]]:
 
 def find_entry(view: View, timeline: Timeline, seq: int) -> bytes | None:
     """The present stored form of entry `seq`; None when there is none."""
-    row = next(view.stored(timeline, seq, seq), None)
+    row = view.entry(timeline, seq)
     return None if row is None else row[3]

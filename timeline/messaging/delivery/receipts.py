@@ -33,7 +33,7 @@ def receipts_of(
         )
     if access.inbox is not None:
         check_seen(Visibility(view, conversation, access.inbox.id, access.member), seq)
-    row = next(view.stored(conversation.messages, seq, seq), None)
+    row = view.entry(conversation.messages, seq)
     if row is None:
         expired = has_expired(view, conversation, seq)
         reason = f"message {seq} has expired" if expired else f"there is no message {seq}"

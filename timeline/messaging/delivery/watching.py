@@ -187,7 +187,7 @@ class Watch:
 
     def _fresh(self, timeline_id: int, seq: int, inboxes: Sequence[int]) -> Fresh | None:
         timeline = self._view.load(timeline_id)
-        row = None if timeline is None else next(self._view.stored(timeline, seq, seq), None)
+        row = None if timeline is None else self._view.entry(timeline, seq)
         if timeline is None or row is None:
             return None
         return Fresh(row[1], timeline.name, seq, row[3], inboxes)

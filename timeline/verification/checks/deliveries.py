@@ -122,7 +122,7 @@ def _missing(
                 looked_at += 1
                 if looked_at > _MOST_LOOKED_FOR:
                     return
-                if snapshot.timelines.ranges.stored(timeline, seq, seq, 1, reverse=False):
+                if snapshot.timelines.ranges.entry(timeline, seq) is not None:
                     yield seq
 
 

@@ -165,7 +165,7 @@ def _is_there(snapshot: Snapshot, feed: int, seq: int) -> bool:
     if timeline is None or seq > snapshot.memtable.head(timeline):
         return False
     try:
-        return bool(snapshot.timelines.ranges.stored(timeline, seq, seq, 1, reverse=False))
+        return snapshot.timelines.ranges.entry(timeline, seq) is not None
     except CorruptError:
         return True  # the check of entries tells of it
 
