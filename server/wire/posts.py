@@ -11,11 +11,14 @@ from typing import Final
 
 from timeline.feeds.posts import Post, counts_shown
 from timeline.feeds.profile import PostPage
+from timeline.formats.posts import NO_COUNTS
 
 from . import replies
 from .entries import encode_map, encode_stored
 
 _HEADER: Final = replies.array_header(6)
+_NONE: Final = replies.array([])
+_KINDS: Final = {kind: replies.bulk(kind.encode()) for kind in ("post", "reply", "repost")}
 
 
 def encode_post(post: Post) -> bytes:
@@ -23,11 +26,11 @@ def encode_post(post: Post) -> bytes:
     return b"".join(
         (
             _HEADER,
-            replies.bulk(post.header.kind.encode()),
+            _KINDS[post.header.kind],
             replies.bulk(post.author),
             encode_stored(post.payload),
-            _counts(post),
-            replies.array([replies.bulk(name) for name in post.own]),
+            _NONE if post.counts is NO_COUNTS else _counts(post),
+            replies.array([replies.bulk(name) for name in post.own]) if post.own else _NONE,
         )
     )
 

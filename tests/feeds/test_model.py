@@ -41,6 +41,7 @@ from timeline.commit.draft import Draft
 from timeline.embedded.feeds import Post, PostPage
 from timeline.errors import NoPermissionError, NotFoundError
 from timeline.feeds import following, publishing
+from timeline.feeds.frame import Frame
 from timeline.feeds.publishing import Published as PublishedPost
 
 USERS = ["ann", "bob", "cat", "dan"]
@@ -177,7 +178,7 @@ class Machine(RuleBasedStateMachine):
                     [b"text", text.encode()],
                     keys=self.db.messaging.messages.keys,
                     options=self.options,
-                    frame=publishing.Frame(reply=reply.encode()),
+                    frame=Frame(reply=reply.encode()),
                 )
                 self.oracle.publish(author, text, reply=reply)
                 first = first or f"{author}/{done.seq}"

@@ -8,7 +8,8 @@ import timeline
 from tests.verification.damage import pairs
 from timeline.commit.draft import Draft
 from timeline.embedded.database import Database
-from timeline.feeds.publishing import Frame, publish
+from timeline.feeds.frame import Frame
+from timeline.feeds.publishing import publish
 from timeline.formats.posts import FAMILIES
 from timeline.options import Options
 

@@ -27,6 +27,7 @@ from timeline.feeds import (
     settings,
 )
 from timeline.feeds.following import Followed
+from timeline.feeds.frame import Frame, audience_of
 from timeline.feeds.inspection import FeedUserFacts, inspect_user
 from timeline.feeds.lists import Relation
 from timeline.feeds.profile import AuthorInfo
@@ -137,8 +138,8 @@ class FeedCalls:
         """
         who, content = encode_name(author), encode_fields(fields)
         once = None if key is None else encode_name(key)
-        frame = publishing.Frame(
-            publishing.audience_of(encode_name(audience)),
+        frame = Frame(
+            audience_of(encode_name(audience)),
             _post(reply),
             _post(repost),
             arguments.names(mentions, "users"),
@@ -152,7 +153,7 @@ class FeedCalls:
                 keys=self.feeds.keys,
                 options=self._options,
                 key=once,
-                frame=frame,
+                frame=frame if any(frame) else None,
             )
         )
 

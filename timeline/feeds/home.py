@@ -30,7 +30,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from itertools import chain, takewhile
-from typing import Final, NamedTuple
+from typing import Final
 
 from timeline.engine.view import Applied
 from timeline.errors import UsageError
@@ -78,18 +78,24 @@ def read_home(feeds: Feeds, user: bytes, after: bytes, count: int) -> PostPage:
     return page_of(sight, posts, b"")
 
 
-class Look(NamedTuple):
+class Look:
     """One thing that was looked at; `post` is None when it is not shown, `there` says whether there
-    is a post at all. `original` is the name of what a plain repost reposts, and of any other post
-    its own.
+    is a post at all.
     """
 
-    place: Place
-    cost: int
-    there: bool
-    post: Post | None
-    original: bytes
-    plain: bool
+    __slots__ = ("cost", "place", "post", "there")
+
+    def __init__(self, place: Place, cost: int, post: Post | None, *, there: bool) -> None:
+        self.place = place
+        self.cost = cost
+        self.post = post
+        self.there = there
+
+
+def _original(post: Post) -> bytes:
+    """The name of what a plain repost reposts, and of any other post its own."""
+    header = post.header
+    return header.repost if header.plain else post.name
 
 
 class Ahead:
@@ -107,8 +113,9 @@ class Ahead:
         for none when that would take very many looks. Only posts count, and only those that are
         there: others come by one way of diffusion alone.
         """
-        if not look.plain:
+        if look.post is None or not look.post.header.plain:
             return False
+        original = look.post.header.repost
         hidden = 0
         for at in range(_MOST_AHEAD):
             if at == len(self._waiting):
@@ -125,7 +132,7 @@ class Ahead:
             if window == 0:
                 return False
             window -= 1
-            if older.original == look.original:
+            if _original(older.post) == original:
                 return True
         return False
 
@@ -152,12 +159,10 @@ class Reader:
         for thing in self.things(before):
             cost = _COST_OF_POST if thing.kind in (0, POST) else 1
             post = self.post(thing)
-            if post is None or not (self._sight.sees(post) and self._sight.wants(post)):
-                yield Look(thing.place, cost, post is not None, None, b"", plain=False)
-                continue
-            header = post.header
-            original = header.repost if header.plain else post.name
-            yield Look(thing.place, cost, True, post, original, header.plain)
+            there = post is not None
+            if post is not None and not (self._sight.sees(post) and self._sight.wants(post)):
+                post = None
+            yield Look(thing.place, cost, post, there=there)
 
     def things(self, before: Place) -> Iterator[Thing]:
         """What may be shown, newest first: above the floor of the home what was delivered and what
@@ -189,9 +194,10 @@ class Reader:
         if thing.kind:  # a reference
             if thing.kind != POST or not self._delivered(thing.timeline_id, thing.seq):
                 return None
-            payload = self._view.payloads(posts, thing.seq, thing.seq).get(thing.seq, b"")
-        if not payload:
-            return None
+            row = self._view.entry(posts, thing.seq)
+            if row is None:
+                return None
+            payload = row[3]
         return Post(author_of(posts.name), thing.timeline_id, thing.seq, payload)
 
     def _delivered(self, feed: int, seq: int) -> bool:

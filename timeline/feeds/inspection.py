@@ -12,7 +12,7 @@ from timeline.engine.view import Applied
 from timeline.fanout import ordinal_of
 from timeline.feeds.access import Feed, check_known, find_feed, home_row
 from timeline.feeds.cache import KeptHome
-from timeline.feeds.home import Ahead, Reader
+from timeline.feeds.home import Ahead, Look, Reader
 from timeline.feeds.posts import Post, split_post
 from timeline.feeds.service import Feeds
 from timeline.feeds.sight import Sight
@@ -142,7 +142,7 @@ def _why(feeds: Feeds, user: bytes, author: bytes, seq: int) -> tuple[bool, str]
     feed, home = find_feed(view, author), view.find(HOMES + user)
     if feed is None or not 0 < seq <= feed.head:
         return False, "there never was such a post"
-    row = next(view.stored(feed.posts, seq, seq), None)
+    row = view.entry(feed.posts, seq)
     if row is None:
         return False, "it was deleted"
     kept = feeds.homes.of(NO_TIMELINE if home is None else home.id)
@@ -187,10 +187,14 @@ def _hidden(feeds: Feeds, home: KeptHome, user: bytes, post: Post, lsn: int) -> 
     place = Place(lsn, ordinal_of(post.payload))
     ahead = Ahead(Reader(feeds.view, home, sight).looks(Place(lsn, place.ordinal + 1)))
     look = ahead.take()
-    while look is not None and look.place == place and look.post != post:
+    while look is not None and look.place == place and not _is(look, post):
         look = ahead.take()
     if look is None or look.place != place:
         return "it is missing: run `timeline verify`"
     if ahead.repeats(look, feeds.options.repost_window):
         return "it is a repost, and the same post is among the next older ones"
     return ""
+
+
+def _is(look: Look, post: Post) -> bool:
+    return look.post is not None and look.post.name == post.name

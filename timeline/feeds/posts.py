@@ -5,8 +5,8 @@ Rule: the fields stay in stored form together with the id, so that a reply copie
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from timeline.bitmaps import holds
 from timeline.engine.view import View
@@ -30,25 +30,25 @@ from timeline.identity import check_user
 PAGE_BYTES: Final = 4 << 20  # of posts, after which a page ends
 
 
-class Post(NamedTuple):
+class Post:
     """Post `seq` of `author`, whose feed has the id `feed`. `payload` is the stored form of an
-    entry with that number.
+    entry with that number. What others did with it is nothing before `count` has found it.
     """
 
-    author: bytes
-    feed: int
-    seq: int
-    payload: bytes
-    counts: Counts = NO_COUNTS
-    own: tuple[bytes, ...] = ()  # the viewer's reactions
+    __slots__ = ("author", "counts", "feed", "header", "own", "payload", "seq")
+
+    def __init__(self, author: bytes, feed: int, seq: int, payload: bytes) -> None:
+        self.author = author
+        self.feed = feed
+        self.seq = seq
+        self.payload = payload
+        self.header: Header = header_of(payload)
+        self.counts: Counts = NO_COUNTS
+        self.own: Sequence[bytes] = ()  # the viewer's reactions
 
     @property
     def name(self) -> bytes:
         return post_name(self.author, self.seq)
-
-    @property
-    def header(self) -> Header:
-        return header_of(self.payload)
 
     @property
     def fields(self) -> Fields:
@@ -68,40 +68,38 @@ def split_post(name: bytes) -> tuple[bytes, int]:
     return found
 
 
-def count(view: View, posts: Iterable[Post | None], reader: int) -> list[Post | None]:
-    """The same posts, with what others did with them, and which reactions are those of the home
-    `reader`, 0 for nobody's.
+def count(view: View, posts: Iterable[Post], reader: int) -> None:
+    """Find what others did with these posts, and which reactions are those of the home `reader`, 0
+    for nobody's.
     """
-    found = list(posts)
-    rows = _rows(view, [counts_key(post.feed, post.seq) for post in found if post is not None])
-    for at, post in enumerate(found):
-        row = None if post is None else rows[counts_key(post.feed, post.seq)]
-        if post is not None and row is not None:
-            found[at] = post._replace(counts=decode_counts(row))
-    if reader:
-        _mark_own(view, found, reader)
-    return found
+    places = {counts_key(post.feed, post.seq): post for post in posts}
+    reacted: list[Post] = []
+    for key, row in _rows(view, places).items():
+        if row is not None:
+            post = places[key]
+            post.counts = decode_counts(row)
+            if post.counts.reactions:
+                reacted.append(post)
+    if reader and reacted:
+        _mark_own(view, reacted, reader)
 
 
-def _mark_own(view: View, posts: list[Post | None], reader: int) -> None:
+def _mark_own(view: View, posts: Sequence[Post], reader: int) -> None:
     chunk, bit = reader >> REACTION_BITS, reader & ((1 << REACTION_BITS) - 1)
     rows = _rows(
         view,
         [
             reaction_key(post.feed, post.seq, each.kind, chunk)
             for post in posts
-            if post is not None
             for each in post.counts.reactions
         ],
     )
-    for at, post in enumerate(posts):
-        if post is not None and post.counts.reactions:
-            own = [
-                each.name
-                for each in post.counts.reactions
-                if holds(rows[reaction_key(post.feed, post.seq, each.kind, chunk)], bit)
-            ]
-            posts[at] = post._replace(own=tuple(own))
+    for post in posts:
+        post.own = [
+            each.name
+            for each in post.counts.reactions
+            if holds(rows[reaction_key(post.feed, post.seq, each.kind, chunk)], bit)
+        ]
 
 
 def _rows(view: View, keys: Iterable[bytes]) -> dict[bytes, bytes | None]:
@@ -111,6 +109,8 @@ def _rows(view: View, keys: Iterable[bytes]) -> dict[bytes, bytes | None]:
 
 def counts_shown(counts: Counts) -> dict[bytes, int]:
     """What there is any of, by name."""
+    if counts is NO_COUNTS:
+        return {}
     replies, reposts, quotes, reactions = counts
     found = {b"replies": replies, b"reposts": reposts, b"quotes": quotes}
     found |= {each.name: each.users for each in reactions}

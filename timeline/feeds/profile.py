@@ -36,8 +36,8 @@ class PostPage(NamedTuple):
 
 def page_of(sight: Sight, posts: list[Post], cursor: bytes) -> PostPage:
     """A page of posts that were found."""
-    counted = [post for post in sight.count(posts) if post is not None]
-    return PostPage(counted, sight.references(posts), cursor)
+    sight.count(posts)
+    return PostPage(posts, sight.references(posts), cursor)
 
 
 class AuthorInfo(NamedTuple):
@@ -126,7 +126,8 @@ def get(
         size += 0 if post is None else len(post.payload)
         if size > most_bytes:
             raise TooLargeError(f"these posts exceed {most_bytes} bytes: ask for fewer at a time")
-    return sight.count(found)
+    sight.count([post for post in found if post is not None])
+    return found
 
 
 def info(view: View, viewer: bytes, author: bytes) -> AuthorInfo:

@@ -25,35 +25,22 @@ from timeline.feeds.access import (
     find_or_create_feed,
     find_post,
 )
+from timeline.feeds.frame import Frame, checked, parts_of, stored
 from timeline.feeds.links import Place, Targets, find_target, link, repost_of, unlink
-from timeline.feeds.posts import Post, split_post
+from timeline.feeds.posts import Post
 from timeline.feeds.sight import Sight
 from timeline.fields import check_own_fields, check_text, event_fields
 from timeline.formats.conversations import KeyRow
 from timeline.formats.entries import decode_items
 from timeline.formats.feeds import DELETE, EDIT, KINDS, POST
-from timeline.formats.posts import EVERYBODY, FOLLOWERS, NAMED, header_of, post_name
+from timeline.formats.posts import header_of, post_name
 from timeline.idempotency import Keys, digest_of
-from timeline.identity import APPLICATION, check_actor, check_id, check_user
+from timeline.identity import APPLICATION, check_actor, check_user
 from timeline.options import Options
 
 _STORE_FIELDS: Final = 8  # that a post may have besides mentions and tags, at most
 _ANYBODY: Final = 0  # in place of the sender in a key: a feed has one author
-_MOST_MENTIONS: Final = 64
-_MOST_TAGS: Final = 32
-AUDIENCES: Final = {b"everybody": EVERYBODY, b"followers": FOLLOWERS, b"named": NAMED}
-
-
-class Frame(NamedTuple):
-    """What is said of a post besides its fields: who may see it, which post it replies to, which it
-    reposts or quotes (each `author/number`, or nothing), whom it mentions, its tags.
-    """
-
-    audience: bytes = EVERYBODY
-    reply: bytes = b""
-    repost: bytes = b""
-    mentions: Sequence[bytes] = ()
-    tags: Sequence[bytes] = ()
+NOWHERE: Final = Targets(None, None, plain=False)
 
 
 class Published(NamedTuple):
@@ -64,18 +51,6 @@ class Published(NamedTuple):
     status: str
 
 
-_OF_ITSELF: Final = Frame()
-
-
-def audience_of(word: bytes) -> bytes:
-    """Who may see a post, as it is stored. Raises `UsageError`."""
-    found = AUDIENCES.get(word)
-    if found is None:
-        words = b", ".join(AUDIENCES).decode()
-        raise UsageError(f"a post is for one of {words}, not for {shown(word)}")
-    return found
-
-
 def publish(
     draft: Draft,
     author: bytes,
@@ -84,7 +59,7 @@ def publish(
     keys: Keys,
     options: Options,
     key: bytes | None = None,
-    frame: Frame = _OF_ITSELF,
+    frame: Frame | None = None,
 ) -> Published:
     """Store a post and deliver it. Without `items` it reposts another as it is, and if its author
     has done so before it is a duplicate. Raises `UsageError`, `TooLargeError`, `ConflictError`,
@@ -94,17 +69,19 @@ def publish(
     check_user(author)
     if key is not None:
         check_text(key, "an idempotency key")
-    frame = _checked(frame, items, options)
+    if frame is not None:
+        frame = checked(frame)
+    _check_items(items, frame, options)
     feed = find_or_create_feed(draft, author)
     digest = b""
     if key is not None:
-        digest = digest_of((items, *_parts(frame)))
+        digest = digest_of((items, *(parts_of(frame) if frame is not None else ())))
         before = keys.find(draft, feed.id, _ANYBODY, key, digest, "post")
         if before is not None:
             return Published(before.seq, before.time, "duplicate")
-    targets = _NOWHERE
-    sight = Sight(draft, author) if any(frame) else None
-    if sight is not None and (frame.reply or frame.repost):
+    targets = NOWHERE
+    if frame is not None:
+        sight = Sight(draft, author)
         reply = find_target(sight, frame.reply) if frame.reply else None
         repost = find_target(sight, frame.repost) if frame.repost else None
         if repost is not None and not items:
@@ -114,28 +91,41 @@ def publish(
                     row = KeyRow(again.seq, again.time, digest)
                     keys.keep(draft, feed.id, _ANYBODY, key, row)
                 return again
-        targets = Targets(_place(reply), _place(repost), not items)
-        frame = frame._replace(reply=_name(reply), repost=_name(repost))
-    if sight is not None:
         for user in frame.mentions:
             sight.meet(user)
-    stamped = [b"@time", b"%d" % draft.time]
+        targets = Targets(_place(reply), _place(repost), not items)
+        frame = frame._replace(reply=_name(reply), repost=_name(repost))
+    fields = [b"@time", b"%d" % draft.time]
     if key is not None:
-        stamped += (b"@key", key)
-    stamped += _stored(frame)
+        fields += (b"@key", key)
+    if frame is not None:
+        fields += stored(frame)
     # In both ways of diffusion, since who follows later pulls it in any case.
     ordinal = draft.made
-    stamped += stamp(draft)
-    seq = draft.append(feed.posts, [*stamped, *items])
+    fields += stamp(draft)
+    fields += items
+    seq = draft.append(feed.posts, fields)
     if not feed.pulled:  # right behind its entry, see `pullback.Place`
         push(draft, feed.id, feed.posts, seq, POST)
-    link(draft, targets, feed, ordinal, seq)
+    if targets is not NOWHERE:
+        link(draft, targets, feed, ordinal, seq)
     if key is not None:
         keys.keep(draft, feed.id, _ANYBODY, key, KeyRow(seq, draft.time, digest))
     return Published(seq, draft.time, "stored")
 
 
-_NOWHERE: Final = Targets(None, None, plain=False)
+def _check_items(items: Sequence[bytes], frame: Frame | None, options: Options) -> None:
+    others = _STORE_FIELDS
+    if frame is not None:
+        if frame.repost and not items:
+            if frame.reply or frame.mentions or frame.tags:
+                raise UsageError(
+                    "a repost without fields is the other post as it is: it has neither a reply "
+                    "nor mentions nor tags. With fields it is a quote, which may have them"
+                )
+            return
+        others += len(frame.mentions) + len(frame.tags)
+    _check_fields(items, options.entry_fields - others)
 
 
 def _place(post: Post | None) -> Place | None:
@@ -149,58 +139,8 @@ def _name(post: Post | None) -> bytes:
 def _reposted(draft: Draft, feed: Feed, post: Post) -> Published | None:
     """The repost of a post that a feed has already."""
     seq = repost_of(draft, Place(post.feed, post.seq), feed.id)
-    row = None if seq is None else next(draft.stored(feed.posts, seq, seq), None)
+    row = None if seq is None else draft.entry(feed.posts, seq)
     return None if row is None else Published(row[0], row[2], "duplicate")
-
-
-# --- what is said of a post -----------------------------------------------------------------------
-
-
-def _checked(frame: Frame, items: Sequence[bytes], options: Options) -> Frame:
-    """The frame with each mention and tag once."""
-    frame = frame._replace(
-        mentions=list(dict.fromkeys(frame.mentions)), tags=list(dict.fromkeys(frame.tags))
-    )
-    if len(frame.mentions) > _MOST_MENTIONS:
-        raise TooLargeError(f"a post mentions at most {_MOST_MENTIONS} users")
-    if len(frame.tags) > _MOST_TAGS:
-        raise TooLargeError(f"a post has at most {_MOST_TAGS} tags")
-    for user in frame.mentions:
-        check_user(user)
-    for tag in frame.tags:
-        check_id(tag, "tag")
-    if frame.audience == NAMED and not frame.mentions:
-        raise UsageError("a post for those whom it names mentions somebody")
-    for name in (frame.reply, frame.repost):
-        if name:
-            split_post(name)
-    if frame.repost and not items:
-        if frame.reply or frame.mentions or frame.tags:
-            raise UsageError(
-                "a repost without fields is the other post as it is: it has neither a reply nor "
-                "mentions nor tags. With fields it is a quote, which may have them"
-            )
-        return frame
-    others = _STORE_FIELDS + len(frame.mentions) + len(frame.tags)
-    _check_fields(items, options.entry_fields - others)
-    return frame
-
-
-def _parts(frame: Frame) -> tuple[Sequence[bytes], ...]:
-    """What of a frame makes a post another one under the same key."""
-    audience, reply, repost, mentions, tags = frame
-    return ([audience, reply, repost], mentions, tags) if any(frame) else ()
-
-
-def _stored(frame: Frame) -> list[bytes]:
-    """The fields that hold a frame."""
-    once = ((b"@for", frame.audience), (b"@reply", frame.reply), (b"@repost", frame.repost))
-    items = [item for field, value in once if value for item in (field, value)]
-    for user in frame.mentions:
-        items += (b"@mentions", user)
-    for tag in frame.tags:
-        items += (b"@tags", tag)
-    return items
 
 
 # --- changing a post ------------------------------------------------------------------------------
@@ -237,7 +177,7 @@ def delete(draft: Draft, author: bytes, seq: int, actor: bytes) -> None:
     feed = _feed_of(draft, author, actor)
     if feed is None or not 0 < seq <= feed.head:
         raise _no_post(author, seq)
-    row = next(draft.stored(feed.posts, seq, seq), None)
+    row = draft.entry(feed.posts, seq)
     if row is not None:
         draft.delete(feed.posts, [seq])
         unlink(draft, row[3], feed, row[1], seq)

@@ -11,7 +11,7 @@ neither. A mute hides nothing from whoever looks for it: it keeps things out of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from timeline.engine.view import View
 from timeline.errors import NoPermissionError, shown
@@ -38,7 +38,7 @@ from timeline.formats.feeds import (
     feed_key,
 )
 from timeline.formats.names import HOMES
-from timeline.formats.posts import EVERYBODY, FOLLOWERS, NAMED, Header
+from timeline.formats.posts import EVERYBODY, FOLLOWERS, FOR_ALL, NAMED, Header
 from timeline.identity import check_user
 
 
@@ -64,8 +64,6 @@ class Sight:
 
     def sees(self, post: Post) -> bool:
         """Whether the viewer may see a post that was found somewhere."""
-        if post.author == self.viewer and not post.header.plain:
-            return True
         header = post.header
         if not self._is_meant(post, header):
             return False
@@ -75,9 +73,9 @@ class Sight:
         """Whether a post that the viewer sees belongs in their home, if it is of somebody whom they
         follow.
         """
-        header = post.header
         if post.author == self.viewer:
             return True
+        header = post.header
         follow = self._follow(post.feed)
         flags = 0 if follow is None else follow.flags
         if header.reply and flags & NO_REPLIES:
@@ -190,9 +188,9 @@ class Sight:
             raise NoPermissionError(f"there is no post {shown(name)}, or none that {who} may see")
         return found
 
-    def count(self, posts: Iterable[Post | None]) -> list[Post | None]:
-        """The same posts, with what others and the viewer did with them."""
-        return count(self._view, posts, 0 if self._home is None else self._home.id)
+    def count(self, posts: Iterable[Post]) -> None:
+        """Find what others and the viewer did with these posts."""
+        count(self._view, posts, 0 if self._home is None else self._home.id)
 
     # --- what posts name ----------------------------------------------------------------------
 
@@ -204,18 +202,18 @@ class Sight:
             size += 0 if named is None else len(named.payload)
         return size
 
-    def references(self, posts: Iterable[Post | None]) -> References:
+    def references(self, posts: Iterable[Post]) -> References:
         """What these posts name, and what their reposts name in turn, each once."""
-        found = dict.fromkeys(
-            name for post in posts if post is not None for name in self._named(post)
-        )
-        counted = self.count([self.find(name) for name in found])
-        return dict(zip(found, counted, strict=True))
+        found = {name: self.find(name) for post in posts for name in self._named(post)}
+        self.count([post for post in found.values() if post is not None])
+        return found
 
-    def _named(self, post: Post) -> list[bytes]:
+    def _named(self, post: Post) -> Sequence[bytes]:
         header = post.header
+        if header is FOR_ALL:
+            return ()
         names = [name for name in (header.reply, header.repost) if name]
         if header.plain:  # it is shown as what it reposts
             original = self.find(header.repost)
-            names += [] if original is None else self._named(original)
+            names += () if original is None else self._named(original)
         return names

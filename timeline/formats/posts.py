@@ -17,6 +17,7 @@ Integers in values are little-endian, in keys big-endian. A decoder raises `Corr
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from struct import (
     Struct,
     error as StructError,  # noqa: N812  it is a class
@@ -48,16 +49,27 @@ _SIX: Final = Struct(">QQQQQQ")
 _NAME: Final = re.compile(rb"(.+)/([1-9][0-9]{0,18})", re.DOTALL)
 
 
-class Header(NamedTuple):
+class Header:
     """What a post is, by its fields of the store. `reply` and `repost` name posts; they are empty
     for none. One that is `plain` reposts and says nothing itself.
     """
 
-    audience: bytes
-    reply: bytes
-    repost: bytes
-    plain: bool
-    mentions: tuple[bytes, ...]
+    __slots__ = ("audience", "mentions", "plain", "reply", "repost")
+
+    def __init__(
+        self,
+        audience: bytes,
+        reply: bytes = b"",
+        repost: bytes = b"",
+        *,
+        plain: bool = False,
+        mentions: Sequence[bytes] = (),
+    ) -> None:
+        self.audience = audience
+        self.reply = reply
+        self.repost = repost
+        self.plain = plain
+        self.mentions = mentions
 
     @property
     def kind(self) -> str:
@@ -96,14 +108,14 @@ class Link(NamedTuple):
     by_seq: int
 
 
-_FOR_ALL: Final = Header(EVERYBODY, b"", b"", False, ())
+FOR_ALL: Final = Header(EVERYBODY)  # as nearly all posts are
 NO_COUNTS: Final = Counts(0, 0, 0)
 
 
 def header_of(payload: bytes) -> Header:
     """What a post in stored form is."""
     if b"@for" not in payload and b"@re" not in payload:
-        return _FOR_ALL
+        return FOR_ALL
     items = decode_items(payload)
     audience, reply, repost, plain = EVERYBODY, b"", b"", True
     mentions: list[bytes] = []
@@ -118,7 +130,7 @@ def header_of(payload: bytes) -> Header:
             repost = value
         elif field == b"@mentions":
             mentions.append(value)
-    return Header(audience, reply, repost, plain and bool(repost), tuple(mentions))
+    return Header(audience, reply, repost, plain=plain and bool(repost), mentions=mentions)
 
 
 def post_name(author: bytes, seq: int) -> bytes:

@@ -11,6 +11,7 @@ from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.errors import UsageError
 from timeline.feeds import home, posts, profile, publishing, reactions
+from timeline.feeds.frame import Frame, audience_of
 from timeline.feeds.replies import replies as feed_replies
 
 from ...registry.command import Arguments
@@ -38,28 +39,33 @@ _STATUSES: Final = {word: replies.bulk(word.encode()) for word in ("stored", "du
 def publish(session: Session, args: Arguments, draft: Draft) -> bytes:
     options = Options(args, 2)
     key: bytes | None = None
-    frame = publishing.Frame()
+    frame: Frame | None = None
     while (word := options.word()) is not None:
         if word == b"KEY":
             key = options.value()
-        elif word == b"FOR":
-            frame = frame._replace(audience=publishing.audience_of(options.value().lower()))
-        elif word == b"REPLY":
-            frame = frame._replace(reply=_post(options.value()))
-        elif word == b"REPOST":
-            frame = frame._replace(repost=_post(options.value()))
-        elif word == b"MENTIONS":
-            frame = frame._replace(mentions=options.values())
-        elif word == b"TAGS":
-            frame = frame._replace(tags=options.values())
         else:
-            raise options.unknown()
-    items = options.fields(needed=not frame.repost)
+            frame = _framed(frame or Frame(), word, options)
+    items = options.fields(needed=frame is None or not frame.repost)
     feeds = session.service.feeds
     done = publishing.publish(
         draft, args[1], items, keys=feeds.keys, options=feeds.options, key=key, frame=frame
     )
     return b"*3\r\n:%d\r\n:%d\r\n%b" % (done.seq, done.time, _STATUSES[done.status])
+
+
+def _framed(frame: Frame, word: bytes, options: Options) -> Frame:
+    """With what an option says of a post."""
+    if word == b"FOR":
+        return frame._replace(audience=audience_of(options.value().lower()))
+    if word == b"REPLY":
+        return frame._replace(reply=_post(options.value()))
+    if word == b"REPOST":
+        return frame._replace(repost=_post(options.value()))
+    if word == b"MENTIONS":
+        return frame._replace(mentions=options.values())
+    if word == b"TAGS":
+        return frame._replace(tags=options.values())
+    raise options.unknown()
 
 
 def _post(name: bytes) -> bytes:
