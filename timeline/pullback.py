@@ -51,16 +51,26 @@ class Part(NamedTuple):
     newest: int
 
 
-class Thing(NamedTuple):
+class Thing:
     """One thing that reached a reader. A reference has a kind above 0 and no payload; an entry that
     was pulled has the kind 0, and comes in stored form.
     """
 
-    place: Place
-    timeline_id: TimelineId
-    seq: int
-    kind: int
-    payload: bytes
+    __slots__ = ("kind", "lsn", "ordinal", "payload", "seq", "timeline_id")
+
+    def __init__(
+        self, lsn: int, ordinal: int, timeline_id: TimelineId, seq: int, kind: int, payload: bytes
+    ) -> None:
+        self.lsn = lsn
+        self.ordinal = ordinal
+        self.timeline_id = timeline_id
+        self.seq = seq
+        self.kind = kind
+        self.payload = payload
+
+    @property
+    def place(self) -> Place:
+        return Place(self.lsn, self.ordinal)
 
 
 def newest_first(
@@ -78,7 +88,7 @@ def newest_first(
     def add(source: Iterator[Thing]) -> None:
         thing = next(source, None)
         if thing is not None:
-            heappush(heap, (-thing.place.lsn, -thing.place.ordinal, len(sources), thing))
+            heappush(heap, (-thing.lsn, -thing.ordinal, len(sources), thing))
             sources.append(source)
 
     if inbox:
@@ -95,8 +105,7 @@ def newest_first(
         if following is None:
             heappop(heap)
         else:
-            lsn, ordinal = following.place
-            heapreplace(heap, (-lsn, -ordinal, number, following))
+            heapreplace(heap, (-following.lsn, -following.ordinal, number, following))
 
 
 def _references(view: Applied, inbox: TimelineId, before: Place) -> Iterator[Thing]:
@@ -104,14 +113,13 @@ def _references(view: Applied, inbox: TimelineId, before: Place) -> Iterator[Thi
     most = _FIRST_PAGE
     while True:
         page = view.inboxes.read_back(inbox, lsn, number, most)
-        for reference, _ in page:
-            place = Place(reference.lsn, reference.ordinal - 1)
-            if place < before:
-                yield Thing(place, reference.timeline_id, reference.seq, reference.kind, b"")
+        for (at, timeline_id, seq, kind, ordinal), _ in page:
+            if at < before.lsn or (at == before.lsn and ordinal - 1 < before.ordinal):
+                yield Thing(at, ordinal - 1, timeline_id, seq, kind, b"")
         if len(page) < most:
             return
-        reference, number = page[-1]
-        lsn, number = (reference.lsn, number - 1) if number else (Lsn(reference.lsn - 1), MAX)
+        (lsn, *_), number = page[-1]
+        lsn, number = (lsn, number - 1) if number else (Lsn(lsn - 1), MAX)
         most = _PAGE
 
 
@@ -120,9 +128,9 @@ def _entries(view: Applied, part: Part, before: Place) -> Iterator[Thing]:
     if timeline is None:
         return
     for seq, lsn, _, payload in _rows_back(view, timeline, part, before):
-        place = Place(lsn, ordinal_of(payload))
-        if place < before:
-            yield Thing(place, timeline.id, seq, 0, payload)
+        ordinal = ordinal_of(payload)
+        if lsn < before.lsn or (lsn == before.lsn and ordinal < before.ordinal):
+            yield Thing(lsn, ordinal, timeline.id, seq, 0, payload)
 
 
 def _rows_back(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 from zlib import compress
 
 import pytest
@@ -19,6 +20,7 @@ from timeline.formats.references import (
     begin_references,
     compact_references,
     count_references,
+    cut_back,
     cut_references,
     decode_floor,
     decode_references,
@@ -28,6 +30,7 @@ from timeline.formats.references import (
     finish_references,
     lsn_of,
     packed_references,
+    references_below,
 )
 
 
@@ -41,6 +44,30 @@ def test_references_come_back_and_commits_stay_whole(fields: list[Fields]) -> No
         if len(found) < len(packed):
             assert lsn_of(packed[len(found)]) != found[-1].lsn
     assert list(map(tuple, found)) == sorted(fields)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), u64, u64, st.integers(0, 255), u32), min_size=1),
+    st.integers(0, 10),
+    st.integers(1, 4),
+)
+def test_references_are_cut_from_the_back_and_commits_stay_whole(
+    fields: list[Fields], lsn: int, most: int
+) -> None:
+    fields = sorted(fields)
+    packed = [encode_reference(*each) for each in fields]
+    runs = list(cut_back(packed, len(packed), most))
+    assert [each for run in reversed(runs) for each in run] == packed
+    for newer, older in pairwise(runs):
+        assert len(newer) >= most
+        assert lsn_of(newer[0]) != lsn_of(older[-1])
+    below = references_below(b"".join(packed), lsn, most)
+    reached = [each for each in fields if each[0] <= lsn]
+    assert below == reached[len(reached) - len(below) :]
+    left = reached[: len(reached) - len(below)]
+    if left:
+        assert sum(each[0] < lsn for each in below) >= most
+        assert left[-1][0] != below[0][0]
 
 
 @given(

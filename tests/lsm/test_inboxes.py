@@ -121,7 +121,7 @@ def read(floor: Floor, lsn: int = 0, number: int = -1, limit: int = 100) -> list
 
 def back(floor: Floor, lsn: int, number: int, limit: int = 100) -> list[tuple[int, int]]:
     found = floor.inboxes.read_back(ANN, Lsn(lsn), number, limit)
-    return [(reference.lsn, number) for reference, number in found]
+    return [(at, number) for (at, *_), number in found]
 
 
 def test_references_are_read_from_disk_and_both_generations_as_one(floor: Floor) -> None:

@@ -121,7 +121,12 @@ class InboxView:
             return Page(0, [], None)
         inboxes = self._view.inboxes
         if reverse:
-            found = inboxes.read_back(timeline.id, Lsn(last >> BITS), last & _LAST, limit)
+            found = [
+                (Reference._make(fields), ordinal)
+                for fields, ordinal in inboxes.read_back(
+                    timeline.id, Lsn(last >> BITS), last & _LAST, limit
+                )
+            ]
         elif first & _LAST:
             found = inboxes.read(timeline.id, Lsn(first >> BITS), (first & _LAST) - 1, limit)
         else:

@@ -66,10 +66,11 @@ def read_home(feeds: Feeds, user: bytes, after: bytes, count: int) -> PostPage:
     posts: list[Post] = []
     budget = _COST_OF_POST * (_LEAST_LOOKS + _LOOKS_PER_POST * count)
     size = 0
+    last: Look | None = None
     while (look := ahead.take()) is not None:
         if len(posts) == count or budget <= 0 or size >= PAGE_BYTES:
-            return page_of(sight, posts, b"%d-%d" % before)
-        before = look.place
+            return page_of(sight, posts, b"%d-%d" % (before if last is None else last.place))
+        last = look
         budget -= look.cost
         post = look.post
         if post is not None and not ahead.repeats(look, feeds.options.repost_window):
@@ -83,13 +84,20 @@ class Look:
     is a post at all.
     """
 
-    __slots__ = ("cost", "place", "post", "there")
+    __slots__ = ("post", "there", "thing")
 
-    def __init__(self, place: Place, cost: int, post: Post | None, *, there: bool) -> None:
-        self.place = place
-        self.cost = cost
+    def __init__(self, thing: Thing, post: Post | None, *, there: bool) -> None:
+        self.thing = thing
         self.post = post
         self.there = there
+
+    @property
+    def place(self) -> Place:
+        return self.thing.place
+
+    @property
+    def cost(self) -> int:
+        return _COST_OF_POST if self.thing.kind in (0, POST) else 1
 
 
 def _original(post: Post) -> bytes:
@@ -157,12 +165,11 @@ class Reader:
     def looks(self, before: Place) -> Iterator[Look]:
         """What may be shown below a place, newest first."""
         for thing in self.things(before):
-            cost = _COST_OF_POST if thing.kind in (0, POST) else 1
             post = self.post(thing)
             there = post is not None
             if post is not None and not (self._sight.sees(post) and self._sight.wants(post)):
                 post = None
-            yield Look(thing.place, cost, post, there=there)
+            yield Look(thing, post, there=there)
 
     def things(self, before: Place) -> Iterator[Thing]:
         """What may be shown, newest first: above the floor of the home what was delivered and what
@@ -174,7 +181,7 @@ class Reader:
             parts = chain(self._own_part(MAX), self._home.parts())
             above = takewhile(lambda part: part.newest > floor, parts)
             for thing in newest_first(view, inbox, above, before):
-                if thing.place.lsn <= floor:
+                if thing.lsn <= floor:
                     break
                 yield thing
             before = Place(floor + 1, 0)

@@ -114,6 +114,11 @@ NO_COUNTS: Final = Counts(0, 0, 0)
 
 def header_of(payload: bytes) -> Header:
     """What a post in stored form is."""
+    # Nearly all posts have no field of the store but their time, and to look for one byte costs a
+    # fraction of what it costs to look for a word.
+    at = payload.find(b"@")
+    if at < 0 or (payload.startswith(b"@time", at) and payload.find(b"@", at + 1) < 0):
+        return FOR_ALL
     if b"@for" not in payload and b"@re" not in payload:
         return FOR_ALL
     items = decode_items(payload)

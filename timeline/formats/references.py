@@ -19,7 +19,7 @@ these are made one time for all of them, and have some hundredth of the size.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from struct import (
     Struct,
@@ -89,6 +89,22 @@ def references_above(packed: bytes, lsn: int, most: int) -> list[Fields]:
     stop = min(count, start + most)
     while 0 < stop < count and lsn_at(stop) == lsn_at(stop - 1):
         stop += 1
+    return list(_REFERENCE.iter_unpack(packed[start * SIZE : stop * SIZE]))
+
+
+def references_below(packed: bytes, lsn: int, most: int) -> list[Fields]:
+    """The fields of references up to and including LSN `lsn` of a packed array: those of that
+    commit, the last `most` before it, and the others of the first one's commit.
+    """
+    count = len(packed) // SIZE
+
+    def lsn_at(index: int) -> int:
+        return int.from_bytes(packed[index * SIZE : index * SIZE + 8], "little")
+
+    stop = bisect_right(range(count), lsn, key=lsn_at)
+    start = max(0, bisect_left(range(stop), lsn, key=lsn_at) - most)
+    while 0 < start < stop and lsn_at(start) == lsn_at(start - 1):
+        start -= 1
     return list(_REFERENCE.iter_unpack(packed[start * SIZE : stop * SIZE]))
 
 
@@ -192,3 +208,16 @@ def cut_references(references: Sequence[bytes], most: int) -> Iterator[Sequence[
         start = stop
     if start < len(references):
         yield references[start:]
+
+
+def cut_back(references: Sequence[bytes], stop: int, most: int) -> Iterator[Sequence[bytes]]:
+    """Cut those before number `stop` into runs of about `most`, the last run first, never between
+    references of one commit.
+    """
+    while stop > 0:
+        start = max(0, stop - most)
+        lsn = references[start][:8]
+        while start > 0 and references[start - 1][:8] == lsn:
+            start -= 1
+        yield references[start:stop]
+        stop = start

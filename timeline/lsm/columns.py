@@ -84,6 +84,11 @@ class Columns:
     def time(self, row: int) -> int:
         return self._table[(row - self.start) * _WIDTH + _TIME]
 
+    def stored(self, row: int) -> StoredEntry:
+        table, at = self._table, (row - self.start) * _WIDTH
+        payload = self._arena.cut(table[at], table[at + _WIDTH])
+        return table[at + _SEQ], table[at + _LSN], table[at + _TIME], payload
+
     def payloads(self, rows: Sequence[int]) -> list[bytes]:
         """The entries at `rows` in stored form."""
         start, table, cut = self.start, self._table, self._arena.cut

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -32,12 +32,13 @@ from timeline.formats.references import (
     SIZE,
     Fields,
     Reference,
-    cut_references,
+    cut_back,
     decode_floor,
     decode_references,
     lsn_of,
     packed_references,
     references_above,
+    references_below,
 )
 from timeline.formats.rows import decode_spans
 from timeline.lsm.state import State
@@ -262,31 +263,30 @@ class Inboxes:
 
     def read_back(
         self, inbox_id: int, lsn: Lsn, ordinal: int, limit: int
-    ) -> list[tuple[Reference, int]]:
+    ) -> list[tuple[Fields, int]]:
         """At most `limit` references up to and including (`lsn`, `ordinal`), newest first."""
-        found: list[tuple[Reference, int]] = []
+        found: list[tuple[Fields, int]] = []
         floor = self.floor_of(inbox_id)
-        for packed in self._packed_back(inbox_id, lsn, floor):
-            numbered: list[tuple[Reference, int]] = []
-            for reference in decode_references(packed):
-                same = numbered and numbered[-1][0].lsn == reference.lsn
-                numbered.append((reference, numbered[-1][1] + 1 if same else 0))
-            for reference, number in reversed(numbered):
-                if reference.lsn <= floor:
+        for packed in self._packed_back(inbox_id, lsn, floor, limit):
+            rows = references_below(packed, lsn, limit - len(found))
+            for row, number in zip(reversed(rows), reversed(_numbers(rows)), strict=True):
+                if row[0] <= floor:
                     return found
-                if (reference.lsn, number) <= (lsn, ordinal):
+                if row[0] < lsn or number <= ordinal:
                     if len(found) >= limit:
                         return found
-                    found.append((reference, number))
+                    found.append((row, number))
         return found
 
-    def _packed_back(self, inbox_id: int, lsn: int, floor: int) -> Iterator[bytes]:
-        """Packed references of whole commits, from about `lsn` back to `floor`, each ascending."""
+    def _packed_back(self, inbox_id: int, lsn: int, floor: int, most: int) -> Iterator[bytes]:
+        """Packed references of whole commits, from about `lsn` back to `floor`, each ascending;
+        some `most` are wanted.
+        """
         inbox = self.inbox(inbox_id)
         memory = [rows for rows in (inbox.tail, inbox.immutable) if rows]
         for rows in memory:
             stop = bisect_right(rows, lsn, key=lsn_of)
-            for run in reversed(list(cut_references(rows[:stop], _RUN_REFERENCES))):
+            for run in cut_back(rows, stop, min(most + 1, _RUN_REFERENCES)):
                 yield b"".join(run)
         boundary = lsn_of(memory[-1][0]) if memory else OPEN
         at = min(lsn, boundary - 1)
@@ -324,6 +324,17 @@ class Inboxes:
         if value is None:
             return []
         return [span for span in decode_spans(value) if span[1] > self.sealed]
+
+
+def _numbers(rows: Sequence[Fields]) -> list[int]:
+    """The number of each reference among those of its commit, from 0 on."""
+    numbers: list[int] = []
+    lsn, number = 0, 0
+    for row in rows:
+        number = number + 1 if row[0] == lsn else 0
+        lsn = row[0]
+        numbers.append(number)
+    return numbers
 
 
 def _below(key: bytes, value: bytes, boundary: int) -> bytes:

@@ -259,17 +259,19 @@ class Memtable:
 
     def entry(self, timeline: Timeline, seq: int) -> StoredEntry | None:
         """Entry number `seq` if it lies in memory and was not deleted."""
-        at = self.index(timeline, seq)
-        if at == self.applied(timeline):
+        tail, count = timeline.tail, self.applied(timeline)
+        if not count:
             return None
-        row = timeline.tail[at]
-        columns = self.columns(row)
-        if columns.seq(row) != seq:
-            return None
-        payload = columns.payloads((row,))[0]
-        if timeline.patched is not None:
-            payload = timeline.patched.get(seq, payload)
-        return (seq, columns.lsn(row), columns.time(row), payload) if payload else None
+        at = seq - self.seq(tail[0])  # its place if there are no holes
+        if at < 0 or at >= count or self.seq(tail[at]) != seq:
+            at = bisect_left(tail, seq, 0, count, key=self.seq)
+            if at == count or self.seq(tail[at]) != seq:
+                return None
+        found = self.columns(tail[at]).stored(tail[at])
+        if timeline.patched is None or seq not in timeline.patched:
+            return found
+        payload = timeline.patched[seq]
+        return (seq, found[1], found[2], payload) if payload else None
 
     def stretch(
         self, timeline: Timeline, first: int, last: int, most: int, *, reverse: bool

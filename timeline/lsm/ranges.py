@@ -170,7 +170,7 @@ class Ranges:
         row = timeline.row
         if row is None or seq < row.first:
             return None
-        if seq >= self._memtable.first(timeline):
+        if timeline.tail and seq >= self._memtable.first(timeline):
             return self._memtable.entry(timeline, seq)
         if seq > timeline.floor:
             return None
