@@ -22,7 +22,7 @@ from typing import Final
 from timeline.commit.group import Group
 from timeline.engine.engine import Engine
 from timeline.engine.view import View
-from timeline.feeds.access import follow_of
+from timeline.feeds.access import follow_of, newest_commit
 from timeline.feeds.following import follows_of
 from timeline.formats.feeds import FEED, FOLLOW, FeedRow, FollowRow, decode_feed, feed_key
 from timeline.formats.keys import MAX, split_number, split_pair
@@ -55,8 +55,7 @@ class FeedSummary:
         """Find `newest` if it is not known."""
         posts = view.load(self.feed) if self.newest == MAX else None
         if posts is not None:
-            newest = next(view.stored(posts, 1, view.extent(posts).head, reverse=True), None)
-            self.newest = newest[1] if newest else 0
+            self.newest = newest_commit(view, posts)
 
 
 class KeptHome:

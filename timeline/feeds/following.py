@@ -32,6 +32,7 @@ from timeline.feeds.access import (
     find_or_create_home,
     follow_of,
     home_row,
+    newest_commit,
     tie_of,
 )
 from timeline.feeds.ties import ask, check_unblocked, withdraw
@@ -136,8 +137,8 @@ def begin(draft: Draft, home: Timeline, feed: Feed, options: Options, *, may_swi
         )
     head = feed.head
     first = max(1, head - options.feed_backfill + 1)
-    newest = next(draft.stored(feed.posts, first, head, reverse=True), None)
-    follow = FollowRow(0, first, head, newest[1] if newest else 0, draft.lsn, draft.time)
+    newest = newest_commit(draft, feed.posts)
+    follow = FollowRow(0, first, head, newest, draft.lsn, draft.time)
     draft.put(follow_key(home.id, feed.id), encode_follow(follow))
     draft.put(follower_key(feed.id, draft.lsn, home.id), b"")
     change_home(draft, home.id, following=1)
