@@ -23,6 +23,7 @@ _MAY_BE_ZERO = (
     "feed_diffusion_limit",
     "inbox_age_ms",
     "inbox_references",
+    "note_window_ms",
     "repost_window",
 )
 
@@ -157,6 +158,10 @@ class Options:
     repost_window: int = _option(
         40, "a home leaves a repost out if the same post is among so many next older ones"
     )
+    note_window_ms: int = _option(
+        3_600_000, "a note that grows moves up at most once in this time; 0: each time"
+    )
+    unseen_limit: int = _option(100, "unseen posts and unseen notes are counted up to this number")
     home_cache_bytes: int = _option(
         64 * MIB, "memory of whom those follow who read their homes recently"
     )

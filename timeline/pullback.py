@@ -15,17 +15,21 @@ As in `fanout`, this knows neither users nor posts. The caller holds the engine'
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush, heapreplace
 from typing import Final, NamedTuple
 
 from timeline.engine.view import Applied
-from timeline.fanout import first_above, ordinal_of
+from timeline.errors import UsageError
+from timeline.fanout import Position, first_above, ordinal_of
 from timeline.formats.keys import MAX
 from timeline.formats.numbers import Lsn, TimelineId
 from timeline.formats.segments import StoredEntry
 from timeline.lsm.timeline import Timeline
 
+_TOKEN: Final = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})")
+_BEHIND_ENTRY: Final = 1  # a reference to what a commit appends is made right behind it
 _FIRST_PAGE: Final = 64  # references of an in-box that are read at a time, at first
 _PAGE: Final = 1_024
 _PASSED: Final = 16  # entries that are passed before the place to begin at is searched for
@@ -40,6 +44,19 @@ class Place(NamedTuple):
 
     lsn: int
     ordinal: int
+
+
+def decode_place(token: bytes) -> Place:
+    """The place at which a page ended, as its cursor says. Raises `UsageError`."""
+    match = _TOKEN.fullmatch(token)
+    if match is None or max(place := Place(int(match[1]), int(match[2]))) > MAX:
+        raise UsageError("a token is the cursor of the page before")
+    return place
+
+
+def position_below(place: Place) -> Position:
+    """Everything that stands below a place."""
+    return Position(Lsn(place.lsn - 1), place.ordinal)
 
 
 class Part(NamedTuple):
@@ -92,7 +109,7 @@ def newest_first(
             sources.append(source)
 
     if inbox:
-        add(_references(view, inbox, before))
+        add(references_back(view, inbox, before, _BEHIND_ENTRY))
     while True:
         while part is not None and (not heap or -heap[0][0] <= part.newest):
             add(_entries(view, part, before))
@@ -108,14 +125,20 @@ def newest_first(
             heapreplace(heap, (-following.lsn, -following.ordinal, number, following))
 
 
-def _references(view: Applied, inbox: TimelineId, before: Place) -> Iterator[Thing]:
+def references_back(
+    view: Applied, inbox: TimelineId, before: Place, behind: int = 0
+) -> Iterator[Thing]:
+    """The references of an in-box that stand below `before`, newest first. Each stands so many
+    things further down than it was made.
+    """
     lsn, number = Lsn(before.lsn), MAX
     most = _FIRST_PAGE
     while True:
         page = view.inboxes.read_back(inbox, lsn, number, most)
-        for (at, timeline_id, seq, kind, ordinal), _ in page:
-            if at < before.lsn or (at == before.lsn and ordinal - 1 < before.ordinal):
-                yield Thing(at, ordinal - 1, timeline_id, seq, kind, b"")
+        for (at, timeline_id, seq, kind, made), _ in page:
+            ordinal = made - behind
+            if at < before.lsn or (at == before.lsn and ordinal < before.ordinal):
+                yield Thing(at, ordinal, timeline_id, seq, kind, b"")
         if len(page) < most:
             return
         (lsn, *_), number = page[-1]

@@ -40,7 +40,10 @@ GROUPS: Final = {
         inbox_references idempotency_window_ms idempotency_bytes edit_window_ms
         recall_window_ms
     """,
-    "Feeds": "feed_diffusion_limit feed_backfill following_limit repost_window home_cache_bytes",
+    "Feeds": """
+        feed_diffusion_limit feed_backfill following_limit repost_window note_window_ms
+        unseen_limit home_cache_bytes
+    """,
     "Search": """
         search search_fields search_prefixes search_memory_bytes search_commit_ms
         search_directory

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from timeline.feeds.posts import Post, counts_shown
+from timeline.feeds.home import HomePage
+from timeline.feeds.notes import Note, NotePage
+from timeline.feeds.posts import Post, References, counts_shown
 from timeline.feeds.profile import PostPage
 from timeline.formats.posts import NO_COUNTS
 
@@ -49,15 +51,44 @@ def encode_found(posts: Sequence[Post | None], resp: int) -> bytes:
     return replies.array([nothing if post is None else encode_post(post) for post in posts])
 
 
-def encode_page(page: PostPage, resp: int) -> bytes:
-    """A map of `posts`, `refs` and `cursor`."""
-    nothing = replies.nil_array(resp)
-    refs = [
-        (name, nothing if post is None else encode_post(post)) for name, post in page.refs.items()
-    ]
+def encode_page(page: PostPage | HomePage, resp: int, position: bytes = b"") -> bytes:
+    """A map of `posts`, `refs` and `cursor`, and `position` if there is one."""
     pairs = [
         (b"posts", replies.array([encode_post(post) for post in page.posts])),
-        (b"refs", encode_map(refs, resp)),
+        (b"refs", _references(page.refs, resp)),
         (b"cursor", replies.bulk(page.cursor)),
+    ]
+    if position:
+        pairs.append((b"position", replies.bulk(position)))
+    return encode_map(pairs, resp)
+
+
+def _references(refs: References, resp: int) -> bytes:
+    nothing = replies.nil_array(resp)
+    pairs = [(name, nothing if post is None else encode_post(post)) for name, post in refs.items()]
+    return encode_map(pairs, resp)
+
+
+def encode_notes(page: NotePage, resp: int) -> bytes:
+    """A map of `notes`, `refs`, `cursor` and `position`."""
+    pairs = [
+        (b"notes", replies.array([_note(note, resp) for note in page.notes])),
+        (b"refs", _references(page.refs, resp)),
+        (b"cursor", replies.bulk(page.cursor)),
+        (b"position", replies.bulk(page.position)),
+    ]
+    return encode_map(pairs, resp)
+
+
+def _note(note: Note, resp: int) -> bytes:
+    pairs = [
+        (b"kind", replies.bulk(note.kind)),
+        (b"post", replies.bulk(note.post)),
+        (b"count", replies.integer(note.total)),
+        (b"users", replies.array([replies.bulk(user) for user in note.users])),
+        (b"posts", replies.array([replies.bulk(name) for name in note.posts])),
+        (b"first", replies.integer(note.first)),
+        (b"time", replies.integer(note.time)),
+        (b"seen", replies.integer(note.seen)),
     ]
     return encode_map(pairs, resp)

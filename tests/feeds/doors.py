@@ -35,10 +35,27 @@ class Page(NamedTuple):
     posts: list[Post]
     refs: dict[str, Post | None]
     cursor: str
+    position: str = ""  # homes have one
 
     @property
     def names(self) -> list[str]:
         return [post.name for post in self.posts]
+
+
+class Note(NamedTuple):
+    kind: str
+    post: str
+    total: int
+    users: list[str]
+    posts: list[str]
+    seen: bool
+
+
+class Notes(NamedTuple):
+    notes: list[Note]
+    refs: dict[str, Post | None]
+    cursor: str
+    position: str
 
 
 class Users(NamedTuple):
@@ -83,6 +100,9 @@ class Door(Protocol):
     def reactors(
         self, viewer: str, post: str, reaction: str, after: str = "", limit: int = 100
     ) -> Users: ...
+    def notes(self, user: str, *kinds: str, after: str = "", limit: int = 100) -> Notes: ...
+    def unseen(self, user: str) -> tuple[int, int]: ...
+    def seen(self, user: str, position: str, *, notes: bool = False) -> None: ...
     def restart(self) -> None: ...
     def kill(self) -> None: ...
     def close(self) -> None: ...
@@ -199,6 +219,25 @@ class EmbeddedFeeds(EmbeddedDoor):
             )
         return Users(*page)
 
+    def notes(self, user: str, *kinds: str, after: str = "", limit: int = 100) -> Notes:
+        with refusals():
+            page = self.db.feeds.notes(user, kinds=kinds, after=after, limit=limit)
+        found = [
+            Note(each.kind, each.post, each.total, each.users, each.posts, each.seen)
+            for each in page.notes
+        ]
+        assert all(each.first <= each.time for each in page.notes)
+        return Notes(found, _embedded_refs(page.refs), page.cursor, page.position)
+
+    def unseen(self, user: str) -> tuple[int, int]:
+        with refusals():
+            found = self.db.feeds.unseen(user)
+        return found.posts, found.notes
+
+    def seen(self, user: str, position: str, *, notes: bool = False) -> None:
+        with refusals():
+            self.db.feeds.seen(user, position, notes=notes)
+
     def author(self, viewer: str, author: str) -> dict[str, Any]:
         with refusals():
             found = self.db.feeds.info(viewer, author)._asdict()
@@ -211,7 +250,8 @@ class WireFeeds(WireDoor):
         words: list[Any] = []
         for option, value in options.items():
             words.append("FOR" if option == "audience" else option.upper())
-            words += [len(value), *value] if isinstance(value, list) else [value]
+            if option != "silent":
+                words += [len(value), *value] if isinstance(value, list) else [value]
         words += [] if text is None else ["*", "text", text]
         seq, _, status = self.do("FEED.PUBLISH", author, *words)
         return f"{author}/{seq}", status.decode()
@@ -300,6 +340,20 @@ class WireFeeds(WireDoor):
         users = [user.decode() for user in found[b"users"]]
         return Users(users, found[b"total"], found[b"cursor"].decode())
 
+    def notes(self, user: str, *kinds: str, after: str = "", limit: int = 100) -> Notes:
+        words = [word for kind in kinds for word in ("KIND", kind)]
+        page = self.do("FEED.NOTES", user, *words, *_paging(after, limit))
+        found = [_note(each) for each in page[b"notes"]]
+        cursor, position = page[b"cursor"].decode(), page[b"position"].decode()
+        return Notes(found, _wire_refs(page[b"refs"]), cursor, position)
+
+    def unseen(self, user: str) -> tuple[int, int]:
+        posts, notes = self.do("FEED.UNSEEN", user)
+        return posts, notes
+
+    def seen(self, user: str, position: str, *, notes: bool = False) -> None:
+        self.do("FEED.SEEN", user, position, *(("NOTES",) if notes else ()))
+
     def author(self, viewer: str, author: str) -> dict[str, Any]:
         found = {
             name.decode(): value for name, value in self.do("FEED.INFO", viewer, author).items()
@@ -312,11 +366,20 @@ def _paging(after: str, limit: int) -> list[Any]:
 
 
 def _page(found: Any) -> Page:
-    refs = {
-        name.decode(): None if each is None else _of_wire(each)
-        for name, each in found[b"refs"].items()
-    }
-    return Page([_of_wire(each) for each in found[b"posts"]], refs, found[b"cursor"].decode())
+    posts = [_of_wire(each) for each in found[b"posts"]]
+    position = found.get(b"position", b"").decode()
+    return Page(posts, _wire_refs(found[b"refs"]), found[b"cursor"].decode(), position)
+
+
+def _wire_refs(found: Any) -> dict[str, Post | None]:
+    return {name.decode(): None if each is None else _of_wire(each) for name, each in found.items()}
+
+
+def _note(each: Any) -> Note:
+    assert each[b"first"] <= each[b"time"]
+    users, posts = ([name.decode() for name in each[what]] for what in (b"users", b"posts"))
+    kind, post = each[b"kind"].decode(), each[b"post"].decode()
+    return Note(kind, post, each[b"count"], users, posts, bool(each[b"seen"]))
 
 
 def _listed(page: Any) -> Users:
@@ -336,8 +399,12 @@ def _of_wire(each: Any) -> Post:
 
 
 def _of_pages(page: Any) -> Page:
-    refs = {name: None if each is None else _embedded(each) for name, each in page.refs.items()}
-    return Page([_embedded(each) for each in page.posts], refs, page.cursor)
+    posts = [_embedded(each) for each in page.posts]
+    return Page(posts, _embedded_refs(page.refs), page.cursor, getattr(page, "position", ""))
+
+
+def _embedded_refs(found: Any) -> dict[str, Post | None]:
+    return {name: None if each is None else _embedded(each) for name, each in found.items()}
 
 
 def _embedded(each: Any) -> Post:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tests.feeds.telling import Doer, Group, Told
+
 
 class Published(NamedTuple):
     """A post, as it is now. `reply` and `repost` name posts; a plain repost has no text."""
@@ -37,6 +39,16 @@ class Published(NamedTuple):
         return self.repost if self.plain else self.name
 
 
+class Noted(NamedTuple):
+    """A note: the newest three who did something."""
+
+    kind: str
+    post: str
+    total: int
+    users: list[str]
+    seen: bool
+
+
 @dataclass
 class Oracle:
     posts: list[Published] = field(default_factory=list)  # in the order of commits
@@ -48,6 +60,9 @@ class Oracle:
     left_out: set[tuple[str, str, str]] = field(default_factory=set)  # user, author, kind
     protected: set[str] = field(default_factory=set)
     reactions: set[tuple[str, str, str]] = field(default_factory=set)  # post, user, reaction
+    told: Told = field(default_factory=Told)
+    order: dict[str, int] = field(default_factory=dict)  # post → how many were published up to it
+    seen: dict[str, int] = field(default_factory=dict)  # user → how many were then
 
     def publish(
         self,
@@ -62,6 +77,16 @@ class Oracle:
         seq = self.heads[author] = self.heads.get(author, 0) + 1
         post = Published(author, seq, text, audience, reply, repost, mentions)
         self.posts.append(post)
+        self.order[post.name] = len(self.order) + 1
+        told = {author}
+        for kind, name in (("reply", reply), ("repost" if post.plain else "quote", repost)):
+            owner = name.rpartition("/")[0]
+            if name and owner not in told:
+                self.told.tell(owner, kind, name, author, post.name)
+                told.add(owner)
+        for user in mentions:
+            if user not in told:
+                self.told.tell(user, "mention", post.name, author, post.name)
         return post
 
     def follow(self, user: str, author: str, backfill: int) -> None:
@@ -176,6 +201,58 @@ class Oracle:
 
     def own(self, user: str, name: str) -> set[str]:
         return {each[2] for each in self.reactions if each[:2] == (name, user)}
+
+    # --- notes --------------------------------------------------------------------------------
+
+    def notes(self, user: str) -> list[Noted]:
+        found = []
+        for group in self.told.of(user):
+            doers = [each for each in group.doers if self._still(group, each)]
+            users = list(dict.fromkeys(each.user for each in doers))
+            total = self._done(group)
+            there = not group.post or self.sees(user, self.find(group.post))
+            if users and total and there:
+                seen = group.place <= self.told.seen.get(user, 0)
+                found.append(Noted(group.kind, group.post, total, users[:3], seen))
+        return found
+
+    def _still(self, group: Group, doer: Doer) -> bool:
+        """Whether somebody does it still, and the owner wants to be told of them."""
+        owner, user = group.owner, doer.user
+        if self.barred(owner, user) or (owner, user) in self.mutes:
+            return False
+        if group.kind == "follow":
+            return (user, owner) in self.follows
+        if group.kind == "request":
+            return (user, owner) in self.requests
+        if doer.post:
+            post = self.find(doer.post)
+            return post is not None and (group.kind == "repost" or self.sees(owner, post))
+        return (group.post, user, group.kind) in self.reactions
+
+    def _done(self, group: Group) -> int:
+        """How many do it now."""
+        if group.kind == "mention":
+            return 1
+        if group.kind == "follow":
+            return sum(author == group.owner for _, author in self.follows)
+        if group.kind == "request":
+            return sum(author == group.owner for _, author in self.requests)
+        plural = {"reply": "replies", "repost": "reposts", "quote": "quotes"}
+        return self.counts(group.post).get(plural.get(group.kind, group.kind), 0)
+
+    def unseen(self, user: str, window: int) -> int:
+        """How many posts of a home were not seen."""
+        seen = self.seen.get(user, 0)
+        shown = self.home(user, window)
+        return sum(post.author != user and self.order[post.name] > seen for post in shown)
+
+    def see(self, user: str, *, notes: bool) -> None:
+        """All that there is now."""
+        if notes:
+            self.told.seen[user] = self.told.places
+        else:
+            self.seen[user] = len(self.order)
 
     def refs(self, viewer: str, posts: list[Published]) -> dict[str, Published | None]:
         return {

@@ -9,7 +9,7 @@ import pytest
 
 import timeline
 from timeline.embedded.database import Database
-from timeline.embedded.feeds import PostPage
+from timeline.embedded.feedpages import HomePage, PostPage
 from timeline.errors import CorruptError, NotFoundError, TooLargeError, UsageError
 from timeline.feeds import profile
 from timeline.feeds.access import find_feed
@@ -39,7 +39,7 @@ def test_a_page_of_large_posts_ends_sooner_and_goes_on(db: Database) -> None:
     for number in range(7):
         db.feeds.publish("ann", {"text": str(number), "pad": "x" * 900_000})
     db.feeds.follow("bob", ["ann"])
-    reads: list[Callable[[str], PostPage]] = [
+    reads: list[Callable[[str], HomePage | PostPage]] = [
         lambda after: db.feeds.profile("bob", "ann", after=after),
         lambda after: db.feeds.home("bob", after=after),
     ]

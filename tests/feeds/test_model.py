@@ -36,9 +36,9 @@ from tests.engine.stores import (
     scratch_directory,
     small_steps,
 )
-from tests.feeds.oracle import Oracle, Published
+from tests.feeds.oracle import Noted, Oracle, Published
 from timeline.commit.draft import Draft
-from timeline.embedded.feeds import Post, PostPage
+from timeline.embedded.feedpages import HomePage, Note, Post, PostPage
 from timeline.errors import NoPermissionError, NotFoundError
 from timeline.feeds import following, publishing
 from timeline.feeds.frame import Frame
@@ -71,6 +71,7 @@ class Machine(RuleBasedStateMachine):
             feed_backfill=3,
             inbox_references=3,
             inbox_age_ms=1_000,
+            note_window_ms=0,
             retention_check_ms=1,
         )
         self.generation = 0
@@ -186,13 +187,15 @@ class Machine(RuleBasedStateMachine):
                     change(draft, user.encode(), [other.encode()], self.options)
                     if change is following.follow:
                         self.oracle.follow(user, other, self.options.feed_backfill)
+                        self.oracle.told.tell(other, "follow", "", user)
                     else:
                         self.oracle.unfollow(user, other)
 
         may_change = user != other and not self.oracle.barred(user, other)
         may_change = may_change and other not in self.oracle.protected
         change = following.unfollow if (user, other) in self.oracle.follows else following.follow
-        self.db.engine.commit(work)
+        with self.oracle.told.one_commit():
+            self.db.engine.commit(work)
 
     @rule(at=st.integers(0, 40))
     def edit(self, at: int) -> None:
@@ -231,6 +234,8 @@ class Machine(RuleBasedStateMachine):
             return
         has = self.feeds.react(post.author, post.seq, user, reaction, remove=remove)
         each = (target.name, user, reaction)
+        if not remove and each not in self.oracle.reactions:
+            self.oracle.told.tell(target.author, reaction, target.name, user)
         (self.oracle.reactions.discard if remove else self.oracle.reactions.add)(each)
         assert has == self.oracle.counts(target.name).get(reaction, 0)
 
@@ -248,8 +253,10 @@ class Machine(RuleBasedStateMachine):
         for author in fresh:
             if author not in asked:
                 oracle.follow(user, author, self.options.feed_backfill)
+                oracle.told.tell(author, "follow", "", user)
             elif (user, author) not in oracle.requests:
                 oracle.requests.append((user, author))
+                oracle.told.tell(author, "request", "", user)
 
     @rule(user=users, authors=some)
     def unfollow(self, user: str, authors: list[str]) -> None:
@@ -319,7 +326,41 @@ class Machine(RuleBasedStateMachine):
             self.unfollow(user, [author])
             self.follow(user, [author])
 
+    @rule(user=users, notes=st.booleans())
+    def see(self, user: str, notes: bool) -> None:
+        page = self.feeds.notes(user) if notes else self.feeds.home(user)
+        self.feeds.seen(user, page.position, notes=notes)
+        self.oracle.see(user, notes=notes)
+
     # --- looking ------------------------------------------------------------------------------
+
+    @invariant()
+    def notes_are_the_oracles(self) -> None:
+        """All, or the newest of them, once the in-box has lost the oldest."""
+        for user in USERS:
+            found: list[Note] = []
+            cursor = ""
+            while True:
+                page = self.feeds.notes(user, after=cursor, limit=1 + self.number % 4)
+                found += page.notes
+                cursor = page.cursor
+                if not cursor:
+                    break
+                assert len(page.notes) == 1 + self.number % 4
+            expected = self.oracle.notes(user)
+            if self.floor(user):
+                del expected[len(found) :]
+            noted = [
+                Noted(each.kind, each.post, each.total, each.users, each.seen) for each in found
+            ]
+            assert noted == expected
+            unseen = sum(not each.seen for each in found)
+            assert self.feeds.unseen(user) == (self.oracle.unseen(user, self.window), unseen)
+
+    def floor(self, user: str) -> int:
+        view = self.db.engine.view
+        inbox = view.find(f"@note:{user}".encode())
+        return 0 if inbox is None else view.inboxes.floor_of(inbox.id)
 
     @invariant()
     def homes_are_the_oracles(self) -> None:
@@ -331,7 +372,7 @@ class Machine(RuleBasedStateMachine):
         found = self.read(lambda after: self.feeds.home(user, after=after, limit=limit), limit)
         assert found == self.oracle.home(user, self.window)
 
-    def read(self, page_after: Callable[[str], PostPage], limit: int) -> list[Published]:
+    def read(self, page_after: Callable[[str], HomePage | PostPage], limit: int) -> list[Published]:
         """All pages, each of which must be full and hold what its posts name."""
         found: list[Published] = []
         cursor = ""

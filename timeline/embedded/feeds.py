@@ -7,17 +7,30 @@ writes returns when its commit is durable. Ids come back as `str`, values as `by
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
 from timeline.embedded.calls import arguments
 from timeline.embedded.calls.lease import Lease
 from timeline.embedded.calls.reading import Reading
-from timeline.entry import Fields
+from timeline.embedded.feedpages import (
+    HomePage,
+    NotePage,
+    Post,
+    PostPage,
+    ReactorPage,
+    UserPage,
+    shown_home,
+    shown_notes,
+    shown_page,
+    shown_post,
+    shown_users,
+)
 from timeline.feeds import (
     blocking,
     following,
     home,
     lists,
+    notes,
     posts,
     profile,
     publishing,
@@ -33,75 +46,11 @@ from timeline.feeds.lists import Relation
 from timeline.feeds.profile import AuthorInfo
 from timeline.feeds.publishing import Published
 from timeline.feeds.service import Feeds
+from timeline.feeds.unseen import Unseen, count_unseen, see
 from timeline.formats.given import FieldsLike, Value, encode_fields, encode_name
 from timeline.idempotency import Keys
 
 _DEFAULT_LIMIT: Final = 100  # posts or users of a page, where no `limit` is given
-
-
-class Post(NamedTuple):
-    """Post `seq` of `author`. `kind` is `post`, `reply` or `repost`. `counts` says how many
-    `replies`, `reposts`, `quotes` and reactions of each name it has, of what it has any. `own` are
-    the reactions of the viewer.
-    """
-
-    kind: str
-    author: str
-    seq: int
-    fields: Fields
-    counts: dict[str, int]
-    own: list[str]
-
-    @property
-    def id(self) -> str:
-        return f"{self.seq}-0"
-
-    @property
-    def name(self) -> str:
-        """The post as `get` takes it."""
-        return f"{self.author}/{self.seq}"
-
-    def text(self, name: str, default: str | None = None) -> str:
-        """The value of field `name` as text; where there is none `default`, if one is given. Raises
-        `KeyError`, or `UnicodeDecodeError`.
-        """
-        return self.fields.text(name, default)
-
-
-class PostPage(NamedTuple):
-    """Posts; those of a home and a profile come newest first, replies oldest first. `refs` are the
-    posts that these name, by name; None for one that is not there, or not the viewer's to see. The
-    cursor, empty at the end, begins the next page.
-    """
-
-    posts: list[Post]
-    refs: dict[str, Post | None]
-    cursor: str
-
-
-class Listed(NamedTuple):
-    """A user, and since when (ms since the epoch)."""
-
-    user: str
-    since: int
-
-
-class UserPage(NamedTuple):
-    """The newest first, of `total`; the cursor, empty at the end, begins the next page."""
-
-    users: list[Listed]
-    total: int
-    cursor: str
-
-
-class ReactorPage(NamedTuple):
-    """Some of the `total` users who have a reaction; the cursor, empty at the end, begins the next
-    page.
-    """
-
-    users: list[str]
-    total: int
-    cursor: str
 
 
 class FeedCalls:
@@ -126,12 +75,14 @@ class FeedCalls:
         repost: Value | None = None,
         mentions: Iterable[Value] = (),
         tags: Iterable[Value] = (),
+        silent: bool = False,
     ) -> Published:
         """Publish a post; with `key`, publishing it again stores nothing and says `duplicate`.
 
         The audience is `everybody`, `followers`, or `named`: those whom it mentions. `reply` and
         `repost` name posts, `author/number`. With `repost` and no fields it is a repost, of which
-        an author has one at most of each post; with fields it is a quote.
+        an author has one at most of each post; with fields it is a quote. Of a `silent` post
+        nobody gets a note.
 
         Raises `ConflictError` when the key stored other content, `NotFoundError` when somebody
         mentioned is nobody, `NoPermissionError` when the author may not see a post that it names.
@@ -144,6 +95,7 @@ class FeedCalls:
             _post(repost),
             arguments.names(mentions, "users"),
             arguments.names(tags, "tags"),
+            silent,
         )
         return self._engine.commit(
             lambda draft: publishing.publish(
@@ -177,7 +129,7 @@ class FeedCalls:
         who, wanted = encode_name(viewer), arguments.names(names, "posts")
         with self._reading():
             found = profile.get(self._engine.view, who, wanted)
-        return [None if post is None else _shown(post) for post in found]
+        return [None if post is None else shown_post(post) for post in found]
 
     def profile(
         self,
@@ -195,7 +147,7 @@ class FeedCalls:
         count, hidden = arguments.page(limit), encode_name(without) or None
         with self._reading():
             page = profile.profile(self._engine.view, who, whose, token, count, hidden)
-        return _page(page)
+        return shown_page(page)
 
     def replies(
         self,
@@ -213,7 +165,7 @@ class FeedCalls:
         which, count = arguments.sequence(seq), arguments.page(limit)
         with self._reading():
             page = replies.replies(self._engine.view, who, whose, which, token, count)
-        return _page(page)
+        return shown_page(page)
 
     def react(
         self, author: Value, seq: int, user: Value, reaction: Value, *, remove: bool = False
@@ -223,8 +175,13 @@ class FeedCalls:
         """
         whose, who, what = encode_name(author), encode_name(user), encode_name(reaction)
         which = arguments.sequence(seq)
-        act = reactions.unreact if remove else reactions.react
-        return self._engine.commit(lambda draft: act(draft, whose, which, who, what))
+        if remove:
+            return self._engine.commit(
+                lambda draft: reactions.unreact(draft, whose, which, who, what)
+            )
+        return self._engine.commit(
+            lambda draft: reactions.react(draft, whose, which, who, what, self._options)
+        )
 
     def reactors(
         self,
@@ -247,14 +204,48 @@ class FeedCalls:
             page = reactions.reactors(view, who, whose, which, what, token, count)
         return ReactorPage([user.decode() for user in page.users], page.total, page.cursor.decode())
 
-    def home(self, user: Value, *, after: Value = "", limit: int = _DEFAULT_LIMIT) -> PostPage:
+    def home(self, user: Value, *, after: Value = "", limit: int = _DEFAULT_LIMIT) -> HomePage:
         """A page of what those published whom a user follows, and the user themselves. Raises
         `NotFoundError`.
         """
         who, token, count = encode_name(user), encode_name(after), arguments.page(limit)
         with self._reading():
             page = home.read_home(self.feeds, who, token, count)
-        return _page(page)
+        return shown_home(page)
+
+    # --- notes --------------------------------------------------------------------------------
+
+    def notes(
+        self,
+        user: Value,
+        *,
+        kinds: Iterable[Value] = (),
+        after: Value = "",
+        limit: int = _DEFAULT_LIMIT,
+    ) -> NotePage:
+        """A page of what others did to a user and to their posts, of some `kinds` if they are
+        given. Raises `NotFoundError`.
+        """
+        who, token, count = encode_name(user), encode_name(after), arguments.page(limit)
+        wanted = arguments.names(kinds, "kinds")
+        with self._reading():
+            page = notes.read_notes(self._engine.view, who, token, count, wanted)
+        return shown_notes(page)
+
+    def unseen(self, user: Value) -> Unseen:
+        """How many posts of their home and how many notes a user has not seen, each counted up to
+        `unseen_limit`. Raises `NotFoundError`.
+        """
+        who = encode_name(user)
+        with self._reading():
+            return count_unseen(self.feeds, who)
+
+    def seen(self, user: Value, position: Value, *, notes: bool = False) -> None:
+        """A user has seen their home up to the `position` of a page, or their notes. It never goes
+        back. Raises `NotFoundError`.
+        """
+        who, where = encode_name(user), encode_name(position)
+        self._engine.commit(lambda draft: see(draft, who, where, notes=notes))
 
     # --- following ----------------------------------------------------------------------------
 
@@ -284,7 +275,7 @@ class FeedCalls:
         count = arguments.page(limit)
         with self._reading():
             page = lists.followers(self._engine.view, who, whose, token, count)
-        return _list(page)
+        return shown_users(page)
 
     def following(
         self, viewer: Value, user: Value, *, after: Value = "", limit: int = _DEFAULT_LIMIT
@@ -294,7 +285,7 @@ class FeedCalls:
         count = arguments.page(limit)
         with self._reading():
             page = lists.following(self._engine.view, who, whose, token, count)
-        return _list(page)
+        return shown_users(page)
 
     def relation(self, user: Value, others: Iterable[Value]) -> list[Relation]:
         """What a user has with each of the others."""
@@ -309,7 +300,7 @@ class FeedCalls:
         who, token, count = encode_name(author), encode_name(after), arguments.page(limit)
         with self._reading():
             page = lists.requests(self._engine.view, who, token, count)
-        return _list(page)
+        return shown_users(page)
 
     def answer(self, author: Value, user: Value, *, accept: bool) -> None:
         """Answer a request to follow. Raises `NotFoundError` when there is none."""
@@ -344,7 +335,7 @@ class FeedCalls:
         who, token, count = encode_name(user), encode_name(after), arguments.page(limit)
         with self._reading():
             page = lists.blocked(self._engine.view, who, token, count)
-        return _list(page)
+        return shown_users(page)
 
     def set(self, user: Value, author: Value, fields: FieldsLike) -> None:
         """Change settings. About oneself: `@protected`, `@pin`, and fields of one's own. About
@@ -385,21 +376,3 @@ def _post(name: Value | None) -> bytes:
     encoded = encode_name(name)
     posts.split_post(encoded)
     return encoded
-
-
-def _shown(post: posts.Post) -> Post:
-    counts = {name.decode(): n for name, n in posts.counts_shown(post.counts).items()}
-    own = [name.decode() for name in post.own]
-    return Post(post.header.kind, post.author.decode(), post.seq, post.fields, counts, own)
-
-
-def _page(page: profile.PostPage) -> PostPage:
-    refs = {
-        name.decode(): None if post is None else _shown(post) for name, post in page.refs.items()
-    }
-    return PostPage([_shown(post) for post in page.posts], refs, page.cursor.decode())
-
-
-def _list(page: lists.UserPage) -> UserPage:
-    users = [Listed(each.user.decode(), each.since) for each in page.users]
-    return UserPage(users, page.total, page.cursor.decode())

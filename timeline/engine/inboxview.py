@@ -19,7 +19,7 @@ from typing import Final
 
 from timeline.engine.view import Applied
 from timeline.entry import Entry
-from timeline.formats import conversations, feeds
+from timeline.formats import conversations, feeds, notes
 from timeline.formats.entries import decode_id, encode_shown
 from timeline.formats.keys import MAX
 from timeline.formats.numbers import Lsn
@@ -32,7 +32,13 @@ BITS: Final = 32
 _LAST: Final = (1 << BITS) - 1  # the highest number within a commit
 TOP: Final = MAX << BITS | _LAST
 
-_WORDS: Final = dict(enumerate(conversations.KINDS)) | feeds.KINDS | {REPLAY: "replay"}
+_WORDS: Final = {
+    **dict(enumerate(conversations.KINDS)),
+    **feeds.KINDS,
+    **notes.KINDS,
+    **dict.fromkeys(range(notes.REACTED, REPLAY), "reaction"),
+    REPLAY: "replay",
+}
 _KINDS: Final = {kind: word.encode() or b"0" for kind, word in _WORDS.items()}
 
 

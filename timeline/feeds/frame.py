@@ -22,7 +22,7 @@ AUDIENCES: Final = {b"everybody": EVERYBODY, b"followers": FOLLOWERS, b"named": 
 
 class Frame(NamedTuple):
     """Who may see a post, which post it replies to, which it reposts or quotes (each
-    `author/number`, or nothing), whom it mentions, its tags.
+    `author/number`, or nothing), whom it mentions, its tags. Nobody gets a note of a silent one.
     """
 
     audience: bytes = EVERYBODY
@@ -30,6 +30,7 @@ class Frame(NamedTuple):
     repost: bytes = b""
     mentions: Sequence[bytes] = ()
     tags: Sequence[bytes] = ()
+    silent: bool = False
 
 
 def audience_of(word: bytes) -> bytes:
@@ -64,8 +65,9 @@ def checked(frame: Frame) -> Frame:
 
 def parts_of(frame: Frame) -> tuple[Sequence[bytes], ...]:
     """What of a frame makes a post another one under the same key."""
-    audience, reply, repost, mentions, tags = frame
-    return ([audience, reply, repost], mentions, tags) if any(frame) else ()
+    audience, reply, repost, mentions, tags, _ = frame
+    said = audience or reply or repost or mentions or tags
+    return ([audience, reply, repost], mentions, tags) if said else ()
 
 
 def stored(frame: Frame) -> list[bytes]:

@@ -26,25 +26,23 @@ cursor to go on from; only an empty cursor is the end.
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Iterator
 from itertools import chain, takewhile
-from typing import Final
+from typing import Final, NamedTuple
 
 from timeline.engine.view import Applied
-from timeline.errors import UsageError
 from timeline.feeds.access import author_of, check_known
 from timeline.feeds.cache import KeptHome
-from timeline.feeds.posts import PAGE_BYTES, Post
-from timeline.feeds.profile import PostPage, page_of
+from timeline.feeds.posts import PAGE_BYTES, Post, References
+from timeline.feeds.profile import page_of
 from timeline.feeds.service import Feeds
 from timeline.feeds.sight import Sight
 from timeline.formats.feeds import POST
 from timeline.formats.keys import MAX
 from timeline.formats.names import FEEDS, HOMES
 from timeline.formats.numbers import NO_TIMELINE, TimelineId
-from timeline.pullback import Part, Place, Thing, newest_first
+from timeline.pullback import Part, Place, Thing, decode_place, newest_first, position_below
 
 _LOOKS_PER_POST: Final = 4  # things looked at for each post asked for, and
 _LEAST_LOOKS: Final = 512  # for any page
@@ -52,31 +50,48 @@ _LEAST_LOOKS: Final = 512  # for any page
 _MOST_HIDDEN: Final = 512
 _MOST_AHEAD: Final = 8_192
 _COST_OF_POST: Final = 16  # of a look at it, beside that of telling an edit apart
-_TOKEN: Final = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})")
 
 
-def read_home(feeds: Feeds, user: bytes, after: bytes, count: int) -> PostPage:
+class HomePage(NamedTuple):
+    """A `PostPage` of a home. Whoever says that they have seen `position` has seen these posts and
+    all that are older.
+    """
+
+    posts: list[Post]
+    refs: References
+    cursor: bytes
+    position: bytes
+
+
+def read_home(feeds: Feeds, user: bytes, after: bytes, count: int) -> HomePage:
     """A page of a home. Raises `NotFoundError`, `UsageError`."""
-    view = feeds.view
-    before = _decode(after) if after else Place(view.log.applied + 1, 0)
-    home = view.find(HOMES + check_known(view, user))
-    kept = feeds.homes.of(NO_TIMELINE if home is None else home.id)
-    sight = Sight(view, user, kept.follows)
-    ahead = Ahead(Reader(view, kept, sight).looks(before))
+    before = decode_place(after) if after else Place(feeds.view.log.applied + 1, 0)
+    position = b"%d-%d" % position_below(before)
+    ahead = open_home(feeds, user, before)
     posts: list[Post] = []
     budget = _COST_OF_POST * (_LEAST_LOOKS + _LOOKS_PER_POST * count)
     size = 0
     last: Look | None = None
+    cursor = b""
     while (look := ahead.take()) is not None:
         if len(posts) == count or budget <= 0 or size >= PAGE_BYTES:
-            return page_of(sight, posts, b"%d-%d" % (before if last is None else last.place))
+            cursor = b"%d-%d" % (before if last is None else last.place)
+            break
         last = look
         budget -= look.cost
         post = look.post
         if post is not None and not ahead.repeats(look, feeds.options.repost_window):
             posts.append(post)
-            size += sight.weigh(post)
-    return page_of(sight, posts, b"")
+            size += ahead.sight.weigh(post)
+    return HomePage(*page_of(ahead.sight, posts, cursor), position)
+
+
+def open_home(feeds: Feeds, user: bytes, before: Place) -> Ahead:
+    """The home of a user below a place. Raises `NotFoundError`, `UsageError`."""
+    view = feeds.view
+    home = view.find(HOMES + check_known(view, user))
+    kept = feeds.homes.of(NO_TIMELINE if home is None else home.id)
+    return Ahead(Reader(view, kept, Sight(view, user, kept.follows)), before)
 
 
 class Look:
@@ -109,8 +124,9 @@ def _original(post: Post) -> bytes:
 class Ahead:
     """What a home holds below a place, looked at when it is needed."""
 
-    def __init__(self, looks: Iterator[Look]) -> None:
-        self._looks = looks
+    def __init__(self, reader: Reader, before: Place) -> None:
+        self.sight = reader.sight
+        self._looks = reader.looks(before)
         self._waiting: deque[Look] = deque()
 
     def take(self) -> Look | None:
@@ -145,13 +161,6 @@ class Ahead:
         return False
 
 
-def _decode(token: bytes) -> Place:
-    match = _TOKEN.fullmatch(token)
-    if match is None or max(place := Place(int(match[1]), int(match[2]))) > MAX:
-        raise UsageError("a token of a home is the cursor of the page before")
-    return place
-
-
 class Reader:
     """A home as it is now: whom its owner follows, and what they pull."""
 
@@ -159,7 +168,7 @@ class Reader:
         """`sight` is that of its owner."""
         self._view = view
         self._home = home
-        self._sight = sight
+        self.sight = sight
         self._own = view.find(FEEDS + sight.viewer)
 
     def looks(self, before: Place) -> Iterator[Look]:
@@ -167,7 +176,7 @@ class Reader:
         for thing in self.things(before):
             post = self.post(thing)
             there = post is not None
-            if post is not None and not (self._sight.sees(post) and self._sight.wants(post)):
+            if post is not None and not (self.sight.sees(post) and self.sight.wants(post)):
                 post = None
             yield Look(thing, post, there=there)
 

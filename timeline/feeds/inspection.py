@@ -185,7 +185,7 @@ def _hidden(feeds: Feeds, home: KeptHome, user: bytes, post: Post, lsn: int) -> 
     if not sight.wants(post):
         return "they mute its author or whom it reposts, or leave such posts out"
     place = Place(lsn, ordinal_of(post.payload))
-    ahead = Ahead(Reader(feeds.view, home, sight).looks(Place(lsn, place.ordinal + 1)))
+    ahead = Ahead(Reader(feeds.view, home, sight), Place(lsn, place.ordinal + 1))
     look = ahead.take()
     while look is not None and look.place == place and not _is(look, post):
         look = ahead.take()

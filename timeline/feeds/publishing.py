@@ -21,11 +21,13 @@ from timeline.errors import NoPermissionError, NotFoundError, TooLargeError, Usa
 from timeline.fanout import push, stamp
 from timeline.feeds.access import (
     Feed,
+    author_of,
     find_feed,
     find_or_create_feed,
     find_post,
 )
 from timeline.feeds.frame import Frame, checked, parts_of, stored
+from timeline.feeds.groups import tell, tell_mentioned
 from timeline.feeds.links import Place, Targets, find_target, link, repost_of, unlink
 from timeline.feeds.posts import Post
 from timeline.feeds.sight import Sight
@@ -33,6 +35,7 @@ from timeline.fields import check_own_fields, check_text, event_fields
 from timeline.formats.conversations import KeyRow
 from timeline.formats.entries import decode_items
 from timeline.formats.feeds import DELETE, EDIT, KINDS, POST
+from timeline.formats.notes import QUOTED, REPLIED, REPOSTED, Doer
 from timeline.formats.posts import header_of, post_name
 from timeline.idempotency import Keys, digest_of
 from timeline.identity import APPLICATION, check_actor, check_user
@@ -80,6 +83,8 @@ def publish(
         if before is not None:
             return Published(before.seq, before.time, "duplicate")
     targets = NOWHERE
+    reply: Post | None = None
+    repost: Post | None = None
     if frame is not None:
         sight = Sight(draft, author)
         reply = find_target(sight, frame.reply) if frame.reply else None
@@ -107,11 +112,34 @@ def publish(
     seq = draft.append(feed.posts, fields)
     if not feed.pulled:  # right behind its entry, see `pullback.Place`
         push(draft, feed.id, feed.posts, seq, POST)
-    if targets is not NOWHERE:
+    if frame is not None:
         link(draft, targets, feed, ordinal, seq)
+        if not frame.silent:
+            named = (reply, REPLIED), (repost, QUOTED if items else REPOSTED)
+            _tell_others(draft, feed, seq, named, frame.mentions, options)
     if key is not None:
         keys.keep(draft, feed.id, _ANYBODY, key, KeyRow(seq, draft.time, digest))
     return Published(seq, draft.time, "stored")
+
+
+def _tell_others(
+    draft: Draft,
+    feed: Feed,
+    seq: int,
+    named: Sequence[tuple[Post | None, int]],
+    mentions: Sequence[bytes],
+    options: Options,
+) -> None:
+    """Tell those whose posts a post names of it, and those whom it mentions besides."""
+    told = {author_of(feed.posts.name)}
+    for post, kind in named:
+        posts = None if post is None or post.author in told else draft.load(post.feed)
+        if post is not None and posts is not None:
+            tell(draft, posts, post.seq, kind, Doer(feed.id, seq), options)
+            told.add(post.author)
+    mentioned = [user for user in mentions if user not in told]
+    if mentioned:
+        tell_mentioned(draft, feed.posts, seq, mentioned)
 
 
 def _check_items(items: Sequence[bytes], frame: Frame | None, options: Options) -> None:

@@ -17,10 +17,13 @@ from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.errors import TooLargeError, UsageError
 from timeline.feeds.access import find_feed, find_or_create_home, find_post, owner_of
+from timeline.feeds.groups import tell
 from timeline.feeds.links import Place, counts_of, find_target, save_counts
+from timeline.feeds.posts import Post
 from timeline.feeds.sight import Sight
 from timeline.formats.keys import MAX
 from timeline.formats.names import HOMES
+from timeline.formats.notes import KINDS, REACTED, Doer
 from timeline.formats.posts import (
     REACTION_BITS,
     Counts,
@@ -31,12 +34,14 @@ from timeline.formats.posts import (
     split_post_name,
 )
 from timeline.identity import check_id
+from timeline.options import Options
 
 _MOST_KINDS: Final = 32  # of reactions that a post has
 _MOST_OWN: Final = 5  # of them that one user has
 _LEAST_LOOKS: Final = 512  # at users who may not be shown, for any page
 _TOKEN_DIGITS: Final = 20
 _COUNTED: Final = (b"replies", b"reposts", b"quotes")
+_TOLD: Final = frozenset(word.encode() for word in KINDS.values())
 _MASK: Final = (1 << REACTION_BITS) - 1
 
 
@@ -48,11 +53,12 @@ class ReactorPage(NamedTuple):
     cursor: bytes
 
 
-def react(draft: Draft, author: bytes, seq: int, user: bytes, name: bytes) -> int:
+def react(draft: Draft, author: bytes, seq: int, user: bytes, name: bytes, options: Options) -> int:
     """Give a post a reaction of `user`, who may have it already; how many have it now. Raises
     `UsageError`, `TooLargeError`, or `NoPermissionError` when they may not see the post.
     """
-    place = _place(Sight(draft, user), author, seq, name)
+    post = _find_post(Sight(draft, user), author, seq, name)
+    place = Place(post.feed, post.seq)
     home = find_or_create_home(draft, user).id
     counts = counts_of(draft, place)
     rows = [draft.get(_key(place, each, home)) for each in counts.reactions]
@@ -72,6 +78,10 @@ def react(draft: Draft, author: bytes, seq: int, user: bytes, name: bytes) -> in
     if row is not None:
         draft.put(_key(place, reaction, home), row)
         save_counts(draft, place, _counted(counts, reaction, 1))
+        posts = None if post.author == user else draft.load(post.feed)
+        if posts is not None:
+            kind = REACTED + reaction.kind
+            tell(draft, posts, post.seq, kind, Doer(home, 0), options, name)
     return reaction.users + 1
 
 
@@ -158,10 +168,14 @@ def reactors(
     return ReactorPage(found, reaction.users, b"")
 
 
-def _place(sight: Sight, author: bytes, seq: int, name: bytes) -> Place:
-    """Where the post is that a reaction is to, for whoever may see it."""
+def _find_post(sight: Sight, author: bytes, seq: int, name: bytes) -> Post:
+    """The post that a reaction is to, for whoever may see it."""
     _check_name(name)
-    post = find_target(sight, post_name(author, seq))
+    return find_target(sight, post_name(author, seq))
+
+
+def _place(sight: Sight, author: bytes, seq: int, name: bytes) -> Place:
+    post = _find_post(sight, author, seq, name)
     return Place(post.feed, post.seq)
 
 
@@ -169,6 +183,8 @@ def _check_name(name: bytes) -> None:
     check_id(name, "reaction")
     if name in _COUNTED:
         raise UsageError(f"no reaction is called {name.decode()}: that is counted by itself")
+    if name in _TOLD:
+        raise UsageError(f"no reaction is called {name.decode()}: there are notes of that kind")
 
 
 def _find(counts: Counts, name: bytes) -> Reaction | None:

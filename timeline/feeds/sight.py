@@ -133,6 +133,15 @@ class Sight:
         feed = self._feed(user)
         return feed is not None and bool(self._tie(feed.id) & BARRED)
 
+    def hears(self, user: bytes) -> bool:
+        """Whether the viewer wants to be told what a user does: neither a block is between them nor
+        a mute.
+        """
+        if not self._has_ties:
+            return True
+        feed = self._feed(user)
+        return feed is None or not self._tie(feed.id) & (BARRED | MUTED)
+
     def meet(self, author: bytes) -> Feed | None:
         """The feed of an author; None when they have neither posts nor followers. Raises
         `NotFoundError`, or `NoPermissionError` in the same words where a block is between them.
@@ -204,7 +213,11 @@ class Sight:
 
     def references(self, posts: Iterable[Post]) -> References:
         """What these posts name, and what their reposts name in turn, each once."""
-        found = {name: self.find(name) for post in posts for name in self._named(post)}
+        return self.look_up(name for post in posts for name in self._named(post))
+
+    def look_up(self, names: Iterable[bytes]) -> References:
+        """The posts of these names, each once."""
+        found = {name: self.find(name) for name in names}
         self.count([post for post in found.values() if post is not None])
         return found
 

@@ -62,15 +62,16 @@ def check_unblocked(tie: TieRow, author: bytes) -> None:
 # --- requests -------------------------------------------------------------------------------------
 
 
-def ask(draft: Draft, home: int, feed: Feed) -> None:
-    """Ask to follow a protected feed; again it does nothing."""
+def ask(draft: Draft, home: int, feed: Feed) -> bool:
+    """Ask to follow a protected feed; whether they had not yet."""
     tie = tie_of(draft, home, feed.id)
     if tie.flags & REQUESTED:
-        return
+        return False
     save(draft, home, feed.id, TieRow(tie.flags | REQUESTED, draft.lsn, draft.time))
     draft.put(listed_key(REQUEST, feed.id, draft.lsn, home), b"")
     feed.row = feed.row._replace(requests=feed.row.requests + 1)
     feed.save(draft)
+    return True
 
 
 def withdraw(draft: Draft, home: int, feed: Feed) -> bool:

@@ -30,7 +30,7 @@ COUNT: Final = b"c"  # how many raw timelines there are
 DELETED: Final = b"d"  # name of a deleted timeline → what it had given out, and when it went
 DELETIONS: Final = b"e"  # the same names in the order in which they were deleted
 AUDIENCE: Final = b"a"  # audience id, in-box id → spans of membership
-OWN: Final = b"u"  # everything the layers above keep, see `conversations`
+OWN: Final[bytes] = b"u"  # everything the layers above keep, see `conversations`
 FAMILIES: Final = (NAME, ROW, META, RETENTION, COUNT, DELETED, DELETIONS, AUDIENCE, OWN)
 
 

@@ -30,9 +30,10 @@ _STATUSES: Final = {word: replies.bulk(word.encode()) for word in ("stored", "du
 @write(
     "FEED.PUBLISH",
     "author [KEY post-key] [FOR everybody|followers|named] [REPLY post] [REPOST post] "
-    "[MENTIONS count user...] [TAGS count tag...] [* (field value)...]",
+    "[MENTIONS count user...] [TAGS count tag...] [SILENT] [* (field value)...]",
     "Publishes a post and answers its number, its time, and stored or duplicate. With REPOST and "
-    "no fields it reposts another as it is, with fields it quotes it.",
+    "no fields it reposts another as it is, with fields it quotes it. Nobody gets a note of a "
+    "silent one.",
     group=_GROUP,
     flags="write denyoom fast",
 )
@@ -63,6 +64,8 @@ def _framed(frame: Frame, word: bytes, options: Options) -> Frame:
         return frame._replace(repost=_post(options.value()))
     if word == b"MENTIONS":
         return frame._replace(mentions=options.values())
+    if word == b"SILENT":
+        return frame._replace(silent=True)
     if word == b"TAGS":
         return frame._replace(tags=options.values())
     raise options.unknown()
@@ -158,12 +161,12 @@ def replies_(session: Session, args: Arguments, view: View) -> bytes:
 )
 def react(session: Session, args: Arguments, draft: Draft) -> bytes:
     seq = arguments.message(args[2], "post")
-    act = reactions.react
     if len(args) > 5:
         if len(args) > 6 or args[5].upper() != b"REMOVE":
             raise arguments.syntax_error()
-        act = reactions.unreact
-    return replies.integer(act(draft, args[1], seq, args[3], args[4]))
+        return replies.integer(reactions.unreact(draft, args[1], seq, args[3], args[4]))
+    options = session.service.feeds.options
+    return replies.integer(reactions.react(draft, args[1], seq, args[3], args[4], options))
 
 
 @read(
@@ -201,7 +204,7 @@ def home_(session: Session, args: Arguments, view: View) -> bytes:
             "home outside, or in a transaction that only reads"
         )
     page = home.read_home(session.service.feeds, args[1], after or b"", count)
-    return encode_page(page, session.resp)
+    return encode_page(page, session.resp, page.position)
 
 
 @read(

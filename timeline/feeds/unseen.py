@@ -1,0 +1,82 @@
+"""Unseen: how much is new to a user, in their home and among their notes.
+
+Responsibility: remember up to where a user has seen each, and count what is above.
+
+Rule: a user says what they have seen by a position in the order of commits, as a page has it. It
+never goes back. What is counted is what a page would show: nothing that is hidden, gone or their
+own. Counting ends at `unseen_limit`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from timeline.commit.draft import Draft
+from timeline.errors import UsageError
+from timeline.feeds.access import check_known, find_or_create_home
+from timeline.feeds.home import open_home
+from timeline.feeds.notes import Notes, seen_by
+from timeline.feeds.service import Feeds
+from timeline.feeds.sight import Sight
+from timeline.formats.keys import MAX
+from timeline.formats.notes import SeenRow, decode_seen, encode_seen, seen_key
+from timeline.pullback import Place
+
+_LOOKS: Final = 4  # at what may not be shown, for each that is counted, and
+_LEAST_LOOKS: Final = 512  # at least
+_POSITION: Final = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})")
+
+
+class Unseen(NamedTuple):
+    """How many posts and notes a user has not seen: as many, or more if it is `unseen_limit`."""
+
+    posts: int
+    notes: int
+
+
+def count_unseen(feeds: Feeds, user: bytes) -> Unseen:
+    """Raises `NotFoundError`, `UsageError`."""
+    view, most = feeds.view, feeds.options.unseen_limit
+    seen = seen_by(view, check_known(view, user))
+    top = Place(view.log.applied + 1, 0)
+    looks = _LEAST_LOOKS + _LOOKS * most
+    posts = notes = 0
+    ahead = open_home(feeds, user, top)
+    while posts < most and looks > 0:
+        look = ahead.take()
+        if look is None or look.thing.lsn <= seen.posts:
+            break
+        looks -= 1
+        post = look.post
+        if post is not None and post.author != user:
+            posts += not ahead.repeats(look, feeds.options.repost_window)
+    looks = _LEAST_LOOKS + _LOOKS * most
+    for thing, note in Notes(view, Sight(view, user)).below(top):
+        if notes == most or looks <= 0 or thing.lsn <= seen.notes:
+            break
+        looks -= 1
+        notes += note is not None
+    return Unseen(posts, notes)
+
+
+def see(draft: Draft, user: bytes, position: bytes, *, notes: bool) -> None:
+    """A user has seen their home up to a position, or their notes. Raises `NotFoundError`,
+    `UsageError`.
+    """
+    match = _POSITION.fullmatch(position)
+    lsn = int(match[1]) if match is not None else MAX
+    if lsn >= draft.lsn:
+        raise UsageError(
+            "what was seen is a position: that of a page of the home or of the notes of this store"
+        )
+    home = find_or_create_home(draft, check_known(draft, user))
+    key = seen_key(home.id)
+    value = draft.get(key)
+    before = SeenRow(0, 0) if value is None else decode_seen(value)
+    if notes:
+        after = before._replace(notes=max(lsn, before.notes))
+    else:
+        after = before._replace(posts=max(lsn, before.posts))
+    if after != before:
+        draft.put(key, encode_seen(after))
