@@ -194,6 +194,9 @@ def test_bad_positions_and_names_are_refused(door: Door, own: Own) -> None:
             ask("")
     with pytest.raises(Refused, match="ERR"):
         door.notes(ann, after="x")
+    for kind in ("replies", "reposts", "quotes", ""):
+        with pytest.raises(Refused, match="ERR"):
+            door.notes(ann, kind)
     for name in ("reply", "mention", "follow", "request", "quote", "repost"):
         with pytest.raises(Refused, match="notes of that kind"):
             door.react(post, bob, name)

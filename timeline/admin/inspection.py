@@ -19,7 +19,7 @@ from timeline.engine.engine import Engine
 from timeline.engine.inboxview import InboxView, is_inbox
 from timeline.errors import CorruptError, NotFoundError, shown
 from timeline.formats import keys
-from timeline.formats.names import CONVERSATIONS, EVENTS, FEED_EVENTS, FEEDS, HOMES, USERS
+from timeline.formats.names import CONVERSATIONS, EVENTS, FEED_EVENTS, FEEDS, HOMES, NOTES, USERS
 from timeline.formats.references import count_references, decode_references, packed_references
 from timeline.formats.rows import FORMAT, Retention
 from timeline.formats.segments import Segment
@@ -38,6 +38,7 @@ KINDS: Final = {
     FEEDS: "feed",
     FEED_EVENTS: "feed-events",
     HOMES: "home",
+    NOTES: "notes",
 }
 
 

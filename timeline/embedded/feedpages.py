@@ -63,9 +63,9 @@ class HomePage(NamedTuple):
 class Note(NamedTuple):
     """What others did to a post, or to the user themselves where `post` is empty. `kind` is
     `reply`, `mention`, `repost`, `quote`, `follow`, `request`, or the name of a reaction. `total`
-    users did it. `users` are the newest three of them, `posts` those with which they replied,
-    quoted or mentioned. `first` and `time` (ms since the epoch) are when the user was first and
-    last told.
+    is how many there are, as the post or the author counts them. `users` are the newest three who
+    did it, `posts` those with which they replied, quoted or mentioned. `first` and `time` (ms since
+    the epoch) are when the user was first and last told.
     """
 
     kind: str

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 
 from timeline.bitmaps import holds
 from timeline.engine.view import Applied
+from timeline.errors import UsageError
 from timeline.feeds.access import author_of, check_known, find_feed, follow_of, owner_of, tie_of
 from timeline.feeds.links import Place as PostPlace, counts_of, repost_of
 from timeline.feeds.posts import References
@@ -46,7 +47,8 @@ from timeline.formats.notes import (
     seen_key,
 )
 from timeline.formats.numbers import NO_TIMELINE
-from timeline.formats.posts import REACTION_BITS, Counts, post_name, reaction_key
+from timeline.formats.posts import PLURALS, REACTION_BITS, Counts, post_name, reaction_key
+from timeline.identity import check_id
 from timeline.pullback import Place, Thing, decode_place, position_below, references_back
 
 _LOOKS_PER_NOTE: Final = 4  # references looked at for each note asked for, and
@@ -56,9 +58,10 @@ _MASK: Final = (1 << REACTION_BITS) - 1
 
 
 class Note(NamedTuple):
-    """Something that `total` users did to `post`, or to the reader if it is empty. `users` are the
-    newest of them; `posts` those with which they replied or quoted, in the same order. `first` and
-    `time` (ms) are when it was first and when it was last told.
+    """What others did to `post`, or to the reader if it is empty: `total` replies, reactions,
+    follows and so on, as the post or the author counts them. `users` are the newest who did it;
+    `posts` those with which they replied or quoted, in the same order. `first` and `time` (ms) are
+    when it was first and when it was last told.
     """
 
     kind: bytes
@@ -86,6 +89,7 @@ def read_notes(
     view: Applied, user: bytes, after: bytes, count: int, kinds: Collection[bytes] = ()
 ) -> NotePage:
     """A page of notes, of some kinds if they are given. Raises `NotFoundError`, `UsageError`."""
+    _check_kinds(kinds)
     last = decode_place(after) if after else Place(view.log.applied + 1, 0)
     position = b"%d-%d" % position_below(last)
     found: list[Note] = []
@@ -101,6 +105,14 @@ def read_notes(
         if note is not None and (not kinds or note.kind in kinds):
             found.append(note)
     return NotePage(found, sight.look_up(_named(found)), cursor, position)
+
+
+def _check_kinds(kinds: Collection[bytes]) -> None:
+    """No reaction has one of these names, so no note is of such a kind."""
+    for kind in kinds:
+        right = PLURALS.get(check_id(kind, "kind of notes"))
+        if right is not None:
+            raise UsageError(f"notes are of kind {right}, not {kind.decode()}")
 
 
 def _named(notes: Iterable[Note]) -> Iterator[bytes]:

@@ -25,6 +25,8 @@ from timeline.formats.keys import MAX
 from timeline.formats.names import HOMES
 from timeline.formats.notes import KINDS, REACTED, Doer
 from timeline.formats.posts import (
+    MOST_KINDS,
+    PLURALS,
     REACTION_BITS,
     Counts,
     Reaction,
@@ -36,11 +38,9 @@ from timeline.formats.posts import (
 from timeline.identity import check_id
 from timeline.options import Options
 
-_MOST_KINDS: Final = 32  # of reactions that a post has
 _MOST_OWN: Final = 5  # of them that one user has
 _LEAST_LOOKS: Final = 512  # at users who may not be shown, for any page
 _TOKEN_DIGITS: Final = 20
-_COUNTED: Final = (b"replies", b"reposts", b"quotes")
 _TOLD: Final = frozenset(word.encode() for word in KINDS.values())
 _MASK: Final = (1 << REACTION_BITS) - 1
 
@@ -86,10 +86,10 @@ def react(draft: Draft, author: bytes, seq: int, user: bytes, name: bytes, optio
 
 
 def _new_kind(counts: Counts, name: bytes) -> Reaction:
-    if len(counts.reactions) >= _MOST_KINDS:
-        raise TooLargeError(f"a post has at most {_MOST_KINDS} kinds of reactions")
+    if len(counts.reactions) >= MOST_KINDS:
+        raise TooLargeError(f"a post has at most {MOST_KINDS} kinds of reactions")
     taken = {each.kind for each in counts.reactions}
-    free = [kind for kind in range(_MOST_KINDS) if kind not in taken]
+    free = [kind for kind in range(MOST_KINDS) if kind not in taken]
     return Reaction(free[0], 0, name)
 
 
@@ -181,7 +181,7 @@ def _place(sight: Sight, author: bytes, seq: int, name: bytes) -> Place:
 
 def _check_name(name: bytes) -> None:
     check_id(name, "reaction")
-    if name in _COUNTED:
+    if name in PLURALS:
         raise UsageError(f"no reaction is called {name.decode()}: that is counted by itself")
     if name in _TOLD:
         raise UsageError(f"no reaction is called {name.decode()}: there are notes of that kind")

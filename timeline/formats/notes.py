@@ -15,6 +15,7 @@ commit of the newest. Integers in values are little-endian, in keys big-endian. 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from struct import (
     Struct,
     error as StructError,  # noqa: N812  it is a class
@@ -105,8 +106,12 @@ def with_doer(newest: bytes, doer: Doer, most: int) -> bytes:
     """Put somebody in front of those who did something last; `most` of them are kept."""
     packed = _DOER.pack(*doer)
     if packed in newest:
-        newest = b"".join([_DOER.pack(*each) for each in doers_of(newest) if each != doer])
+        newest = pack_doers([each for each in doers_of(newest) if each != doer])
     return packed + newest[: (most - 1) * _DOER_BYTES]
+
+
+def pack_doers(doers: Iterable[Doer]) -> bytes:
+    return b"".join([_DOER.pack(*each) for each in doers])
 
 
 def doers_of(newest: bytes) -> list[Doer]:

@@ -34,12 +34,16 @@ REPOST: Final = keys.OWN + b"P"
 COUNTS: Final = keys.OWN + b"C"
 REACTION: Final = keys.OWN + b"E"
 FAMILIES: Final = (REPLY, QUOTE, REPOST, COUNTS, REACTION)
+MOST_KINDS: Final = 32  # of reactions that a post has
 REACTION_BITS: Final = 12  # of a home's id, which say where it is in its bitmap
 
 # Who may see a post, as the field `@for` says; without it everybody.
 EVERYBODY: Final = b""
 FOLLOWERS: Final = b"followers"
 NAMED: Final = b"named"  # whom it mentions
+
+# What is counted besides reactions, and what one of each is called. No reaction has such a name.
+PLURALS: Final = {b"replies": "reply", b"reposts": "repost", b"quotes": "quote"}
 
 _REACTION: Final = Struct("<BQB")
 _NUMBER: Final = Struct("<Q")

@@ -28,6 +28,7 @@ from timeline.verification.checks.links import Links
 from timeline.verification.checks.members import check_members, check_pulled, check_roster
 from timeline.verification.checks.messages import check_messages
 from timeline.verification.checks.names import check_names
+from timeline.verification.checks.notes import Notes
 from timeline.verification.checks.positions import (
     check_devices,
     check_keys,
@@ -147,6 +148,7 @@ def check(
         ("mutes, blocks and requests", Ties(snapshot).check),
         ("fields of authors", lambda: check_fields(snapshot)),
         ("replies and reposts", Links(snapshot).check),
+        ("notes", Notes(snapshot).check),
         ("deliveries of posts", lambda: check_posts(snapshot)),
         ("devices", lambda: check_devices(snapshot)),
         ("idempotency keys", lambda: check_keys(snapshot)),

@@ -23,6 +23,7 @@ from timeline.formats.names import FEEDS, HOMES
 from timeline.formats.posts import (
     COUNTS,
     FAMILIES,
+    MOST_KINDS,
     NO_COUNTS,
     QUOTE,
     REACTION,
@@ -44,7 +45,6 @@ from timeline.verification.snapshot.snapshot import Snapshot
 from timeline.verification.snapshot.walk import Pair
 
 _KEY_BYTES: Final = {REPLY: 50, QUOTE: 50, REPOST: 26, COUNTS: 18, REACTION: 27}
-_MOST_KINDS: Final = 32  # of reactions to one post
 _BLOCK_BITS: Final = 16  # of ids, of which it is known together which are homes
 _MOST_BLOCKS: Final = 256  # kept in memory, 64 KiB each
 _CHUNK: Final = 1 << REACTION_BITS
@@ -100,7 +100,7 @@ class CountsOfPosts:
         what = f"of the reactions to {post_called(self._snapshot, feed, seq)}"
         try:
             bits = members(value)
-            if not bits or bits[-1] >= _CHUNK or kind >= _MOST_KINDS:
+            if not bits or bits[-1] >= _CHUNK or kind >= MOST_KINDS:
                 raise CorruptError("it has no such numbers")
             if chunk > self._snapshot.next_id >> REACTION_BITS:
                 raise CorruptError("it has no such users")

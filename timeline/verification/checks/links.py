@@ -17,8 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import cached_property
-from itertools import chain
 from typing import Final
 
 from timeline.errors import CorruptError, shown
@@ -39,8 +37,6 @@ from timeline.formats.rows import encode_row
 from timeline.formats.segments import StoredEntry
 from timeline.storage.rocks import PATCHES, SEGMENTS, STATE
 from timeline.verification.checks.counts import CountsOfPosts
-from timeline.verification.checks.feeds import check_feeds
-from timeline.verification.checks.names import check_names
 from timeline.verification.checks.posts import (
     LINKS,
     entry_of,
@@ -50,6 +46,7 @@ from timeline.verification.checks.posts import (
     row_of,
     where,
 )
+from timeline.verification.checks.settled import OF_FEEDS, Settled
 from timeline.verification.snapshot.findings import Finding, Put, put, remove
 from timeline.verification.snapshot.snapshot import Snapshot, grow
 
@@ -68,6 +65,7 @@ class Links:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
+        self._settled = Settled(snapshot, OF_FEEDS)
         self._known: dict[bytes, tuple[int, int] | None] = {}  # author → id and head of their feed
         self._beyond: dict[int, Finding] = {}  # of each feed the highest number beyond its head
         self._right = 0  # rows that are as a post says
@@ -78,7 +76,7 @@ class Links:
             if self._snapshot.name(feed).startswith(FEEDS):
                 yield from self._check_feed(feed)
         yield from self._beyond.values()
-        counts = CountsOfPosts(self._snapshot, lambda: self._settled, self._reached)
+        counts = CountsOfPosts(self._snapshot, self._settled, self._reached)
         yield from counts.check()
         if counts.rows != self._right:
             yield from self._strays()
@@ -95,7 +93,7 @@ class Links:
                     if target is not None:
                         link = link._replace(feed=target[0], seq=target[1])
                         yield from self._check_post(family, name, link, surplus)
-                    elif self._settled:
+                    elif self._settled():
                         text = f"{self._says(family, name, link)}, which is not there"
                         finding = self._of_post(link, text, lost=True)
                         if family == REPOST:  # nothing would be left of it
@@ -162,12 +160,6 @@ class Links:
         """Up to which number a feed has given out posts, also if its row is yet to say so."""
         beyond = self._beyond.get(feed)
         return beyond.number if beyond is not None else self._snapshot.head(feed) or 0
-
-    @cached_property
-    def _settled(self) -> bool:
-        """Whether every feed has its name, so that a name which leads nowhere now always will."""
-        wrong = chain(check_names(self._snapshot), check_feeds(self._snapshot))
-        return next(wrong, None) is None
 
     def _check_post(
         self, family: bytes, name: bytes, link: Link, surplus: dict[int, Finding]

@@ -21,6 +21,7 @@ from timeline.formats.names import (
     FEEDS,
     HOMES,
     INBOXES as INBOX_NAMES,
+    NOTES,
 )
 from timeline.formats.rows import (
     INBOX,
@@ -194,9 +195,10 @@ def rebuilt(snapshot: Snapshot, timeline_id: int, name: bytes) -> TimelineRow | 
     start, stop = keys.pair(timeline_id, 0), keys.pair(timeline_id + 1, 0)
     try:
         if name.startswith(INBOX_NAMES):
-            # A home may be of somebody who has only reacted to posts, which nothing tells by it.
+            # A home may be of somebody who has only reacted to posts, which nothing tells by it;
+            # of notes only references tell.
             known = (
-                name.startswith(HOMES)
+                name.startswith((HOMES, NOTES))
                 or storage.at_or_after(INBOXES, start, stop) is not None
                 or snapshot.holds(MEMBER + keys.number(timeline_id))
             )

@@ -14,7 +14,7 @@ from typing import Final
 
 from timeline.bitmaps import highest
 from timeline.errors import CorruptError, shown
-from timeline.formats import feeds, keys, posts
+from timeline.formats import feeds, keys, notes, posts
 from timeline.formats.conversations import (
     CALLED,
     CHUNK_BITS,
@@ -45,7 +45,7 @@ from timeline.verification.snapshot.findings import Finding, Put, remove
 from timeline.verification.snapshot.snapshot import Snapshot
 
 _KNOWN: Final = {*keys.FAMILIES}
-_OWN: Final = {*FAMILIES, *feeds.FAMILIES, *posts.FAMILIES}
+_OWN: Final = {*FAMILIES, *feeds.FAMILIES, *posts.FAMILIES, *notes.FAMILIES}
 
 
 def check_devices(snapshot: Snapshot) -> Iterator[Finding]:

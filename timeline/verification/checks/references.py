@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from timeline.errors import CorruptError, shown
-from timeline.formats import feeds, keys
+from timeline.formats import feeds, keys, notes
 from timeline.formats.conversations import CLEAR, DELETE, KINDS, READ, RECALL
 from timeline.formats.names import CONVERSATIONS, EVENTS, FEEDS
+from timeline.formats.posts import MOST_KINDS
 from timeline.formats.references import (
     REPLAY,
     Reference,
@@ -108,7 +109,7 @@ class References:
         fix = self._without(key, kept) if key else ()
         for reference, problem in bad:
             head = self._target(reference.timeline_id)
-            numbered = 0 < reference.kind <= RECALL or reference.kind in feeds.KINDS
+            numbered = 0 < reference.kind <= RECALL or _is_of_feed(reference.kind)
             beyond = head is not None and numbered and reference.seq > head[1]
             yield Finding(
                 INBOXES,
@@ -164,16 +165,15 @@ def misleading(reference: Reference, target: tuple[bytes, int] | None) -> str:
     timeline that it leads to, None when that is gone.
     """
     _, _, seq, kind, _ = reference
-    if not 0 < kind < len(KINDS) and kind != REPLAY and kind not in feeds.KINDS:
+    if not 0 < kind < len(KINDS) and kind != REPLAY and not _is_of_feed(kind):
         return f"a reference is of kind {kind}, which there is not"
     if target is None or kind == DELETE:
         return ""  # rightly gone
     name, head = target
-    if kind in feeds.KINDS:  # each names a post: the one that was published, edited, deleted
+    if _is_of_feed(kind):  # each names a post, or 0 for its author
         if not name.startswith(FEEDS):
-            return (
-                f"a reference of kind {feeds.KINDS[kind]} leads to {shown(name)}, which is no feed"
-            )
+            word = feeds.KINDS.get(kind) or notes.KINDS.get(kind, "reaction")
+            return f"a reference of kind {word} leads to {shown(name)}, which is no feed"
         return _beyond(name, seq, head)
     event = RECALL < kind < READ and seq > 0
     if kind in (CLEAR, REPLAY):  # a clear by retention leads to events, one by a user not
@@ -183,6 +183,11 @@ def misleading(reference: Reference, target: tuple[bytes, int] | None) -> str:
         word = "replay" if kind == REPLAY else KINDS[kind]
         return f"a reference of kind {word} leads to {shown(name)}, which {what}"
     return _beyond(name, seq, head) if event or kind < READ or kind == REPLAY else ""
+
+
+def _is_of_feed(kind: int) -> bool:
+    reaction = notes.REACTED <= kind < notes.REACTED + MOST_KINDS
+    return kind in feeds.KINDS or kind in notes.KINDS or reaction
 
 
 def _beyond(name: bytes, seq: int, head: int) -> str:

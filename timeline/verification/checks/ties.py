@@ -16,8 +16,6 @@ home and the feed that it takes. A tie that is lost is made again from the lists
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
-from itertools import chain
 from typing import Final, NamedTuple
 
 from timeline.errors import CorruptError, shown
@@ -48,10 +46,8 @@ from timeline.formats.names import FEED_EVENTS, FEEDS, HOMES
 from timeline.formats.rows import INBOX, RAW, TimelineRow, encode_progress, encode_row
 from timeline.lsm.upkeep.sealing import PROGRESS_KEY
 from timeline.storage.rocks import META, STATE
-from timeline.verification.checks.conversations import check_conversations
-from timeline.verification.checks.feeds import check_feeds
 from timeline.verification.checks.homes import may_be_feed, may_be_home, time_at
-from timeline.verification.checks.names import check_names
+from timeline.verification.checks.settled import OF_USERS, Settled
 from timeline.verification.snapshot.findings import Finding, Put, put, remove
 from timeline.verification.snapshot.snapshot import Snapshot
 
@@ -73,6 +69,7 @@ class Ties:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
+        self._settled = Settled(snapshot, OF_USERS)
         self._missing: dict[bytes, str] = {}  # homes and feeds that a block takes: why
 
     def check(self) -> Iterator[Finding]:
@@ -82,12 +79,6 @@ class Ties:
             for key, value in self._snapshot.scan(family):
                 yield from self._check_listed(family, key, value)
         yield from self._make_missing()
-
-    @cached_property
-    def _settled(self) -> bool:
-        """Whether everything has its name, so that what is not there now never will be."""
-        checks = check_names, check_conversations, check_feeds
-        return next(chain.from_iterable(each(self._snapshot) for each in checks), None) is None
 
     # --- ties ---------------------------------------------------------------------------------
 
@@ -226,7 +217,7 @@ class Ties:
             next_id += 1
         progress = encode_progress(self._snapshot.progress._replace(next_id=next_id))
         for name, text in self._missing.items():
-            fix = (*made[name], Put(META, PROGRESS_KEY, progress)) if self._settled else ()
+            fix = (*made[name], Put(META, PROGRESS_KEY, progress)) if self._settled() else ()
             yield Finding(STATE, text, keys.NAME + name, name, fix=fix)
 
     # --- lists --------------------------------------------------------------------------------
@@ -287,7 +278,7 @@ class Ties:
                 f"home {pair.home} has a mute, a block or a request with feed {pair.feed}, and one "
                 "of the two is not there"
             )
-            return Finding(STATE, text, key, fix=remove(STATE, key) if self._settled else ())
+            return Finding(STATE, text, key, fix=remove(STATE, key) if self._settled() else ())
         user = snapshot.name(pair.home).removeprefix(HOMES)
         name = snapshot.name(pair.feed)
         if name == FEEDS + user:

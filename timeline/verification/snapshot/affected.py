@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from timeline.errors import CorruptError, shown
-from timeline.formats import conversations, feeds, keys, posts
-from timeline.formats.names import CONVERSATIONS, EVENTS, FEED_EVENTS, FEEDS, HOMES, USERS
+from timeline.formats import conversations, feeds, keys, notes, posts
+from timeline.formats.names import CONVERSATIONS, EVENTS, FEED_EVENTS, FEEDS, HOMES, NOTES, USERS
 from timeline.formats.rows import INBOX, decode_row
 from timeline.storage.rocks import FORMER_LOG, INBOXES, META, PATCHES, SEGMENTS, STATE
 from timeline.verification.snapshot.snapshot import Snapshot
@@ -54,6 +54,8 @@ _STATE: Final = {
     feeds.HOME: "how many authors users follow, and how many users they block",
     feeds.REQUEST: "lists of requests to follow",
     feeds.TIE: "mutes, blocks and requests to follow",
+    notes.GROUP: "notes of what others did",
+    notes.SEEN: "what users have seen",
     posts.COUNTS: "how many replies, reposts, quotes and reactions posts have",
     posts.QUOTE: "lists of quotes",
     posts.REACTION: "reactions to posts",
@@ -67,6 +69,7 @@ _CALLED: Final = {
     FEEDS: "feed",
     FEED_EVENTS: "events of feed",
     HOMES: "home of",
+    NOTES: "notes of",
 }
 
 

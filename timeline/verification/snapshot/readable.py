@@ -15,7 +15,7 @@ from typing import Final
 from timeline.bitmaps import highest
 from timeline.engine.store.directory import STORE_KEY
 from timeline.errors import CorruptError
-from timeline.formats import conversations, feeds, keys, posts
+from timeline.formats import conversations, feeds, keys, notes, posts
 from timeline.formats.entries import decode_items
 from timeline.formats.references import decode_floor, packed_references
 from timeline.formats.rows import (
@@ -62,6 +62,8 @@ _OWN: Final[dict[bytes, Callable[[bytes], object]]] = {
     posts.REPOST: posts.decode_repost,
     posts.COUNTS: posts.decode_counts,
     posts.REACTION: highest,
+    notes.GROUP: notes.decode_group,
+    notes.SEEN: notes.decode_seen,
 }
 _STATE: Final[dict[bytes, Callable[[bytes], object]]] = {
     keys.ROW: decode_row,
