@@ -23,6 +23,7 @@ _MAY_BE_ZERO = (
     "feed_diffusion_limit",
     "inbox_age_ms",
     "inbox_references",
+    "note_references",
     "note_window_ms",
     "repost_window",
 )
@@ -160,6 +161,9 @@ class Options:
     )
     note_window_ms: int = _option(
         3_600_000, "a note that grows moves up at most once in this time; 0: each time"
+    )
+    note_references: int = _option(
+        1_000, "references that an in-box of notes keeps at least, within inbox_age_ms; 0: all"
     )
     unseen_limit: int = _option(100, "unseen posts and unseen notes are counted up to this number")
     home_cache_bytes: int = _option(

@@ -56,7 +56,7 @@ def decode_place(token: bytes) -> Place:
 
 def position_below(place: Place) -> Position:
     """Everything that stands below a place."""
-    return Position(Lsn(place.lsn - 1), place.ordinal)
+    return Position(Lsn(place.lsn - 1), place.ordinal) if place.lsn else Position(Lsn(0), 0)
 
 
 class Part(NamedTuple):

@@ -42,7 +42,7 @@ GROUPS: Final = {
     """,
     "Feeds": """
         feed_diffusion_limit feed_backfill following_limit repost_window note_window_ms
-        unseen_limit home_cache_bytes
+        note_references unseen_limit home_cache_bytes
     """,
     "Search": """
         search search_fields search_prefixes search_memory_bytes search_commit_ms

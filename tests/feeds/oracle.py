@@ -81,8 +81,7 @@ class Oracle:
         told = {author}
         for kind, name in (("reply", reply), ("repost" if post.plain else "quote", repost)):
             owner = name.rpartition("/")[0]
-            if name and owner not in told:
-                self.told.tell(owner, kind, name, author, post.name)
+            if name and owner not in told and self.tell(owner, kind, name, author, post):
                 told.add(owner)
         for user in mentions:
             if user not in told:
@@ -204,10 +203,20 @@ class Oracle:
 
     # --- notes --------------------------------------------------------------------------------
 
+    def tell(
+        self, owner: str, kind: str, name: str, doer: str, post: Published | None = None
+    ) -> bool:
+        hidden = self.barred(owner, doer) or (owner, doer) in self.mutes
+        heard = not hidden and (post is None or self.sees(owner, post))
+        with_post = "" if post is None else post.name
+        return self.told.tell(owner, kind, name, doer, with_post, heard=heard)
+
     def notes(self, user: str) -> list[Noted]:
         found = []
         for group in self.told.of(user):
             doers = [each for each in group.doers if self._still(group, each)]
+            if not doers:
+                doers = [each for each in self._others(group) if self._still(group, each)]
             users = list(dict.fromkeys(each.user for each in doers))
             total = self._done(group)
             there = not group.post or self.sees(user, self.find(group.post))
@@ -215,6 +224,13 @@ class Oracle:
                 seen = group.place <= self.told.seen.get(user, 0)
                 found.append(Noted(group.kind, group.post, total, users[:3], seen))
         return found
+
+    def _others(self, group: Group) -> Iterator[Doer]:
+        """Those who replied or quoted before, the first of them first."""
+        for post in self.posts:
+            name = {"reply": post.reply, "quote": post.repost}.get(group.kind)
+            if name and name == group.post and not post.plain and post.author != group.owner:
+                yield Doer(post.author, post.name)
 
     def _still(self, group: Group, doer: Doer) -> bool:
         """Whether somebody does it still, and the owner wants to be told of them."""

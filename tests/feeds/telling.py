@@ -47,19 +47,31 @@ class Told:
         yield
         self._joined = False
 
-    def tell(self, owner: str, kind: str, post: str, doer: str, with_post: str = "") -> None:
+    def tell(
+        self,
+        owner: str,
+        kind: str,
+        post: str,
+        doer: str,
+        with_post: str = "",
+        *,
+        heard: bool = True,
+    ) -> bool:
+        """Whether that was told anew."""
         if owner == doer:
-            return
+            return False
         if not self._joined:
             self._commit += 1
         group = self.groups.setdefault((owner, kind, post), Group(owner, kind, post))
-        if group.commit != self._commit:
+        is_told = heard and group.commit != self._commit
+        if is_told:
             self.places += 1
             group.place, group.commit = self.places, self._commit
-        who = Doer(doer, with_post)
-        group.doers = [who, *(each for each in group.doers if each != who)][:_KEPT]
+        others = (each for each in group.doers if each.user != doer)
+        group.doers = [Doer(doer, with_post), *others][:_KEPT]
+        return is_told
 
     def of(self, owner: str) -> list[Group]:
         """The newest first."""
-        found = [each for each in self.groups.values() if each.owner == owner]
+        found = [each for each in self.groups.values() if each.owner == owner and each.place]
         return sorted(found, key=lambda each: -each.place)

@@ -71,6 +71,7 @@ class Machine(RuleBasedStateMachine):
             feed_backfill=3,
             inbox_references=3,
             inbox_age_ms=1_000,
+            note_references=3,
             note_window_ms=0,
             retention_check_ms=1,
         )
@@ -187,7 +188,7 @@ class Machine(RuleBasedStateMachine):
                     change(draft, user.encode(), [other.encode()], self.options)
                     if change is following.follow:
                         self.oracle.follow(user, other, self.options.feed_backfill)
-                        self.oracle.told.tell(other, "follow", "", user)
+                        self.oracle.tell(other, "follow", "", user)
                     else:
                         self.oracle.unfollow(user, other)
 
@@ -235,7 +236,7 @@ class Machine(RuleBasedStateMachine):
         has = self.feeds.react(post.author, post.seq, user, reaction, remove=remove)
         each = (target.name, user, reaction)
         if not remove and each not in self.oracle.reactions:
-            self.oracle.told.tell(target.author, reaction, target.name, user)
+            self.oracle.tell(target.author, reaction, target.name, user)
         (self.oracle.reactions.discard if remove else self.oracle.reactions.add)(each)
         assert has == self.oracle.counts(target.name).get(reaction, 0)
 
@@ -253,10 +254,10 @@ class Machine(RuleBasedStateMachine):
         for author in fresh:
             if author not in asked:
                 oracle.follow(user, author, self.options.feed_backfill)
-                oracle.told.tell(author, "follow", "", user)
+                oracle.tell(author, "follow", "", user)
             elif (user, author) not in oracle.requests:
                 oracle.requests.append((user, author))
-                oracle.told.tell(author, "request", "", user)
+                oracle.tell(author, "request", "", user)
 
     @rule(user=users, authors=some)
     def unfollow(self, user: str, authors: list[str]) -> None:

@@ -16,6 +16,12 @@ from tests.messaging.promises import Own
 OPTIONS = {"note_window_ms": 1_000_000, "unseen_limit": 10, "search": False}
 
 
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    with Clock().installed() as clock:
+        yield clock
+
+
 def told(door: Door, user: str, *kinds: str) -> list[tuple[str, str, int, list[str]]]:
     """Kind, post, how many and who, of each note."""
     return [each[:4] for each in door.notes(user, *kinds).notes]
@@ -113,6 +119,113 @@ def test_what_is_gone_or_hidden_is_not_told(door: Door, own: Own) -> None:
     assert [each[0] for each in told(door, ann)] == ["mention", "reply"]
 
 
+def test_a_note_stays_while_somebody_is_left(door: Door, own: Own) -> None:
+    """Whoever did something last, and however often."""
+    ann, bob, cat, dan = own("ann"), own("bob"), own("cat"), own("dan")
+    post, other = door.publish(ann, "x")[0], door.publish(ann, "y")[0]
+    fans = [own(f"fan{number}") for number in range(25)]
+    for user in fans:
+        door.react(other, user, "like")
+        door.follow(user, ann)
+    for user in fans[5:]:
+        door.react(other, user, "like", remove=True)
+        door.unfollow(user, ann)
+    door.publish(cat, "yes", reply=post)
+    door.publish(cat, None, repost=post)
+    door.publish(dan, "so", reply=post)
+    door.follow(bob, ann)
+    door.unfollow(bob, ann)
+    door.set_about(ann, bob, mute="1")
+    for number in range(1, 22):
+        door.publish(bob, "no", reply=post)
+        door.publish(bob, None, repost=post)
+        door.delete_post(bob, 2 * number)
+    found = {(each[0], each[1]): each[2:] for each in told(door, ann)}
+    assert found["reply", post] == (23, [dan, cat])
+    assert found["repost", post] == (1, [cat])
+    total, users = found["like", other]
+    assert (total, len(users), set(users) <= set(fans[:5])) == (5, 3, True)
+    total, users = found["follow", ""]
+    assert (total, len(users), set(users) <= set(fans[:5])) == (5, 3, True)
+
+
+def test_going_back_and_forth_tells_nothing_new(door: Door, own: Own) -> None:
+    ann, bob = own("ann"), own("bob")
+    post = door.publish(ann, "x")[0]
+    door.publish(bob, "you", mentions=[ann])
+    for _ in range(10):
+        for reaction in ("like", "love"):
+            door.react(post, bob, reaction)
+            door.react(post, bob, reaction, remove=True)
+    door.react(post, bob, "laugh")
+    assert told(door, ann)[0] == ("laugh", post, 1, [bob])
+    assert len(told(door, ann)) == 2
+    door.seen(ann, door.notes(ann).position, notes=True)
+    door.react(post, bob, "laugh", remove=True)
+    door.react(post, bob, "wow")
+    assert door.unseen(ann) == (0, 0)
+
+
+def test_whoever_is_muted_moves_nothing(door: Door, own: Own) -> None:
+    ann, bob, cat = own("ann"), own("bob"), own("cat")
+    post, other = door.publish(ann, "x")[0], door.publish(ann, "y")[0]
+    door.publish(bob, "x")
+    door.set_about(ann, bob, mute="1")
+    door.react(post, bob, "like")
+    door.publish(bob, "secret", reply=other, audience="named", mentions=[cat_of(door, cat)])
+    assert (told(door, ann), door.unseen(ann)) == ([], (0, 0))
+    door.react(post, cat, "like")
+    assert told(door, ann) == [("like", post, 2, [cat])]
+    assert door.unseen(ann) == (0, 1)
+
+
+def cat_of(door: Door, cat: str) -> str:
+    """Somebody who is a user by now."""
+    door.publish(cat, "hello")
+    return cat
+
+
+def test_a_mention_is_told_where_the_reply_waits(door: Door, own: Own) -> None:
+    """Else whoever has seen the note of replies would not learn of it for an hour."""
+    ann, bob, cat = own("ann"), own("bob"), own("cat")
+    post = door.publish(ann, "x")[0]
+    door.publish(bob, "one", reply=post, mentions=[ann])
+    assert [each[0] for each in told(door, ann)] == ["reply"]
+    two = door.publish(cat, "two", reply=post, mentions=[ann])[0]
+    assert told(door, ann) == [("mention", two, 1, [cat]), ("reply", post, 2, [cat, bob])]
+
+
+def test_large_posts_end_a_page_sooner(tmp_path: Path) -> None:
+    with timeline.open(tmp_path / "store", search=False) as db:
+        db.feeds.publish("ann", {"text": "x"})
+        for _ in range(9):
+            db.feeds.publish("bob", {"text": "x" * 900_000}, mentions=["ann"])
+        page = db.feeds.notes("ann")
+        assert len(page.notes) == 5
+        assert len(db.feeds.notes("ann", after=page.cursor).notes) == 4
+
+
+def test_edits_cost_what_is_unseen_nothing(tmp_path: Path) -> None:
+    with timeline.open(tmp_path / "store", search=False) as db:
+        db.feeds.publish("bob", {"text": "x"})
+        db.feeds.follow("ann", ["bob"])
+        for number in range(6):
+            db.feeds.publish("bob", {"text": str(number)})
+        for number in range(2_000):
+            db.feeds.edit("bob", 1, "bob", {"text": str(number)})
+        assert db.feeds.unseen("ann").posts == 7
+
+
+def test_a_clock_that_goes_back_keeps_no_note_down(tmp_path: Path, clock: Clock) -> None:
+    with timeline.open(tmp_path / "store", search=False) as db:
+        db.feeds.publish("ann", {"text": "x"})
+        db.feeds.react("ann", 1, "bob", "like")
+        db.feeds.seen("ann", db.feeds.notes("ann").position, notes=True)
+        clock.now -= 864_000_000
+        db.feeds.react("ann", 1, "cat", "like")
+        assert db.feeds.unseen("ann").notes == 1
+
+
 def test_follows_and_requests_are_told_while_they_are_so(door: Door, own: Own) -> None:
     ann, bob, cat = own("ann"), own("bob"), own("cat")
     door.set_own(ann, **{"@protected": "1"})
@@ -129,6 +242,8 @@ def test_follows_and_requests_are_told_while_they_are_so(door: Door, own: Own) -
     door.follow(cat, ann)
     assert told(door, ann) == [("follow", "", 2, [cat])]
     door.unfollow(cat, ann)
+    assert told(door, ann) == [("follow", "", 1, [bob])]
+    door.remove(ann, bob)
     assert told(door, ann) == []
 
 
@@ -194,6 +309,7 @@ def test_bad_positions_and_names_are_refused(door: Door, own: Own) -> None:
             ask("")
     with pytest.raises(Refused, match="ERR"):
         door.notes(ann, after="x")
+    assert door.notes(ann, after="0-0").position == "0-0"
     for kind in ("replies", "reposts", "quotes", ""):
         with pytest.raises(Refused, match="ERR"):
             door.notes(ann, kind)
@@ -201,12 +317,6 @@ def test_bad_positions_and_names_are_refused(door: Door, own: Own) -> None:
         with pytest.raises(Refused, match="notes of that kind"):
             door.react(post, bob, name)
     assert door.notes(ann).notes == []
-
-
-@pytest.fixture
-def clock() -> Iterator[Clock]:
-    with Clock().installed() as clock:
-        yield clock
 
 
 @pytest.mark.parametrize("window", [0, 1_000])

@@ -186,6 +186,15 @@ def test_an_in_box_keeps_so_many_references(tmp_path: Path, clock: Clock) -> Non
         assert rows(db) == [], "their own floors went as well"
 
 
+def test_an_in_box_of_notes_has_a_bound_of_its_own(tmp_path: Path, clock: Clock) -> None:
+    options = replace(OPTIONS, inbox_references=0, note_references=20)
+    with timeline.open(tmp_path / "store", options) as db:
+        user, notes = join(db, b"@user:ann", b"@note:ann")
+        sent = keep_few(db, 200, 40)
+        assert check_few(db, notes, sent) <= 20 + 5 + 3 + 3
+        assert lsns(db, user) == sent
+
+
 def test_a_sweep_leaves_a_floor_that_is_higher(tmp_path: Path, clock: Clock) -> None:
     with timeline.open(tmp_path / "store", FEW) as db:
         (user,) = join(db, b"@user:ann")

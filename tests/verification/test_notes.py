@@ -173,9 +173,6 @@ DAMAGES: Final[dict[str, tuple[Callable[[Path], object], str, bool]]] = {
     "told by no commit": (
         group(1, REPLIED, lambda row: row._replace(lsn=10**6)), "told by commit 1000000", False,
     ),
-    "told before": (
-        group(1, REPLIED, lambda row: row._replace(first=row.time + 1)), "after the last", False,
-    ),
     "a stranger likes": (with_stranger(1, REACTED, Doer(777, 0)), "1 of those who did", True),
     "a post likes": (with_stranger(1, REACTED, Doer(3, 1)), "1 of those who did", True),
     "a stranger replies": (with_stranger(1, REPLIED, Doer(777, 1)), "1 of those who did", True),

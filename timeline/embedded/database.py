@@ -81,7 +81,7 @@ class Database:
     def timelines(self, prefix: Value = b"") -> Iterator[bytes]:
         """The names of raw timelines that begin with `prefix`, in byte order; with a prefix that
         begins with `@` those of the store: `@conv:`, `@event:`, `@user:`, `@feed:`, `@feedevent:`,
-        `@home:`.
+        `@home:`, `@note:`.
         """
         start = encode_name(prefix)
         for name, _ in self.engine.view.each(start):

@@ -72,8 +72,8 @@ class TimelineReader:
         """Entries numbered `first` to `last` and committed at times `since` to `until` (ms), all
         inclusive, oldest first or with `reverse` newest first, at most `limit`, lazily.
 
-        Of an in-box (`@user:…`, `@home:…`) these are references, numbered by LSN and without times:
-        fields `kind`, `timeline`, `seq`.
+        Of an in-box (`@user:…`, `@home:…`, `@note:…`) these are references, numbered by LSN and
+        without times: fields `kind`, `timeline`, `seq`.
         """
         return self._entries(
             whole(first, "first"),
@@ -172,7 +172,7 @@ class TimelineReader:
             return engine.view.extent(timeline)
 
     def __len__(self) -> int:
-        """How many entries there are. Of an in-box (`@user:…`, `@home:…`) it looks at all."""
+        """How many entries there are. Of an in-box it looks at all."""
         return self.extent().length
 
     def __bool__(self) -> bool:

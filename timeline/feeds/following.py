@@ -35,7 +35,7 @@ from timeline.feeds.access import (
     newest_commit,
     tie_of,
 )
-from timeline.feeds.groups import tell
+from timeline.feeds.groups import Act, tell
 from timeline.feeds.ties import ask, check_unblocked, withdraw
 from timeline.formats.conversations import between, second_id
 from timeline.formats.feeds import (
@@ -97,12 +97,12 @@ def follow(draft: Draft, user: bytes, authors: Sequence[bytes], options: Options
         check_unblocked(tie_of(draft, home.id, feed.id), author)
         if feed.protected:
             if ask(draft, home.id, feed):
-                tell(draft, feed.posts, 0, REQUESTED, Doer(home.id, 0), options)
+                tell(draft, feed.posts, 0, REQUESTED, Act(user, Doer(home.id, 0)), options)
             requested += 1
             continue
         withdraw(draft, home.id, feed)  # it was protected when they asked
         switched += begin(draft, home, feed, options, may_switch=switched < MOST_SWITCHES)
-        tell(draft, feed.posts, 0, FOLLOWED, Doer(home.id, 0), options)
+        tell(draft, feed.posts, 0, FOLLOWED, Act(user, Doer(home.id, 0)), options)
         followed += 1
     return Followed(followed, requested)
 

@@ -4,7 +4,8 @@ Responsibility: put references into the in-boxes of notes, in the commit of what
 
 Rule: a group is one row, and at least one reference to it. While it grows, another reference is put
 on top at most once in `note_window_ms`; those before it are passed over by whoever reads. So a
-million likes are some references. Whoever does something to their own post is not told of it.
+million likes are some references. Whoever does something to their own post is not told of it. What
+somebody does whom the author does not hear puts nothing on top.
 
 A mention is no group: it is one reference to the post that mentions.
 """
@@ -12,11 +13,13 @@ A mention is no group: it is one reference to the post that mentions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from timeline.commit.draft import Draft
 from timeline.fanout import notify
 from timeline.feeds.access import author_of
+from timeline.feeds.posts import Post
+from timeline.feeds.sight import Sight
 from timeline.formats.names import NOTES
 from timeline.formats.notes import (
     MENTIONED,
@@ -34,30 +37,47 @@ from timeline.options import Options
 _NEWEST: Final = 20  # of those who did something, who are kept
 
 
+class Act(NamedTuple):
+    """Who did something: their name, and as the group keeps them; `post` if they did it by one."""
+
+    user: bytes
+    doer: Doer
+    post: Post | None = None
+
+
+_NEW: Final = GroupRow(0, 0, 0, b"", b"")
+
+
 def tell(
     draft: Draft,
     posts: Timeline,
     seq: int,
     kind: int,
-    doer: Doer,
+    by: Act,
     options: Options,
     reaction: bytes = b"",
-) -> None:
+) -> bool:
     """Somebody else did something of a kind to post `seq` of a feed, whose posts are `posts`; 0: to
-    its author.
+    its author. Returns whether that put a reference on top.
     """
     key = group_key(posts.id, seq, kind)
     value = draft.get(key)
-    row = None if value is None else decode_group(value)
-    if row is not None and row.reaction != reaction:  # nobody has that one any more
-        row = None
-    first, time, lsn = (draft.time, 0, 0) if row is None else row[:3]
-    newest = with_doer(b"" if row is None else row.newest, doer, _NEWEST)
-    if row is None or (lsn != draft.lsn and draft.time - time >= options.note_window_ms):
+    first, time, lsn, named, newest = _NEW if value is None else decode_group(value)
+    if value is None or named != reaction:  # nobody has that reaction any more
+        first, newest = time or draft.time, b""
+    author = author_of(posts.name)
+    sight = Sight(draft, author)
+    is_heard = sight.hears(by.user) and (by.post is None or sight.sees(by.post))
+    # A clock that goes back does not keep a note down.
+    waits = lsn > 0 and 0 <= draft.time - time < options.note_window_ms
+    is_told = is_heard and lsn != draft.lsn and not waits
+    if is_told:
         time, lsn = draft.time, draft.lsn
-        inbox = find_or_create_notes(draft, author_of(posts.name))
+        inbox = find_or_create_notes(draft, author)
         notify(draft, [inbox.id], posts, seq, kind)
+    newest = with_doer(newest, by.doer, _NEWEST)
     draft.put(key, encode_group(GroupRow(first, time, lsn, reaction, newest)))
+    return is_told
 
 
 def tell_mentioned(draft: Draft, posts: Timeline, seq: int, users: Sequence[bytes]) -> None:

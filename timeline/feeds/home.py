@@ -49,7 +49,7 @@ _LEAST_LOOKS: Final = 512  # for any page
 # What is passed to find a post among the older ones: posts that are not shown, and all things.
 _MOST_HIDDEN: Final = 512
 _MOST_AHEAD: Final = 8_192
-_COST_OF_POST: Final = 16  # of a look at it, beside that of telling an edit apart
+COST_OF_POST: Final = 16  # of a look at it, beside that of telling an edit apart
 
 
 class HomePage(NamedTuple):
@@ -69,7 +69,7 @@ def read_home(feeds: Feeds, user: bytes, after: bytes, count: int) -> HomePage:
     position = b"%d-%d" % position_below(before)
     ahead = open_home(feeds, user, before)
     posts: list[Post] = []
-    budget = _COST_OF_POST * (_LEAST_LOOKS + _LOOKS_PER_POST * count)
+    budget = COST_OF_POST * (_LEAST_LOOKS + _LOOKS_PER_POST * count)
     size = 0
     last: Look | None = None
     cursor = b""
@@ -112,7 +112,7 @@ class Look:
 
     @property
     def cost(self) -> int:
-        return _COST_OF_POST if self.thing.kind in (0, POST) else 1
+        return COST_OF_POST if self.thing.kind in (0, POST) else 1
 
 
 def _original(post: Post) -> bytes:

@@ -6,7 +6,8 @@ is so now.
 Rule: a reference counts only if its group says that it is the newest, so each group is shown once,
 at its newest place. How many did something, and who, is read from what they did: whoever took a
 reaction back is not counted, and a note of which nothing is left is not shown. Names are those of
-the newest who still do it, and whom the reader neither blocks nor mutes.
+the newest who still do it, and whom the reader neither blocks nor mutes. Where none of the newest
+twenty is left, some of the others are named.
 
 A page looks at a bounded number of references. When many lead to nothing it comes back short, with
 a cursor to go on from; only an empty cursor is the end.
@@ -15,16 +16,19 @@ a cursor to go on from; only an empty cursor is the end.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 from typing import Final, NamedTuple
 
-from timeline.bitmaps import holds
+from timeline.bitmaps import holds, members
 from timeline.engine.view import Applied
 from timeline.errors import UsageError
 from timeline.feeds.access import author_of, check_known, find_feed, follow_of, owner_of, tie_of
 from timeline.feeds.links import Place as PostPlace, counts_of, repost_of
-from timeline.feeds.posts import References
+from timeline.feeds.posts import PAGE_BYTES, References
 from timeline.feeds.sight import Sight
-from timeline.formats.feeds import REQUESTED as ASKS
+from timeline.formats.conversations import between
+from timeline.formats.feeds import FOLLOWER, REQUEST, REQUESTED as ASKS, split_listed_key
+from timeline.formats.keys import number, pair
 from timeline.formats.names import FEEDS, HOMES, NOTES
 from timeline.formats.notes import (
     FOLLOWED,
@@ -47,12 +51,27 @@ from timeline.formats.notes import (
     seen_key,
 )
 from timeline.formats.numbers import NO_TIMELINE
-from timeline.formats.posts import PLURALS, REACTION_BITS, Counts, post_name, reaction_key
+from timeline.formats.posts import (
+    PLURALS,
+    QUOTE,
+    REACTION_BITS,
+    REPLY,
+    REPOST,
+    Counts,
+    decode_repost,
+    post_name,
+    reaction_key,
+    reactions_of,
+    split_link_key,
+    split_reaction_key,
+    split_repost_key,
+)
 from timeline.identity import check_id
 from timeline.pullback import Place, Thing, decode_place, position_below, references_back
 
 _LOOKS_PER_NOTE: Final = 4  # references looked at for each note asked for, and
 _LEAST_LOOKS: Final = 512  # for any page
+_OTHERS: Final = 32  # who did something are looked at where none of the newest is left
 _NAMES: Final = 3  # users that a note names
 _MASK: Final = (1 << REACTION_BITS) - 1
 
@@ -94,16 +113,19 @@ def read_notes(
     position = b"%d-%d" % position_below(last)
     found: list[Note] = []
     sight = Sight(view, user)
-    looks = _LEAST_LOOKS + _LOOKS_PER_NOTE * count
+    notes = Notes(view, sight)
+    size = 0
     cursor = b""
-    for thing, note in Notes(view, sight).below(last):
-        if len(found) == count or looks <= 0:
+    for thing, note in notes.below(last):
+        looked = notes.looked > _LEAST_LOOKS + _LOOKS_PER_NOTE * count
+        if len(found) == count or looked or size >= PAGE_BYTES:
             cursor = b"%d-%d" % last
             break
         last = thing.place
-        looks -= 1
         if note is not None and (not kinds or note.kind in kinds):
             found.append(note)
+            posts = map(sight.find, set(_named([note])))
+            size += sum([len(post.payload) for post in posts if post is not None])
     return NotePage(found, sight.look_up(_named(found)), cursor, position)
 
 
@@ -131,11 +153,13 @@ class Notes:
         own = view.find(FEEDS + sight.viewer)
         self._own = NO_TIMELINE if own is None else own.id
         self.seen = seen_by(view, sight.viewer).notes
+        self.looked = 0  # at references, and at those who did something
 
     def below(self, before: Place) -> Iterator[tuple[Thing, Note | None]]:
         """What the in-box holds below a place, newest first; None where it is no note now."""
         if self._inbox is not None:
             for thing in references_back(self._view, self._inbox.id, before):
+                self.looked += 1
                 yield thing, self._note(thing)
 
     def _note(self, thing: Thing) -> Note | None:
@@ -182,12 +206,24 @@ class Notes:
         return _counted(counts_of(self._view, PostPlace(thing.timeline_id, thing.seq)), thing, row)
 
     def _newest(self, thing: Thing, row: GroupRow) -> tuple[list[bytes], list[bytes]]:
-        """The newest who did it, and the posts with which they did."""
+        """The newest who did it, and the posts with which they did; some others if nobody of them
+        is left.
+        """
+        users, posts = self._named(doers_of(row.newest), thing)
+        if users:
+            return users, posts
+        return self._named(islice(self._others(thing), _OTHERS), thing)
+
+    def _named(self, doers: Iterable[Doer], thing: Thing) -> tuple[list[bytes], list[bytes]]:
+        """The first of these who may be named, and their posts."""
         users: list[bytes] = []
         posts: list[bytes] = []
-        for doer in doers_of(row.newest):
+        for doer in doers:
+            self.looked += 1
             user = self._user(doer, thing)
-            if user is None or user in users or not self._sight.hears(user):
+            if user is None or user in users or user == self._sight.viewer:
+                continue
+            if not self._sight.hears(user):
                 continue
             if thing.kind in (REPLIED, QUOTED):
                 name = post_name(user, doer.seq)
@@ -198,6 +234,28 @@ class Notes:
             if len(users) == _NAMES:
                 break
         return users, posts
+
+    def _others(self, thing: Thing) -> Iterator[Doer]:
+        """All who do it, as the rows of posts and feeds have them."""
+        view, feed, kind = self._view, thing.timeline_id, thing.kind
+        place = pair(feed, thing.seq)
+        if kind in (REPLIED, QUOTED):
+            for key, _ in view.scan(*between((REPLY if kind == REPLIED else QUOTE) + place)):
+                link = split_link_key(key)
+                yield Doer(link.by, link.by_seq)
+        elif kind == REPOSTED:
+            for key, value in view.scan(*between(REPOST + place)):
+                yield Doer(split_repost_key(key)[2], decode_repost(value))
+        elif kind in OF_AUTHOR:
+            family = FOLLOWER if kind == FOLLOWED else REQUEST
+            for key, _ in view.scan(*between(family + number(feed))):
+                yield Doer(split_listed_key(key)[2], 0)
+        else:
+            start = reactions_of(feed, thing.seq, kind - REACTED)
+            for key, value in view.scan(*between(start)):
+                base = split_reaction_key(key)[3] << REACTION_BITS
+                for bit in members(value):
+                    yield Doer(base + bit, 0)
 
     def _user(self, doer: Doer, thing: Thing) -> bytes | None:
         """Who did something, if they still do."""

@@ -27,7 +27,7 @@ from timeline.feeds.access import (
     find_post,
 )
 from timeline.feeds.frame import Frame, checked, parts_of, stored
-from timeline.feeds.groups import tell, tell_mentioned
+from timeline.feeds.groups import Act, tell, tell_mentioned
 from timeline.feeds.links import Place, Targets, find_target, link, repost_of, unlink
 from timeline.feeds.posts import Post
 from timeline.feeds.sight import Sight
@@ -131,11 +131,15 @@ def _tell_others(
     options: Options,
 ) -> None:
     """Tell those whose posts a post names of it, and those whom it mentions besides."""
-    told = {author_of(feed.posts.name)}
+    author, payload = author_of(feed.posts.name), find_post(draft, feed, seq)
+    assert payload is not None
+    act = Act(author, Doer(feed.id, seq), Post(author, feed.id, seq, payload))
+    told = {author}
     for post, kind in named:
         posts = None if post is None or post.author in told else draft.load(post.feed)
-        if post is not None and posts is not None:
-            tell(draft, posts, post.seq, kind, Doer(feed.id, seq), options)
+        if post is None or posts is None:
+            continue
+        if tell(draft, posts, post.seq, kind, act, options):
             told.add(post.author)
     mentioned = [user for user in mentions if user not in told]
     if mentioned:

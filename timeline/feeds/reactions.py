@@ -17,7 +17,7 @@ from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.errors import TooLargeError, UsageError
 from timeline.feeds.access import find_feed, find_or_create_home, find_post, owner_of
-from timeline.feeds.groups import tell
+from timeline.feeds.groups import Act, tell
 from timeline.feeds.links import Place, counts_of, find_target, save_counts
 from timeline.feeds.posts import Post
 from timeline.feeds.sight import Sight
@@ -81,7 +81,7 @@ def react(draft: Draft, author: bytes, seq: int, user: bytes, name: bytes, optio
         posts = None if post.author == user else draft.load(post.feed)
         if posts is not None:
             kind = REACTED + reaction.kind
-            tell(draft, posts, post.seq, kind, Doer(home, 0), options, name)
+            tell(draft, posts, post.seq, kind, Act(user, Doer(home, 0)), options, name)
     return reaction.users + 1
 
 

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from timeline.commit.draft import Draft
 from timeline.errors import UsageError
 from timeline.feeds.access import check_known, find_or_create_home
-from timeline.feeds.home import open_home
+from timeline.feeds.home import COST_OF_POST, open_home
 from timeline.feeds.notes import Notes, seen_by
 from timeline.feeds.service import Feeds
 from timeline.feeds.sight import Sight
@@ -40,24 +40,24 @@ def count_unseen(feeds: Feeds, user: bytes) -> Unseen:
     view, most = feeds.view, feeds.options.unseen_limit
     seen = seen_by(view, check_known(view, user))
     top = Place(view.log.applied + 1, 0)
-    looks = _LEAST_LOOKS + _LOOKS * most
-    posts = notes = 0
+    budget = COST_OF_POST * (_LEAST_LOOKS + _LOOKS * most)
+    posts = found = 0
     ahead = open_home(feeds, user, top)
-    while posts < most and looks > 0:
+    while posts < most and budget > 0:
         look = ahead.take()
         if look is None or look.thing.lsn <= seen.posts:
             break
-        looks -= 1
+        budget -= look.cost
         post = look.post
         if post is not None and post.author != user:
             posts += not ahead.repeats(look, feeds.options.repost_window)
-    looks = _LEAST_LOOKS + _LOOKS * most
-    for thing, note in Notes(view, Sight(view, user)).below(top):
-        if notes == most or looks <= 0 or thing.lsn <= seen.notes:
+    notes = Notes(view, Sight(view, user))
+    for thing, note in notes.below(top):
+        looked = notes.looked > _LEAST_LOOKS + _LOOKS * most
+        if found == most or looked or thing.lsn <= seen.notes:
             break
-        looks -= 1
-        notes += note is not None
-    return Unseen(posts, notes)
+        found += note is not None
+    return Unseen(posts, found)
 
 
 def see(draft: Draft, user: bytes, position: bytes, *, notes: bool) -> None:

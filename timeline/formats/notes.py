@@ -8,8 +8,8 @@ elsewhere: when it was told, and who did it last. How many did it, the rows of p
              key: feed, post (0: it is done to the author themselves), kind u8
     seen     LSN u64 · LSN u64: up to where the owner of a home has seen posts and notes; key: home
 
-`first` and `time` are those (ms) of the first and of the newest reference to it, `LSN` is the
-commit of the newest. Integers in values are little-endian, in keys big-endian. A decoder raises
+`first` is when (ms) it began. `time` and `LSN` are those of the newest reference to it, 0 if there
+was none. Integers in values are little-endian, in keys big-endian. A decoder raises
 `CorruptError`.
 """
 
@@ -103,10 +103,10 @@ def decode_group(value: bytes) -> GroupRow:
 
 
 def with_doer(newest: bytes, doer: Doer, most: int) -> bytes:
-    """Put somebody in front of those who did something last; `most` of them are kept."""
+    """Put somebody in front of those who did something last, once; `most` of them are kept."""
     packed = _DOER.pack(*doer)
-    if packed in newest:
-        newest = pack_doers([each for each in doers_of(newest) if each != doer])
+    if packed[:8] in newest:
+        newest = pack_doers([each for each in doers_of(newest) if each.id != doer.id])
     return packed + newest[: (most - 1) * _DOER_BYTES]
 
 

@@ -59,8 +59,8 @@ def cat(
     """Print the entries of the timeline NAME. Bounds are inclusive.
 
     The messages of conversation ID are the timeline @conv:ID. The in-box of user ID is @user:ID:
-    it has references, and its numbers are LSNs. Likewise the posts of ID are @feed:ID, and @home:ID
-    refers to those of whom they follow.
+    it has references, and its numbers are LSNs. Likewise the posts of ID are @feed:ID, @home:ID
+    refers to those of whom they follow, and @note:ID to what others did to theirs.
     """
     check_named(name, log=log, events=events)
     if log and (reverse or since is not None or until is not None):

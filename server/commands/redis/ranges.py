@@ -3,7 +3,7 @@
 Rule: entries are stored as they are sent, so a range is a header and slices of the store. No reply
 grows beyond `reply_bytes`: a read that would is refused, and COUNT asks for less. A reply of more
 than a page is made in turns, between those of others. Even so it shows the timeline as it was at
-one moment. In-boxes (`@user:…`, `@home:…`) are read the same way and show references.
+one moment. In-boxes (`@user:…`, `@home:…`, `@note:…`) are read the same way and show references.
 """
 
 from __future__ import annotations

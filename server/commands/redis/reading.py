@@ -1,7 +1,7 @@
 """XREAD: what several raw timelines hold after given ids, and the wait for the first of it.
 
 Rule: as for ranges. Each timeline is read at a moment of its own. In-boxes (`@user:…`,
-`@home:…`) are read the same way and show references.
+`@home:…`, `@note:…`) are read the same way and show references.
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ class Store:
         self.log = Log(records, self.checkpoints, ledger, self._mark)
         self.erasure = Erasure(storage)
         self.compaction = Compaction(storage, self.memtable, self.timelines, self.erasure, options)
-        self.expiry = Expiry(storage, self.inboxes, options)
+        self.expiry = Expiry(storage, self.inboxes, options, self.timelines.name)
         self.sealing = Sealing(
             storage,
             self.memtable,

@@ -12,7 +12,8 @@ longer, and nothing is kept for each commit.
 
     inbox_age_ms of 90 days     a reference stays for 90 to 96 days
 
-An in-box that holds more than `inbox_references` gets a floor of its own, too. It is counted again
+An in-box that holds more than `inbox_references`, or one of notes that holds more than
+`note_references`, gets a floor of its own, too. It is counted again
 when an eighth of that number has come since the last count, or since the store was opened.
 
 Floors, marks and deletions are written as sealing writes. RocksDB brings them to the disk in their
@@ -25,10 +26,12 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 
 from timeline.errors import CorruptError
 from timeline.formats.keys import MAX, pair, split_pair
+from timeline.formats.names import NOTES
 from timeline.formats.numbers import Lsn
 from timeline.formats.references import count_references, decode_floor, encode_floor
 from timeline.formats.rows import ExpiryRow, decode_expiry, encode_expiry
@@ -47,9 +50,17 @@ _NOTED_INBOXES: Final = 100_000  # in-boxes whose growth is remembered at most
 
 
 class Expiry:
-    def __init__(self, storage: Storage, inboxes: Inboxes, options: Options) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        inboxes: Inboxes,
+        options: Options,
+        name_of: Callable[[int], bytes | None],
+    ) -> None:
+        """`name_of` gives the name of an in-box; None when there is none."""
         self._storage = storage
         self._inboxes = inboxes
+        self._name_of = name_of
         self._age = options.inbox_age_ms
         self._period = options.retention_check_ms / 1000
         self._next_round = 0.0
@@ -57,7 +68,8 @@ class Expiry:
         value = storage.get(META, EXPIRY_KEY)
         self._row = ExpiryRow(0, 0, ()) if value is None else decode_expiry(value)
         inboxes.floor = Lsn(self._row.floor)
-        self._most = options.inbox_references
+        self._most, self._most_notes = options.inbox_references, options.note_references
+        self._least = min(filter(None, (self._most, self._most_notes)), default=0)
         self._grown: OrderedDict[int, int] = OrderedDict()  # in-box → references noted
         self._ready: OrderedDict[int, tuple[int, int]] = OrderedDict()  # in-box → count so far
         self.deleted = False  # since the files were last rewritten
@@ -112,27 +124,33 @@ class Expiry:
 
     def grew(self, inbox_id: int, count: int) -> None:
         """`count` more references of an in-box were sealed."""
-        if not self._most:
+        if not self._least:
             return
         count += self._grown.pop(inbox_id, 0)
-        if count * _COUNTS_IN_LIMIT > self._most:
+        most = self._most_of(inbox_id) if count * _COUNTS_IN_LIMIT > self._least else MAX
+        if count * _COUNTS_IN_LIMIT > most > 0:
             self._ready.setdefault(inbox_id, (MAX, 0))
         else:
             self._grown[inbox_id] = count
             if len(self._grown) > _NOTED_INBOXES:
                 self._grown.popitem(last=False)
 
+    def _most_of(self, inbox_id: int) -> int:
+        """How many references an in-box keeps at least; 0: all."""
+        name = self._name_of(inbox_id)
+        return self._most_notes if name is not None and name.startswith(NOTES) else self._most
+
     def _count(self, inbox_id: int, position: int, count: int) -> tuple[int, int] | None:
         """Count references back from `position`; `count` lie above it. Make a floor below as many
         as are kept. Returns the position and count to go on with, None when all is done.
         """
-        start = pair(inbox_id, 1)
+        start, most = pair(inbox_id, 1), self._most_of(inbox_id)
         segments = self._storage.scan_back(INBOXES, pair(inbox_id, position), start)
         for looked, (key, value) in enumerate(segments):
             if looked == _SLICE_SEGMENTS:
                 return position, count
             last = split_pair(key)[1]
-            if count >= self._most:
+            if count >= most:
                 batch = self._storage.batch()
                 batch.put(INBOXES, pair(inbox_id, 0), encode_floor(pair(inbox_id, 0), last))
                 self._storage.clear(batch, INBOXES, start, pair(inbox_id, last + 1))

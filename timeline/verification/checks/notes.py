@@ -96,12 +96,10 @@ class Notes:
             raise CorruptError(f"a note is of post {seq} of {name}, which ends at {head}")
         if bool(row.reaction) != (kind >= REACTED):
             raise CorruptError("only a note of a reaction has the name of one, and each has")
-        if not 0 < row.lsn <= snapshot.applied:
+        if row.lsn > snapshot.applied:
             raise CorruptError(
                 f"a note was told by commit {row.lsn}, and the last one is {snapshot.applied}"
             )
-        if row.first > row.time:
-            raise CorruptError("a note was told for the first time after the last time")
 
     def _check_doers(
         self, key: bytes, row: GroupRow, kind: int, name: bytes, seq: int
