@@ -1,5 +1,5 @@
 # make run     start the daemon on 127.0.0.1:7420 with its data in ./data (PORT and DATA: others)
-# make demo    three people, five devices and a large group: what each device is told
+# make demo    a chat with five devices, and feeds: what each device and each reader is told
 # make test    every check and every test, under five minutes on two cores
 # make lint    the checks alone
 # make bench   measure against redis-server and print the table

@@ -9,7 +9,7 @@ Homes: a page of 50 of 5,000 authors, by one client in Python. Beside it a ZREVR
 of an HGETALL for each post. Reactions of up to a million users to one post, each a new one for the
 store as well; beside it a SADD. All sides fsync before they acknowledge.
 
-The rest is not compared with anything: quantiles of single requests, one at a time.
+The rest, also of notes, is not compared with anything: quantiles of single requests, one at a time.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ PAGE: Final = 50
 _KEPT: Final = 800  # of a home in Redis
 _HOMES: Final = 100_000  # among which the copies go
 _READS: Final = 200
+_NOTED: Final = 200  # posts that others reply and react to
 _RUN: Final = 10_000  # commands in a pipeline
 
 
@@ -189,6 +190,20 @@ def single_homes(server: Server) -> Iterator[tuple[str, dict[str, float]]]:
         yield "its 20th page", quantile(lambda: client.execute_command(*words), _READS)
 
 
+def notes(server: Server) -> Iterator[tuple[str, dict[str, float]]]:
+    """Of an author whose posts have replies and reactions of many; nothing of it was seen."""
+    with server.connect() as client:
+        for number in range(1, _NOTED + 1):
+            client.execute_command("FEED.PUBLISH", "noted", "*", "text", TEXT)
+            fans = [user(10 * number + each) for each in range(10)]
+            pipelined(client, (("FEED.REACT", "noted", number, fan, "like") for fan in fans))
+            name = f"noted/{number}"
+            pipelined(client, (("FEED.PUBLISH", fan, "REPLY", name, "*", "t", "x") for fan in fans))
+        for words in (("FEED.NOTES", "noted", "COUNT", 20), ("FEED.UNSEEN", "noted")):
+            name = f"{words[0]} of {2 * _NOTED} notes, each of ten users"
+            yield name, quantile(lambda: client.execute_command(*words), _READS)  # noqa: B023
+
+
 def follows(server: Server) -> Iterator[tuple[str, dict[str, float]]]:
     """Of the author with the most followers, who are there from `single_posts`."""
     author = f"author{FOLLOWERS[-1]}"
@@ -209,7 +224,8 @@ def follows(server: Server) -> Iterator[tuple[str, dict[str, float]]]:
 
 def main() -> None:
     works = [*(publish(followers, 30_000) for followers in FOLLOWERS), read_homes, react]
-    beside.run("feeds", __doc__, "Feeds beside Redis", works, [single_posts, follows, single_homes])
+    alone = [single_posts, follows, single_homes, notes]
+    beside.run("feeds", __doc__, "Feeds beside Redis", works, alone)
 
 
 if __name__ == "__main__":

@@ -88,6 +88,14 @@ def test_the_demo_shows_what_each_device_is_told() -> None:
     assert "好友: 1 found" in ran.stdout
     assert "nine: 0 found" in ran.stdout, "it was recalled"
     assert "mpa" not in "".join(tablet)
+    *_, followed, left = [
+        [line.split()[:2] for line in home.partition("\n\n")[0].splitlines()]
+        for home in ran.stdout.split("  bob's home\n")
+    ]
+    assert followed[:3] == [["post", "chen/1"], ["reply", "bob/1"], ["post", "alice/3"]]
+    assert left == [["repost", "chen/2"], ["post", "chen/1"], ["reply", "bob/1"]]
+    assert "unseen, posts and notes: [0, 4]" in ran.stdout
+    assert re.search(r"like +600 +fan599, fan598, fan597", ran.stdout)
 
 
 class CrashError(Exception):

@@ -1,8 +1,9 @@
-"""A short scene: three people, five devices, one of them off-line, and a large group.
+"""Two short scenes: three people who talk, with five devices, one of them off-line, and a large
+group; and what they publish, with an author whom hundreds follow.
 
 Rule: it plays against a real daemon through an ordinary Redis client, in a temporary directory, and
-prints what every device is told, so that the model can be read off. It takes some seconds, and
-knows nothing that a client could not know.
+prints what every device and reader is told, so that the model can be read off. It takes some
+seconds, and knows nothing that a client could not know.
 
     make demo        or: .venv/bin/python docs/examples/demo.py
 """
@@ -18,6 +19,7 @@ import redis
 
 Reply = dict[bytes, Any]
 CROWD = 2_000
+FANS = 600
 
 
 class Device:
@@ -70,14 +72,15 @@ def main() -> int:
             try:
                 port = int(daemon.stdout.readline().rpartition(":")[2])
                 with redis.Redis(port=port, protocol=3) as client:
-                    play(client)
+                    talk(client)
+                    publish(client)
             finally:
                 daemon.terminate()
                 daemon.wait(30)
     return 0
 
 
-def play(client: Any) -> None:  # noqa: ANN401  a Redis client
+def talk(client: Any) -> None:  # noqa: ANN401  a Redis client
     def do(*words: str | int) -> Any:  # noqa: ANN401  a reply
         return client.execute_command(*words)
 
@@ -142,6 +145,65 @@ def play(client: Any) -> None:  # noqa: ANN401  a Redis client
         for conversation, entry_id, _, marked in found[b"hits"]:
             where = f"{conversation.decode()} {entry_id.decode()}"
             print(f"      {where:12} {marked.decode()}")
+
+
+def publish(client: Any) -> None:  # noqa: ANN401  a Redis client
+    def do(*words: str | int) -> Any:  # noqa: ANN401  a reply
+        return client.execute_command(*words)
+
+    def show(user: str) -> None:
+        page = do("FEED.HOME", user)
+        print(f"  {user}'s home")
+        for post in page[b"posts"] or [None]:
+            print(f"      {'(empty)' if post is None else _post(post, page[b'refs'])}")
+
+    print(f"\nAlice publishes. Bob follows her, and then {FANS} others: too many to deliver to.")
+    do("FEED.PUBLISH", "alice", "*", "text", "The first post, before anybody followed")
+    do("FEED.FOLLOW", "bob", "alice")
+    do("FEED.PUBLISH", "alice", "*", "text", "Delivered to each follower")
+    with client.pipeline(transaction=False) as many:
+        for number in range(FANS):
+            many.execute_command("FEED.FOLLOW", f"fan{number}", "alice")
+        many.execute()
+    do("FEED.PUBLISH", "alice", "TAGS", 1, "map", "*", "text", "Stored once, and pulled by each")
+    print(
+        f"  Alice has {do('FEED.INFO', 'bob', 'alice')[b'followers']} followers. Bob reads on as before:"
+    )
+    show("bob")
+
+    print("\nThey reply, repost and like it. Alice is told once for each kind.")
+    do("FEED.PUBLISH", "bob", "REPLY", "alice/3", "*", "text", "So I need no copy?")
+    do("FEED.PUBLISH", "chen", "*", "text", "Maps!")
+    do("FEED.PUBLISH", "chen", "REPOST", "alice/3")
+    with client.pipeline(transaction=False) as many:
+        for number in range(FANS):
+            many.execute_command("FEED.REACT", "alice", 3, f"fan{number}", "like")
+        many.execute()
+    print(f"  unseen, posts and notes: {do('FEED.UNSEEN', 'alice')}")
+    for note in do("FEED.NOTES", "alice")[b"notes"]:
+        users = ", ".join(user.decode() for user in note[b"users"])
+        print(f"      {note[b'kind'].decode():7} {note[b'count']:3}  {users}")
+
+    print("\nBob follows Chen, too: the same post does not come twice. Then he unfollows Alice.")
+    do("FEED.FOLLOW", "bob", "chen")
+    show("bob")
+    do("FEED.UNFOLLOW", "bob", "alice")
+    show("bob")
+
+
+def _post(post: list[Any], refs: Reply) -> str:
+    kind, author, post_id, items, counts, _ = post
+    fields = dict(zip(items[::2], items[1::2], strict=True))
+    text = fields.get(b"text", b"").decode()
+    if kind == b"repost":
+        _, whose, _, items, counts, _ = refs[fields[b"@repost"]]
+        text = (
+            f"{whose.decode()}: {dict(zip(items[::2], items[1::2], strict=True))[b'text'].decode()}"
+        )
+    counted = zip(counts[::2], counts[1::2], strict=True)
+    shown = ", ".join(f"{number} {name.decode()}" for name, number in counted)
+    where = f"{author.decode()}/{post_id.decode().removesuffix('-0')}"
+    return f"{kind.decode():7} {where:8} {text}" + (f"  [{shown}]" if shown else "")
 
 
 if __name__ == "__main__":
