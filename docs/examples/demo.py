@@ -166,9 +166,8 @@ def publish(client: Any) -> None:  # noqa: ANN401  a Redis client
             many.execute_command("FEED.FOLLOW", f"fan{number}", "alice")
         many.execute()
     do("FEED.PUBLISH", "alice", "TAGS", 1, "map", "*", "text", "Stored once, and pulled by each")
-    print(
-        f"  Alice has {do('FEED.INFO', 'bob', 'alice')[b'followers']} followers. Bob reads on as before:"
-    )
+    followers = do("FEED.INFO", "bob", "alice")[b"followers"]
+    print(f"  Alice has {followers} followers. Bob reads on as before:")
     show("bob")
 
     print("\nThey reply, repost and like it. Alice is told once for each kind.")
