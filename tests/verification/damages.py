@@ -243,6 +243,9 @@ def document_too_many(path: Path) -> None:
 DAMAGES = {
     "the store's own row": Damage("default", one("default", b"store", cut)),
     "the store's own row gone": Damage("default", one("default", b"store", gone)),
+    "the store's format": Damage(
+        "default", one("default", b"store", lambda row: row[:11] + b"\1" + row[12:])
+    ),
     "the store's epoch": Damage("default", one("default", b"store", lambda row: row[:-1] + b"\1")),
     "progress cut": Damage("default", one("default", b"progress", cut)),
     "progress gone": Damage("default", one("default", b"progress", gone)),

@@ -66,11 +66,9 @@ def tell(
     if value is None or named != reaction:  # nobody has that reaction any more
         first, newest = time or draft.time, b""
     author = author_of(posts.name)
-    sight = Sight(draft, author)
-    is_heard = sight.hears(by.user) and (by.post is None or sight.sees(by.post))
     # A clock that goes back does not keep a note down.
     waits = lsn > 0 and 0 <= draft.time - time < options.note_window_ms
-    is_told = is_heard and lsn != draft.lsn and not waits
+    is_told = lsn != draft.lsn and not waits and _hears(draft, author, by)
     if is_told:
         time, lsn = draft.time, draft.lsn
         inbox = find_or_create_notes(draft, author)
@@ -78,6 +76,11 @@ def tell(
     newest = with_doer(newest, by.doer, _NEWEST)
     draft.put(key, encode_group(GroupRow(first, time, lsn, reaction, newest)))
     return is_told
+
+
+def _hears(draft: Draft, author: bytes, by: Act) -> bool:
+    sight = Sight(draft, author)
+    return sight.hears(by.user) and (by.post is None or sight.sees(by.post))
 
 
 def tell_mentioned(draft: Draft, posts: Timeline, seq: int, users: Sequence[bytes]) -> None:

@@ -125,6 +125,7 @@ def decode_spans(value: bytes) -> list[tuple[int, int]]:
 
 
 _LAST_EPOCH: Final = (1 << 32) - 1
+_MOST_FORMATS: Final = 1 << 16
 
 
 class StoreRow(NamedTuple):
@@ -142,6 +143,8 @@ def decode_store(value: bytes) -> StoreRow:
     if len(value) != _STORE.size or value[:8] != MAGIC:
         raise CorruptError("this RocksDB directory is no Timeline store: its magic is missing")
     _, version, epoch = _STORE.unpack(value)
+    if version > _MOST_FORMATS:  # no version of ours will ever write that
+        raise CorruptError(f"the row of the store is damaged: there is no format {version}")
     if version <= FORMAT and epoch > _LAST_EPOCH:
         raise CorruptError(f"the row of the store is damaged: there is no epoch {epoch}")
     return StoreRow(version, epoch)
