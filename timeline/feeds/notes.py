@@ -145,9 +145,10 @@ def _named(notes: Iterable[Note]) -> Iterator[bytes]:
 class Notes:
     """The notes of one user as they are now."""
 
-    def __init__(self, view: Applied, sight: Sight) -> None:
-        """`sight` is that of the user. Raises `NotFoundError`."""
+    def __init__(self, view: Applied, sight: Sight, names: int = _NAMES) -> None:
+        """`sight` is that of the user; so many users are named. Raises `NotFoundError`."""
         self._view = view
+        self._names = names
         self._sight = sight
         self._inbox = view.find(NOTES + check_known(view, sight.viewer))
         own = view.find(FEEDS + sight.viewer)
@@ -231,7 +232,7 @@ class Notes:
                     continue
                 posts.append(name)
             users.append(user)
-            if len(users) == _NAMES:
+            if len(users) == self._names:
                 break
         return users, posts
 

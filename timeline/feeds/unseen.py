@@ -51,7 +51,7 @@ def count_unseen(feeds: Feeds, user: bytes) -> Unseen:
         post = look.post
         if post is not None and post.author != user:
             posts += not ahead.repeats(look, feeds.options.repost_window)
-    notes = Notes(view, Sight(view, user))
+    notes = Notes(view, Sight(view, user), names=1)
     for thing, note in notes.below(top):
         looked = notes.looked > _LEAST_LOOKS + _LOOKS * most
         if found == most or looked or thing.lsn <= seen.notes:
