@@ -209,8 +209,8 @@ class HomeCache:
         if not self._homes or group.first != self._followed + 1:
             self._clear()
             return
-        for feed in self._feeds.keys() & group.appended.ids:
-            self._feeds[feed].newest = group.last
+        if not self._feeds.keys().isdisjoint(group.appended.ids):
+            self._follow_posts(group)
         for key, value in group.state.items():
             family = key[:2]
             if family == FOLLOW:
@@ -223,6 +223,16 @@ class HomeCache:
             if each.kind == DROP and each.id in self._feeds:
                 self._change(self._feeds[each.id], None)
         self._followed = group.last  # only now: what raises above is not taken for seen
+
+    def _follow_posts(self, group: Group) -> None:
+        """Note the commit of the newest post of each feed, and not that of the group: a page opens
+        each feed that may have something as new as what it is at.
+        """
+        offsets = group.offsets
+        for index, feed in enumerate(group.appended.ids):
+            summary = self._feeds.get(feed)
+            if summary is not None:
+                summary.newest = group.first + (index if offsets is None else offsets[index])
 
     def _change(self, summary: FeedSummary, value: bytes | None) -> None:
         """The row of a feed is another one."""
