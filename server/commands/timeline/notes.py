@@ -18,7 +18,7 @@ from ...wire import replies
 from ...wire.posts import encode_notes
 from .. import arguments
 from ..declaring import read, write
-from ..options import Options, page_size
+from ..options import Options, paging
 
 _GROUP: Final = "feed"
 
@@ -34,23 +34,15 @@ _GROUP: Final = "feed"
     complexity="O(M) for M notes returned",
 )
 def notes_(session: Session, args: Arguments, view: View) -> bytes:
-    options = Options(args, 2)
     kinds: list[bytes] = []
-    after, count = b"", None
-    while (word := options.word()) is not None:
-        if word == b"KIND":
-            kinds.append(options.value())
-        elif word == b"AFTER":
-            after = options.value()
-        elif word == b"COUNT":
-            count = options.value()
-        else:
-            raise options.unknown()
-    if options.at != len(args):
-        raise arguments.syntax_error()
+    at = 2
+    while len(args) > at and args[at].upper() == b"KIND":
+        options = Options(args, at + 1)
+        kinds.append(options.value())
+        at = options.at
+    after, count = paging(session, args, at)
     _refuse_draft(view, "the notes")
-    most = page_size(session, count)
-    page = notes.read_notes(session.service.feeds.view, args[1], after, most, kinds)
+    page = notes.read_notes(session.service.feeds.view, args[1], after or b"", count, kinds)
     return encode_notes(page, session.resp)
 
 
