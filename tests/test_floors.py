@@ -57,7 +57,7 @@ FLOORS: Final[dict[str, tuple[set[str], ...]]] = {
     ),
     "timeline.embedded": (
         {"__init__", "calls"},
-        {"reader", "transaction", "log"},
+        {"reader", "transaction", "log", "feedpages"},
         {"feeds", "handle", "messaging"},
         {"database"},
     ),
