@@ -126,6 +126,13 @@ class Segment:
             strict=True,
         )
 
+    def entry(self, index: int) -> StoredEntry:
+        """Entry `index`, as `stored` gives it."""
+        ends, base = self.ends, self._base
+        begin = ends[index - 1] if index else 0
+        payload = bytes(self._view[base + begin : base + ends[index]])
+        return self.seq(index), self.lsns[index], self.times[index], payload
+
     def numbers(self, start: int, stop: int) -> Sequence[int]:
         if self.seqs is not None:
             return self.seqs[start:stop]

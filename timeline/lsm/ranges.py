@@ -174,8 +174,8 @@ class Ranges:
             return self._memtable.entry(timeline, seq)
         if seq > timeline.floor:
             return None
-        for source, start, stop in self._sealed_runs(timeline, seq, seq, reverse=False):
-            return next(source.stored(start, stop))
+        for segment, start, _ in self._sealed_runs(timeline, seq, seq, reverse=False):
+            return segment.entry(start)
         return None
 
     def payloads(self, timeline: Timeline, first: int, last: int) -> dict[int, bytes]:
@@ -238,7 +238,7 @@ class Ranges:
 
     def _sealed_runs(
         self, timeline: Timeline, first: int, last: int, *, reverse: bool
-    ) -> Iterator[Run]:
+    ) -> Iterator[tuple[Segment, int, int]]:
         cache = self.cache
         # Without holes each segment ends where the next begins, whatever RocksDB has lost.
         whole = timeline.row is not None and not timeline.row.holes
