@@ -34,8 +34,6 @@ from timeline.formats.rows import INBOX
 from timeline.lsm.timeline import Timeline
 from timeline.options import Options
 
-_NEWEST: Final = 20  # of those who did something, who are kept
-
 
 class Act(NamedTuple):
     """Who did something: their name, and as the group keeps them; `post` if they did it by one."""
@@ -73,7 +71,7 @@ def tell(
         time, lsn = draft.time, draft.lsn
         inbox = find_or_create_notes(draft, author)
         notify(draft, [inbox.id], posts, seq, kind)
-    newest = with_doer(newest, by.doer, _NEWEST)
+    newest = with_doer(newest, by.doer)
     draft.put(key, encode_group(GroupRow(first, time, lsn, reaction, newest)))
     return is_told
 

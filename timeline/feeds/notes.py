@@ -20,7 +20,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from timeline.bitmaps import holds, members
-from timeline.engine.view import Applied
+from timeline.engine.view import Applied, View
 from timeline.errors import UsageError
 from timeline.feeds.access import author_of, check_known, find_feed, follow_of, owner_of, tie_of
 from timeline.feeds.links import Place as PostPlace, counts_of, repost_of
@@ -153,7 +153,7 @@ class Notes:
         self._inbox = view.find(NOTES + check_known(view, sight.viewer))
         own = view.find(FEEDS + sight.viewer)
         self._own = NO_TIMELINE if own is None else own.id
-        self.seen = seen_by(view, sight.viewer).notes
+        self.seen = seen_by(view, sight.viewer)
         self.looked = 0  # at references, and at those who did something
 
     def below(self, before: Place) -> Iterator[tuple[Thing, Note | None]]:
@@ -180,7 +180,7 @@ class Notes:
         if not users:
             return None
         kind = KINDS[thing.kind].encode() if thing.kind in KINDS else row.reaction
-        seen = thing.lsn <= self.seen
+        seen = thing.lsn <= self.seen.notes
         return Note(kind, post, total, users, posts, row.first, row.time, seen)
 
     def _mention(self, thing: Thing) -> Note | None:
@@ -193,7 +193,7 @@ class Notes:
         if not self._sight.hears(author) or self._sight.find(name) is None:
             return None
         kind = KINDS[MENTIONED].encode()
-        return Note(kind, name, 1, [author], [name], row[2], row[2], thing.lsn <= self.seen)
+        return Note(kind, name, 1, [author], [name], row[2], row[2], thing.lsn <= self.seen.notes)
 
     # --- how many, and who --------------------------------------------------------------------
 
@@ -293,7 +293,7 @@ def _counted(counts: Counts, thing: Thing, row: GroupRow) -> int:
     return 0
 
 
-def seen_by(view: Applied, user: bytes) -> SeenRow:
+def seen_by(view: View, user: bytes) -> SeenRow:
     """Up to where a user has seen posts and notes."""
     home = view.find(HOMES + user)
     value = None if home is None else view.get(seen_key(home.id))

@@ -20,7 +20,7 @@ from timeline.feeds.notes import Notes, seen_by
 from timeline.feeds.service import Feeds
 from timeline.feeds.sight import Sight
 from timeline.formats.keys import MAX
-from timeline.formats.notes import SeenRow, decode_seen, encode_seen, seen_key
+from timeline.formats.notes import encode_seen, seen_key
 from timeline.pullback import Place
 
 _LOOKS: Final = 4  # at what may not be shown, for each that is counted, and
@@ -38,7 +38,8 @@ class Unseen(NamedTuple):
 def count_unseen(feeds: Feeds, user: bytes) -> Unseen:
     """Raises `NotFoundError`, `UsageError`."""
     view, most = feeds.view, feeds.options.unseen_limit
-    seen = seen_by(view, check_known(view, user))
+    notes = Notes(view, Sight(view, user), names=1)
+    seen = notes.seen
     top = Place(view.log.applied + 1, 0)
     budget = COST_OF_POST * (_LEAST_LOOKS + _LOOKS * most)
     posts = found = 0
@@ -51,7 +52,6 @@ def count_unseen(feeds: Feeds, user: bytes) -> Unseen:
         post = look.post
         if post is not None and post.author != user:
             posts += not ahead.repeats(look, feeds.options.repost_window)
-    notes = Notes(view, Sight(view, user), names=1)
     for thing, note in notes.below(top):
         looked = notes.looked > _LEAST_LOOKS + _LOOKS * most
         if found == most or looked or thing.lsn <= seen.notes:
@@ -71,12 +71,10 @@ def see(draft: Draft, user: bytes, position: bytes, *, notes: bool) -> None:
             "what was seen is a position: that of a page of the home or of the notes of this store"
         )
     home = find_or_create_home(draft, check_known(draft, user))
-    key = seen_key(home.id)
-    value = draft.get(key)
-    before = SeenRow(0, 0) if value is None else decode_seen(value)
+    before = seen_by(draft, user)
     if notes:
         after = before._replace(notes=max(lsn, before.notes))
     else:
         after = before._replace(posts=max(lsn, before.posts))
     if after != before:
-        draft.put(key, encode_seen(after))
+        draft.put(seen_key(home.id), encode_seen(after))

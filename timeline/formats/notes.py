@@ -49,6 +49,8 @@ KINDS: Final = {
 GROUPED: Final = (REPLIED, QUOTED, REPOSTED, FOLLOWED, REQUESTED)  # and reactions
 OF_AUTHOR: Final = (FOLLOWED, REQUESTED)  # done to the author, not to a post
 
+MOST_DOERS: Final = 20  # of those who did something last, that a group keeps
+
 _GROUP: Final = Struct("<QQQB")
 _DOER: Final = Struct("<QQ")
 _SEEN: Final = Struct("<QQ")
@@ -102,12 +104,12 @@ def decode_group(value: bytes) -> GroupRow:
     return GroupRow(first, time, lsn, value[_GROUP.size : at], newest)
 
 
-def with_doer(newest: bytes, doer: Doer, most: int) -> bytes:
-    """Put somebody in front of those who did something last, once; `most` of them are kept."""
+def with_doer(newest: bytes, doer: Doer) -> bytes:
+    """Put somebody in front of those who did something last, once."""
     packed = _DOER.pack(*doer)
     if packed[:8] in newest:
         newest = pack_doers([each for each in doers_of(newest) if each.id != doer.id])
-    return packed + newest[: (most - 1) * _DOER_BYTES]
+    return packed + newest[: (MOST_DOERS - 1) * _DOER_BYTES]
 
 
 def pack_doers(doers: Iterable[Doer]) -> bytes:

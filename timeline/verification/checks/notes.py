@@ -23,6 +23,7 @@ from timeline.formats.names import FEEDS, NOTES
 from timeline.formats.notes import (
     GROUP,
     GROUPED,
+    MOST_DOERS,
     OF_AUTHOR,
     QUOTED,
     REACTED,
@@ -47,7 +48,6 @@ from timeline.verification.checks.settled import OF_USERS, Settled
 from timeline.verification.snapshot.findings import Finding, put, remove
 from timeline.verification.snapshot.snapshot import Snapshot
 
-_MOST_DOERS: Final = 20
 _BY_POST: Final = (REPLIED, QUOTED, REPOSTED)
 
 
@@ -111,7 +111,7 @@ class Notes:
             return
         found = doers_of(row.newest)
         kept = [each for each in dict.fromkeys(found) if self._is_there(each, kind)]
-        del kept[_MOST_DOERS:]
+        del kept[MOST_DOERS:]
         if kept == found or not self._settled():
             return
         fix = remove(STATE, key)
