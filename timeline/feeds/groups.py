@@ -2,10 +2,11 @@
 
 Responsibility: put references into the in-boxes of notes, in the commit of what is told.
 
-Rule: a group is one row, and at least one reference to it. While it grows, another reference is put
-on top at most once in `note_window_ms`; those before it are passed over by whoever reads. So a
-million likes are some references. Whoever does something to their own post is not told of it. What
-somebody does whom the author does not hear puts nothing on top.
+Rule: a group is one row, and the references to it. While it grows, another reference is put on top
+at most once in `note_window_ms`; those before it are passed over by whoever reads. So a million
+likes are some references. Whoever does something to their own post is not told of it. What somebody
+does whom the author does not hear is kept in the row and puts nothing on top, so a row may have no
+reference yet.
 
 A mention is no group: it is one reference to the post that mentions.
 """

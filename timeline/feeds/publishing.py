@@ -43,7 +43,6 @@ from timeline.options import Options
 
 _STORE_FIELDS: Final = 8  # that a post may have besides mentions and tags, at most
 _ANYBODY: Final = 0  # in place of the sender in a key: a feed has one author
-NOWHERE: Final = Targets(None, None, plain=False)
 
 
 class Published(NamedTuple):
@@ -82,7 +81,6 @@ def publish(
         before = keys.find(draft, feed.id, _ANYBODY, key, digest, "post")
         if before is not None:
             return Published(before.seq, before.time, "duplicate")
-    targets = NOWHERE
     reply: Post | None = None
     repost: Post | None = None
     if frame is not None:
@@ -98,7 +96,6 @@ def publish(
                 return again
         for user in frame.mentions:
             sight.meet(user)
-        targets = Targets(_place(reply), _place(repost), not items)
         frame = frame._replace(reply=_name(reply), repost=_name(repost))
     fields = [b"@time", b"%d" % draft.time]
     if key is not None:
@@ -113,7 +110,7 @@ def publish(
     if not feed.pulled:  # right behind its entry, see `pullback.Place`
         push(draft, feed.id, feed.posts, seq, POST)
     if frame is not None:
-        link(draft, targets, feed, ordinal, seq)
+        link(draft, Targets(_place(reply), _place(repost), not items), feed, ordinal, seq)
         if not frame.silent:
             named = (reply, REPLIED), (repost, QUOTED if items else REPOSTED)
             _tell_others(draft, feed, seq, named, frame.mentions, options)
@@ -131,16 +128,16 @@ def _tell_others(
     options: Options,
 ) -> None:
     """Tell those whose posts a post names of it, and those whom it mentions besides."""
-    author, payload = author_of(feed.posts.name), find_post(draft, feed, seq)
-    assert payload is not None
-    act = Act(author, Doer(feed.id, seq), Post(author, feed.id, seq, payload))
+    author = author_of(feed.posts.name)
     told = {author}
-    for post, kind in named:
-        posts = None if post is None or post.author in told else draft.load(post.feed)
-        if post is None or posts is None:
-            continue
-        if tell(draft, posts, post.seq, kind, act, options):
-            told.add(post.author)
+    others = [(post, kind) for post, kind in named if post is not None and post.author != author]
+    payload = find_post(draft, feed, seq) if others else None
+    if payload is not None:
+        act = Act(author, Doer(feed.id, seq), Post(author, feed.id, seq, payload))
+        for post, kind in others:
+            posts = None if post.author in told else draft.load(post.feed)
+            if posts is not None and tell(draft, posts, post.seq, kind, act, options):
+                told.add(post.author)
     mentioned = [user for user in mentions if user not in told]
     if mentioned:
         tell_mentioned(draft, feed.posts, seq, mentioned)

@@ -145,6 +145,8 @@ class Expiry:
         as are kept. Returns the position and count to go on with, None when all is done.
         """
         start, most = pair(inbox_id, 1), self._most_of(inbox_id)
+        if not most:  # it has been dropped since
+            return None
         segments = self._storage.scan_back(INBOXES, pair(inbox_id, position), start)
         for looked, (key, value) in enumerate(segments):
             if looked == _SLICE_SEGMENTS:
