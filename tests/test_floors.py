@@ -32,6 +32,7 @@ FLOORS: Final[dict[str, tuple[set[str], ...]]] = {
         {"commit"},
         {"engine"},
         {"bitmaps", "fanout", "fields", "idempotency", "identity", "pullback", "search", "admin"},
+        {"devices"},
         {"feeds", "messaging"},
         {"embedded", "verification"},
         {"__init__"},

@@ -3,7 +3,7 @@
     write diffusion   `push` puts one reference into the in-box of every member, recorded once
     read diffusion    nothing is put anywhere: readers pull the timeline itself
     replay            one reference stands for a stretch of a timeline that a reader missed
-    `Pull`            reads an in-box, and the timelines that its reader pulls, in commit order
+    `Pull`            reads in-boxes, and the timelines that its reader pulls, in commit order
 
 Rule: an entry reaches a reader in exactly one of the two ways. The way is decided when the entry is
 written. A reader pulls a timeline between two numbers only, so that a switch from one way to the
@@ -143,15 +143,16 @@ class Pull:
         self,
         view: View,
         inboxes: Inboxes,
-        inbox: int,
+        own: Sequence[int],
         after: Position,
         outlets: Sequence[Outlet],
         expected: int = _PAGE_REFERENCES,
     ) -> None:
-        """`expected` is how many will be taken, about."""
+        """`own` are the reader's in-boxes, `expected` is how many will be taken, about."""
         self._position = after
         sources: list[Iterator[Arrival]] = [
             chain.from_iterable(_references(view, inboxes, inbox, after, expected + 1))
+            for inbox in own
         ]
         sources += [_entries(view, outlet, after.lsn) for outlet in outlets]
         # Commits of the first stores kept no ordinals: there the in-box comes first.

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from timeline.messaging.delivery.devices import Cursors
-from timeline.messaging.delivery.updates import Update
+from timeline.devices.cursors import Cursors
+from timeline.devices.updates import Update
 
 from ..wire import replies
 from ..wire.entries import encode_update

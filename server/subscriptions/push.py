@@ -29,13 +29,13 @@ from itertools import chain, islice
 from time import perf_counter
 from typing import Final
 
+from timeline.devices.updates import Update
 from timeline.engine.engine import Engine
 from timeline.errors import ClosedError, TimelineError
 from timeline.fanout import Position
 from timeline.formats.conversations import MESSAGE
 from timeline.formats.numbers import Lsn
 from timeline.messaging.access.names import conversation_of
-from timeline.messaging.delivery.updates import Update
 from timeline.messaging.delivery.watching import Fresh, News
 from timeline.messaging.service import Messages
 

@@ -1,7 +1,7 @@
-"""Entries of conversations as they go to a socket.
+"""What devices are told, and entries, as they go to a socket.
 
-Rule: fields are stored as they are sent, so an entry is its kind, its conversation and a slice of
-what the store holds.
+Rule: fields are stored as they are sent, so an update is its kind, its conversation or author
+and a slice of what the store holds.
 """
 
 from __future__ import annotations
@@ -9,25 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from timeline.formats.conversations import KINDS
-from timeline.messaging.delivery.updates import Update, Updates
+from timeline.devices.updates import Update, Updates
+from timeline.formats.kinds import UPDATES
 
 from . import replies
 
-_KINDS: Final = [replies.bulk(kind.encode()) for kind in KINDS]
+_KINDS: Final = [replies.bulk(kind.encode()) for kind in UPDATES]
 _ENTRY: Final = len(b"*2\r\n")  # what a stored entry begins with
 
 
 def encode_update(update: Update) -> bytes:
     """`kind, conv, id, [field, value, …]`, without the header of an array."""
-    return _KINDS[update.kind_number] + replies.bulk(update.conversation) + update.payload[_ENTRY:]
+    return _KINDS[update.kind_number] + replies.bulk(update.source) + update.payload[_ENTRY:]
 
 
 def encode_entries(updates: Updates) -> bytes:
     """An array of `[kind, conv, id, [field, value, …]]`."""
     parts = [replies.array_header(len(updates))]
-    beginnings: list[dict[bytes, bytes]] = [{} for _ in KINDS]  # of each kind and conversation
-    names, payloads = updates.conversations, updates.payloads
+    beginnings: list[dict[bytes, bytes]] = [{} for _ in UPDATES]  # of each kind and source
+    names, payloads = updates.sources, updates.payloads
     for at, kind in enumerate(updates.kinds):
         name = names[at]
         beginning = beginnings[kind].get(name)

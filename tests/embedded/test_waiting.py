@@ -7,10 +7,10 @@ import threading
 import pytest
 
 from tests.embedded.waits import SECONDS, Reads
+from timeline.devices.waiting import Waiter, Waiters
 from timeline.embedded.database import Database
 from timeline.errors import ClosedError
 from timeline.lsm.log import LogCommit
-from timeline.messaging.delivery.waiting import Waiter, Waiters
 
 
 def test_a_blocked_sync_is_not_woken_for_others(

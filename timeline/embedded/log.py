@@ -1,7 +1,7 @@
 """The commit log as embedders see it: follow it, and keep a place in it by name.
 
 Rule: commits come once they are durable. A position that the log no longer holds raises
-`TrimmedError`, never a gap. A call that waits does so as any other (`delivery.waiting`).
+`TrimmedError`, never a gap. A call that waits does so as any other (`devices.waiting`).
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from timeline.devices.waiting import LOG, Waiters
 from timeline.embedded.calls import arguments
 from timeline.embedded.calls.lease import Lease
 from timeline.embedded.calls.reading import Reading
 from timeline.errors import ClosedError
 from timeline.formats.given import Value, encode_name
 from timeline.lsm.log import LogCommit, consumer_name
-from timeline.messaging.delivery.waiting import LOG, Waiters
 
 _PAGE_COMMITS: Final = 1_000  # commits that `read` gives, where no number is said
 _FOLLOWED_COMMITS: Final = 256  # commits that `follow` reads at a time

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from timeline.bitmaps import Bitmaps, count
+from timeline.devices.devices import devices_of
 from timeline.engine.engine import Engine
 from timeline.engine.inboxview import InboxView
 from timeline.engine.view import View
@@ -49,7 +50,6 @@ from timeline.messaging.access.access import (
 )
 from timeline.messaging.access.visibility import Visibility
 from timeline.messaging.conversations.userstate import is_listed
-from timeline.messaging.delivery.devices import devices_of
 from timeline.messaging.lists.counting import count_unread
 from timeline.messaging.service import Messages
 
@@ -237,7 +237,7 @@ def inspect_user(
 def _devices(engine: Engine, messages: Messages, user: bytes, inbox: Timeline) -> list[DeviceFacts]:
     cursors = messages.reader.cursors
     found = []
-    for each in devices_of(messages.view, user, engine.view.now(), engine.options, cursors):
+    for each in devices_of(messages.view, inbox.id, engine.view.now(), engine.options, cursors):
         position = cursors.decode(each.acked, engine.applied) if each.acked else None
         behind = commits = 0
         if position is not None:

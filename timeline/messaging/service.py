@@ -10,15 +10,15 @@ from __future__ import annotations
 from functools import partial
 
 from timeline.commit.draft import Draft
+from timeline.devices.presence import Presence
+from timeline.devices.waiting import Waiters
 from timeline.engine.engine import Engine
 from timeline.errors import UsageError
 from timeline.formats.names import CONVERSATIONS
 from timeline.idempotency import Keys
 from timeline.messaging.conversations import tombstones
 from timeline.messaging.conversations.retention import tell_trimmed
-from timeline.messaging.delivery.presence import Presence
 from timeline.messaging.delivery.syncing import Reader
-from timeline.messaging.delivery.waiting import Waiters
 from timeline.messaging.delivery.watching import Watch
 from timeline.messaging.lists.cache import ListCache
 from timeline.messaging.searching import Request, search
@@ -38,7 +38,7 @@ class Messages:
         self.reader = Reader(engine, engine.options)
         self.watch = Watch(engine)
         self.presence = Presence()
-        self.waiters = Waiters(engine)  # of the Python API; the daemon has its own
+        self.waiters = Waiters(engine, Watch(engine))  # of the Python API; the daemon has its own
         self.view = engine.view
         self.indexer: Serving | None = None
         if engine.options.search:

@@ -7,14 +7,14 @@ blocked sync and a subscription also need waking and presence. These are here an
 from __future__ import annotations
 
 from timeline.commit.draft import Draft
+from timeline.devices import devices
+from timeline.devices.updates import Updates
 from timeline.engine.view import View
 from timeline.errors import NotFoundError, TimelineError, TrimmedError, UsageError
 from timeline.fanout import Position
 from timeline.identity import check_user
 from timeline.messaging.access.access import find_user
-from timeline.messaging.delivery import devices
 from timeline.messaging.delivery.syncing import Page
-from timeline.messaging.delivery.updates import Updates
 from timeline.messaging.service import Messages
 
 from ...clients.blocking import BlockedRead, Shared
@@ -130,7 +130,10 @@ def sync(session: Session, args: Arguments, view: View) -> bytes | None:
 def ack(session: Session, args: Arguments, draft: Draft) -> bytes:
     messages = session.service.messages
     position = messages.reader.cursors.decode(args[3], messages.engine.applied)
-    devices.acknowledge(draft, args[1], args[2], position, messages.options, messages.presence)
+    inbox = find_user(draft, args[1]).id
+    devices.acknowledge(
+        draft, inbox, args[1], args[2], position, messages.options, messages.presence
+    )
     return replies.OK
 
 
@@ -232,7 +235,7 @@ def devices_(session: Session, args: Arguments, view: View) -> bytes:
     messages = session.service.messages
     found = devices.devices_of(
         view,
-        args[1],
+        find_user(view, args[1]).id,
         messages.engine.view.now(),
         messages.options,
         messages.reader.cursors,
@@ -260,7 +263,8 @@ def devices_(session: Session, args: Arguments, view: View) -> bytes:
 def device(session: Session, args: Arguments, draft: Draft) -> bytes:
     fields = Options(args, 3).fields()
     messages = session.service.messages
-    devices.set_device(draft, args[1], args[2], fields, messages.options, messages.presence)
+    inbox = find_user(draft, args[1]).id
+    devices.set_device(draft, inbox, args[1], args[2], fields, messages.options, messages.presence)
     return replies.OK
 
 
@@ -272,7 +276,8 @@ def device(session: Session, args: Arguments, draft: Draft) -> bytes:
     flags="write fast",
 )
 def forget(session: Session, args: Arguments, draft: Draft) -> bytes:
-    devices.forget_device(draft, args[1], args[2], session.service.messages.options)
+    inbox = find_user(draft, args[1]).id
+    devices.forget_device(draft, inbox, args[2], session.service.messages.options)
     return replies.OK
 
 

@@ -14,6 +14,7 @@ from random import Random
 import pytest
 
 import timeline
+from timeline.devices.updates import Update, Updates
 from timeline.embedded.database import Database
 from timeline.errors import TimelineError
 from timeline.fanout import Position
@@ -21,7 +22,6 @@ from timeline.formats.conversations import EDIT
 from timeline.formats.numbers import Lsn
 from timeline.messaging.access.access import find_conversation, find_user, member_of
 from timeline.messaging.access.visibility import Visibility
-from timeline.messaging.delivery.updates import Update, Updates
 
 USERS = ["ann", "bob", "cat", "dan"]
 NAMES = ["one", "two", "three", "large"]  # the last is read-diffused at times
@@ -80,7 +80,7 @@ def page(
 
 def without_repeated_edits(updates: list[Update]) -> list[Update]:
     def edited(update: Update) -> tuple[bytes, int] | None:
-        return (update.conversation, update.seq) if update.kind_number == EDIT else None
+        return (update.source, update.seq) if update.kind_number == EDIT else None
 
     later = [[edited(each) for each in updates[at + 1 :]] for at in range(len(updates))]
     return [

@@ -77,7 +77,7 @@ class Watched:
         with self.engine.lock:
             found, _, more = self.messages.reader.page(self.inboxes[user], after, 1_000)
         assert not more
-        return [(told.kind, told.conversation, told.seq, told.position) for told in found]
+        return [(told.kind, told.source, told.seq, told.position) for told in found]
 
     def check(self, news: News, before: Position) -> None:
         """That whoever need not look is told of exactly what there is."""

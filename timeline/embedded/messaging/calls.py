@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from timeline.devices.updates import Update
 from timeline.embedded.calls.arguments import names
 from timeline.embedded.calls.lease import Lease
 from timeline.embedded.calls.reading import Reading
 from timeline.errors import UsageError
 from timeline.formats.given import FieldsLike, Value, encode_fields
 from timeline.messaging.conversations.multicommit import MultiCommit
-from timeline.messaging.delivery.updates import Update
 from timeline.messaging.pages import SyncEntry
 from timeline.messaging.service import Messages
 
@@ -63,4 +63,4 @@ def items(fields: FieldsLike | None) -> list[bytes]:
 
 
 def entry_of(update: Update) -> SyncEntry:
-    return SyncEntry(update.kind, update.conversation.decode(), update.seq, update.fields)
+    return SyncEntry(update.kind, update.source.decode(), update.seq, update.fields)

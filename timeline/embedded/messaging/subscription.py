@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Protocol, Self
 
+from timeline.devices.waiting import BlockedRead
 from timeline.embedded.calls import arguments
 from timeline.embedded.messaging import calls
 from timeline.engine.engine import Engine
@@ -24,7 +25,6 @@ from timeline.errors import ClosedError, UsageError
 from timeline.formats.given import Value, encode_name
 from timeline.identity import check_device
 from timeline.messaging.delivery.subscription import Subscribers
-from timeline.messaging.delivery.waiting import BlockedRead
 from timeline.messaging.pages import SyncPage, Update
 from timeline.messaging.service import Messages
 

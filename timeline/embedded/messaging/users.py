@@ -2,7 +2,7 @@
 
 Rule: as in `timeline.embedded.messaging`: arguments in, one verb of `timeline.messaging`, its
 result as values of `pages` out. A call that waits is made ready for its own user, and for nothing
-else (`delivery.waiting`).
+else (`devices.waiting`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from collections.abc import Callable
 from functools import partial
 
 from timeline.commit.draft import Draft
+from timeline.devices import devices
+from timeline.devices.updates import Updates
 from timeline.embedded.calls import arguments
 from timeline.embedded.messaging import calls
 from timeline.embedded.messaging.calls import DEFAULT_LIMIT, Calls
@@ -21,8 +23,7 @@ from timeline.formats.given import FieldsLike, Value, encode_fields, encode_name
 from timeline.identity import check_device
 from timeline.messaging.access.access import find_user
 from timeline.messaging.conversations import lifecycle, userstate
-from timeline.messaging.delivery import devices, syncing
-from timeline.messaging.delivery.updates import Updates
+from timeline.messaging.delivery import syncing
 from timeline.messaging.inspection import UserFacts, inspect_user
 from timeline.messaging.lists import counting, listing
 from timeline.messaging.lists.userlist import Overview
@@ -89,7 +90,10 @@ class UserCalls(Calls):
 
         def work(draft: Draft) -> None:
             position = self.messages.reader.cursors.decode(reached, self._engine.applied)
-            devices.acknowledge(draft, who, name, position, self._options, self.messages.presence)
+            inbox = find_user(draft, who).id
+            devices.acknowledge(
+                draft, inbox, who, name, position, self._options, self.messages.presence
+            )
 
         self._engine.commit(work)
 
@@ -139,7 +143,7 @@ class UserCalls(Calls):
         with self._reading():
             found = devices.devices_of(
                 self.messages.view,
-                who,
+                find_user(self.messages.view, who).id,
                 self._engine.view.now(),
                 self._options,
                 self.messages.reader.cursors,
@@ -160,16 +164,22 @@ class UserCalls(Calls):
         """Merge fields into what is known of a device; an empty value removes."""
         who, name, changes = encode_name(user), encode_name(device), encode_fields(fields)
         check_device(name)
-        self._engine.commit(
-            lambda draft: devices.set_device(
-                draft, who, name, changes, self._options, self.messages.presence
-            )
-        )
+
+        def work(draft: Draft) -> None:
+            inbox = find_user(draft, who).id
+            presence = self.messages.presence
+            devices.set_device(draft, inbox, who, name, changes, self._options, presence)
+
+        self._engine.commit(work)
 
     def forget_device(self, user: Value, device: Value) -> None:
         """Forget a device: its position and its fields. Raises `NotFoundError`."""
         who, name = encode_name(user), check_device(encode_name(device))
-        self._engine.commit(lambda draft: devices.forget_device(draft, who, name, self._options))
+
+        def work(draft: Draft) -> None:
+            devices.forget_device(draft, find_user(draft, who).id, name, self._options)
+
+        self._engine.commit(work)
 
     def online(self, user: Value) -> bool:
         """Whether a subscription or a blocked sync of the user is open in this process."""

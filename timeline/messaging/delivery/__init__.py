@@ -1,4 +1,4 @@
-"""What devices are told: updates, sync, history, receipts, waiting, presence.
+"""What devices are told of conversations: sync, events, history, receipts, subscriptions.
 
 It may import `conversations`, `access` and what stands below them.
 """

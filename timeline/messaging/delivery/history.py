@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Final
 
 from timeline.bitmaps import runs
+from timeline.devices.updates import Updates
 from timeline.engine.view import View
 from timeline.errors import TooLargeError, UsageError
 from timeline.fanout import Position, first_since
@@ -22,7 +23,7 @@ from timeline.messaging.access.access import Conversation, enter
 from timeline.messaging.access.entries import split_event
 from timeline.messaging.access.roles import Action
 from timeline.messaging.access.visibility import Visibility
-from timeline.messaging.delivery.updates import Updates, event_update
+from timeline.messaging.delivery.events import event_update
 
 _PAGE_BYTES: Final = 4 << 20  # after which a page of events ends
 _LOOKS_PER_EVENT: Final = 4  # events looked at for each asked for, and

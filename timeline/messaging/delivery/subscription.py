@@ -12,13 +12,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
+from timeline.devices.presence import Presence
+from timeline.devices.updates import Updates
+from timeline.devices.waiting import Waiters
 from timeline.engine.engine import Engine
 from timeline.errors import ClosedError
 from timeline.fanout import Position
-from timeline.messaging.delivery.presence import Presence
 from timeline.messaging.delivery.syncing import Page, Reader
-from timeline.messaging.delivery.updates import Updates
-from timeline.messaging.delivery.waiting import Waiters
 
 
 class Subscriber:

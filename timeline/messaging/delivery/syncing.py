@@ -6,18 +6,18 @@ references mean now. Leave out what is not theirs to see. Say where the next pag
 Rule: updates come in the order of commits, none missing and none twice, whether each came by write
 or by read diffusion, and however often that changed.
 
-A page looks at a bounded number of references and holds a bounded number of bytes. When many
-references lead to nothing any more it comes back short, with `more` set. A position from which
-reading cannot go on is answered with `resync`, never with a gap.
+A position from which reading cannot go on is answered with `resync`, never with a gap.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Final, NamedTuple
 
+from timeline.devices.cursors import Cursors
+from timeline.devices.devices import begin_of
+from timeline.devices.pages import PAGE_BYTES, collapse, read_page
+from timeline.devices.updates import Update, Updates
 from timeline.engine.engine import Engine
 from timeline.engine.view import Applied
 from timeline.fanout import Arrivals, Outlet, Position, Pull
@@ -53,14 +53,9 @@ from timeline.messaging.access.names import user_of
 from timeline.messaging.access.visibility import Visibility
 from timeline.messaging.conversations import tombstones
 from timeline.messaging.conversations.userstate import settings_of
-from timeline.messaging.delivery.devices import Cursors, find_device
-from timeline.messaging.delivery.updates import Update, Updates, event_update
+from timeline.messaging.delivery.events import event_update
 from timeline.options import Options
 
-_LOOKS_PER_ENTRY: Final = 4  # references looked at for each entry asked for, and
-_LEAST_LOOKS: Final = 512  # references looked at for any page
-_FIRST_LOOKS: Final = 64  # references resolved before it is known how large they are
-_PAGE_BYTES: Final = 4 << 20  # after which a page ends
 _NEAR_NUMBERS: Final = 8  # numbers between two wanted ones that are read along
 
 
@@ -115,24 +110,12 @@ class Reader:
     def _begin(
         self, inbox: int, pulled: Pulled, device: bytes, after: bytes | None
     ) -> Position | None:
-        applied = self._engine.applied
-        if after is not None:
-            position = self.cursors.decode(after, applied)
-            find_device(self._view, inbox, device, self._now_ms(), self._options)
-        else:
-            row = find_device(self._view, inbox, device, self._now_ms(), self._options)
-            known = row is not None and row.known
-            position = Position(Lsn(row.lsn), row.ordinal) if row is not None and known else None
-            if position is not None and position.lsn > applied:
-                position = None
+        position = begin_of(self._view, inbox, device, after, self._options)
         if position is not None and (
             position < self.floor(inbox) or position.lsn < self._forgotten(pulled)
         ):
-            position = None
+            return None
         return position
-
-    def _now_ms(self) -> int:
-        return self._engine.view.now()
 
     def sync(self, user: bytes, device: bytes, after: bytes | None, count: int) -> Page:
         """The next page for a device. Raises `NotFoundError`, `UsageError`."""
@@ -141,11 +124,11 @@ class Reader:
         position = self._begin(inbox, pulled, device, after)
         if position is None:
             return Page(Updates(), self.cursors.encode(self.now), more=False, resync=True)
-        entries, position, more = self._page(inbox, pulled, position, count, _PAGE_BYTES)
+        entries, position, more = self._page(inbox, pulled, position, count, PAGE_BYTES)
         return Page(entries, self.cursors.encode(position), more, resync=False)
 
     def page(
-        self, inbox: int, after: Position, count: int, most: int = _PAGE_BYTES
+        self, inbox: int, after: Position, count: int, most: int = PAGE_BYTES
     ) -> tuple[Updates, Position, bool]:
         """(entries, position after them, whether there is more). There are at most `count`. The
         page ends with the one that brings it to `most` bytes.
@@ -156,28 +139,10 @@ class Reader:
         self, inbox: int, pulled: Pulled, after: Position, count: int, most: int
     ) -> tuple[Updates, Position, bool]:
         outlets = self._outlets(pulled, after)
-        pull = Pull(self._view, self._engine.view.inboxes, inbox, after, outlets, count)
-        resolver = _Resolver(self._view, inbox)
-        found = Updates()
-        budget = max(_LEAST_LOOKS, _LOOKS_PER_ENTRY * count)
-        size = looked = 0
-        room = _FIRST_LOOKS
-        while pull.more and len(found) < count and budget > 0 and size < most:
-            arrivals = pull.take(min(count - len(found), budget, room))
-            budget -= len(arrivals.seqs)
-            looked += len(arrivals.seqs)
-            updates = resolver.resolve(arrivals)
-            ends = list(accumulate(map(len, updates.payloads), initial=size))
-            fitting = bisect_left(ends, most, 1)
-            if fitting < len(updates):  # the rest does not fit
-                updates.cut(fitting)
-                found.extend(updates)
-                return collapse(found), updates.position(fitting - 1), True
-            found.extend(updates)
-            size = ends[-1]
-            room = max(_FIRST_LOOKS, (most - size) * looked // (size or 1))
-        position = pull.position if pull.more else self.now
-        return collapse(found), position, pull.more
+        pull = Pull(self._view, self._engine.view.inboxes, [inbox], after, outlets, count)
+        found = read_page(pull, _Resolver(self._view, inbox), count, most, self.now)
+        collapse(found.updates, EDIT)
+        return found
 
     # --- read diffusion -----------------------------------------------------------------------
 
@@ -250,7 +215,7 @@ class _Resolver:
         """
         found = Updates()
         found.kinds, found.seqs = list(arrivals.kinds), list(arrivals.seqs)
-        found.conversations, found.payloads = [b""] * len(found), [b""] * len(found)
+        found.sources, found.payloads = [b""] * len(found), [b""] * len(found)
         found.reached, found.passed = list(arrivals.reached), list(arrivals.passed)
         places: dict[TimelineId, list[int]] = {}
         for at, timeline_id in enumerate(arrivals.timelines):
@@ -290,7 +255,7 @@ class _Resolver:
     def _messages(self, seen: _Seen, rows: Sequence[int], found: Updates) -> None:
         """Rows of the messages of a conversation, and of what is the user's own of it."""
         conversation, member, visibility, name = seen
-        kinds, seqs, names, payloads = found.kinds, found.seqs, found.conversations, found.payloads
+        kinds, seqs, names, payloads = found.kinds, found.seqs, found.sources, found.payloads
         wanted = [seqs[at] for at in rows if seqs[at] and not _is_own(kinds[at])]
         entries = self._read(conversation.messages, wanted)
         shown = bool(wanted) and visibility.shows_all(min(wanted), max(wanted))
@@ -393,19 +358,3 @@ class _Resolver:
 def _is_own(kind: int) -> bool:
     """Whether it is of what is the user's own of a conversation, which has no entry there."""
     return READ <= kind <= RECEIPT  # as are HIDE, CLEAR and SET between
-
-
-def collapse(entries: Updates) -> Updates:
-    """Of several edits of one message in a page, keep the last: all show the same state."""
-    if entries.kinds.count(EDIT) > 1:
-        last: dict[tuple[bytes, int], int] = {}
-        kept = [kind != EDIT for kind in entries.kinds]
-        for at, (kind, name, seq) in enumerate(
-            zip(entries.kinds, entries.conversations, entries.seqs, strict=True)
-        ):
-            if kind == EDIT:
-                last[name, seq] = at
-        for at in last.values():
-            kept[at] = True
-        entries.select(kept)
-    return entries

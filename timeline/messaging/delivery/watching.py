@@ -128,6 +128,11 @@ class Watch:
             del self._watchers[inbox]
             self._unfollow(inbox)
 
+    def concerned(self, group: Group) -> set[int]:
+        """As `tell`: all in-boxes for which a group may have brought something."""
+        news = self.tell(group)
+        return news.look.union(*[fresh.inboxes for fresh in news.fresh])
+
     def tell(self, group: Group) -> News:
         """What an applied group brings those who wait.
 

@@ -1,6 +1,6 @@
 """Waiting in this process: one interface for all calls that wait, and one list of them.
 
-    name      what is waited for: an in-box by its id, or the commit log (`LOG`)
+    name      what is waited for: an in-box or a feed by its id, or the commit log (`LOG`)
     read      gives the answer, or None while there is nothing
     ready     something may have come for a name: it is worth reading now
     end       nothing comes any more: the store is being closed
@@ -17,20 +17,19 @@ missed between them. `ready` and `end` are called after the engine's locks are r
 make a note, and return.
 
 The cost of a group depends only on the waiters that it concerns, however many wait for something
-else. `watching` finds these.
+else. A `Watch` finds these.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final, Generic, Protocol, TypeVar
 
 from timeline.commit.group import Group
 from timeline.engine.engine import Engine
 from timeline.errors import ClosedError, TimelineError
-from timeline.messaging.delivery.watching import Watch
 
 T = TypeVar("T")
 
@@ -45,6 +44,22 @@ class Waiter(Protocol):
 
     def end(self) -> None:
         """Nothing comes any more."""
+
+
+class Watch(Protocol):
+    """Knows which of the names that are waited for a group of commits concerns, besides the log."""
+
+    def __len__(self) -> int:
+        """How many names are waited for."""
+
+    def add(self, name: int) -> None:
+        """Somebody waits for a name."""
+
+    def remove(self, name: int) -> None:
+        """One of those who wait for a name waits no longer."""
+
+    def concerned(self, group: Group) -> Collection[int]:
+        """The names for which an applied group may have brought something."""
 
 
 class BlockedRead(Generic[T]):
@@ -90,9 +105,10 @@ def _nothing() -> None:
 class Waiters:
     """All who wait in this process for something in one store."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, watch: Watch) -> None:
+        """`watch` is for these waiters alone."""
         self._engine = engine
-        self._watch = Watch(engine)
+        self._watch = watch
         self._by_name: dict[int, dict[Waiter, None]] = {}
         self.closed = False
         engine.observers.on_apply(self._follow)
@@ -173,10 +189,9 @@ class Waiters:
         if not len(self._watch):
             return {LOG}
         try:
-            news = self._watch.tell(group)
+            return {LOG, *self._watch.concerned(group)}
         except TimelineError:  # damage: whoever reads it is told, the others go on
             return set(self._by_name)
-        return news.look.union([LOG], *[fresh.inboxes for fresh in news.fresh])
 
     def _ready_all(self) -> None:
         with self._engine.lock:

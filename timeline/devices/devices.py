@@ -1,26 +1,20 @@
-"""Devices: how far each has come, and the cursor that says so.
+"""Devices: how far each has come.
 
-Rule: a cursor `<epoch>-<lsn>-<n>` is a position in the commit log, the same for everybody: all of
-commit `lsn` and the first `n` entries of the next. It is neither a secret nor a permission: what a
-caller may see is decided at every call.
-
-The low 32 bits of `epoch` are the epoch of the store. The bits above hold the tag of the opening
-that made the commit. So a cursor of commits that the store has lost is refused, also when their
-numbers were given out again.
-
-The position of a device never moves back. A device that acknowledged nothing for `device_idle_ms`
-is forgotten. A user has at most `devices`. One more takes the place of the device that was seen
-longest ago and is not online; that one resyncs when it comes again.
+Rule: a device belongs to an in-box: that of a user for conversations, their home for feeds. So it
+has a position of its own in each. The position never moves back. A device that acknowledged nothing
+for `device_idle_ms` is forgotten. An in-box has at most `devices`. One more takes the place of the
+device that was seen longest ago and is not online; that one resyncs when it comes again.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from timeline.commit.draft import Draft
-from timeline.engine.view import View
+from timeline.devices.cursors import Cursors, cursors_of
+from timeline.devices.presence import Presence
+from timeline.engine.view import Applied, View
 from timeline.errors import NotFoundError, TooLargeError, UsageError
 from timeline.fanout import Position
 from timeline.fields import check_own_fields
@@ -37,14 +31,8 @@ from timeline.formats.conversations import (
 )
 from timeline.formats.numbers import Lsn
 from timeline.identity import check_device
-from timeline.lsm.openings import Openings
-from timeline.messaging.access.access import find_user
-from timeline.messaging.delivery.presence import Presence
 from timeline.options import Options
 
-_CURSOR: Final = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,10})")
-_EPOCH_BITS: Final = 32
-_MOST_ORDINAL: Final = 2**32 - 1  # no commit holds as many, and no row
 _FIELDS_BYTES: Final = 16 * 1024
 _NEW: Final = DeviceRow(0, 0, 0, 0, b"")
 
@@ -58,33 +46,6 @@ class Device(NamedTuple):
     fields: dict[bytes, bytes]
 
 
-class Cursors:
-    """Cursors of one epoch of a store."""
-
-    def __init__(self, epoch: int, openings: Openings) -> None:
-        self.epoch = epoch
-        self._openings = openings
-
-    def encode(self, position: Position) -> bytes:
-        tag = self._openings.tag_of(position.lsn + (position.ordinal > 0))
-        return b"%d-%d-%d" % (tag << _EPOCH_BITS | self.epoch, *position)
-
-    def decode(self, cursor: bytes, applied: int) -> Position | None:
-        """The position of a cursor. None when it is of another epoch, of commits that the store has
-        lost, or not given out yet. Raises `UsageError` for what is no cursor.
-        """
-        match = _CURSOR.fullmatch(cursor)
-        if match is None:
-            raise UsageError("a cursor is `<epoch>-<lsn>-<n>`, as USER.SYNC gives it")
-        field, lsn, ordinal = map(int, match.groups())
-        tag, epoch = divmod(field, 1 << _EPOCH_BITS)
-        if epoch != self.epoch or lsn > applied or (ordinal and lsn >= applied):
-            return None
-        if ordinal > _MOST_ORDINAL or not self._openings.made(lsn + (ordinal > 0), tag):
-            return None
-        return Position(Lsn(lsn), ordinal)
-
-
 def find_device(
     view: View, inbox: int, device: bytes, now: int, options: Options
 ) -> DeviceRow | None:
@@ -93,12 +54,28 @@ def find_device(
     return None if row is None or _is_idle(view, row, now, options) else row
 
 
+def begin_of(
+    view: Applied, inbox: int, device: bytes, after: bytes | None, options: Options
+) -> Position | None:
+    """Where a device goes on: after a cursor, or after what it acknowledged. None when it cannot.
+    Raises `UsageError`.
+    """
+    row = find_device(view, inbox, device, view.now(), options)
+    applied = view.log.applied
+    if after is not None:
+        return cursors_of(view).decode(after, applied)
+    if row is None or not row.known or row.lsn > applied:
+        return None
+    return Position(Lsn(row.lsn), row.ordinal)
+
+
 def _is_idle(view: View, row: DeviceRow, now: int, options: Options) -> bool:
     return now - view.clock.past(row.seen, now) > options.device_idle_ms
 
 
 def acknowledge(
     draft: Draft,
+    inbox: int,
     user: bytes,
     device: bytes,
     position: Position | None,
@@ -106,11 +83,10 @@ def acknowledge(
     presence: Presence,
 ) -> None:
     """Note that a device has dealt with everything up to `position`."""
-    inbox = find_user(draft, user).id
     row = find_device(draft, inbox, device, draft.time, options)
     if position is None:
         raise UsageError(
-            "this cursor is of another epoch, or of the future: USER.SYNC says how to go on"
+            "this cursor is of another epoch, or of the future: a sync says how to go on"
         )
     if row is None:
         _make_room(draft, user, inbox, options, presence)
@@ -152,6 +128,7 @@ def _make_room(draft: Draft, user: bytes, inbox: int, options: Options, presence
 
 def set_device(
     draft: Draft,
+    inbox: int,
     user: bytes,
     device: bytes,
     items: Sequence[bytes],
@@ -159,7 +136,6 @@ def set_device(
     presence: Presence,
 ) -> None:
     """Merge fields into what is known of a device; an empty value removes."""
-    inbox = find_user(draft, user).id
     if not items or len(items) & 1:
         raise UsageError("a device has pairs of field and value")
     check_own_fields(items)
@@ -177,18 +153,16 @@ def set_device(
     )
 
 
-def forget_device(draft: Draft, user: bytes, device: bytes, options: Options) -> None:
+def forget_device(draft: Draft, inbox: int, device: bytes, options: Options) -> None:
     """Raises `NotFoundError` when there is none of this name."""
-    inbox = find_user(draft, user).id
     if find_device(draft, inbox, device, draft.time, options) is None:
         raise NotFoundError("this user has no such device")
     draft.remove(device_key(inbox, device))
 
 
 def devices_of(
-    view: View, user: bytes, now: int, options: Options, cursors: Cursors
+    view: View, inbox: int, now: int, options: Options, cursors: Cursors
 ) -> list[Device]:
-    inbox = find_user(view, user).id
     prefix = DEVICE + keys.number(inbox)
     found = []
     for key, value in view.scan(*between(prefix)):

@@ -1,0 +1,72 @@
+"""A page of updates: what reached a reader after a position, resolved as far as it fits.
+
+Rule: a page looks at a bounded number of references and ends with the update that brings it to a
+number of bytes. When many references lead to nothing any more it comes back short, with `more`.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from itertools import accumulate
+from typing import Final, NamedTuple, Protocol
+
+from timeline.devices.updates import Updates
+from timeline.fanout import Arrivals, Position, Pull
+
+PAGE_BYTES: Final = 4 << 20  # after which a page ends
+_LOOKS_PER_ENTRY: Final = 4  # references looked at for each entry asked for, and
+_LEAST_LOOKS: Final = 512  # references looked at for any page
+_FIRST_LOOKS: Final = 64  # references resolved before it is known how large they are
+
+
+class Resolver(Protocol):
+    def resolve(self, arrivals: Arrivals) -> Updates:
+        """What they mean now, in their order; what is gone or not shown falls out."""
+
+
+class Found(NamedTuple):
+    """Some updates, the position after them, and whether there is more now."""
+
+    updates: Updates
+    position: Position
+    more: bool
+
+
+def read_page(pull: Pull, resolver: Resolver, count: int, most: int, end: Position) -> Found:
+    """At most `count` updates and about `most` bytes of them. `end` is the position of a reader who
+    has everything.
+    """
+    found = Updates()
+    budget = max(_LEAST_LOOKS, _LOOKS_PER_ENTRY * count)
+    size = looked = 0
+    room = _FIRST_LOOKS
+    while pull.more and len(found) < count and budget > 0 and size < most:
+        arrivals = pull.take(min(count - len(found), budget, room))
+        budget -= len(arrivals.seqs)
+        looked += len(arrivals.seqs)
+        updates = resolver.resolve(arrivals)
+        ends = list(accumulate(map(len, updates.payloads), initial=size))
+        fitting = bisect_left(ends, most, 1)
+        if fitting < len(updates):  # the rest does not fit
+            updates.cut(fitting)
+            found.extend(updates)
+            return Found(found, updates.position(fitting - 1), more=True)
+        found.extend(updates)
+        size = ends[-1]
+        room = max(_FIRST_LOOKS, (most - size) * looked // (size or 1))
+    return Found(found, pull.position if pull.more else end, pull.more)
+
+
+def collapse(updates: Updates, kind: int) -> None:
+    """Of several updates of `kind` to one thing in a page, keep the last: all show the same."""
+    if updates.kinds.count(kind) > 1:
+        last: dict[tuple[bytes, int], int] = {}
+        kept = [each != kind for each in updates.kinds]
+        for at, (each, name, seq) in enumerate(
+            zip(updates.kinds, updates.sources, updates.seqs, strict=True)
+        ):
+            if each == kind:
+                last[name, seq] = at
+        for at in last.values():
+            kept[at] = True
+        updates.select(kept)
