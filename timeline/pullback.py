@@ -16,7 +16,7 @@ As in `fanout`, this knows neither users nor posts. The caller holds the engine'
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from heapq import heappop, heappush, heapreplace
 from typing import Final, NamedTuple
 
@@ -29,7 +29,6 @@ from timeline.formats.segments import StoredEntry
 from timeline.lsm.timeline import Timeline
 
 _TOKEN: Final = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})")
-_BEHIND_ENTRY: Final = 1  # a reference to what a commit appends is made right behind it
 _FIRST_PAGE: Final = 64  # references of an in-box that are read at a time, at first
 _PAGE: Final = 1_024
 _PASSED: Final = 16  # entries that are passed before the place to begin at is searched for
@@ -38,8 +37,8 @@ _PASSED: Final = 16  # entries that are passed before the place to begin at is s
 class Place(NamedTuple):
     """Where a thing stands among all: its commit, and how many things that made before this one.
 
-    A reference is made right after its entry and stands where that does. So a thing has the same
-    place whichever way it comes.
+    The reference to an entry is made right after it and stands where it does. So a thing has the
+    same place whichever way it comes.
     """
 
     lsn: int
@@ -91,10 +90,15 @@ class Thing:
 
 
 def newest_first(
-    view: Applied, inbox: TimelineId, parts: Iterable[Part], before: Place
+    view: Applied,
+    inbox: TimelineId,
+    parts: Iterable[Part],
+    before: Place,
+    of_entries: Collection[int] = (),
 ) -> Iterator[Thing]:
     """What stands below `before`, from the in-box down to its floor, and from the parts, which come
-    in order: those with the newest entries first.
+    in order: those with the newest entries first. `of_entries` are the kinds of references to
+    entries of the same commit.
     """
     waiting = iter(parts)
     part = next(waiting, None)
@@ -109,7 +113,7 @@ def newest_first(
             sources.append(source)
 
     if inbox:
-        add(references_back(view, inbox, before, _BEHIND_ENTRY))
+        add(references_back(view, inbox, before, of_entries))
     while True:
         while part is not None and (not heap or -heap[0][0] <= part.newest):
             add(_entries(view, part, before))
@@ -126,17 +130,17 @@ def newest_first(
 
 
 def references_back(
-    view: Applied, inbox: TimelineId, before: Place, behind: int = 0
+    view: Applied, inbox: TimelineId, before: Place, of_entries: Collection[int] = ()
 ) -> Iterator[Thing]:
-    """The references of an in-box that stand below `before`, newest first. Each stands so many
-    things further down than it was made.
+    """The references of an in-box that stand below `before`, newest first. Those of the kinds
+    `of_entries` stand one thing further down than they were made.
     """
     lsn, number = Lsn(before.lsn), MAX
     most = _FIRST_PAGE
     while True:
         page = view.inboxes.read_back(inbox, lsn, number, most)
         for (at, timeline_id, seq, kind, made), _ in page:
-            ordinal = made - behind
+            ordinal = made - 1 if kind in of_entries else made
             if at < before.lsn or (at == before.lsn and ordinal < before.ordinal):
                 yield Thing(at, ordinal, timeline_id, seq, kind, b"")
         if len(page) < most:

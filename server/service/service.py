@@ -92,8 +92,8 @@ class Service:
         self.making = Making(self.engine, self.turns, self.holdings, self.waiters, self.refuse_late)
         self.threads = Threads(self.loop, self.waiters, self.refuse_late)
         self.messages = Messages(self.engine)
-        self.feeds = Feeds(self.engine, self.messages.keys)
-        self.push = Push(self.loop, self.engine, self.messages)
+        self.feeds = Feeds(self.engine, self.messages.keys, self.messages.presence)
+        self.push = Push(self.loop, self.engine, self.messages, self.feeds)
         self.engine.observers.on_reload(self._reloaded)
         self.channels = Channels(self.loop)
         self.tunables = Tunables(
@@ -108,11 +108,16 @@ class Service:
     def _applied(self, group: Group) -> None:
         """Wakes blocked reads of what `group` appended to and of in-boxes that it concerns."""
         news = None
-        if len(self.messages.watch):
+        readers: set[int] = set()  # of feeds
+        if len(self.messages.watch) or len(self.feeds.watch):
             try:
                 with self.engine.lock:
-                    news = self.messages.watch.tell(group)
-                    self.push.tell(news)
+                    if len(self.messages.watch):
+                        news = self.messages.watch.tell(group)
+                        self.push.tell(news)
+                    if len(self.feeds.watch):
+                        readers = self.feeds.watch.concerned(group)
+                        self.push.look(readers)
             except (
                 TimelineError
             ) as problem:  # damage: those that read it are told, the others go on
@@ -129,6 +134,7 @@ class Service:
         if news is not None:
             for inboxes in (news.look, *(fresh.inboxes for fresh in news.fresh)):
                 woken += [inbox for inbox in inboxes if inbox in waited]
+        woken += [reader for reader in readers if reader in waited]
         if LOG in waited:
             woken.append(LOG)
         if woken:

@@ -2,8 +2,8 @@
 
 A device is told in one of two ways:
 
-- by notes, for every client: an ordinary pub/sub message on `sync:<user>:<device>` whose payload is
-  the newest cursor;
+- by notes, for every client: an ordinary pub/sub message on `sync:<user>:<device>`, or for feeds on
+  `feed:<user>:<device>`, whose payload is the newest cursor;
 - by a stream, for RESP3: frames `["sync", user, cursor, kind, conv, id, [field, value, …]]`, first
   what was missed, then what comes.
 
@@ -24,15 +24,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from time import perf_counter
 from typing import Final
 
 from timeline.devices.updates import Update
+from timeline.devices.waiting import Watch
 from timeline.engine.engine import Engine
 from timeline.errors import ClosedError, TimelineError
 from timeline.fanout import Position
+from timeline.feeds.service import Feeds
 from timeline.formats.conversations import MESSAGE
 from timeline.formats.numbers import Lsn
 from timeline.messaging.access.names import conversation_of
@@ -43,7 +45,7 @@ from ..clients.client import Client
 from ..wire import replies
 from .frames import Frames
 from .rounds import Round, Rounds
-from .subscriber import Subscriber
+from .subscriber import FEED, STREAM, SYNC, Subscriber
 
 _AT_A_TIME: Final = 32  # subscribers served in one turn of the loop: others wait for some 0.2 ms
 _READING: Final = 0.0005  # seconds, after which a turn reads for no more of them
@@ -53,11 +55,18 @@ _COPIED: Final = 16 << 10  # bytes; longer frames are not copied for each subscr
 
 
 class Push:
-    def __init__(self, loop: asyncio.AbstractEventLoop, engine: Engine, messages: Messages) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, engine: Engine, messages: Messages, feeds: Feeds
+    ) -> None:
         self._loop = loop
         self._engine = engine
         self._messages = messages
-        self._by_connection: dict[Client, dict[tuple[bytes, bytes, bool], Subscriber]] = {}
+        self._watches: dict[bytes, Watch] = {
+            STREAM: messages.watch,
+            SYNC: messages.watch,
+            FEED: feeds.watch,
+        }
+        self._by_connection: dict[Client, dict[tuple[bytes, bytes, bytes], Subscriber]] = {}
         self._by_inbox: dict[int, tuple[Subscriber, ...]] = {}
         # Something may have come for them, in order.
         self._waiting: OrderedDict[Subscriber, None] = OrderedDict()
@@ -78,22 +87,22 @@ class Push:
         user: bytes,
         device: bytes,
         inbox: int,
-        position: Position | None,
+        way: bytes,
+        position: Position | None = None,
     ) -> None:
-        """Tell a device from now on: by a stream after `position`, or by notes for None."""
-        streams = position is not None
-        self.remove(client, user, device, streams=streams)
-        subscriber = Subscriber(client, user, device, inbox, position)
-        self._by_connection.setdefault(client, {})[user, device, streams] = subscriber
+        """Tell a device from now on: by notes, or by a stream after `position`."""
+        self.remove(client, user, device, way)
+        subscriber = Subscriber(client, user, device, inbox, way, position)
+        self._by_connection.setdefault(client, {})[user, device, way] = subscriber
         self._by_inbox[inbox] = (*self._by_inbox.get(inbox, ()), subscriber)
-        self._messages.watch.add(inbox)
+        self._watches[way].add(inbox)
         self._messages.presence.arrive(user, device)
         self._waiting[subscriber] = None
         self._schedule()
 
-    def remove(self, client: Client, user: bytes, device: bytes, *, streams: bool) -> bool:
+    def remove(self, client: Client, user: bytes, device: bytes, way: bytes) -> bool:
         """Whether there was something to end."""
-        subscriber = self._by_connection.get(client, {}).get((user, device, streams))
+        subscriber = self._by_connection.get(client, {}).get((user, device, way))
         if subscriber is None:
             return False
         self._end(client, [subscriber])
@@ -114,7 +123,7 @@ class Push:
             return
         there = self._by_connection[client]
         for subscriber in subscribers:
-            del there[subscriber.user, subscriber.device, subscriber.streams]
+            del there[subscriber.user, subscriber.device, subscriber.way]
             subscriber.ended = True
             subscriber.live = False  # a round may still come to it
             self._waiting.pop(subscriber, None)
@@ -134,12 +143,12 @@ class Push:
                 self._by_inbox[inbox] = others
             else:
                 del self._by_inbox[inbox]
-            self._messages.watch.remove(inbox)
+            self._watches[subscriber.way].remove(inbox)
             self._messages.presence.depart(subscriber.user, subscriber.device)
 
     def streams_to(self, client: Client, user: bytes, device: bytes) -> bool:
         """Whether a connection has a stream of this device."""
-        return (user, device, True) in self._by_connection.get(client, {})
+        return (user, device, STREAM) in self._by_connection.get(client, {})
 
     def count(self, client: Client) -> int:
         return len(self._by_connection.get(client, ()))
@@ -157,6 +166,12 @@ class Push:
             self._look(inbox)
         for fresh in news.fresh:
             self._line_up(fresh)
+        self._schedule()
+
+    def look(self, names: Iterable[int]) -> None:
+        """Let those look for themselves who are waited for by these ids, in the turns to come."""
+        for name in names:
+            self._look(name)
         self._schedule()
 
     def _settle(self, subscriber: Subscriber) -> None:

@@ -14,6 +14,12 @@ from timeline.formats.numbers import Lsn
 from ..clients.client import Client
 from ..wire import replies
 
+# How a device is told: by frames of USER.SUBSCRIBE, or by notes on a channel that begins so.
+STREAM: Final = b""
+SYNC: Final = b"sync"
+FEED: Final = b"feed"
+CHANNELS: Final = (SYNC, FEED)
+
 _NOTHING: Final = Position(Lsn(-1), 0)  # before the first note
 
 
@@ -22,6 +28,7 @@ class Subscriber:
 
     __slots__ = (
         "client", "device", "ended", "inbox", "live", "position", "prefix", "streams", "user",
+        "way",
     )  # fmt: skip
 
     def __init__(
@@ -30,18 +37,20 @@ class Subscriber:
         user: bytes,
         device: bytes,
         inbox: int,
-        position: Position | None,
+        way: bytes,
+        position: Position | None = None,
     ) -> None:
         self.client = client
         self.user = user
         self.device = device
         self.inbox = inbox
-        self.streams = position is not None
+        self.way = way
+        self.streams = way == STREAM
         self.position = _NOTHING if position is None else position
         # What each of its frames begins with.
         if self.streams:
             self.prefix = replies.push_header(7, 3) + replies.bulk(b"sync") + replies.bulk(user)
         else:
-            self.prefix = replies.bulk(b"message") + replies.bulk(b"sync:%b:%b" % (user, device))
+            self.prefix = replies.bulk(b"message") + replies.bulk(b"%b:%b:%b" % (way, user, device))
         self.live = False
         self.ended = False

@@ -13,10 +13,11 @@ from timeline.feeds.home import HomePage
 from timeline.feeds.notes import Note, NotePage
 from timeline.feeds.posts import Post, References, counts_shown
 from timeline.feeds.profile import PostPage
+from timeline.feeds.syncing import SyncPage
 from timeline.formats.posts import NO_COUNTS
 
 from . import replies
-from .entries import encode_map, encode_stored
+from .entries import encode_entries, encode_map, encode_stored
 
 _HEADER: Final = replies.array_header(6)
 _NONE: Final = replies.array([])
@@ -76,6 +77,18 @@ def encode_notes(page: NotePage, resp: int) -> bytes:
         (b"refs", _references(page.refs, resp)),
         (b"cursor", replies.bulk(page.cursor)),
         (b"position", replies.bulk(page.position)),
+    ]
+    return encode_map(pairs, resp)
+
+
+def encode_sync(page: SyncPage, resp: int) -> bytes:
+    """A map of `entries`, `refs`, `cursor`, `more` and `resync`."""
+    pairs = [
+        (b"entries", encode_entries(page.entries)),
+        (b"refs", _references(page.refs, resp)),
+        (b"cursor", replies.bulk(page.cursor)),
+        (b"more", replies.integer(int(page.more))),
+        (b"resync", replies.integer(int(page.resync))),
     ]
     return encode_map(pairs, resp)
 

@@ -58,6 +58,29 @@ class Notes(NamedTuple):
     position: str
 
 
+class Told(NamedTuple):
+    """What a device is told: `kind author/number`, or `kind author`, and the fields."""
+
+    what: str
+    fields: tuple[tuple[bytes, bytes], ...]
+
+    @property
+    def values(self) -> dict[str, str]:
+        return {name.decode(): value.decode() for name, value in self.fields}
+
+
+class Sync(NamedTuple):
+    entries: list[Told]
+    refs: dict[str, Post | None]
+    cursor: str
+    more: bool
+    resync: bool
+
+    @property
+    def told(self) -> list[str]:
+        return [each.what for each in self.entries]
+
+
 class Users(NamedTuple):
     users: list[str]
     total: int
@@ -103,6 +126,11 @@ class Door(Protocol):
     def notes(self, user: str, *kinds: str, after: str = "", limit: int = 100) -> Notes: ...
     def unseen(self, user: str) -> tuple[int, int]: ...
     def seen(self, user: str, position: str, *, notes: bool = False) -> None: ...
+    def sync_feed(
+        self, user: str, device: str, after: str | None = None, limit: int = 100, block: float = 0
+    ) -> Sync: ...
+    def ack_feed(self, user: str, device: str, cursor: str) -> None: ...
+    def online(self, user: str) -> bool: ...
     def restart(self) -> None: ...
     def kill(self) -> None: ...
     def close(self) -> None: ...
@@ -238,6 +266,21 @@ class EmbeddedFeeds(EmbeddedDoor):
         with refusals():
             self.db.feeds.seen(user, position, notes=notes)
 
+    def sync_feed(
+        self, user: str, device: str, after: str | None = None, limit: int = 100, block: float = 0
+    ) -> Sync:
+        with refusals():
+            page = self.db.feeds.sync(user, device, after=after, limit=limit, block=block)
+        told = [
+            Told(_told(each.kind, each.author, each.seq), tuple(each.fields))
+            for each in page.entries
+        ]
+        return Sync(told, _embedded_refs(page.refs), page.cursor, page.more, page.resync)
+
+    def ack_feed(self, user: str, device: str, cursor: str) -> None:
+        with refusals():
+            self.db.feeds.ack(user, device, cursor)
+
     def author(self, viewer: str, author: str) -> dict[str, Any]:
         with refusals():
             found = self.db.feeds.info(viewer, author)._asdict()
@@ -354,11 +397,31 @@ class WireFeeds(WireDoor):
     def seen(self, user: str, position: str, *, notes: bool = False) -> None:
         self.do("FEED.SEEN", user, position, *(("NOTES",) if notes else ()))
 
+    def sync_feed(
+        self, user: str, device: str, after: str | None = None, limit: int = 100, block: float = 0
+    ) -> Sync:
+        words: list[Any] = [] if after is None else ["AFTER", after]
+        words += ["BLOCK", int(1000 * block)] if block else []
+        page = self.do("FEED.SYNC", user, device, *words, "COUNT", limit)
+        told = []
+        for kind, author, post_id, items in page[b"entries"]:
+            seq = int(post_id.removesuffix(b"-0"))
+            told.append(Told(_told(kind.decode(), author.decode(), seq), pairs_of(items)))
+        more, resync = bool(page[b"more"]), bool(page[b"resync"])
+        return Sync(told, _wire_refs(page[b"refs"]), page[b"cursor"].decode(), more, resync)
+
+    def ack_feed(self, user: str, device: str, cursor: str) -> None:
+        self.do("FEED.ACK", user, device, cursor)
+
     def author(self, viewer: str, author: str) -> dict[str, Any]:
         found = {
             name.decode(): value for name, value in self.do("FEED.INFO", viewer, author).items()
         }
         return {**found, "relation": [word.decode() for word in found["relation"]]}
+
+
+def _told(kind: str, author: str, seq: int) -> str:
+    return f"{kind} {author}/{seq}" if seq else f"{kind} {author}"
 
 
 def _paging(after: str, limit: int) -> list[Any]:

@@ -88,7 +88,7 @@ def test_feeds_and_homes_are_described(db: Database) -> None:
     assert (feed.protected, feed.pinned, feed.requests) == (True, 1, 1)
     home = feeds.inspect("bob").home
     assert home is not None
-    assert (home.references, home.following, home.blocked, home.ties) == (2, 1, 0, False)
+    assert (home.references, home.following, home.blocked, home.ties) == (3, 1, 0, False)
     feeds.block("bob", ["cat"])
     home = feeds.inspect("bob").home
     assert home is not None

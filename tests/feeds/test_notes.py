@@ -309,7 +309,7 @@ def test_bad_positions_and_names_are_refused(door: Door, own: Own) -> None:
             ask("")
     with pytest.raises(Refused, match="ERR"):
         door.notes(ann, after="x")
-    assert door.notes(ann, after="0-0").position == "0-0"
+    assert door.notes(ann, after="0-0").position.endswith("-0-0")
     for kind in ("replies", "reposts", "quotes", ""):
         with pytest.raises(Refused, match="ERR"):
             door.notes(ann, kind)

@@ -24,6 +24,7 @@ from timeline.lsm.timeline import Timeline
 from timeline.options import DAY, Options
 from timeline.storage.mark import DurableMark
 from timeline_server.subscriptions.push import Push
+from timeline_server.subscriptions.subscriber import STREAM
 
 SECONDS = 60.0
 AT_ONCE: dict[str, Any] = {"inbox_age_ms": 1, "seal_after_ms": 1, "retention_check_ms": 1}
@@ -217,7 +218,7 @@ def test_a_stream_that_had_everything_goes_on_whatever_comes_at_once(
     with timeline.open(tmp_path / "store", fsync="inline") as db:
         im, engine = db.messaging, db.engine
         im.create("team", "ann", members=["bob"])
-        push = Push(turns, engine, im.messages)
+        push = Push(turns, engine, im.messages, db.feeds.feeds)
 
         def commit(work: Callable[[Draft, Timeline], None]) -> None:
             with engine.lock:
@@ -231,7 +232,7 @@ def test_a_stream_that_had_everything_goes_on_whatever_comes_at_once(
         bob = engine.view.find(b"@user:bob")
         assert bob is not None
         connection: Any = line
-        push.add(connection, b"bob", b"phone", bob.id, im.messages.reader.now)
+        push.add(connection, b"bob", b"phone", bob.id, STREAM, im.messages.reader.now)
         turns.run()
         for _ in range(2):
             commit(lambda draft, _: draft.put(b"u-test", b""))
@@ -267,12 +268,12 @@ def test_a_stream_is_told_what_healing_brought_back(
     with timeline.open(tmp_path / "store", fsync="inline", search=False) as db:
         im, engine = db.messaging, db.engine
         im.create("team", "ann", members=["bob"])
-        push = Push(turns, engine, im.messages)
+        push = Push(turns, engine, im.messages, db.feeds.feeds)
         engine.observers.on_reload(push.look_all)
         bob = engine.view.find(b"@user:bob")
         assert bob is not None
         connection: Any = line
-        push.add(connection, b"bob", b"phone", bob.id, im.messages.reader.now)
+        push.add(connection, b"bob", b"phone", bob.id, STREAM, im.messages.reader.now)
         turns.run()
         with monkeypatch.context() as patch:
 

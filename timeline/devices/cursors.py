@@ -42,7 +42,7 @@ class Cursors:
         """
         match = _CURSOR.fullmatch(cursor)
         if match is None:
-            raise UsageError("a cursor is `<epoch>-<lsn>-<n>`, as a sync gives it")
+            raise UsageError("a cursor is `<epoch>-<lsn>-<n>`, as USER.SYNC or FEED.SYNC gives it")
         field, lsn, ordinal = map(int, match.groups())
         tag, epoch = divmod(field, 1 << _EPOCH_BITS)
         if epoch != self.epoch or lsn > applied or (ordinal and lsn >= applied):

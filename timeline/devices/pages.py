@@ -7,6 +7,7 @@ number of bytes. When many references lead to nothing any more it comes back sho
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Collection
 from itertools import accumulate
 from typing import Final, NamedTuple, Protocol
 
@@ -57,16 +58,12 @@ def read_page(pull: Pull, resolver: Resolver, count: int, most: int, end: Positi
     return Found(found, pull.position if pull.more else end, pull.more)
 
 
-def collapse(updates: Updates, kind: int) -> None:
-    """Of several updates of `kind` to one thing in a page, keep the last: all show the same."""
-    if updates.kinds.count(kind) > 1:
-        last: dict[tuple[bytes, int], int] = {}
-        kept = [each != kind for each in updates.kinds]
-        for at, (each, name, seq) in enumerate(
-            zip(updates.kinds, updates.sources, updates.seqs, strict=True)
-        ):
-            if each == kind:
-                last[name, seq] = at
-        for at in last.values():
-            kept[at] = True
-        updates.select(kept)
+def collapse(updates: Updates, kinds: Collection[int]) -> None:
+    """Of several updates of one of these kinds to one thing in a page, keep the last: all show the
+    same.
+    """
+    if sum(map(updates.kinds.count, kinds)) <= 1:
+        return
+    places = list(zip(updates.kinds, updates.sources, updates.seqs, strict=True))
+    last = {place: at for at, place in enumerate(places)}
+    updates.select([place[0] not in kinds or last[place] == at for at, place in enumerate(places)])

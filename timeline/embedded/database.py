@@ -71,7 +71,8 @@ class Database:
         self.engine = engine
         self._lease = lease = Lease(engine)
         self.messaging = Messaging(lease)
-        self.feeds = FeedCalls(lease, self.messaging.messages.keys)
+        messages = self.messaging.messages
+        self.feeds = FeedCalls(lease, messages.keys, messages.presence)
         self.log = LogView(lease, self.messaging.messages.waiters)
 
     def timeline(self, name: Value) -> TimelineHandle:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from timeline.entry import Fields
-from timeline.feeds import home, lists, notes, posts, profile
+from timeline.feeds import home, lists, notes, posts, profile, syncing
 
 
 class Post(NamedTuple):
@@ -89,6 +89,37 @@ class NotePage(NamedTuple):
     position: str
 
 
+class FeedSyncEntry(NamedTuple):
+    """What a device is told: the kind, the author, and the post, 0 where it is about the author."""
+
+    kind: str
+    author: str
+    seq: int
+    fields: Fields
+
+    @property
+    def id(self) -> str:
+        return f"{self.seq}-0"
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """The value of field `name` as text; where there is none `default`, if one is given. Raises
+        `KeyError`, or `UnicodeDecodeError`.
+        """
+        return self.fields.text(name, default)
+
+
+class FeedSyncPage(NamedTuple):
+    """What a device is told, oldest first. `refs` are the posts that entries name; None for one
+    that is not the user's to see.
+    """
+
+    entries: list[FeedSyncEntry]
+    refs: dict[str, Post | None]
+    cursor: str
+    more: bool
+    resync: bool
+
+
 class Listed(NamedTuple):
     """A user, and since when (ms since the epoch)."""
 
@@ -153,6 +184,15 @@ def shown_notes(page: notes.NotePage) -> NotePage:
     ]
     refs = _shown_references(page.refs)
     return NotePage(found, refs, page.cursor.decode(), page.position.decode())
+
+
+def shown_sync(page: syncing.SyncPage) -> FeedSyncPage:
+    entries = [
+        FeedSyncEntry(each.kind, each.source.decode(), each.seq, each.fields)
+        for each in page.entries
+    ]
+    refs = _shown_references(page.refs)
+    return FeedSyncPage(entries, refs, page.cursor.decode(), page.more, page.resync)
 
 
 def shown_users(page: lists.UserPage) -> UserPage:

@@ -7,12 +7,15 @@ writes returns when its commit is durable. Ids come back as `str`, values as `by
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
+from timeline.devices.presence import Presence
 from timeline.embedded.calls import arguments
 from timeline.embedded.calls.lease import Lease
 from timeline.embedded.calls.reading import Reading
 from timeline.embedded.feedpages import (
+    FeedSyncPage,
     HomePage,
     NotePage,
     Post,
@@ -23,6 +26,7 @@ from timeline.embedded.feedpages import (
     shown_notes,
     shown_page,
     shown_post,
+    shown_sync,
     shown_users,
 )
 from timeline.feeds import (
@@ -38,6 +42,7 @@ from timeline.feeds import (
     replies,
     requests,
     settings,
+    syncing,
 )
 from timeline.feeds.following import Followed
 from timeline.feeds.frame import Frame, audience_of
@@ -47,6 +52,7 @@ from timeline.feeds.profile import AuthorInfo
 from timeline.feeds.publishing import Published
 from timeline.feeds.service import Feeds
 from timeline.feeds.unseen import Unseen, count_unseen, see
+from timeline.feeds.watching import waited_by
 from timeline.formats.given import FieldsLike, Value, encode_fields, encode_name
 from timeline.idempotency import Keys
 
@@ -56,11 +62,11 @@ _DEFAULT_LIMIT: Final = 100  # posts or users of a page, where no `limit` is giv
 class FeedCalls:
     """What the users of one store publish, whom they follow, what they read."""
 
-    def __init__(self, lease: Lease, keys: Keys) -> None:
+    def __init__(self, lease: Lease, keys: Keys, presence: Presence) -> None:
         self._lease = lease
         self._engine = lease.engine
         self._options = lease.engine.options
-        self.feeds = Feeds(lease.engine, keys)
+        self.feeds = Feeds(lease.engine, keys, presence)
 
     # --- posts --------------------------------------------------------------------------------
 
@@ -245,7 +251,57 @@ class FeedCalls:
         back. Raises `NotFoundError`.
         """
         who, where = encode_name(user), encode_name(position)
-        self._engine.commit(lambda draft: see(draft, who, where, notes=notes))
+        self._engine.commit(lambda draft: see(draft, self.feeds, who, where, notes=notes))
+
+    # --- devices ------------------------------------------------------------------------------
+
+    def sync(
+        self,
+        user: Value,
+        device: Value,
+        *,
+        after: Value | None = None,
+        limit: int = _DEFAULT_LIMIT,
+        block: float = 0.0,
+    ) -> FeedSyncPage:
+        """What happened in a user's home and to them after a cursor, or after what the device
+        acknowledged.
+
+        With `block` (seconds) it waits for something to happen. `resync` means: read the home anew,
+        and sync after the `position` of its first page. Raises `NotFoundError`, `UsageError`, and
+        `ClosedError` when the store is closed meanwhile.
+        """
+        who, name = encode_name(user), encode_name(device)
+        cursor = None if after is None else encode_name(after)
+        count, seconds = arguments.page(limit), arguments.seconds(block, "block")
+        feeds = self.feeds
+        page: syncing.SyncPage | None = None
+        with self._reading():
+            waited = waited_by(feeds.view, who)
+
+        def read() -> syncing.SyncPage | None:
+            nonlocal cursor, page
+            with self._reading():
+                page = syncing.sync(feeds, who, name, cursor, count)
+            cursor = page.cursor
+            return page if page.found or seconds <= 0 else None
+
+        began, ended = feeds.presence.arrive, feeds.presence.depart
+        feeds.waiters.block(
+            waited, read, seconds, began=partial(began, who, name), ended=partial(ended, who, name)
+        )
+        assert page is not None, "it is read before it waits"
+        return shown_sync(page)
+
+    def ack(self, user: Value, device: Value, cursor: Value) -> None:
+        """Say that a device has dealt with everything up to `cursor`; never moves back. Raises
+        `NotFoundError`, `UsageError`.
+        """
+        who, name, reached = encode_name(user), encode_name(device), encode_name(cursor)
+        feeds = self.feeds
+        self._engine.commit(
+            lambda draft: syncing.acknowledge_feeds(draft, feeds, who, name, reached)
+        )
 
     # --- following ----------------------------------------------------------------------------
 

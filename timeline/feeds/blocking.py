@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from timeline.commit.draft import Draft
 from timeline.errors import UsageError
+from timeline.fanout import notify
 from timeline.feeds.access import (
     check_known,
     find_feed,
@@ -20,6 +21,7 @@ from timeline.feeds.access import (
 )
 from timeline.feeds.following import MOST_SWITCHES, check_users, leave
 from timeline.feeds.ties import bar, be_barred, unbar
+from timeline.formats import actions
 from timeline.formats.feeds import BLOCKS
 from timeline.formats.names import HOMES
 from timeline.options import Options
@@ -44,6 +46,9 @@ def block(draft: Draft, user: bytes, others: Sequence[bytes], options: Options) 
             may_switch = switched < MOST_SWITCHES
             switched += leave(draft, reader, author, options, may_switch=may_switch).switched
         bar(draft, home.id, feed.id)
+        notify(draft, [home.id], feed.posts, 0, actions.BLOCK)
+        # Whoever is blocked drops what they hold, whether they followed or not.
+        notify(draft, [others_home.id], own_feed.posts, 0, actions.UNFOLLOW)
         be_barred(draft, others_home.id, own_feed.id, blocked=True)
         blocked += 1
     return blocked
@@ -58,8 +63,10 @@ def unblock(draft: Draft, user: bytes, others: Sequence[bytes]) -> int:
         feed = find_feed(draft, other)
         if home is None or feed is None or not unbar(draft, home.id, feed.id):
             continue
+        notify(draft, [home.id], feed.posts, 0, actions.BLOCK)
         # A block made all four.
         others_home, own_feed = find_or_create_home(draft, other), find_or_create_feed(draft, user)
         be_barred(draft, others_home.id, own_feed.id, blocked=False)
+        notify(draft, [others_home.id], own_feed.posts, 0, actions.SET)
         unblocked += 1
     return unblocked

@@ -39,10 +39,10 @@ _PART_BYTES: Final = 120  # a part that is pulled, of a feed's row and of a home
 
 class FeedSummary:
     """A feed as far as homes need it. No commit above `newest` made a post of it; `MAX` where
-    nobody has asked.
+    nobody has asked. `newest_event` is the same of events.
     """
 
-    __slots__ = ("feed", "homes", "newest", "row")
+    __slots__ = ("feed", "homes", "newest", "newest_event", "row")
 
     def __init__(self, view: View, feed: int) -> None:
         self.feed = TimelineId(feed)
@@ -50,12 +50,20 @@ class FeedSummary:
         value = view.get(feed_key(feed))
         self.row: FeedRow | None = None if value is None else decode_feed(value)
         self.newest = MAX
+        self.newest_event = MAX
 
     def look(self, view: View) -> None:
         """Find `newest` if it is not known."""
         posts = view.load(self.feed) if self.newest == MAX else None
         if posts is not None:
             self.newest = newest_commit(view, posts)
+
+    def look_at_events(self, view: View) -> None:
+        """Find `newest_event` if it is not known."""
+        if self.newest_event == MAX and self.row is not None:
+            events = view.load(self.row.events)
+            if events is not None:
+                self.newest_event = newest_commit(view, events)
 
 
 class KeptHome:
@@ -108,6 +116,27 @@ class KeptHome:
         for summary, first in sorted(self.live, key=_age_of_live):
             yield Part(summary.feed, first, OPEN, summary.newest)
 
+    def parts_above(self, view: View, lsn: int) -> Iterator[Part]:
+        """What is pulled of posts and events and may have anything of commits above `lsn`."""
+        for part in self.settled or []:
+            if part.newest <= lsn:
+                break
+            yield part
+        for summary, first in self.live:
+            if summary.newest > lsn:
+                yield Part(summary.feed, first, OPEN, summary.newest)
+        for summary in self.summaries.values():
+            row = summary.row
+            if row is None or not row.pulled:
+                continue
+            for each in row.pulled:
+                newest = each.ended
+                if newest == OPEN:
+                    summary.look_at_events(view)
+                    newest = summary.newest_event
+                if newest > lsn and each.first_event <= each.last_event:
+                    yield Part(TimelineId(row.events), each.first_event, each.last_event, newest)
+
     def parts_below(self, view: View, floor: int) -> Iterator[Part]:
         """All that is shown of each feed, at the floor and below: everything is pulled there."""
         for summary in self.summaries.values():
@@ -135,6 +164,7 @@ class HomeCache:
         self._limit = limit
         self._homes: OrderedDict[int, KeptHome] = OrderedDict()
         self._feeds: dict[int, FeedSummary] = {}
+        self._by_events: dict[int, FeedSummary] = {}
         self._size = 0
         self._followed = engine.applied  # the last LSN of the last group seen
         engine.observers.on_apply(self._follow)
@@ -183,6 +213,8 @@ class HomeCache:
             summary = self._feeds.get(feed)
             if summary is None:
                 summary = self._feeds[feed] = FeedSummary(self._engine.view, feed)
+                if summary.row is not None:
+                    self._by_events[summary.row.events] = summary
             summary.homes.add(home)
             home.summaries[feed] = summary
         home.follows[feed] = row
@@ -192,6 +224,8 @@ class HomeCache:
         summary.homes.discard(home)
         if not summary.homes:
             del self._feeds[feed]
+            if summary.row is not None:
+                self._by_events.pop(summary.row.events, None)
 
     def _close(self, home: KeptHome) -> None:
         for feed in list(home.summaries):
@@ -201,6 +235,7 @@ class HomeCache:
     def _clear(self) -> None:
         self._homes.clear()
         self._feeds = {}
+        self._by_events = {}
         self._size = 0
         self._followed = self._engine.applied
 
@@ -209,8 +244,10 @@ class HomeCache:
         if not self._homes or group.first != self._followed + 1:
             self._clear()
             return
-        if not self._feeds.keys().isdisjoint(group.appended.ids):
-            self._follow_posts(group)
+        appended = group.appended.ids
+        kept = (self._feeds.keys(), self._by_events.keys())
+        if not (kept[0].isdisjoint(appended) and kept[1].isdisjoint(appended)):
+            self._follow_entries(group)
         for key, value in group.state.items():
             family = key[:2]
             if family == FOLLOW:
@@ -224,20 +261,26 @@ class HomeCache:
                 self._change(self._feeds[each.id], None)
         self._followed = group.last  # only now: what raises above is not taken for seen
 
-    def _follow_posts(self, group: Group) -> None:
-        """Note the commit of the newest post of each feed, and not that of the group: a page opens
-        each feed that may have something as new as what it is at.
+    def _follow_entries(self, group: Group) -> None:
+        """Note the commit of the newest post and event of each feed, and not that of the group: a
+        page opens each feed that may have something as new as what it is at.
         """
         offsets = group.offsets
         for index, feed in enumerate(group.appended.ids):
             summary = self._feeds.get(feed)
             if summary is not None:
                 summary.newest = group.first + (index if offsets is None else offsets[index])
+            elif (summary := self._by_events.get(feed)) is not None:
+                summary.newest_event = group.first + (index if offsets is None else offsets[index])
 
     def _change(self, summary: FeedSummary, value: bytes | None) -> None:
         """The row of a feed is another one."""
         before = summary.row
         summary.row = None if value is None else decode_feed(value)
+        if before is not None:
+            self._by_events.pop(before.events, None)
+        if summary.row is not None:
+            self._by_events[summary.row.events] = summary
         if before is None or summary.row is None or before.pulled != summary.row.pulled:
             for home in summary.homes:
                 home.settled = None

@@ -23,6 +23,7 @@ from typing import Final, NamedTuple
 from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.errors import TooLargeError, UsageError
+from timeline.fanout import notify
 from timeline.feeds.access import (
     Feed,
     change_home,
@@ -37,6 +38,7 @@ from timeline.feeds.access import (
 )
 from timeline.feeds.groups import Act, tell
 from timeline.feeds.ties import ask, check_unblocked, withdraw
+from timeline.formats import actions
 from timeline.formats.conversations import between, second_id
 from timeline.formats.feeds import (
     FOLLOW,
@@ -97,6 +99,7 @@ def follow(draft: Draft, user: bytes, authors: Sequence[bytes], options: Options
         check_unblocked(tie_of(draft, home.id, feed.id), author)
         if feed.protected:
             if ask(draft, home.id, feed):
+                notify(draft, [home.id], feed.posts, 0, actions.REQUEST)
                 tell(draft, feed.posts, 0, REQUESTED, Act(user, Doer(home.id, 0)), options)
             requested += 1
             continue
@@ -146,6 +149,7 @@ def begin(draft: Draft, home: Timeline, feed: Feed, options: Options, *, may_swi
     draft.put(follow_key(home.id, feed.id), encode_follow(follow))
     draft.put(follower_key(feed.id, draft.lsn, home.id), b"")
     change_home(draft, home.id, following=1)
+    notify(draft, [home.id], feed.posts, 0, actions.FOLLOW)
     if not feed.pulled:
         draft.join(feed.id, [home.id])
     return _count(draft, feed, 1, options, may_switch=may_switch)
@@ -155,10 +159,14 @@ def leave(draft: Draft, home: Timeline, feed: Feed, options: Options, *, may_swi
     """Follow a feed no longer, and ask to no longer."""
     row = follow_of(draft, home.id, feed.id)
     if row is None:
-        return Left(withdraw(draft, home.id, feed), switched=False)
+        asked = withdraw(draft, home.id, feed)
+        if asked:
+            notify(draft, [home.id], feed.posts, 0, actions.REQUEST)
+        return Left(asked, switched=False)
     draft.remove(follow_key(home.id, feed.id))
     draft.remove(follower_key(feed.id, row.lsn, home.id))
     change_home(draft, home.id, following=-1)
+    notify(draft, [home.id], feed.posts, 0, actions.UNFOLLOW)
     if not feed.pulled:
         draft.leave(feed.id, [home.id])
     return Left(there=True, switched=_count(draft, feed, -1, options, may_switch=may_switch))

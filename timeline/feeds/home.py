@@ -31,6 +31,7 @@ from collections.abc import Iterator
 from itertools import chain, takewhile
 from typing import Final, NamedTuple
 
+from timeline.devices.cursors import cursors_of
 from timeline.engine.view import Applied
 from timeline.feeds.access import author_of, check_known
 from timeline.feeds.cache import KeptHome
@@ -38,7 +39,7 @@ from timeline.feeds.posts import PAGE_BYTES, Post, References
 from timeline.feeds.profile import page_of
 from timeline.feeds.service import Feeds
 from timeline.feeds.sight import Sight
-from timeline.formats.feeds import POST
+from timeline.formats.feeds import KINDS, POST
 from timeline.formats.keys import MAX
 from timeline.formats.names import FEEDS, HOMES
 from timeline.formats.numbers import NO_TIMELINE, TimelineId
@@ -66,7 +67,7 @@ class HomePage(NamedTuple):
 def read_home(feeds: Feeds, user: bytes, after: bytes, count: int) -> HomePage:
     """A page of a home. Raises `NotFoundError`, `UsageError`."""
     before = decode_place(after) if after else Place(feeds.view.log.applied + 1, 0)
-    position = b"%d-%d" % position_below(before)
+    position = cursors_of(feeds.view).encode(position_below(before))
     ahead = open_home(feeds, user, before)
     posts: list[Post] = []
     budget = COST_OF_POST * (_LEAST_LOOKS + _LOOKS_PER_POST * count)
@@ -189,7 +190,7 @@ class Reader:
         if before.lsn > floor:
             parts = chain(self._own_part(MAX), self._home.parts())
             above = takewhile(lambda part: part.newest > floor, parts)
-            for thing in newest_first(view, inbox, above, before):
+            for thing in newest_first(view, inbox, above, before, KINDS):
                 if thing.lsn <= floor:
                     break
                 yield thing
@@ -197,6 +198,17 @@ class Reader:
         if floor:
             parts = chain(self._own_part(floor), self._home.parts_below(view, floor))
             yield from newest_first(view, NO_TIMELINE, parts, before)
+
+    @property
+    def home(self) -> int:
+        return self._home.home
+
+    def reaches(self, feed: int, seq: int) -> bool:
+        """Whether the home begins at or before post `seq` of a feed, if it shows that feed."""
+        if self._own is not None and feed == self._own.id:
+            return True
+        follow = self._home.follows.get(feed)
+        return follow is not None and seq >= follow.first
 
     def _own_part(self, newest: int) -> list[Part]:
         return [] if self._own is None else [Part(self._own.id, 1, MAX, newest)]

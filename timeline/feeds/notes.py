@@ -20,6 +20,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from timeline.bitmaps import holds, members
+from timeline.devices.cursors import cursors_of
 from timeline.engine.view import Applied, View
 from timeline.errors import UsageError
 from timeline.feeds.access import author_of, check_known, find_feed, follow_of, owner_of, tie_of
@@ -110,7 +111,7 @@ def read_notes(
     """A page of notes, of some kinds if they are given. Raises `NotFoundError`, `UsageError`."""
     _check_kinds(kinds)
     last = decode_place(after) if after else Place(view.log.applied + 1, 0)
-    position = b"%d-%d" % position_below(last)
+    position = cursors_of(view).encode(position_below(last))
     found: list[Note] = []
     sight = Sight(view, user)
     notes = Notes(view, sight)
@@ -161,9 +162,10 @@ class Notes:
         if self._inbox is not None:
             for thing in references_back(self._view, self._inbox.id, before):
                 self.looked += 1
-                yield thing, self._note(thing)
+                yield thing, self.note(thing)
 
-    def _note(self, thing: Thing) -> Note | None:
+    def note(self, thing: Thing) -> Note | None:
+        """What a reference means now; None when it is no note, or no longer."""
         if thing.kind == MENTIONED:
             return self._mention(thing)
         value = self._view.get(group_key(thing.timeline_id, thing.seq, thing.kind))

@@ -16,11 +16,13 @@ from timeline.bitmaps import holds, members, with_number, without_number
 from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.errors import TooLargeError, UsageError
+from timeline.fanout import notify
 from timeline.feeds.access import find_feed, find_or_create_home, find_post, owner_of
 from timeline.feeds.groups import Act, tell
 from timeline.feeds.links import Place, counts_of, find_target, save_counts
 from timeline.feeds.posts import Post
 from timeline.feeds.sight import Sight
+from timeline.formats.actions import REACT
 from timeline.formats.keys import MAX
 from timeline.formats.names import HOMES
 from timeline.formats.notes import KINDS, REACTED, Doer
@@ -78,10 +80,12 @@ def react(draft: Draft, author: bytes, seq: int, user: bytes, name: bytes, optio
     if row is not None:
         draft.put(_key(place, reaction, home), row)
         save_counts(draft, place, _counted(counts, reaction, 1))
-        posts = None if post.author == user else draft.load(post.feed)
+        posts = draft.load(post.feed)
         if posts is not None:
-            kind = REACTED + reaction.kind
-            tell(draft, posts, post.seq, kind, Act(user, Doer(home, 0)), options, name)
+            notify(draft, [home], posts, post.seq, REACT)
+            if post.author != user:
+                kind = REACTED + reaction.kind
+                tell(draft, posts, post.seq, kind, Act(user, Doer(home, 0)), options, name)
     return reaction.users + 1
 
 
@@ -112,6 +116,9 @@ def unreact(draft: Draft, author: bytes, seq: int, user: bytes, name: bytes) -> 
             else:
                 draft.remove(key)
             save_counts(draft, place, _counted(counts, reaction, -1))
+            posts = draft.load(place.feed)
+            if posts is not None:
+                notify(draft, [home.id], posts, place.seq, REACT)
             return reaction.users - 1
     reaction = _find(counts_of(draft, _place(sight, author, seq, name)), name)
     return 0 if reaction is None else reaction.users

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from timeline.commit.draft import Draft
 from timeline.errors import NotFoundError, shown
+from timeline.fanout import notify
 from timeline.feeds.access import find_feed, follow_of
 from timeline.feeds.following import MOST_SWITCHES, begin, check_users, leave
 from timeline.feeds.ties import withdraw
+from timeline.formats import actions
 from timeline.formats.names import HOMES
 from timeline.identity import check_user
 from timeline.options import Options
@@ -23,6 +25,8 @@ def answer(draft: Draft, author: bytes, user: bytes, options: Options, *, accept
         if withdraw(draft, home.id, feed):
             if accept:
                 begin(draft, home, feed, options, may_switch=True)
+            else:
+                notify(draft, [home.id], feed.posts, 0, actions.REQUEST)
             return
         if accept and follow_of(draft, home.id, feed.id) is not None:
             return

@@ -14,6 +14,7 @@ from typing import Final
 from timeline.commit.draft import Draft
 from timeline.engine.view import View
 from timeline.errors import NotFoundError, TooLargeError, UsageError, shown
+from timeline.fanout import notify
 from timeline.feeds.access import (
     Feed,
     find_or_create_feed,
@@ -24,6 +25,7 @@ from timeline.feeds.access import (
 from timeline.feeds.sight import Sight
 from timeline.feeds.ties import mute
 from timeline.fields import check_own_fields, merge_fields
+from timeline.formats import actions
 from timeline.formats.conversations import decode_settings, encode_settings
 from timeline.formats.feeds import (
     NO_REPLIES,
@@ -77,6 +79,7 @@ def _set_own(draft: Draft, user: bytes, pairs: Sequence[tuple[bytes, bytes]]) ->
         feed.save(draft)
     if own:
         _keep(draft, feed, own)
+    notify(draft, [find_or_create_home(draft, user).id], feed.posts, 0, actions.SET)
 
 
 def _pinned(draft: Draft, feed: Feed, value: bytes) -> int:
@@ -126,6 +129,8 @@ def _set_about(
         if wanted is False:
             flags |= _LEFT_OUT[field]
         draft.put(follow_key(home.id, feed.id), encode_follow(follow._replace(flags=flags)))
+    mutes = any(field == b"@mute" for field, _ in pairs)
+    notify(draft, [home.id], feed.posts, 0, actions.MUTE if mutes else actions.SET)
 
 
 def _switch(field: bytes, value: bytes) -> bool | None:

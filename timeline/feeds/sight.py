@@ -206,14 +206,14 @@ class Sight:
     def weigh(self, post: Post) -> int:
         """How many bytes a page has more by showing a post: its own, and those of what it names."""
         size = len(post.payload)
-        for name in self._named(post):
+        for name in self.named(post):
             named = self.find(name)
             size += 0 if named is None else len(named.payload)
         return size
 
     def references(self, posts: Iterable[Post]) -> References:
         """What these posts name, and what their reposts name in turn, each once."""
-        return self.look_up(name for post in posts for name in self._named(post))
+        return self.look_up(name for post in posts for name in self.named(post))
 
     def look_up(self, names: Iterable[bytes]) -> References:
         """The posts of these names, each once."""
@@ -221,12 +221,13 @@ class Sight:
         self.count([post for post in found.values() if post is not None])
         return found
 
-    def _named(self, post: Post) -> Sequence[bytes]:
+    def named(self, post: Post) -> Sequence[bytes]:
+        """The names of the posts with which a post is shown."""
         header = post.header
         if header is FOR_ALL:
             return ()
         names = [name for name in (header.reply, header.repost) if name]
         if header.plain:  # it is shown as what it reposts
             original = self.find(header.repost)
-            names += () if original is None else self._named(original)
+            names += () if original is None else self.named(original)
         return names

@@ -9,23 +9,23 @@ own. Counting ends at `unseen_limit`.
 
 from __future__ import annotations
 
-import re
 from typing import Final, NamedTuple
 
 from timeline.commit.draft import Draft
+from timeline.devices.cursors import cursors_of
 from timeline.errors import UsageError
+from timeline.fanout import notify
 from timeline.feeds.access import check_known, find_or_create_home
 from timeline.feeds.home import COST_OF_POST, open_home
 from timeline.feeds.notes import Notes, seen_by
 from timeline.feeds.service import Feeds
 from timeline.feeds.sight import Sight
-from timeline.formats.keys import MAX
+from timeline.formats.actions import SEEN
 from timeline.formats.notes import encode_seen, seen_key
 from timeline.pullback import Place
 
 _LOOKS: Final = 4  # at what may not be shown, for each that is counted, and
 _LEAST_LOOKS: Final = 512  # at least
-_POSITION: Final = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})")
 
 
 class Unseen(NamedTuple):
@@ -60,17 +60,18 @@ def count_unseen(feeds: Feeds, user: bytes) -> Unseen:
     return Unseen(posts, found)
 
 
-def see(draft: Draft, user: bytes, position: bytes, *, notes: bool) -> None:
+def see(draft: Draft, feeds: Feeds, user: bytes, position: bytes, *, notes: bool) -> None:
     """A user has seen their home up to a position, or their notes. Raises `NotFoundError`,
     `UsageError`.
     """
-    match = _POSITION.fullmatch(position)
-    lsn = int(match[1]) if match is not None else MAX
-    if lsn >= draft.lsn:
+    check_known(draft, user)
+    reached = cursors_of(feeds.view).decode(position, feeds.view.log.applied)
+    if reached is None:
         raise UsageError(
             "what was seen is a position: that of a page of the home or of the notes of this store"
         )
-    home = find_or_create_home(draft, check_known(draft, user))
+    lsn = reached.lsn
+    home = find_or_create_home(draft, user)
     before = seen_by(draft, user)
     if notes:
         after = before._replace(notes=max(lsn, before.notes))
@@ -78,3 +79,4 @@ def see(draft: Draft, user: bytes, position: bytes, *, notes: bool) -> None:
         after = before._replace(posts=max(lsn, before.posts))
     if after != before:
         draft.put(seen_key(home.id), encode_seen(after))
+        notify(draft, [home.id], home, 0, SEEN)

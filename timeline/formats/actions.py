@@ -31,4 +31,3 @@ KINDS: Final = {
     SEEN: "seen",
     REACT: "react",
 }
-OF_AUTHOR: Final = (FOLLOW, UNFOLLOW, REQUEST, BLOCK, MUTE, SET)

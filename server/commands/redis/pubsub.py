@@ -1,9 +1,9 @@
 """Pub/sub: SUBSCRIBE, PSUBSCRIBE, PUBLISH and the like, as in Redis.
 
-Rule: subscribing answers with one frame for each channel named. On `sync:<user>:<device>` a device
-is told that something happened. These names are kept for that: a malformed one is refused, nothing
-can be published there, and no pattern matches them. All other channels are the clients' own. In
-RESP2 a connection that listens accepts only a few commands.
+Rule: subscribing answers with one frame for each channel named. On `sync:<user>:<device>`, and for
+feeds on `feed:<user>:<device>`, a device is told that something happened. These names are kept for
+that: a malformed one is refused, nothing can be published there, and no pattern matches them. All
+other channels are the clients' own. In RESP2 a connection that listens accepts only a few commands.
 
 PUBLISH sends when what the client wrote before is durable, so that a listener that hears of a write
 can read it. In a transaction it sends when the transaction is durable.
@@ -13,21 +13,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from timeline.engine.view import View
 from timeline.errors import UsageError
+from timeline.feeds.watching import waited_by
 from timeline.identity import check_device, check_user
 from timeline.messaging.access.access import find_user
 
 from ...errors import CommandError
 from ...registry.command import Arguments
 from ...registry.lookup import shown
+from ...service.service import Service
 from ...service.session import Session
+from ...subscriptions.subscriber import CHANNELS, FEED
 from ...wire import replies
 from ..declaring import container, plain, read
 from ..glob import compiled
 
-_SYNC = b"sync:"
 _NAME_BYTES = 4096  # of a channel, as of a pattern
 
 
@@ -47,18 +50,40 @@ def _refuse_in_transaction(session: Session) -> None:
         raise CommandError("subscriptions do not change in a transaction")
 
 
-def _device(channel: bytes) -> tuple[bytes, bytes] | None:
-    """(user, device) of `sync:<user>:<device>`; None for a channel of the clients' own."""
-    if not channel.startswith(_SYNC):
+class _Device(NamedTuple):
+    """A device that a channel is of, and how it is told there."""
+
+    user: bytes
+    device: bytes
+    way: bytes
+
+
+def _device(channel: bytes) -> _Device | None:
+    """The device of `sync:<user>:<device>` and the like; None for a channel of the clients' own."""
+    way = _way(channel)
+    if way is None:
         if len(channel) > _NAME_BYTES:
             raise UsageError(f"the name of a channel has {_NAME_BYTES} bytes at most")
         return None
-    user, colon, device = channel.removeprefix(_SYNC).rpartition(b":")
+    user, colon, device = channel[len(way) + 1 :].rpartition(b":")
     if not colon:
         raise UsageError(
-            f"there is no channel {shown(channel)}: the channel of a device is sync:<user>:<device>"
+            f"there is no channel {shown(channel)}: the channel of a device is "
+            f"{way.decode()}:<user>:<device>"
         )
-    return check_user(user), check_device(device)
+    return _Device(check_user(user), check_device(device), way)
+
+
+def _way(name: bytes) -> bytes | None:
+    word, colon, _ = name.partition(b":")
+    return word if colon and word in CHANNELS else None
+
+
+def _waited(service: Service, device: _Device) -> int:
+    """The id by which the user of a device is waited for. Raises `NotFoundError`."""
+    if device.way == FEED:
+        return waited_by(service.feeds.view, device.user)
+    return find_user(service.messages.view, device.user).id
 
 
 def _check_number(session: Session, fresh: int) -> None:
@@ -89,8 +114,8 @@ def _end(
 @read(  # so that it sees what the client wrote just before
     "SUBSCRIBE",
     "channel...",
-    "Listens to channels. On sync:<user>:<device>, a device is told how far to sync, at "
-    "once and whenever something happens.",
+    "Listens to channels. On sync:<user>:<device>, and for feeds on feed:<user>:<device>, a device "
+    "is told how far to sync, at once and whenever something happens.",
     group="pubsub",
     flags="pubsub noscript loading stale",
     complexity="O(N) for N channels",
@@ -99,16 +124,13 @@ def subscribe(session: Session, args: Arguments, _: View) -> bytes:
     _refuse_in_transaction(session)
     service = session.service
     _check_number(session, len({each for each in args[1:] if each not in session.channels}))
-    inboxes: list[tuple[bytes, bytes, int] | None] = []
-    for channel in args[1:]:  # all or none
-        owner = _device(channel)
-        inbox = None if owner is None else find_user(service.messages.view, owner[0]).id
-        inboxes.append(None if owner is None or inbox is None else (*owner, inbox))
+    devices = [_device(channel) for channel in args[1:]]  # all or none
+    waited = [0 if device is None else _waited(service, device) for device in devices]
     frames = []
-    for channel, device in zip(args[1:], inboxes, strict=True):
+    for channel, device, name in zip(args[1:], devices, waited, strict=True):
         if channel not in session.channels:
             if device is not None:
-                service.push.add(session.client, *device, None)
+                service.push.add(session.client, device.user, device.device, name, device.way)
             service.channels.subscribe(session.client, channel)
             session.channels[channel] = None
         frames.append(_frame(session, b"subscribe", channel))
@@ -130,7 +152,7 @@ def unsubscribe(session: Session, args: Arguments) -> bytes:
     def end(channel: bytes) -> None:
         device = _device(channel)
         if device is not None:
-            service.push.remove(session.client, *device, streams=False)
+            service.push.remove(session.client, *device)
         service.channels.unsubscribe(session.client, channel)
 
     return _end(session, b"unsubscribe", args[1:], session.channels, end)
@@ -149,9 +171,11 @@ def psubscribe(session: Session, args: Arguments, _: View) -> bytes:
     _check_number(session, len({each for each in args[1:] if each not in session.patterns}))
     globs = [compiled(pattern) for pattern in args[1:]]
     for glob in globs:  # all or none
-        if glob.prefix.startswith(_SYNC):
+        way = _way(glob.prefix)
+        if way is not None:
             raise UsageError(
-                "patterns do not match the channels of devices: SUBSCRIBE sync:<user>:<device>"
+                "patterns do not match the channels of devices: SUBSCRIBE "
+                f"{way.decode()}:<user>:<device>"
             )
     frames = []
     channels = session.service.channels

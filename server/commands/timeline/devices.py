@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from timeline.commit.draft import Draft
 from timeline.devices import devices
-from timeline.devices.updates import Updates
 from timeline.engine.view import View
 from timeline.errors import NotFoundError, TimelineError, TrimmedError, UsageError
 from timeline.fanout import Position
@@ -17,54 +16,18 @@ from timeline.messaging.access.access import find_user
 from timeline.messaging.delivery.syncing import Page
 from timeline.messaging.service import Messages
 
-from ...clients.blocking import BlockedRead, Shared
 from ...registry.command import Arguments
 from ...service.session import Session
+from ...subscriptions.subscriber import STREAM
 from ...wire import replies
 from ...wire.entries import encode_entries, encode_map
-from .. import arguments
 from ..arguments import syntax_error
 from ..declaring import plain, read, write
-from ..options import Options, page_size
+from ..options import Options
+from .syncing import OPTIONS, SyncRead, asked, wait
 
 _GROUP = "user"
 _TOGETHER = 1_000  # devices that one command may subscribe to: some 50 ms, with cold caches
-
-
-class SyncRead(BlockedRead):
-    """One USER.SYNC: what happened for a user after a cursor. While it waits, its device is there
-    for others.
-    """
-
-    __slots__ = ("_after", "_count", "_device", "_inbox", "_messages", "_resp", "_user")
-
-    def __init__(
-        self, session: Session, user: bytes, device: bytes, after: bytes, count: int
-    ) -> None:
-        self._messages = session.service.messages
-        self._user = user
-        self._device = device
-        self._after = after
-        self._count = count
-        self._resp = session.resp
-        self._inbox = find_user(self._messages.view, user).id
-        nothing = Page(Updates(), after, more=False, resync=False)
-        super().__init__([self._inbox], _encode(nothing, self._resp))
-
-    def read(self, shared: Shared) -> bytes | None:
-        asked = (self._inbox, self._after, self._count, self._resp)
-        if asked not in shared:
-            page = self._messages.reader.sync(self._user, self._device, self._after, self._count)
-            shared[asked] = _encode(page, self._resp) if page.found else None
-        return shared[asked]
-
-    def began(self) -> None:
-        self._messages.watch.add(self._inbox)
-        self._messages.presence.arrive(self._user, self._device)
-
-    def ended(self) -> None:
-        self._messages.watch.remove(self._inbox)
-        self._messages.presence.depart(self._user, self._device)
 
 
 def _encode(page: Page, resp: int) -> bytes:
@@ -81,7 +44,7 @@ def _encode(page: Page, resp: int) -> bytes:
 
 @read(
     "USER.SYNC",
-    "user device [AFTER cursor] [COUNT count] [BLOCK milliseconds]",
+    OPTIONS,
     "What happened for a user after a cursor, or after what the device acknowledged. It "
     "is refused in a transaction that writes.",
     group=_GROUP,
@@ -89,34 +52,22 @@ def _encode(page: Page, resp: int) -> bytes:
     complexity="O(M) for M entries returned",
 )
 def sync(session: Session, args: Arguments, view: View) -> bytes | None:
-    options = Options(args, 3)
-    after: bytes | None = None
-    count: bytes | None = None
-    block: int | None = None
-    while (word := options.word()) is not None:
-        if word == b"AFTER":
-            after = options.value()
-        elif word == b"COUNT":
-            count = options.value()
-        elif word == b"BLOCK":
-            block = arguments.milliseconds(options.value())
-        else:
-            raise options.unknown()
-    if options.at != len(args):
-        raise syntax_error()
-    if view.is_draft:
-        raise UsageError(
-            "what this transaction stages has no position yet: sync outside it, or in one that "
-            "only reads"
-        )
-    user, device, size = args[1], args[2], page_size(session, count)
-    service = session.service
-    page = service.messages.reader.sync(user, device, after, size)
-    if page.found or block is None or session.executing:
-        return _encode(page, session.resp)
-    most = service.configuration.settings.sync_block_ms
-    blocked = SyncRead(session, user, device, page.cursor, size)
-    service.waiters.block(session.client, blocked, min(block or most, most) / 1000)
+    wanted = asked(session, args, view)
+    messages, resp = session.service.messages, session.resp
+    user, device, count = wanted.user, wanted.device, wanted.most
+    page = messages.reader.sync(user, device, wanted.after, count)
+    if page.found or wanted.block is None:
+        return _encode(page, resp)
+    cursor = page.cursor
+
+    def look() -> bytes | None:
+        found = messages.reader.sync(user, device, cursor, count)
+        return _encode(found, resp) if found.found else None
+
+    wanted = wanted._replace(after=cursor)
+    inbox = find_user(messages.view, user).id
+    blocked = SyncRead(session, wanted, inbox, messages.watch, look, _encode(page, resp))
+    wait(session, blocked, wanted.block or 0)
     return None
 
 
@@ -170,7 +121,8 @@ def subscribe(session: Session, args: Arguments, _: View) -> bytes:
         if isinstance(found, TimelineError):
             codes.append(found.code.encode())
         else:
-            push.add(connection, user, device, *found)
+            inbox, position = found
+            push.add(connection, user, device, inbox, STREAM, position)
             codes.append(b"OK")
     return replies.OK if len(wanted) == 1 else replies.bulks(codes)
 
@@ -220,7 +172,7 @@ def unsubscribe(session: Session, args: Arguments) -> bytes:
     if not len(args) & 1:
         raise syntax_error()
     for user, device in zip(args[1::2], args[2::2], strict=True):
-        session.service.push.remove(session.client, user, device, streams=True)
+        session.service.push.remove(session.client, user, device, STREAM)
     return replies.OK
 
 

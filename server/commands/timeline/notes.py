@@ -72,7 +72,7 @@ def unseen_(session: Session, args: Arguments, view: View) -> bytes:
 def seen(session: Session, args: Arguments, draft: Draft) -> bytes:
     if len(args) > 4 or (len(args) == 4 and args[3].upper() != b"NOTES"):
         raise arguments.syntax_error()
-    unseen.see(draft, args[1], args[2], notes=len(args) == 4)
+    unseen.see(draft, session.service.feeds, args[1], args[2], notes=len(args) == 4)
     return replies.OK
 
 

@@ -25,6 +25,7 @@ from timeline.fanout import Position
 from timeline.formats.numbers import NO_LSN
 from timeline.messaging.delivery import watching
 from timeline_server.subscriptions.push import Push
+from timeline_server.subscriptions.subscriber import STREAM
 
 PLACES = [b"one", b"two", b"three"]
 USERS = TOWN[:8]
@@ -37,7 +38,7 @@ class Late(Watched):
         super().__init__(db)
         self.turns = Turns()
         loop: Any = self.turns
-        self.push = Push(loop, self.engine, self.messages)
+        self.push = Push(loop, self.engine, self.messages, db.feeds.feeds)
         self.untold: deque[Group] = deque()
         self.lines: dict[bytes, Line] = {}
         self.begun = Position(NO_LSN, 0)
@@ -49,7 +50,7 @@ class Late(Watched):
             connection: Any = Line()
             self.lines[user] = connection
             with self.engine.lock:
-                self.push.add(connection, user, b"phone", inbox, self.begun)
+                self.push.add(connection, user, b"phone", inbox, STREAM, self.begun)
         self.turns.run()
 
     def apply(self, *steps: Step) -> None:

@@ -141,7 +141,7 @@ class Reader:
         outlets = self._outlets(pulled, after)
         pull = Pull(self._view, self._engine.view.inboxes, [inbox], after, outlets, count)
         found = read_page(pull, _Resolver(self._view, inbox), count, most, self.now)
-        collapse(found.updates, EDIT)
+        collapse(found.updates, (EDIT,))
         return found
 
     # --- read diffusion -----------------------------------------------------------------------

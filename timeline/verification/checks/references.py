@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from timeline.errors import CorruptError, shown
-from timeline.formats import feeds, keys, notes
+from timeline.formats import actions, feeds, keys, notes
 from timeline.formats.conversations import CLEAR, DELETE, KINDS, READ, RECALL
-from timeline.formats.names import CONVERSATIONS, EVENTS, FEEDS
+from timeline.formats.names import CONVERSATIONS, EVENTS, FEEDS, HOMES
 from timeline.formats.posts import MOST_KINDS
 from timeline.formats.references import (
     REPLAY,
@@ -171,9 +171,10 @@ def misleading(reference: Reference, target: tuple[bytes, int] | None) -> str:
         return ""  # rightly gone
     name, head = target
     if _is_of_feed(kind):  # each names a post, or 0 for its author
-        if not name.startswith(FEEDS):
-            word = feeds.KINDS.get(kind) or notes.KINDS.get(kind, "reaction")
-            return f"a reference of kind {word} leads to {shown(name)}, which is no feed"
+        if not name.startswith(HOMES if kind == actions.SEEN else FEEDS):
+            whose = "home" if kind == actions.SEEN else "feed"
+            word = {**feeds.KINDS, **actions.KINDS, **notes.KINDS}.get(kind, "reaction")
+            return f"a reference of kind {word} leads to {shown(name)}, which is no {whose}"
         return _beyond(name, seq, head)
     event = RECALL < kind < READ and seq > 0
     if kind in (CLEAR, REPLAY):  # a clear by retention leads to events, one by a user not
@@ -187,7 +188,7 @@ def misleading(reference: Reference, target: tuple[bytes, int] | None) -> str:
 
 def _is_of_feed(kind: int) -> bool:
     reaction = notes.REACTED <= kind < notes.REACTED + MOST_KINDS
-    return kind in feeds.KINDS or kind in notes.KINDS or reaction
+    return kind in feeds.KINDS or kind in actions.KINDS or kind in notes.KINDS or reaction
 
 
 def _beyond(name: bytes, seq: int, head: int) -> str:
