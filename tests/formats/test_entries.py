@@ -71,5 +71,6 @@ def test_foreign_bytes_are_refused(payload: bytes) -> None:
 
 @given(st.integers(0, len(HI) - 1))
 def test_a_shortened_entry_is_refused(size: int) -> None:
-    with pytest.raises(CorruptError):
-        decode_items(HI[:size])
+    for decode in (decode_items, split_items):
+        with pytest.raises(CorruptError):
+            decode(HI[:size])

@@ -172,6 +172,7 @@ def split_items(payload: bytes) -> list[bytes]:
     """
     parts = payload.split(b"\r\n")
     # As many as this only where no item has the end of a line in it.
-    if len(parts) > 5 and parts[0] == b"*2" and parts[3] == b"*%d" % (len(parts) // 2 - 2):
+    items, rest = divmod(len(parts) - 5, 2)
+    if items > 0 and not (rest or parts[-1]) and parts[0] == b"*2" and parts[3] == b"*%d" % items:
         return parts[5:-1:2]
     return decode_items(payload)
