@@ -380,7 +380,7 @@ def _consumers(service: Service) -> Iterator[Metric]:
 
 
 def _index(service: Service) -> Iterator[Metric]:
-    indexer = service.messages.indexer
+    indexer = service.index.serving
     if indexer is None:
         return
     figures = indexer.stats()

@@ -18,6 +18,7 @@ from timeline.engine.engine import Engine
 from timeline.errors import TimelineError
 from timeline.feeds.service import Feeds
 from timeline.messaging.service import Messages
+from timeline.search.storeindex import StoreIndex
 
 from ..clients.blocking import LOG, Reader, Waiters
 from ..clients.client import Client
@@ -66,6 +67,7 @@ class Service:
     waiters: Waiters = field(init=False)
     making: Making = field(init=False)
     threads: Threads = field(init=False)
+    index: StoreIndex = field(init=False)
     messages: Messages = field(init=False)
     feeds: Feeds = field(init=False)
     push: Push = field(init=False)
@@ -91,8 +93,9 @@ class Service:
         self.waiters = Waiters(self.loop, settings.blocked, self.refuse_late)
         self.making = Making(self.engine, self.turns, self.holdings, self.waiters, self.refuse_late)
         self.threads = Threads(self.loop, self.waiters, self.refuse_late)
-        self.messages = Messages(self.engine)
-        self.feeds = Feeds(self.engine, self.messages.keys, self.messages.presence)
+        self.index = StoreIndex(self.engine)
+        self.messages = Messages(self.engine, self.index)
+        self.feeds = Feeds(self.engine, self.messages.keys, self.messages.presence, self.index)
         self.push = Push(self.loop, self.engine, self.messages, self.feeds)
         self.engine.observers.on_reload(self._reloaded)
         self.channels = Channels(self.loop)

@@ -119,7 +119,7 @@ def test_one_that_cannot_be_used_is_not_left_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("timeline.embedded.database.Messaging", lambda _: 1 / 0)
+        patch.setattr("timeline.embedded.database.Messaging", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             timeline.open(tmp_path, search=False)
     timeline.open(tmp_path, search=False).close()

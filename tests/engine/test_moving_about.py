@@ -65,7 +65,7 @@ def test_a_store_stays_where_it_was_opened(trap: Path) -> None:
         fill(db, "third")
         assert texts(db) == {"first", "second", "third"}
         assert db.search("third", wait=10).total == 40
-        db.messaging.messages.searchable.rebuild()
+        db.index.searchable.rebuild()
     options = replace(OPTIONS, search_directory=str(home / "index"))
     with timeline.open(home / "store", options) as db:
         assert texts(db) == {"first", "second", "third"}

@@ -15,6 +15,8 @@ from tests.messaging.doors.door import pairs_of
 from tests.messaging.doors.embedded import EmbeddedDoor
 from tests.messaging.doors.wire import WireDoor
 
+_WAIT_SECONDS = 20  # for the index, at most
+
 
 class Post(NamedTuple):
     name: str
@@ -81,6 +83,25 @@ class Sync(NamedTuple):
         return [each.what for each in self.entries]
 
 
+class Found(NamedTuple):
+    """A post that was found."""
+
+    name: str
+    fields: tuple[tuple[bytes, bytes], ...]
+    snippet: str
+
+
+class Results(NamedTuple):
+    total: int
+    exact: bool
+    hits: list[Found]
+    cursor: str
+
+    @property
+    def names(self) -> list[str]:
+        return [hit.name for hit in self.hits]
+
+
 class Users(NamedTuple):
     users: list[str]
     total: int
@@ -99,6 +120,9 @@ class Door(Protocol):
     ) -> Page: ...
     def replies(self, viewer: str, post: str, after: str = "", limit: int = 100) -> Page: ...
     def home(self, user: str, after: str = "", limit: int = 100) -> Page: ...
+    def search(self, viewer: str, query: str, **options: Any) -> Results:
+        """The index first reaches what was committed before. Options are those of `db.feeds`."""
+
     def follow(self, user: str, *authors: str) -> tuple[int, int]: ...
     def unfollow(self, user: str, *authors: str) -> int: ...
     def followers(
@@ -173,6 +197,12 @@ class EmbeddedFeeds(EmbeddedDoor):
         with refusals():
             page = self.db.feeds.home(user, after=after, limit=limit)
         return _of_pages(page)
+
+    def search(self, viewer: str, query: str, **options: Any) -> Results:
+        with refusals():
+            page = self.db.feeds.search(viewer, query, wait=_WAIT_SECONDS, **options)
+        hits = [Found(hit.name, tuple(hit.fields), hit.snippet) for hit in page.hits]
+        return Results(page.total, page.exact, hits, page.cursor)
 
     def follow(self, user: str, *authors: str) -> tuple[int, int]:
         with refusals():
@@ -322,6 +352,20 @@ class WireFeeds(WireDoor):
     def home(self, user: str, after: str = "", limit: int = 100) -> Page:
         return _page(self.do("FEED.HOME", user, *_paging(after, limit)))
 
+    def search(self, viewer: str, query: str, **options: Any) -> Results:
+        words: list[Any] = ["WAIT", _WAIT_SECONDS * 1000]
+        for option, value in options.items():
+            if option == "home":
+                words += ["HOME"] * value
+            else:
+                words += ["COUNT" if option == "limit" else option.upper(), value]
+        page = self.do("FEED.SEARCH", viewer, query, *words)
+        hits = [
+            Found(_name(author, post_id), pairs_of(items), snippet.decode())
+            for author, post_id, items, snippet in page[b"hits"]
+        ]
+        return Results(page[b"total"], bool(page[b"exact"]), hits, page[b"cursor"].decode())
+
     def follow(self, user: str, *authors: str) -> tuple[int, int]:
         followed, requested = self.do("FEED.FOLLOW", user, *authors)
         return followed, requested
@@ -456,9 +500,13 @@ def _users(found: Any) -> Users:
 
 def _of_wire(each: Any) -> Post:
     kind, author, post_id, items, counts, own = each
-    name = f"{author.decode()}/{post_id.decode().removesuffix('-0')}"
+    name = _name(author, post_id)
     counted = {what.decode(): n for what, n in zip(counts[::2], counts[1::2], strict=True)}
     return Post(name, kind.decode(), pairs_of(items), counted, [each.decode() for each in own])
+
+
+def _name(author: bytes, post_id: bytes) -> str:
+    return f"{author.decode()}/{post_id.decode().removesuffix('-0')}"
 
 
 def _of_pages(page: Any) -> Page:

@@ -21,11 +21,11 @@ def texts(db: Database, query: str = "word", user: str = "bob", wait: float = 20
 
 
 def stats(db: Database) -> dict[str, int | str]:
-    return db.messaging.messages.searchable.stats()
+    return db.index.searchable.stats()
 
 
 def indexer_of(db: Database) -> Indexer:
-    indexer = db.messaging.messages.searchable
+    indexer = db.index.searchable
     assert isinstance(indexer, Indexer)
     return indexer
 

@@ -21,7 +21,7 @@ def test_an_edit_replaces_and_a_recall_removes(db: Database) -> None:
 def test_a_recalled_message_is_not_shown_before_the_index_knows(db: Database) -> None:
     db.messaging.send("team", "ann", {"text": "old word"})
     assert texts(db) == ["old word"]
-    indexer = db.messaging.messages.searchable
+    indexer = db.index.searchable
     indexer.stop()
     db.messaging.recall("team", 1, actor="ann")
     assert db.messaging.search("bob", "word").hits == []

@@ -235,7 +235,7 @@ def test_the_old_index_serves_while_another_is_built(
     db.messaging.send("team", "ann", {"text": "first word"})
     assert texts(db) == ["first word"]
     go_on = threading.Event()
-    indexer = db.messaging.messages.searchable
+    indexer = db.index.searchable
     step = Build.step
     monkeypatch.setattr(Build, "step", lambda build: not go_on.is_set() or step(build))
     before = indexer.index

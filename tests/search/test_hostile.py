@@ -45,7 +45,7 @@ def total(db: Database, query: str, **bounds: int) -> int:
 
 
 def builds(db: Database) -> int:
-    return int(db.messaging.messages.searchable.stats()["index_builds"])
+    return int(db.index.searchable.stats()["index_builds"])
 
 
 def test_a_beginning_that_stands_for_too_many_words_is_refused_and_harms_nothing(
@@ -89,12 +89,12 @@ LONG = ("x" * 512, "x" * 982, "x" * 4_090, "ж" * 256, "ж" * 491, "ж" * 2_040,
 @pytest.mark.parametrize("word", LONG, ids=lambda word: f"{word[0]}{len(word)}")
 @pytest.mark.parametrize("form", ["{}", "{}*", "hello-{}*", '"{}"*', '"{} hell"*', "text:{}*"])
 def test_no_length_of_a_word_harms_the_index(shared: Database, word: str, form: str) -> None:
-    before = shared.messaging.messages.searchable.index
+    before = shared.index.searchable.index
     for ask in asks(shared):
         with suppress(TooLargeError):
             assert ask(form.format(word)) == 0
         assert total(shared, "word") == 1
-    assert shared.messaging.messages.searchable.index is before
+    assert shared.index.searchable.index is before
 
 
 def asks(db: Database) -> list[Callable[[str], int]]:
@@ -143,11 +143,11 @@ queries = st.tuples(
 def test_every_query_is_answered_or_refused_and_the_index_stays(
     shared: Database, query: str
 ) -> None:
-    before = shared.messaging.messages.searchable.index
+    before = shared.index.searchable.index
     for ask in asks(shared):
         with suppress(UsageError, TooLargeError):
             ask(query)
-    serving = shared.messaging.messages.searchable
+    serving = shared.index.searchable
     assert serving.index is before
     assert serving.failure == "", "nothing but the index itself is suspected"
 
@@ -205,7 +205,7 @@ def test_timelines_that_are_found_are_as_many_as_an_answer_holds(db: Database) -
     for number in range(3):
         db.timeline(f"t{number}").set_metadata({"name": "blue", "about": "x" * 1_000})
     assert len(db.find("blue", wait=20)) == 3
-    indexer = db.messaging.messages.searchable
+    indexer = db.index.searchable
     with pytest.raises(TooLargeError, match="COUNT"):
         find_timelines(db.engine, indexer, "blue", 3, most_bytes=2_500)
     assert len(find_timelines(db.engine, indexer, "blue", 2, most_bytes=2_500)) == 2
@@ -216,7 +216,7 @@ def test_a_timeline_whose_metadata_is_gone_is_not_found_before_the_index_knows(
 ) -> None:
     db.timeline("a").set_metadata({"name": "blue"})
     assert len(db.find("blue", wait=20)) == 1
-    db.messaging.messages.searchable.stop()
+    db.index.searchable.stop()
     db.timeline("a").set_metadata({"name": ""})
     assert db.find("blue") == []
 

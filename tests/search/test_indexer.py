@@ -225,7 +225,7 @@ def test_options_that_cannot_work_are_refused(tmp_path: Path, changes: dict[str,
 
 
 def test_waiting_too_long_says_so(db: Database) -> None:
-    indexer = db.messaging.messages.searchable
+    indexer = db.index.searchable
     assert texts(db) == []
     indexer.stop()
     db.messaging.send("team", "ann", {"text": "word"})

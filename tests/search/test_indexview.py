@@ -44,7 +44,7 @@ def test_it_finds_what_the_owner_finds(owner: Database, tmp_path: Path) -> None:
     with opened(tmp_path) as db:
         assert found(db) == found(owner)
         assert db.search("log").hits == owner.search("log").hits
-        assert db.messaging.messages.searchable.stats()["index_lag"] == 0
+        assert db.index.searchable.stats()["index_lag"] == 0
 
 
 def test_it_follows_merges_and_a_build(owner: Database, tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_it_follows_merges_and_a_build(owner: Database, tmp_path: Path) -> None:
             owner.messaging.search("bob", "word", wait=20)
             db.refresh()
             assert len(found(db, "more", wait=20)) == min(number + 1, 20)
-        indexer = owner.messaging.messages.searchable
+        indexer = owner.index.searchable
         assert isinstance(indexer, Indexer)
         indexer.rebuild()
         owner.messaging.send("team", "ann", {"text": "word at last"})

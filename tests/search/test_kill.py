@@ -77,7 +77,7 @@ def play(db: Database) -> None:
 
 def wait(db: Database) -> None:
     """Let the index take in what there is, if it still lives."""
-    indexer = db.messaging.messages.searchable
+    indexer = db.index.searchable
     while indexer.alive and indexer.reached < db.engine.applied:
         pass
 
@@ -110,7 +110,7 @@ def test_a_kill_between_any_two_steps_leaves_no_trace(tmp_path: Path) -> None:
             play(db)
             wait(db)
             died = dead()
-            while died and db.messaging.messages.searchable.alive:
+            while died and db.index.searchable.alive:
                 pass  # it is about to end, and what it ends with is still expected
             copy_index(db, tmp_path)
             copy_as_killed(db, copy)

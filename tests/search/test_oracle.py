@@ -347,7 +347,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def rebuild(self) -> None:
-        self.im.messages.searchable.rebuild()
+        self.db.index.searchable.rebuild()
 
 
 def test_a_search_finds_what_a_scan_finds(model_examples: int) -> None:

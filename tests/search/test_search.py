@@ -47,7 +47,7 @@ def ids(db: Database) -> list[int]:
 
 
 def search(db: Database, query: str, scope: Scope = Scope(), **bounds: Any) -> Search:  # noqa: ANN401  as Search has them; a scope is a value
-    serving = db.messaging.messages.searchable
+    serving = db.index.searchable
     serving.wait(db.engine.applied, 20)
     return Search(
         serving.index, parse(query, FIELDS), FIELDS, scope, db.engine.view.clock, **bounds
@@ -135,7 +135,7 @@ def test_metadata_find_timelines_and_no_entries(db: Database) -> None:
     for number in range(TIMELINES):
         db.timeline(f"log:{number}").set_metadata({"city": "Oslo" if number % 2 else "Bergen"})
     assert search(db, "oslo").count() == 0
-    index = db.messaging.messages.searchable.index
+    index = db.index.searchable.index
 
     def described(query: str, limit: int = 100) -> list[int]:
         return find_described(index, parse(query, ANY_FIELD), limit)

@@ -31,10 +31,10 @@ def owner(tmp_path: Path) -> Iterator[Database]:
 def serving(request: pytest.FixtureRequest, owner: Database) -> Iterator[Serving]:
     """The index of the store: of the one that writes it, or of one that only reads it."""
     if request.param == "indexer":
-        yield owner.messaging.messages.searchable
+        yield owner.index.searchable
         return
     with timeline.open(owner.engine.path, OPTIONS, read_only=True) as db:
-        yield db.messaging.messages.searchable
+        yield db.index.searchable
 
 
 def test_it_says_how_far_it_reaches(serving: Serving, owner: Database) -> None:
@@ -90,7 +90,7 @@ def test_there_may_be_no_index_to_search(tmp_path: Path) -> None:
     (tmp_path / "place").write_text("a file, and no directory")
     options = replace(OPTIONS, search_directory=str(tmp_path / "place"))
     with timeline.open(tmp_path / "store", options) as db:
-        serving = db.messaging.messages.searchable
+        serving = db.index.searchable
         with pytest.raises(IndexLagError, match="no search index yet, since making it failed"):
             _ = serving.index
         figures = serving.stats()
@@ -98,7 +98,7 @@ def test_there_may_be_no_index_to_search(tmp_path: Path) -> None:
         assert int(figures["index_failures"]) > 0
         assert "place" in str(figures["index_last_failure"])
         with timeline.open(tmp_path / "store", options, read_only=True) as reader:
-            view = reader.messaging.messages.searchable
+            view = reader.index.searchable
             with pytest.raises(IndexLagError):
                 _ = view.index
             assert view.reached == 0

@@ -236,7 +236,7 @@ def document_too_many(path: Path) -> None:
     index = Index.open(str(max((path / "index").glob("generation-*"))))
     analysis.register(index)
     writer = index.writer()
-    writer.add_json(entry_document(id_of(path, "@conv:team"), 999, 9, 9, "ann", [(0, "x")]))
+    writer.add_json(entry_document(id_of(path, "@conv:team"), 999, 9, 9, "ann", [("f0", "x")]))
     writer.commit()
 
 

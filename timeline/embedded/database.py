@@ -38,7 +38,7 @@ from timeline.formats.manifest import Manifest
 from timeline.lsm.upkeep.merging import Gain
 from timeline.options import Options
 from timeline.search.finder import find_entries, find_timelines
-from timeline.search.serving import Serving
+from timeline.search.storeindex import StoreIndex
 
 
 def open_database(
@@ -70,9 +70,10 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._lease = lease = Lease(engine)
-        self.messaging = Messaging(lease)
+        self.index = StoreIndex(engine)
+        self.messaging = Messaging(lease, self.index)
         messages = self.messaging.messages
-        self.feeds = FeedCalls(lease, messages.keys, messages.presence)
+        self.feeds = FeedCalls(lease, messages.keys, messages.presence, self.index)
         self.log = LogView(lease, self.messaging.messages.waiters)
 
     def timeline(self, name: Value) -> TimelineHandle:
@@ -100,16 +101,15 @@ class Database:
         after: Value = "",
         wait: float = 0.0,
     ) -> EntryPage:
-        """Entries of conversations, and of timelines whose name begins with one of the option
-        `search_prefixes`, the newest first. Whoever may open the store may find all of them.
+        """Entries of conversations and feeds, and of timelines whose name begins with one of the
+        option `search_prefixes`, the newest first. Whoever may open the store may find all of them.
 
         With `wait` (seconds), first let the index reach what was committed before this call.
         Raises `IndexLagError` when that takes longer, `UsageError`, `NotFoundError`.
         """
-        indexer = self._indexer(wait)
         total, exact, hits, cursor = find_entries(
             self.engine,
-            indexer,
+            self.index.catch_up(wait),
             query,
             timelines=None if timelines is None else names(timelines, "timelines"),
             since=since,
@@ -130,18 +130,11 @@ class Database:
         whole value of one field (`city:oslo`), or its beginning (`city:os*`). Raises
         `IndexLagError`, `UsageError`, and `TooLargeError` above 64 MiB.
         """
-        return find_timelines(self.engine, self._indexer(wait), query, limit)
-
-    def _indexer(self, wait: float) -> Serving:
-        indexer = self.messaging.messages.searchable
-        if wait > 0:
-            indexer.wait(self.engine.applied, wait)
-        return indexer
+        return find_timelines(self.engine, self.index.catch_up(wait), query, limit)
 
     def inspect(self) -> StoreFacts:
         """What the store is made of."""
-        indexer = self.messaging.messages.indexer
-        return inspect_store(self.engine, {} if indexer is None else indexer.stats())
+        return inspect_store(self.engine, self.index.stats())
 
     def transaction(self) -> Transaction:
         """Several operations as one commit: all or nothing."""

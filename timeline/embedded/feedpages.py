@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from timeline.entry import Fields
 from timeline.feeds import home, lists, notes, posts, profile, syncing
+from timeline.formats.entries import decode_items, seq_of
+from timeline.search import pages
 
 
 class Post(NamedTuple):
@@ -145,6 +147,35 @@ class ReactorPage(NamedTuple):
     cursor: str
 
 
+class Hit(NamedTuple):
+    """A post that was found; `snippet` is HTML, with the matches between `<b>` and `</b>`."""
+
+    author: str
+    seq: int
+    fields: Fields
+    snippet: str
+
+    @property
+    def name(self) -> str:
+        """The post as `get` takes it."""
+        return f"{self.author}/{self.seq}"
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """The value of field `name` as text; where there is none `default`, if one is given. Raises
+        `KeyError`, or `UnicodeDecodeError`.
+        """
+        return self.fields.text(name, default)
+
+
+class SearchPage(NamedTuple):
+    """`total` hits in all when `exact`, else at least so many; `cursor` is empty at the end."""
+
+    total: int
+    exact: bool
+    hits: list[Hit]
+    cursor: str
+
+
 def shown_post(post: posts.Post) -> Post:
     counts = {name.decode(): n for name, n in posts.counts_shown(post.counts).items()}
     own = [name.decode() for name in post.own]
@@ -193,6 +224,14 @@ def shown_sync(page: syncing.SyncPage) -> FeedSyncPage:
     ]
     refs = _shown_references(page.refs)
     return FeedSyncPage(entries, refs, page.cursor.decode(), page.more, page.resync)
+
+
+def shown_results(results: pages.Results) -> SearchPage:
+    found = [
+        Hit(author.decode(), seq_of(payload), Fields(decode_items(payload)), marked)
+        for author, payload, marked in results.hits
+    ]
+    return SearchPage(results.total, results.exact, found, results.cursor.decode())
 
 
 def shown_users(page: lists.UserPage) -> UserPage:

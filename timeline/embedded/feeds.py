@@ -21,11 +21,13 @@ from timeline.embedded.feedpages import (
     Post,
     PostPage,
     ReactorPage,
+    SearchPage,
     UserPage,
     shown_home,
     shown_notes,
     shown_page,
     shown_post,
+    shown_results,
     shown_sync,
     shown_users,
 )
@@ -41,6 +43,7 @@ from timeline.feeds import (
     reactions,
     replies,
     requests,
+    searching,
     settings,
     syncing,
 )
@@ -55,6 +58,7 @@ from timeline.feeds.unseen import Unseen, count_unseen, see
 from timeline.feeds.watching import waited_by
 from timeline.formats.given import FieldsLike, Value, encode_fields, encode_name
 from timeline.idempotency import Keys
+from timeline.search.storeindex import StoreIndex
 
 _DEFAULT_LIMIT: Final = 100  # posts or users of a page, where no `limit` is given
 
@@ -62,11 +66,11 @@ _DEFAULT_LIMIT: Final = 100  # posts or users of a page, where no `limit` is giv
 class FeedCalls:
     """What the users of one store publish, whom they follow, what they read."""
 
-    def __init__(self, lease: Lease, keys: Keys, presence: Presence) -> None:
+    def __init__(self, lease: Lease, keys: Keys, presence: Presence, index: StoreIndex) -> None:
         self._lease = lease
         self._engine = lease.engine
         self._options = lease.engine.options
-        self.feeds = Feeds(lease.engine, keys, presence)
+        self.feeds = Feeds(lease.engine, keys, presence, index)
 
     # --- posts --------------------------------------------------------------------------------
 
@@ -218,6 +222,41 @@ class FeedCalls:
         with self._reading():
             page = home.read_home(self.feeds, who, token, count)
         return shown_home(page)
+
+    def search(
+        self,
+        viewer: Value,
+        query: str,
+        *,
+        author: Value | None = None,
+        tag: Value | None = None,
+        home: bool = False,
+        since: int | None = None,
+        until: int | None = None,
+        limit: int = 20,
+        after: Value = "",
+        wait: float = 0.0,
+    ) -> SearchPage:
+        """Posts that `viewer` may see, the newest first: of one author, with `home` of their home,
+        or of anybody; `since` and `until` are times in ms. With a `tag` the query may be empty.
+
+        With `wait` (seconds), first let the index reach what was committed before this call.
+        Raises `IndexLagError` when that takes longer, `UsageError`, `NotFoundError`,
+        `NoPermissionError`.
+        """
+        request = searching.Request(
+            encode_name(viewer),
+            arguments.text(query, "query"),
+            None if author is None else encode_name(author),
+            None if tag is None else encode_name(tag),
+            home,
+            arguments.at(since, "since"),
+            arguments.at(until, "until"),
+            arguments.page(limit),
+            encode_name(after),
+        )
+        self.feeds.index.catch_up(arguments.seconds(wait, "wait"))
+        return shown_results(searching.search(self.feeds, request))
 
     # --- notes --------------------------------------------------------------------------------
 

@@ -154,16 +154,19 @@ class Sight:
     def visit(self, author: bytes) -> Feed | None:
         """As `meet`, to look at what only followers of a protected author see."""
         feed = self.meet(author)
-        if (
-            feed is not None
-            and feed.protected
-            and author != self.viewer
-            and self._follow(feed.id) is None
-        ):
+        if feed is not None and not self.enters(author, feed.id):
             raise NoPermissionError(
                 f"{shown(author)} is protected: only followers see their posts and lists"
             )
         return feed
+
+    def enters(self, author: bytes, feed: int) -> bool:
+        """Whether `visit` lets the viewer in to an author, whose feed has this id."""
+        if author == self.viewer:
+            return True
+        if self._tie(feed) & BARRED:
+            return False
+        return not self._is_protected(feed) or self._follow(feed) is not None
 
     def _feed(self, author: bytes) -> Feed | None:
         if author not in self._feeds:

@@ -7,14 +7,10 @@ makes an answer wrong.
 
 from __future__ import annotations
 
-from functools import partial
-
 from timeline.commit.draft import Draft
 from timeline.devices.presence import Presence
 from timeline.devices.waiting import Waiters
 from timeline.engine.engine import Engine
-from timeline.errors import UsageError
-from timeline.formats.names import CONVERSATIONS
 from timeline.idempotency import Keys
 from timeline.messaging.conversations import tombstones
 from timeline.messaging.conversations.retention import tell_trimmed
@@ -22,16 +18,14 @@ from timeline.messaging.delivery.syncing import Reader
 from timeline.messaging.delivery.watching import Watch
 from timeline.messaging.lists.cache import ListCache
 from timeline.messaging.searching import Request, search
-from timeline.search.generations import release_log
-from timeline.search.indexer import Indexer
-from timeline.search.indexview import IndexView
 from timeline.search.pages import Results
-from timeline.search.serving import Serving
+from timeline.search.storeindex import StoreIndex
 
 
 class Messages:
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, index: StoreIndex) -> None:
         self.engine = engine
+        self.index = index
         self.options = engine.options
         self.keys = Keys(engine.options)
         self.lists = ListCache(engine, engine.options.list_cache_bytes)
@@ -40,14 +34,6 @@ class Messages:
         self.presence = Presence()
         self.waiters = Waiters(engine, Watch(engine))  # of the Python API; the daemon has its own
         self.view = engine.view
-        self.indexer: Serving | None = None
-        if engine.options.search:
-            prefixes = tuple(prefix.encode() for prefix in engine.options.search_prefixes)
-            opened = IndexView if engine.read_only else Indexer
-            self.indexer = opened(engine, engine.options, (CONVERSATIONS, *prefixes))
-            engine.observers.before_closing(self.indexer.stop)
-        elif not engine.read_only:  # a reader leaves the owner's checkpoint alone
-            engine.observers.before_closing(partial(release_log, engine, engine.applied))
         engine.chores.add(self._sweep)
         engine.observers.on_trim(tell_trimmed)
 
@@ -55,24 +41,16 @@ class Messages:
         """A page of what a user searches for; call it without the engine's lock. Raises
         `IndexLagError` while there is no index.
         """
-        indexer = self.searchable
         fields = self.options.search_fields
-        with indexer.trusting() as index:
+        with self.index.searchable.trusting() as index:
             return search(self.engine, self.lists, index, fields, request)
-
-    @property
-    def searchable(self) -> Serving:
-        """Raises `UsageError` when search is off."""
-        if self.indexer is None:
-            raise UsageError("search is off: open the store with the option search")
-        return self.indexer
 
     def stats(self) -> dict[str, int | str]:
         """What INFO shows; the caller holds the engine's lock."""
         return {
             **self.keys.stats(self.view),
             "watched_inboxes": len(self.watch),
-            **({} if self.indexer is None else self.indexer.stats()),
+            **self.index.stats(),
             "cached_lists": len(self.lists),
             "cached_lists_bytes": self.lists.size,
         }

@@ -5,6 +5,7 @@
     follower    the commit log → an index
     build       the store → a new index
     serving     the index that is searched, whoever updates it
+    storeindex  the index of one store, opened with it, or off
     generations the index in use, which follows the log, and the one built to replace it
     indexer     the thread that drives them
     indexview   the index that another process updates
@@ -13,6 +14,6 @@
     finder      finds entries and timelines for callers who may see everything
 
 Rule: the index is derived. It may lag, crash or vanish, and nothing is lost: it is built again from
-the store. It knows timelines and entries, but no conversations and no users. The callers decide who
-may see what.
+the store. It knows timelines and entries, and of conversations and feeds no more than how their
+names begin. The callers decide who may see what.
 """

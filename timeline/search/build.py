@@ -60,9 +60,11 @@ class Build:
 
     def _fill(self) -> Iterator[bool]:
         for prefix in self._prefixes:
-            for _, timeline_id in self._engine.view.each(prefix):
+            for name, timeline_id in self._engine.view.each(prefix):
+                kind = self._documents.kind(name)
+                assert kind is not None
                 for rows in self._rows(timeline_id):
-                    made = [self._documents.entry(timeline_id, row) for row in rows]
+                    made = [self._documents.entry(timeline_id, kind, row) for row in rows]
                     self.index.add_entries([each for each in made if each is not None])
                     yield True
                 self.timelines += 1

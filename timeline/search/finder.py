@@ -1,8 +1,7 @@
 """Finding entries and timelines for callers who may see everything.
 
 Rule: hits come newest first and are shown as they are now. An entry that is gone, or has no indexed
-field any more, is left out. Messages of conversations are found too: the caller decides who may
-ask.
+field any more, is left out. Messages and posts are found too: the caller decides who may ask.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 from timeline.engine.engine import Engine
 from timeline.errors import NotFoundError, TooLargeError, UsageError, shown
 from timeline.formats.entries import decode_items
+from timeline.search.index.documents import TAGS
 from timeline.search.pages import Pages, Results, Shown, parse_token
 from timeline.search.search import Hit, Scope, Search, find_described
 from timeline.search.serving import Serving
@@ -35,7 +35,7 @@ def find_entries(
     """
     hit, total = parse_token(after)
     fields = engine.options.search_fields
-    said = {field.encode() for field in fields}
+    said = {TAGS, *(field.encode() for field in fields)}
     expression = parse(query, fields)
     scope = Scope(None if timelines is None else _ids(engine, timelines))
 

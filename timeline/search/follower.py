@@ -32,7 +32,7 @@ from timeline.search.index.index import Index
 from timeline.search.index.schema import Checkpoint, entry_key, metadata_key
 
 _STEP_BYTES: Final = 1 << 20  # of log, read in one step
-_MOST_COVERED: Final = 100_000  # timelines of which is remembered whether they are indexed
+_MOST_KNOWN: Final = 200_000  # timelines of which is remembered whether they are indexed
 _LOOKED_UP: Final = 16  # changed entries, at most, under one hold of the lock
 
 _log = logging.getLogger("timeline.search")
@@ -45,7 +45,7 @@ class Follower:
         self._engine = engine
         self.opening = engine.view.opening  # of the storage, that `position` belongs to
         self._documents = documents
-        self._covered: set[int] = set()  # timelines that are indexed, as far as they were met
+        self._kinds: dict[int, str] = {}  # timelines that are indexed, as far as they were met
         self._others: set[int] = set()  # and those that are not
         self.index = index
         self.position = position
@@ -58,7 +58,7 @@ class Follower:
             return False
         records = self._records()
         position = self.position
-        changed: dict[tuple[int, int], None] = {}
+        changed: dict[tuple[int, int], str] = {}
         trimmed: dict[int, int] = {}
         for record in records:
             if record.first > position + 1:
@@ -67,7 +67,7 @@ class Follower:
             position = record.last
         for timeline, first in trimmed.items():
             self.index.remove_below(timeline, first)
-        self._look_up(list(changed))
+        self._look_up(list(changed.items()))
         if records:  # all of them are indexed by now
             self.position, self.time = position, records[-1].time
             if not self.index.waiting:
@@ -99,7 +99,7 @@ class Follower:
     # --- one record ---------------------------------------------------------------------------
 
     def _take(
-        self, record: Record, changed: dict[tuple[int, int], None], trimmed: dict[int, int]
+        self, record: Record, changed: dict[tuple[int, int], str], trimmed: dict[int, int]
     ) -> None:
         self._append(record)
         for operation in record.operations:
@@ -108,10 +108,11 @@ class Follower:
                 if operation.body[:1] == keys.META:
                     self._describe(operation.body, operation.argument)
             elif kind == PATCH:
-                if self._covers(target):
-                    changed[target, operation.argument] = None
+                of_kind = self._kind(target)
+                if of_kind is not None:
+                    changed[target, operation.argument] = of_kind
             elif kind == TRIM:
-                if self._covers(target):
+                if self._kind(target) is not None:
                     trimmed[target] = operation.argument
             elif kind == DROP and target not in self._others:
                 self.index.remove_timeline(target)
@@ -122,10 +123,10 @@ class Follower:
         timelines = set(appends.timelines)
         if timelines <= self._others:  # mostly, where raw timelines are not indexed
             return
-        covered = {each for each in timelines if self._covers(each)}
-        if not covered:
+        kinds = {each: kind for each in timelines if (kind := self._kind(each)) is not None}
+        if not kinds:
             return
-        documents = self._documents.appended(record, covered)
+        documents = self._documents.appended(record, kinds)
         if documents:
             self.index.add_entries(documents)
 
@@ -137,20 +138,25 @@ class Follower:
         if value is not None:
             self.index.add(self._documents.metadata(timeline, value))
 
-    def _covers(self, timeline_id: int) -> bool:
+    def _kind(self, timeline_id: int) -> str | None:
+        """The kind of the entries of a timeline; None when they are not indexed."""
         if timeline_id in self._others:
-            return False
-        if timeline_id in self._covered:
-            return True
+            return None
+        kind = self._kinds.get(timeline_id)
+        if kind is not None:
+            return kind
         name = self._name(timeline_id)
         if name is None:  # it was dropped meanwhile: a later record says so
-            return False
-        covers = self._documents.covers(name)
-        known = self._covered if covers else self._others
-        if len(known) >= _MOST_COVERED:
-            known.clear()
-        known.add(timeline_id)
-        return covers
+            return None
+        kind = self._documents.kind(name)
+        if len(self._kinds) + len(self._others) >= _MOST_KNOWN:
+            self._kinds.clear()
+            self._others.clear()
+        if kind is None:
+            self._others.add(timeline_id)
+        else:
+            self._kinds[timeline_id] = kind
+        return kind
 
     def _name(self, timeline_id: int) -> bytes | None:
         engine = self._engine
@@ -160,20 +166,20 @@ class Follower:
 
     # --- what was changed ---------------------------------------------------------------------
 
-    def _look_up(self, changed: list[tuple[int, int]]) -> None:
-        """Replace the documents of changed entries by what the entries say now."""
+    def _look_up(self, changed: list[tuple[tuple[int, int], str]]) -> None:
+        """Replace the documents of changed entries, each of its kind, by what they say now."""
         for at in range(0, len(changed), _LOOKED_UP):
             part = changed[at : at + _LOOKED_UP]
             with self._engine.lock:
                 self._engine.check_usable()
-                rows = [self._row(timeline_id, seq) for timeline_id, seq in part]
-            for (timeline_id, seq), row in zip(part, rows, strict=True):
+                rows = [self._row(timeline_id, seq) for (timeline_id, seq), _ in part]
+            for ((timeline_id, seq), kind), row in zip(part, rows, strict=True):
                 self.index.remove(entry_key(timeline_id, seq))
                 if isinstance(row, CorruptError):
                     # Logged without the lock, since handlers of the log are code of users.
                     _log.warning("a damaged entry is left out of the search index: %s", row)
                     continue
-                document = None if row is None else self._documents.entry(timeline_id, row)
+                document = None if row is None else self._documents.entry(timeline_id, kind, row)
                 if document is not None:
                     self.index.add_entries([document])
 

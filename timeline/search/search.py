@@ -44,10 +44,13 @@ class Stretch(NamedTuple):
 
 
 class Scope(NamedTuple):
-    """Where to look: all of `timelines` (None: all that are indexed), and these `stretches`."""
+    """Where to look: all of `timelines` (None: all that are indexed), and these `stretches`; of
+    these only what is of `kind` (None: of any).
+    """
 
     timelines: Sequence[int] | None = None
     stretches: Sequence[Stretch] = ()
+    kind: str | None = None
 
 
 class Search:
@@ -62,6 +65,7 @@ class Search:
         clock: Clock,
         *,
         sender: str | None = None,
+        tag: str | None = None,
         since: int | None = None,
         until: int | None = None,
     ) -> None:
@@ -75,8 +79,9 @@ class Search:
         self._number: int | None = None
         with asking(index.path):
             must = [self._compile(expression)]
-            if sender is not None:
-                must.append(Query.term_query(index.schema, "from", sender))
+            for name, wanted in (("from", sender), ("tag", tag), ("kind", scope.kind)):
+                if wanted is not None:
+                    must.append(Query.term_query(index.schema, name, wanted))
             if since is not None or until is not None:
                 must.append(self._between(since, until))
             if self._is_said(scope, must):

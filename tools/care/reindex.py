@@ -64,7 +64,7 @@ def reindex(
     else:
         assert directory is not None
         with timeline.open(directory, options, search=True) as database:
-            indexer = database.messaging.messages.searchable
+            indexer = database.index.searchable
             indexer.rebuild()
             documents = _follow(output, lambda: _progress(indexer.stats(), 0))
     output.line(f"the index was rebuilt: {documents:,} documents", {"documents": documents})

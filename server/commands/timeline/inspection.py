@@ -31,12 +31,11 @@ from ..options import Options, page_size
 def timeline(session: Session, args: Arguments, _: View) -> None:
     if session.executing:
         raise UsageError("TIMELINE.INSPECT is not part of a commit: call it outside MULTI")
-    engine, messages, resp = session.service.engine, session.service.messages, session.resp
+    engine, index, resp = session.service.engine, session.service.index, session.resp
 
     def work() -> bytes:
         if len(args) == 1:
-            index = {} if messages.indexer is None else messages.indexer.stats()
-            return replies.encode(plain(inspect_store(engine, index)), resp)
+            return replies.encode(plain(inspect_store(engine, index.stats())), resp)
         if len(args) == 2:
             return replies.encode(plain(inspect_timeline(engine, args[1])), resp)
         return replies.encode(plain(inspect_segment(engine, args[1], number)), resp)

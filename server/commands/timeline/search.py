@@ -1,4 +1,4 @@
-"""USER.SEARCH, TIMELINE.SEARCH and TIMELINE.FIND: what the index finds.
+"""USER.SEARCH, FEED.SEARCH, TIMELINE.SEARCH and TIMELINE.FIND: what the index finds.
 
 Rule: the index is searched on another thread, so that nobody else waits for it. With WAIT the
 command first waits, without a thread, until the index has reached what was committed before it.
@@ -12,7 +12,8 @@ from typing import Final
 
 from timeline.engine.view import View
 from timeline.errors import UsageError
-from timeline.messaging.searching import Request
+from timeline.feeds import searching as posts
+from timeline.messaging import searching as messages
 from timeline.search.finder import find_entries, find_timelines
 from timeline.search.pages import Results
 
@@ -27,9 +28,18 @@ from ..options import Options, page_size
 
 
 class _Asked:
-    """What a search may say after the query: `words` are the options that the command takes."""
+    """What a search may say after the query: `words` are the options that the command takes,
+    `flags` those of them that have no value.
+    """
 
-    def __init__(self, session: Session, args: Arguments, at: int, words: frozenset[bytes]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        args: Arguments,
+        at: int,
+        words: frozenset[bytes],
+        flags: frozenset[bytes] = frozenset(),
+    ) -> None:
         self.query = _text(args[at])
         self.given: dict[bytes, bytes] = {}
         self.keys: list[bytes] = []
@@ -37,6 +47,9 @@ class _Asked:
         while (word := options.word()) is not None:
             if word not in words:
                 raise options.unknown()
+            if word in flags:
+                self.given[word] = b""
+                continue
             value = self.given[word] = options.value()
             if word == b"KEY":
                 self.keys.append(value)
@@ -65,7 +78,7 @@ def _text(value: bytes) -> str:
 def _answer(session: Session, wait: int, work: Callable[[], bytes]) -> None:
     if session.executing:
         raise UsageError("searching is not part of a commit: call it outside MULTI")
-    indexer = session.service.messages.searchable
+    indexer = session.service.index.searchable
     service = session.service
     if wait and indexer.reached < service.engine.applied:
         most = service.configuration.settings.sync_block_ms
@@ -104,7 +117,7 @@ def _results(results: Results, resp: int) -> bytes:
 )
 def search(session: Session, args: Arguments, _: View) -> None:
     asked = _Asked(session, args, 2, _SEARCHING | {b"CONV", b"SENDER"})
-    request = Request(
+    request = messages.Request(
         args[1],
         asked.query,
         conversation=asked.given.get(b"CONV"),
@@ -114,15 +127,42 @@ def search(session: Session, args: Arguments, _: View) -> None:
         limit=asked.limit,
         after=asked.given.get(b"AFTER"),
     )
-    messages, resp = session.service.messages, session.resp
-    _answer(session, asked.wait, lambda: _results(messages.search(request), resp))
+    service, resp = session.service.messages, session.resp
+    _answer(session, asked.wait, lambda: _results(service.search(request), resp))
+
+
+@read(
+    "FEED.SEARCH",
+    "viewer query [AUTHOR author] [TAG tag] [HOME] [SINCE milliseconds] [UNTIL milliseconds] "
+    "[COUNT count] [AFTER token] [WAIT milliseconds]",
+    "Posts that a viewer may see, the newest first: of one author, of the viewer's home, or of "
+    "anybody. The query is as in USER.SEARCH; with TAG it may be empty.",
+    group="feed",
+    complexity="O(log(N)+M) for N posts and M that are found",
+)
+def search_posts(session: Session, args: Arguments, _: View) -> None:
+    words = _SEARCHING | {b"AUTHOR", b"TAG", b"HOME"}
+    asked = _Asked(session, args, 2, words, frozenset((b"HOME",)))
+    request = posts.Request(
+        args[1],
+        asked.query,
+        author=asked.given.get(b"AUTHOR"),
+        tag=asked.given.get(b"TAG"),
+        home=b"HOME" in asked.given,
+        since=asked.since,
+        until=asked.until,
+        limit=asked.limit,
+        after=asked.given.get(b"AFTER"),
+    )
+    feeds, resp = session.service.feeds, session.resp
+    _answer(session, asked.wait, lambda: _results(posts.search(feeds, request), resp))
 
 
 @read(
     "TIMELINE.SEARCH",
     "query [KEY key] [SINCE milliseconds] [UNTIL milliseconds] [COUNT count] [AFTER token] "
     "[WAIT milliseconds]",
-    "Entries that are indexed, of conversations and raw timelines, the newest first. It "
+    "Entries that are indexed, of conversations, feeds and raw timelines, the newest first. It "
     "does not ask who may see them.",
     group="timeline",
     complexity="O(log(N)+M) for N entries and M that are found",
@@ -130,7 +170,7 @@ def search(session: Session, args: Arguments, _: View) -> None:
 def search_timelines(session: Session, args: Arguments, _: View) -> None:
     asked = _Asked(session, args, 1, _SEARCHING | {b"KEY"})
     engine, resp = session.service.engine, session.resp
-    indexer = session.service.messages.searchable
+    indexer = session.service.index.searchable
 
     def work() -> bytes:
         found = find_entries(
@@ -157,7 +197,7 @@ def search_timelines(session: Session, args: Arguments, _: View) -> None:
     flags="fast",
 )
 def reindex(session: Session, _: Arguments) -> bytes:
-    session.service.messages.searchable.rebuild()
+    session.service.index.searchable.rebuild()
     return replies.OK
 
 
@@ -172,7 +212,7 @@ def find(session: Session, args: Arguments, _: View) -> None:
     asked = _Asked(session, args, 1, _FINDING)
     engine, resp = session.service.engine, session.resp
     most = session.service.configuration.settings.reply_bytes
-    indexer = session.service.messages.searchable
+    indexer = session.service.index.searchable
 
     def work() -> bytes:
         found = find_timelines(engine, indexer, asked.query, asked.limit, most_bytes=most)

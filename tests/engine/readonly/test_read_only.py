@@ -100,7 +100,7 @@ def test_every_write_is_refused_and_none_is_made(directory: Path) -> None:
             db.compact,
             lambda: db.log.move("me", 1),
             lambda: im.send("team", "ann", {"text": "hi"}),
-            im.messages.searchable.rebuild,
+            db.index.searchable.rebuild,
         ):
             with pytest.raises(ReadOnlyError) as refused:
                 write()

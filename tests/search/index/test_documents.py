@@ -7,28 +7,37 @@ import pytest
 from timeline.formats.entries import encode_entry
 from timeline.search.index.documents import Documents
 
-DOCUMENTS = Documents(("text", "title"), (b"@conv:", b"log:"))
+DOCUMENTS = Documents(("text", "title"), (b"@conv:", b"@feed:", b"log:"))
 
 
 @pytest.mark.parametrize(
-    ("name", "covered"),
-    [(b"@conv:team", True), (b"log:", True), (b"logs", False), (b"@user:ann", False)],
-)
-def test_a_timeline_is_covered_by_the_beginning_of_its_name(name: bytes, covered: bool) -> None:
-    assert DOCUMENTS.covers(name) is covered
-
-
-@pytest.mark.parametrize(
-    ("fields", "documents"),
+    ("name", "kind"),
     [
-        ([b"text", b"hi"], 1),
-        ([b"@from", b"ann", b"title", b"\xff"], 1),
-        ([b"other", b"hi"], 0),
-        ([b"@from", b"ann", b"@recalled", b"ann"], 0),
+        (b"@conv:team", ""),
+        (b"@feed:ann", "post"),
+        (b"@feedevent:ann", None),
+        (b"log:", ""),
+        (b"logs", None),
+        (b"@user:ann", None),
     ],
 )
-def test_an_entry_is_a_document_when_it_has_an_indexed_field(
-    fields: list[bytes], documents: int
+def test_a_timeline_is_indexed_by_the_beginning_of_its_name(name: bytes, kind: str | None) -> None:
+    assert DOCUMENTS.kind(name) == kind
+
+
+@pytest.mark.parametrize(
+    ("fields", "kinds"),
+    [
+        ([b"text", b"hi"], {"", "post"}),
+        ([b"@from", b"ann", b"title", b"\xff"], {"", "post"}),
+        ([b"other", b"hi"], set()),
+        ([b"@from", b"ann", b"@recalled", b"ann"], set()),
+        ([b"@tags", b"sun", b"@tags", b"ulm", b"image", b"1.jpg"], {"post"}),
+        ([b"@repost", b"ann/1"], set()),
+    ],
+)
+def test_an_entry_is_a_document_when_it_has_an_indexed_field_and_a_post_also_with_tags(
+    fields: list[bytes], kinds: set[str]
 ) -> None:
-    made = DOCUMENTS.entry(7, (1, 5, 1_000, encode_entry(1, fields)))
-    assert (made is not None) == bool(documents)
+    row = (1, 5, 1_000, encode_entry(1, fields))
+    assert {kind for kind in ("", "post") if DOCUMENTS.entry(7, kind, row) is not None} == kinds

@@ -44,7 +44,7 @@ def test_of_a_stopped_store(store: Path, lost: bool) -> None:
     assert "the index was rebuilt: 5 documents" in result.output
     with timeline.open(store) as db:
         assert db.messaging.search("ann", "word").total == 5, "it serves at once"
-        assert db.messaging.messages.searchable.builds == 0, "it is there already"
+        assert db.index.searchable.builds == 0, "it is there already"
 
 
 def test_of_a_live_daemon(daemon: Daemon) -> None:

@@ -26,7 +26,7 @@ def test_trimming(store: Path) -> None:
     assert "is no age" in refused("trim", store, "sensor:1", "--older-than", "soon", status=2)
     with timeline.open(store) as db:
         assert db.messaging.search("ann", "word", wait=30.0).total == 200
-        assert db.messaging.messages.searchable.builds == 0, "the index went on from where it was"
+        assert db.index.searchable.builds == 0, "the index went on from where it was"
 
 
 def test_the_same_on_a_daemon(daemon: Daemon) -> None:

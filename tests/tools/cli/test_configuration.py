@@ -66,7 +66,7 @@ def test_an_index_is_built_as_its_daemon_has_it(place: Place) -> None:
     assert "index" not in names(place.data)
     with timeline.open(place.data, place.options) as db:
         assert db.search("nine").total == 2
-        assert db.messaging.messages.searchable.builds == 0, "it is there already"
+        assert db.index.searchable.builds == 0, "it is there already"
 
 
 def test_a_configuration_that_cannot_be_is_refused(place: Place) -> None:

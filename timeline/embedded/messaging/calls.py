@@ -17,6 +17,7 @@ from timeline.formats.given import FieldsLike, Value, encode_fields
 from timeline.messaging.conversations.multicommit import MultiCommit
 from timeline.messaging.pages import SyncEntry
 from timeline.messaging.service import Messages
+from timeline.search.storeindex import StoreIndex
 
 Ids = Iterable[Value]
 DEFAULT_LIMIT: Final = 100  # rows or entries of a page, where no `limit` is given
@@ -25,10 +26,10 @@ DEFAULT_LIMIT: Final = 100  # rows or entries of a page, where no `limit` is giv
 class Calls:
     """How verbs of one store are called."""
 
-    def __init__(self, lease: Lease) -> None:
+    def __init__(self, lease: Lease, index: StoreIndex) -> None:
         self._lease = lease
         self._engine = engine = lease.engine
-        self.messages = Messages(engine)
+        self.messages = Messages(engine, index)
         self._options = engine.options
 
     def _reading(self) -> Reading:

@@ -126,8 +126,7 @@ class UserCalls(Calls):
             arguments.page(limit),
             encode_name(after),
         )
-        if arguments.seconds(wait, "wait") > 0:
-            self.messages.searchable.wait(self._engine.applied, wait)
+        self.messages.index.catch_up(arguments.seconds(wait, "wait"))
         total, exact, hits, cursor = self.messages.search(request)
         found = [
             Hit(name.decode(), seq_of(payload), Fields(decode_items(payload)), marked)

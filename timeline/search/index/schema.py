@@ -7,6 +7,8 @@
                      rank      LSN ‖ low 20 bits of seq: the order of hits, unique in a timeline
                      time      of the commit, ms
                      from      the sender, unchanged
+                     kind      `post` for an entry of a feed; others have none
+                     tag       the tags of a post, unchanged
                      f0, f1 …  the texts of the indexed fields
     metadata         about     id of the timeline
                      meta      all values, as text
@@ -31,7 +33,7 @@ from tantivy import Document, Schema, SchemaBuilder
 from timeline.search.text import analysis
 from timeline.search.text.folding import fold
 
-VERSION: Final = 1
+VERSION: Final = 2  # part of the fingerprint: a new one has every index built again
 CHECKPOINT: Final = "@checkpoint"
 
 _RANK_BITS: Final = 20
@@ -63,7 +65,8 @@ def build_schema(fields: Sequence[str]) -> Schema:
         builder.add_unsigned_field(name, indexed=True, fast=True)
     for name in ("rank", "time"):
         builder.add_unsigned_field(name, fast=True)
-    builder.add_text_field("from", tokenizer_name="raw", index_option="basic")
+    for name in ("from", "kind", "tag"):
+        builder.add_text_field(name, tokenizer_name="raw", index_option="basic")
     for number, _ in enumerate(fields):
         builder.add_text_field(f"f{number}", tokenizer_name=analysis.NAME)
     builder.add_unsigned_field("about", fast=True)
@@ -88,19 +91,19 @@ def metadata_key(timeline: int) -> str:
 
 
 def entry_document(
-    timeline: int, seq: int, lsn: int, time: int, sender: str, texts: Sequence[tuple[int, str]]
+    timeline: int, seq: int, lsn: int, time: int, sender: str, texts: Sequence[tuple[str, str]]
 ) -> str:
-    """`texts` are pairs of the number of a field and its text. As JSON, which the index reads
-    itself: to give it a document field by field takes three times as long.
+    """`texts` are pairs of another field of the document and a text of it. As JSON, which the index
+    reads itself: to give it a document field by field takes three times as long.
     """
     if len(texts) == 1:
-        number, value = texts[0]
-        fields = f'"f{number}":{_quoted(value)}'
+        name, value = texts[0]
+        fields = f'"{name}":{_quoted(value)}'
     else:
-        values: dict[int, list[str]] = {}
-        for number, value in texts:
-            values.setdefault(number, []).append(_quoted(value))
-        fields = ",".join([f'"f{number}":[{",".join(each)}]' for number, each in values.items()])
+        values: dict[str, list[str]] = {}
+        for name, value in texts:
+            values.setdefault(name, []).append(_quoted(value))
+        fields = ",".join([f'"{name}":[{",".join(each)}]' for name, each in values.items()])
     return (
         f'{{"timeline":{timeline},"seq":{seq},"rank":{rank_of(lsn, seq)},"time":{time},'
         f'"key":"{timeline:x}-{seq:x}","from":{_quoted(sender)},{fields}}}'

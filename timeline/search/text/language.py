@@ -80,6 +80,10 @@ class Any(NamedTuple):
 
 Expression = Words | Not | All | Any
 
+EVERYTHING: Final = All(
+    ()
+)  # whatever is indexed: for searches that say in other ways what they want
+
 
 class _Everything(Collection[str]):
     """Takes whatever stands before a colon for a field."""

@@ -122,10 +122,13 @@ def _ranks(
 ) -> dict[int, int]:
     """The documents that the index should have of a timeline: rank → sequence number."""
     found: dict[int, int] = {}
+    kind = documents.kind(timeline.name)
+    if kind is None:
+        return found
     for row in snapshot.timelines.ranges.each(timeline, 0, keys.MAX, reverse=False):
         if (timeline.id, row[0]) in changed:
             changed[timeline.id, row[0]] = row[1]
-        elif row[1] <= lsn and documents.entry(timeline.id, row) is not None:
+        elif row[1] <= lsn and documents.entry(timeline.id, kind, row) is not None:
             found[rank_of(row[1], row[0])] = row[0]
     return found
 
