@@ -13,6 +13,7 @@ from timeline.engine.engine import Engine
 from timeline.errors import UsageError
 from timeline.formats.conversations import DYING
 from timeline.messaging.access.access import find_conversation
+from timeline.search.search import Search
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7])
@@ -85,6 +86,31 @@ def test_the_total_is_exact_to_a_thousand_and_says_when_it_is_not(db: Database) 
     db.messaging.hide("bob", "team", 1_100)
     page = db.messaging.search("bob", "rare", limit=2)
     assert (page.total, page.exact) == (499, True)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_page_asks_the_index_once(
+    db: Database, monkeypatch: pytest.MonkeyPatch, hidden: bool
+) -> None:
+    """Also one that counts what is shown, and one that goes on after another."""
+    for number in range(300):
+        db.messaging.send("team", "ann", {"text": f"word {number}"}, silent=True)
+    if hidden:  # then nothing but what is shown can be counted
+        db.messaging.hide("bob", "team", 290)
+    asked: list[int] = []
+    collect = Search._collect
+
+    def counted(search: Search, query: object, limit: int) -> object:
+        asked.append(limit)
+        return collect(search, query, limit)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Search, "_collect", counted)
+    page = db.messaging.search("bob", "word", limit=20, wait=20)
+    assert (page.total, page.exact) == (300 - hidden, True)
+    assert len(asked) == 1
+    page = db.messaging.search("bob", "word", limit=20, after=page.cursor)
+    assert len(page.hits) == 20
+    assert len(asked) == 2
 
 
 def test_what_is_forgotten_between_two_looks_is_looked_up_again(

@@ -25,7 +25,7 @@ from timeline.search.text.snippets import snippet
 
 COUNTED: Final = 1_000  # hits up to which the total is exact
 _MOST_HITS: Final = 20_000  # looked at for one page
-_FIRST_HITS: Final = 256  # at most, asked of the index at first
+_FIRST_HITS: Final = 256  # at most, asked of the index at first, where nothing is counted
 _LOOKED_UP: Final = 16  # hits, under one hold of the lock: each may cost a segment to be read
 _PAGE_BYTES: Final = 4 << 20  # after which a page ends
 _TOKEN: Final = re.compile(rb"([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,20})-([0-9]{1,4})([.+])")
@@ -106,13 +106,15 @@ class Pages:
         hits: list[Found] = []
         last: Hit | None = None  # set once the page is full
         seen = size = 0
-        for hit, payload, name in self._shown(after, limit):
+        counts = total is None and not exactly  # what is shown
+        first = COUNTED + 1 if counts else min(_FIRST_HITS, limit + 1)
+        for hit, payload, name in self._shown(after, first):
             seen += 1
             if last is None:
                 hits.append(self._describe(name, payload))
                 size += len(payload)
                 last = hit if len(hits) == limit or size >= _PAGE_BYTES else None
-            elif total is not None or exactly or seen > COUNTED:
+            elif not counts or seen > COUNTED:
                 break
         if total is None and exactly:
             number = self._found.count()
@@ -123,10 +125,12 @@ class Pages:
         more = seen > len(hits) or not self._ended
         return Results(*total, hits, _token(passed, total) if more and passed else b"")
 
-    def _shown(self, after: Hit | None, limit: int) -> Iterator[tuple[Hit, bytes, bytes]]:
-        """Hits that are shown, the newest first, within the bound of hits looked at."""
-        most = min(_FIRST_HITS, limit + 1)
-        while self._looked_at < _MOST_HITS:
+    def _shown(self, after: Hit | None, most: int) -> Iterator[tuple[Hit, bytes, bytes]]:
+        """Hits that are shown, the newest first, within the bound of hits looked at; `most` of them
+        are asked of the index at first.
+        """
+        while (left := _MOST_HITS - self._looked_at) > 0:
+            most = min(most, left)
             batch = self._found.hits(after, most)
             self._looked_at += len(batch)
             for start in range(0, len(batch), _LOOKED_UP):

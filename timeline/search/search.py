@@ -102,9 +102,12 @@ class Search:
     def hits(self, after: Hit | None, limit: int) -> list[Hit]:
         """At most `limit` hits after the hit `after`; fewer only at the end."""
         query = self._query
+        most = limit + 1  # those of the last rank wait
         if after is not None:
             query = _all_of([query, self._range("rank", 0, after.rank)])
-        most = limit + 1 if self._filter is None else _FILTERED_HITS + 1
+            most += 1  # the hit before, mostly the only one of its rank
+        if self._filter is not None:
+            most = _FILTERED_HITS + 1
         while True:
             found, number = self._collect(query, most)
             if after is None:
