@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from contextlib import suppress
+from random import Random
 from typing import Any
 
 import pytest
 
 from tests.engine.adapters import Refused
-from tests.feeds.doors import Door, Results
+from tests.feeds.doors import Door, Post, Results
 from tests.messaging.promises import Own
 
 OPTIONS = {"feed_diffusion_limit": 2, "feed_backfill": 2, "search": True, "search_commit_ms": 10}
@@ -277,3 +280,75 @@ def test_an_author_without_posts_has_none_to_find(door: Door, own: Own, word: st
     door.publish(own("ann"), word)
     door.follow(own("fan"), own("ann"))
     assert door.search("somebody", word, author=own("fan")) == Results(0, True, [], "")
+
+
+# --- all pairs of a drawn graph -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_all_pairs_of_a_drawn_graph_find_what_profiles_and_homes_show(
+    door: Door, own: Own, word: str, seed: int
+) -> None:
+    drawn = Random(seed)
+    users = [own(name) for name in ("ann", "bob", "cat", "dan", "eve")]
+    for user in users:
+        door.publish(user, f"{word} {user}")
+    for _ in range(6):
+        for _ in range(20):
+            with suppress(Refused):
+                act(door, drawn, users, word)
+        for viewer in users:
+            compare(door, viewer, users, word)
+
+
+def act(door: Door, drawn: Random, users: list[str], word: str) -> None:
+    user, other = drawn.sample(users, 2)
+    posts = door.profile(other, other).names
+    post = drawn.choice(posts) if posts else f"{other}/1"
+    audience = drawn.choice(["everybody", "followers", "named"])
+    text = f"{drawn.choice([word, 'other'])} {drawn.random()}"
+    acts: list[Callable[[], object]] = [
+        lambda: door.publish(user, text, audience=audience, mentions=[other], tags=[word]),
+        lambda: door.publish(user, text, reply=post),
+        lambda: door.publish(user, drawn.choice([text, None]), repost=post),
+        lambda: door.edit_post(other, int(post.rpartition("/")[2]), text),
+        lambda: door.delete_post(other, int(post.rpartition("/")[2])),
+        lambda: door.follow(user, other),
+        lambda: door.follow(user, other),
+        lambda: door.unfollow(user, other),
+        lambda: door.answer(other, user, drawn.choice(["accept", "reject"])),
+        lambda: door.block(user, other),
+        lambda: door.unblock(user, other),
+        lambda: door.set_about(user, user, protected=drawn.choice("01")),
+        lambda: door.set_about(user, other, mute=drawn.choice("01")),
+        lambda: door.set_about(user, other, replies=drawn.choice("01")),
+    ]
+    drawn.choice(acts)()
+
+
+def compare(door: Door, viewer: str, users: list[str], word: str) -> None:
+    everything: set[str] = set()
+    tagged: set[str] = set()
+    for author in users:
+        try:
+            posts = door.profile(viewer, author).posts
+        except Refused as refused:
+            with pytest.raises(Refused, match=re.escape(str(refused))):
+                door.search(viewer, word, author=author)
+            continue
+        fitting = fits(posts, word)
+        assert names(door, viewer, word, author=author, limit=100) == fitting
+        everything.update(fitting)
+        tagged.update(post.name for post in posts if word in post.values("@tags"))
+    assert set(names(door, viewer, word, limit=1_000)) == everything
+    assert set(names(door, viewer, "", tag=word, limit=1_000)) == tagged
+    home = fits(door.home(viewer, limit=1_000).posts, word)
+    assert names(door, viewer, word, home=True, limit=1_000) == home
+
+
+def fits(posts: list[Post], word: str) -> list[str]:
+    return [
+        post.name
+        for post in posts
+        if post.kind != "repost" and any(word in text.split() for text in post.values("text"))
+    ]
