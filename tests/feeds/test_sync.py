@@ -93,7 +93,7 @@ def test_what_a_user_does_reaches_their_other_devices(
     begin(door, bob)
     door.react(post, bob, "like")
     door.follow(bob, cat)
-    door.set_about(bob, ann, reposts="0")
+    door.set_about(bob, ann, reposts="0", notify="1")
     door.set_about(bob, cat, mute="1")
     door.set_own(bob, name="Bob")
     door.seen(bob, door.home(bob).position)
@@ -115,7 +115,7 @@ def test_what_a_user_does_reaches_their_other_devices(
     assert told[f"react {post}"] == {"@reaction": "like"}
     assert told[f"set {bob}"] == {"@protected": "0", "@pin": "0", "name": "Bob"}
     words = {"following": "1", "follows": "0", "requested": "0", "muted": "0", "blocked": "0"}
-    assert told[f"set {ann}"] == {**words, "@reposts": "0", "@replies": "1"}
+    assert told[f"set {ann}"] == {**words, "@reposts": "0", "@replies": "1", "@notify": "1"}
     now = {**words, "following": "0", "muted": "1", "blocked": "1"}
     assert told[f"follow {cat}"] == told[f"block {cat}"] == now
     # A position says what was seen, and goes back to where it came from.

@@ -434,7 +434,7 @@ class FeedCalls:
 
     def set(self, user: Value, author: Value, fields: FieldsLike) -> None:
         """Change settings. About oneself: `@protected`, `@pin`, and fields of one's own. About
-        another author: `@mute`, `@reposts`, `@replies`. An empty value removes. Raises
+        another author: `@mute`, `@reposts`, `@replies`, `@notify`. An empty value removes. Raises
         `NotFoundError`, `TooLargeError`.
         """
         who, whose, items = encode_name(user), encode_name(author), encode_fields(fields)

@@ -1,7 +1,8 @@
 """Settings: what an author says of themselves, and what a reader wants to see of an author.
 
     about oneself     `@protected` (0 or 1), `@pin` (the number of a post, 0 for none), own fields
-    about an author   `@mute`; of one who is followed `@reposts` and `@replies` (each 0 or 1)
+    about an author   `@mute`; of one who is followed `@reposts`, `@replies` and `@notify` (each 0
+                      or 1)
 
 Rule: settings take effect at the next read. An empty value is as if it was never set.
 """
@@ -30,6 +31,7 @@ from timeline.formats.conversations import decode_settings, encode_settings
 from timeline.formats.feeds import (
     NO_REPLIES,
     NO_REPOSTS,
+    NOTIFY,
     PROTECTED,
     encode_follow,
     fields_key,
@@ -39,7 +41,12 @@ from timeline.identity import check_user
 
 _MOST_BYTES: Final = 64 * 1024  # of the fields of an author
 _SWITCHES: Final = {b"": None, b"0": False, b"1": True}
-_LEFT_OUT: Final = {b"@reposts": NO_REPOSTS, b"@replies": NO_REPLIES}
+# Settings about who is followed: the flag that each is kept as, and the value that sets it.
+_FOLLOWED: Final = {
+    b"@reposts": (NO_REPOSTS, False),
+    b"@replies": (NO_REPLIES, False),
+    b"@notify": (NOTIFY, True),
+}
 
 
 def set_fields(draft: Draft, user: bytes, author: bytes, items: Sequence[bytes]) -> None:
@@ -110,10 +117,10 @@ def _set_about(
 ) -> None:
     Sight(draft, user).meet(author)
     for field, value in pairs:
-        if field != b"@mute" and field not in _LEFT_OUT:
+        if field != b"@mute" and field not in _FOLLOWED:
             raise UsageError(
-                "settings about another author are @mute, @reposts and @replies; fields of one's "
-                "own are set about oneself"
+                "settings about another author are @mute, @reposts, @replies and @notify; fields "
+                "of one's own are set about oneself"
             )
         _switch(field, value)
     home, feed = find_or_create_home(draft, user), find_or_create_feed(draft, author)
@@ -125,9 +132,10 @@ def _set_about(
         follow = follow_of(draft, home.id, feed.id)
         if follow is None:
             raise UsageError(f"{field.decode()} is about an author who is followed")
-        flags = follow.flags & ~_LEFT_OUT[field]
-        if wanted is False:
-            flags |= _LEFT_OUT[field]
+        flag, when = _FOLLOWED[field]
+        flags = follow.flags & ~flag
+        if wanted is when:
+            flags |= flag
         draft.put(follow_key(home.id, feed.id), encode_follow(follow._replace(flags=flags)))
     mutes = any(field == b"@mute" for field, _ in pairs)
     notify(draft, [home.id], feed.posts, 0, actions.MUTE if mutes else actions.SET)

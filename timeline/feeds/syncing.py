@@ -45,7 +45,7 @@ from timeline.feeds.settings import fields_of
 from timeline.feeds.sight import Sight
 from timeline.formats import actions
 from timeline.formats.entries import decode_items, encode_entry
-from timeline.formats.feeds import DELETE, EDIT, KINDS, NO_REPLIES, NO_REPOSTS, POST
+from timeline.formats.feeds import DELETE, EDIT, KINDS, NO_REPLIES, NO_REPOSTS, NOTIFY, POST
 from timeline.formats.keys import MAX
 from timeline.formats.names import FEED_EVENTS, FEEDS, HOMES, NOTES
 from timeline.formats.numbers import NO_TIMELINE, Lsn
@@ -223,6 +223,7 @@ class _Resolver:
             if follow is not None:
                 fields += (b"@reposts", b"%d" % (not follow.flags & NO_REPOSTS))
                 fields += (b"@replies", b"%d" % (not follow.flags & NO_REPLIES))
+                fields += (b"@notify", b"%d" % bool(follow.flags & NOTIFY))
         return Update(kind, author, 0, encode_entry(0, fields), position)
 
     def _seen(self, position: Position) -> Update:

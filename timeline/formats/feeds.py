@@ -46,6 +46,7 @@ PROTECTED: Final = 1  # only followers see its posts, and a follow wants an answ
 HAS_TIES: Final = 1  # it has, or had
 NO_REPOSTS: Final = 1  # the home leaves out what the author reposts
 NO_REPLIES: Final = 2
+NOTIFY: Final = 4  # the reader wants to hear at once of what the author publishes
 MUTED: Final = 1
 BLOCKS: Final = 2  # the reader blocks the author
 BLOCKED: Final = 4  # the author blocks the reader

@@ -193,7 +193,7 @@ def blocked_(session: Session, args: Arguments, view: View) -> bytes:
     "FEED.SET",
     "user author * (field value)...",
     "About oneself: @protected, @pin, and fields of one's own. About another author: @mute, "
-    "@reposts, @replies. An empty value removes.",
+    "@reposts, @replies, @notify. An empty value removes.",
     group=_GROUP,
     flags="write denyoom fast",
 )
