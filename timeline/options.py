@@ -21,6 +21,7 @@ _MAY_BE_ZERO = (
     "deleted_names",
     "feed_backfill",
     "feed_diffusion_limit",
+    "home_references",
     "inbox_age_ms",
     "inbox_references",
     "note_references",
@@ -158,6 +159,9 @@ class Options:
     following_limit: int = _option(10_000, "authors that one user may follow")
     repost_window: int = _option(
         40, "a home leaves a repost out if the same post is among so many next older ones"
+    )
+    home_references: int = _option(
+        1_000, "references that a home keeps at least, within inbox_age_ms; 0: all"
     )
     note_window_ms: int = _option(
         3_600_000, "a note that grows moves up at most once in this time; 0: each time"

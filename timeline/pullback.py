@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from heapq import heappop, heappush, heapreplace
+from heapq import heappop, heappush, heapreplace, merge
+from itertools import chain
 from typing import Final, NamedTuple
 
 from timeline.engine.view import Applied
@@ -65,6 +66,56 @@ class Part(NamedTuple):
     first: int
     last: int
     newest: int
+
+
+class Bounds:
+    """Where parts stand at commits that were asked for. It is remembered, so whoever pages through
+    what is old has the place in each timeline looked for once.
+    """
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        # By timeline, first and last number: a commit, and the last commit up to it that made an
+        # entry, with the number of that.
+        self._known: dict[tuple[int, int, int], tuple[int, int, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def lower(self, view: Applied, parts: Iterable[Part], lsn: int) -> Iterator[Part]:
+        """What the parts have of commits up to `lsn`, in order as they are."""
+        waiting = iter(parts)
+        lowered: list[Part] = []
+        for part in waiting:
+            if part.newest <= lsn:
+                lowered.sort(key=_age)
+                return merge(lowered, chain([part], waiting), key=_age)
+            newest, seq = self._newest(view, part, lsn)
+            if newest:
+                lowered.append(Part(part.timeline_id, part.first, seq, newest))
+        lowered.sort(key=_age)
+        return iter(lowered)
+
+    def _newest(self, view: Applied, part: Part, lsn: int) -> tuple[int, int]:
+        """The last commit up to `lsn` that made an entry of a part, and its number; 0 for none."""
+        key = (part.timeline_id, part.first, part.last)
+        known = self._known.get(key)
+        if known is not None and lsn <= known[0]:
+            if known[1] <= lsn:
+                return known[1], known[2]
+            part = Part(part.timeline_id, part.first, known[2], part.newest)
+        timeline = view.load(part.timeline_id)
+        row = None
+        if timeline is not None:
+            row = next(_rows_back(view, timeline, part, Place(lsn, 0)), None)
+        newest, seq = (0, 0) if row is None else (row[1], row[0])
+        self._known[key] = lsn, newest, seq
+        return newest, seq
+
+
+def _age(part: Part) -> int:
+    return -part.newest
 
 
 class Thing:

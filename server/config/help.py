@@ -41,8 +41,8 @@ GROUPS: Final = {
         recall_window_ms
     """,
     "Feeds": """
-        feed_diffusion_limit feed_backfill following_limit repost_window note_window_ms
-        note_references unseen_limit home_cache_bytes
+        feed_diffusion_limit feed_backfill following_limit repost_window home_references
+        note_window_ms note_references unseen_limit home_cache_bytes
     """,
     "Search": """
         search search_fields search_prefixes search_memory_bytes search_commit_ms

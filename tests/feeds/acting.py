@@ -48,6 +48,7 @@ class Acting(RuleBasedStateMachine):
             feed_diffusion_limit=2,
             feed_backfill=3,
             inbox_references=3,
+            home_references=3,
             inbox_age_ms=1_000,
             note_references=3,
             note_window_ms=0,

@@ -34,7 +34,7 @@ class Mirror:
 class Syncing(Acting):
     def __init__(self) -> None:
         super().__init__()
-        self.options = replace(self.options, inbox_references=12, note_references=12)
+        self.options = replace(self.options, home_references=12, note_references=12)
         self.db.close()
         self.open()
         self.mirrors: dict[str, Mirror] = {}

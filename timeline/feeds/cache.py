@@ -29,12 +29,13 @@ from timeline.formats.keys import MAX, split_number, split_pair
 from timeline.formats.numbers import TimelineId
 from timeline.formats.records import DROP
 from timeline.formats.stretches import OPEN
-from timeline.pullback import Part
+from timeline.pullback import Bounds, Part
 
 # What things take in memory, measured.
 _HOME_BYTES: Final = 1_000
 _FOLLOW_BYTES: Final = 500  # a feed that is followed
 _PART_BYTES: Final = 120  # a part that is pulled, of a feed's row and of a home
+_BOUND_BYTES: Final = 300  # a place that is remembered for whoever pages through old posts
 
 
 class FeedSummary:
@@ -69,7 +70,10 @@ class FeedSummary:
 class KeptHome:
     """Whom the owner of one home follows."""
 
-    __slots__ = ("changed", "follows", "home", "live", "settled", "size", "summaries")
+    __slots__ = (
+        "bounds", "changed", "counted", "follows", "home", "live", "parts_size", "settled",
+        "summaries",
+    )  # fmt: skip
 
     def __init__(self, home: int) -> None:
         self.home = home
@@ -78,11 +82,18 @@ class KeptHome:
         self.changed: set[int] = set()  # feeds that were followed or left since
         self.settled: list[Part] | None = None  # None: to be made
         self.live: list[tuple[FeedSummary, int]] = []  # and the first number that is pulled
-        self.size = 0
+        self.bounds = Bounds()  # where those who page through old posts are
+        self.parts_size = 0  # bytes, without `bounds`
+        self.counted = 0  # of its size in that of the cache
 
     def row(self, feed: int) -> FeedRow | None:
         summary = self.summaries.get(feed)
         return None if summary is None else summary.row
+
+    @property
+    def size(self) -> int:
+        """About what it takes in memory, in bytes."""
+        return self.parts_size + _BOUND_BYTES * len(self.bounds)
 
     def settle(self, view: View) -> None:
         """Make the parts, unless they are made."""
@@ -104,9 +115,9 @@ class KeptHome:
                 elif first <= each.last:
                     settled.append(Part(TimelineId(feed), first, each.last, each.ended))
         settled.sort(key=_age)
-        self.settled, self.live = settled, live
+        self.settled, self.live, self.bounds = settled, live, Bounds()
         parts = stretches + len(settled) + len(live)
-        self.size = _HOME_BYTES + _FOLLOW_BYTES * len(self.follows) + _PART_BYTES * parts
+        self.parts_size = _HOME_BYTES + _FOLLOW_BYTES * len(self.follows) + _PART_BYTES * parts
 
     def parts(self) -> Iterator[Part]:
         """What is pulled above the floor of the home, the newest first."""
@@ -137,13 +148,14 @@ class KeptHome:
                 if newest > lsn and each.first_event <= each.last_event:
                     yield Part(TimelineId(row.events), each.first_event, each.last_event, newest)
 
-    def parts_below(self, view: View, floor: int) -> Iterator[Part]:
-        """All that is shown of each feed, at the floor and below: everything is pulled there."""
+    def whole(self, view: View) -> Iterator[Part]:
+        """All that is shown of each feed, as it is pulled at the floor and below, the newest
+        first.
+        """
         for summary in self.summaries.values():
             summary.look(view)
         for summary in sorted(self.summaries.values(), key=_age_of_feed):
-            newest = min(summary.newest, floor)
-            yield Part(summary.feed, self.follows[summary.feed].first, MAX, newest)
+            yield Part(summary.feed, self.follows[summary.feed].first, MAX, summary.newest)
 
 
 def _age(part: Part) -> int:
@@ -190,7 +202,6 @@ class HomeCache:
             for feed in found.changed:
                 self._set(found, feed, follow_of(view, home, feed))
             found.changed.clear()
-            before = found.size
             found.settle(view)
         except BaseException:  # damage, say: what is half done must not answer the next time
             self._homes.pop(home, None)
@@ -198,7 +209,9 @@ class HomeCache:
             raise
         self._homes[home] = found
         self._homes.move_to_end(home)
-        self._size += found.size - before
+        size = found.size
+        self._size += size - found.counted
+        found.counted = size
         while self._size > self._limit and len(self._homes) > 1:
             self._close(self._homes.popitem(last=False)[1])
         return found
@@ -230,7 +243,7 @@ class HomeCache:
     def _close(self, home: KeptHome) -> None:
         for feed in list(home.summaries):
             self._release(home, feed)
-        self._size -= home.size
+        self._size -= home.counted
 
     def _clear(self) -> None:
         self._homes.clear()

@@ -187,17 +187,20 @@ class Reader:
         """
         view, inbox = self._view, TimelineId(self._home.home)
         floor = view.inboxes.floor_of(inbox)
+        bounds = self._home.bounds
         if before.lsn > floor:
-            parts = chain(self._own_part(MAX), self._home.parts())
-            above = takewhile(lambda part: part.newest > floor, parts)
+            parts = chain(self._own_part(), self._home.parts())
+            lowered = bounds.lower(view, parts, before.lsn)
+            above = takewhile(lambda part: part.newest > floor, lowered)
             for thing in newest_first(view, inbox, above, before, KINDS):
                 if thing.lsn <= floor:
                     break
                 yield thing
             before = Place(floor + 1, 0)
         if floor:
-            parts = chain(self._own_part(floor), self._home.parts_below(view, floor))
-            yield from newest_first(view, NO_TIMELINE, parts, before)
+            parts = chain(self._own_part(), self._home.whole(view))
+            lowered = bounds.lower(view, parts, min(before.lsn, floor))
+            yield from newest_first(view, NO_TIMELINE, lowered, before)
 
     @property
     def home(self) -> int:
@@ -210,8 +213,8 @@ class Reader:
         follow = self._home.follows.get(feed)
         return follow is not None and seq >= follow.first
 
-    def _own_part(self, newest: int) -> list[Part]:
-        return [] if self._own is None else [Part(self._own.id, 1, MAX, newest)]
+    def _own_part(self) -> list[Part]:
+        return [] if self._own is None else [Part(self._own.id, 1, MAX, MAX)]
 
     def post(self, thing: Thing) -> Post | None:
         """The post that a thing is; None when it is gone, or pulled in another place."""

@@ -12,9 +12,9 @@ longer, and nothing is kept for each commit.
 
     inbox_age_ms of 90 days     a reference stays for 90 to 96 days
 
-An in-box that holds more than `inbox_references`, or one of notes that holds more than
-`note_references`, gets a floor of its own, too. It is counted again
-when an eighth of that number has come since the last count, or since the store was opened.
+An in-box that holds more than `inbox_references`, a home with more than `home_references`, or one
+of notes with more than `note_references` gets a floor of its own, too. It is counted again when an
+eighth of that number has come since the last count, or since the store was opened.
 
 Floors, marks and deletions are written as sealing writes. RocksDB brings them to the disk in their
 order. So a crash that takes the floor back brings the rows below it back, and no
@@ -31,7 +31,7 @@ from typing import Final
 
 from timeline.errors import CorruptError
 from timeline.formats.keys import MAX, pair, split_pair
-from timeline.formats.names import NOTES
+from timeline.formats.names import HOMES, NOTES
 from timeline.formats.numbers import Lsn
 from timeline.formats.references import count_references, decode_floor, encode_floor
 from timeline.formats.rows import ExpiryRow, decode_expiry, encode_expiry
@@ -68,8 +68,10 @@ class Expiry:
         value = storage.get(META, EXPIRY_KEY)
         self._row = ExpiryRow(0, 0, ()) if value is None else decode_expiry(value)
         inboxes.floor = Lsn(self._row.floor)
-        self._most, self._most_notes = options.inbox_references, options.note_references
-        self._least = min(filter(None, (self._most, self._most_notes)), default=0)
+        # How many references an in-box keeps at least, by how its name begins; 0: all.
+        self._most = {HOMES: options.home_references, NOTES: options.note_references}
+        self._most_of_others = options.inbox_references
+        self._least = min(filter(None, (*self._most.values(), self._most_of_others)), default=0)
         self._grown: OrderedDict[int, int] = OrderedDict()  # in-box → references noted
         self._ready: OrderedDict[int, tuple[int, int]] = OrderedDict()  # in-box → count so far
         self.deleted = False  # since the files were last rewritten
@@ -138,7 +140,8 @@ class Expiry:
     def _most_of(self, inbox_id: int) -> int:
         """How many references an in-box keeps at least; 0: all."""
         name = self._name_of(inbox_id)
-        return self._most_notes if name is not None and name.startswith(NOTES) else self._most
+        kind = b"" if name is None else name[: name.find(b":") + 1]
+        return self._most.get(kind, self._most_of_others)
 
     def _count(self, inbox_id: int, position: int, count: int) -> tuple[int, int] | None:
         """Count references back from `position`; `count` lie above it. Make a floor below as many
