@@ -63,30 +63,35 @@ def react(draft: Draft, author: bytes, seq: int, user: bytes, name: bytes, optio
     place = Place(post.feed, post.seq)
     home = find_or_create_home(draft, user).id
     counts = counts_of(draft, place)
-    rows = [draft.get(_key(place, each, home)) for each in counts.reactions]
-    own = [
-        each for each, row in zip(counts.reactions, rows, strict=True) if holds(row, home & _MASK)
-    ]
     reaction = _find(counts, name)
-    if reaction is not None and reaction in own:
-        return reaction.users
-    if len(own) >= _MOST_OWN:
-        raise TooLargeError(f"a user has at most {_MOST_OWN} reactions to a post: remove one first")
+    row: bytes | None = None
     if reaction is None:
         reaction = _new_kind(counts, name)
         counts = counts._replace(reactions=(*counts.reactions, reaction))
-        rows.append(None)
-    row = with_number(rows[counts.reactions.index(reaction)], home & _MASK)
-    if row is not None:
-        draft.put(_key(place, reaction, home), row)
-        save_counts(draft, place, _counted(counts, reaction, 1))
-        posts = draft.load(post.feed)
-        if posts is not None:
-            notify(draft, [home], posts, post.seq, REACT)
-            if post.author != user:
-                kind = REACTED + reaction.kind
-                tell(draft, posts, post.seq, kind, Act(user, Doer(home, 0)), options, name)
+    else:
+        row = draft.get(_key(place, reaction, home))
+    row = with_number(row, home & _MASK)
+    if row is None:  # they have it
+        return reaction.users
+    _check_own(draft, place, counts, home)
+    draft.put(_key(place, reaction, home), row)
+    save_counts(draft, place, _counted(counts, reaction, 1))
+    posts = draft.load(post.feed)
+    if posts is not None:
+        notify(draft, [home], posts, post.seq, REACT)
+        if post.author != user:
+            kind = REACTED + reaction.kind
+            tell(draft, posts, post.seq, kind, Act(user, Doer(home, 0)), options, name)
     return reaction.users + 1
+
+
+def _check_own(draft: Draft, place: Place, counts: Counts, home: int) -> None:
+    """Raise unless a user may have one reaction more."""
+    if len(counts.reactions) <= _MOST_OWN:  # the new one is among these
+        return
+    rows = [draft.get(_key(place, each, home)) for each in counts.reactions]
+    if sum([holds(row, home & _MASK) for row in rows]) >= _MOST_OWN:
+        raise TooLargeError(f"a user has at most {_MOST_OWN} reactions to a post: remove one first")
 
 
 def _new_kind(counts: Counts, name: bytes) -> Reaction:
@@ -202,13 +207,14 @@ def _find(counts: Counts, name: bytes) -> Reaction | None:
 
 
 def _key(place: Place, reaction: Reaction, home: int) -> bytes:
-    return reaction_key(*place, reaction.kind, home >> REACTION_BITS)
+    return reaction_key(place.feed, place.seq, reaction.kind, home >> REACTION_BITS)
 
 
 def _counted(counts: Counts, reaction: Reaction, change: int) -> Counts:
     """With so many more of a reaction; one that nobody has is none."""
-    changed = [
-        each._replace(users=each.users + change) if each.kind == reaction.kind else each
-        for each in counts.reactions
-    ]
-    return counts._replace(reactions=tuple([each for each in changed if each.users]))
+    changed: list[Reaction] = []
+    for each in counts.reactions:
+        users = each.users + (change if each.kind == reaction.kind else 0)
+        if users:
+            changed.append(Reaction(each.kind, users, each.name))
+    return Counts(counts.replies, counts.reposts, counts.quotes, tuple(changed))
