@@ -228,6 +228,19 @@ def test_a_device_that_is_new_or_too_late_begins_anew(door: Door, own: Own) -> N
     assert door.sync_feed(bob, "device3").resync is False
 
 
+def test_devices_of_feeds_are_listed_and_forgotten(door: Door, own: Own) -> None:
+    ann, bob = own("ann"), own("bob")
+    door.publish(ann, "hello")
+    begin(door, ann)
+    assert set(door.devices(ann)) == {"phone"}
+    door.forget_device(ann, "phone")
+    assert door.sync_feed(ann, "phone").resync
+    with pytest.raises(Refused, match=r"^NOTFOUND "):
+        door.forget_device(ann, "phone")
+    with pytest.raises(Refused, match=r"^NOTFOUND "):
+        door.devices(bob)
+
+
 @pytest.mark.parametrize(
     ("user", "device", "after", "code"),
     [

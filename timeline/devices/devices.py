@@ -29,8 +29,9 @@ from timeline.formats.conversations import (
     encode_device,
     encode_settings,
 )
-from timeline.formats.numbers import Lsn
-from timeline.identity import check_device
+from timeline.formats.names import HOMES, USERS
+from timeline.formats.numbers import NO_TIMELINE, Lsn
+from timeline.identity import check_device, check_user
 from timeline.options import Options
 
 _FIELDS_BYTES: Final = 16 * 1024
@@ -38,10 +39,13 @@ _NEW: Final = DeviceRow(0, 0, 0, 0, b"")
 
 
 class Device(NamedTuple):
-    """A device as its user sees it; `acked` is empty until it acknowledged something."""
+    """A device as its user sees it. `acked` is how far it has come in conversations, `feeds` in
+    feeds; empty until it acknowledged something there.
+    """
 
     name: bytes
     acked: bytes
+    feeds: bytes
     seen: int
     fields: dict[bytes, bytes]
 
@@ -153,22 +157,55 @@ def set_device(
     )
 
 
-def forget_device(draft: Draft, inbox: int, device: bytes, options: Options) -> None:
-    """Raises `NotFoundError` when there is none of this name."""
-    if find_device(draft, inbox, device, draft.time, options) is None:
+def forget_device(draft: Draft, user: bytes, device: bytes, options: Options) -> None:
+    """Forget a device, in conversations and in feeds. Raises `NotFoundError` when there is none of
+    this name.
+    """
+    known = False
+    for inbox in _inboxes_of(draft, user):
+        if find_device(draft, inbox, device, draft.time, options) is not None:
+            draft.remove(device_key(inbox, device))
+            known = True
+    if not known:
         raise NotFoundError("this user has no such device")
-    draft.remove(device_key(inbox, device))
 
 
 def devices_of(
-    view: View, inbox: int, now: int, options: Options, cursors: Cursors
+    view: View, user: bytes, now: int, options: Options, cursors: Cursors
 ) -> list[Device]:
-    prefix = DEVICE + keys.number(inbox)
-    found = []
-    for key, value in view.scan(*between(prefix)):
-        row = decode_device(value)
-        if _is_idle(view, row, now, options):
-            continue
-        acked = cursors.encode(Position(Lsn(row.lsn), row.ordinal)) if row.known else b""
-        found.append(Device(key[len(prefix) :], acked, row.seen, decode_settings(row.fields)))
-    return found
+    """The devices of a user, in conversations and in feeds, in the order of their names. Raises
+    `NotFoundError` for nobody.
+    """
+    found: dict[bytes, Device] = {}
+    for inbox in _inboxes_of(view, user):
+        prefix = DEVICE + keys.number(inbox)
+        is_home = inbox == _home_of(view, user)
+        for key, value in view.scan(*between(prefix)):
+            row = decode_device(value)
+            if _is_idle(view, row, now, options):
+                continue
+            acked = cursors.encode(Position(Lsn(row.lsn), row.ordinal)) if row.known else b""
+            name = key[len(prefix) :]
+            before = found.get(name) or Device(name, b"", b"", 0, {})
+            found[name] = Device(
+                name,
+                before.acked if is_home else acked,
+                acked if is_home else before.feeds,
+                max(row.seen, before.seen),
+                before.fields | decode_settings(row.fields),
+            )
+    return [found[name] for name in sorted(found)]
+
+
+def _home_of(view: View, user: bytes) -> int:
+    home = view.find(HOMES + user)
+    return NO_TIMELINE if home is None else home.id
+
+
+def _inboxes_of(view: View, user: bytes) -> list[int]:
+    """Those to which devices of a user may belong. Raises `NotFoundError` when there is none."""
+    found = [view.find(prefix + check_user(user)) for prefix in (USERS, HOMES)]
+    inboxes: list[int] = [inbox.id for inbox in found if inbox is not None]
+    if not inboxes:
+        raise NotFoundError("there is no such user: joining a conversation or following makes one")
+    return inboxes

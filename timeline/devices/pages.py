@@ -20,9 +20,18 @@ _LEAST_LOOKS: Final = 512  # references looked at for any page
 _FIRST_LOOKS: Final = 64  # references resolved before it is known how large they are
 
 
+class Resolved(NamedTuple):
+    """What arrivals mean now, in their order; what is gone or not shown falls out. `used` is how
+    many of them were looked at, all unless what was read for them makes the page `full`.
+    """
+
+    updates: Updates
+    used: int
+    full: bool = False
+
+
 class Resolver(Protocol):
-    def resolve(self, arrivals: Arrivals) -> Updates:
-        """What they mean now, in their order; what is gone or not shown falls out."""
+    def resolve(self, arrivals: Arrivals) -> Resolved: ...
 
 
 class Found(NamedTuple):
@@ -33,19 +42,24 @@ class Found(NamedTuple):
     more: bool
 
 
+def looks_for(count: int) -> int:
+    """How many references a page of `count` updates looks at, at most."""
+    return max(_LEAST_LOOKS, _LOOKS_PER_ENTRY * count)
+
+
 def read_page(pull: Pull, resolver: Resolver, count: int, most: int, end: Position) -> Found:
     """At most `count` updates and about `most` bytes of them. `end` is the position of a reader who
     has everything.
     """
     found = Updates()
-    budget = max(_LEAST_LOOKS, _LOOKS_PER_ENTRY * count)
+    budget = looks_for(count)
     size = looked = 0
     room = _FIRST_LOOKS
     while pull.more and len(found) < count and budget > 0 and size < most:
         arrivals = pull.take(min(count - len(found), budget, room))
         budget -= len(arrivals.seqs)
         looked += len(arrivals.seqs)
-        updates = resolver.resolve(arrivals)
+        updates, used, full = resolver.resolve(arrivals)
         ends = list(accumulate(map(len, updates.payloads), initial=size))
         fitting = bisect_left(ends, most, 1)
         if fitting < len(updates):  # the rest does not fit
@@ -53,6 +67,9 @@ def read_page(pull: Pull, resolver: Resolver, count: int, most: int, end: Positi
             found.extend(updates)
             return Found(found, updates.position(fitting - 1), more=True)
         found.extend(updates)
+        if full:
+            reached = Position(arrivals.reached[used - 1], arrivals.passed[used - 1])
+            return Found(found, reached, used < len(arrivals.seqs) or pull.more)
         size = ends[-1]
         room = max(_FIRST_LOOKS, (most - size) * looked // (size or 1))
     return Found(found, pull.position if pull.more else end, pull.more)

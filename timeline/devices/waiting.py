@@ -154,10 +154,9 @@ class Waiters:
         self._engine.check_usable()
         if self.closed:
             raise ClosedError("the store was closed")
-        waiters = self._by_name.setdefault(name, {})
-        if not waiters and name != LOG:
+        if name not in self._by_name and name != LOG:
             self._watch.add(name)
-        waiters[waiter] = None
+        self._by_name.setdefault(name, {})[waiter] = None
 
     def remove(self, name: int, waiter: Waiter) -> None:
         """No longer; the caller holds the lock."""

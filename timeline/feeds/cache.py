@@ -24,6 +24,7 @@ from timeline.engine.engine import Engine
 from timeline.engine.view import View
 from timeline.feeds.access import follow_of, newest_commit
 from timeline.feeds.following import follows_of
+from timeline.feeds.outlets import NextEntries
 from timeline.formats.feeds import FEED, FOLLOW, FeedRow, FollowRow, decode_feed, feed_key
 from timeline.formats.keys import MAX, split_number, split_pair
 from timeline.formats.numbers import TimelineId
@@ -35,7 +36,7 @@ from timeline.pullback import Bounds, Part
 _HOME_BYTES: Final = 1_000
 _FOLLOW_BYTES: Final = 500  # a feed that is followed
 _PART_BYTES: Final = 120  # a part that is pulled, of a feed's row and of a home
-_BOUND_BYTES: Final = 300  # a place that is remembered for whoever pages through old posts
+_BOUND_BYTES: Final = 300  # a place that is remembered, in `bounds` or `ahead`
 
 
 class FeedSummary:
@@ -71,7 +72,7 @@ class KeptHome:
     """Whom the owner of one home follows."""
 
     __slots__ = (
-        "bounds", "changed", "counted", "follows", "home", "live", "parts_size", "settled",
+        "ahead", "bounds", "changed", "counted", "follows", "home", "live", "parts_size", "settled",
         "summaries",
     )  # fmt: skip
 
@@ -83,7 +84,8 @@ class KeptHome:
         self.settled: list[Part] | None = None  # None: to be made
         self.live: list[tuple[FeedSummary, int]] = []  # and the first number that is pulled
         self.bounds = Bounds()  # where those who page through old posts are
-        self.parts_size = 0  # bytes, without `bounds`
+        self.ahead = NextEntries()  # where devices that catch up go on
+        self.parts_size = 0  # bytes, without `bounds` and `ahead`
         self.counted = 0  # of its size in that of the cache
 
     def row(self, feed: int) -> FeedRow | None:
@@ -93,7 +95,7 @@ class KeptHome:
     @property
     def size(self) -> int:
         """About what it takes in memory, in bytes."""
-        return self.parts_size + _BOUND_BYTES * len(self.bounds)
+        return self.parts_size + _BOUND_BYTES * (len(self.bounds) + len(self.ahead))
 
     def settle(self, view: View) -> None:
         """Make the parts, unless they are made."""
@@ -115,7 +117,8 @@ class KeptHome:
                 elif first <= each.last:
                     settled.append(Part(TimelineId(feed), first, each.last, each.ended))
         settled.sort(key=_age)
-        self.settled, self.live, self.bounds = settled, live, Bounds()
+        self.settled, self.live = settled, live
+        self.bounds, self.ahead = Bounds(), NextEntries()
         parts = stretches + len(settled) + len(live)
         self.parts_size = _HOME_BYTES + _FOLLOW_BYTES * len(self.follows) + _PART_BYTES * parts
 

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from timeline.commit.draft import Draft
 from timeline.errors import NoPermissionError, NotFoundError, TooLargeError, UsageError, shown
-from timeline.fanout import push, stamp
+from timeline.fanout import notify, push, stamp
 from timeline.feeds.access import (
     Feed,
     author_of,
@@ -35,8 +35,9 @@ from timeline.fields import check_own_fields, check_text, event_fields
 from timeline.formats.conversations import KeyRow
 from timeline.formats.entries import decode_items
 from timeline.formats.feeds import DELETE, EDIT, KINDS, POST
+from timeline.formats.names import HOMES
 from timeline.formats.notes import QUOTED, REPLIED, REPOSTED, Doer
-from timeline.formats.posts import header_of, post_name
+from timeline.formats.posts import NAMED, header_of, post_name
 from timeline.idempotency import Keys, digest_of
 from timeline.identity import APPLICATION, check_actor, check_user
 from timeline.options import Options
@@ -213,7 +214,10 @@ def delete(draft: Draft, author: bytes, seq: int, actor: bytes) -> None:
         if feed.row.pinned == seq:
             feed.row = feed.row._replace(pinned=0)
             feed.save(draft)
-        _tell(draft, feed, DELETE, actor, seq)
+        header = header_of(row[3])
+        _tell(
+            draft, feed, DELETE, actor, seq, header.mentions if header.audience == NAMED else None
+        )
 
 
 def _feed_of(draft: Draft, author: bytes, actor: bytes) -> Feed | None:
@@ -226,11 +230,29 @@ def _no_post(author: bytes, seq: int) -> NotFoundError:
     return NotFoundError(f"there is no post {shown(post_name(author, seq))}")
 
 
-def _tell(draft: Draft, feed: Feed, kind: int, actor: bytes, seq: int) -> None:
-    """Record what happened to a post, for the devices of those who may hold it."""
+def _tell(
+    draft: Draft,
+    feed: Feed,
+    kind: int,
+    actor: bytes,
+    seq: int,
+    named: Sequence[bytes] | None = None,
+) -> None:
+    """Record what happened to a post, for the devices of those who may hold it: followers, or those
+    who are `named` alone.
+    """
     fields = event_fields(KINDS[kind], seq, actor, draft.time)
+    if named is not None:
+        fields += (b"@for", NAMED)
+        for user in named:
+            fields += (b"@mentions", user)
     draft.append(feed.events, [*fields, *stamp(draft)])
-    if not feed.pulled:
+    if feed.pulled:
+        return
+    if named is not None:
+        homes = [draft.find(HOMES + user) for user in named]
+        notify(draft, [home.id for home in homes if home is not None], feed.posts, seq, kind)
+    else:
         push(draft, feed.id, feed.posts, seq, kind)
 
 

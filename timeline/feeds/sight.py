@@ -61,6 +61,7 @@ class Sight:
         self._protected: dict[int, bool] = {}
         self._feeds: dict[bytes, Feed | None] = {}
         self._found: dict[bytes, Post | None] = {}
+        self.read = 0  # bytes of posts that were found by their names
 
     def sees(self, post: Post) -> bool:
         """Whether the viewer may see a post that was found somewhere."""
@@ -187,6 +188,7 @@ class Sight:
             post = None
             if feed is not None and payload is not None:
                 post = Post(author, feed.id, seq, payload)
+                self.read += len(payload)
             self._found[name] = post if post is not None and self.sees(post) else None
         return self._found[name]
 

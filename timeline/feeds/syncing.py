@@ -17,17 +17,18 @@ reading cannot go on is answered with `resync`, never with a gap.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 
 from timeline.commit.draft import Draft
 from timeline.devices.cursors import cursors_of
 from timeline.devices.devices import acknowledge, begin_of
-from timeline.devices.pages import PAGE_BYTES, Found, collapse, read_page
+from timeline.devices.pages import PAGE_BYTES, Resolved, collapse, looks_for, read_page
 from timeline.devices.updates import Update, Updates
 from timeline.engine.view import Applied
 from timeline.errors import CorruptError
-from timeline.fanout import Arrivals, Outlet, Position, Pull
+from timeline.fanout import Arrivals, Position, Pull
 from timeline.feeds.access import (
     author_of,
     check_known,
@@ -43,18 +44,19 @@ from timeline.feeds.posts import Post, References
 from timeline.feeds.service import Feeds
 from timeline.feeds.settings import fields_of
 from timeline.feeds.sight import Sight
+from timeline.feeds.watching import owner_of
 from timeline.formats import actions
 from timeline.formats.entries import decode_items, encode_entry
 from timeline.formats.feeds import DELETE, EDIT, KINDS, NO_REPLIES, NO_REPOSTS, NOTIFY, POST
 from timeline.formats.keys import MAX
 from timeline.formats.names import FEED_EVENTS, FEEDS, HOMES, NOTES
 from timeline.formats.numbers import NO_TIMELINE, Lsn
-from timeline.formats.posts import post_name
+from timeline.formats.posts import NAMED, post_name
 from timeline.lsm.timeline import Timeline
-from timeline.pullback import Thing
+from timeline.pullback import Part, Thing
 
 _NUMBERS: Final = {name.encode(): number for number, name in KINDS.items()}
-_COLLAPSING: Final = (EDIT, *actions.KINDS)  # several of one thing in a page show the same
+_COLLAPSING: Final = (EDIT, DELETE, *actions.KINDS)  # several of one thing in a page show the same
 
 
 class SyncPage(NamedTuple):
@@ -88,26 +90,24 @@ def sync(feeds: Feeds, user: bytes, device: bytes, after: bytes | None, count: i
     if position is None or position.lsn < floor:
         return SyncPage(Updates(), {}, cursors.encode(end), more=False, resync=True)
     kept = feeds.homes.of(home_id)
-    outlets = _own_outlets(view, user, position.lsn)
-    for part in kept.parts_above(view, position.lsn):
-        timeline = view.load(part.timeline_id)
-        if timeline is not None:
-            outlets.append(Outlet(timeline, part.first, part.last))
+    parts = chain(_own_parts(view, user, position.lsn), kept.parts_above(view, position.lsn))
+    # One more than the page looks at, so that it ends before they do.
+    outlets = kept.ahead.outlets(view, parts, position.lsn, looks_for(count) + 1)
     resolver = _Resolver(view, Reader(view, kept, Sight(view, user, kept.follows)))
     pull = Pull(view, view.inboxes, own, position, outlets, count)
-    found = resolver.fit(read_page(pull, resolver, count, PAGE_BYTES, end))
+    found = read_page(pull, resolver, count, PAGE_BYTES, end)
     collapse(found.updates, _COLLAPSING)
     refs = resolver.references(found.updates)
     return SyncPage(found.updates, refs, cursors.encode(found.position), found.more, resync=False)
 
 
-def _own_outlets(view: Applied, user: bytes, lsn: int) -> list[Outlet]:
+def _own_parts(view: Applied, user: bytes, lsn: int) -> Iterator[Part]:
     """What the reader published or changed above a commit."""
     feed = find_feed(view, user)
-    if feed is None:
-        return []
-    timelines = (feed.posts, feed.events)
-    return [Outlet(each, 1, MAX) for each in timelines if newest_commit(view, each) > lsn]
+    for timeline in () if feed is None else (feed.posts, feed.events):
+        newest = newest_commit(view, timeline)
+        if newest > lsn:
+            yield Part(timeline.id, 1, MAX, newest)
 
 
 def acknowledge_feeds(
@@ -131,20 +131,25 @@ class _Resolver:
         self._notes = Notes(view, reader.sight)
         # What updates name, by kind, author and number.
         self._named: dict[tuple[int, bytes, int], Sequence[bytes]] = {}
+        self._size = 0  # bytes of the updates so far
 
-    def resolve(self, arrivals: Arrivals) -> Updates:
+    def resolve(self, arrivals: Arrivals) -> Resolved:
+        """The page ends with the update that brings it to its bytes, with all that was read for it:
+        the posts that updates name, and those of reposts that are not shown.
+        """
         found = Updates()
         lsns, timelines, seqs, kinds, reached, passed = arrivals
         for at, kind in enumerate(kinds):
             timeline = self._view.load(timelines[at])
-            if timeline is None:
-                continue
             position = Position(reached[at], passed[at])
             thing = Thing(lsns[at], 0, timelines[at], seqs[at], kind, b"")
-            update = self._update(timeline, thing, position)
+            update = None if timeline is None else self._update(timeline, thing, position)
             if update is not None:
                 found.add(update)
-        return found
+                self._size += len(update.payload)
+            if self._size + self._sight.read >= PAGE_BYTES:
+                return Resolved(found, at + 1, full=True)
+        return Resolved(found, len(kinds))
 
     def _update(self, timeline: Timeline, thing: Thing, position: Position) -> Update | None:
         kind = thing.kind
@@ -166,13 +171,14 @@ class _Resolver:
             if row is None:
                 return None
             thing.payload = row[3]
-        return self._shown(POST, self._reader.post(thing), position)
+        post = self._reader.post(thing)
+        wanted = post is not None and self._sight.sees(post) and self._sight.wants(post)
+        return self._shown(POST, post if wanted else None, position)
 
     def _shown(self, kind: int, post: Post | None, position: Position) -> Update | None:
-        """That a post came or was changed, if the reader is shown it."""
-        if post is None or not (self._sight.sees(post) and self._sight.wants(post)):
+        if post is None:
             return None
-        self._named[kind, post.author, post.seq] = self._sight.named(post)
+        self._name((kind, post.author, post.seq), self._sight.named(post))
         return Update(kind, post.author, post.seq, post.payload, position)
 
     def _event(self, events: Timeline, thing: Thing, position: Position) -> Update | None:
@@ -181,20 +187,23 @@ class _Resolver:
         posts = self._view.find(FEEDS + events.name[len(FEED_EVENTS) :])
         if row is None or posts is None:
             return None
-        kind, seq = split_event(row[3])
+        kind, seq, named = split_event(row[3])
+        viewer = self._sight.viewer
+        if named is not None and viewer not in named and viewer != owner_of(events.name):
+            return None
         return self._changed(posts, kind, seq, position)
 
     def _changed(self, posts: Timeline, kind: int, seq: int, position: Position) -> Update | None:
-        """That a post was edited or deleted, if it is one of the home."""
+        """That a post was edited or deleted, if the home reaches to it. A device may hold it also
+        where the home leaves it out now, since its author is muted, say.
+        """
         author = author_of(posts.name)
-        if not self._reader.reaches(posts.id, seq):
+        if not self._reader.reaches(posts.id, seq) or self._sight.is_kept_from(author):
             return None
-        row = self._view.entry(posts, seq)
         if kind == EDIT:
+            row = self._view.entry(posts, seq)
             post = None if row is None else Post(author, posts.id, seq, row[3])
-            return self._shown(EDIT, post, position)
-        if not self._sight.hears(author):
-            return None
+            return self._shown(EDIT, post if post and self._sight.sees(post) else None, position)
         return Update(DELETE, author, seq, encode_entry(seq, []), position)
 
     # --- what the reader did ------------------------------------------------------------------
@@ -265,40 +274,31 @@ class _Resolver:
             fields += (b"@post", name)
         fields += (b"@first", b"%d" % note.first, b"@time", b"%d" % note.time)
         if note.post:
-            self._named[actions.NOTE, author, seq] = (note.post, *note.posts)
+            self._name((actions.NOTE, author, seq), (note.post, *note.posts))
         return Update(actions.NOTE, author, seq, encode_entry(seq, fields), position)
 
     # --- what they name -----------------------------------------------------------------------
 
+    def _name(self, place: tuple[int, bytes, int], names: Sequence[bytes]) -> None:
+        """Read what an update names, so that it is known how much that is."""
+        self._named[place] = names
+        for name in names:
+            self._sight.find(name)
+
     def references(self, updates: Updates) -> References:
         """The posts that updates name, each once."""
-        return self._sight.look_up([name for names in self._names(updates) for name in names])
-
-    def fit(self, found: Found) -> Found:
-        """As much as fits into a page with the posts that it names."""
-        size = 0
-        seen: set[bytes] = set()
-        for at, names in enumerate(self._names(found.updates)):
-            size += len(found.updates.payloads[at])
-            for name in names:
-                if name not in seen:
-                    seen.add(name)
-                    post = self._sight.find(name)
-                    size += 0 if post is None else len(post.payload)
-            if size >= PAGE_BYTES and at + 1 < len(found.updates):
-                found.updates.cut(at + 1)
-                return Found(found.updates, found.updates.position(at), more=True)
-        return found
-
-    def _names(self, updates: Updates) -> list[Sequence[bytes]]:
         places = zip(updates.kinds, updates.sources, updates.seqs, strict=True)
-        return [self._named.get(place, ()) for place in places]
+        return self._sight.look_up([name for at in places for name in self._named.get(at, ())])
 
 
-def split_event(payload: bytes) -> tuple[int, int]:
-    """(kind, post concerned) of a stored event of a feed."""
+def split_event(payload: bytes) -> tuple[int, int, list[bytes] | None]:
+    """(kind, post concerned, those who alone may hear of it) of a stored event of a feed; None for
+    all.
+    """
     items = decode_items(payload)
     kind = _NUMBERS.get(items[1]) if len(items) > 3 and items[0] == b"@kind" else None
     if kind is None or items[2] != b"@id" or not items[3].isdigit():
         raise CorruptError("an event of a feed is damaged: run `timeline verify`")
-    return kind, int(items[3])
+    pairs = list(zip(items[::2], items[1::2], strict=True))
+    named = [value for field, value in pairs if field == b"@mentions"]
+    return kind, int(items[3]), named if (b"@for", NAMED) in pairs else None

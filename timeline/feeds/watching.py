@@ -4,9 +4,11 @@ Responsibility: know the readers for whom somebody waits. Say of each applied gr
 them it may have brought something: by a reference in their home or their notes, or by a post or an
 event in a feed that they follow, or in their own.
 
-Rule: as for conversations. A group is looked at one time, and only if somebody waits. It may name a
-reader for whom there turns out to be nothing, and never leaves one out. Nothing is kept of readers
-for whom nobody waits.
+Rule: as for conversations. A group is looked at one time, and only if somebody waits or did so
+lately. It may name a reader for whom there turns out to be nothing, and never leaves one out.
+
+Who waits in calls that follow each other would have all follows read at each. So those of readers
+for whom nobody waits any more are kept for a while, up to a number of follows.
 
 A reader is waited for by the id of a timeline of theirs (`waited_by`): their home, or if they have
 none yet their feed or in-box. It stays the same although a home is made meanwhile.
@@ -14,6 +16,7 @@ none yet their feed or in-box. It stays the same although a home is made meanwhi
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
@@ -28,6 +31,7 @@ from timeline.formats.keys import number, split_pair
 from timeline.formats.names import FEED_EVENTS, FEEDS, HOMES, NOTES, USERS
 from timeline.formats.records import NOTIFY, decode_target
 
+_LATELY: Final = 100_000  # follows that are kept of readers for whom nobody waits, some 10 MB
 _UNKNOWN: Final = -2  # the LSN of no group, nor of the one before
 
 
@@ -56,24 +60,32 @@ class FeedWatch:
         self._reader_of: dict[int, bytes] = {}  # id → reader
         self._ids: dict[bytes, set[int]] = {}  # reader → by which ids somebody waits
         self._followed: dict[bytes, list[int]] = {}  # reader → feeds
+        # Of these, readers for whom nobody waits, those that were waited for longest ago first.
+        self._lately: OrderedDict[bytes, int] = OrderedDict()  # → follows, about
+        self._kept = 0  # the sum of these
         self._readers: dict[int, set[bytes]] = {}  # feed → readers
         self._seen = _UNKNOWN  # LSN up to which groups were told
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        """How many readers groups are looked at for."""
+        return len(self._followed)
 
     def add(self, name: int) -> None:
         """Somebody waits for a reader, by an id."""
         timeline = self._view.load(name)
         if timeline is None:
             raise NotFoundError("who is waited for is not there any more")
-        if not self._waiting:
+        if not self._followed:
             self._seen = self._engine.applied
         self._waiting[name] = self._waiting.get(name, 0) + 1
         if self._waiting[name] == 1:
             reader = self._reader_of[name] = owner_of(timeline.name)
             self._ids.setdefault(reader, set()).add(name)
-            self._follow(reader)
+            if self._lately.pop(reader, None) is None:
+                if reader not in self._followed:
+                    self._follow(reader)
+            else:
+                self._kept -= self._weight(reader)
 
     def remove(self, name: int) -> None:
         """One of those who wait by an id waits no longer."""
@@ -85,7 +97,10 @@ class FeedWatch:
         self._ids[reader].discard(name)
         if not self._ids[reader]:
             del self._ids[reader]
-            self._unfollow(reader)
+            self._lately[reader] = self._weight(reader)
+            self._kept += self._lately[reader]
+            while self._kept > _LATELY:
+                self._forget(next(iter(self._lately)))
 
     def concerned(self, group: Group) -> set[int]:
         """The ids for which an applied group may have brought something. If groups before it were
@@ -95,21 +110,26 @@ class FeedWatch:
         missed = group.first != self._seen + 1
         self._seen = _UNKNOWN  # if this fails, all are concerned the next time
         if missed:
+            for reader in list(self._lately):
+                self._forget(reader)
             for reader in self._ids:
                 self._follow(reader)
             readers = set(self._ids)
         else:
             readers = self._look(group)
         self._seen = group.last
-        return set().union(*[self._ids[reader] for reader in readers])
+        return set().union(*[self._ids.get(reader, ()) for reader in readers])
 
     def _look(self, group: Group) -> set[bytes]:
         found: set[bytes] = set()
         for key in group.state:
             if key[:2] == FOLLOW:
                 home = self._view.load(split_pair(key[2:])[0])
-                if home is not None and owner_of(home.name) in self._ids:
-                    found.add(owner_of(home.name))
+                reader = b"" if home is None else owner_of(home.name)
+                if reader in self._ids:
+                    found.add(reader)
+                elif reader in self._lately:
+                    self._forget(reader)
         for reader in found:
             self._follow(reader)
         for timeline_id, timeline in {each.id: each for each in group.appended.timelines}.items():
@@ -137,13 +157,22 @@ class FeedWatch:
                     found.add(reader)
         return found
 
+    def _weight(self, reader: bytes) -> int:
+        return 1 + len(self._followed[reader])
+
+    def _forget(self, reader: bytes) -> None:
+        """Keep nothing of a reader for whom nobody waits."""
+        self._kept -= self._lately.pop(reader)
+        self._unfollow(reader)
+
     def _follow(self, reader: bytes) -> None:
         """Find out again whom a reader follows."""
         self._unfollow(reader)
         home = self._view.find(HOMES + reader)
-        if home is None:
-            return
-        feeds = [second_id(key) for key, _ in self._view.scan(*between(FOLLOW + number(home.id)))]
+        feeds: list[int] = []
+        if home is not None:
+            rows = self._view.scan(*between(FOLLOW + number(home.id)))
+            feeds = [second_id(key) for key, _ in rows]
         self._followed[reader] = feeds
         for feed in feeds:
             self._readers.setdefault(feed, set()).add(reader)

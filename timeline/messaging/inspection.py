@@ -237,7 +237,7 @@ def inspect_user(
 def _devices(engine: Engine, messages: Messages, user: bytes, inbox: Timeline) -> list[DeviceFacts]:
     cursors = messages.reader.cursors
     found = []
-    for each in devices_of(messages.view, inbox.id, engine.view.now(), engine.options, cursors):
+    for each in devices_of(messages.view, user, engine.view.now(), engine.options, cursors):
         position = cursors.decode(each.acked, engine.applied) if each.acked else None
         behind = commits = 0
         if position is not None:

@@ -128,8 +128,11 @@ class Receipts(NamedTuple):
 
 
 class DeviceInfo(NamedTuple):
+    """`acked` is how far it has come in conversations, `feeds` in feeds."""
+
     device: str
     acked: str
+    feeds: str
     online: bool
     seen: int
     fields: dict[bytes, bytes]

@@ -187,7 +187,7 @@ def devices_(session: Session, args: Arguments, view: View) -> bytes:
     messages = session.service.messages
     found = devices.devices_of(
         view,
-        find_user(view, args[1]).id,
+        args[1],
         messages.engine.view.now(),
         messages.options,
         messages.reader.cursors,
@@ -200,6 +200,8 @@ def devices_(session: Session, args: Arguments, view: View) -> bytes:
             (b"online", replies.integer(int(messages.presence.is_online(args[1], each.name)))),
             (b"seen", replies.integer(each.seen)),
         ]
+        if each.feeds:
+            pairs.append((b"feeds", replies.bulk(each.feeds)))
         pairs += [(name, replies.bulk(value)) for name, value in each.fields.items()]
         maps.append(encode_map(pairs, session.resp))
     return replies.array(maps)
@@ -223,13 +225,12 @@ def device(session: Session, args: Arguments, draft: Draft) -> bytes:
 @write(
     "USER.FORGET",
     "user device",
-    "Forgets a device: its position and its fields.",
+    "Forgets a device: its positions, also in feeds, and its fields.",
     group=_GROUP,
     flags="write fast",
 )
 def forget(session: Session, args: Arguments, draft: Draft) -> bytes:
-    inbox = find_user(draft, args[1]).id
-    devices.forget_device(draft, inbox, args[2], session.service.messages.options)
+    devices.forget_device(draft, args[1], args[2], session.service.messages.options)
     return replies.OK
 
 

@@ -142,7 +142,7 @@ class UserCalls(Calls):
         with self._reading():
             found = devices.devices_of(
                 self.messages.view,
-                find_user(self.messages.view, who).id,
+                who,
                 self._engine.view.now(),
                 self._options,
                 self.messages.reader.cursors,
@@ -152,6 +152,7 @@ class UserCalls(Calls):
             DeviceInfo(
                 each.name.decode(),
                 each.acked.decode(),
+                each.feeds.decode(),
                 online(who, each.name),
                 each.seen,
                 each.fields,
@@ -172,13 +173,10 @@ class UserCalls(Calls):
         self._engine.commit(work)
 
     def forget_device(self, user: Value, device: Value) -> None:
-        """Forget a device: its position and its fields. Raises `NotFoundError`."""
+        """Forget a device: its positions, also in feeds, and its fields. Raises `NotFoundError`."""
         who, name = encode_name(user), check_device(encode_name(device))
 
-        def work(draft: Draft) -> None:
-            devices.forget_device(draft, find_user(draft, who).id, name, self._options)
-
-        self._engine.commit(work)
+        self._engine.commit(lambda draft: devices.forget_device(draft, who, name, self._options))
 
     def online(self, user: Value) -> bool:
         """Whether a subscription or a blocked sync of the user is open in this process."""

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from timeline.devices.cursors import Cursors
 from timeline.devices.devices import begin_of
-from timeline.devices.pages import PAGE_BYTES, collapse, read_page
+from timeline.devices.pages import PAGE_BYTES, Resolved, collapse, read_page
 from timeline.devices.updates import Update, Updates
 from timeline.engine.engine import Engine
 from timeline.engine.view import Applied
@@ -209,7 +209,7 @@ class _Resolver:
         self._inbox = inbox
         self._known: dict[int, _Seen | None] = {}
 
-    def resolve(self, arrivals: Arrivals) -> Updates:
+    def resolve(self, arrivals: Arrivals) -> Resolved:
         """What they mean, in their order, timeline by timeline. Rows without a payload are of what
         is gone or not shown, and fall out in the end.
         """
@@ -233,7 +233,7 @@ class _Resolver:
                 self._events(seen, timeline_id, rows, found)
         if not all(found.payloads):
             found.select(found.payloads)
-        return found
+        return Resolved(found, len(arrivals.seqs))
 
     def _look_up(self, timeline_id: int) -> _Seen | None:
         found: _Seen | None = None

@@ -170,12 +170,8 @@ def misleading(reference: Reference, target: tuple[bytes, int] | None) -> str:
     if target is None or kind == DELETE:
         return ""  # rightly gone
     name, head = target
-    if _is_of_feed(kind):  # each names a post, or 0 for its author
-        if not name.startswith(HOMES if kind == actions.SEEN else FEEDS):
-            whose = "home" if kind == actions.SEEN else "feed"
-            word = {**feeds.KINDS, **actions.KINDS, **notes.KINDS}.get(kind, "reaction")
-            return f"a reference of kind {word} leads to {shown(name)}, which is no {whose}"
-        return _beyond(name, seq, head)
+    if _is_of_feed(kind):
+        return _misleading_in_feeds(name, seq, kind, head)
     event = RECALL < kind < READ and seq > 0
     if kind in (CLEAR, REPLAY):  # a clear by retention leads to events, one by a user not
         event = name.startswith(EVENTS)
@@ -184,6 +180,17 @@ def misleading(reference: Reference, target: tuple[bytes, int] | None) -> str:
         word = "replay" if kind == REPLAY else KINDS[kind]
         return f"a reference of kind {word} leads to {shown(name)}, which {what}"
     return _beyond(name, seq, head) if event or kind < READ or kind == REPLAY else ""
+
+
+def _misleading_in_feeds(name: bytes, seq: int, kind: int, head: int) -> str:
+    """Each names a post, or 0 for its author or for the home itself."""
+    word = {**feeds.KINDS, **actions.KINDS, **notes.KINDS}.get(kind, "reaction")
+    whose = "home" if kind == actions.SEEN else "feed"
+    if not name.startswith(HOMES if kind == actions.SEEN else FEEDS):
+        return f"a reference of kind {word} leads to {shown(name)}, which is no {whose}"
+    if seq and kind in actions.KINDS and kind != actions.REACT:
+        return f"a reference of kind {word} leads to number {seq}, and to none rightly"
+    return _beyond(name, seq, head)
 
 
 def _is_of_feed(kind: int) -> bool:
