@@ -126,19 +126,36 @@ def test_what_is_forgotten_between_two_looks_is_looked_up_again(
     with timeline.open(path, OPTIONS, segment_cache_bytes=1 << 20) as db:
         assert len(texts(db)) == 40
         engine = db.engine
-        monkeypatch.setattr(engine, "lock", Forgetting(engine))
+        monkeypatch.setattr(engine, "lock", Forgetting(engine, b"@conv:"))
         assert len(texts(db)) == 40
         assert len(list(db.search("word", limit=100).hits)) == 40
         assert len(list(db.timeline("@conv:team").range(limit=100))) == 40
 
 
+def test_posts_that_are_forgotten_between_two_looks_are_looked_up_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "store"
+    with timeline.open(path, OPTIONS) as db:
+        for number in range(40):
+            db.feeds.publish("ann", {"text": f"word {number}"})
+        db.feeds.follow("bob", ["ann"])
+        db.compact()
+    with timeline.open(path, OPTIONS, segment_cache_bytes=1 << 20) as db:
+        assert db.feeds.search("bob", "word", wait=20).total == 40
+        monkeypatch.setattr(db.engine, "lock", Forgetting(db.engine, b"@feed:"))
+        for home in (False, True):
+            page = db.feeds.search("bob", "word", home=home, limit=100)
+            assert len(page.hits) == page.total == 40
+
+
 class Forgetting:
     """A lock; whenever it is released, others read what they need and use up what is kept of it."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, prefix: bytes) -> None:
         self._engine, self._lock, self._depth = engine, engine.lock, 0
         self._known = [
-            each.id for each in engine.timelines.by_id.values() if each.name.startswith(b"@conv:")
+            each.id for each in engine.timelines.by_id.values() if each.name.startswith(prefix)
         ]
 
     def __enter__(self) -> None:

@@ -71,7 +71,7 @@ def search(
 ) -> None:
     """Search for QUERY: words, "phrases", begin*, AND OR NOT, field:word. The newest come first.
 
-    Texts and titles of conversations are indexed, and what the daemon's configuration adds.
+    Texts and titles of messages and posts are indexed, and what the daemon's configuration adds.
     """
     if sender is not None and user is None:
         raise click.UsageError("--sender goes with --user")

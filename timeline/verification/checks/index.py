@@ -3,7 +3,7 @@
 Checked: the index has a document for every entry that it should have, and no other. It is compared
 as of its checkpoint; entries that changed since are left out.
 
-Example: message 7 of `team` is in the store, and no document stands for it.
+Example: message 7 of `team`, or post 7 of `ann`, is in the store, and no document stands for it.
 
 An index that is missing, of another store, or older than the beginning of the log is no damage: the
 next opening builds another.
@@ -103,11 +103,11 @@ def _compare(
     twice = len(there) - len(known)
     for seq in missing[:3]:
         more = f" (one of {len(missing)})" if len(missing) > 1 else ""
-        yield Finding(INDEX, f"message {seq}{more} is not in the index: {_MEANS}", b"", name, seq)
+        yield Finding(INDEX, f"entry {seq}{more} is not in the index: {_MEANS}", b"", name, seq)
     if extra or twice:
         yield Finding(
             INDEX,
-            f"the index has {len(extra) + twice} documents that no message stands for: {_MEANS}",
+            f"the index has {len(extra) + twice} documents that stand for no entry: {_MEANS}",
             b"",
             name,
         )

@@ -157,12 +157,40 @@ def test_no_query_takes_the_index_from_the_others(
     assert (info["index_builds"], info["index_last_failure"]) == (builds, "")
 
 
-def test_searching_is_no_part_of_a_commit(client: Client, own: str) -> None:
+@pytest.mark.parametrize("command", ["USER.SEARCH", "FEED.SEARCH"])
+def test_searching_is_no_part_of_a_commit(client: Client, own: str, command: str) -> None:
     talk(client, own, f"ann{own}")
     pipe = client.pipeline(transaction=True)
-    pipe.execute_command("USER.SEARCH", f"ann{own}", "word")
+    pipe.execute_command(command, f"ann{own}", "word")
     with pytest.raises(ResponseError, match="outside MULTI"):
         pipe.execute()
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["WHAT"], "there is no option WHAT here"),
+        (["HOME", "1"], "there is no option 1 here"),
+        (["CONV", "team"], "there is no option CONV here"),
+        (["SENDER", "ann"], "there is no option SENDER here"),
+        (["TAG"], "a value is missing after TAG"),
+        (["*", "text", "x"], "syntax error"),
+        (["WAIT", "-1"], "timeout is negative"),
+        (["SINCE", "soon"], "a time is"),
+        (["COUNT", "0"], "COUNT"),
+    ],
+)
+def test_options_of_a_search_of_posts_are_checked(
+    client: Client, own: str, words: list[str], problem: str
+) -> None:
+    client.execute_command("FEED.PUBLISH", f"ann{own}", "*", "text", own)
+    search = ("FEED.SEARCH", f"ann{own}", own)
+    with pytest.raises(ResponseError, match=problem):
+        client.execute_command(*search, *words)
+    with pytest.raises(ResponseError, match="UTF-8"):
+        client.execute_command("FEED.SEARCH", f"ann{own}", b"\xff")
+    found = as_map(client.execute_command(*search, "home", "count", "5", *WAIT))
+    assert [hit[1] for hit in found[b"hits"]] == [b"1-0"]
 
 
 def test_others_go_on_while_somebody_waits_for_the_index(start: Start) -> None:
