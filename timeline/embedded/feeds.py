@@ -249,7 +249,7 @@ class FeedCalls:
             arguments.text(query, "query"),
             None if author is None else encode_name(author),
             None if tag is None else encode_name(tag),
-            home,
+            bool(home),
             arguments.at(since, "since"),
             arguments.at(until, "until"),
             arguments.page(limit),
