@@ -175,9 +175,9 @@ class Options:
     )
 
     # Search.
-    search: bool = _option(True, "keep a search index of messages and metadata")
+    search: bool = _option(True, "keep a search index of messages, posts and metadata")
     search_fields: tuple[str, ...] = _option(
-        ("text", "title"), "fields of messages that are indexed, separated by commas"
+        ("text", "title"), "fields of messages and posts that are indexed, separated by commas"
     )
     search_prefixes: tuple[str, ...] = _option(
         (), "raw timelines whose names begin like this are indexed too, separated by commas"
