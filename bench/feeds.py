@@ -30,6 +30,7 @@ POPULAR: Final = 500  # have so many followers that they are pulled
 PAGE: Final = 50
 _KEPT: Final = 800  # of a home in Redis
 _HOMES: Final = 100_000  # among which the copies go
+_LAST_PAGE: Final = 150  # of a home that is read, far below what it keeps
 _READS: Final = 200
 _NOTED: Final = 200  # posts that others reply and react to
 _RUN: Final = 10_000  # commands in a pipeline
@@ -183,13 +184,18 @@ def single_homes(server: Server) -> Iterator[tuple[str, dict[str, float]]]:
         first = round((time.perf_counter() - begin) * 1e3, 2)
         yield f"home of {AUTHORS:,} authors, the first time", {"ms": first}
         yield f"home: {PAGE} of {AUTHORS:,} authors", quantile(lambda: read_home(client), _READS)
-        cursor = b""
-        for _ in range(19):
+        cursor, position = b"", listed(client.execute_command("FEED.HOME", "me"))[b"position"]
+        for number in range(2, _LAST_PAGE + 1):
             after = ("AFTER", cursor) if cursor else ()
             page = client.execute_command("FEED.HOME", "me", *after, "COUNT", PAGE)
             cursor = listed(page)[b"cursor"]
-        words = ("FEED.HOME", "me", "AFTER", cursor, "COUNT", PAGE)
-        yield "its 20th page", quantile(lambda: client.execute_command(*words), _READS)
+            if number in (20, _LAST_PAGE):
+                words = ("FEED.HOME", "me", "AFTER", cursor, "COUNT", PAGE)
+                yield f"its page {number}", quantile(lambda: client.execute_command(*words), _READS)  # noqa: B023
+        for author in ("a1", f"a{AUTHORS - 1}"):
+            client.execute_command("FEED.PUBLISH", author, "*", "text", TEXT)
+        sync = ("FEED.SYNC", "me", "phone", "AFTER", position)
+        yield "FEED.SYNC, two new posts", quantile(lambda: client.execute_command(*sync), _READS)
 
 
 def notes(server: Server) -> Iterator[tuple[str, dict[str, float]]]:
