@@ -58,6 +58,8 @@ REFUSED: dict[str, Callable[[Any, Any], Any]] = {
     "posts limit": lambda _, db: db.feeds.search("ann", "word", limit=0),
     "posts wait": lambda _, db: db.feeds.search("ann", "word", wait="1s"),
     "posts tag": lambda _, db: db.feeds.search("ann", "", tag=7),
+    "a name that is no text": lambda _, db: db.feeds.publish("\ud800", {"text": "x"}),
+    "a timeline that is no text": lambda _, db: db.timeline("\ud800").append({"n": "1"}),
     "log after -1": lambda _, db: db.log.read(after=-1),
     "log after x": lambda _, db: db.log.read(after="x"),
     "log limit": lambda _, db: db.log.read(limit=0),
@@ -90,3 +92,10 @@ def test_what_can_be_meant_is_taken(db: Database) -> None:
     assert a.trim(before=-7) == 0
     assert a.excess(length=0) == 3
     assert a.get(True) == a.first()  # an int, to Python
+    yes: Any = 1
+    assert [entry.seq for entry in a.range(reverse=yes)] == [3, 2, 1]
+    assert db.feeds.publish("ann", {"text": "x"}, silent=yes).seq == 1
+    db.feeds.seen("ann", db.feeds.notes("ann").position, notes=yes)
+    db.messaging.create("team", "ann")
+    assert db.messaging.send("team", "ann", {"text": "x"}, silent=yes, mention_all=yes).seq == 1
+    assert [each.seq for each in db.messaging.history("team", "ann", reverse=yes)] == [1]

@@ -105,7 +105,7 @@ class FeedCalls:
             _post(repost),
             arguments.names(mentions, "users"),
             arguments.names(tags, "tags"),
-            silent,
+            bool(silent),
         )
         return self._engine.commit(
             lambda draft: publishing.publish(
@@ -290,7 +290,7 @@ class FeedCalls:
         back. Raises `NotFoundError`.
         """
         who, where = encode_name(user), encode_name(position)
-        self._engine.commit(lambda draft: see(draft, self.feeds, who, where, notes=notes))
+        self._engine.commit(lambda draft: see(draft, self.feeds, who, where, notes=bool(notes)))
 
     # --- devices ------------------------------------------------------------------------------
 
@@ -401,7 +401,7 @@ class FeedCalls:
         """Answer a request to follow. Raises `NotFoundError` when there is none."""
         whose, who = encode_name(author), encode_name(user)
         self._engine.commit(
-            lambda draft: requests.answer(draft, whose, who, self._options, accept=accept)
+            lambda draft: requests.answer(draft, whose, who, self._options, accept=bool(accept))
         )
 
     def remove(self, author: Value, followers: Iterable[Value]) -> int:

@@ -81,7 +81,7 @@ class TimelineReader:
             None if since is None else whole(since, "since"),
             None if until is None else whole(until, "until"),
             amount(limit, "limit"),
-            reverse=reverse,
+            reverse=bool(reverse),
         )
 
     def _entries(

@@ -19,9 +19,10 @@ from typing import Final
 
 from timeline.engine.view import Applied
 from timeline.entry import Entry
-from timeline.formats import conversations, feeds, notes
+from timeline.formats import notes
 from timeline.formats.entries import decode_id, encode_shown
 from timeline.formats.keys import MAX
+from timeline.formats.kinds import UPDATES
 from timeline.formats.numbers import Lsn
 from timeline.formats.references import REPLAY, Reference
 from timeline.formats.rows import INBOX, Retention
@@ -33,13 +34,12 @@ _LAST: Final = (1 << BITS) - 1  # the highest number within a commit
 TOP: Final = MAX << BITS | _LAST
 
 _WORDS: Final = {
-    **dict(enumerate(conversations.KINDS)),
-    **feeds.KINDS,
+    **dict(enumerate(UPDATES)),
     **notes.KINDS,
     **dict.fromkeys(range(notes.REACTED, REPLAY), "reaction"),
     REPLAY: "replay",
 }
-_KINDS: Final = {kind: word.encode() or b"0" for kind, word in _WORDS.items()}
+_KINDS: Final = {kind: word.encode() for kind, word in _WORDS.items() if word}
 
 
 def is_inbox(timeline: Timeline) -> bool:

@@ -29,7 +29,7 @@ def encode_name(value: object) -> bytes:
     """A name, an id or a key, which is bytes or str, as bytes. Raises `UsageError`."""
     try:
         return as_bytes(value)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:  # the latter for what UTF-8 cannot hold
         raise UsageError(f"a name is bytes or str: {error}") from None
 
 

@@ -132,7 +132,7 @@ def test_ls_lists_by_prefix_and_kind(where: list[str]) -> None:
         "@feed:zoe",
     ]
     (home,) = documents("ls", *where, "--kind", "home")
-    assert (home["name"], home["kind"], home["length"]) == ("@home:xia", "home", 21)
+    assert (home["name"], home["kind"], home["length"]) == ("@home:xia", "home", 23)
     assert [each["kind"] for each in documents("ls", *where, "@feedevent:")] == ["feed-events"] * 2
     heading, one, two = printed("ls", *where, "room:", "--limit", "2").splitlines()
     assert heading.split() == ["first", "head", "entries", "kind", "name"]
@@ -156,8 +156,9 @@ def test_cat_prints_every_entry_once_in_both_directions(where: list[str]) -> Non
 
 def test_a_home_shows_references_to_posts(where: list[str]) -> None:
     found = documents("cat", *where, "@home:xia")
-    assert len(found) == 21
-    assert found[0]["fields"] == [["kind", "post"], ["timeline", "@feed:zoe"], ["seq", "2"]]
+    assert len(found) == 23
+    assert found[0]["fields"] == [["kind", "follow"], ["timeline", "@feed:zoe"], ["seq", "0"]]
+    assert found[2]["fields"] == [["kind", "post"], ["timeline", "@feed:zoe"], ["seq", "2"]]
     assert found[-1]["fields"] == [["kind", "edit"], ["timeline", "@feed:zoe"], ["seq", "3"]]
     assert documents("tail", *where, "@home:xia", "-n", "3") == found[-3:]
     text = printed("inspect", *where, "@home:xia")

@@ -168,8 +168,8 @@ class ConversationCalls(Calls):
                 options=self._options,
                 key=once,
                 mentions=named,
-                mention_all=mention_all,
-                silent=silent,
+                mention_all=bool(mention_all),
+                silent=bool(silent),
             )
         )
 
@@ -197,7 +197,7 @@ class ConversationCalls(Calls):
                 content,
                 self._options,
                 mentions=named,
-                mention_all=mention_all,
+                mention_all=bool(mention_all),
             )
         )
 
@@ -233,7 +233,7 @@ class ConversationCalls(Calls):
                 since=begin,
                 until=end,
                 count=count,
-                reverse=reverse,
+                reverse=bool(reverse),
             )
         return [Entry(seq, at, payload) for seq, _, at, payload in found]
 
