@@ -17,6 +17,7 @@ from timeline.admin.inspection import (
     plain,
 )
 from timeline.errors import NotFoundError
+from timeline.formats.actions import FOLLOW
 from timeline.formats.feeds import POST
 
 
@@ -75,12 +76,12 @@ def test_a_home_tells_its_references(db: timeline.Database) -> None:
     for text in ("one", "two"):
         db.feeds.publish("zoe", {"text": text})
     facts = inspect_timeline(db.engine, b"@home:bob")
-    assert (facts.kind, facts.length, facts.head) == ("home", 2, db.log.head)
+    assert (facts.kind, facts.length, facts.head) == ("home", 3, db.log.head)
     db.engine.seal()
     (segment,) = inspect_timeline(db.engine, b"@home:bob").segments
     found = inspect_segment(db.engine, b"@home:bob", segment.last)
     rows = [row for row in found.rows if isinstance(row, ReferenceFacts)]
-    assert [(row.kind, row.seq) for row in rows] == [(POST, 2), (POST, 3)]
+    assert [(row.kind, row.seq) for row in rows] == [(FOLLOW, 0), (POST, 2), (POST, 3)]
 
 
 def test_a_feed_that_may_be_meant_is_told(db: timeline.Database) -> None:
