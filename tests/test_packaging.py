@@ -224,6 +224,7 @@ def test_constants_of_what_compiles_are_final() -> None:
     assert loose == [
         "server/connection/connection.py: _SECONDS",
         "timeline/feeds/following.py: _STRETCHES",
+        "timeline/feeds/searching.py: _STRETCHED",
         "timeline/messaging/conversations/membership.py: _PULLED_STRETCHES",
     ]
 

@@ -107,6 +107,7 @@ def test_what_was_in_doubt_and_lies_in_the_next_file_is_given_once(
         append(log, body)
 
     append(log, b"in doubt", sync=False)
+    log._spare.wait()  # so that nobody else syncs meanwhile
     with monkeypatch.context() as patch:
         fail_once(patch, os, "fdatasync", OSError(errno.EIO, "Input/output error"))
         with pytest.raises(StorageError):
