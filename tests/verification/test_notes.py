@@ -121,6 +121,18 @@ def test_it_is_sound_when_killed(tmp_path: Path) -> None:
     assert verify(copy).findings == []
 
 
+def test_what_its_author_may_not_hear_of_needs_no_in_box(tmp_path: Path) -> None:
+    """A reply for others is kept for when it may be told, and was told to nobody."""
+    with timeline.open(tmp_path / "data", OPTIONS) as db:
+        for user in ("ann", "cat"):
+            db.feeds.publish(user, {"text": "hello"})
+        reply = {"text": "psst"}
+        db.feeds.publish("bob", reply, reply="cat/1", audience="named", mentions=["ann"])
+        assert not list(db.timelines("@note:cat"))
+        assert db.feeds.notes("cat").notes == []
+    assert verify(tmp_path / "data").findings == []
+
+
 def feed(path: Path) -> int:
     return id_of(path, "@feed:ann")
 

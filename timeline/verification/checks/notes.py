@@ -105,7 +105,8 @@ class Notes:
         self, key: bytes, row: GroupRow, kind: int, name: bytes, seq: int
     ) -> Iterator[Finding]:
         author = name.removeprefix(FEEDS)
-        if self._snapshot.get(keys.NAME + NOTES + author) is None and self._settled():
+        told = row.lsn > 0  # what the author does not hear of is kept, and told to nobody
+        if told and self._snapshot.get(keys.NAME + NOTES + author) is None and self._settled():
             text = f"there is a note for {shown(author)}, who has no in-box of notes"
             yield Finding(STATE, text, key, name, seq, lost=True, fix=remove(STATE, key))
             return
