@@ -89,8 +89,8 @@ def author_of(timeline_name: bytes) -> bytes:
 
 
 def owner_of(timeline_name: bytes) -> bytes:
-    """Whose home has this name."""
-    return timeline_name[len(HOMES) :]
+    """Whose home, notes, feed or events have this name."""
+    return timeline_name.partition(b":")[2]
 
 
 def is_known(view: View, user: bytes) -> bool:

@@ -36,6 +36,7 @@ from timeline.feeds.access import (
     find_or_create_home,
     follow_of,
     newest_commit,
+    owner_of,
 )
 from timeline.feeds.home import Reader
 from timeline.feeds.lists import relations
@@ -44,7 +45,6 @@ from timeline.feeds.posts import Post, References
 from timeline.feeds.service import Feeds
 from timeline.feeds.settings import fields_of
 from timeline.feeds.sight import Sight
-from timeline.feeds.watching import owner_of
 from timeline.formats import actions
 from timeline.formats.entries import decode_items, encode_entry
 from timeline.formats.feeds import DELETE, EDIT, KINDS, NO_REPLIES, NO_REPOSTS, NOTIFY, POST

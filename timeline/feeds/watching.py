@@ -24,12 +24,13 @@ from timeline.commit.group import Group
 from timeline.engine.engine import Engine
 from timeline.engine.view import View
 from timeline.errors import NotFoundError
-from timeline.feeds.access import check_known, nobody
+from timeline.feeds.access import nobody, owner_of
 from timeline.formats.conversations import between, second_id
 from timeline.formats.feeds import FOLLOW, POST
 from timeline.formats.keys import number, split_pair
 from timeline.formats.names import FEED_EVENTS, FEEDS, HOMES, NOTES, USERS
 from timeline.formats.records import NOTIFY, decode_target
+from timeline.identity import check_user
 
 _LATELY: Final = 100_000  # follows that are kept of readers for whom nobody waits, some 10 MB
 _UNKNOWN: Final = -2  # the LSN of no group, nor of the one before
@@ -37,17 +38,12 @@ _UNKNOWN: Final = -2  # the LSN of no group, nor of the one before
 
 def waited_by(view: View, user: bytes) -> int:
     """The id by which somebody waits for a reader. Raises `NotFoundError`, `UsageError`."""
-    check_known(view, user)
+    check_user(user)
     for prefix in (HOMES, FEEDS, USERS):
         timeline = view.find(prefix + user)
         if timeline is not None:
             return timeline.id
     raise NotFoundError(nobody(user))
-
-
-def owner_of(name: bytes) -> bytes:
-    """Whose timeline has this name."""
-    return name.partition(b":")[2]
 
 
 class FeedWatch:

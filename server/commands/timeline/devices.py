@@ -24,7 +24,7 @@ from ...wire.entries import encode_entries, encode_map
 from ..arguments import syntax_error
 from ..declaring import plain, read, write
 from ..options import Options
-from .syncing import OPTIONS, SyncRead, asked, wait
+from .syncing import OPTIONS, answer, asked
 
 _GROUP = "user"
 _TOGETHER = 1_000  # devices that one command may subscribe to: some 50 ms, with cold caches
@@ -55,20 +55,14 @@ def sync(session: Session, args: Arguments, view: View) -> bytes | None:
     wanted = asked(session, args, view)
     messages, resp = session.service.messages, session.resp
     user, device, count = wanted.user, wanted.device, wanted.most
-    page = messages.reader.sync(user, device, wanted.after, count)
-    if page.found or wanted.block is None:
-        return _encode(page, resp)
-    cursor = page.cursor
-
-    def look() -> bytes | None:
-        found = messages.reader.sync(user, device, cursor, count)
-        return _encode(found, resp) if found.found else None
-
-    wanted = wanted._replace(after=cursor)
-    inbox = find_user(messages.view, user).id
-    blocked = SyncRead(session, wanted, inbox, messages.watch, look, _encode(page, resp))
-    wait(session, blocked, wanted.block or 0)
-    return None
+    return answer(
+        session,
+        wanted,
+        lambda: find_user(messages.view, user).id,
+        messages.watch,
+        lambda after: messages.reader.sync(user, device, after, count),
+        lambda page: _encode(page, resp),
+    )
 
 
 @write(

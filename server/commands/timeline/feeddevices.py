@@ -15,7 +15,7 @@ from ...service.session import Session
 from ...wire import replies
 from ...wire.posts import encode_sync
 from ..declaring import read, write
-from .syncing import OPTIONS, SyncRead, asked, wait
+from .syncing import OPTIONS, answer, asked
 
 _GROUP = "feed"
 
@@ -33,20 +33,14 @@ def sync(session: Session, args: Arguments, view: View) -> bytes | None:
     wanted = asked(session, args, view)
     feeds, resp = session.service.feeds, session.resp
     user, device, count = wanted.user, wanted.device, wanted.most
-    page = syncing.sync(feeds, user, device, wanted.after, count)
-    if page.found or wanted.block is None:
-        return encode_sync(page, resp)
-    cursor = page.cursor
-
-    def look() -> bytes | None:
-        found = syncing.sync(feeds, user, device, cursor, count)
-        return encode_sync(found, resp) if found.found else None
-
-    wanted = wanted._replace(after=cursor)
-    name = waited_by(feeds.view, user)
-    blocked = SyncRead(session, wanted, name, feeds.watch, look, encode_sync(page, resp))
-    wait(session, blocked, wanted.block or 0)
-    return None
+    return answer(
+        session,
+        wanted,
+        lambda: waited_by(feeds.view, user),
+        feeds.watch,
+        lambda after: syncing.sync(feeds, user, device, after, count),
+        lambda page: encode_sync(page, resp),
+    )
 
 
 @write(

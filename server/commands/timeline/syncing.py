@@ -7,7 +7,7 @@ its device is online. Devices that ask for the same page share one answer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from timeline.devices.waiting import Watch
 from timeline.engine.view import View
@@ -98,7 +98,41 @@ class SyncRead(BlockedRead):
         self._presence.depart(self._user, self._device)
 
 
-def wait(session: Session, read: SyncRead, block: int) -> None:
+class Page(Protocol):
+    """What a sync gives."""
+
+    @property
+    def cursor(self) -> bytes: ...
+    @property
+    def found(self) -> bool: ...
+
+
+P = TypeVar("P", bound=Page)
+
+
+def answer(
+    session: Session,
+    wanted: Asked,
+    name: Callable[[], int],
+    watch: Watch,
+    read: Callable[[bytes | None], P],
+    encode: Callable[[P], bytes],
+) -> bytes | None:
+    """The page after the cursor, encoded; None when the client waits for one. `name` gives the id
+    by which the reader is waited for.
+    """
+    page = read(wanted.after)
+    if page.found or wanted.block is None:
+        return encode(page)
+    cursor = page.cursor
+
+    def look() -> bytes | None:
+        found = read(cursor)
+        return encode(found) if found.found else None
+
+    following = wanted._replace(after=cursor)
+    blocked = SyncRead(session, following, name(), watch, look, encode(page))
     service = session.service
     most = service.configuration.settings.sync_block_ms
-    service.waiters.block(session.client, read, min(block or most, most) / 1000)
+    service.waiters.block(session.client, blocked, min(wanted.block or most, most) / 1000)
+    return None

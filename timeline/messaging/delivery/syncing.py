@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from timeline.devices.cursors import Cursors
+from timeline.devices.cursors import Cursors, cursors_of
 from timeline.devices.devices import begin_of
 from timeline.devices.pages import PAGE_BYTES, Resolved, collapse, read_page
 from timeline.devices.updates import Update, Updates
@@ -90,8 +90,7 @@ class Reader:
 
     @property
     def cursors(self) -> Cursors:
-        view = self._engine.view
-        return Cursors(view.epoch, view.openings)
+        return cursors_of(self._engine.view)
 
     @property
     def now(self) -> Position:

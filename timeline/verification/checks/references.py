@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Final
 
 from timeline.errors import CorruptError, shown
 from timeline.formats import actions, feeds, keys, notes
@@ -32,6 +33,8 @@ from timeline.verification.snapshot.findings import Finding, Put, remove
 from timeline.verification.snapshot.snapshot import Snapshot, grow
 
 _MOST_TARGETS = 100_000  # timelines of which name and head are remembered
+
+_OF_FEEDS: Final = {**feeds.KINDS, **actions.KINDS, **notes.KINDS}  # besides reactions
 
 
 class References:
@@ -184,7 +187,7 @@ def misleading(reference: Reference, target: tuple[bytes, int] | None) -> str:
 
 def _misleading_in_feeds(name: bytes, seq: int, kind: int, head: int) -> str:
     """Each names a post, or 0 for its author or for the home itself."""
-    word = {**feeds.KINDS, **actions.KINDS, **notes.KINDS}.get(kind, "reaction")
+    word = _OF_FEEDS.get(kind, "reaction")
     whose = "home" if kind == actions.SEEN else "feed"
     if not name.startswith(HOMES if kind == actions.SEEN else FEEDS):
         return f"a reference of kind {word} leads to {shown(name)}, which is no {whose}"
@@ -195,7 +198,7 @@ def _misleading_in_feeds(name: bytes, seq: int, kind: int, head: int) -> str:
 
 def _is_of_feed(kind: int) -> bool:
     reaction = notes.REACTED <= kind < notes.REACTED + MOST_KINDS
-    return kind in feeds.KINDS or kind in actions.KINDS or kind in notes.KINDS or reaction
+    return kind in _OF_FEEDS or reaction
 
 
 def _beyond(name: bytes, seq: int, head: int) -> str:
